@@ -1,0 +1,1 @@
+"""Wiring, lifetimes and signals."""

@@ -1,0 +1,71 @@
+"""The one error type inside the daemon; each edge turns its kinds into statuses by a table."""
+
+from enum import Enum
+
+from ollama_proxyd.core.policy.decision import Decision
+
+
+class ErrorKind(Enum):
+    """What went wrong, in words that no protocol owns."""
+
+    INVALID_REQUEST = "invalid_request"
+    """The client's input is wrong; the message names the field or header."""
+    UNSUPPORTED = "unsupported"
+    """A field changes the answer and the chosen backend's API cannot express it."""
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    ROUTE_NOT_FOUND = "route_not_found"
+    BACKEND_NOT_FOUND = "backend_not_found"
+    """An explicit target that is not configured."""
+    MODEL_NOT_FOUND = "model_not_found"
+    """No healthy backend holds the model."""
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_LARGE = "too_large"
+    OVERLOADED = "overloaded"
+    """More requests are under way than the configuration allows."""
+    UPSTREAM_REJECTED = "upstream_rejected"
+    """The backend answered 4xx: the request is at fault, another backend would say the same."""
+    UPSTREAM_FAILED = "upstream_failed"
+    """The backend could not be reached, broke off, or answered 5xx."""
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UNAVAILABLE = "unavailable"
+    """Nothing can serve this now (all down, target down, limits exclude all): try later."""
+    INTERNAL = "internal"
+
+
+class ProxyError(Exception):
+    """A failure that a client is told about.
+
+    Attributes:
+        kind: which row of an edge's table applies.
+        message: a sentence that names what was wrong, where, and what to do.
+        param: the field or header at fault, if one is.
+        retry_after_s: seconds after which trying again makes sense, if known.
+        status: the backend's own HTTP status (UPSTREAM_* only).
+        detail: the backend's own error body as text (UPSTREAM_* only).
+        code: a finer machine-readable word for the client, where the dialect has a place for it.
+        decision: how the request was routed, if it came that far (the gateway fills it in).
+        backend_id: which backend failed, if one was tried (the gateway fills it in).
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only; each is one fact about one failure
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+        detail: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.decision: Decision | None = None
+        self.backend_id: str | None = None

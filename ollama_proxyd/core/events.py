@@ -1,0 +1,110 @@
+"""What a backend says while it answers, in words that no dialect owns."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from ollama_proxyd.core.policy.decision import Decision
+
+
+class FinishReason(Enum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, None where the backend did not say; `estimated` when we counted frames instead."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The backend's own clock, in seconds, None where it did not say."""
+
+    total_s: float | None = None
+    load_s: float | None = None
+    prompt_s: float | None = None
+    decode_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call; `arguments` is a fragment of JSON text, joined by `index`."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """The log probability of one token, and of the likeliest others."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The backend has begun to answer: nothing before this event has reached the client.
+
+    Backends yield it without a decision; the gateway fills the decision in.
+    `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the
+    answer.
+    """
+
+    backend_id: str
+    decision: Decision | None = None
+    ignored_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer.
+
+    Where client and backend speak one dialect, only `frame` is set: one or more whole upstream frames, untouched,
+    to be forwarded as they are. Otherwise the other fields hold the meaning and `frame` is None.
+    """
+
+    text: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    frame: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of an embedding request, in the order of its inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is complete. Always the last event; a stream without it broke off.
+
+    Where `Delta.frame` carried the upstream's frames, the final frame was among them, and `reason` is the
+    upstream's own where it was read.
+    """
+
+    reason: FinishReason = FinishReason.STOP
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+
+Event: TypeAlias = Accepted | Delta | Embedded | Finished

@@ -1,0 +1,23 @@
+"""What routing needs to know of a request."""
+
+from dataclasses import dataclass, field
+
+from ollama_proxyd.core.requests import Hints, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The facts of one request that decide where it goes.
+
+    `model` None asks about any model (a dry run without one). `max_tokens` is the client's limit on the answer.
+    `time_left_s` is what remains until the client's deadline. `tried` are backends that already failed this request.
+    """
+
+    model: str | None
+    operation: Operation = Operation.CHAT
+    prompt_tokens: int = 0
+    max_tokens: int | None = None
+    needs_vision: bool = False
+    time_left_s: float | None = None
+    hints: Hints = field(default_factory=Hints)
+    tried: frozenset[str] = frozenset()

@@ -1,0 +1,226 @@
+"""What a client asks for, in words that no dialect owns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+"""A decoded JSON value: dict, list, str, int, float, bool or None."""
+
+
+class Operation(Enum):
+    """What kind of answer is wanted."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+
+
+class Dialect(Enum):
+    """Whose wire format a client or a backend speaks."""
+
+    OPENAI = "openai"
+    OLLAMA = "ollama"
+
+
+class Priority(IntEnum):
+    """How urgent a request is; higher goes first."""
+
+    BEST_EFFORT = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class MediaType(Enum):
+    """What the client says that it works with."""
+
+    TEXT = "text"
+    CODE = "code"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    REALTIME = "realtime"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the routing headers said; None where the client said nothing."""
+
+    target: str | None = None
+    latency_critical: bool = False
+    power_efficient: bool = False
+    max_latency_ms: float | None = None
+    max_power_w: float | None = None
+    priority: Priority | None = None
+    media_type: MediaType | None = None
+    deadline_unix_ms: int | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A part of a message in words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in base64; `media_type` such as image/png, None when the client did not say."""
+
+    data: str
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Sound in base64; `format` such as wav or mp3."""
+
+    data: str
+    format: str
+
+
+Part: TypeAlias = Text | Image | Audio
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called; `arguments` is JSON text of an object, as the model wrote it."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `parts` is None where the content was null or absent."""
+
+    role: str
+    parts: tuple[Part, ...] | None
+    thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    """The speaker's name, or for a tool's answer the tool's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """The answer must be some JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """The answer must fit this JSON Schema."""
+
+    schema: Mapping[str, Json]
+    name: str | None = None
+    strict: bool | None = None
+
+
+Format: TypeAlias = JsonObject | JsonSchema
+
+Think: TypeAlias = bool | str
+"""Whether to think before answering: False, True, or an effort (low, medium, high, max)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of a generation under canonical names, and what could not be named.
+
+    A key is present only if the client sent it, with the client's own value, so 0, False and None (JSON null)
+    stay distinct from absent. Canonical names: max_tokens, temperature, top_p, top_k, min_p, typical_p, seed,
+    stop (always a list of strings), frequency_penalty, presence_penalty, repeat_penalty, repeat_last_n, num_keep,
+    num_ctx, tool_choice, parallel_tool_calls, n, logit_bias, user, keep_alive, truncate, shift, dimensions, best_of,
+    echo.
+    `unknown` holds every other field that the client sent, under its own name.
+    """
+
+    known: Mapping[str, Json] = field(default_factory=dict)
+    unknown: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """The content of a chat request; `tools` are function definitions as both dialects write them."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Json], ...] = ()
+    format: Format | None = None
+    think: Think | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The content of a completion; `raw` means that no chat template is applied to the prompt."""
+
+    prompt: str
+    raw: bool
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: tuple[int, ...] | None = None
+    images: tuple[Image, ...] = ()
+    format: Format | None = None
+    think: Think | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Texts to embed; `single` when the client sent one string rather than a list.
+
+    `normalized` asks for vectors of unit length; `base64` for OpenAI's packed little-endian float32 form.
+    """
+
+    inputs: tuple[str, ...]
+    single: bool
+    normalized: bool = True
+    base64: bool = False
+    options: Options = field(default_factory=Options)
+
+
+Content: TypeAlias = Chat | Completion | Embedding
+
+
+class LoadAction(Enum):
+    """An Ollama request without a prompt only loads or unloads its model."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: what routing needs at once, the client's bytes, and the whole content on demand.
+
+    `body` is the client's JSON, unchanged. `content()` parses it in full; it raises
+    ProxyError(INVALID_REQUEST) and is called only where dialects differ. `endpoint` is the dialect's own
+    name for the call ("chat", "generate", "completions", "embed", "embeddings").
+    """
+
+    operation: Operation
+    dialect: Dialect
+    endpoint: str
+    model: str
+    stream: bool
+    body: bytes
+    content: Callable[[], Content]
+    hints: Hints = Hints()
+    prompt_tokens: int = 0
+    """Estimated from the size of the body: about four bytes a token."""
+    max_tokens: int | None = None
+    """The client's own limit on the answer, None when it gave none."""
+    wants_usage: bool = False
+    """OpenAI's stream_options.include_usage."""
+    needs_vision: bool = False
+    load_action: LoadAction | None = None

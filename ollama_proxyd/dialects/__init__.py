@@ -1,0 +1,1 @@
+"""Pure wire formats: bytes to requests, events to bytes, and back."""

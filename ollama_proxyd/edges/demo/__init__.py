@@ -1,0 +1,1 @@
+"""The built-in demo fleet: four simulated devices that speak Ollama's API on loopback."""

@@ -1,0 +1,1 @@
+"""Thin wrappers of libraries that several edges share."""

@@ -1,0 +1,1 @@
+"""Asynchronous owners of state; they speak only to ports."""

@@ -1,0 +1,52 @@
+"""The protocols through which services reach the outside; edges implement them."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol
+
+from ollama_proxyd.core.events import Event
+from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.requests import Json, Request
+
+
+class Clock(Protocol):
+    """Time, injected so that tests need not wait."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    def unix(self) -> float:
+        """Seconds since 1970, UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Backend(Protocol):
+    """An engine that answers requests.
+
+    Every method raises ProxyError of an UPSTREAM_* kind (or UNSUPPORTED, INVALID_REQUEST for `answer`) and
+    nothing else; cancelling it closes the connection upstream at once.
+    """
+
+    @property
+    def spec(self) -> BackendSpec:
+        """What this backend is."""
+
+    def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        """Send the request under the backend's own model name: Accepted, deltas, Finished."""
+
+    async def probe(self) -> Probe:
+        """Health, models and loaded models from the backend's own endpoints."""
+
+    async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """A model's details in the shape of Ollama's /api/show (`body`: the client's own request)."""
+
+
+class StateStore(Protocol):
+    """A small mapping that survives restarts."""
+
+    def load(self) -> Mapping[str, Json]:
+        """What was saved last, empty when nothing was or it cannot be read."""
+
+    def save(self, state: Mapping[str, Json]) -> None:
+        """Replace what is saved, whole or not at all; raises OSError."""
