@@ -147,6 +147,8 @@ class BackendView:
     slots: int = 1
     in_flight: int = 0
     checked_at_s: float | None = None
+    asleep: bool = False
+    """Whether its device sleeps, as far as is known, so that a request would wake it first."""
     speeds: Mapping[str, Speed] = field(default_factory=dict)
 
 

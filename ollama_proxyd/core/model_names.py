@@ -16,4 +16,5 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
     if asked in names:
         return asked
     wanted = canonical(asked)
-    return next((name for name in names if canonical(name) == wanted), None)
+    spellings = (wanted, wanted.removesuffix(":latest"))
+    return next((name for name in names if name.lower() in spellings), None)

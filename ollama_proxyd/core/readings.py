@@ -24,6 +24,11 @@ class Reading(Generic[T]):
 NO_SENSOR = Unavailable("no sensor yet")
 
 
+def known(reading: Reading[T] | Unavailable) -> T | None:
+    """The value of a reading, None when there is none."""
+    return reading.value if isinstance(reading, Reading) else None
+
+
 @dataclass(frozen=True, slots=True)
 class SystemState:
     """The laptop as far as it is known; each part is a reading or the reason for its absence.
@@ -39,6 +44,12 @@ class SystemState:
     power_profile: Reading[str] | Unavailable = NO_SENSOR
     performance_degraded: Reading[str] | Unavailable = NO_SENSOR
     quiet_hours: Reading[bool] | Unavailable = field(default=NO_SENSOR)
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether any part is known."""
+        parts = (getattr(self, name) for name in self.__slots__)
+        return any(isinstance(part, Reading) for part in parts)
 
 
 UNKNOWN_SYSTEM = SystemState()

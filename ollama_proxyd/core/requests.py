@@ -128,15 +128,44 @@ Think: TypeAlias = bool | str
 """Whether to think before answering: False, True, or an effort (low, medium, high, max)."""
 
 
+CANONICAL_OPTIONS = frozenset(
+    {
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "typical_p",
+        "seed",
+        "stop",
+        "frequency_penalty",
+        "presence_penalty",
+        "repeat_penalty",
+        "repeat_last_n",
+        "num_keep",
+        "num_ctx",
+        "tool_choice",
+        "parallel_tool_calls",
+        "n",
+        "logit_bias",
+        "user",
+        "keep_alive",
+        "truncate",
+        "shift",
+        "dimensions",
+        "best_of",
+        "echo",
+    }
+)
+"""Every name that Options.known may hold; each dialect's table says what becomes of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of a generation under canonical names, and what could not be named.
 
     A key is present only if the client sent it, with the client's own value, so 0, False and None (JSON null)
-    stay distinct from absent. Canonical names: max_tokens, temperature, top_p, top_k, min_p, typical_p, seed,
-    stop (always a list of strings), frequency_penalty, presence_penalty, repeat_penalty, repeat_last_n, num_keep,
-    num_ctx, tool_choice, parallel_tool_calls, n, logit_bias, user, keep_alive, truncate, shift, dimensions, best_of,
-    echo.
+    stay distinct from absent. The names are CANONICAL_OPTIONS; `stop` is always a list of strings or None.
     `unknown` holds every other field that the client sent, under its own name.
     """
 

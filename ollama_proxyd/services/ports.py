@@ -17,6 +17,9 @@ class Clock(Protocol):
     def unix(self) -> float:
         """Seconds since 1970, UTC."""
 
+    def local_minute(self) -> float:
+        """Minutes since midnight, local time."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ollama_proxyd.core.modes import Mode
 
@@ -27,11 +28,34 @@ class Ranked:
     notes: tuple[str, ...] = ()
 
 
+class RejectionCode(StrEnum):
+    """The stable name of each rule that can exclude a backend."""
+
+    NOT_THE_TARGET = "not_the_target"
+    DOWN = "down"
+    DISABLED = "disabled"
+    HEALTH_UNKNOWN = "health_unknown"
+    ALREADY_TRIED = "already_tried"
+    MODEL_NOT_HELD = "model_not_held"
+    MODEL_EXCLUDED = "model_excluded"
+    """The configuration keeps this model from this backend."""
+    MODEL_TOO_LARGE = "model_too_large"
+    NO_VISION = "no_vision"
+    """The request holds an image and the model is known not to see."""
+    OPERATION_UNSUPPORTED = "operation_unsupported"
+    """The model is known not to do this, such as an embedding model asked to chat."""
+    MODE_POWER = "mode_power"
+    MODE_CONCURRENCY = "mode_concurrency"
+    HINT_POWER = "hint_power"
+    HINT_LATENCY = "hint_latency"
+    DEADLINE = "deadline"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """One rule that excludes a backend: a stable code, and a sentence with the numbers."""
 
-    code: str
+    code: RejectionCode
     message: str
 
 

@@ -1,0 +1,151 @@
+"""What an answer would cost on a backend, in joules and seconds, each term by name."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.model_names import resolve
+from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.priors import MOST, Expectation, expect, is_known
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Hints, Operation, Priority
+
+TYPICAL_OUTPUT_TOKENS = 200.0
+"""An answer's length where nothing was learned of the model's answers."""
+SHORT_PROMPT_TOKENS = 512
+"""Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""
+URGENT_PRICE_W = 100.0
+"""What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
+WAKE_S = 2.0
+"""For a sleeping device to wake, where nobody said."""
+KEEP_ALIVE_S = 300.0
+"""How long engines keep a model after its last use, where nobody said."""
+LOAD_OVERHEAD_S = 0.5
+LOAD_BYTES_PER_S = 1.5e9
+"""How fast a model's file gets into memory, where nobody said."""
+TYPICAL_MODEL_BYTES = 4e9
+LARGEST_MODEL_BYTES = 1e13
+
+
+class Demand(NamedTuple):
+    """What a request asks of whichever backend gets it."""
+
+    prompt_tokens: float
+    output_tokens: float
+    typical_output_tokens: float
+    """The length of other requests' answers, which those under way are taken to have."""
+    price_of_time_w: float
+
+
+def price_of_time_w(row: ModeRow, hints: Hints) -> float:
+    """What one second of waiting is worth for this request.
+
+    A client that asks for both speed and thrift has not asked for either: the mode's own price holds. Work of the
+    lowest priority has nobody waiting for it, unless it calls itself latency-critical.
+    """
+    if hints.latency_critical and not hints.power_efficient:
+        return max(row.price_of_time_w, URGENT_PRICE_W)
+    if hints.power_efficient and not hints.latency_critical:
+        return 0.0
+    return 0.0 if hints.priority is Priority.BEST_EFFORT else row.price_of_time_w
+
+
+def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
+    """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
+    typical = _typical_output_tokens(speeds)
+    expected = 0.0 if query.operation is Operation.EMBEDDING else typical
+    if query.max_tokens is not None and query.max_tokens >= 0:
+        expected = float(min(query.max_tokens, expected))
+    return Demand(
+        prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
+        output_tokens=expected,
+        typical_output_tokens=typical,
+        price_of_time_w=price_of_time_w(row, query.hints),
+    )
+
+
+def price(view: BackendView, model: Model, asked: Demand) -> Ranked:
+    """What the request would cost on this backend."""
+    expected = expect(view, model.name)
+    power_w, notes = expected.power_w, expected.notes
+    queue_wait_s = _queue_wait_s(view, expected, asked)
+    wake_s, wake_j = _wake(view, power_w, notes)
+    load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
+    prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
+    decode_s = asked.output_tokens / expected.decode_tps
+    latency_s = queue_wait_s + wake_s + load_s + prefill_s
+    time_s = latency_s + decode_s
+    prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
+    energy_j = prefill_j + decode_j + load_j + wake_j + idle_tail_j
+    cost_j = energy_j + asked.price_of_time_w * time_s
+    latency_ms = latency_s * 1000
+    terms = {
+        "queue_wait_s": queue_wait_s,
+        "wake_s": wake_s,
+        "load_s": load_s,
+        "prefill_s": prefill_s,
+        "decode_s": decode_s,
+        "time_s": time_s,
+        "prefill_j": prefill_j,
+        "decode_j": decode_j,
+        "load_j": load_j,
+        "wake_j": wake_j,
+        "idle_tail_j": idle_tail_j,
+        "energy_j": energy_j,
+        "price_of_time_w": asked.price_of_time_w,
+        "cost_j": cost_j,
+        "power_w": power_w,
+        "latency_ms": latency_ms,
+    }
+    return Ranked(view.spec.id, model.name, cost_j, energy_j, latency_ms, power_w, terms, tuple(notes))
+
+
+def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
+    """The mean of what was learned on each backend, weighed by how often."""
+    weighed = [(s.output_tokens, s.samples) for s in speeds if s.samples > 0 and is_known(s.output_tokens)]
+    samples = sum(count for _, count in weighed)
+    return sum(tokens * count for tokens, count in weighed) / samples if samples else TYPICAL_OUTPUT_TOKENS
+
+
+def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> float:
+    """How long until a slot is free, when those under way are ordinary requests."""
+    slots = max(view.slots, 1)
+    ahead = view.in_flight - slots + 1
+    if ahead <= 0:
+        return 0.0
+    service_s = expected.ttft_s + asked.typical_output_tokens / expected.decode_tps
+    return ahead * service_s / slots
+
+
+def _wake(view: BackendView, power_w: float, notes: list[str]) -> tuple[float, float]:
+    """Seconds and joules to wake the device, if it sleeps."""
+    if not view.asleep:
+        return 0.0, 0.0
+    profile = view.spec.profile
+    wake_s = profile.wake_s
+    if not is_known(wake_s):
+        wake_s = WAKE_S
+        notes.append(f"time to wake the device {wake_s:g} s is estimated")
+    return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
+
+
+def _load(view: BackendView, model: Model, power_w: float, notes: list[str]) -> tuple[float, float, float]:
+    """Seconds and joules to load the model, and joules for keeping it afterwards, if it is known not to be loaded."""
+    if view.loaded is None:
+        notes.append("it is unknown whether the model is loaded, so loading is not counted")
+        return 0.0, 0.0, 0.0
+    if resolve(model.name, (loaded.name for loaded in view.loaded)) is not None:
+        return 0.0, 0.0, 0.0
+    profile = view.spec.profile
+    load_s = profile.load_s
+    if not is_known(load_s):
+        size_bytes = model.size_bytes if is_known(model.size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
+        load_s = LOAD_OVERHEAD_S + size_bytes / LOAD_BYTES_PER_S
+        notes.append(f"time to load {load_s:.2g} s is estimated for a model of {size_bytes / 1e9:.2g} GB")
+    load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
+    if not is_known(profile.idle_w):
+        notes.append("watts of keeping the model loaded are unknown and not counted")
+        return load_s, load_j, 0.0
+    return load_s, load_j, profile.idle_w * (profile.keep_alive_s if is_known(profile.keep_alive_s) else KEEP_ALIVE_S)

@@ -1,0 +1,78 @@
+"""What to expect of a backend: what was measured, else what was configured, else what its class of hardware does."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeGuard
+
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
+from ollama_proxyd.core.learning import blend
+
+PREFILL_SPEEDUP = 15.0
+"""How many times faster a prompt is read than an answer is written, where nobody said: many tokens at once."""
+MOST = 1e9
+"""Larger numbers are mistakes; they count as unknown."""
+SLOWEST_TPS = 1e-3
+
+
+class ClassPrior(NamedTuple):
+    """What a class of hardware typically does."""
+
+    power_w: float
+    ttft_s: float
+    decode_tps: float
+
+
+CLASS_PRIORS: Mapping[Hardware, ClassPrior] = {
+    Hardware.NPU: ClassPrior(power_w=3.0, ttft_s=0.8, decode_tps=10.0),
+    Hardware.IGPU: ClassPrior(power_w=12.0, ttft_s=0.35, decode_tps=22.0),
+    Hardware.NVIDIA: ClassPrior(power_w=55.0, ttft_s=0.15, decode_tps=65.0),
+    Hardware.AMDGPU: ClassPrior(power_w=55.0, ttft_s=0.2, decode_tps=50.0),
+    Hardware.CPU: ClassPrior(power_w=28.0, ttft_s=1.2, decode_tps=6.0),
+    Hardware.UNKNOWN: ClassPrior(power_w=15.0, ttft_s=0.6, decode_tps=15.0),
+}
+"""The unknown is taken for the middle of the others: the geometric mean of npu, igpu, nvidia and cpu."""
+
+
+class Expectation(NamedTuple):
+    """What a backend is expected to do with one of its models; `notes` say what is estimated or learned."""
+
+    power_w: float
+    ttft_s: float
+    decode_tps: float
+    prefill_tps: float
+    notes: list[str]
+
+
+def expect(view: BackendView, model: str) -> Expectation:
+    """What to expect of a backend with one of its models."""
+    spec, profile = view.spec, view.spec.profile
+    notes: list[str] = []
+    power_w = profile.power_w if is_known(profile.power_w) else _estimate(spec, "power_w", notes)
+    ttft_s = profile.ttft_s if is_known(profile.ttft_s) else _estimate(spec, "ttft_s", notes)
+    decode_tps = profile.decode_tps
+    if not is_known(decode_tps, SLOWEST_TPS):
+        decode_tps = _estimate(spec, "decode_tps", notes)
+    speed = view.speeds.get(model)
+    if speed is not None and speed.samples > 0:
+        ttft_s = min(blend(ttft_s, speed.ttft_s, speed.samples), MOST)
+        decode_tps = max(blend(decode_tps, speed.decode_tps, speed.samples), SLOWEST_TPS)
+        notes.append(f"speed measured in {speed.samples} requests")
+    prefill_tps = profile.prefill_tps
+    if not is_known(prefill_tps, SLOWEST_TPS):
+        prefill_tps = PREFILL_SPEEDUP * decode_tps
+    return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes)
+
+
+def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
+    """Whether somebody gave a number that can be true."""
+    return value is not None and least <= value <= most
+
+
+_IN_WORDS = {"power_w": "power {:g} W", "ttft_s": "time to the first token {:g} s", "decode_tps": "speed {:g} tokens/s"}
+
+
+def _estimate(spec: BackendSpec, what: str, notes: list[str]) -> float:
+    value: float = getattr(CLASS_PRIORS[spec.hardware], what)
+    unknown = spec.hardware is Hardware.UNKNOWN
+    source = "as its hardware is unknown" if unknown else f"from hardware class {spec.hardware.value}"
+    notes.append(f"{_IN_WORDS[what].format(value)} is estimated {source}")
+    return value

@@ -1,0 +1,88 @@
+"""What a client is told when no backend can serve its request."""
+
+from collections.abc import Mapping
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health
+from ollama_proxyd.core.model_names import resolve
+from ollama_proxyd.core.policy.decision import Decision, Rejected
+from ollama_proxyd.core.policy.decision import RejectionCode as Code
+from ollama_proxyd.core.policy.query import Query
+
+RETRY_AFTER_S = 5.0
+"""When trying again makes sense: a backend that comes up is seen within about this time."""
+
+_NOT_UP = frozenset({Code.DOWN, Code.DISABLED, Code.HEALTH_UNKNOWN})
+
+_KINDS: tuple[tuple[frozenset[Code], ErrorKind], ...] = (
+    (frozenset({Code.MODE_CONCURRENCY}), ErrorKind.OVERLOADED),
+    (frozenset({Code.MODE_POWER, Code.HINT_POWER, Code.HINT_LATENCY}), ErrorKind.UNAVAILABLE),
+    (frozenset({Code.DEADLINE}), ErrorKind.UPSTREAM_TIMEOUT),
+    (frozenset({Code.NO_VISION, Code.OPERATION_UNSUPPORTED}), ErrorKind.UNSUPPORTED),
+    (frozenset({Code.MODEL_NOT_HELD, Code.MODEL_EXCLUDED, Code.MODEL_TOO_LARGE}), ErrorKind.MODEL_NOT_FOUND),
+)
+"""The nearest to success decides: one backend that is only busy makes the refusal a matter of time."""
+
+_PARAMS: Mapping[Code, str] = {
+    Code.HINT_POWER: "X-Max-Power-Watts",
+    Code.HINT_LATENCY: "X-Max-Latency-Ms",
+    Code.DEADLINE: "X-Deadline-Ms",
+    Code.MODEL_NOT_HELD: "model",
+}
+_RETRIED = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
+
+
+def refusal(query: Query, decision: Decision, fleet: FleetView) -> ProxyError:
+    """The error for a decision that ranked nothing; its message says what was wrong and what there is instead."""
+    target = query.hints.target
+    if target is not None and all(view.spec.id != target for view in fleet):
+        known = ", ".join(view.spec.id for view in fleet) or "none"
+        message = f"X-Target-Backend names {target!r}, which is not a backend here; the backends are: {known}"
+        return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="X-Target-Backend")
+    concerned = [view for view in fleet if target is None or view.spec.id == target]
+    decisive = _decisive(decision, {view.spec.id for view in concerned})
+    up = [rejected for rejected in decisive if _first(rejected) not in _NOT_UP]
+    kind, code = _kind([_first(rejected) for rejected in up])
+    if kind is ErrorKind.MODEL_NOT_FOUND and (resting := _down_holder(query, concerned)) is not None:
+        kind, message = ErrorKind.UNAVAILABLE, f"{query.model!r} is held only by {resting.spec.id}, which is down"
+    elif kind is ErrorKind.MODEL_NOT_FOUND and code is Code.MODEL_NOT_HELD:
+        message = _not_found(query, concerned)
+    else:
+        message = decision.reason
+    retry_after_s = RETRY_AFTER_S if kind in _RETRIED else None
+    param = None if code is None else _PARAMS.get(code)
+    return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
+
+
+def _decisive(decision: Decision, concerned: set[str]) -> list[Rejected]:
+    return [rejected for rejected in decision.rejected if rejected.backend_id in concerned]
+
+
+def _first(rejected: Rejected) -> Code:
+    return rejected.rejections[0].code
+
+
+def _kind(codes: list[Code]) -> tuple[ErrorKind, Code | None]:
+    for group, kind in _KINDS:
+        for code in codes:
+            if code in group:
+                return kind, code
+    return ErrorKind.UNAVAILABLE, None
+
+
+def _down_holder(query: Query, views: list[BackendView]) -> BackendView | None:
+    """A backend that is down and held the model when it was last seen."""
+    if query.model is None:
+        return None
+    for view in views:
+        held = resolve(query.model, (model.name for model in view.models))
+        if view.health in {Health.DOWN, Health.UNKNOWN} and held is not None:
+            return view
+    return None
+
+
+def _not_found(query: Query, views: list[BackendView]) -> str:
+    names = sorted({model.name for view in views if view.health is Health.UP for model in view.models})
+    where = f" on {query.hints.target}" if query.hints.target else ""
+    there_is = f"available{where}: {', '.join(names)}" if names else f"no model is available{where}"
+    return f"model {query.model!r} not found; {there_is}"

@@ -1,0 +1,51 @@
+"""One try at one backend: the request counts as under way there from the start until it is closed."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Event
+from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.services.fleet import Fleet
+
+
+class Attempt:
+    """The events of one backend's answer, held back until the first that means something."""
+
+    __slots__ = ("_backend_id", "_events", "_fleet", "queued")
+
+    def __init__(self, fleet: Fleet, request: Request, ranked: Ranked) -> None:
+        self._fleet = fleet
+        self._backend_id = ranked.backend_id
+        before = fleet.begin(ranked.backend_id)
+        self.queued = before.in_flight >= before.slots
+        self._events: AsyncGenerator[Event, None] = fleet.backend(ranked.backend_id).answer(request, ranked.model)
+
+    async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
+        """Wait for the backend's first words, at most `time_left_s`; raises ProxyError when they do not come."""
+        try:
+            async with asyncio.timeout(time_left_s):
+                accepted = await anext(self._events)
+                first = await anext(self._events)
+        except TimeoutError:
+            message = f"backend {self._backend_id} did not begin to answer before the deadline of X-Deadline-Ms"
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, code="deadline_exceeded") from None
+        except StopAsyncIteration:
+            message = f"backend {self._backend_id} ended its answer before it began"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
+        if not isinstance(accepted, Accepted):
+            raise TypeError(f"backend {self._backend_id} answered before it accepted: {accepted!r}")
+        return accepted, first
+
+    @property
+    def events(self) -> AsyncGenerator[Event, None]:
+        """The events after the first."""
+        return self._events
+
+    async def close(self) -> None:
+        """End the work upstream, if it still goes on."""
+        try:
+            await self._events.aclose()
+        finally:
+            self._fleet.end(self._backend_id)

@@ -1,0 +1,66 @@
+"""How state and facts travel inside the process: the latest value, and what happened."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cell(Generic[T]):
+    """The latest immutable value of something that one owner sets and others read or follow."""
+
+    __slots__ = ("_changed", "_value")
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._changed: asyncio.Event | None = None
+
+    @property
+    def value(self) -> T:
+        """The value now."""
+        return self._value
+
+    def set(self, value: T) -> None:
+        """Replace the value; followers hear of it only if it differs."""
+        if value == self._value:
+            return
+        self._value = value
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def changes(self) -> AsyncGenerator[T, None]:
+        """The value now, then each new one; a slow follower sees the latest and skips what lay between."""
+        seen = self._value
+        yield seen
+        while True:
+            while self._value is seen:
+                if self._changed is None:
+                    self._changed = asyncio.Event()
+                await self._changed.wait()
+            seen = self._value
+            yield seen
+
+
+class Topic(Generic[T]):
+    """Facts, each told once to everyone who listens at that moment."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Callable[[T], None], ...] = ()
+
+    def publish(self, fact: T) -> None:
+        """Tell every listener; listeners return at once and do not raise."""
+        for listener in self._listeners:
+            listener(fact)
+
+    def listen(self, listener: Callable[[T], None]) -> Callable[[], None]:
+        """Hear every fact from now on; returns what ends it."""
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return stop

@@ -1,0 +1,137 @@
+"""Owns what is known of each backend: health, models, and the requests under way."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import Backend, Clock
+from ollama_proxyd.services.settings import HealthSettings
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The one owner of backend state; `views` is the latest picture of all of them.
+
+    `disabled` backends are shown and never asked. `speeds` gives a live view of what was learned of a backend.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        settings: HealthSettings,
+        clock: Clock,
+        speeds: Callable[[str], Mapping[str, Speed]],
+        disabled: Sequence[BackendSpec] = (),
+    ) -> None:
+        self._backends = {backend.spec.id: backend for backend in backends}
+        self._settings = settings
+        self._clock = clock
+        self._due = asyncio.Event()
+        resting = (
+            BackendView(spec=spec, health=Health.DISABLED, health_reason="disabled in the configuration")
+            for spec in disabled
+        )
+        active = (
+            BackendView(
+                spec=backend.spec,
+                health_reason="not checked yet",
+                slots=backend.spec.slots,
+                speeds=speeds(backend.spec.id),
+            )
+            for backend in backends
+        )
+        views = (*active, *resting)
+        self._index = {view.spec.id: at for at, view in enumerate(views)}
+        self.views: Cell[FleetView] = Cell(views)
+
+    def backend(self, backend_id: str) -> Backend:
+        """The engine behind an id; raises KeyError for one that is not configured."""
+        return self._backends[backend_id]
+
+    def view(self, backend_id: str) -> BackendView:
+        """What is known of one backend now; raises KeyError for one that is not configured."""
+        return self.views.value[self._index[backend_id]]
+
+    def begin(self, backend_id: str) -> BackendView:
+        """Count one more request as under way on a backend; gives the picture just before."""
+        before = self.view(backend_id)
+        self._put(replace(before, in_flight=before.in_flight + 1))
+        return before
+
+    def end(self, backend_id: str) -> None:
+        """Count one request fewer; each `begin` is followed by exactly one `end`."""
+        now = self.view(backend_id)
+        self._put(replace(now, in_flight=now.in_flight - 1))
+
+    def suspect(self, backend_id: str, reason: str) -> None:
+        """A request could not reach the backend: it counts as down until the next check, which is made at once."""
+        now = self.view(backend_id)
+        if now.health is Health.UP:
+            log.warning("backend %s: %s", backend_id, reason)
+        self._put(replace(now, health=Health.DOWN, health_reason=reason))
+        self._due.set()
+
+    async def watch(self) -> None:
+        """Check every backend again at the configured interval, or at once when one is suspected; never returns."""
+        while True:
+            self._due.clear()
+            try:
+                async with asyncio.timeout(self._settings.interval_s):
+                    await self._due.wait()
+                await self._clock.sleep(self._settings.recheck_s)
+            except TimeoutError:
+                pass
+            await self.check_all()
+
+    async def check_all(self) -> None:
+        """Check all backends at the same time and take note of what they say."""
+        await asyncio.gather(*(self._check(backend) for backend in self._backends.values()))
+
+    async def _check(self, backend: Backend) -> None:
+        backend_id = backend.spec.id
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                probe = await backend.probe()
+        except (ProxyError, TimeoutError) as error:
+            self._note_down(backend_id, error)
+        else:
+            self._note_up(backend_id, probe)
+
+    def _note_up(self, backend_id: str, probe: Probe) -> None:
+        now = self.view(backend_id)
+        if now.health is not Health.UP:
+            log.info("backend %s is up with %d models", backend_id, len(probe.models))
+        self._put(
+            replace(
+                now,
+                health=Health.UP,
+                health_reason="",
+                models=probe.models,
+                loaded=probe.loaded,
+                version=probe.version,
+                slots=probe.slots or now.spec.slots,
+                checked_at_s=self._clock.monotonic(),
+            )
+        )
+
+    def _note_down(self, backend_id: str, error: ProxyError | TimeoutError) -> None:
+        now = self.view(backend_id)
+        timed_out = isinstance(error, TimeoutError)
+        if timed_out and now.in_flight and now.health is Health.UP:
+            log.info("backend %s is too busy to answer its health check", backend_id)
+            return
+        reason = f"no answer within {self._settings.timeout_s:g} s" if timed_out else str(error)
+        if now.health is not Health.DOWN:
+            log.warning("backend %s is down: %s", backend_id, reason)
+        self._put(replace(now, health=Health.DOWN, health_reason=reason, checked_at_s=self._clock.monotonic()))
+
+    def _put(self, view: BackendView) -> None:
+        at = self._index[view.spec.id]
+        views = self.views.value
+        self.views.set((*views[:at], view, *views[at + 1 :]))

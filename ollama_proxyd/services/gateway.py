@@ -1,0 +1,173 @@
+"""Takes a request, has it routed, and brings the answer back event by event."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Event
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.refusal import refusal
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.services.account import Account
+from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.settings import GatewaySettings
+
+RETRYABLE = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT})
+"""Failures after which another backend may do better."""
+
+OVERLOAD_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a gateway works with."""
+
+    fleet: Fleet
+    governor: Governor
+    ledger: Ledger
+    system: Cell[SystemState]
+    clock: Clock
+
+
+class Gateway:
+    """The way through: admission, routing, retries before the first byte, and the books."""
+
+    def __init__(self, around: Surroundings, settings: GatewaySettings) -> None:
+        self._around = around
+        self._settings = settings
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return self._in_flight
+
+    async def drained(self) -> None:
+        """Wait until no request is under way."""
+        await self._idle.wait()
+
+    def explain(self, query: Query, mode: Mode | None = None, system: SystemState | None = None) -> Decision:
+        """Where a request would go, with every term, under this or another mode and state; nothing is changed."""
+        around = self._around
+        setting = around.governor.setting.value
+        if mode is not None or system is not None:
+            setting = around.governor.imagine(mode, system)
+        return rank(query, around.fleet.views.value, system or around.system.value, setting)
+
+    async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
+        """The answer's events, the first being Accepted with the decision.
+
+        Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
+        become a status. Closing the generator cancels the work upstream.
+        """
+        account = Account(request, self._around.clock)
+        attempt: Attempt | None = None
+        self._enter()
+        try:
+            attempt, accepted, event = await self._begin(request, account)
+            account.note(event)
+            yield accepted
+            yield event
+            async for event in attempt.events:
+                account.note(event)
+                yield event
+        except ProxyError as error:
+            self._fail(account, error)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            account.cancelled = True
+            raise
+        finally:
+            if attempt is not None:
+                await attempt.close()
+            self._leave()
+            self._around.ledger.record(account.close())
+
+    async def _begin(self, request: Request, account: Account) -> tuple[Attempt, Accepted, Event]:
+        """Try the candidates, cheapest first, until one begins to answer."""
+        self._check_capacity()
+        query = self._query(request)
+        failure: ProxyError | None = None
+        for _ in range(1 + self._settings.retries):
+            decision = self._decide(query, failure)
+            account.decision = decision
+            if not decision.ranked:
+                raise failure or refusal(query, decision, self._around.fleet.views.value)
+            attempt = Attempt(self._around.fleet, request, decision.ranked[0])
+            account.sent(decision.ranked[0], queued=attempt.queued)
+            try:
+                accepted, event = await attempt.begin(query.time_left_s)
+            except ProxyError as error:
+                await attempt.close()
+                if error.kind not in RETRYABLE or error.code == "deadline_exceeded":
+                    raise
+                self._blame(account, error)
+                failure = error
+                query = replace(query, tried=query.tried | {decision.ranked[0].backend_id})
+            except BaseException:
+                await attempt.close()
+                raise
+            else:
+                return attempt, replace(accepted, decision=decision), event
+        raise failure or ProxyError(ErrorKind.INTERNAL, "no attempt was allowed: routing.retries is negative")
+
+    def _decide(self, query: Query, failure: ProxyError | None) -> Decision:
+        decision = self.explain(query)
+        if failure is None:
+            return decision
+        return replace(decision, reason=f"{decision.reason}; tried again because {failure.message}")
+
+    def _query(self, request: Request) -> Query:
+        deadline_ms = request.hints.deadline_unix_ms
+        left_s = None if deadline_ms is None else deadline_ms / 1000 - self._around.clock.unix()
+        if left_s is not None and left_s <= 0:
+            message = f"the deadline of X-Deadline-Ms passed {-left_s:.1f} s before the request was routed"
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="X-Deadline-Ms", code="deadline_exceeded")
+        return Query(
+            model=request.model,
+            operation=request.operation,
+            prompt_tokens=request.prompt_tokens,
+            max_tokens=request.max_tokens,
+            needs_vision=request.needs_vision,
+            time_left_s=left_s,
+            hints=request.hints,
+        )
+
+    def _fail(self, account: Account, error: ProxyError) -> None:
+        account.error = error.kind
+        error.decision = account.decision
+        error.backend_id = account.ranked.backend_id if account.ranked else None
+        if error.kind in RETRYABLE:
+            self._blame(account, error)
+
+    def _blame(self, account: Account, error: ProxyError) -> None:
+        """A backend that could not be reached is looked at again at once; one that was slow or said 5xx is not down."""
+        if account.ranked is not None and error.kind is ErrorKind.UPSTREAM_FAILED and error.status is None:
+            self._around.fleet.suspect(account.ranked.backend_id, error.message)
+
+    def _check_capacity(self) -> None:
+        limit = self._settings.max_in_flight
+        if self._in_flight > limit:
+            message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
+            raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
+
+    def _enter(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()

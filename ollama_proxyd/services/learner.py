@@ -1,0 +1,54 @@
+"""Owns what finished requests taught about each backend's speed."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ollama_proxyd.core.learning import Speed, learn
+from ollama_proxyd.services.ledger import Outcome
+
+MIN_TOKENS = 8
+"""Shorter answers say more about jitter than about speed."""
+MAX_PROMPT_TOKENS = 1024
+"""Longer prompts would teach their own length as time to the first token."""
+
+
+class Learner:
+    """Measured speeds by backend and model; they outlive a reload of the configuration."""
+
+    def __init__(self) -> None:
+        self._speeds: dict[str, dict[str, Speed]] = {}
+
+    def speeds(self, backend_id: str) -> Mapping[str, Speed]:
+        """What was learned of a backend's models, as a live view that only this object changes."""
+        return MappingProxyType(self._speeds.setdefault(backend_id, {}))
+
+    def observe(self, outcome: Outcome) -> None:
+        """Learn from an outcome; failures and requests that had to queue teach nothing."""
+        if not outcome.succeeded or outcome.queued or outcome.model is None or outcome.backend_id is None:
+            return
+        speeds = self._speeds.setdefault(outcome.backend_id, {})
+        speeds[outcome.model] = learn(
+            speeds.get(outcome.model),
+            ttft_s=_ttft_s(outcome),
+            decode_tps=_decode_tps(outcome),
+            output_tokens=outcome.usage.completion_tokens,
+        )
+
+
+def _ttft_s(outcome: Outcome) -> float | None:
+    """Time to the first token of a model that was loaded already, as the client felt it."""
+    if outcome.ttft_s is None or outcome.prompt_tokens > MAX_PROMPT_TOKENS:
+        return None
+    return max(outcome.ttft_s - (outcome.timings.load_s or 0.0), 0.0) or None
+
+
+def _decode_tps(outcome: Outcome) -> float | None:
+    """The backend's own figure where it gives one, else tokens over the time from the first to the last."""
+    tokens = outcome.usage.completion_tokens
+    if tokens is None or tokens < MIN_TOKENS:
+        return None
+    if outcome.timings.decode_s:
+        return tokens / outcome.timings.decode_s
+    if outcome.ttft_s is None or outcome.total_s <= outcome.ttft_s:
+        return None
+    return (tokens - 1) / (outcome.total_s - outcome.ttft_s)

@@ -1,0 +1,34 @@
+"""The numbers that services are configured with."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How often backends are checked, how long a check may take, and how soon a suspected one is looked at again."""
+
+    interval_s: float = 15.0
+    timeout_s: float = 5.0
+    recheck_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """How many requests may be under way, and how many further backends are tried before the first byte."""
+
+    max_in_flight: int = 1024
+    retries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """The hours in which Auto keeps quiet, as minutes since local midnight; they may run past midnight."""
+
+    start_minute: int = 22 * 60
+    end_minute: int = 7 * 60
+
+    def include(self, minute: int) -> bool:
+        """Whether a minute of the day lies in them; the last minute does not."""
+        if self.start_minute <= self.end_minute:
+            return self.start_minute <= minute < self.end_minute
+        return minute >= self.start_minute or minute < self.end_minute

@@ -1,0 +1,185 @@
+"""Stand-ins that tests share: a clock, a backend with a script, a memory instead of a file, and the reference fleet."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, FinishReason, Finished, Usage
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, LoadedModel, Model, Probe, Profile
+from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, ModeTable
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.gateway import Gateway, Surroundings
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings
+
+REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
+    "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),
+    "igpu": (Hardware.IGPU, Profile(power_w=12.0, ttft_s=0.35, decode_tps=22.0)),
+    "nvidia": (Hardware.NVIDIA, Profile(power_w=55.0, ttft_s=0.15, decode_tps=65.0)),
+    "cpu": (Hardware.CPU, Profile(power_w=28.0, ttft_s=1.2, decode_tps=6.0)),
+}
+"""The four devices of the reference laptop."""
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps or a test says so."""
+
+    def __init__(self, monotonic_s: float = 1_000.0, unix_s: float = 1_800_000_000.0) -> None:
+        self.monotonic_s = monotonic_s
+        self.unix_s = unix_s
+        self.minute = 12 * 60.0
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+    def unix(self) -> float:
+        return self.unix_s
+
+    def local_minute(self) -> float:
+        return self.minute
+
+    def advance(self, seconds: float) -> None:
+        self.monotonic_s += seconds
+        self.minute = (self.minute + seconds / 60) % (24 * 60)
+        self.unix_s += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+class MemoryStore:
+    """A state store that forgets with the process; `failing` makes every save fail like a full disk."""
+
+    def __init__(self, state: Mapping[str, Json] | None = None) -> None:
+        self.state: dict[str, Json] = dict(state or {})
+        self.failing = False
+
+    def load(self) -> Mapping[str, Json]:
+        return dict(self.state)
+
+    def save(self, state: Mapping[str, Json]) -> None:
+        if self.failing:
+            raise OSError(28, "No space left on device")
+        self.state = dict(state)
+
+
+Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]
+"""Something a fake backend does: say an event, fail, wait until a test lets it go on, or call a function."""
+
+
+def spec_of(backend_id: str, kind: Kind = Kind.OLLAMA, **changes: Any) -> BackendSpec:
+    """A backend of the reference fleet by its id, or an unknown one."""
+    hardware, profile = REFERENCE_PROFILES.get(backend_id, (Hardware.UNKNOWN, Profile()))
+    facts: dict[str, Any] = {
+        "id": backend_id,
+        "name": f"Test {backend_id}",
+        "kind": kind,
+        "endpoint": f"http://127.0.0.1:1/{backend_id}",
+        "hardware": hardware,
+        "profile": profile,
+    }
+    return BackendSpec(**{**facts, **changes})
+
+
+def words(backend_id: str, *texts: str) -> tuple[Step, ...]:
+    """A whole answer in words that no dialect owns."""
+    usage = Usage(prompt_tokens=3, completion_tokens=len(texts))
+    return (Accepted(backend_id), *(Delta(text=text) for text in texts), Finished(FinishReason.STOP, usage))
+
+
+def frames(backend_id: str, *pieces: bytes) -> tuple[Step, ...]:
+    """A whole answer of upstream frames, as a backend of the client's own dialect gives it."""
+    usage = Usage(prompt_tokens=3, completion_tokens=len(pieces))
+    return (Accepted(backend_id), *(Delta(frame=piece) for piece in pieces), Finished(FinishReason.STOP, usage))
+
+
+def vectors(backend_id: str, *rows: tuple[float, ...]) -> tuple[Step, ...]:
+    """A whole answer to an embedding request."""
+    return (Accepted(backend_id), Embedded(rows), Finished(usage=Usage(prompt_tokens=2)))
+
+
+class FakeBackend:
+    """A backend that follows its script; every request it got is in `requests`, and it counts closed answers."""
+
+    def __init__(
+        self,
+        spec: BackendSpec | str,
+        *script: Step,
+        models: Sequence[str | Model] = ("tiny:latest",),
+        loaded: Sequence[LoadedModel] | None = None,
+    ) -> None:
+        self._spec = spec_of(spec) if isinstance(spec, str) else spec
+        self.script = script or words(self._spec.id, "Hello", " world")
+        self.models = tuple(Model(model) if isinstance(model, str) else model for model in models)
+        self.loaded = None if loaded is None else tuple(loaded)
+        self.down: BaseException | None = None
+        self.details: Mapping[str, Json] = {"modelfile": "", "details": {"family": "llama"}, "capabilities": []}
+        self.requests: list[tuple[Request, str]] = []
+        self.shown: list[tuple[str, Mapping[str, Json]]] = []
+        self.open = 0
+        self.closed = asyncio.Event()
+        """Set when an answer ended, in whatever way."""
+
+    @property
+    def spec(self) -> BackendSpec:
+        return self._spec
+
+    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        self.requests.append((request, model))
+        self.open += 1
+        try:
+            for step in self.script:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, BaseException):
+                    raise step
+                elif isinstance(step, Accepted | Delta | Embedded | Finished):
+                    yield step
+                else:
+                    step()
+        finally:
+            self.open -= 1
+            self.closed.set()
+
+    async def probe(self) -> Probe:
+        if self.down is not None:
+            raise self.down
+        return Probe(models=self.models, loaded=self.loaded, version="1.2.3")
+
+    async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        self.shown.append((model, body))
+        return self.details
+
+
+def reference_fleet(**changes: Any) -> tuple[FakeBackend, ...]:
+    """The four devices of the reference laptop, each answering in words."""
+    return tuple(FakeBackend(spec_of(backend_id, **changes)) for backend_id in REFERENCE_PROFILES)
+
+
+async def services_of(
+    *backends: FakeBackend,
+    mode: Mode = Mode.BALANCED,
+    clock: FakeClock | None = None,
+    store: StateStore | None = None,
+    settings: GatewaySettings | None = None,
+    table: ModeTable = DEFAULT_TABLE,
+) -> Services:
+    """The real services in front of fake backends, each of which has been checked once."""
+    clock = clock or FakeClock()
+    learner = Learner()
+    fleet = Fleet(backends, HealthSettings(), clock, learner.speeds)
+    governor = Governor(table, AutoSettings(), mode, store or MemoryStore())
+    ledger = Ledger()
+    ledger.outcomes.listen(learner.observe)
+    system = Cell(SystemState())
+    gateway = Gateway(Surroundings(fleet, governor, ledger, system, clock), settings or GatewaySettings())
+    await fleet.check_all()
+    return Services(gateway=gateway, fleet=fleet, governor=governor, ledger=ledger, system=system)

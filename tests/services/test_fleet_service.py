@@ -1,0 +1,127 @@
+"""Health and the requests under way, as the fleet keeps them."""
+
+import asyncio
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Health, Probe
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.settings import HealthSettings
+from tests.fakes import FakeBackend, FakeClock, spec_of
+
+QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
+
+
+def fleet_of(*backends: FakeBackend, settings: HealthSettings = QUICK, clock: FakeClock | None = None) -> Fleet:
+    return Fleet(backends, settings, clock or FakeClock(), Learner().speeds)
+
+
+def refused() -> ProxyError:
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, "backend igpu cannot be reached: Connection refused")
+
+
+class Hanging(FakeBackend):
+    """A backend whose health check never ends."""
+
+    async def probe(self) -> Probe:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def until(fleet: Fleet, backend_id: str, health: Health) -> None:
+    async for _ in fleet.views.changes():
+        if fleet.view(backend_id).health is health:
+            return
+
+
+async def test_before_the_first_check_nothing_is_known() -> None:
+    fleet = fleet_of(FakeBackend("npu"))
+    assert fleet.view("npu").health is Health.UNKNOWN
+    assert fleet.view("npu").health_reason
+
+
+async def test_a_check_brings_health_and_models() -> None:
+    fleet = fleet_of(FakeBackend("npu", models=("a", "b")))
+    await fleet.check_all()
+    view = fleet.view("npu")
+    assert view.health is Health.UP
+    assert [model.name for model in view.models] == ["a", "b"]
+
+
+async def test_a_backend_that_is_down_at_start_joins_when_it_comes_up() -> None:
+    backend = FakeBackend("igpu")
+    backend.down = refused()
+    fleet = fleet_of(backend)
+    await fleet.check_all()
+    assert fleet.view("igpu").health is Health.DOWN
+    assert "refused" in fleet.view("igpu").health_reason
+    watching = asyncio.create_task(fleet.watch())
+    backend.down = None
+    async with asyncio.timeout(5):
+        await until(fleet, "igpu", Health.UP)
+    watching.cancel()
+
+
+async def test_one_hanging_backend_holds_up_no_other() -> None:
+    fleet = fleet_of(Hanging("npu"), FakeBackend("igpu"))
+    check = asyncio.create_task(fleet.check_all())
+    async with asyncio.timeout(5):
+        await until(fleet, "igpu", Health.UP)
+    assert fleet.view("npu").health is Health.UNKNOWN
+    await check
+    assert fleet.view("npu").health is Health.DOWN
+
+
+async def test_a_busy_backend_that_does_not_answer_its_check_is_not_down() -> None:
+    backend = Hanging("npu")
+    fleet = fleet_of(backend)
+    fleet._note_up("npu", await FakeBackend("npu").probe())
+    fleet.begin("npu")
+    await fleet.check_all()
+    assert fleet.view("npu").health is Health.UP
+    fleet.end("npu")
+    await fleet.check_all()
+    assert fleet.view("npu").health is Health.DOWN
+
+
+async def test_requests_under_way_are_counted_from_begin_to_end() -> None:
+    fleet = fleet_of(FakeBackend("npu"), FakeBackend("igpu"))
+    assert fleet.begin("igpu").in_flight == 0
+    assert fleet.begin("igpu").in_flight == 1
+    assert fleet.view("igpu").in_flight == 2
+    assert fleet.view("npu").in_flight == 0
+    fleet.end("igpu")
+    fleet.end("igpu")
+    assert fleet.view("igpu").in_flight == 0
+
+
+async def test_a_suspected_backend_counts_as_down_and_is_checked_before_the_interval_is_over() -> None:
+    backend = FakeBackend("igpu")
+    fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0))
+    await fleet.check_all()
+    watching = asyncio.create_task(fleet.watch())
+    await asyncio.sleep(0)
+    fleet.suspect("igpu", "backend igpu broke off")
+    assert fleet.view("igpu").health is Health.DOWN
+    async with asyncio.timeout(5):
+        await until(fleet, "igpu", Health.UP)
+    watching.cancel()
+
+
+async def test_a_disabled_backend_is_shown_and_never_asked() -> None:
+    fleet = Fleet([FakeBackend("npu")], QUICK, FakeClock(), Learner().speeds, disabled=[spec_of("cpu")])
+    await fleet.check_all()
+    assert fleet.view("cpu").health is Health.DISABLED
+    with pytest.raises(KeyError):
+        fleet.backend("cpu")
+
+
+async def test_a_change_of_health_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    backend = FakeBackend("igpu")
+    backend.down = refused()
+    fleet = fleet_of(backend)
+    await fleet.check_all()
+    await fleet.check_all()
+    assert caplog.text.count("is down") == 1

@@ -1,0 +1,303 @@
+"""The way of a request through the gateway, up to the books."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Timings, Usage
+from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Chat, Dialect, Hints, Operation, Request
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.ledger import Outcome
+from ollama_proxyd.services.settings import GatewaySettings
+from tests.fakes import FakeBackend, FakeClock, reference_fleet, services_of, words
+
+
+def request(model: str = "tiny", stream: bool = True, **hints: object) -> Request:
+    return Request(
+        operation=Operation.CHAT,
+        dialect=Dialect.OLLAMA,
+        endpoint="chat",
+        model=model,
+        stream=stream,
+        body=b"{}",
+        content=lambda: Chat(()),
+        hints=Hints(**hints),  # type: ignore[arg-type]
+    )
+
+
+def failed(kind: ErrorKind = ErrorKind.UPSTREAM_FAILED, status: int | None = None) -> ProxyError:
+    return ProxyError(kind, "the backend broke", status=status)
+
+
+async def answer(services: Services, asked: Request) -> list[Event]:
+    async with aclosing(services.gateway.answer(asked)) as events:
+        return [event async for event in events]
+
+
+def accepted(events: list[Event]) -> Accepted:
+    assert isinstance(events[0], Accepted)
+    return events[0]
+
+
+def outcome(services: Services) -> Outcome:
+    return services.ledger.recent()[-1]
+
+
+async def test_the_first_event_names_the_backend_and_carries_the_decision() -> None:
+    services = await services_of(*reference_fleet(), mode=Mode.BALANCED)
+    first = accepted(await answer(services, request()))
+    assert first.backend_id == "igpu"
+    assert first.decision is not None
+    assert first.decision.ranked[0].backend_id == "igpu"
+
+
+async def test_switching_the_mode_sends_the_next_request_elsewhere() -> None:
+    services = await services_of(*reference_fleet(), mode=Mode.PERFORMANCE)
+    assert accepted(await answer(services, request())).backend_id == "nvidia"
+    services.governor.select(Mode.EFFICIENCY)
+    assert accepted(await answer(services, request())).backend_id == "npu"
+
+
+async def test_the_backend_is_asked_under_its_own_name_of_the_model() -> None:
+    backend = FakeBackend("npu", models=("tiny:latest",))
+    await answer(await services_of(backend), request("Tiny"))
+    assert backend.requests[0][1] == "tiny:latest"
+
+
+async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
+    broken = FakeBackend("igpu", failed())
+    services = await services_of(FakeBackend("npu"), broken)
+    first = accepted(await answer(services, request()))
+    assert first.backend_id == "npu"
+    assert first.decision is not None
+    assert "tried again because the backend broke" in first.decision.reason
+    assert outcome(services).attempts == 2
+
+
+async def test_a_backend_that_accepts_and_then_breaks_costs_a_retry_and_not_the_request() -> None:
+    broken = FakeBackend("igpu", Accepted("igpu"), failed())
+    services = await services_of(FakeBackend("npu"), broken)
+    assert accepted(await answer(services, request())).backend_id == "npu"
+
+
+async def test_no_more_backends_are_tried_than_the_configuration_allows() -> None:
+    fleet = [FakeBackend(backend_id, failed()) for backend_id in ("npu", "igpu", "nvidia", "cpu")]
+    services = await services_of(*fleet, settings=GatewaySettings(retries=1))
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
+    assert sum(len(backend.requests) for backend in fleet) == 2
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.UPSTREAM_REJECTED, ErrorKind.UNSUPPORTED, ErrorKind.INVALID_REQUEST])
+async def test_a_request_that_is_itself_at_fault_is_not_sent_elsewhere(kind: ErrorKind) -> None:
+    other = FakeBackend("npu")
+    services = await services_of(FakeBackend("igpu", failed(kind)), other)
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.kind is kind
+    assert not other.requests
+
+
+async def test_after_the_first_byte_nothing_is_tried_again() -> None:
+    other = FakeBackend("npu")
+    services = await services_of(FakeBackend("igpu", Accepted("igpu"), Delta(text="Hel"), failed()), other)
+    heard: list[Event] = []
+    with pytest.raises(ProxyError):
+        async for event in services.gateway.answer(request()):
+            heard.append(event)  # noqa: PERF401 - what came before the error is the point
+    assert heard[-1] == Delta(text="Hel")
+    assert not other.requests
+
+
+async def test_an_error_tells_how_the_request_was_routed_and_who_failed() -> None:
+    services = await services_of(FakeBackend("igpu", failed()))
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.backend_id == "igpu"
+    assert caught.value.decision is not None
+
+
+async def test_a_target_that_fails_is_never_replaced_by_another() -> None:
+    other = FakeBackend("npu")
+    services = await services_of(FakeBackend("igpu", failed()), other)
+    with pytest.raises(ProxyError):
+        await answer(services, request(target="igpu"))
+    assert not other.requests
+
+
+async def test_a_backend_that_cannot_be_reached_is_suspected_and_one_that_says_5xx_is_not() -> None:
+    services = await services_of(FakeBackend("igpu", failed()), FakeBackend("npu"))
+    await answer(services, request())
+    assert services.fleet.view("igpu").health is Health.DOWN
+    services = await services_of(FakeBackend("igpu", failed(status=500)), FakeBackend("npu"))
+    await answer(services, request())
+    assert services.fleet.view("igpu").health is Health.UP
+
+
+async def test_a_client_that_leaves_ends_the_work_upstream_at_once() -> None:
+    never = asyncio.Event()
+    backend = FakeBackend("npu", Accepted("npu"), Delta(text="Hel"), never)
+    services = await services_of(backend)
+    events = services.gateway.answer(request())
+    await anext(events)
+    await anext(events)
+    assert services.fleet.view("npu").in_flight == 1
+    await events.aclose()
+    assert backend.open == 0
+    assert services.fleet.view("npu").in_flight == 0
+    assert outcome(services).cancelled
+
+
+async def test_a_client_that_leaves_before_the_first_byte_ends_the_work_upstream_too() -> None:
+    backend = FakeBackend("npu", Accepted("npu"), asyncio.Event())
+    services = await services_of(backend)
+
+    async def ask() -> None:
+        await answer(services, request())
+
+    asking = asyncio.create_task(ask())
+    while not backend.open:
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert backend.open == 0
+    assert services.fleet.view("npu").in_flight == 0
+    assert outcome(services).cancelled
+    assert services.gateway.in_flight == 0
+
+
+async def test_one_request_too_many_is_told_to_come_later() -> None:
+    go_on = asyncio.Event()
+    services = await services_of(
+        FakeBackend("npu", Accepted("npu"), go_on, Finished()), settings=GatewaySettings(max_in_flight=1)
+    )
+    first = asyncio.create_task(answer(services, request()))
+    await asyncio.sleep(0)
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.kind is ErrorKind.OVERLOADED
+    assert caught.value.retry_after_s
+    go_on.set()
+    assert accepted(await first).backend_id == "npu"
+
+
+async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked() -> None:
+    clock, backend = FakeClock(), FakeBackend("npu")
+    services = await services_of(backend, clock=clock)
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request(deadline_unix_ms=int(clock.unix() * 1000) - 1))
+    assert caught.value.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert not backend.requests
+
+
+async def test_a_backend_that_does_not_begin_before_the_deadline_is_given_up() -> None:
+    clock = FakeClock()
+    backend = FakeBackend("npu", Accepted("npu"), asyncio.Event())
+    services = await services_of(backend, clock=clock)
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request(deadline_unix_ms=int(clock.unix() * 1000) + 850))
+    assert caught.value.code == "deadline_exceeded"
+    assert backend.open == 0
+
+
+async def test_explaining_has_no_side_effect() -> None:
+    services = await services_of(*reference_fleet())
+    before = services.fleet.views.value
+    for mode in Mode:
+        assert services.gateway.explain(Query("tiny"), mode).ranked
+    assert services.fleet.views.value is before
+    assert services.ledger.recent() == ()
+
+
+async def test_drained_waits_for_the_last_request() -> None:
+    go_on = asyncio.Event()
+    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()))
+    asking = asyncio.create_task(answer(services, request()))
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(services.gateway.drained())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    go_on.set()
+    await asyncio.gather(asking, draining)
+
+
+async def test_the_books_hold_time_tokens_and_estimated_joules() -> None:
+    clock = FakeClock()
+
+    def wait() -> None:
+        clock.advance(2.0)
+
+    usage = Usage(prompt_tokens=5, completion_tokens=20)
+    backend = FakeBackend("npu", Accepted("npu"), wait, Delta(text="a"), wait, Finished(usage=usage))
+    services = await services_of(backend, clock=clock)
+    await answer(services, request())
+    entry = outcome(services)
+    assert entry.succeeded
+    assert (entry.ttft_s, entry.total_s) == (2.0, 4.0)
+    assert entry.usage == usage
+    assert entry.energy_j == 12.0
+    assert services.ledger.totals("npu").completion_tokens == 20
+
+
+def slow_answer(clock: FakeClock, *events: Event) -> tuple[object, ...]:
+    return (Accepted("npu"), lambda: clock.advance(1.0), Delta(text="a"), lambda: clock.advance(2.0), *events)
+
+
+async def test_a_finished_request_teaches_the_speed_of_its_model() -> None:
+    clock = FakeClock()
+    script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
+    services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
+    await answer(services, request())
+    speed = services.fleet.view("npu").speeds["tiny:latest"]
+    assert speed.ttft_s == 1.0
+    assert speed.decode_tps == 10.0
+    assert speed.samples == 1
+
+
+async def test_the_backends_own_clock_teaches_better_than_ours() -> None:
+    clock = FakeClock()
+    finished = Finished(usage=Usage(completion_tokens=20), timings=Timings(decode_s=1.0, load_s=0.75))
+    services = await services_of(FakeBackend("npu", *slow_answer(clock, finished)), clock=clock)  # type: ignore[arg-type]
+    await answer(services, request())
+    speed = services.fleet.view("npu").speeds["tiny:latest"]
+    assert speed.decode_tps == 20.0
+    assert speed.ttft_s == 0.25
+
+
+async def test_a_failure_teaches_nothing() -> None:
+    clock = FakeClock()
+    script = slow_answer(clock)
+    services = await services_of(FakeBackend("npu", *script, failed()), clock=clock)  # type: ignore[arg-type]
+    with pytest.raises(ProxyError):
+        await answer(services, request())
+    assert "tiny:latest" not in services.fleet.view("npu").speeds
+
+
+async def test_a_request_that_had_to_queue_teaches_nothing() -> None:
+    clock = FakeClock()
+    script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
+    services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
+    services.fleet.begin("npu")
+    await answer(services, request())
+    assert "tiny:latest" not in services.fleet.view("npu").speeds
+
+
+class Silent(FakeBackend):
+    """A backend that ends its answer before it says anything."""
+
+    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        self.requests.append((request, model))
+        return
+        yield Finished()
+
+
+async def test_an_answer_that_ends_before_it_began_is_a_failure_of_the_backend() -> None:
+    services = await services_of(Silent("igpu"), FakeBackend("npu", *words("npu", "Hi")))
+    assert accepted(await answer(services, request())).backend_id == "npu"
