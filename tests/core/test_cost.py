@@ -1,0 +1,224 @@
+"""Each term of the formula."""
+
+from dataclasses import replace
+
+import pytest
+
+from ollama_proxyd.core.fleet import Hardware, LoadedModel, Model, ModelRules, Profile
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.policy.cost import KEEP_ALIVE_S, SHORT_PROMPT_TOKENS, price_of_time_w
+from ollama_proxyd.core.requests import Hints, Operation, Priority
+from tests.core.reference_profile import REFERENCE, TINY, ask, backend, only, order, with_typical_answer
+
+NPU, IGPU, NVIDIA, CPU = REFERENCE
+BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
+TERMS = """
+queue_wait_s wake_s load_s prefill_s decode_s time_s prefill_j decode_j load_j wake_j idle_tail_j energy_j
+price_of_time_w cost_j power_w latency_ms
+"""
+
+
+def test_every_term_has_its_name_and_the_sums_are_right() -> None:
+    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=(), asleep=True)
+    cost = only(replace(cold, in_flight=1), prompt_tokens=1000)
+    terms = cost.terms
+    assert list(terms) == TERMS.split()
+    assert all(value > 0 for value in terms.values())
+    waiting_s = terms["queue_wait_s"] + terms["wake_s"] + terms["load_s"] + terms["prefill_s"]
+    parts_j = (terms[name] for name in ("prefill_j", "decode_j", "load_j", "wake_j", "idle_tail_j"))
+    assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
+    assert terms["time_s"] == pytest.approx(waiting_s + terms["decode_s"])
+    assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
+    assert terms["cost_j"] == pytest.approx(cost.energy_j + 100 * terms["time_s"]) == cost.cost_j
+    assert terms["power_w"] == cost.power_w == 3
+
+
+@pytest.mark.parametrize(
+    ("hints", "price_w"),
+    [
+        (Hints(), 7),
+        (Hints(latency_critical=True), 100),
+        (Hints(power_efficient=True), 0),
+        (Hints(latency_critical=True, power_efficient=True), 7),
+        (Hints(priority=Priority.BEST_EFFORT), 0),
+        (Hints(priority=Priority.BEST_EFFORT, latency_critical=True), 100),
+        (Hints(priority=Priority.CRITICAL), 7),
+    ],
+)
+def test_hints_change_the_price_of_time(hints: Hints, price_w: float) -> None:
+    assert price_of_time_w(BALANCED, hints) == price_w
+
+
+def test_a_latency_critical_request_never_lowers_the_price_of_time() -> None:
+    dear = replace(PERFORMANCE, price_of_time_w=500)
+    assert price_of_time_w(dear, Hints(latency_critical=True)) == 500
+
+
+def test_the_reason_says_which_wish_changed_the_price_of_time() -> None:
+    assert ask(latency_critical=True).reason.startswith("Balanced (latency-critical): nvidia needs")
+    assert ask(power_efficient=True).reason.startswith("Balanced (power-efficient): npu needs")
+    assert ask(priority=Priority.BEST_EFFORT).reason.startswith("Balanced (in the background): npu needs")
+    assert ask(mode=Mode.AUTO).reason.startswith("Auto (Balanced): igpu needs")
+    assert ask(mode=Mode.AUTO, latency_critical=True).reason.startswith("Auto (Balanced, latency-critical): nvidia")
+
+
+def test_the_clients_limit_shortens_the_answer_and_never_lengthens_it() -> None:
+    assert only(NPU, max_tokens=50).terms["decode_s"] == 5
+    assert only(NPU, max_tokens=5000).terms["decode_s"] == 20
+    assert only(NPU, max_tokens=0).terms["decode_s"] == 0
+
+
+def test_a_negative_limit_is_no_limit() -> None:
+    assert only(NPU, max_tokens=-1).terms["decode_s"] == 20
+
+
+def test_the_learned_length_of_answers_is_shared_by_all_backends() -> None:
+    fleet = (replace(NPU, speeds={TINY.name: Speed(output_tokens=1000, samples=3)}), IGPU)
+    fleet = (fleet[0], replace(IGPU, speeds={TINY.name: Speed(output_tokens=600, samples=1)}))
+    decode_s = {ranked.backend_id: ranked.terms["decode_s"] for ranked in ask(fleet).ranked}
+    assert decode_s == {"npu": pytest.approx(90), "igpu": pytest.approx(900 / 22)}
+
+
+def test_embedding_writes_no_answer() -> None:
+    decision = ask((NPU,), operation=Operation.EMBEDDING, prompt_tokens=40)
+    assert decision.ranked[0].terms["decode_s"] == 0
+    assert "for embedding about 40 tokens" in decision.reason
+
+
+def test_a_prompt_beyond_a_short_one_is_read_at_the_configured_rate() -> None:
+    view = backend("npu", Profile(3, 0.8, 10, prefill_tps=100))
+    assert only(view, prompt_tokens=SHORT_PROMPT_TOKENS).terms["prefill_s"] == 0.8
+    assert only(view, prompt_tokens=SHORT_PROMPT_TOKENS + 200).terms["prefill_s"] == pytest.approx(2.8)
+
+
+def test_an_unknown_rate_of_reading_is_a_multiple_of_that_of_writing() -> None:
+    assert only(NPU, prompt_tokens=SHORT_PROMPT_TOKENS + 300).terms["prefill_s"] == pytest.approx(2.8)
+
+
+def test_requests_under_way_are_waited_for_only_when_no_slot_is_free() -> None:
+    service_s = 0.8 + 200 / 10
+    waits = [only(replace(NPU, slots=2, in_flight=n)).terms["queue_wait_s"] for n in range(5)]
+    assert waits == pytest.approx([0, 0, service_s / 2, service_s, 3 * service_s / 2])
+    assert only(replace(NPU, in_flight=1)).terms["queue_wait_s"] == pytest.approx(service_s)
+
+
+def test_a_busy_backend_gives_way_to_a_free_one() -> None:
+    fleet = (NPU, replace(IGPU, in_flight=1), NVIDIA)
+    decision = ask(fleet)
+    assert order(decision)[0] == "nvidia"
+    assert "s of it in the queue" in ask((replace(IGPU, in_flight=1),)).reason
+
+
+def test_a_loaded_model_costs_no_loading() -> None:
+    for loaded in ("tiny:latest", "tiny", "TINY:latest"):
+        terms = only(replace(NPU, loaded=(LoadedModel(loaded),))).terms
+        assert (terms["load_s"], terms["load_j"], terms["idle_tail_j"]) == (0, 0, 0)
+
+
+def test_a_model_that_is_not_loaded_costs_what_was_configured() -> None:
+    profile = Profile(3, 0.8, 10, load_s=4, load_j=99, idle_w=2, keep_alive_s=60)
+    cost = only(replace(backend("npu", profile), loaded=(LoadedModel("other"),)))
+    assert (cost.terms["load_s"], cost.terms["load_j"], cost.terms["idle_tail_j"]) == (4, 99, 120)
+    assert cost.notes == ()
+
+
+def test_loading_is_estimated_from_the_size_of_the_model_and_says_so() -> None:
+    small, large = (replace(NPU, loaded=(), models=(Model("tiny", size_bytes=gb * 10**9),)) for gb in (1, 30))
+    assert only(large).terms["load_s"] == pytest.approx(0.5 + 20)
+    assert only(large).terms["load_j"] == pytest.approx(3 * 20.5)
+    assert only(small).terms["load_s"] < only(large).terms["load_s"]
+    assert only(large).notes[0] == "time to load 20 s is estimated for a model of 30 GB"
+
+
+def test_a_model_stays_for_five_minutes_where_nobody_said() -> None:
+    view = replace(backend("npu", Profile(3, 0.8, 10, load_s=1, idle_w=0.5)), loaded=())
+    assert only(view).terms["idle_tail_j"] == 0.5 * KEEP_ALIVE_S
+
+
+def test_unknown_residency_adds_nothing_but_a_note() -> None:
+    cost = only(replace(NPU, loaded=None))
+    assert cost.terms["load_s"] == cost.terms["load_j"] == 0
+    assert cost.notes == ("it is unknown whether the model is loaded, so loading is not counted",)
+
+
+def test_a_sleeping_device_is_woken_at_a_cost() -> None:
+    view = replace(backend("nvidia", Profile(55, 0.15, 65, wake_s=3, wake_j=40)), asleep=True)
+    assert (only(view).terms["wake_s"], only(view).terms["wake_j"]) == (3, 40)
+    estimated = only(replace(NVIDIA, asleep=True))
+    assert estimated.terms["wake_j"] == 55 * estimated.terms["wake_s"] > 0
+    assert "is estimated" in estimated.notes[0]
+
+
+@pytest.mark.parametrize("hardware", list(Hardware))
+def test_an_unknown_profile_is_estimated_from_the_class_of_hardware_and_says_so(hardware: Hardware) -> None:
+    cost = only(backend("box", Profile(), hardware=hardware))
+    source = "as its hardware is unknown" if hardware is Hardware.UNKNOWN else f"from hardware class {hardware.value}"
+    assert cost.power_w > 0
+    assert cost.latency_ms > 0
+    assert len(cost.notes) == 3
+    assert cost.notes[0] == f"power {cost.power_w:g} W is estimated {source}"
+    assert all(note.endswith(f"is estimated {source}") for note in cost.notes)
+
+
+def test_a_configured_zero_is_not_an_unknown() -> None:
+    assert only(backend("box", Profile(power_w=0, ttft_s=0, decode_tps=10))).energy_j == 0
+
+
+@pytest.mark.parametrize("absurd", [float("nan"), float("inf"), -1.0, 1e300])
+def test_absurd_profiles_count_as_unknown(absurd: float) -> None:
+    assert only(backend("npu", Profile(absurd, absurd, absurd))).terms == only(backend("npu", Profile())).terms
+
+
+def test_measured_speed_soon_replaces_the_prior_but_not_at_the_first_outlier() -> None:
+    def latency_ms(samples: int) -> float:
+        speed = Speed(ttft_s=80, decode_tps=1, samples=samples)
+        return only(replace(NPU, speeds={TINY.name: speed})).latency_ms
+
+    assert latency_ms(0) == 800
+    assert latency_ms(1) == pytest.approx(8000)
+    assert 40_000 < latency_ms(9) < latency_ms(99) < 80_000
+
+
+@pytest.mark.parametrize("absurd", [1e308, 1e-308, float("nan"), float("inf"), -1.0])
+def test_absurd_measurements_leave_every_term_a_finite_number(absurd: float) -> None:
+    view = replace(NPU, speeds={TINY.name: Speed(absurd, absurd, 200, samples=10**9)})
+    assert all(0 <= value < float("inf") for value in only(view, power_efficient=True).terms.values())
+
+
+def test_a_speed_without_samples_is_not_said_to_be_measured() -> None:
+    assert only(replace(NPU, speeds={TINY.name: Speed(9, 9, 9, samples=0)})).notes == ()
+
+
+def test_a_backend_without_slots_is_taken_to_have_one() -> None:
+    assert only(replace(NPU, slots=0, in_flight=1)).terms == only(replace(NPU, slots=1, in_flight=1)).terms
+
+
+def test_measured_speed_changes_the_decision_and_says_so() -> None:
+    slow = replace(IGPU, speeds={TINY.name: Speed(decode_tps=4, samples=20)})
+    decision = ask((NPU, slow, NVIDIA))
+    assert order(decision)[0] == "nvidia"
+    assert "speed measured in 20 requests" in decision.ranked[2].notes
+
+
+def test_what_was_measured_of_one_model_says_nothing_of_another() -> None:
+    assert only(replace(NPU, speeds={"other:latest": Speed(ttft_s=9, samples=9)})).latency_ms == 800
+
+
+def test_equal_costs_are_ordered_by_preference_then_priority_then_name() -> None:
+    same = Profile(10, 1, 10)
+    fleet = tuple(
+        backend(name, same, priority=priority, rules=rules)
+        for name, priority, rules in (
+            ("d", 1, ModelRules()),
+            ("c", 1, ModelRules()),
+            ("b", 5, ModelRules()),
+            ("a", 0, ModelRules(preferred=("tiny",))),
+        )
+    )
+    assert order(ask(fleet)) == ["a", "b", "c", "d"]
+
+
+def test_long_answers_are_dearer() -> None:
+    short, long = (ask(with_typical_answer((NPU,), tokens)).ranked[0].cost_j for tokens in (30, 2000))
+    assert short < long

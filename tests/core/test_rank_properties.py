@@ -1,0 +1,211 @@
+"""What holds of every decision, whatever the fleet."""
+
+from dataclasses import replace
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ollama_proxyd.core.fleet import (
+    BackendSpec,
+    BackendView,
+    FleetView,
+    Hardware,
+    Health,
+    Kind,
+    LoadedModel,
+    Model,
+    ModelRules,
+    Profile,
+)
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.requests import Hints, Operation, Priority
+from tests.core.reference_profile import order, priced, setting
+
+thorough = settings(deadline=None, max_examples=80)
+
+NAMES = ("tiny:latest", "tiny", "other:8b", "EMBED")
+names = st.sampled_from(NAMES)
+
+
+def maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
+    return st.none() | strategy
+
+
+anything = maybe(st.floats())
+"""What a careless file or engine may say, nan and infinity among it."""
+sensible = st.floats(0.01, 500)
+
+wild_profiles = st.builds(Profile, *[anything] * 10)
+sane_profiles = st.builds(
+    Profile,
+    power_w=maybe(sensible),
+    ttft_s=maybe(st.floats(0.01, 30)),
+    decode_tps=maybe(sensible),
+    prefill_tps=maybe(sensible),
+    wake_s=maybe(sensible),
+    load_s=maybe(sensible),
+    load_j=maybe(sensible),
+    idle_w=maybe(sensible),
+)
+globs = st.lists(st.sampled_from(("*", "tiny*", "[", "*:8b", "")), max_size=2).map(tuple)
+capabilities = maybe(st.frozensets(st.sampled_from(("completion", "vision", "embedding"))))
+sizes = maybe(st.integers(-1, 10**30))
+
+
+def fleets_of(most: int, profiles: st.SearchStrategy, wild: bool) -> st.SearchStrategy:
+    sizes_of_fleets = st.integers(0 if wild else 1, most)
+    return sizes_of_fleets.flatmap(lambda size: st.tuples(*(backends(f"b{at}", profiles, wild) for at in range(size))))
+
+
+def backends(backend_id: str, profiles: st.SearchStrategy, wild: bool) -> st.SearchStrategy:
+    held = st.builds(Model, names, size_bytes=sizes, capabilities=capabilities)
+    spec = st.builds(
+        BackendSpec,
+        id=st.just(backend_id),
+        name=st.just(backend_id),
+        kind=st.sampled_from(Kind),
+        endpoint=st.just(""),
+        hardware=st.sampled_from(Hardware),
+        profile=profiles,
+        rules=st.just(ModelRules()) | st.builds(ModelRules, globs, globs, globs, sizes)
+        if wild
+        else st.just(ModelRules()),
+        priority=st.integers(-5, 5),
+    )
+    speed = st.builds(Speed, anything, anything, anything, st.integers(-1, 99))
+    return st.builds(
+        BackendView,
+        spec=spec,
+        health=st.just(Health.UP) | st.sampled_from(Health) if wild else st.just(Health.UP),
+        models=st.just((Model("tiny"),)) | st.lists(held, max_size=3).map(tuple) if wild else st.just((Model("tiny"),)),
+        loaded=maybe(st.lists(st.builds(LoadedModel, names), max_size=2).map(tuple)),
+        slots=st.integers(-1 if wild else 1, 4),
+        in_flight=st.integers(0, 6),
+        asleep=st.booleans(),
+        speeds=st.dictionaries(names, speed, max_size=2) if wild else st.just({}),
+    )
+
+
+fleets = fleets_of(5, sane_profiles, wild=False)
+wild_fleets = fleets_of(5, wild_profiles, wild=True)
+hints = st.builds(
+    Hints,
+    target=st.sampled_from((None, None, None, "b0", "nobody")),
+    latency_critical=st.booleans(),
+    power_efficient=st.booleans(),
+    max_latency_ms=st.sampled_from((None, None, 300, 900, 1e5)),
+    max_power_w=st.sampled_from((None, None, 12, 60.5)),
+    priority=maybe(st.sampled_from(Priority)),
+)
+queries = st.builds(
+    Query,
+    model=st.just("tiny") | maybe(names),
+    operation=st.sampled_from(Operation),
+    prompt_tokens=st.integers(-1, 5000) | st.just(10**400),
+    max_tokens=maybe(st.integers(-2, 5000) | st.just(10**400)),
+    needs_vision=st.sampled_from((False, False, True)),
+    time_left_s=st.sampled_from((None, None, 0.5, 100)),
+    hints=hints,
+    tried=st.sampled_from((frozenset(), frozenset(), frozenset({"b0"}))),
+)
+plain_queries = st.builds(
+    Query, model=st.just("tiny"), prompt_tokens=st.integers(0, 5000), max_tokens=maybe(st.integers(0, 5000))
+)
+modes = st.sampled_from(Mode)
+
+
+@thorough
+@given(wild_fleets, queries, modes)
+def test_every_backend_is_either_ranked_or_rejected_with_a_reason(fleet: FleetView, query: Query, mode: Mode) -> None:
+    decision = rank(query, fleet, UNKNOWN_SYSTEM, setting(mode))
+    placed = order(decision) + [each.backend_id for each in decision.rejected]
+    assert sorted(placed) == sorted(view.spec.id for view in fleet)
+    assert all(each.rejections for each in decision.rejected)
+    assert decision.reason
+
+
+@thorough
+@given(wild_fleets, queries, modes)
+def test_every_term_is_a_number_and_the_cheapest_comes_first(fleet: FleetView, query: Query, mode: Mode) -> None:
+    ranked = rank(query, fleet, UNKNOWN_SYSTEM, setting(mode)).ranked
+    assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
+    assert [each.cost_j for each in ranked] == sorted(each.cost_j for each in ranked)
+
+
+@thorough
+@given(fleets, plain_queries, st.floats(0, 100), st.floats(0, 100))
+def test_a_lower_price_of_time_never_picks_a_backend_of_higher_energy(
+    fleet: FleetView, query: Query, one_w: float, other_w: float
+) -> None:
+    thrifty, hasty = (rank(query, fleet, UNKNOWN_SYSTEM, priced(each)) for each in sorted((one_w, other_w)))
+    assert thrifty.ranked[0].energy_j <= hasty.ranked[0].energy_j * (1 + 1e-9)
+    assert thrifty.ranked[0].terms["time_s"] >= hasty.ranked[0].terms["time_s"] * (1 - 1e-9) or one_w == other_w
+
+
+def place(fleet: FleetView, query: Query, mode: Mode, backend_id: str) -> int:
+    """A backend's place in the ranking, behind all others when it is rejected."""
+    ids = order(rank(query, fleet, UNKNOWN_SYSTEM, setting(mode)))
+    return ids.index(backend_id) if backend_id in ids else len(fleet)
+
+
+def with_profile(view: BackendView, **profile: float) -> BackendView:
+    return replace(view, spec=replace(view.spec, profile=replace(view.spec.profile, **profile)))
+
+
+@thorough
+@given(fleets, plain_queries, modes, st.floats(1.01, 10))
+def test_raising_a_backends_watts_never_improves_its_rank(
+    fleet: FleetView, query: Query, mode: Mode, factor: float
+) -> None:
+    first, *others = fleet
+    power_w = first.spec.profile.power_w
+    assume(power_w is not None)
+    hungrier = with_profile(first, power_w=power_w * factor)
+    assert place((hungrier, *others), query, mode, "b0") >= place(fleet, query, mode, "b0")
+
+
+@thorough
+@given(fleets, plain_queries, modes, st.floats(1.01, 10))
+def test_raising_a_backends_latency_never_improves_its_rank(
+    fleet: FleetView, query: Query, mode: Mode, factor: float
+) -> None:
+    first, *others = fleet
+    ttft_s = first.spec.profile.ttft_s
+    assume(ttft_s is not None)
+    slower = with_profile(first, ttft_s=ttft_s * factor)
+    assert place((slower, *others), query, mode, "b0") >= place(fleet, query, mode, "b0")
+
+
+@thorough
+@given(wild_fleets, queries, modes)
+def test_no_limit_is_ever_exceeded(fleet: FleetView, query: Query, mode: Mode) -> None:
+    in_force = setting(mode)
+    row, asked = in_force.row, query.hints
+    decision = rank(query, fleet, UNKNOWN_SYSTEM, in_force)
+    for each in decision.ranked:
+        assert asked.max_power_w is None or each.power_w <= asked.max_power_w
+        assert asked.max_latency_ms is None or each.latency_ms <= asked.max_latency_ms
+        assert query.time_left_s is None or each.latency_ms <= query.time_left_s * 1000
+        assert asked.target in {None, each.backend_id}
+        assert each.backend_id not in query.tried
+        if asked.target is None:
+            assert row.max_power_w is None or each.power_w <= row.max_power_w
+            assert row.max_concurrency is None or sum(view.in_flight for view in fleet) < row.max_concurrency
+
+
+@thorough
+@given(wild_fleets, queries, modes, st.randoms())
+def test_the_order_of_the_configuration_changes_nothing(
+    fleet: FleetView, query: Query, mode: Mode, random: st.randoms
+) -> None:
+    shuffled = list(fleet)
+    random.shuffle(shuffled)
+    decision, again = (rank(query, views, UNKNOWN_SYSTEM, setting(mode)) for views in (fleet, tuple(shuffled)))
+    assert order(decision) == order(again)
+    assert {each.backend_id: each.rejections for each in decision.rejected} == {
+        each.backend_id: each.rejections for each in again.rejected
+    }
