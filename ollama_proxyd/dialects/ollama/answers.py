@@ -1,0 +1,128 @@
+"""The shapes in which an Ollama backend answers, and what they mean."""
+
+import msgspec
+
+from ollama_proxyd.core.events import Finished, FinishReason, Timings, TokenLogprob, Usage
+
+_S_PER_NS = 1e-9
+_NOTHING = msgspec.Raw(b"")
+_NO_ARGUMENTS = msgspec.Raw(b"{}")
+_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "load": FinishReason.LOAD,
+    "unload": FinishReason.UNLOAD,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+class Function(msgspec.Struct):
+    """What a tool call calls; the arguments stay the backend's own text."""
+
+    name: str = ""
+    arguments: msgspec.Raw = _NO_ARGUMENTS
+
+    def arguments_text(self) -> str:
+        """The JSON text of an object; an absent or null one has no members."""
+        text = bytes(self.arguments).decode()
+        return "{}" if text == "null" else text
+
+
+class ToolCall(msgspec.Struct):
+    """One whole tool call; not every version gives it an id."""
+
+    function: Function
+    id: str | None = None
+
+
+class Message(msgspec.Struct):
+    """What the model said in a chat."""
+
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+
+
+class Logprob(msgspec.Struct):
+    """A token and how likely it was."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top_logprobs: tuple["Logprob", ...] | None = None
+
+
+class Counters(msgspec.Struct):
+    """What every last object holds; no other field is looked at."""
+
+    done: bool = False
+    done_reason: str | None = None
+    error: str | None = None
+    total_duration: float | None = None
+    load_duration: float | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: float | None = None
+    eval_count: int | None = None
+    eval_duration: float | None = None
+
+
+class Line(Counters):
+    """A line of /api/chat or /api/generate, or the whole answer."""
+
+    message: Message | None = None
+    response: str | None = None
+    thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    logprobs: tuple[Logprob, ...] | None = None
+
+
+class Vectors(Counters):
+    """The answer of /api/embed."""
+
+    embeddings: tuple[tuple[float, ...], ...] | None = None
+
+
+class End(Counters):
+    """The end of any answer; vectors are only seen to be there."""
+
+    embeddings: msgspec.Raw = _NOTHING
+    embedding: msgspec.Raw = _NOTHING
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether this is the answer of an embedding call."""
+        return len(self.embeddings) + len(self.embedding) > 0
+
+
+def finished(end: Counters, *, called: bool) -> Finished:
+    """How the answer ended; `called` when it holds tool calls, which Ollama ends with "stop"."""
+    reason = _REASONS.get(end.done_reason or "stop", FinishReason.STOP)
+    return Finished(
+        reason=FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason,
+        usage=Usage(prompt_tokens=end.prompt_eval_count, completion_tokens=end.eval_count),
+        timings=Timings(
+            total_s=_seconds(end.total_duration),
+            load_s=_seconds(end.load_duration),
+            prompt_s=_seconds(end.prompt_eval_duration),
+            decode_s=_seconds(end.eval_duration),
+        ),
+    )
+
+
+def estimated(tokens: int) -> Finished:
+    """An end that told nothing: the tokens were counted from outside, if any were seen."""
+    return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens else Usage())
+
+
+def read_logprob(token: Logprob) -> TokenLogprob:
+    """A token's log probability in the core's words."""
+    return TokenLogprob(
+        token=token.token,
+        logprob=token.logprob,
+        bytes=token.bytes,
+        top=tuple(read_logprob(other) for other in token.top_logprobs or ()),
+    )
+
+
+def _seconds(duration_ns: float | None) -> float | None:
+    return None if duration_ns is None else duration_ns * _S_PER_NS

@@ -1,0 +1,114 @@
+"""Reads what an Ollama backend answers: stream lines, and whole answers."""
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.dialects.framing.ndjson import lines
+from ollama_proxyd.dialects.ollama.answers import Line, ToolCall, Vectors, finished, read_logprob
+from ollama_proxyd.dialects.ollama.ending import failed_midway
+
+_LINE = msgspec.json.Decoder(Line)
+_VECTORS = msgspec.json.Decoder(Vectors)
+
+
+class StreamDecoder:
+    """Turns whole lines into events; the end is told by `finish`.
+
+    `call_id_prefix` makes ids for tool calls that came without.
+    """
+
+    def __init__(self, call_id_prefix: str = "call_") -> None:
+        self._call_id_prefix = call_id_prefix
+        self._calls = 0
+        self._end: Line | None = None
+        self._failure: ProxyError | None = None
+
+    def feed(self, block: bytes) -> list[Event]:
+        """The events of a block of lines; a failure among them is raised once what came before it was returned."""
+        self._raise_failure()
+        events: list[Event] = []
+        try:
+            for text in lines(block):
+                delta = self.read(text)
+                if delta is not None:
+                    events.append(delta)
+        except ProxyError as failure:
+            self._failure = failure
+        if not events:
+            self._raise_failure()
+        return events
+
+    def read(self, text: bytes) -> Delta | None:
+        """What one object says."""
+        try:
+            line = _LINE.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _failed(f"the backend sent a line that is not an answer: {error}") from error
+        if line.error is not None:
+            raise failed_midway(line.error)
+        if line.done:
+            self._end = line
+        return self._delta(line)
+
+    def finish(self) -> Finished:
+        """How the answer ended; raises UPSTREAM_FAILED when the stream failed or broke off before its last line."""
+        self._raise_failure()
+        if self._end is None:
+            raise _failed("the backend's stream broke off before the answer was complete")
+        return finished(self._end, called=self._calls > 0)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _delta(self, line: Line) -> Delta | None:
+        message = line.message
+        said = message.content if message else line.response
+        thought = message.thinking if message else line.thinking
+        calls = message.tool_calls if message else line.tool_calls
+        if not (said or thought or calls or line.logprobs):
+            return None
+        return Delta(
+            text=said or "",
+            thinking=thought or "",
+            tool_calls=tuple(self._call(call) for call in calls) if calls else (),
+            logprobs=tuple(read_logprob(token) for token in line.logprobs) if line.logprobs else None,
+        )
+
+    def _call(self, call: ToolCall) -> ToolCallDelta:
+        index = self._calls
+        self._calls += 1
+        return ToolCallDelta(
+            index=index,
+            id=call.id or f"{self._call_id_prefix}{index}",
+            name=call.function.name,
+            arguments=call.function.arguments_text(),
+        )
+
+
+def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call_") -> list[Event]:
+    """The events of an answer that came whole."""
+    if operation is Operation.EMBEDDING:
+        return _embedded(body)
+    decoder = StreamDecoder(call_id_prefix)
+    delta = decoder.read(body)
+    ended = decoder.finish()
+    return [ended] if delta is None else [delta, ended]
+
+
+def _embedded(body: bytes) -> list[Event]:
+    try:
+        read = _VECTORS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _failed(f"the backend's answer is not a list of vectors: {error}") from error
+    if read.error is not None:
+        raise failed_midway(read.error)
+    if read.embeddings is None:
+        raise _failed("the backend's answer holds no embeddings")
+    return [Embedded(read.embeddings), finished(read, called=False)]
+
+
+def _failed(message: str) -> ProxyError:
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message)

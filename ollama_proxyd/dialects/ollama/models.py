@@ -1,0 +1,89 @@
+"""Ollama's lists of models, held and in memory, each with the backends that hold it.
+
+Ollama's clients expect every key. Where a backend does not say, a text is "" and a number 0, as in Ollama's own
+lists; what Ollama itself leaves out when unknown (a context length, capabilities) is left out.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from ollama_proxyd.core.fleet import LoadedModel, Model
+from ollama_proxyd.core.requests import Json
+
+ModelRow = tuple[Model, Sequence[str]]
+"""A model, and the ids of the backends that hold it."""
+
+LoadedRow = tuple[LoadedModel, Model | None, Sequence[str]]
+"""A model in memory, what is known about it otherwise, and the ids of the backends that have it there."""
+
+UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
+"""How Ollama writes a time that it does not know."""
+
+NEVER: Final = "2318-01-01T00:00:00Z"
+"""The expiry of a model that stays: Ollama too shows a date about 292 years ahead."""
+
+
+def render_tags(rows: Iterable[ModelRow]) -> bytes:
+    """The body of GET /api/tags."""
+    return msgspec.json.encode({"models": [_held(model, backends) for model, backends in rows]})
+
+
+def render_ps(rows: Iterable[LoadedRow]) -> bytes:
+    """The body of GET /api/ps, the longest-lived first."""
+    ordered = sorted(rows, key=lambda row: row[0].expires_at or NEVER, reverse=True)
+    return msgspec.json.encode({"models": [_loaded(*row) for row in ordered]})
+
+
+def render_version(version: str) -> bytes:
+    """The body of GET /api/version."""
+    return msgspec.json.encode({"version": version})
+
+
+def tagged(name: str) -> str:
+    """The name as Ollama lists it: never without a tag."""
+    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+
+
+def details(model: Model) -> dict[str, Json]:
+    """What kind of model it is."""
+    return {
+        "parent_model": "",
+        "format": model.format or "",
+        "family": model.family or "",
+        "families": [model.family] if model.family else [],
+        "parameter_size": model.parameter_size or "",
+        "quantization_level": model.quantization or "",
+    }
+
+
+def _held(model: Model, backends: Sequence[str]) -> dict[str, Json]:
+    lengths = {"context_length": model.context_length, "embedding_length": model.embedding_length}
+    known_lengths = {name: length for name, length in lengths.items() if length is not None}
+    entry: dict[str, Json] = {
+        "name": tagged(model.name),
+        "model": tagged(model.name),
+        "modified_at": model.modified_at or UNKNOWN_TIME,
+        "size": model.size_bytes or 0,
+        "digest": model.digest or "",
+        "details": {**details(model), **known_lengths},
+    }
+    if model.capabilities is not None:
+        entry["capabilities"] = sorted(model.capabilities)
+    return {**entry, "backends": list(backends)}
+
+
+def _loaded(loaded: LoadedModel, model: Model | None, backends: Sequence[str]) -> dict[str, Json]:
+    known = model or Model(loaded.name)
+    return {
+        "name": tagged(loaded.name),
+        "model": tagged(loaded.name),
+        "size": loaded.size_bytes or known.size_bytes or 0,
+        "digest": known.digest or "",
+        "details": details(known),
+        "expires_at": loaded.expires_at or NEVER,
+        "size_vram": loaded.size_vram_bytes or 0,
+        "context_length": loaded.context_length or 0,
+        "backends": list(backends),
+    }

@@ -1,0 +1,181 @@
+"""What OpenAI-style engines send, in all their variants: typed, and lenient where they differ."""
+
+from typing import TypeVar
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
+from ollama_proxyd.core.requests import Json
+
+T = TypeVar("T")
+
+
+class Function(msgspec.Struct):
+    """The function of a tool call, whole or in pieces; some engines send arguments as an object."""
+
+    name: str | None = None
+    arguments: str | dict[str, Json] | None = None
+
+
+class ToolCall(msgspec.Struct):
+    """A tool call or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Message(msgspec.Struct):
+    """A message or a delta; thinking goes by two names."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Token(msgspec.Struct):
+    """A token's log probability as in chats; llama-server writes completions so too."""
+
+    token: str
+    logprob: float | None = None
+    bytes: list[int] | None = None
+    top_logprobs: list["Token"] | None = None
+
+
+class Logprobs(msgspec.Struct):
+    """Log probabilities: a list in chats, parallel lists in plain completions."""
+
+    content: list[Token] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class Choice(msgspec.Struct):
+    """One answer or a piece of it, of a chat or a plain completion, streamed or whole."""
+
+    index: int | None = 0
+    delta: Message | None = None
+    message: Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class PromptDetails(msgspec.Struct):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """Tokens as OpenAI counts them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+
+
+class WireTimings(msgspec.Struct):
+    """llama-server's own clock."""
+
+    cache_n: int | None = None
+    prompt_n: int | None = None
+    prompt_ms: float | None = None
+    predicted_n: int | None = None
+    predicted_ms: float | None = None
+
+
+class Frame(msgspec.Struct):
+    """A streamed chunk or a whole answer."""
+
+    choices: list[Choice] | None = None
+    usage: WireUsage | None = None
+    timings: WireTimings | None = None
+    error: Json = None
+
+
+FRAME = msgspec.json.Decoder(Frame)
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises over bytes that are not what they should be."""
+
+FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+"""OpenAI's reasons; any other word of an engine's own means that it simply stopped."""
+
+
+def decode_frame(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """The typed frame; ProxyError(UPSTREAM_FAILED) when it is no such thing."""
+    try:
+        return decoder.decode(data)
+    except UNREADABLE as error:
+        raise ProxyError(
+            ErrorKind.UPSTREAM_FAILED,
+            f"the backend's answer is not in OpenAI's form: {error}",
+            detail=data[:2000].decode(errors="replace"),
+        ) from error
+
+
+def finish_reason(word: str) -> FinishReason:
+    """An engine's reason in the core's words."""
+    return FINISH_REASONS.get(word, FinishReason.STOP)
+
+
+def usage_of(usage: WireUsage | None, timings: WireTimings | None) -> Usage | None:
+    """What was counted, from the usage or else from llama-server's timings; None when neither says."""
+    if usage is not None and (usage.prompt_tokens is not None or usage.completion_tokens is not None):
+        details = usage.prompt_tokens_details
+        return Usage(usage.prompt_tokens, usage.completion_tokens, details.cached_tokens if details else None)
+    if timings is not None and timings.predicted_n is not None:
+        prompt = None if timings.prompt_n is None else timings.prompt_n + (timings.cache_n or 0)
+        return Usage(prompt, timings.predicted_n, timings.cache_n)
+    return None
+
+
+def timings_of(timings: WireTimings | None) -> Timings:
+    """The engine's own clock in seconds."""
+    if timings is None:
+        return Timings()
+    return Timings(prompt_s=_seconds(timings.prompt_ms), decode_s=_seconds(timings.predicted_ms))
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def logprobs_of(logprobs: Logprobs | None, top: int | None) -> tuple[TokenLogprob, ...] | None:
+    """Log probabilities with at most `top` alternatives, all of them when None."""
+    if logprobs is None:
+        return None
+    if logprobs.content is not None:
+        return _tokens(logprobs.content, top)
+    if logprobs.tokens is None:
+        return None
+    others = logprobs.top_logprobs or [None] * len(logprobs.tokens)
+    return tuple(
+        TokenLogprob(token, value, top=tuple(TokenLogprob(*pair) for pair in list((likely or {}).items())[:top]))
+        for token, value, likely in zip(logprobs.tokens, logprobs.token_logprobs or (), others, strict=False)
+        if value is not None
+    )
+
+
+def _tokens(tokens: list[Token], top: int | None) -> tuple[TokenLogprob, ...]:
+    """The tokens whose log probability is known."""
+    return tuple(
+        TokenLogprob(
+            token=token.token,
+            logprob=token.logprob,
+            bytes=None if token.bytes is None else tuple(token.bytes),
+            top=_tokens((token.top_logprobs or [])[:top], 0),
+        )
+        for token in tokens
+        if token.logprob is not None
+    )

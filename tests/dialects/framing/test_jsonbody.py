@@ -1,0 +1,92 @@
+"""Request bodies are decoded strictly, and renamed without touching anything else."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_object, decode_typed, rename_model
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+BODIES = st.dictionaries(st.text(), JSON, max_size=6)
+
+
+class Turn(msgspec.Struct):
+    role: str
+
+
+class Body(msgspec.Struct):
+    model: str
+    messages: list[Turn]
+
+
+@given(BODIES, st.text(), st.text())
+def test_renaming_the_model_leaves_every_other_field_and_their_order_alone(
+    fields: dict[str, object], old: str, new: str
+) -> None:
+    body = msgspec.json.encode({**fields, "model": old})
+    renamed = rename_model(body, new)
+    assert list(decode_fields(renamed)) == list(decode_fields(body))
+    before, after = decode_fields(body), decode_fields(renamed)
+    assert {key: bytes(raw) for key, raw in before.items() if key != "model"} == {
+        key: bytes(raw) for key, raw in after.items() if key != "model"
+    }
+    assert decode_object(renamed)["model"] == new
+
+
+def test_the_bytes_of_other_values_survive_as_they_were_written() -> None:
+    body = b'{"a": 1.50, "model":"x", "m": {"model" : "inner"},"e":"\\u00e9", "n":1e3}'
+    assert rename_model(body, "y") == b'{"a":1.50,"model":"y","m":{"model" : "inner"},"e":"\\u00e9","n":1e3}'
+
+
+def test_a_body_that_has_the_name_already_stays_the_same_object() -> None:
+    body = b'{ "model" : "x" }'
+    assert rename_model(body, "x") is body
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "missing request body"),
+        (b'{"model":', "unexpected EOF"),
+        (b"nope", "the request body is not JSON: JSON is malformed: invalid character (byte 1)"),
+        (b'{"model":"x"} x', "the request body is not JSON: JSON is malformed: trailing characters (byte 14)"),
+        (b"[1]", "invalid value for 'the request body': expected object, got array"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_an_invalid_request(body: bytes, message: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        decode_object(body)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+    assert caught.value.message.startswith(message[:60])
+
+
+def test_json_nested_without_end_is_an_invalid_request() -> None:
+    with pytest.raises(ProxyError) as caught:
+        decode_object(b'{"a":' + b"[" * 100_000)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        (b'{"model":1,"messages":[]}', "model", "invalid value for 'model': expected str, got int"),
+        (b'{"model":"x","messages":[{"role":2}]}', "messages[0].role", "expected str, got int"),
+        (b'{"model":"x"}', "messages", "messages is required"),
+        (b'{"model":"x","messages":[{}]}', "messages[0].role", "messages[0].role is required"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_path(body: bytes, param: str, message: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        decode_typed(msgspec.json.Decoder(Body), body)
+    assert caught.value.param == param
+    assert message in caught.value.message

@@ -1,0 +1,72 @@
+"""Errors and lists of models as OpenAI clients read them."""
+
+import msgspec
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.openai.errors import TABLE, render_error
+from ollama_proxyd.dialects.openai.models import render_list, render_one
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_every_kind_has_a_status_and_a_type(kind: ErrorKind) -> None:
+    status, body = render_error(ProxyError(kind, "what went wrong", param="field"))
+    assert 400 <= status < 600
+    error = msgspec.json.decode(body)["error"]
+    assert list(error) == ["message", "type", "param", "code"]
+    assert (error["message"], error["param"]) == ("what went wrong", "field")
+    assert error["type"].endswith("_error")
+
+
+def test_the_table_has_no_kind_twice_and_none_too_many() -> None:
+    assert set(TABLE) == set(ErrorKind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "word"),
+    [
+        (ErrorKind.INVALID_REQUEST, 400, "invalid_request_error"),
+        (ErrorKind.UNSUPPORTED, 400, "invalid_request_error"),
+        (ErrorKind.MODEL_NOT_FOUND, 404, "not_found_error"),
+        (ErrorKind.BACKEND_NOT_FOUND, 404, "not_found_error"),
+        (ErrorKind.METHOD_NOT_ALLOWED, 405, "invalid_request_error"),
+        (ErrorKind.TOO_LARGE, 413, "invalid_request_error"),
+        (ErrorKind.OVERLOADED, 429, "rate_limit_error"),
+        (ErrorKind.UPSTREAM_FAILED, 502, "api_error"),
+        (ErrorKind.UNAVAILABLE, 503, "api_error"),
+        (ErrorKind.UPSTREAM_TIMEOUT, 504, "api_error"),
+    ],
+)
+def test_kinds_have_the_statuses_and_types_that_clients_know(kind: ErrorKind, status: int, word: str) -> None:
+    assert TABLE[kind][:2] == (status, word)
+
+
+def test_a_model_that_nobody_holds_reads_as_with_ollama() -> None:
+    _, body = render_error(ProxyError(ErrorKind.MODEL_NOT_FOUND, "model 'nope' not found"))
+    expected = {"message": "model 'nope' not found", "type": "not_found_error", "param": None, "code": None}
+    assert msgspec.json.decode(body) == {"error": expected}
+
+
+def test_an_errors_own_code_and_a_rejecting_backends_own_status_come_first() -> None:
+    _, body = render_error(ProxyError(ErrorKind.UNSUPPORTED, "m", code="finer"))
+    assert msgspec.json.decode(body)["error"]["code"] == "finer"
+    assert render_error(ProxyError(ErrorKind.UPSTREAM_REJECTED, "m", status=422))[0] == 422
+    assert render_error(ProxyError(ErrorKind.UPSTREAM_FAILED, "m", status=500))[0] == 502
+
+
+def test_each_model_is_listed_with_the_backends_that_hold_it() -> None:
+    rows = [("tiny:latest", 1_795_175_904, ("npu", "cpu")), ("meta/llama", 5, ["igpu"])]
+    assert msgspec.json.decode(render_list(rows)) == {
+        "object": "list",
+        "data": [
+            {
+                "id": "tiny:latest",
+                "object": "model",
+                "created": 1_795_175_904,
+                "owned_by": "library",
+                "backends": ["npu", "cpu"],
+            },
+            {"id": "meta/llama", "object": "model", "created": 5, "owned_by": "meta", "backends": ["igpu"]},
+        ],
+    }
+    assert msgspec.json.decode(render_one(rows[1]))["id"] == "meta/llama"
