@@ -1,0 +1,114 @@
+"""What differs between two configurations, and what of it waits for a restart."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from ollama_proxyd.config.effective import effective
+from ollama_proxyd.config.rules import is_loopback
+from ollama_proxyd.config.settings import Config
+
+NEEDS_RESTART: Final = frozenset(
+    {
+        "server.host",
+        "server.http_port",
+        "server.keep_alive_s",
+        "server.drain_s",
+        "monitoring.enabled",
+        "efficiency.default_mode",
+    }
+)
+"""Keys that are read once at start; all others belong to what a reload builds anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The differences as sentences: those that a reload puts in force, and those that wait for a restart."""
+
+    applied: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.applied or self.waiting)
+
+
+def compare(old: Config, new: Config) -> Changes:
+    """What differs; secrets are said to have changed, never shown."""
+    applied, waiting = [], []
+    before, after = _settings(old), _settings(new)
+    for key, value in before.items():
+        if key not in after or after[key] == value:
+            continue
+        if key in NEEDS_RESTART:
+            waiting.append(f"{_sentence(key, before, after)} after a restart; until then it stays as it was")
+        else:
+            applied.append(_sentence(key, before, after))
+    if _must_keep_token(old, new):
+        waiting.append(f"the token is no longer asked for after a restart; until then {old.server.host} stays open")
+    return Changes((*_backends(old, new), *applied, *_secrets(old, new)), tuple(waiting))
+
+
+def until_restart(running: Config, new: Config) -> Config:
+    """The new configuration with what the running server cannot change, so that it says what is in force."""
+    kept = running.server
+    server = replace(
+        new.server,
+        host=kept.host,
+        port=kept.port,
+        keep_alive_s=kept.keep_alive_s,
+        drain_s=kept.drain_s,
+        serve_metrics=kept.serve_metrics,
+        token=kept.token if _must_keep_token(running, new) else new.server.token,
+    )
+    ports = tuple(port for port in new.detection.ports if port != kept.port)
+    return replace(new, server=server, detection=replace(new.detection, ports=ports))
+
+
+def _must_keep_token(running: Config, new: Config) -> bool:
+    """Whether the new file asks for no token because it also listens elsewhere, which only a restart brings about."""
+    return running.server.token is not None and new.server.token is None and not is_loopback(running.server.host)
+
+
+def _sentence(key: str, before: dict[str, Any], after: dict[str, Any]) -> str:
+    return f"{key} changes from {_written(before[key])} to {_written(after[key])}"
+
+
+def _backends(old: Config, new: Config) -> Iterator[str]:
+    before = [each.spec.id for each in old.backends]
+    after = [each.spec.id for each in new.backends]
+    yield from (f"backend {each} is removed" for each in before if each not in after)
+    yield from (f"backend {each} is added" for each in after if each not in before)
+    kept = [each for each in before if each in after]
+    if kept != [each for each in after if each in before]:
+        yield "the backends change their order"
+
+
+def _secrets(old: Config, new: Config) -> Iterator[str]:
+    if old.server.token != new.server.token and not _must_keep_token(old, new):
+        yield "the token that clients present changes"
+    keys = {each.spec.id: each.api_key for each in old.backends}
+    for each in new.backends:
+        if each.spec.id in keys and keys[each.spec.id] != each.api_key:
+            yield f"the API key of backend {each.spec.id} changes"
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Every setting by its key; those of a backend by its id."""
+    data = effective(config.written)
+    data["backends"] = {each["id"]: each for each in data["backends"]}
+    return dict(_flat(data, ""))
+
+
+def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        place = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            yield from _flat(value, place)
+        else:
+            yield place, value
+
+
+def _written(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,158 @@
+"""Settings that are right by themselves and contradict each other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from ollama_proxyd.config.expectations import nearest
+from ollama_proxyd.config.schema import FileConfig
+from ollama_proxyd.core.fleet import Kind
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.edges.backends.flavors import FLAVORS
+
+LOOPBACK: Final = "127.0.0.1"
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What contradicts, and the key at which a person would mend it."""
+
+    key: str
+    message: str
+
+
+def contradictions(config: FileConfig) -> Iterator[Contradiction]:
+    """Everything in a configuration that cannot be meant as it stands."""
+    for rule in _RULES:
+        yield from rule(config)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can only be reached from this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _token_beyond_loopback(config: FileConfig) -> Iterator[Contradiction]:
+    host, auth = config.server.host, config.server.auth
+    if not is_loopback(host) and auth.token_env is None and auth.token_file is None:
+        yield Contradiction(
+            "server.host",
+            f"{host} lets other machines in, and no token is asked for; "
+            f"give server.auth.token_env or token_file, or listen on {LOOPBACK}",
+        )
+
+
+def _one_source_of_each_secret(config: FileConfig) -> Iterator[Contradiction]:
+    if config.server.auth.token_env and config.server.auth.token_file:
+        yield Contradiction("server.auth.token_file", "token_env gives the token as well; keep one of the two")
+    for index, backend in enumerate(config.backends):
+        if backend.api_key_env and backend.api_key_file:
+            message = "api_key_env gives the key as well; keep one of the two"
+            yield Contradiction(f"backends[{index}].api_key_file", message)
+
+
+def _ids_differ(config: FileConfig) -> Iterator[Contradiction]:
+    seen: dict[str, int] = {}
+    for index, backend in enumerate(config.backends):
+        first = seen.setdefault(backend.id.lower(), index)
+        if first != index:
+            message = f"backends[{first}] is called {config.backends[first].id} already; give each an id of its own"
+            yield Contradiction(f"backends[{index}].id", message)
+
+
+def _flavors_are_known(config: FileConfig) -> Iterator[Contradiction]:
+    for index, backend in enumerate(config.backends):
+        known = list(FLAVORS) if backend.type is Kind.OPENAI else [Kind.OLLAMA.value]
+        if backend.flavor is not None and backend.flavor not in known:
+            near = nearest(backend.flavor, known)
+            advice = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"
+            message = f'"{backend.flavor}" is not an engine of type {backend.type.value}; {advice}'
+            yield Contradiction(f"backends[{index}].flavor", message)
+
+
+def _endpoints_differ(config: FileConfig) -> Iterator[Contradiction]:
+    seen: dict[tuple[str, int | None, str], str] = {}
+    for index, backend in enumerate(config.backends):
+        place = _place(backend.endpoint)
+        if place is None:
+            message = f'"{backend.endpoint}" is not an address with a host and a port from 1 to 65535'
+            yield Contradiction(f"backends[{index}].endpoint", message)
+            continue
+        first = seen.setdefault(place, backend.id)
+        if first != backend.id:
+            message = f"backend {first} is at this address already; two backends would count one engine twice"
+            yield Contradiction(f"backends[{index}].endpoint", message)
+
+
+def _no_backend_is_this_server(config: FileConfig) -> Iterator[Contradiction]:
+    server = config.server
+    ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in _EVERYWHERE else set())
+    for index, backend in enumerate(config.backends):
+        place = _place(backend.endpoint)
+        if place is not None and place[0] in ours and place[1] == server.http_port:
+            message = (
+                "ollama-proxyd itself listens at this address (server.http_port); give one of the two another port"
+            )
+            yield Contradiction(f"backends[{index}].endpoint", message)
+
+
+def _place(endpoint: str) -> tuple[str, int | None, str] | None:
+    """Host, port and path in a form in which equal places are equal; None where it is not an address."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or port == 0 or parts.netloc.endswith(":"):
+        return None
+    host = LOOPBACK if is_loopback(parts.hostname) else parts.hostname
+    return host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
+
+
+def _battery_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
+    auto = config.efficiency.auto
+    if auto.critical_battery_percent >= auto.low_battery_percent:
+        yield Contradiction(
+            "efficiency.auto.critical_battery_percent",
+            f"{auto.critical_battery_percent:g} is not below low_battery_percent ({auto.low_battery_percent:g}), "
+            f"so {Mode.EFFICIENCY.value} would never be taken",
+        )
+
+
+def _quiet_hours_have_a_length(config: FileConfig) -> Iterator[Contradiction]:
+    quiet = config.efficiency.quiet_hours
+    if quiet.enabled and quiet.start == quiet.end:
+        message = f"{quiet.end} is the start as well, which could mean always or never; use enabled: false for never"
+        yield Contradiction("efficiency.quiet_hours.end", message)
+
+
+def _checks_end_before_the_next(config: FileConfig) -> Iterator[Contradiction]:
+    monitoring = config.monitoring
+    if monitoring.health_timeout_s > monitoring.health_interval_s:
+        yield Contradiction(
+            "monitoring.health_timeout_s",
+            f"{monitoring.health_timeout_s:g} is more than health_interval_s ({monitoring.health_interval_s:g}); "
+            "a check must end before the next one begins",
+        )
+
+
+_RULES: Final[tuple[Callable[[FileConfig], Iterator[Contradiction]], ...]] = (
+    _token_beyond_loopback,
+    _one_source_of_each_secret,
+    _ids_differ,
+    _flavors_are_known,
+    _endpoints_differ,
+    _no_backend_is_this_server,
+    _battery_limits_rise,
+    _quiet_hours_have_a_length,
+    _checks_end_before_the_next,
+)

@@ -1,0 +1,246 @@
+"""The shape of the configuration file: every key with its type, limits, default and a sentence."""
+
+from enum import Enum
+from typing import Annotated, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from ollama_proxyd.config.schema_backends import Backend, EnvironmentName, FilePath, Positive
+from ollama_proxyd.core.modes import AutoSettings, Mode
+from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings
+
+_SERVER = ServerSettings()
+_GATEWAY = GatewaySettings()
+_HEALTH = HealthSettings()
+_TIMEOUTS = Timeouts()
+_AUTO = AutoSettings()
+
+Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+TimeOfDay: TypeAlias = Annotated[
+    str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"expects": 'a time of day such as "22:00"'})
+]
+ListenHost: TypeAlias = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9.:_-]+$", extra={"expects": "a host name or an address without brackets"})
+]
+HostName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$",
+        extra={"expects": "a host name without scheme and port"},
+    ),
+]
+WebOrigin: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\\[\\]-]+$",
+        extra={"expects": "an origin such as https://chat.example.org or moz-extension://0123"},
+    ),
+]
+
+
+class LogLevel(Enum):
+    """From which weight on a line is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Auth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The token that clients must present as `Authorization: Bearer …`; give one of the two keys, or neither."""
+
+    token_env: Annotated[EnvironmentName | None, Meta(description="The environment variable that holds the token.")] = (
+        None
+    )
+    token_file: Annotated[
+        FilePath | None,
+        Meta(description="The file that holds the token; relative to this file, or beginning with ~/."),
+    ] = None
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP server that clients talk to."""
+
+    host: Annotated[
+        ListenHost, Meta(description="The address to listen on; one beyond this machine needs a token in auth.")
+    ] = _SERVER.host
+    http_port: Annotated[
+        int, Meta(ge=0, le=65535, description="The TCP port to listen on; 0 lets the system choose a free one.")
+    ] = _SERVER.port
+    allowed_hosts: Annotated[
+        tuple[HostName, ...],
+        Meta(description="Names that clients may call this server by, besides localhost, 127.0.0.1 and [::1]."),
+    ] = _SERVER.allowed_hosts
+    allowed_origins: Annotated[
+        tuple[WebOrigin, ...],
+        Meta(description="Web pages and browser extensions that may use this server, as the Origin header names them."),
+    ] = _SERVER.allowed_origins
+    auth: Annotated[Auth, Meta(description="Who may send requests.")] = field(default_factory=Auth)
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=2**31, description="The largest request, in bytes; a larger one is refused.")
+    ] = _SERVER.max_body_bytes
+    max_in_flight: Annotated[
+        int, Meta(ge=1, le=100_000, description="Requests under way at the same time; one more is told to come later.")
+    ] = _GATEWAY.max_in_flight
+    keep_alive_s: Annotated[Positive, Meta(description="Seconds that an idle client connection stays open.")] = (
+        _SERVER.keep_alive_s
+    )
+    drain_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds that running requests get to finish when the daemon stops.")
+    ] = _SERVER.drain_s
+
+
+class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a backend is chosen, beyond what the efficiency mode says."""
+
+    retries: Annotated[
+        int, Meta(ge=0, le=10, description="Further backends that are tried while nothing was sent to the client yet.")
+    ] = _GATEWAY.retries
+
+
+class ModeLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a mode asks for; a key that is left out keeps the mode's own value, null lifts a limit."""
+
+    price_of_time_watts: Annotated[
+        Annotated[float, Meta(ge=0)] | UnsetType,
+        Meta(
+            description="What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier."
+        ),
+    ] = UNSET
+    max_power_watts: Annotated[
+        Positive | UnsetType | None, Meta(description="Backends that draw more watts are not used.")
+    ] = UNSET
+    max_temp_c: Annotated[
+        Positive | UnsetType | None, Meta(description="Devices hotter than this, in degrees Celsius, are not used.")
+    ] = UNSET
+    max_fan_percent: Annotated[
+        Percent | UnsetType | None,
+        Meta(description="Devices whose fan runs faster than this, in percent, are not used."),
+    ] = UNSET
+    max_concurrency: Annotated[
+        Annotated[int, Meta(ge=1)] | UnsetType | None, Meta(description="Requests under way at the same time.")
+    ] = UNSET
+
+
+class Modes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rows of the table of modes that differ from the defaults."""
+
+    performance: Annotated[ModeLimits, Meta(description="The fastest answer, whatever it costs.")] = field(
+        default_factory=ModeLimits, name=Mode.PERFORMANCE.value
+    )
+    balanced: Annotated[ModeLimits, Meta(description="A quick answer at a fair cost.")] = field(
+        default_factory=ModeLimits, name=Mode.BALANCED.value
+    )
+    efficiency: Annotated[ModeLimits, Meta(description="Less energy for a slower answer.")] = field(
+        default_factory=ModeLimits, name=Mode.EFFICIENCY.value
+    )
+    quiet: Annotated[ModeLimits, Meta(description="Slow fans and a cool lap.")] = field(
+        default_factory=ModeLimits, name=Mode.QUIET.value
+    )
+    ultra_efficiency: Annotated[ModeLimits, Meta(description="The least energy that gives an answer.")] = field(
+        default_factory=ModeLimits, name=Mode.ULTRA_EFFICIENCY.value
+    )
+
+
+class Auto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers that the Auto mode compares the machine's state with."""
+
+    critical_battery_percent: Annotated[
+        Percent, Meta(description="On battery below this charge, in percent, Auto takes UltraEfficiency.")
+    ] = _AUTO.critical_battery_percent
+    low_battery_percent: Annotated[
+        Percent, Meta(description="On battery below this charge, in percent, Auto takes Efficiency.")
+    ] = _AUTO.low_battery_percent
+    full_battery_percent: Annotated[
+        Percent, Meta(description="On mains power above this charge, in percent, Auto takes Performance.")
+    ] = _AUTO.full_battery_percent
+    hot_c: Annotated[
+        Positive, Meta(description="Above this temperature, in degrees Celsius, Auto takes Efficiency.")
+    ] = _AUTO.hot_c
+    loud_fan_percent: Annotated[Percent, Meta(description="Above this fan speed, in percent, Auto takes Quiet.")] = (
+        _AUTO.loud_fan_percent
+    )
+
+
+class QuietTimes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hours of the day, in local time, in which the Auto mode takes Quiet."""
+
+    enabled: Annotated[bool, Meta(description="Whether there are quiet hours.")] = True
+    start: Annotated[TimeOfDay, Meta(description="When they begin, in local time.")] = "22:00"
+    end: Annotated[TimeOfDay, Meta(description="When they end, in local time; it may be on the next day.")] = "07:00"
+
+
+class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The efficiency modes."""
+
+    default_mode: Annotated[
+        Mode, Meta(description="The mode until one is chosen; a choice is remembered over restarts.")
+    ] = Mode.BALANCED
+    modes: Annotated[Modes, Meta(description="What each mode asks for.")] = field(default_factory=Modes)
+    auto: Annotated[Auto, Meta(description="When the Auto mode takes which mode.")] = field(default_factory=Auto)
+    quiet_hours: Annotated[QuietTimes, Meta(description="When the Auto mode takes Quiet.")] = field(
+        default_factory=QuietTimes
+    )
+
+
+class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the daemon tells about itself, and how it watches its backends."""
+
+    enabled: Annotated[bool, Meta(description="Whether GET /metrics answers, in the text format of Prometheus.")] = (
+        _SERVER.serve_metrics
+    )
+    log_level: Annotated[LogLevel, Meta(description="From which weight on lines are logged.")] = LogLevel.INFO
+    health_interval_s: Annotated[Positive, Meta(description="Seconds between two checks of every backend.")] = (
+        _HEALTH.interval_s
+    )
+    health_timeout_s: Annotated[Positive, Meta(description="Seconds after which a check counts as failed.")] = (
+        _HEALTH.timeout_s
+    )
+    health_recheck_s: Annotated[
+        Positive, Meta(description="Seconds after which a backend that failed a request is checked.")
+    ] = _HEALTH.recheck_s
+
+
+class Detection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The search for engines on this machine, which takes place where no backend is configured."""
+
+    enabled: Annotated[bool, Meta(description="Whether engines are looked for.")] = True
+    ports: Annotated[
+        tuple[Port, ...], Meta(description="The TCP ports on 127.0.0.1 to look at; this server's own is left out.")
+    ] = KNOWN_PORTS
+    interval_s: Annotated[Positive, Meta(description="Seconds until the next look while no engine answers.")] = 5.0
+
+
+class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait for a backend; nothing bounds the whole of an answer."""
+
+    connect_s: Annotated[Positive, Meta(description="Seconds until it accepts a connection.")] = _TIMEOUTS.connect_s
+    first_byte_s: Annotated[
+        Positive,
+        Meta(description="Seconds until its answer begins, which covers loading a model."),
+    ] = _TIMEOUTS.first_byte_s
+    idle_s: Annotated[Positive, Meta(description="Seconds between two pieces of an answer.")] = _TIMEOUTS.idle_s
+    probe_s: Annotated[Positive, Meta(description="Seconds for each question of a health check.")] = _TIMEOUTS.probe_s
+
+
+class FileConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of ollama-proxyd."""
+
+    server: Annotated[Server, Meta(description="The HTTP server that clients talk to.")] = field(default_factory=Server)
+    backends: Annotated[
+        tuple[Backend, ...], Meta(description="The engines; with none, they are looked for on this machine.")
+    ] = ()
+    routing: Annotated[Routing, Meta(description="How a backend is chosen.")] = field(default_factory=Routing)
+    efficiency: Annotated[Efficiency, Meta(description="The efficiency modes.")] = field(default_factory=Efficiency)
+    monitoring: Annotated[
+        Monitoring, Meta(description="What the daemon tells about itself, and how it watches its backends.")
+    ] = field(default_factory=Monitoring)
+    detection: Annotated[Detection, Meta(description="The search for engines where no backend is configured.")] = field(
+        default_factory=Detection
+    )
+    upstream: Annotated[Upstream, Meta(description="How long to wait for a backend.")] = field(default_factory=Upstream)

@@ -1,0 +1,61 @@
+"""A configuration in force: the plain values that the parts of the daemon are made with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ollama_proxyd.config.problems import Problem
+from ollama_proxyd.config.schema import FileConfig
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.modes import AutoSettings, Mode, ModeTable
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, QuietHours
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredBackend:
+    """A backend, whether it may be used, and the key that its API asks for."""
+
+    spec: BackendSpec
+    enabled: bool = True
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """Whether engines are looked for where no backend is configured, on which loopback ports, how often again."""
+
+    enabled: bool
+    ports: tuple[int, ...]
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """From which weight on lines are logged: debug, info, warning or error."""
+
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration.
+
+    `path` is the file that it came from, None for the built-in defaults; `written` is what was asked for,
+    environment and options included; `warnings` are things that a person should mend and that do no harm.
+    """
+
+    server: ServerSettings
+    backends: tuple[ConfiguredBackend, ...]
+    gateway: GatewaySettings
+    default_mode: Mode
+    modes: ModeTable
+    auto: AutoSettings
+    quiet_hours: QuietHours | None
+    health: HealthSettings
+    detection: DetectionSettings
+    timeouts: Timeouts
+    log: LogSettings
+    written: FileConfig
+    path: Path | None = None
+    warnings: tuple[Problem, ...] = ()

@@ -1,0 +1,101 @@
+"""What survives a restart, in one small JSON file that is replaced whole or not at all."""
+
+import contextlib
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ollama_proxyd.core.requests import Json
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 1024 * 1024
+ASIDE_SUFFIX: Final = ".unreadable"
+
+
+def state_path(environ: Mapping[str, str]) -> Path:
+    """Where the state belongs: below $XDG_STATE_HOME, or ~/.local/state where that is not an absolute path."""
+    folder = Path(environ.get("XDG_STATE_HOME", ""))
+    if not folder.is_absolute():
+        folder = Path(environ.get("HOME", "/"), ".local", "state")
+    return folder / "ollama-proxyd" / "state.json"
+
+
+class StateFile:
+    """A StateStore on disk, for its owner's eyes only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> Mapping[str, Json]:
+        """What was saved last, empty when nothing was; a file that is not ours is set aside."""
+        try:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                self._set_aside("it is not a plain file")
+                return {}
+            with self._path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            log.warning("what was remembered in %s cannot be read: %s", self._path, error.strerror)
+            return {}
+        return self._decode(content)
+
+    def save(self, state: Mapping[str, Json]) -> None:
+        """Replace what is saved, whole or not at all; raises OSError."""
+        content = msgspec.json.encode({"format": FORMAT, "state": state})
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+        _settle(folder)
+
+    def _decode(self, content: bytes) -> Mapping[str, Json]:
+        if len(content) > MAX_BYTES:
+            self._set_aside(f"it is larger than {MAX_BYTES} bytes")
+            return {}
+        try:
+            whole = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._set_aside(f"it is not JSON: {error}")
+            return {}
+        if not isinstance(whole, dict) or whole.get("format") != FORMAT or not isinstance(whole.get("state"), dict):
+            self._set_aside("another program or version wrote it")
+            return {}
+        state: dict[str, Json] = whole["state"]
+        return state
+
+    def _set_aside(self, reason: str) -> None:
+        aside = self._path.with_name(self._path.name + ASIDE_SUFFIX)
+        try:
+            self._path.replace(aside)
+        except OSError as error:
+            log.warning("%s is ignored because %s; it could not be set aside: %s", self._path, reason, error.strerror)
+        else:
+            log.warning("%s was set aside as %s because %s; starting without memory", self._path, aside.name, reason)
+
+
+def _settle(folder: Path) -> None:
+    """Make the new name itself survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

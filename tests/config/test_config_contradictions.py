@@ -1,0 +1,96 @@
+"""Settings that are right by themselves and contradict each other."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ollama_proxyd.config.load import Overrides
+from ollama_proxyd.config.settings import Config
+
+Loader = Callable[..., Config]
+Complaints = Callable[..., list[str]]
+
+
+def fleet(*backends: str) -> str:
+    return "backends:\n" + "".join(f"  - {{{each}}}\n" for each in backends)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "my-laptop", "10.0.0.1"])
+def test_listening_beyond_loopback_needs_a_token(complaints: Complaints, host: str) -> None:
+    (line,) = complaints(f"server:\n  host: '{host}'\n")
+    assert line.startswith(f"config.yaml:2: server.host: {host} lets other machines in, and no token is asked for")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_token(loaded: Loader, host: str) -> None:
+    assert loaded(f"server: {{host: '{host}'}}").server.token is None
+
+
+def test_a_host_beyond_loopback_from_an_option_names_the_option(complaints: Complaints) -> None:
+    (line,) = complaints("server: {http_port: 1}", overrides=Overrides(host="0.0.0.0"))
+    assert line.startswith("option --host: server.host: 0.0.0.0 lets other machines in")
+
+
+def test_a_host_beyond_loopback_is_fine_with_a_token(loaded: Loader) -> None:
+    config = loaded("server: {host: 0.0.0.0, auth: {token_env: T}}", {"T": "secret"})
+    assert config.server.token == "secret"
+
+
+def test_two_backends_cannot_share_an_id_whatever_its_case(complaints: Complaints) -> None:
+    assert complaints(fleet("id: a, endpoint: 'http://a:1'", "id: A, endpoint: 'http://a:2'")) == [
+        "config.yaml:3: backends[1].id: backends[0] is called a already; give each an id of its own"
+    ]
+
+
+@pytest.mark.parametrize("other", ["http://localhost:11434/", "http://127.0.0.1:11434", "http://[::1]:11434"])
+def test_two_backends_cannot_share_an_endpoint_however_it_is_written(complaints: Complaints, other: str) -> None:
+    (line,) = complaints(fleet("id: a, endpoint: 'http://127.0.0.1:11434'", f"id: b, endpoint: '{other}'"))
+    assert line.startswith("config.yaml:3: backends[1].endpoint: backend a is at this address already")
+
+
+def test_a_backend_cannot_be_this_server(complaints: Complaints) -> None:
+    (line,) = complaints(fleet("id: a, endpoint: 'http://localhost:8080/v1'"))
+    assert line.startswith("config.yaml:2: backends[0].endpoint: ollama-proxyd itself listens at this address")
+
+
+def test_a_backend_may_take_the_port_that_an_option_frees(loaded: Loader) -> None:
+    text = fleet("id: a, endpoint: 'http://localhost:8080'")
+    assert loaded(text, overrides=Overrides(http_port=9090)).server.port == 9090
+
+
+@pytest.mark.parametrize("endpoint", ["http://a:99999", "http://a:x", "http://a:0", "http://a:", "http://[::1"])
+def test_an_endpoint_needs_a_port_that_exists(complaints: Complaints, endpoint: str) -> None:
+    (line,) = complaints(fleet(f"id: a, endpoint: '{endpoint}'"))
+    assert line.endswith("is not an address with a host and a port from 1 to 65535")
+
+
+def test_an_unknown_engine_names_the_nearest(complaints: Complaints) -> None:
+    (line,) = complaints(fleet("id: a, type: openai, flavor: lamacpp, endpoint: 'http://a:1'"))
+    assert line.endswith('backends[0].flavor: "lamacpp" is not an engine of type openai; did you mean "llamacpp"?')
+
+
+def test_battery_limits_of_auto_must_rise(complaints: Complaints) -> None:
+    (line,) = complaints("efficiency:\n  auto:\n    critical_battery_percent: 60\n")
+    assert line.startswith("config.yaml:3: efficiency.auto.critical_battery_percent: 60 is not below low_battery")
+
+
+def test_quiet_hours_without_length_are_ambiguous(complaints: Complaints) -> None:
+    (line,) = complaints("efficiency:\n  quiet_hours:\n    start: '07:00'\n")
+    assert line.startswith("config.yaml:2: efficiency.quiet_hours.end: 07:00 is the start as well")
+
+
+def test_quiet_hours_that_are_off_may_have_any_length(loaded: Loader) -> None:
+    assert loaded("efficiency: {quiet_hours: {enabled: false, start: '07:00'}}").quiet_hours is None
+
+
+def test_a_check_must_end_before_the_next_begins(complaints: Complaints) -> None:
+    (line,) = complaints("monitoring: {health_interval_s: 2}")
+    assert line.startswith("config.yaml:1: monitoring.health_timeout_s: 5 is more than health_interval_s (2)")
+
+
+def test_a_secret_has_one_source(complaints: Complaints) -> None:
+    lines = complaints(
+        "server: {auth: {token_env: A, token_file: b}}\n"
+        + fleet("id: a, endpoint: 'http://a:1', api_key_env: A, api_key_file: b")
+    )
+    assert [line.split(": ")[1] for line in lines] == ["server.auth.token_file", "backends[0].api_key_file"]

@@ -1,0 +1,68 @@
+"""Tokens and keys from the environment and from files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.config.settings import Config
+
+Loader = Callable[..., Config]
+Complaints = Callable[..., list[str]]
+
+TOKEN_FILE = "server: {auth: {token_file: token}}"
+KEY = "backends: [{id: a, endpoint: 'http://a:1', api_key_env: K}]"
+
+
+def secret(folder: Path, text: str = "word\n", mode: int = 0o600) -> Path:
+    path = folder / "token"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_a_token_is_read_from_a_file_beside_the_configuration(loaded: Loader, tmp_path: Path) -> None:
+    secret(tmp_path)
+    config = loaded(TOKEN_FILE)
+    assert config.server.token == "word"
+    assert config.warnings == ()
+
+
+def test_a_token_is_read_from_the_home_folder(loaded: Loader, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    secret(home, "at-home")
+    assert loaded("server: {auth: {token_file: ~/token}}", {"HOME": str(home)}).server.token == "at-home"
+
+
+def test_a_key_is_read_from_the_environment(loaded: Loader) -> None:
+    assert loaded(KEY, {"K": "sk-1"}).backends[0].api_key == "sk-1"
+
+
+def test_a_secret_that_others_may_read_is_a_warning(loaded: Loader, tmp_path: Path) -> None:
+    secret(tmp_path, mode=0o644)
+    (warning,) = loaded(TOKEN_FILE).warnings
+    assert warning.message == f"others may read {tmp_path}/token; run: chmod 600 {tmp_path}/token"
+
+
+def test_a_variable_that_is_not_set_is_an_error_at_its_key(complaints: Complaints) -> None:
+    assert complaints(KEY) == ["config.yaml:1: backends[0].api_key_env: the environment variable K is not set"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two words", "line\nline", "ümlaut", "x" * 5000])
+def test_a_secret_that_no_header_could_carry_is_an_error(complaints: Complaints, tmp_path: Path, text: str) -> None:
+    secret(tmp_path, text)
+    (line,) = complaints(TOKEN_FILE)
+    assert line.endswith("does not hold one word of printable ASCII characters")
+
+
+def test_a_secret_file_that_is_missing_is_an_error(complaints: Complaints, tmp_path: Path) -> None:
+    (line,) = complaints(TOKEN_FILE)
+    assert line == f"config.yaml:1: server.auth.token_file: {tmp_path}/token cannot be read: No such file or directory"
+
+
+def test_a_secret_is_never_shown(loaded: Loader, tmp_path: Path) -> None:
+    secret(tmp_path)
+    config = loaded(TOKEN_FILE + "\n" + KEY, {"K": "sk-1"})
+    assert "word" not in repr(config)
+    assert "sk-1" not in repr(config)

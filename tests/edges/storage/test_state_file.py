@@ -1,0 +1,135 @@
+"""What survives a restart, and what does not stop one."""
+
+import errno
+import logging
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.edges.storage.state_file import MAX_BYTES, StateFile, state_path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ollama-proxyd" / "state.json"
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_the_place_is_below_the_state_home() -> None:
+    assert state_path({"XDG_STATE_HOME": "/s"}) == Path("/s/ollama-proxyd/state.json")
+
+
+@pytest.mark.parametrize("home", [None, "", "relative/folder"])
+def test_without_an_absolute_state_home_the_usual_place_is_taken(home: str | None) -> None:
+    environ = {"HOME": "/home/x"} | ({} if home is None else {"XDG_STATE_HOME": home})
+    assert state_path(environ) == Path("/home/x/.local/state/ollama-proxyd/state.json")
+
+
+def test_nothing_saved_is_empty(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert StateFile(path).load() == {}
+    assert caplog.text == ""
+
+
+def test_what_is_saved_is_loaded_by_the_next_process(path: Path) -> None:
+    state = {"mode": "Quiet", "numbers": [1, 2.5, None, True], "ö": {"deep": "ß"}}
+    StateFile(path).save(state)
+    assert StateFile(path).load() == state
+
+
+def test_saving_replaces_all_that_was_saved(path: Path) -> None:
+    store = StateFile(path)
+    store.save({"a": 1})
+    store.save({"b": 2})
+    assert store.load() == {"b": 2}
+
+
+def test_file_and_folder_are_for_the_owner_alone(path: Path) -> None:
+    StateFile(path).save({"a": 1})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_saving_leaves_no_other_files(path: Path) -> None:
+    StateFile(path).save({"a": 1})
+    assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is not JSON"),
+        (b'{"format": 1, "state": {"mode"', "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b"[1]", "another program or version wrote it"),
+        (b'{"mode": "Quiet"}', "another program or version wrote it"),
+        (b'{"format": 2, "state": {}}', "another program or version wrote it"),
+        (b'{"format": 1, "state": []}', "another program or version wrote it"),
+        (b" " * (MAX_BYTES + 1), f"it is larger than {MAX_BYTES} bytes"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_set_aside_with_the_reason(
+    path: Path, caplog: pytest.LogCaptureFixture, content: bytes, reason: str
+) -> None:
+    put(path, content)
+    with caplog.at_level(logging.WARNING):
+        assert StateFile(path).load() == {}
+    assert f"was set aside as state.json.unreadable because {reason}" in caplog.text
+    assert path.with_name("state.json.unreadable").read_bytes() == content
+    assert not path.exists()
+    StateFile(path).save({"a": 1})
+    assert StateFile(path).load() == {"a": 1}
+
+
+def test_a_folder_in_its_place_is_set_aside(path: Path) -> None:
+    path.mkdir(parents=True)
+    assert StateFile(path).load() == {}
+    assert path.with_name("state.json.unreadable").is_dir()
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert StateFile(path).load() == {}
+
+
+def test_what_cannot_be_set_aside_is_ignored_with_a_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(path, b"?")
+    put(path.with_name("state.json.unreadable") / "in-the-way", b"")
+    with caplog.at_level(logging.WARNING):
+        assert StateFile(path).load() == {}
+    assert "could not be set aside" in caplog.text
+
+
+def test_a_place_that_cannot_be_read_is_empty_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = put(tmp_path / "file", b"") / "state.json"
+    with caplog.at_level(logging.WARNING):
+        assert StateFile(place).load() == {}
+    assert "cannot be read: Not a directory" in caplog.text
+
+
+def test_a_place_that_cannot_be_written_raises(tmp_path: Path) -> None:
+    place = put(tmp_path / "file", b"") / "state.json"
+    with pytest.raises(OSError, match="file"):
+        StateFile(place).save({})
+
+
+def test_a_full_disk_raises_and_leaves_what_was_saved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = StateFile(path)
+    store.save({"a": 1})
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.save({"a": 2})
+    assert store.load() == {"a": 1}
+    assert [each.name for each in path.parent.iterdir()] == ["state.json"]
