@@ -1,0 +1,43 @@
+"""Reading what a backend says about itself without trusting its types: what does not fit counts as not said."""
+
+from collections.abc import Mapping
+
+from ollama_proxyd.core.requests import Json
+
+
+def at(value: Json, *path: str) -> Json:
+    """The value under nested keys, None where a step is missing."""
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def text(value: Json, *path: str) -> str | None:
+    """A string with something in it."""
+    found = at(value, *path)
+    return found if isinstance(found, str) and found else None
+
+
+def whole(value: Json, *path: str) -> int | None:
+    """A whole number above zero."""
+    found = at(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
+def truth(value: Json, *path: str) -> bool:
+    """True only where the backend says true."""
+    return at(value, *path) is True
+
+
+def items(value: Json, *path: str) -> tuple[Json, ...]:
+    """The members of a list."""
+    found = at(value, *path)
+    return tuple(found) if isinstance(found, list) else ()
+
+
+def words(value: Json, *path: str) -> frozenset[str] | None:
+    """The strings of a list, None where there is no list."""
+    found = at(value, *path)
+    return frozenset(each for each in found if isinstance(each, str)) if isinstance(found, list) else None

@@ -1,0 +1,102 @@
+"""One backend's address: how it is asked, and what its refusals mean."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from yarl import URL
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.backends.lenient import at, text
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Reply
+
+JSON_TYPE = "application/json"
+_JSON = msgspec.json.Decoder()
+_OTHERS_MAY_SERVE = frozenset({401, 403, 408, 425, 429})
+"""Refusals that speak of the backend (its key, its load), not of the request."""
+
+
+class Server:
+    """Asks one backend over HTTP; every failure names it."""
+
+    __slots__ = ("_authorization", "_client", "_root", "who")
+
+    def __init__(self, client: HttpClient, spec: BackendSpec, base: str = "", api_key: str | None = None) -> None:
+        address = URL(spec.endpoint)
+        self.who = f"backend {spec.id} at {address.with_user(None)}"
+        self._client = client
+        self._root = str(address).rstrip("/").removesuffix(base)
+        self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    @asynccontextmanager
+    async def post(self, path: str, body: bytes, accept: str, request_id: str = "") -> AsyncGenerator[Reply, None]:
+        """Send a request that is answered at length; a status of 400 or more raises what it means."""
+        headers = {"Content-Type": JSON_TYPE, "Accept": accept, **self._authorization}
+        if request_id:
+            headers["X-Request-ID"] = request_id
+        async with self._client.ask(Call("POST", self._url(path), self.who, headers, body)) as reply:
+            if reply.status >= 400:
+                raise refusal(reply, await reply.error_text())
+            yield reply
+
+    async def fetch(self, path: str, question: Mapping[str, Json] | None = None) -> Json:
+        """A short JSON answer to a health check, with a POST if there is a question."""
+        reply, body = await self._short(path, question)
+        return _decoded(reply, body)
+
+    async def knock(self, path: str) -> None:
+        """Raise what the answer means unless it is a success; its body is of no interest."""
+        await self._short(path, None)
+
+    async def _short(self, path: str, question: Mapping[str, Json] | None) -> tuple[Reply, bytes]:
+        headers = {"Accept": JSON_TYPE, **self._authorization}
+        method, body = "GET", None
+        if question is not None:
+            method, body = "POST", msgspec.json.encode(question)
+            headers["Content-Type"] = JSON_TYPE
+        wait_s = self._client.timeouts.probe_s
+        async with self._client.ask(Call(method, self._url(path), self.who, headers, body, wait_s)) as reply:
+            if reply.status >= 400:
+                raise refusal(reply, await reply.error_text())
+            return reply, await reply.body()
+
+    def _url(self, path: str) -> URL:
+        return URL(self._root + path, encoded=True)
+
+
+def refusal(reply: Reply, body: str) -> ProxyError:
+    """What an error status of a backend means."""
+    said = said_in(body)
+    of_the_request = reply.status < 500 and reply.status not in _OTHERS_MAY_SERVE
+    sentence = f"{reply.who} answered {reply.status}" + (f": {said}" if said else "")
+    return ProxyError(
+        ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
+        said if of_the_request and said else sentence,
+        status=reply.status,
+        detail=body,
+        retry_after_s=_seconds(reply.headers.get("Retry-After")),
+    )
+
+
+def said_in(body: str) -> str | None:
+    """The words of an error body, whichever dialect wraps them."""
+    try:
+        wrapped = _JSON.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return body.strip()[:500] or None
+    error = at(wrapped, "error")
+    return text(error) or text(error, "message") or text(wrapped, "message") or text(wrapped, "detail")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+
+
+def _decoded(reply: Reply, body: bytes) -> Json:
+    try:
+        return _JSON.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"{reply.who} answered something that is not JSON ({reply.content_type or 'no content type'})"
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status) from error

@@ -1,0 +1,60 @@
+"""The four devices of the demo fleet: how fast they are, what they draw, and what they hold."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.fleet import Hardware, Model, Profile
+
+_CAPABILITIES = frozenset({"completion"})
+
+SMALL = Model(
+    name="demo:latest",
+    size_bytes=1_200_000_000,
+    digest="d" * 64,
+    modified_at="2026-01-01T00:00:00Z",
+    family="simulated",
+    parameter_size="2B",
+    quantization="Q4_0",
+    format="simulated",
+    context_length=8192,
+    embedding_length=64,
+    capabilities=_CAPABILITIES,
+)
+LARGE = Model(
+    name="demo-large:latest",
+    size_bytes=8_400_000_000,
+    digest="e" * 64,
+    modified_at="2026-01-01T00:00:00Z",
+    family="simulated",
+    parameter_size="14B",
+    quantization="Q4_0",
+    format="simulated",
+    context_length=32768,
+    embedding_length=64,
+    capabilities=_CAPABILITIES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that is simulated: its pace in seconds and tokens a second, its draw in watts."""
+
+    id: str
+    label: str
+    hardware: Hardware
+    power_w: float
+    ttft_s: float
+    decode_tps: float
+    models: tuple[Model, ...]
+
+    @property
+    def profile(self) -> Profile:
+        """What the device's configuration would say."""
+        return Profile(power_w=self.power_w, ttft_s=self.ttft_s, decode_tps=self.decode_tps)
+
+
+DEVICES = (
+    Device("npu", "NPU", Hardware.NPU, 3.0, 0.8, 10.0, (SMALL,)),
+    Device("igpu", "integrated GPU", Hardware.IGPU, 12.0, 0.35, 22.0, (SMALL,)),
+    Device("nvidia", "NVIDIA GPU", Hardware.NVIDIA, 55.0, 0.15, 65.0, (SMALL, LARGE)),
+    Device("cpu", "CPU", Hardware.CPU, 28.0, 1.2, 6.0, (SMALL, LARGE)),
+)

@@ -1,0 +1,84 @@
+"""One simulated device: takes requests one after another and answers at its own pace."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import islice
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.fleet import LoadedModel, Model
+from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.requests import Embedding, LoadAction, Request
+from ollama_proxyd.edges.demo.devices import Device
+from ollama_proxyd.edges.demo.words import TYPICAL_TOKENS, tokens, vector
+
+
+class Engine:
+    """Answers requests as the device would; `time_scale` below 1 makes it faster than life."""
+
+    def __init__(self, device: Device, time_scale: float) -> None:
+        self.device = device
+        self._time_scale = time_scale
+        self._turn = asyncio.Lock()
+        self._loaded = {model.name for model in device.models}
+
+    def model(self, name: str) -> Model:
+        """The model that a name means; raises ProxyError when the device has none of that name."""
+        for model in self.device.models:
+            if canonical(model.name) == canonical(name):
+                return model
+        raise ProxyError(ErrorKind.MODEL_NOT_FOUND, f"model '{name}' not found")
+
+    def loaded(self) -> tuple[LoadedModel, ...]:
+        """The models in memory: all of them until one is unloaded."""
+        return tuple(
+            LoadedModel(model.name, size_bytes=model.size_bytes, context_length=model.context_length)
+            for model in self.device.models
+            if model.name in self._loaded
+        )
+
+    async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
+        """The events of the answer, each at its time."""
+        model = self.model(request.model)
+        if request.load_action is LoadAction.UNLOAD:
+            self._loaded.discard(model.name)
+            yield Finished(FinishReason.UNLOAD)
+            return
+        self._loaded.add(model.name)
+        if request.load_action is LoadAction.LOAD:
+            yield Finished(FinishReason.LOAD)
+            return
+        content = request.content()
+        async with self._turn:
+            if isinstance(content, Embedding):
+                await self._sleep_until(self._now_s() + self.device.ttft_s * self._time_scale)
+                yield Embedded(tuple(vector(text) for text in content.inputs))
+                yield Finished(usage=Usage(prompt_tokens=request.prompt_tokens))
+                return
+            async with aclosing(self._speak(request)) as events:
+                async for event in events:
+                    yield event
+
+    async def _speak(self, request: Request) -> AsyncGenerator[Event, None]:
+        """Words at the device's pace, measured from the start so that delays do not add up."""
+        limited = request.max_tokens is not None and request.max_tokens < TYPICAL_TOKENS
+        count = request.max_tokens if limited and request.max_tokens is not None else TYPICAL_TOKENS
+        began_s = self._now_s()
+        first_s = began_s + self.device.ttft_s * self._time_scale
+        for number, word in enumerate(islice(tokens(self.device), count)):
+            await self._sleep_until(first_s + number / self.device.decode_tps * self._time_scale)
+            yield Delta(text=word)
+        yield Finished(
+            FinishReason.LENGTH if limited else FinishReason.STOP,
+            Usage(prompt_tokens=request.prompt_tokens, completion_tokens=count),
+            Timings(prompt_s=first_s - began_s, decode_s=max(self._now_s() - first_s, 0.0)),
+        )
+
+    @staticmethod
+    async def _sleep_until(due_s: float) -> None:
+        await asyncio.sleep(max(0.0, due_s - Engine._now_s()))
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,27 @@
+"""The machine's own clocks behind the Clock port."""
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """Real time; tests use a clock that they turn by hand."""
+
+    __slots__ = ()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def unix(self) -> float:
+        """Seconds since 1970, UTC."""
+        return time.time()
+
+    def local_minute(self) -> float:
+        """Minutes since midnight, local time."""
+        now = time.localtime()
+        return now.tm_hour * 60 + now.tm_min + now.tm_sec / 60
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,349 @@
+"""A request and its answer: frames pass untouched in one dialect, meaning passes between two."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
+from ollama_proxyd.core.fleet import Kind
+from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.ollama import chat as ollama_chat
+from ollama_proxyd.dialects.ollama import embed as ollama_embed
+from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.dialects.openai import embeddings as openai_embeddings
+from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.services.ports import Backend
+from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, spec_of, streams
+from tests.upstreams.frames import OLLAMA_FRAMES, OLLAMA_STREAM, OPENAI_FRAMES, OPENAI_STREAM
+
+SSE, NDJSON = "text/event-stream", "application/x-ndjson"
+CHAT, API_CHAT = "POST /v1/chat/completions", "POST /api/chat"
+
+
+def openai_request(model: str = "tiny", **fields: Any) -> Request:
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": True, **fields}
+    return openai_chat.parse(json.dumps(body).encode(), Hints(request_id="req-1"))
+
+
+def ollama_request(model: str = "tiny", **fields: Any) -> Request:
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
+    return ollama_chat.parse(json.dumps(body).encode(), Hints())
+
+
+@asynccontextmanager
+async def backend_at(
+    url: str, kind: Kind, flavor: str = "generic", timeouts: Timeouts | None = None
+) -> AsyncGenerator[Backend, None]:
+    async with a_client(timeouts) as client:
+        yield make_backend(spec_of(url, kind, flavor), client)
+
+
+async def events_of(backend: Backend, request: Request, model: str = "tiny") -> list[Event]:
+    return [event async for event in backend.answer(request, model)]
+
+
+async def answer(kind: Kind, routes: dict[str, Any], request: Request, flavor: str = "generic") -> list[Event]:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, kind, flavor) as backend:
+        return await events_of(backend, request)
+
+
+def frames(events: list[Event]) -> bytes:
+    return b"".join(event.frame or b"" for event in events if isinstance(event, Delta))
+
+
+def text(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+async def until_it_fails(backend: Backend, request: Request) -> tuple[list[Event], ProxyError]:
+    """What came before the error, and the error."""
+    got: list[Event] = []
+
+    async def read() -> None:
+        async for event in backend.answer(request, "tiny"):
+            got.append(event)  # noqa: PERF401 - what came before the error must stay
+
+    with pytest.raises(ProxyError) as caught:
+        await read()
+    return got, caught.value
+
+
+def one_byte_each(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[at : at + 1] for at in range(len(data)))
+
+
+def sevens(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[at : at + 7] for at in range(0, len(data), 7))
+
+
+def at_once(data: bytes) -> tuple[bytes, ...]:
+    return (data,)
+
+
+@pytest.mark.parametrize("chunking", [one_byte_each, sevens, at_once])
+@pytest.mark.parametrize(
+    ("kind", "route", "sent", "content_type", "request_of"),
+    [
+        (Kind.OPENAI, CHAT, OPENAI_FRAMES, SSE, openai_request),
+        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES, NDJSON, ollama_request),
+    ],
+    ids=["openai", "ollama"],
+)
+async def test_frames_of_one_dialect_pass_byte_for_byte_however_they_are_chunked(
+    chunking: Callable[[bytes], tuple[bytes, ...]],
+    kind: Kind,
+    route: str,
+    sent: tuple[bytes, ...],
+    content_type: str,
+    request_of: Callable[[], Request],
+) -> None:
+    data = b"".join(sent)
+    events = await answer(kind, {route: streams(*chunking(data), content_type=content_type)}, request_of())
+    assert events[0] == Accepted("it")
+    assert frames(events) == data
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.usage.prompt_tokens, finished.usage.completion_tokens) == (23, 2)
+    for event in events[1:-1]:
+        assert isinstance(event, Delta)
+        assert event.frame is not None
+        assert event.frame.endswith(b"\n"), "a frame is whole"
+
+
+async def test_the_clients_bytes_reach_a_backend_of_its_dialect_unchanged() -> None:
+    body = b'{ "model":"tiny", "zeta":[1.0,{"b":null}],"stream":true,"messages":[{"role":"user","content":"hi"}] }'
+    routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+        await events_of(backend, openai_chat.parse(body, Hints(request_id="req-1")))
+    asked = engine.asked[0]
+    assert asked.body == body
+    assert asked.headers["X-Request-ID"] == "req-1"
+    assert asked.headers["Accept"] == "text/event-stream, application/json"
+    assert "Authorization" not in asked.headers
+
+
+async def test_a_key_goes_to_the_backend_that_asks_for_it() -> None:
+    routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
+    async with serving(FakeEngine(routes)) as engine, a_client() as client:
+        await events_of(make_backend(spec_of(engine.url, Kind.OPENAI), client, "secret"), openai_request())
+    assert engine.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("endpoint", ["", "/", "/v1", "/v1/"])
+async def test_an_endpoint_may_be_written_with_the_apis_base_or_without(endpoint: str) -> None:
+    routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url + endpoint, Kind.OPENAI) as backend:
+        assert await events_of(backend, openai_request())
+
+
+async def test_a_flavor_has_its_own_base() -> None:
+    routes = {"POST /v3/chat/completions": streams(*OPENAI_FRAMES, content_type=SSE)}
+    assert frames(await answer(Kind.OPENAI, routes, openai_request(), "ovms")) == OPENAI_STREAM
+
+
+async def test_the_client_sees_its_own_name_for_the_model_in_every_frame() -> None:
+    routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+        passed = frames(await events_of(backend, openai_request("tiny:latest")))
+    assert engine.asked[0].json["model"] == "tiny"
+    assert passed == OPENAI_STREAM.replace(b'"model":"tiny"', b'"model":"tiny:latest"')
+
+
+async def test_ollamas_frames_are_not_rewritten_when_it_repeats_the_name_as_asked() -> None:
+    routes = {API_CHAT: streams(*OLLAMA_FRAMES, content_type=NDJSON)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+        events = await events_of(backend, ollama_request(), "tiny:latest")
+    assert engine.asked[0].json["model"] == "tiny"
+    assert frames(events) == OLLAMA_STREAM
+
+
+async def test_ollamas_frames_are_renamed_when_the_model_has_another_name_there() -> None:
+    sent = OLLAMA_STREAM.replace(b'"tiny"', b'"other:1b"')
+    routes = {API_CHAT: streams(sent, content_type=NDJSON)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+        events = await events_of(backend, ollama_request(), "other:1b")
+    assert engine.asked[0].json["model"] == "other:1b"
+    assert frames(events) == OLLAMA_STREAM
+
+
+async def test_a_last_line_without_its_newline_still_counts() -> None:
+    sent = OLLAMA_STREAM.rstrip()
+    events = await answer(Kind.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
+    assert frames(events) == sent
+    assert isinstance(events[-1], Finished)
+
+
+async def test_frames_are_counted_when_nobody_counts_tokens() -> None:
+    sent = [frame for frame in OPENAI_FRAMES if b"usage" not in frame]
+    events = await answer(Kind.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request())
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage.estimated
+
+
+@pytest.mark.parametrize(
+    ("kind", "route", "sent", "content_type", "request_of"),
+    [
+        (Kind.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, openai_request),
+        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, ollama_request),
+        (Kind.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, lambda: ollama_request(stream=True)),
+        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, openai_request),
+    ],
+    ids=["openai", "ollama", "openai-for-ollama", "ollama-for-openai"],
+)
+async def test_a_stream_without_its_proper_end_is_an_error_after_what_came(
+    kind: Kind, route: str, sent: tuple[bytes, ...], content_type: str, request_of: Callable[[], Request]
+) -> None:
+    routes = {route: streams(*sent, b'{"half', content_type=content_type)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, kind) as backend:
+        got, error = await until_it_fails(backend, request_of())
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert any(isinstance(event, Delta) for event in got)
+    assert frames(got) in {b"", b"".join(sent)}
+
+
+async def test_an_error_in_place_of_the_first_frame_comes_before_anything_else() -> None:
+    routes = {API_CHAT: streams(b'{"error":"model runner has stopped"}\n', content_type=NDJSON)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+        got, error = await until_it_fails(backend, ollama_request())
+    assert got == [Accepted("it")]
+    assert "model runner has stopped" in error.message
+
+
+async def test_an_openai_backend_answers_an_ollama_client() -> None:
+    routes = {CHAT: streams(*sevens(OPENAI_STREAM), content_type=SSE)}
+    events = await answer(Kind.OPENAI, routes, ollama_request(stream=True))
+    assert text(events) == "Grüß Gott"
+    assert frames(events) == b""
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason is FinishReason.LENGTH
+    assert events[-1].usage == Usage(23, 2, 22)
+
+
+async def test_an_ollama_backend_answers_an_openai_client() -> None:
+    routes = {API_CHAT: streams(*sevens(OLLAMA_STREAM), content_type=NDJSON)}
+    events = await answer(Kind.OLLAMA, routes, openai_request(user="somebody"))
+    assert text(events) == "Grüß Gott"
+    assert isinstance(events[0], Accepted)
+    assert "user" in events[0].ignored_fields
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage == Usage(23, 2)
+
+
+async def test_a_whole_answer_passes_as_one_frame() -> None:
+    body = b'{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"yes"}}],'
+    body += b' "model":"tiny", "usage":{"completion_tokens":1,"prompt_tokens":4}}'
+    routes = {CHAT: Says(body, headers={"Content-Type": "application/json; charset=utf-8"})}
+    events = await answer(Kind.OPENAI, routes, openai_request(stream=False))
+    assert events[1] == Delta(frame=body)
+    assert events[2] == Finished(FinishReason.STOP, Usage(4, 1))
+
+
+async def test_a_whole_answer_is_decoded_for_the_other_dialect() -> None:
+    body = {"model": "tiny", "message": {"role": "assistant", "content": "yes"}, "done": True, "eval_count": 1}
+    events = await answer(Kind.OLLAMA, {API_CHAT: Says(body)}, openai_request(stream=False))
+    assert text(events) == "yes"
+    assert isinstance(events[-1], Finished)
+
+
+async def test_a_whole_answer_to_a_wish_for_a_stream_becomes_events() -> None:
+    body = {"choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": "yes"}}]}
+    events = await answer(Kind.OPENAI, {CHAT: Says(body)}, openai_request())
+    assert text(events) == "yes"
+    assert frames(events) == b""
+
+
+async def test_embeddings_cross_the_dialects_both_ways() -> None:
+    ollama = ollama_embed.parse(b'{"model":"tiny","input":["a","b"]}', Hints())
+    vectors = {"data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [1.0, 0.0]}]}
+    events = await answer(Kind.OPENAI, {"POST /v1/embeddings": Says(vectors)}, ollama)
+    assert Embedded(((1.0, 0.0), (0.0, 1.0))) in events
+    openai = openai_embeddings.parse(b'{"model":"tiny","input":"a"}', Hints())
+    events = await answer(Kind.OLLAMA, {"POST /api/embed": Says({"embeddings": [[1.0, 0.0]]})}, openai)
+    assert Embedded(((1.0, 0.0),)) in events
+
+
+@pytest.mark.parametrize(("keep_alive", "reason"), [(0, FinishReason.UNLOAD), ("5m", FinishReason.LOAD)])
+async def test_a_wish_to_load_needs_no_call_to_an_openai_backend(keep_alive: object, reason: FinishReason) -> None:
+    request = ollama_chat.parse(json.dumps({"model": "tiny", "keep_alive": keep_alive}).encode(), Hints())
+    events = await answer(Kind.OPENAI, {}, request)
+    assert events == [Accepted("it", ignored_fields=("keep_alive",)), Finished(reason)]
+
+
+async def test_closing_the_answer_closes_the_connection_upstream_at_once() -> None:
+    handler = streams(OPENAI_FRAMES[0], content_type=SSE, then_hang=True)
+    async with serving(FakeEngine({CHAT: handler})) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+        async with aclosing(backend.answer(openai_request(), "tiny")) as events:
+            assert isinstance(await anext(events), Accepted)
+            assert isinstance(await anext(events), Delta)
+        await asyncio.wait_for(engine.left.wait(), 1)
+
+
+async def test_cancelling_a_wait_for_the_first_byte_closes_the_connection_upstream_at_once() -> None:
+    reached = asyncio.Event()
+
+    async def thinks(request: web.Request) -> web.StreamResponse:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(FakeEngine({CHAT: thinks})) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+        task = asyncio.create_task(events_of(backend, openai_request()))
+        await reached.wait()
+        task.cancel()
+        await asyncio.wait_for(engine.left.wait(), 1)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def refused(status: int, body: Any, headers: dict[str, str] | None = None) -> ProxyError:
+    with pytest.raises(ProxyError) as caught:
+        await answer(Kind.OPENAI, {CHAT: Says(body, status, headers or {})}, openai_request())
+    return caught.value
+
+
+async def test_a_refusal_keeps_the_backends_words_and_status() -> None:
+    error = await refused(400, {"error": {"message": "bad temperature", "type": "invalid_request_error"}})
+    assert (error.kind, error.status, error.message) == (ErrorKind.UPSTREAM_REJECTED, 400, "bad temperature")
+    assert json.loads(error.detail or "")["error"]["type"] == "invalid_request_error"
+    assert (await refused(404, {"error": "model 'x' not found"})).message == "model 'x' not found"
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 501, 503])
+async def test_a_failure_of_the_backend_may_be_tried_elsewhere(status: int) -> None:
+    error = await refused(status, {"error": {"message": "Loading model", "code": status}}, {"Retry-After": "3"})
+    assert (error.kind, error.status, error.retry_after_s) == (ErrorKind.UPSTREAM_FAILED, status, 3.0)
+    assert error.message.startswith("backend it at http://127.0.0.1:")
+    assert error.message.endswith(f"answered {status}: Loading model")
+
+
+async def test_a_web_page_is_no_answer() -> None:
+    error = await refused(200, b"<html>", {"Content-Type": "text/html"})
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert "answered with text/html instead of JSON" in error.message
+
+
+async def test_a_line_of_almost_sixteen_mebibytes_passes_and_a_longer_one_is_refused() -> None:
+    limit = 16 * 1024 * 1024
+    line = b'{"message":{"content":"' + b"x" * (limit - 100) + b'"}}\n'
+    sent = line + OLLAMA_FRAMES[-1]
+    events = await answer(Kind.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
+    assert frames(events) == sent
+    with pytest.raises(ProxyError, match="longer than the limit"):
+        await answer(Kind.OLLAMA, {API_CHAT: streams(b"x" * (limit + 1), content_type=NDJSON)}, ollama_request())
+
+
+async def test_a_stream_of_http_1_0_passes() -> None:
+    async def old(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + OPENAI_STREAM)
+        await writer.drain()
+
+    async with playing(old) as raw, backend_at(raw.url, Kind.OPENAI, "mlx") as backend:
+        assert frames(await events_of(backend, openai_request())) == OPENAI_STREAM

@@ -1,0 +1,239 @@
+"""The HTTP client: pooled, strict about time, follows nothing, retries a stale connection once."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Limits, Timeouts
+from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, streams
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def call(url: str, method: str = "POST", body: bytes | None = b"{}") -> Call:
+    return Call(method, URL(url), "backend npu at " + url, {"Content-Type": "application/json"}, body)
+
+
+async def fetched(client: HttpClient, what: Call) -> bytes:
+    async with client.ask(what) as reply:
+        return await reply.body()
+
+
+async def failure(client: HttpClient, what: Call) -> ProxyError:
+    with pytest.raises(ProxyError) as caught:
+        await fetched(client, what)
+    return caught.value
+
+
+async def test_a_connection_is_used_again() -> None:
+    async def two_answers(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await raw.request(reader)
+            writer.write(OK)
+
+    async with playing(two_answers) as raw, a_client() as client:
+        assert await fetched(client, call(raw.url)) == b"{}"
+        assert await fetched(client, call(raw.url)) == b"{}"
+        assert raw.connections == 1
+
+
+async def test_only_headers_that_are_needed_are_sent() -> None:
+    async with serving(FakeEngine({"POST /": Says({})})) as engine, a_client() as client:
+        await fetched(client, call(engine.url + "/"))
+        sent = {name.lower() for name in engine.asked[0].headers}
+    assert sent == {"host", "accept", "accept-encoding", "user-agent", "content-type", "content-length"}
+    assert engine.asked[0].headers["Accept-Encoding"] == "identity"
+    assert engine.asked[0].headers["User-Agent"].startswith("ollama-proxyd/")
+
+
+async def test_cookies_are_neither_kept_nor_sent() -> None:
+    routes = {"POST /": Says({}, headers={"Set-Cookie": "spy=1; Path=/"})}
+    async with serving(FakeEngine(routes)) as engine, a_client() as client:
+        await fetched(client, call(engine.url + "/"))
+        await fetched(client, call(engine.url + "/"))
+    assert "Cookie" not in engine.asked[1].headers
+
+
+async def stale_after_one(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that closes a kept connection at the very moment of its reuse."""
+    await raw.request(reader)
+    writer.write(OK)
+    await raw.request(reader)
+
+
+async def test_a_stale_connection_is_retried_once_on_a_new_one() -> None:
+    async with playing(stale_after_one) as raw, a_client() as client:
+        await fetched(client, call(raw.url))
+        assert await fetched(client, call(raw.url, body=b'{"n":2}')) == b"{}"
+        assert raw.connections == 2
+        assert [request.endswith(b'{"n":2}') for request in raw.requests] == [False, True, True]
+
+
+async def test_a_stale_connection_is_retried_only_once() -> None:
+    async def never_again(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        if raw.connections == 1:
+            writer.write(OK)
+            await raw.request(reader)
+
+    async with playing(never_again) as raw, a_client() as client:
+        await fetched(client, call(raw.url))
+        error = await failure(client, call(raw.url))
+        assert raw.connections == 2
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert error.message == f"backend npu at {raw.url} closed the connection without an answer"
+
+
+async def test_a_new_connection_that_is_closed_without_an_answer_is_not_retried() -> None:
+    async def mute(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+
+    async with playing(mute) as raw, a_client() as client:
+        await failure(client, call(raw.url))
+        assert raw.connections == 1
+
+
+async def test_a_kept_connection_that_broke_inside_the_head_is_not_retried() -> None:
+    async def half_a_head(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(OK)
+        await raw.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: app")
+        await writer.drain()
+
+    async with playing(half_a_head) as raw, a_client() as client:
+        await fetched(client, call(raw.url))
+        error = await failure(client, call(raw.url))
+        assert raw.connections == 1
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+
+
+async def test_a_redirect_is_not_followed_and_says_so() -> None:
+    routes = {"POST /": Says(b"", 307, {"Location": "http://127.0.0.1:1/steal"})}
+    async with serving(FakeEngine(routes)) as engine, a_client() as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert (error.kind, error.status) == (ErrorKind.UPSTREAM_FAILED, 307)
+    assert "redirect (307 to http://127.0.0.1:1/steal)" in error.message
+    assert len(engine.asked) == 1
+
+
+async def test_a_compressed_answer_is_refused() -> None:
+    routes = {"POST /": Says(b"junk", 200, {"Content-Encoding": "gzip"})}
+    async with serving(FakeEngine(routes)) as engine, a_client() as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert "compressed its answer (gzip)" in error.message
+
+
+async def test_a_closed_port_is_named_with_the_reason() -> None:
+    async with a_client() as client:
+        error = await failure(client, call("http://127.0.0.1:1"))
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert error.message == "backend npu at http://127.0.0.1:1 cannot be reached: Connection refused"
+
+
+async def test_a_silent_server_is_a_timeout_before_the_first_byte() -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(FakeEngine({"POST /": silent})) as engine, a_client(Timeouts(first_byte_s=0.05)) as client:
+        error = await failure(client, call(engine.url + "/"))
+        await asyncio.wait_for(engine.left.wait(), 1)
+    assert error.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert "did not begin to answer within 0.05 s" in error.message
+
+
+async def test_the_first_byte_of_the_body_has_the_same_deadline_as_the_head() -> None:
+    handler = streams(content_type="application/json", then_hang=True)
+    async with serving(FakeEngine({"POST /": handler})) as engine, a_client(Timeouts(first_byte_s=0.05)) as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert error.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert "and then nothing" in error.message
+
+
+async def test_a_stream_that_falls_silent_is_a_timeout() -> None:
+    handler = streams(b"one", content_type="application/json", then_hang=True)
+    async with serving(FakeEngine({"POST /": handler})) as engine, a_client(Timeouts(idle_s=0.05)) as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert error.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert "fell silent for 0.05 s" in error.message
+
+
+async def test_nothing_bounds_the_whole_of_a_stream() -> None:
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(8):
+            await response.write(b"x")
+            await asyncio.sleep(0.02)
+        return response
+
+    timeouts = Timeouts(first_byte_s=0.1, idle_s=0.1)
+    async with serving(FakeEngine({"POST /": slow})) as engine, a_client(timeouts) as client:
+        assert await fetched(client, call(engine.url + "/")) == b"x" * 8
+
+
+async def test_a_server_of_http_1_0_without_keep_alive_works_again_and_again() -> None:
+    async def old(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n[1")
+        await writer.drain()
+        writer.write(b",2]")
+        await writer.drain()
+
+    async with playing(old) as raw, a_client() as client:
+        assert await fetched(client, call(raw.url)) == b"[1,2]"
+        assert await fetched(client, call(raw.url)) == b"[1,2]"
+        assert raw.connections == 2
+
+
+async def test_an_answer_that_breaks_off_is_an_error_after_what_came() -> None:
+    async def breaks(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
+        await writer.drain()
+
+    async with playing(breaks) as raw, a_client() as client, client.ask(call(raw.url)) as reply:
+        assert await reply.read() == b"hello"
+        with pytest.raises(ProxyError) as caught:
+            await reply.read()
+    assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
+    assert "broke off its answer" in caught.value.message
+
+
+async def test_what_is_not_http_is_named_as_such() -> None:
+    async def ssh(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await raw.request(reader)
+
+    async with playing(ssh) as raw, a_client() as client:
+        error = await failure(client, call(raw.url))
+    assert "not HTTP" in error.message
+
+
+async def test_an_answer_larger_than_the_limit_is_refused() -> None:
+    routes = {"POST /": Says(b"x" * 2000)}
+    async with serving(FakeEngine(routes)) as engine, a_client(limits=Limits(body_bytes=1000)) as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert "more than 1000 bytes" in error.message
+
+
+async def test_an_error_body_is_cut_at_its_limit() -> None:
+    routes = {"POST /": Says(b"x" * 2000, 500)}
+    async with (
+        serving(FakeEngine(routes)) as engine,
+        a_client(limits=Limits(error_bytes=100)) as client,
+        client.ask(call(engine.url + "/")) as reply,
+    ):
+        assert await reply.error_text() == "x" * 100
+
+
+async def test_leaving_before_the_end_closes_the_connection_at_once() -> None:
+    handler = streams(b"one", content_type="text/event-stream", then_hang=True)
+    async with serving(FakeEngine({"POST /": handler})) as engine, a_client() as client:
+        async with client.ask(call(engine.url + "/")) as reply:
+            assert await reply.read() == b"one"
+        await asyncio.wait_for(engine.left.wait(), 1)

@@ -1,0 +1,263 @@
+"""Health checks: what each kind of server tells, and that busy is not down."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted
+from ollama_proxyd.core.fleet import Kind, LoadedModel, Model, Probe
+from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.edges.backends.findings import Findings, combine
+from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.openai_facts import human_count
+from ollama_proxyd.edges.plumbing.http import Timeouts
+from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, LLAMACPP_SLOTS, OLLAMA_TAGS, llamacpp, ollama, openai_list
+from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
+
+
+async def probe_of(engine: FakeEngine, kind: Kind = Kind.OPENAI, flavor: str = "generic") -> Probe:
+    async with serving(engine), a_client() as client:
+        return await make_backend(spec_of(engine.url, kind, flavor), client).probe()
+
+
+async def failure_of(engine: FakeEngine, kind: Kind = Kind.OPENAI, flavor: str = "generic") -> ProxyError:
+    with pytest.raises(ProxyError) as caught:
+        await probe_of(engine, kind, flavor)
+    return caught.value
+
+
+TINY = Model(
+    name="tiny:latest",
+    size_bytes=452725,
+    digest="b057f0974b1d",
+    modified_at="2026-11-20T11:58:24.921052393Z",
+    family="llama",
+    parameter_size="163K",
+    quantization="Q8_0",
+    format="gguf",
+    context_length=4096,
+    embedding_length=64,
+    capabilities=frozenset({"completion", "tools", "thinking"}),
+)
+
+
+async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -> None:
+    probe = await probe_of(ollama(), Kind.OLLAMA)
+    assert probe.models == (TINY,)
+    assert probe.loaded == (
+        LoadedModel(
+            "tiny:latest", size_bytes=6868172, context_length=4096, expires_at="2026-11-20T12:03:25.625297689Z"
+        ),
+    )
+    assert probe.version == "0.33.0"
+
+
+async def test_an_ollama_model_is_asked_once_what_it_can_do() -> None:
+    async with serving(ollama()) as engine, a_client() as client:
+        backend = make_backend(spec_of(engine.url, Kind.OLLAMA), client)
+        assert await backend.probe() == await backend.probe()
+    assert sum(asked.path == "/api/show" for asked in engine.asked) == 1
+
+
+async def test_an_imitator_of_ollama_needs_only_the_list() -> None:
+    engine = FakeEngine({"GET /api/tags": Says(OLLAMA_TAGS)})
+    probe = await probe_of(engine, Kind.OLLAMA)
+    assert probe.loaded is None
+    assert probe.version is None
+    assert probe.models[0].capabilities == {"completion"}
+
+
+async def test_ollama_without_a_list_is_down() -> None:
+    error = await failure_of(FakeEngine({"GET /api/version": Says({"version": "1"})}), Kind.OLLAMA)
+    assert error.status == 404
+
+
+async def test_odd_entries_are_left_out_and_odd_facts_count_as_not_said() -> None:
+    tags = {"models": [{"name": "odd", "size": "big", "digest": 7, "details": [], "capabilities": "all"}, {"x": 1}, 3]}
+    probe = await probe_of(FakeEngine({"GET /api/tags": Says(tags)}), Kind.OLLAMA)
+    assert probe.models == (Model("odd"),)
+
+
+async def test_llama_server_tells_what_it_knows_of_its_model() -> None:
+    probe = await probe_of(llamacpp(), flavor="llamacpp")
+    assert probe.models == (
+        Model(
+            name="tiny",
+            size_bytes=434432,
+            modified_at="2026-11-20T15:29:12Z",
+            parameter_size="163K",
+            quantization="Q8_0",
+            format="gguf",
+            context_length=4096,
+            embedding_length=64,
+            capabilities=frozenset({"completion", "tools", "thinking"}),
+        ),
+    )
+    assert probe.loaded == (LoadedModel("tiny", size_bytes=434432, context_length=2048),)
+    assert (probe.slots, probe.version, probe.busy) == (4, "b11669-Debian", False)
+
+
+async def test_a_model_named_for_embedding_is_taken_for_one() -> None:
+    engine = llamacpp()
+    engine.routes["GET /v1/models"] = Says(openai_list("tinyembed"))
+    probe = await probe_of(engine, flavor="llamacpp")
+    assert probe.models[0].capabilities == {"embedding"}
+
+
+async def test_llama_server_is_busy_when_every_slot_is_at_work() -> None:
+    engine = llamacpp()
+    engine.routes["GET /slots"] = Says([{**slot, "is_processing": True} for slot in LLAMACPP_SLOTS])
+    assert (await probe_of(engine, flavor="llamacpp")).busy
+    engine.routes["GET /slots"] = Says([*LLAMACPP_SLOTS, {"id": 9, "is_processing": True}])
+    assert not (await probe_of(engine, flavor="llamacpp")).busy
+
+
+async def test_llama_server_without_slots_and_props_still_counts() -> None:
+    engine = llamacpp()
+    del engine.routes["GET /slots"], engine.routes["GET /props"]
+    probe = await probe_of(engine, flavor="llamacpp")
+    assert probe.slots is None
+    assert probe.models[0].capabilities is None
+
+
+async def test_a_sleeping_llama_server_has_nothing_loaded() -> None:
+    engine = llamacpp()
+    engine.routes["GET /props"] = Says({**LLAMACPP_PROPS, "is_sleeping": True})
+    assert (await probe_of(engine, flavor="llamacpp")).loaded == ()
+
+
+async def test_a_router_of_llama_servers_tells_which_models_are_loaded() -> None:
+    engine = llamacpp()
+    models = openai_list("one", "two")
+    models["data"][0]["status"] = {"value": "loaded"}
+    models["data"][1]["status"] = {"value": "unloaded"}
+    engine.routes["GET /v1/models"] = Says(models)
+    engine.routes["GET /props"] = Says({"role": "router", "build_info": "b1"})
+    probe = await probe_of(engine, flavor="llamacpp")
+    assert [model.name for model in probe.models] == ["one", "two"]
+    assert probe.loaded == (LoadedModel("one"),)
+
+
+async def test_llama_server_that_loads_its_model_is_down_and_says_why() -> None:
+    engine = llamacpp()
+    loading = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+    for path in ("/health", "/v1/models", "/props", "/slots"):
+        engine.routes[f"GET {path}"] = Says(loading, 503)
+    error = await failure_of(engine, flavor="llamacpp")
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert error.message.endswith("answered 503: Loading model")
+
+
+async def test_a_llama_server_without_a_free_slot_is_busy_not_down() -> None:
+    engine = llamacpp()
+    async with serving(engine), a_client() as client:
+        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        before = await backend.probe()
+        engine.routes["GET /health"] = Says({"status": "no slot available"}, 503)
+        after = await backend.probe()
+    assert after.busy
+    assert after.models == before.models
+
+
+async def hangs(request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_slow_check_is_busy_while_a_request_is_under_way_and_down_when_none_is() -> None:
+    engine = llamacpp()
+    sse = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+
+    async def answers(request: web.Request) -> web.StreamResponse:
+        await sse.prepare(request)
+        await sse.write(b": hello\n\n")
+        return await hangs(request)
+
+    engine.routes["POST /v1/chat/completions"] = answers
+    body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    async with serving(engine), a_client(Timeouts(probe_s=0.05)) as client:
+        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        await backend.probe()
+        engine.routes["GET /health"] = hangs
+        events = backend.answer(openai_chat.parse(json.dumps(body).encode(), Hints()), "tiny")
+        assert isinstance(await anext(events), Accepted)
+        assert (await backend.probe()).busy
+        await events.aclose()
+        with pytest.raises(ProxyError) as caught:
+            await backend.probe()
+    assert caught.value.kind is ErrorKind.UPSTREAM_TIMEOUT
+
+
+async def test_a_list_that_is_no_json_is_an_error() -> None:
+    error = await failure_of(FakeEngine({"GET /v1/models": Says(b"<html>", headers={"Content-Type": "text/html"})}))
+    assert "not JSON (text/html)" in error.message
+
+
+@pytest.mark.parametrize("flavor", [name for name in ENGINES if name != "ollama"])
+async def test_every_known_engine_can_be_checked(flavor: str) -> None:
+    assert (await probe_of(ENGINES[flavor](), flavor=flavor)).models
+
+
+async def test_lm_studio_tells_kinds_of_models_and_which_is_loaded() -> None:
+    probe = await probe_of(ENGINES["lmstudio"](), flavor="lmstudio")
+    assert [model.capabilities for model in probe.models] == [{"completion", "vision", "tools"}, {"embedding"}]
+    assert probe.loaded == (LoadedModel("qwen", context_length=4096),)
+
+
+async def test_lemonade_tells_what_its_models_can_do_and_which_is_loaded() -> None:
+    probe = await probe_of(ENGINES["lemonade"](), flavor="lemonade")
+    assert [model.capabilities for model in probe.models] == [{"completion", "tools", "thinking"}, {"embedding"}]
+    assert probe.loaded == (LoadedModel("Qwen-NPU"),)
+
+
+async def test_koboldcpp_says_when_it_is_busy() -> None:
+    assert (await probe_of(ENGINES["koboldcpp"](), flavor="koboldcpp")).busy
+
+
+async def test_sglang_says_whether_it_generates() -> None:
+    probe = await probe_of(ENGINES["sglang"](), flavor="sglang")
+    assert probe.models == (Model("Qwen/Qwen3", context_length=40960, capabilities=frozenset({"completion"})),)
+
+
+async def test_a_server_of_one_model_has_it_loaded_and_an_unknown_one_does_not_say() -> None:
+    assert (await probe_of(ENGINES["vllm"](), flavor="vllm")).loaded == (LoadedModel("tiny"),)
+    assert (await probe_of(ENGINES["generic"]())).loaded is None
+
+
+async def test_ollamas_show_gets_the_clients_fields_and_the_backends_name() -> None:
+    async with serving(ollama()) as engine, a_client() as client:
+        backend = make_backend(spec_of(engine.url, Kind.OLLAMA), client)
+        shown = await backend.show("tiny:latest", {"name": "TINY", "verbose": True})
+    assert engine.asked[0].json == {"verbose": True, "model": "tiny:latest"}
+    assert shown["capabilities"] == ["tools", "thinking", "completion"]
+
+
+async def test_an_openai_backend_shows_what_it_tells_of_its_model() -> None:
+    async with serving(llamacpp()) as engine, a_client() as client:
+        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        shown = await backend.show("tiny", {"model": "tiny"})
+        with pytest.raises(ProxyError) as caught:
+            await backend.show("nope", {})
+    assert shown["details"]["quantization_level"] == "Q8_0"
+    assert shown["template"] == LLAMACPP_PROPS["chat_template"]
+    assert shown["capabilities"] == ["completion", "thinking", "tools"]
+    assert (caught.value.kind, caught.value.status) == (ErrorKind.UPSTREAM_REJECTED, 404)
+
+
+def test_the_earlier_of_two_answers_counts_and_the_later_one_fills_in() -> None:
+    probe = combine(
+        [Findings((Model("m", family="a"),)), Findings((Model("m", family="b", format="gguf"),), version="1")]
+    )
+    assert probe == Probe((Model("m", family="a", format="gguf"),), version="1")
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(None, None), (162752, "163K"), (7_000_000_000, "7B"), (1_540_000_000, "1.5B"), (22_700_000, "22.7M"), (9, "9")],
+)
+def test_parameters_are_written_as_ollama_writes_them(number: int | None, written: str | None) -> None:
+    assert human_count(number) == written
