@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, FinishReason, Finished, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
@@ -125,6 +125,8 @@ class FakeBackend:
         self.requests: list[tuple[Request, str]] = []
         self.shown: list[tuple[str, Mapping[str, Json]]] = []
         self.open = 0
+        self.opened = asyncio.Event()
+        """Set when an answer was asked for."""
         self.closed = asyncio.Event()
         """Set when an answer ended, in whatever way."""
 
@@ -135,6 +137,7 @@ class FakeBackend:
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         self.requests.append((request, model))
         self.open += 1
+        self.opened.set()
         try:
             for step in self.script:
                 if isinstance(step, asyncio.Event):
@@ -180,6 +183,12 @@ async def services_of(
     ledger = Ledger()
     ledger.outcomes.listen(learner.observe)
     system = Cell(SystemState())
-    gateway = Gateway(Surroundings(fleet, governor, ledger, system, clock), settings or GatewaySettings())
+    around = Surroundings(fleet, governor, ledger, system, clock)
     await fleet.check_all()
-    return Services(gateway=gateway, fleet=fleet, governor=governor, ledger=ledger, system=system)
+    return Services(
+        gateway=Gateway(around, settings or GatewaySettings()),
+        fleet=fleet,
+        governor=governor,
+        ledger=ledger,
+        system=system,
+    )

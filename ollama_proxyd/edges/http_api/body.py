@@ -1,0 +1,51 @@
+"""Reads a request's body: no more of it than is allowed, and no longer than it keeps coming."""
+
+import asyncio
+
+from aiohttp import StreamReader, hdrs, web
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+
+IDLE_S = 30.0
+"""A body of which nothing arrives for so long is given up."""
+
+
+async def read_body(request: web.Request, most_bytes: int) -> bytes:
+    """The body as it was sent; ProxyError when it is too large, encoded, broken, or stops coming."""
+    _check_headers(request, most_bytes)
+    content = request.content
+    parts: list[bytes] = []
+    size_bytes = 0
+    try:
+        while not content.at_eof():
+            part = await content.readany() if content.is_eof() else await _next_part(content)
+            size_bytes += len(part)
+            if size_bytes > most_bytes:
+                raise _too_large(most_bytes)
+            parts.append(part)
+    except web.RequestPayloadError as error:
+        raise ProxyError(ErrorKind.INVALID_REQUEST, f"the request body is broken: {error}") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _next_part(content: StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(IDLE_S):
+            return await content.readany()
+    except TimeoutError:
+        message = f"nothing more of the request body arrived for {IDLE_S:g} s"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, code="body_timeout") from None
+
+
+def _check_headers(request: web.Request, most_bytes: int) -> None:
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.lower() != "identity":
+        message = f"a body with Content-Encoding {encoding[:40]!r} is not read; send it without compression"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Content-Encoding", code="unsupported_media_type")
+    if (request.content_length or 0) > most_bytes:
+        raise _too_large(most_bytes)
+
+
+def _too_large(most_bytes: int) -> ProxyError:
+    message = f"the request body is larger than {most_bytes} bytes, the most that server.max_body_bytes allows"
+    return ProxyError(ErrorKind.TOO_LARGE, message)

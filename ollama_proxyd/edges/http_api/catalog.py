@@ -1,0 +1,72 @@
+"""Which models can be had: the union over backends that are up, each with the backends that hold it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendView, LoadedModel, Model
+from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.policy.eligibility import Situation, unfit
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.bundle import Services
+
+
+class Entry(NamedTuple):
+    """A model as its first holder describes it, and the ids of all that hold it, in configured order."""
+
+    model: Model
+    backends: tuple[str, ...]
+
+
+class LoadedEntry(NamedTuple):
+    """A model in memory, with what is known of its file, and the backends that have it there."""
+
+    loaded: LoadedModel
+    model: Model
+    backends: tuple[str, ...]
+
+
+def models(services: Services) -> tuple[Entry, ...]:
+    """Every model that a request may name, by name."""
+    found: dict[str, Entry] = {}
+    for view, model in _served(services):
+        key = canonical(model.name)
+        entry = found.get(key, Entry(model, ()))
+        found[key] = entry._replace(backends=(*entry.backends, view.spec.id))
+    return tuple(found[key] for key in sorted(found))
+
+
+def find(services: Services, name: str) -> Entry:
+    """One model; raises ProxyError that lists what there is."""
+    entries = models(services)
+    wanted = canonical(name)
+    for entry in entries:
+        if canonical(entry.model.name) == wanted:
+            return entry
+    names = ", ".join(entry.model.name for entry in entries)
+    there_is = f"available: {names}" if names else "no model is available"
+    raise ProxyError(ErrorKind.MODEL_NOT_FOUND, f"model {name!r} not found; {there_is}", param="model")
+
+
+def loaded(services: Services) -> tuple[LoadedEntry, ...]:
+    """Every model in memory, by name; backends that cannot tell are left out."""
+    found: dict[str, LoadedEntry] = {}
+    for view, model in _served(services):
+        key = canonical(model.name)
+        for resident in view.loaded or ():
+            if canonical(resident.name) == key:
+                entry = found.get(key, LoadedEntry(resident, model, ()))
+                found[key] = entry._replace(backends=(*entry.backends, view.spec.id))
+    return tuple(found[key] for key in sorted(found))
+
+
+def _served(services: Services) -> Iterator[tuple[BackendView, Model]]:
+    """Each backend with each model that it can and may serve, by the rules that routing has."""
+    setting = services.governor.setting.value
+    for view in services.fleet.views.value:
+        for model in view.models:
+            query = Query(model=model.name, operation=Operation.EMBEDDING)  # what any model can be asked
+            if not unfit(view, model, Situation(query, setting, UNKNOWN_SYSTEM, under_way=0)):
+                yield view, model

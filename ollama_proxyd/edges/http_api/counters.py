@@ -1,0 +1,139 @@
+"""Counts finished requests for Prometheus; the values of each label are bounded."""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.services.ledger import Outcome
+
+PREFIX = "ollama_proxy"
+MOST_MODELS = 200
+"""Models come and go on a backend; further ones are counted together."""
+OTHER = "other"
+NOBODY = "none"
+
+_BACKEND = "backend_id"
+_BY_MODEL = (_BACKEND, "model")
+_DURATION_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
+_TTFT_MS = (1, 5, 10, 25, 50, 100, 200, 350, 500, 800, 1200, 2500, 5000, 10_000, 30_000)
+_TOKENS_PER_S = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
+_BETWEEN_MS = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
+
+
+class _Lines(NamedTuple):
+    """The time series of one backend and model."""
+
+    duration: Histogram
+    ttft: Histogram
+    speed: Histogram
+    between: Histogram
+    prompt_tokens: Counter
+    tokens: Counter
+
+
+class _Spent(NamedTuple):
+    """The time series of one backend."""
+
+    joules: Counter
+    retries: Counter
+
+
+class Counters:
+    """The metrics that grow with each request."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, histogram = partial(_counter, registry), partial(_histogram, registry)
+        self._requests = counter("requests", "Requests by how they ended", *_BY_MODEL, "status")
+        self._decisions = counter("routing_decisions", "Where requests were sent and why", _BACKEND, "reason", "mode")
+        self._duration = histogram("request_duration_seconds", "From arrival to the end of the answer", _DURATION_S)
+        self._ttft = histogram("time_to_first_token_ms", "From arrival to the first piece of a stream", _TTFT_MS)
+        self._speed = histogram("tokens_per_second", "Tokens per second after the first", _TOKENS_PER_S)
+        self._between = histogram("inter_token_latency_ms", "Mean time between tokens of an answer", _BETWEEN_MS)
+        self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
+        self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
+        self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
+        self._retries = counter("retries", "Failed attempts before the one that is counted", _BACKEND)
+        self._models: set[str] = set()
+        self._lines = cache(self._make_lines)
+        self._spent = cache(self._make_spent)
+        self._requests_of = cache(self._requests.labels)
+        self._decisions_of = cache(self._decisions.labels)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one finished request, once."""
+        backend_id = outcome.backend_id or NOBODY
+        model = self._bounded(outcome.model)
+        self._requests_of(backend_id, model, _status(outcome)).inc()
+        if outcome.decision is not None:
+            self._count_decision(backend_id, outcome.decision)
+        if outcome.backend_id is not None:
+            self._count_cost(backend_id, outcome)
+            self._count_work(self._lines(backend_id, model), outcome)
+
+    def _count_decision(self, backend_id: str, decision: Decision) -> None:
+        self._decisions_of(backend_id, _why(decision), decision.effective_mode.value).inc()
+
+    def _count_cost(self, backend_id: str, outcome: Outcome) -> None:
+        spent = self._spent(backend_id)
+        if outcome.energy_j is not None:
+            spent.joules.inc(outcome.energy_j)
+        if outcome.attempts > 1:
+            spent.retries.inc(outcome.attempts - 1)
+
+    @staticmethod
+    def _count_work(lines: _Lines, outcome: Outcome) -> None:
+        lines.duration.observe(outcome.total_s)
+        tokens = outcome.usage.completion_tokens or 0
+        lines.prompt_tokens.inc(outcome.usage.prompt_tokens or 0)
+        lines.tokens.inc(tokens)
+        if outcome.ttft_s is None:
+            return
+        lines.ttft.observe(outcome.ttft_s * 1000)
+        decode_s = outcome.total_s - outcome.ttft_s
+        if outcome.succeeded and tokens > 1 and decode_s > 0:
+            lines.speed.observe((tokens - 1) / decode_s)
+            lines.between.observe(decode_s * 1000 / (tokens - 1))
+
+    def _bounded(self, model: str | None) -> str:
+        if model is None:
+            return NOBODY
+        if model not in self._models:
+            if len(self._models) >= MOST_MODELS:
+                return OTHER
+            self._models.add(model)
+        return model
+
+    def _make_lines(self, backend_id: str, model: str) -> _Lines:
+        return _Lines(
+            duration=self._duration.labels(backend_id, model),
+            ttft=self._ttft.labels(backend_id, model),
+            speed=self._speed.labels(backend_id, model),
+            between=self._between.labels(backend_id, model),
+            prompt_tokens=self._prompt_tokens.labels(backend_id, model),
+            tokens=self._tokens.labels(backend_id, model),
+        )
+
+    def _make_spent(self, backend_id: str) -> _Spent:
+        return _Spent(self._joules.labels(backend_id), self._retries.labels(backend_id))
+
+
+def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:
+    return Counter(f"{PREFIX}_{name}", what, labels, registry=registry)
+
+
+def _histogram(registry: CollectorRegistry, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"{PREFIX}_{name}", what, _BY_MODEL, registry=registry, buckets=buckets)
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.cancelled:
+        return "cancelled"
+    return "ok" if outcome.error is None else outcome.error.value
+
+
+def _why(decision: Decision) -> str:
+    if not decision.ranked:
+        return "refused"
+    return "cheapest" if len(decision.ranked) > 1 else "only_candidate"

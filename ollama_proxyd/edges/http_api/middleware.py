@@ -1,0 +1,79 @@
+"""What every request passes through: its name, the door, and the one place where errors become answers."""
+
+import logging
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api import cross_origin, routing_headers
+from ollama_proxyd.edges.http_api.context import DOOR, REQUEST_ID, SERVER_NAME
+from ollama_proxyd.edges.http_api.errors import error_reply
+from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_request_id, read_request_id
+from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
+
+log = logging.getLogger(__name__)
+
+_ANSWERED_HERE = routing_headers.unrouted("the proxy answers this itself")
+
+
+@web.middleware
+async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request in and bring out an answer, whatever happens; only a client that left gets none."""
+    try:
+        request[REQUEST_ID] = read_request_id(request.headers)
+        _check_target(request)
+        door = request.app[DOOR].value
+        door.check_origin(request.headers)
+        if cross_origin.is_preflight(request):
+            return cross_origin.preflight_reply()
+        door.check_token(request.headers)
+        return await handler(request)
+    except ProxyError as error:
+        return await _fail(request, error)
+    except web.HTTPMethodNotAllowed as refusal:
+        return _method_not_allowed(request, refusal)
+    except web.HTTPNotFound:
+        return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is nothing at {request.path[:200]}"))
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001 - one request may fail by a fault of ours; the server and the other requests go on
+        return await _fail_unexpectedly(request)
+
+
+async def complete(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer the headers that every answer has, just before it goes out."""
+    headers = response.headers
+    headers[hdrs.SERVER] = SERVER_NAME
+    headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_request_id()
+    if routing_headers.BACKEND_USED not in headers:
+        headers.update(_ANSWERED_HERE)
+    cross_origin.add_permission(request, headers)
+
+
+def _check_target(request: web.Request) -> None:
+    """A whole URL in the first line asks for a forward proxy, and would speak for another host than Host does."""
+    if not request.raw_path.startswith("/"):
+        raise ProxyError(ErrorKind.INVALID_REQUEST, "the request must name a path that begins with /")
+
+
+async def _fail(request: web.Request, error: ProxyError) -> web.StreamResponse:
+    started = request.get(STARTED)
+    if started is not None:
+        return await end_broken(started, error)
+    return error_reply(error, request.path)
+
+
+async def _fail_unexpectedly(request: web.Request) -> web.StreamResponse:
+    request_id = request.get(REQUEST_ID, "without a name")
+    log.exception("request %s (%s %s) failed by a fault of the proxy", request_id, request.method, request.path)
+    message = f"the proxy failed; its log says more under the request id {request_id}"
+    return await _fail(request, ProxyError(ErrorKind.INTERNAL, message))
+
+
+def _method_not_allowed(request: web.Request, refusal: web.HTTPMethodNotAllowed) -> web.StreamResponse:
+    allowed = ", ".join(sorted(refusal.allowed_methods))
+    message = f"{request.path[:200]} takes {allowed}, not {request.method[:20]}"
+    reply = error_reply(ProxyError(ErrorKind.METHOD_NOT_ALLOWED, message), request.path)
+    reply.headers[hdrs.ALLOW] = allowed
+    return reply

@@ -1,0 +1,124 @@
+"""The server's own JSON pictures of backends, modes and the machine."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import ModeSetting, ModeTable
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.services.ledger import BackendTotals, Ledger
+
+HEAT = frozenset({"hottest_c", "fan_percent"})
+"""What /thermal is about; the other readings of the machine stand beside it."""
+
+
+def status_of(fleet: FleetView) -> str:
+    """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
+    wanted = [view.health is Health.UP for view in fleet if view.health is not Health.DISABLED]
+    if not any(wanted):
+        return "down"
+    return "ok" if all(wanted) else "degraded"
+
+
+def health_of(view: BackendView) -> Json:
+    """A backend's health and the reason for it."""
+    return {"id": view.spec.id, "health": view.health.value, "reason": view.health_reason or None}
+
+
+def backend_of(view: BackendView, ledger: Ledger) -> Json:
+    """Everything that is known of a backend; null where nobody said."""
+    spec = view.spec
+    loaded = None if view.loaded is None else [model.name for model in view.loaded]
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "flavor": spec.flavor,
+        "endpoint": spec.endpoint,
+        "hardware": spec.hardware.value,
+        "hardware_note": _hardware_note(spec),
+        "health": view.health.value,
+        "reason": view.health_reason or None,
+        "version": view.version,
+        "models": [model.name for model in view.models],
+        "loaded": loaded,
+        "in_flight": view.in_flight,
+        "slots": view.slots,
+        "priority": spec.priority,
+        **_configured(spec),
+        "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
+        "totals": _totals(ledger.totals(spec.id)),
+    }
+
+
+def efficiency(setting: ModeSetting, table: ModeTable) -> Json:
+    """The mode in force with its reason and its limits, and every mode that can be chosen."""
+    return {
+        "mode": setting.chosen.value,
+        "effective_mode": setting.effective.value,
+        "reason": setting.reason,
+        "in_force": asdict(setting.row),
+        "modes": [{"mode": mode.value, **asdict(row)} for mode, row in table.items()],
+    }
+
+
+def machine(system: SystemState) -> Json:
+    """The readings of the machine; "status" says whether anything about heat is known."""
+    items = {field.name: getattr(system, field.name) for field in fields(system)}
+    return {
+        "status": _heat_status(items[name] for name in sorted(HEAT)),
+        **{name: _reading(item) for name, item in items.items()},
+    }
+
+
+def _heat_status(readings: Iterable[object]) -> str:
+    return "available" if any(isinstance(reading, Reading) for reading in readings) else "unavailable"
+
+
+def _reading(item: Json) -> Json:
+    if isinstance(item, Reading):
+        return {"status": "available", "value": item.value}
+    return {"status": "unavailable", "reason": item.reason}
+
+
+def _hardware_note(spec: BackendSpec) -> str | None:
+    if spec.hardware is not Hardware.UNKNOWN:
+        return None
+    return "unknown until it is configured; its speed is learned from its answers"
+
+
+def _configured(spec: BackendSpec) -> dict[str, Json]:
+    """The priors, under the names that the configuration has for them."""
+    profile = spec.profile
+    return {
+        "power_watts": profile.power_w,
+        "avg_latency_ms": None if profile.ttft_s is None else profile.ttft_s * 1000,
+        "max_tokens_per_second": profile.decode_tps,
+    }
+
+
+def _speed(speed: Speed) -> Json:
+    return {
+        "ttft_ms": None if speed.ttft_s is None else _rounded(speed.ttft_s * 1000),
+        "tokens_per_second": _rounded(speed.decode_tps),
+        "output_tokens": _rounded(speed.output_tokens),
+        "samples": speed.samples,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _totals(totals: BackendTotals) -> Json:
+    return {
+        "requests": totals.requests,
+        "failures": totals.failures,
+        "cancelled": totals.cancelled,
+        "completion_tokens": totals.completion_tokens,
+        "busy_s": round(totals.busy_s, 3),
+        "energy_j": round(totals.energy_j, 3),
+        "energy_is": "estimated from configured watts and time",
+    }

@@ -1,0 +1,135 @@
+"""The routes about the proxy itself."""
+
+from dataclasses import replace
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Health, Profile
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.readings import Reading, SystemState
+from tests.edges.http_api.conftest import Serve
+from tests.fakes import FakeBackend, MemoryStore, reference_fleet, spec_of, words
+
+REFUSED = ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused")
+
+
+async def test_health_is_ok_when_all_can_serve_degraded_when_some_and_down_when_none(serve: Serve) -> None:
+    npu, cpu = FakeBackend("npu"), FakeBackend("cpu")
+    site = await serve(npu, cpu)
+    seen = []
+    for failing in ((), (cpu,), (npu, cpu)):
+        for backend in failing:
+            backend.down = REFUSED
+        await site.services.fleet.check_all()
+        answer = await site.get("/health")
+        seen.append((answer.status, answer.json["status"]))
+    assert seen == [(200, "ok"), (200, "degraded"), (503, "down")]
+    assert answer.json["backends"][1] == {"id": "cpu", "health": "down", "reason": "connection refused"}
+
+
+async def test_a_disabled_backend_does_not_degrade_health(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"), FakeBackend("cpu"))
+    views = site.services.fleet.views
+    views.set((views.value[0], replace(views.value[1], health=Health.DISABLED)))
+    assert (await site.get("/health")).json["status"] == "ok"
+
+
+async def test_the_process_is_alive_even_when_nothing_is_ready(serve: Serve) -> None:
+    resting = FakeBackend("npu")
+    resting.down = REFUSED
+    site = await serve(resting)
+    assert (await site.get("/healthz")).status == 200
+    assert (await site.get("/readyz")).status == 503
+    resting.down = None
+    await site.services.fleet.check_all()
+    assert (await site.get("/readyz")).status == 200
+
+
+async def test_backends_are_told_in_configured_order_with_what_was_configured(serve: Serve) -> None:
+    answer = await (await serve(*reference_fleet())).get("/backends")
+    assert [backend["id"] for backend in answer.json] == ["npu", "igpu", "nvidia", "cpu"]
+    npu = answer.json[0]
+    assert (npu["power_watts"], npu["avg_latency_ms"], npu["max_tokens_per_second"]) == (3.0, 800.0, 10.0)
+    assert (npu["kind"], npu["hardware"], npu["hardware_note"]) == ("ollama", "npu", None)
+    assert (npu["health"], npu["models"], npu["loaded"], npu["in_flight"]) == ("up", ["tiny:latest"], None, 0)
+
+
+async def test_unknown_hardware_says_that_it_is_unknown(serve: Serve) -> None:
+    (backend,) = (await (await serve(FakeBackend(spec_of("found", profile=Profile())))).get("/backends")).json
+    assert backend["hardware"] == "unknown"
+    assert "until it is configured" in backend["hardware_note"]
+    assert backend["power_watts"] is None
+
+
+async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", *words("npu", *"abcdefghijkl")))
+    await site.chat(stream=True)
+    (backend,) = (await site.get("/backends")).json
+    assert backend["learned"]["tiny:latest"]["samples"] == 1
+    assert backend["totals"]["requests"] == 1
+    assert backend["totals"]["completion_tokens"] == 12
+    assert "estimated" in backend["totals"]["energy_is"]
+
+
+async def test_the_mode_is_told_with_its_reason_and_the_whole_table(serve: Serve) -> None:
+    body = (await (await serve()).get("/efficiency")).json
+    assert (body["mode"], body["effective_mode"]) == ("Balanced", "Balanced")
+    assert body["reason"]
+    assert [row["mode"] for row in body["modes"]] == [mode.value for mode in Mode]
+    assert body["in_force"]["price_of_time_w"] == 7.0
+
+
+async def test_one_call_switches_the_mode_and_the_next_request_goes_elsewhere(serve: Serve) -> None:
+    store = MemoryStore()
+    site = await serve(*reference_fleet(), store=store)
+    used = {}
+    for mode in ("Performance", "Balanced", "Efficiency"):
+        answer = await site.post("/efficiency", {"mode": mode})
+        assert answer.status == 200
+        assert answer.json["mode"] == mode
+        used[mode] = (await site.chat(max_tokens=200)).headers["X-Backend-Used"]
+    assert used == {"Performance": "nvidia", "Balanced": "igpu", "Efficiency": "npu"}
+    assert store.state == {"mode": "Efficiency"}
+
+
+@pytest.mark.parametrize("mode", ["Fast", "", "performanc", "5"])
+async def test_a_mode_that_does_not_exist_is_a_400_that_lists_the_modes_and_changes_nothing(
+    serve: Serve, mode: str
+) -> None:
+    site = await serve()
+    answer = await site.post("/efficiency", {"mode": mode})
+    assert answer.status == 400
+    assert all(known.value in answer.json["error"] for known in Mode)
+    assert (await site.get("/efficiency")).json["mode"] == "Balanced"
+
+
+@pytest.mark.parametrize("body", [{}, {"mode": 5}, {"mode": None}, {"Mode": "Quiet"}, {"mode": "Quiet", "x": 1}])
+async def test_a_mode_in_any_other_form_is_a_400_that_names_the_key(serve: Serve, body: dict[str, object]) -> None:
+    site = await serve()
+    answer = await site.post("/efficiency", body)
+    assert answer.status == 400
+    assert "mode" in answer.json["error"]
+    assert (await site.get("/efficiency")).json["mode"] == "Balanced"
+
+
+async def test_a_mode_that_cannot_be_saved_is_in_force_all_the_same(serve: Serve) -> None:
+    store = MemoryStore()
+    store.failing = True
+    site = await serve(store=store)
+    assert (await site.post("/efficiency", {"mode": "Quiet"})).status == 200
+    assert (await site.get("/efficiency")).json["mode"] == "Quiet"
+
+
+async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(serve: Serve) -> None:
+    body = (await (await serve()).get("/thermal")).json
+    assert body["status"] == "unavailable"
+    assert body["hottest_c"] == {"status": "unavailable", "reason": "no sensor yet"}
+
+
+async def test_zero_degrees_are_a_reading(serve: Serve) -> None:
+    site = await serve()
+    site.services.system.set(SystemState(hottest_c=Reading(0.0, 5.0)))
+    body = (await site.get("/thermal")).json
+    assert body["status"] == "available"
+    assert body["hottest_c"] == {"status": "available", "value": 0.0}

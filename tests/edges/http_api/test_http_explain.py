@@ -1,0 +1,106 @@
+"""The dry run: the same decision, and no effect."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.edges.http_api.conftest import Serve
+from tests.fakes import FakeBackend, reference_fleet
+
+EXPLAIN = "/routing/explain"
+
+
+async def test_it_tells_the_decision_that_the_request_then_gets(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    told = (await site.post(EXPLAIN, {"model": "tiny", "max_tokens": 200, "prompt_tokens": 11})).json
+    answer = await site.chat(max_tokens=200)
+    assert told["backend"] == answer.headers["X-Backend-Used"] == "igpu"
+    assert [ranked["backend_id"] for ranked in told["ranked"][1:]] == answer.headers["X-Alternatives"].split(",")
+    assert told["mode"] == told["effective_mode"] == "Balanced"
+    assert told["reason"]
+
+
+async def test_it_tells_every_term_and_every_rejection(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    told = (await site.post(EXPLAIN, {"hints": {"max_power_watts": 20}})).json
+    terms = told["ranked"][0]["terms"]
+    assert terms["cost_j"] == pytest.approx(terms["energy_j"] + terms["price_of_time_w"] * terms["time_s"])
+    codes = {each["backend_id"]: [no["code"] for no in each["rejections"]] for each in told["rejected"]}
+    assert codes == {"nvidia": ["hint_power"], "cpu": ["hint_power"]}
+    assert len(told["ranked"]) + len(told["rejected"]) == 4
+
+
+async def test_where_would_this_go_on_battery_at_twenty_percent(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    imagined = {"mode": "Auto", "system": {"on_battery": True, "battery_percent": 19.5}}
+    told = (await site.post(EXPLAIN, imagined)).json
+    assert (told["mode"], told["effective_mode"]) == ("Auto", "UltraEfficiency")
+    assert "19.5" in told["mode_reason"]
+    assert told["backend"] == "npu"
+
+
+async def test_it_has_no_effect(serve: Serve) -> None:
+    backends = reference_fleet()
+    site = await serve(*backends)
+    before = site.services.fleet.views.value
+    await site.post(EXPLAIN, {"model": "tiny", "mode": "Performance", "system": {"quiet_hours": True}})
+    assert (await site.get("/efficiency")).json["mode"] == "Balanced"
+    assert site.services.fleet.views.value is before
+    assert not any(backend.requests for backend in backends)
+    assert not site.services.ledger.recent()
+
+
+async def test_an_empty_question_asks_about_any_model(serve: Serve) -> None:
+    assert (await (await serve()).post(EXPLAIN, {})).json["backend"] == "npu"
+
+
+async def test_a_question_that_nobody_can_serve_is_answered_and_no_error(serve: Serve) -> None:
+    answer = await (await serve()).post(EXPLAIN, {"model": "nope"})
+    assert answer.status == 200
+    assert answer.json["backend"] is None
+    assert answer.json["rejected"][0]["rejections"][0]["code"] == "model_not_held"
+
+
+@pytest.mark.parametrize(
+    "hints",
+    [
+        {"X-Target-Backend": "cpu"},
+        {"x-target-backend": "cpu"},
+        {"target_backend": "cpu"},
+        {"X-Latency-Critical": "true", "max_power_watts": "28"},
+        {"latency_critical": True, "max_power_watts": 28.0, "target_backend": "cpu"},
+    ],
+)
+async def test_hints_go_by_the_names_of_headers_or_in_plain(serve: Serve, hints: dict[str, Any]) -> None:
+    site = await serve(FakeBackend("nvidia"), FakeBackend("cpu"))
+    assert (await site.post(EXPLAIN, {"hints": hints, "mode": "Performance"})).json["backend"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"promt_tokens": 5}, "did you mean prompt_tokens?"),
+        ({"zzz": 5}, "there are model, prompt_tokens"),
+        ({"prompt_tokens": "5"}, "prompt_tokens"),
+        ({"prompt_tokens": -1}, "prompt_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"operation": "dance"}, "operation"),
+        ({"mode": "Fast"}, "allowed are Performance"),
+        ({"hints": []}, "hints"),
+        ({"hints": {"priorty": "low"}}, "did you mean priority?"),
+        ({"hints": {"priority": "urgent"}}, "hints.priority must be one of"),
+        ({"hints": {"max_latency_ms": -5}}, "hints.max_latency_ms must be a number above 0"),
+        ({"hints": {"priority": None}}, "hints.priority"),
+        ({"hints": {"priority": "low", "X-Priority": "low"}}, "more than once"),
+        ({"system": {"on_batery": True}}, "did you mean on_battery?"),
+        ({"system": {"on_battery": 1}}, "system.on_battery"),
+        ({"system": {"battery_percent": 120}}, "system.battery_percent"),
+        ({"system": {"power_profile": "turbo"}}, "system.power_profile"),
+        ([], "body"),
+    ],
+)
+async def test_a_wrong_question_is_a_400_that_names_what_is_wrong(serve: Serve, body: Any, named: str) -> None:
+    answer = await (await serve()).post(EXPLAIN, body)
+    assert answer.status == 400, answer.json
+    assert named in json.dumps(answer.json)

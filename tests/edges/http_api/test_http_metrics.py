@@ -1,0 +1,153 @@
+"""What Prometheus is told."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.ledger import Outcome
+from tests.edges.http_api.conftest import Serve, Site
+from tests.fakes import FakeBackend, FakeClock, reference_fleet, words
+
+Value = Callable[..., float | None]
+
+
+async def scrape(site: Site) -> Value:
+    """Read every sample; the result looks one up by name and labels."""
+    answer = await site.get("/metrics")
+    assert answer.status == 200
+    samples = [sample for family in text_string_to_metric_families(answer.body.decode()) for sample in family.samples]
+
+    def value(name: str, **labels: str) -> float | None:
+        found = [
+            sample.value for sample in samples if sample.name == f"ollama_proxy_{name}" and sample.labels == labels
+        ]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    return value
+
+
+async def test_a_request_is_counted_once(serve: Serve) -> None:
+    site = await serve()
+    await site.chat()
+    await site.chat(stream=True)
+    value = await scrape(site)
+    assert value("requests_total", backend_id="npu", model="tiny:latest", status="ok") == 2
+    assert value("request_duration_seconds_count", backend_id="npu", model="tiny:latest") == 2
+    assert value("time_to_first_token_ms_count", backend_id="npu", model="tiny:latest") == 1
+    assert value("tokens_generated_total", backend_id="npu", model="tiny:latest") == 4
+    assert value("routing_decisions_total", backend_id="npu", reason="only_candidate", mode="Balanced") == 2
+
+
+async def test_a_failure_is_counted_by_its_kind(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_REJECTED, "no", status=400)))
+    await site.chat()
+    await site.chat(model="nope")
+    value = await scrape(site)
+    assert value("requests_total", backend_id="npu", model="tiny:latest", status="upstream_rejected") == 1
+    assert value("requests_total", backend_id="none", model="none", status="model_not_found") == 1
+    assert value("routing_decisions_total", backend_id="none", reason="refused", mode="Balanced") == 1
+
+
+async def test_a_client_that_leaves_is_counted_as_such(serve: Serve) -> None:
+    backend = FakeBackend("npu", Accepted("npu"), Delta("x"), asyncio.Event())
+    site = await serve(backend)
+    request = asyncio.create_task(site.chat(stream=True))
+    await backend.opened.wait()
+    assert (await scrape(site))("requests_in_flight") == 1
+    assert (await scrape(site))("backend_in_flight", backend_id="npu") == 1
+    request.cancel()
+    await backend.closed.wait()
+    await site.services.gateway.drained()
+    value = await scrape(site)
+    assert value("requests_total", backend_id="npu", model="tiny:latest", status="cancelled") == 1
+    assert value("requests_in_flight") == 0
+
+
+async def test_energy_and_speed_are_counted_from_the_time_that_passed(serve: Serve) -> None:
+    clock = FakeClock()
+    steps = [step for word in words("npu", *"abcde") for step in (word, lambda: clock.advance(1.0))]
+    site = await serve(FakeBackend("npu", *steps), clock=clock)
+    await site.chat(stream=True)
+    value = await scrape(site)
+    joules = value("energy_joules_total", backend_id="npu")
+    assert joules is not None
+    assert joules >= 3.0 * 5
+    assert value("energy_consumed_wh_total", backend_id="npu", hardware="npu") == pytest.approx(joules / 3600)
+    assert value("tokens_per_second_count", backend_id="npu", model="tiny:latest") == 1
+    assert value("inter_token_latency_ms_count", backend_id="npu", model="tiny:latest") == 1
+
+
+async def test_a_retry_is_counted_on_the_backend_that_answered(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "no")), FakeBackend("cpu"))
+    await site.chat({"X-Power-Efficient": "1"})
+    assert (await scrape(site))("retries_total", backend_id="cpu") == 1
+
+
+async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Serve) -> None:
+    backends = reference_fleet()
+    site = await serve(*backends)
+    backends[0].down = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    await site.services.fleet.check_all()
+    await site.post("/efficiency", {"mode": "Quiet"})
+    value = await scrape(site)
+    assert value("backend_health", backend_id="npu") == 0
+    assert value("backend_health", backend_id="igpu") == 1
+    assert value("backend_power_watts", backend_id="nvidia") == 55
+    assert value("backend_queue_depth", backend_id="igpu") == 0
+    assert value("efficiency_mode", mode="Quiet", role="chosen") == 1
+    assert value("efficiency_mode", mode="Balanced", role="chosen") == 0
+
+
+async def test_counting_goes_on_over_a_reload(serve: Serve) -> None:
+    site, other = await serve(), await serve(FakeBackend("cpu"))
+    await site.chat()
+    site.cell.set(other.services)
+    await asyncio.sleep(0)
+    await site.chat()
+    value = await scrape(site)
+    assert value("requests_total", backend_id="npu", model="tiny:latest", status="ok") == 1
+    assert value("requests_total", backend_id="cpu", model="tiny:latest", status="ok") == 1
+
+
+async def test_two_servers_in_one_process_count_apart(serve: Serve) -> None:
+    one, two = await serve(), await serve()
+    await one.chat()
+    assert (await scrape(two))("requests_total", backend_id="npu", model="tiny:latest", status="ok") is None
+
+
+async def test_metrics_are_not_there_when_they_are_switched_off(serve: Serve) -> None:
+    site = await serve(listen=ServerSettings(port=0, serve_metrics=False, drain_s=0.2))
+    assert (await site.get("/metrics")).status == 404
+    assert (await site.chat()).status == 200
+
+
+async def test_the_newer_format_is_given_to_whoever_asks_for_it(serve: Serve) -> None:
+    site = await serve()
+    await site.chat()
+    answer = await site.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.body.endswith(b"# EOF\n")
+
+
+def test_models_beyond_a_bound_are_counted_together() -> None:
+    registry = CollectorRegistry()
+    counters = Counters(registry)
+    for number in range(MOST_MODELS + 10):
+        counters.count(
+            Outcome("id", Operation.CHAT, backend_id="npu", model=f"m{number}", decision=None, unix_s=0.0, total_s=1.0)
+        )
+    models = {
+        sample.labels["model"] for family in registry.collect() for sample in family.samples if "model" in sample.labels
+    }
+    assert len(models) == MOST_MODELS + 1
+    labels = {"backend_id": "npu", "model": "other", "status": "ok"}
+    assert registry.get_sample_value("ollama_proxy_requests_total", labels) == 10

@@ -1,0 +1,108 @@
+"""The server's life: listening, and why it cannot."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.edges.http_api.port_owner import port_owner
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.cell import Cell
+from tests.edges.http_api.conftest import Serve
+from tests.fakes import FakeBackend, services_of
+
+
+async def new_server(**settings: object) -> HttpServer:
+    return HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(**settings))
+
+
+async def test_a_free_port_is_told_once_it_is_known(serve: Serve) -> None:
+    site = await serve()
+    assert site.server.port != 0
+    assert site.server.url == f"http://127.0.0.1:{site.server.port}"
+
+
+async def test_a_taken_port_is_one_sentence_with_the_program_that_has_it() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        server = await new_server(port=port)
+        with pytest.raises(ProxyError) as failure:
+            await server.start()
+    assert failure.value.message.startswith(f"port {port} is taken by another program (")
+    assert f"pid {os.getpid()})" in failure.value.message
+    assert "server.http_port" in failure.value.message
+
+
+async def test_an_address_that_is_not_ours_is_one_sentence() -> None:
+    server = await new_server(host="203.0.113.7", port=0)
+    with pytest.raises(ProxyError, match=r"cannot listen on 203\.0\.113\.7 port 0: "):
+        await server.start()
+
+
+async def test_after_stopping_nothing_listens(serve: Serve) -> None:
+    site = await serve()
+    await site.server.stop()
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", site.server.port)
+
+
+async def test_a_request_under_way_is_finished_before_the_server_stops(serve: Serve) -> None:
+    gate = asyncio.Event()
+    backend = FakeBackend("npu", gate, *FakeBackend("npu").script)
+    site = await serve(backend, listen=ServerSettings(port=0, drain_s=5.0))
+    asked = asyncio.create_task(site.chat())
+    await backend.opened.wait()
+    stopping = asyncio.create_task(site.server.stop())
+    await asyncio.sleep(0)
+    gate.set()
+    assert (await asked).status == 200
+    await stopping
+
+
+async def test_one_connection_serves_many_requests(serve: Serve) -> None:
+    site = await serve()
+    connector = aiohttp.TCPConnector(limit=1)
+    async with aiohttp.ClientSession(site.server.url, connector=connector) as client:
+        ports = set()
+        for path in ("/healthz", "/nowhere", "/v1/models"):
+            async with client.get(path) as reply:
+                assert reply.connection is not None
+                ports.add(reply.connection.transport.get_extra_info("sockname"))
+                await reply.read()
+    assert len(ports) == 1
+
+
+async def test_names_tokens_and_sizes_change_while_listening(serve: Serve) -> None:
+    site = await serve()
+    assert (await site.get("/healthz", headers={"Host": "laptop.local"})).status == 403
+    site.server.reconfigure(ServerSettings(allowed_hosts=("laptop.local",), token="new", max_body_bytes=1024))
+    answer = await site.get("/healthz", headers={"Host": "laptop.local", "Authorization": "Bearer new"})
+    assert answer.status == 200
+    assert (await site.get("/healthz")).status == 401
+    large = await site.ask("POST", "/api/chat", data=b"x" * 2000, headers={"Authorization": "Bearer new"})
+    assert large.status == 413
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:8080"), ("::1", "http://[::1]:8080"), ("0.0.0.0", "http://127.0.0.1:8080")],
+)
+async def test_the_url_is_one_that_a_client_on_this_machine_can_use(host: str, url: str) -> None:
+    assert (await new_server(host=host)).url == url
+
+
+def test_the_owner_of_a_port_is_unknown_where_the_kernel_tells_nothing(tmp_path: Path) -> None:
+    assert port_owner(8080, tmp_path) is None
+
+
+def test_a_port_that_nobody_has_has_no_owner() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        assert port_owner(free.getsockname()[1]) is None

@@ -1,0 +1,219 @@
+"""The hot path: what comes from a backend goes to the client as it comes."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
+from tests.edges.http_api.conftest import CHAT, Serve
+from tests.fakes import FakeBackend, frames
+
+SSE_FRAMES = (b'data: {"a":1,  "odd":null}\n\n', b": a comment\n\n", b"data: [DONE]\n\n")
+BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
+
+
+async def next_lines(reply: Any) -> bytes:
+    async with asyncio.timeout(2):
+        return await reply.content.readuntil(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "content_type"),
+    [
+        ("/v1/chat/completions", {**CHAT, "stream": True}, "text/event-stream"),
+        ("/v1/completions", {"model": "tiny", "prompt": "x", "stream": True}, "text/event-stream"),
+        ("/api/chat", CHAT, "application/x-ndjson"),
+        ("/api/generate", {"model": "tiny", "prompt": "x"}, "application/x-ndjson"),
+    ],
+)
+async def test_a_piece_goes_out_when_it_comes_in(
+    serve: Serve, path: str, body: dict[str, Any], content_type: str
+) -> None:
+    gate = asyncio.Event()
+    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), gate, Delta("second"), Finished())
+    site = await serve(backend)
+    async with site.client.post(path, json=body) as reply:
+        assert reply.status == 200
+        assert reply.content_type == content_type
+        assert b"first" in await next_lines(reply)
+        gate.set()
+        assert b"second" in await reply.read()
+
+
+async def test_a_stream_is_not_to_be_cached_or_held_back(serve: Serve) -> None:
+    answer = await (await serve()).chat(stream=True)
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+
+
+async def test_frames_of_the_clients_own_dialect_are_passed_on_untouched(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", *frames("npu", *SSE_FRAMES)))
+    assert (await site.chat(stream=True)).body == b"".join(SSE_FRAMES)
+
+
+async def test_a_whole_answer_of_the_clients_own_dialect_is_passed_on_untouched(serve: Serve) -> None:
+    body = b'{"id": "x",  "odd": [1.0, null]}\n'
+    site = await serve(FakeBackend("npu", *frames("npu", body)))
+    answer = await site.chat()
+    assert answer.body == body
+    assert answer.headers["Content-Length"] == str(len(body))
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+async def test_the_backend_gets_the_clients_bytes(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    sent = b'{"unknown":0.10,"messages":[{"role":"user","content":"x"}],\n "model":"tiny"}'
+    await site.ask("POST", "/v1/chat/completions", data=sent)
+    request, model = backend.requests[0]
+    assert request.body == sent
+    assert model == "tiny:latest"
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT])
+async def test_a_failure_before_the_first_piece_is_a_status_even_for_a_stream(serve: Serve, kind: ErrorKind) -> None:
+    for steps in ((ProxyError(kind, "no"),), (Accepted("npu"), ProxyError(kind, "no"))):
+        site = await serve(FakeBackend("npu", *steps))
+        answer = await site.chat(stream=True)
+        assert answer.status in {502, 504}
+        assert answer.json["error"]["message"]
+
+
+async def test_a_failure_after_the_first_piece_ends_an_openai_stream_with_an_error_and_no_done(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+    answer = await site.chat(stream=True)
+    assert answer.status == 200
+    assert b"[DONE]" not in answer.body
+    last = answer.body.strip().split(b"\n\n")[-1]
+    assert json.loads(last.removeprefix(b"data: "))["error"]["message"] == "the backend broke off"
+
+
+async def test_a_failure_after_the_first_piece_ends_an_ollama_stream_with_an_error_line(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+    answer = await site.post("/api/chat", CHAT)
+    assert answer.status == 200
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert lines[-1] == {"error": "the backend broke off"}
+    assert not any(line.get("done") for line in lines)
+
+
+async def test_a_failure_in_the_middle_of_a_whole_answer_is_a_status(serve: Serve) -> None:
+    for path in ("/v1/chat/completions", "/api/chat"):
+        site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+        assert (await site.post(path, {**CHAT, "stream": False})).status == 502
+
+
+async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_said_in_the_stream(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), ZeroDivisionError("oops")))
+    answer = await site.chat({"X-Request-ID": "mine"}, stream=True)
+    assert b"[DONE]" not in answer.body
+    assert b"request id mine" in answer.body
+    assert b"oops" not in answer.body
+    assert "request mine" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_ends_the_work_of_the_backend(serve: Serve, stream: bool) -> None:
+    never = asyncio.Event()
+    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), never)
+    site = await serve(backend)
+    request = asyncio.create_task(site.chat(stream=stream))
+    async with asyncio.timeout(2):
+        await backend.opened.wait()
+        request.cancel()
+        await backend.closed.wait()
+        await site.services.gateway.drained()
+    assert backend.open == 0
+    assert site.services.fleet.view("npu").in_flight == 0
+    assert site.services.ledger.recent()[-1].cancelled
+
+
+async def test_a_client_that_leaves_before_the_first_piece_ends_the_work_too(serve: Serve) -> None:
+    backend = FakeBackend("npu", asyncio.Event())
+    site = await serve(backend)
+    request = asyncio.create_task(site.chat(stream=True))
+    async with asyncio.timeout(2):
+        await backend.opened.wait()
+        request.cancel()
+        await backend.closed.wait()
+
+
+async def test_a_client_that_reads_slowly_holds_the_backend_back(serve: Serve) -> None:
+    produced = 0
+
+    def count() -> None:
+        nonlocal produced
+        produced += 1
+
+    piece = Delta(frame=b"x" * 65536)
+    steps = [step for _ in range(2000) for step in (piece, count)]
+    site = await serve(FakeBackend("npu", Accepted("npu"), *steps, Finished()))
+    async with site.client.post("/v1/chat/completions", json={**CHAT, "stream": True}) as reply:
+        assert await reply.content.readexactly(10)
+        seen = -1
+        while seen != produced:
+            seen = produced
+            await asyncio.sleep(0.05)
+        assert produced < 1000
+
+
+async def test_a_running_request_keeps_the_services_that_it_began_with(serve: Serve) -> None:
+    gate = asyncio.Event()
+    old = FakeBackend("npu", Accepted("npu"), Delta("old"), gate, Delta("older"), Finished())
+    site = await serve(old)
+    other = await serve(FakeBackend("cpu"))
+    async with site.client.post("/api/chat", json=CHAT) as reply:
+        assert b"old" in await next_lines(reply)
+        site.cell.set(other.services)
+        assert (await site.post("/api/chat", CHAT)).headers["X-Backend-Used"] == "cpu"
+        gate.set()
+        assert b"older" in await reply.read()
+
+
+async def test_stopping_the_server_cuts_off_what_does_not_end_in_its_time(serve: Serve) -> None:
+    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), asyncio.Event())
+    site = await serve(backend)
+    async with site.client.post("/api/chat", json=CHAT) as reply:
+        await next_lines(reply)
+        await site.server.stop()
+        assert backend.open == 0
+
+
+async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", *frames("npu", *SSE_FRAMES)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    body = json.dumps({**CHAT, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(2):
+        answer = await reader.read()
+    writer.close()
+    assert answer.endswith(b"\r\n\r\n" + b"".join(SSE_FRAMES))
+    assert b"chunked" not in answer
+
+
+async def test_headers_leave_together_with_the_first_piece(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", Accepted("npu"), Delta(frame=b"piece"), asyncio.Event()))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    body = json.dumps({**CHAT, "stream": True}).encode()
+    writer.write(
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+    async with asyncio.timeout(2):
+        first = await reader.read(65536)
+    writer.close()
+    assert first.endswith(b"5\r\npiece\r\n")
+
+
+async def test_usage_of_a_stream_reaches_the_books(serve: Serve) -> None:
+    backend = FakeBackend("npu", Accepted("npu"), Delta("x"), Finished(usage=Usage(5, 7)))
+    site = await serve(backend)
+    await site.chat(stream=True)
+    assert site.services.ledger.totals("npu").completion_tokens == 7
