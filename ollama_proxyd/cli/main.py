@@ -1,13 +1,80 @@
 """The daemon's command line."""
 
+import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
+
 import click
+import uvloop
+
+from ollama_proxyd import __version__
+from ollama_proxyd.app import logging as daemon_logging
+from ollama_proxyd.app.daemon import Daemon, Options, run
+from ollama_proxyd.app.sources import Demo
+from ollama_proxyd.cli.banner import banner
+from ollama_proxyd.config.load import Overrides
+from ollama_proxyd.config.problems import ConfigError
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.errors import ProxyError
+
+EXIT_CONFIG = 78
+"""sysexits.h: EX_CONFIG; systemd shows it by this name."""
+EXIT_UNAVAILABLE = 69
+"""sysexits.h: EX_UNAVAILABLE."""
 
 
-@click.command()
-def daemon() -> None:
-    """Route requests to the backend that answers them for the least energy."""
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration file, instead of the first found.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--http-port", "--port", "http_port", type=int, help="The TCP port to listen on; 0 lets the system choose.")
+@click.option("--log-level", help="debug, info, warning or error.")
+@click.option("--demo", "demo", flag_value=Demo.ALWAYS, type=Demo, help="Use the built-in demo fleet.")
+@click.option("--demo-if-none", "demo", flag_value=Demo.IF_NONE, type=Demo, help="Use it if no backend is found.")
+@click.option("--check-config", is_flag=True, help="Say whether the configuration is good, and end.")
+@click.version_option(__version__, prog_name="ollama-proxyd")
+def daemon(
+    config: Path | None,
+    host: str | None,
+    http_port: int | None,
+    log_level: str | None,
+    demo: Demo | None,
+    check_config: bool,
+) -> None:
+    """Serve one endpoint and route each request to the backend that answers it for the least energy."""
+    overrides = Overrides(host=host, http_port=http_port, log_level=log_level)
+    options = Options(os.environ, config, overrides, demo or Demo.NEVER)
+    try:
+        loaded = options.load()
+    except ConfigError as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_CONFIG)
+    if check_config:
+        _report(loaded)
+    else:
+        _serve(options, loaded)
 
 
-@click.command()
-def control() -> None:
-    """Ask and steer the running daemon."""
+def _report(config: Config) -> None:
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{config.path or 'no configuration file, so the built-in defaults'}: good")
+
+
+def _serve(options: Options, config: Config) -> None:
+    daemon_logging.configure(config.log.level, options.environ)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(options, config, _announce))
+    except ProxyError as error:
+        click.echo(f"ollama-proxyd: {error.message}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+
+
+def _announce(running: Daemon) -> None:
+    click.echo(banner(running.url, running.source.value, running.services.value))
+    gc.collect()
+    gc.freeze()  # what was made at start stays for good; no collection need look at it again

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Fleet:
-    """The one owner of backend state; `views` is the latest picture of all of them.
+    """The one owner of backend state; `views` is the latest picture of all of them, `is_serving` whether any is up.
 
     `disabled` backends are shown and never asked. `speeds` gives a live view of what was learned of a backend.
     """
@@ -49,6 +49,7 @@ class Fleet:
         views = (*active, *resting)
         self._index = {view.spec.id: at for at, view in enumerate(views)}
         self.views: Cell[FleetView] = Cell(views)
+        self.is_serving: Cell[bool] = Cell(False)
 
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
@@ -134,4 +135,7 @@ class Fleet:
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]
         views = self.views.value
+        changed_health = views[at].health is not view.health
         self.views.set((*views[:at], view, *views[at + 1 :]))
+        if changed_health:
+            self.is_serving.set(any(each.health is Health.UP for each in self.views.value))

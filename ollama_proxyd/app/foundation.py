@@ -1,0 +1,51 @@
+"""What lives as long as the process: the mode, the machine's state, the books, and what was learned."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.edges.plumbing.clock import SystemClock
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.services.sensing import Sensing
+from ollama_proxyd.services.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """The parts that a reload of the configuration leaves standing."""
+
+    clock: SystemClock
+    sensing: Sensing
+    governor: Governor
+    ledger: Ledger
+    learner: Learner
+    tasks: Tasks
+
+    @classmethod
+    def lay(cls, config: Config, store: StateStore) -> "Foundation":
+        """Wire the parts; nothing runs yet."""
+        clock = SystemClock()
+        ledger, learner = Ledger(), Learner()
+        ledger.outcomes.listen(learner.observe)
+        return cls(
+            clock=clock,
+            sensing=Sensing(clock),
+            governor=Governor(config.modes, config.auto, config.default_mode, store),
+            ledger=ledger,
+            learner=learner,
+            tasks=Tasks("foundation"),
+        )
+
+    def start(self) -> None:
+        """Let the mode follow the machine's state."""
+        self.tasks.start("mode", self._follow_the_machine())
+
+    async def close(self) -> None:
+        """End the background work."""
+        await self.tasks.close()
+
+    async def _follow_the_machine(self) -> None:
+        async for system in self.sensing.system.changes():
+            self.governor.observe(system)
