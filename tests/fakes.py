@@ -127,6 +127,8 @@ class FakeBackend:
         self.open = 0
         self.opened = asyncio.Event()
         """Set when an answer was asked for."""
+        self.opened = asyncio.Event()
+        """Set when an answer began."""
         self.closed = asyncio.Event()
         """Set when an answer ended, in whatever way."""
 
@@ -137,6 +139,7 @@ class FakeBackend:
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         self.requests.append((request, model))
         self.open += 1
+        self.opened.set()
         self.opened.set()
         try:
             for step in self.script:

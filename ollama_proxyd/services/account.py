@@ -72,6 +72,7 @@ class Account:
             prompt_tokens=self._request.prompt_tokens,
             usage=finished.usage,
             timings=finished.timings,
+            finish=self.finished.reason if self.finished else None,
             energy_j=ranked.power_w * (now_s - self._sent_s) if ranked and self._sent_s is not None else None,
             queued=self.queued,
             attempts=self.attempts,

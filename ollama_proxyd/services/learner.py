@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import Speed, learn
+from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS
 from ollama_proxyd.services.ledger import Outcome
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
-MAX_PROMPT_TOKENS = 1024
-"""Longer prompts would teach their own length as time to the first token."""
 
 
 class Learner:
@@ -31,13 +31,13 @@ class Learner:
             speeds.get(outcome.model),
             ttft_s=_ttft_s(outcome),
             decode_tps=_decode_tps(outcome),
-            output_tokens=outcome.usage.completion_tokens,
+            output_tokens=_output_tokens(outcome),
         )
 
 
 def _ttft_s(outcome: Outcome) -> float | None:
-    """Time to the first token of a model that was loaded already, as the client felt it."""
-    if outcome.ttft_s is None or outcome.prompt_tokens > MAX_PROMPT_TOKENS:
+    """Time to the first token of a short prompt with the model loaded already, as the client felt it."""
+    if outcome.ttft_s is None or outcome.prompt_tokens > SHORT_PROMPT_TOKENS:
         return None
     return max(outcome.ttft_s - (outcome.timings.load_s or 0.0), 0.0) or None
 
@@ -52,3 +52,8 @@ def _decode_tps(outcome: Outcome) -> float | None:
     if outcome.ttft_s is None or outcome.total_s <= outcome.ttft_s:
         return None
     return (tokens - 1) / (outcome.total_s - outcome.ttft_s)
+
+
+def _output_tokens(outcome: Outcome) -> int | None:
+    """The length of an answer that ended by itself; one that was cut tells only the client's limit."""
+    return None if outcome.finish is FinishReason.LENGTH else outcome.usage.completion_tokens

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.errors import ErrorKind
-from ollama_proxyd.core.events import Timings, Usage
+from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.cell import Topic
@@ -35,6 +35,8 @@ class Outcome:
     """Estimated before routing."""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    finish: FinishReason | None = None
+    """Why the answer ended; None when it did not end by itself."""
     energy_j: float | None = None
     queued: bool = False
     attempts: int = 1

@@ -209,3 +209,15 @@ def test_the_order_of_the_configuration_changes_nothing(
     assert {each.backend_id: each.rejections for each in decision.rejected} == {
         each.backend_id: each.rejections for each in again.rejected
     }
+
+
+@thorough
+@given(fleets, plain_queries)
+def test_a_limit_that_only_auto_chose_never_leaves_a_person_without_an_answer(fleet: FleetView, query: Query) -> None:
+    ultra = replace(setting(Mode.ULTRA_EFFICIENCY), chosen=Mode.AUTO)
+    free = replace(ultra, row=replace(ultra.row, max_concurrency=None))
+    decision = rank(query, fleet, UNKNOWN_SYSTEM, free)
+    assert decision.ranked
+    within = [each for each in decision.ranked if each.power_w <= 10]
+    assert len(within) in {0, len(decision.ranked)}
+    assert bool(within) != ("within the limits of Ultra Efficiency" in decision.mode_reason)

@@ -1,7 +1,9 @@
 """Orders the backends for a request: those that may serve it, the cheapest first, and why not the others."""
 
+from dataclasses import replace
+
 from ollama_proxyd.core.fleet import BackendView, FleetView, Model
-from ollama_proxyd.core.modes import ModeSetting
+from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Demand, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation, beyond_limits, held, is_preferred, unfit
@@ -19,6 +21,9 @@ def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetti
     speeds = [view.speeds[model.name] for view, model in fit if model.name in view.speeds]
     asked = demand(query, setting.row, speeds)
     ranked, limited = _order(fit, asked, situation)
+    if not ranked and setting.chosen is Mode.AUTO:
+        setting = _without_limits(setting)
+        ranked, limited = _order(fit, asked, replace(situation, setting=setting))
     rejected = unable + limited
     return Decision(
         ranked=ranked,
@@ -28,6 +33,13 @@ def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetti
         mode_reason=setting.reason,
         reason=why_chosen(query, setting, asked, ranked) if ranked else why_none(query, setting, rejected),
     )
+
+
+def _without_limits(setting: ModeSetting) -> ModeSetting:
+    """Auto's own choice never leaves a person without an answer: a limit that nobody asked for gives way."""
+    row = replace(setting.row, max_power_w=None, max_temp_c=None, max_fan_percent=None)
+    reason = f"{setting.reason}; nothing that can serve this is within the limits of {setting.row.label}"
+    return replace(setting, row=row, reason=reason)
 
 
 def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Fit], tuple[Rejected, ...]]:

@@ -68,6 +68,11 @@ def test_options_get_their_canonical_names_and_a_single_stop_becomes_a_list() ->
     assert known == {"stop": ["\n"], "max_tokens": 4, "repeat_penalty": 1.1, "num_keep": 3}
 
 
+def test_a_null_in_one_spelling_does_not_hide_a_number_in_another() -> None:
+    assert content(max_tokens=9, max_completion_tokens=None).options.known == {"max_tokens": 9}
+    assert content(max_completion_tokens=None).options.known == {"max_tokens": None}
+
+
 def test_a_null_stop_stays_null() -> None:
     assert content(stop=None).options.known == {"stop": None}
 

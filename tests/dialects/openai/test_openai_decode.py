@@ -108,6 +108,11 @@ def test_a_completion_of_llama_server_has_text_and_usage_in_its_last_chunk() -> 
     assert decoded(block) == [Delta(text=" about"), Finished(FinishReason.LENGTH, Usage(23, 14, 22))]
 
 
+def test_usage_that_came_before_the_last_chunk_is_kept() -> None:
+    block = sse(chunk({"content": "a"}, usage=USAGE), chunk({}, "stop"), "[DONE]")
+    assert decoded(block) == [Delta(text="a"), Finished(usage=Usage(23, 14, 22))]
+
+
 def test_usage_comes_from_the_timings_where_there_is_none() -> None:
     block = sse(chunk({}, "stop", timings=TIMINGS), "[DONE]")
     assert decoded(block) == [Finished(usage=Usage(23, 14, 22), timings=Timings(prompt_s=0.25, decode_s=1.5))]

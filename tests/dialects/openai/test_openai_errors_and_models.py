@@ -55,7 +55,7 @@ def test_an_errors_own_code_and_a_rejecting_backends_own_status_come_first() -> 
 
 
 def test_each_model_is_listed_with_the_backends_that_hold_it() -> None:
-    rows = [("tiny:latest", 1_795_175_904, ("npu", "cpu")), ("meta/llama", 5, ["igpu"])]
+    rows = [("tiny:latest", 1_795_175_904, ("npu", "cpu")), ("hf.co/meta/llama", 5, ["igpu"])]
     assert msgspec.json.decode(render_list(rows)) == {
         "object": "list",
         "data": [
@@ -66,7 +66,7 @@ def test_each_model_is_listed_with_the_backends_that_hold_it() -> None:
                 "owned_by": "library",
                 "backends": ["npu", "cpu"],
             },
-            {"id": "meta/llama", "object": "model", "created": 5, "owned_by": "meta", "backends": ["igpu"]},
+            {"id": "hf.co/meta/llama", "object": "model", "created": 5, "owned_by": "meta", "backends": ["igpu"]},
         ],
     }
-    assert msgspec.json.decode(render_one(rows[1]))["id"] == "meta/llama"
+    assert msgspec.json.decode(render_one(rows[1]))["id"] == "hf.co/meta/llama"

@@ -358,11 +358,11 @@ def test_a_raw_completion_asks_for_log_probabilities_with_a_number() -> None:
 
 
 def test_texts_to_embed_go_one_or_many_and_the_vectors_are_shaped_here() -> None:
-    content = Embedding(("a",), single=True, options=Options(known={"dimensions": 4, "temperature": 0}))
+    content = Embedding(("a",), single=True, options=Options(known={"dimensions": 4, "temperature": 0, "top_k": 2}))
     rendered = render(native(content, "embed"), "theirs", "llamacpp")
     assert rendered.path == "/embeddings"
     assert msgspec.json.decode(rendered.body) == {"model": "theirs", "input": "a", "encoding_format": "float"}
-    assert rendered.ignored_fields == ("temperature",)
+    assert rendered.ignored_fields == ("temperature", "top_k")
     assert sent(native(Embedding(("a",), single=False), "embed"))["input"] == ["a"]
 
 
