@@ -33,6 +33,10 @@ class ErrorKind(Enum):
     INTERNAL = "internal"
 
 
+UNREACHABLE = "backend_unreachable"
+"""The code of a failure that says that nothing listens at a backend's address."""
+
+
 class ProxyError(Exception):
     """A failure that a client is told about.
 
@@ -46,6 +50,7 @@ class ProxyError(Exception):
         code: a finer machine-readable word for the client, where the dialect has a place for it.
         decision: how the request was routed, if it came that far (the gateway fills it in).
         backend_id: which backend failed, if one was tried (the gateway fills it in).
+        is_told: the client has read of it already, in a frame of the backend's own.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one fact about one failure
@@ -69,3 +74,4 @@ class ProxyError(Exception):
         self.code = code
         self.decision: Decision | None = None
         self.backend_id: str | None = None
+        self.is_told = False

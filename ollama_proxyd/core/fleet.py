@@ -128,6 +128,8 @@ class Probe:
     version: str | None = None
     slots: int | None = None
     busy: bool = False
+    flavor: str | None = None
+    """The engine, where the backend found out by itself which one it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,16 +70,19 @@ class Fleet:
         now = self.view(backend_id)
         self._put(replace(now, in_flight=now.in_flight - 1))
 
-    def suspect(self, backend_id: str, reason: str) -> None:
-        """A request could not reach the backend: it counts as down until the next check, which is made at once."""
+    def note_unreachable(self, backend_id: str, reason: str) -> None:
+        """A request found nothing listening: the backend counts as down until a check says otherwise."""
         now = self.view(backend_id)
         if now.health is Health.UP:
-            log.warning("backend %s: %s", backend_id, reason)
+            log.warning("backend %s is down: %s", backend_id, reason)
         self._put(replace(now, health=Health.DOWN, health_reason=reason))
+
+    def check_soon(self) -> None:
+        """Have the backends checked before the interval is over."""
         self._due.set()
 
     async def watch(self) -> None:
-        """Check every backend again at the configured interval, or at once when one is suspected; never returns."""
+        """Check every backend again at the configured interval, or soon when one failed a request; never returns."""
         while True:
             self._due.clear()
             try:
@@ -111,6 +114,7 @@ class Fleet:
         self._put(
             replace(
                 now,
+                spec=replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec,
                 health=Health.UP,
                 health_reason="",
                 models=probe.models,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
@@ -153,9 +153,12 @@ class Gateway:
             self._blame(account, error)
 
     def _blame(self, account: Account, error: ProxyError) -> None:
-        """A backend that could not be reached is looked at again at once; one that was slow or said 5xx is not down."""
-        if account.ranked is not None and error.kind is ErrorKind.UPSTREAM_FAILED and error.status is None:
-            self._around.fleet.suspect(account.ranked.backend_id, error.message)
+        """One that cannot be reached is down; one that broke off is looked at again; one that is slow is neither."""
+        if account.ranked is None or error.kind is not ErrorKind.UPSTREAM_FAILED or error.status is not None:
+            return
+        if error.code == UNREACHABLE:
+            self._around.fleet.note_unreachable(account.ranked.backend_id, error.message)
+        self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
         limit = self._settings.max_in_flight

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How often backends are checked, how long a check may take, and how soon a suspected one is looked at again."""
+    """How often backends are checked, how long a check may take, and how soon after a failed request they are."""
 
     interval_s: float = 15.0
     timeout_s: float = 5.0

@@ -97,13 +97,14 @@ async def test_requests_under_way_are_counted_from_begin_to_end() -> None:
     assert fleet.view("igpu").in_flight == 0
 
 
-async def test_a_suspected_backend_counts_as_down_and_is_checked_before_the_interval_is_over() -> None:
+async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_before_the_interval_is_over() -> None:
     backend = FakeBackend("igpu")
     fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0))
     await fleet.check_all()
     watching = asyncio.create_task(fleet.watch())
     await asyncio.sleep(0)
-    fleet.suspect("igpu", "backend igpu broke off")
+    fleet.note_unreachable("igpu", "backend igpu cannot be reached")
+    fleet.check_soon()
     assert fleet.view("igpu").health is Health.DOWN
     async with asyncio.timeout(5):
         await until(fleet, "igpu", Health.UP)

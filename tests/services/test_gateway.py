@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
@@ -133,13 +133,22 @@ async def test_a_target_that_fails_is_never_replaced_by_another() -> None:
     assert not other.requests
 
 
-async def test_a_backend_that_cannot_be_reached_is_suspected_and_one_that_says_5xx_is_not() -> None:
-    services = await services_of(FakeBackend("igpu", failed()), FakeBackend("npu"))
+@pytest.mark.parametrize(
+    ("error", "health"),
+    [
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "refused", code=UNREACHABLE), Health.DOWN),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off"), Health.UP),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "said 500", status=500), Health.UP),
+        (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "is slow"), Health.UP),
+    ],
+    ids=str,
+)
+async def test_only_a_backend_at_whose_address_nothing_listens_is_down_at_once(
+    error: ProxyError, health: Health
+) -> None:
+    services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
     await answer(services, request())
-    assert services.fleet.view("igpu").health is Health.DOWN
-    services = await services_of(FakeBackend("igpu", failed(status=500)), FakeBackend("npu"))
-    await answer(services, request())
-    assert services.fleet.view("igpu").health is Health.UP
+    assert services.fleet.view("igpu").health is health
 
 
 async def test_a_client_that_leaves_ends_the_work_upstream_at_once() -> None:

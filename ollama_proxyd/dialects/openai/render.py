@@ -37,9 +37,9 @@ def render(request: Request, model: str, flavor: str = "generic") -> Rendered:
     translation = _translate(request, flavor)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}
     if translation.endpoint != "embeddings":
-        fields_out["stream"] = request.stream
-        if request.stream:
-            fields_out["stream_options"] = {"include_usage": True}
+        # Streamed even where the client wants one piece: engines notice that a client left only while they stream.
+        fields_out["stream"] = True
+        fields_out["stream_options"] = {"include_usage": True}
     return Rendered(PATHS[translation.endpoint], msgspec.json.encode(fields_out), translation.ignored_fields)
 
 

@@ -11,7 +11,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.backends.fingerprints import PATHS, Answer, recognise
+from ollama_proxyd.edges.backends.fingerprints import PATHS, Answer, Fingerprint, recognise
 from ollama_proxyd.edges.backends.flavors import FLAVORS
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Limits, Timeouts
 
@@ -51,25 +51,31 @@ async def detect(ports: Iterable[int] = KNOWN_PORTS, host: str = HOST) -> tuple[
     return tuple(each for each in found if each is not None)
 
 
+async def identify(client: HttpClient, root: URL, who: str) -> Fingerprint | None:
+    """The sign by which the engine at an address is known; None when it does not answer, or like no known engine."""
+    greeting = await _ask(client, root, "/", who, _GREETING_S)
+    if greeting is None:
+        return None
+    others = tuple(path for path in PATHS if path != "/")
+    answers = await asyncio.gather(*(_ask(client, root, path, who, _ANSWER_S) for path in others))
+    said = {"/": greeting} | {path: answer for path, answer in zip(others, answers, strict=True) if answer is not None}
+    return recognise(said)
+
+
 async def _look(client: HttpClient, host: str, port: int) -> Detected | None:
     try:
         async with asyncio.timeout(_TOTAL_S):
-            return await _identify(client, host, port)
+            return await _examine(client, host, port)
     except TimeoutError:
         log.debug("port %d: its answers take too long", port)
         return None
 
 
-async def _identify(client: HttpClient, host: str, port: int) -> Detected | None:
-    greeting = await _ask(client, host, port, "/", _GREETING_S)
-    if greeting is None:
-        return None
-    others = tuple(path for path in PATHS if path != "/")
-    answers = await asyncio.gather(*(_ask(client, host, port, path, _ANSWER_S) for path in others))
-    said = {"/": greeting} | {path: answer for path, answer in zip(others, answers, strict=True) if answer is not None}
-    found = recognise(said)
+async def _examine(client: HttpClient, host: str, port: int) -> Detected | None:
+    root = URL.build(scheme="http", host=host, port=port)
+    found = await identify(client, root, f"port {port}")
     if found is None or found.kind is None:
-        log.debug("port %d: %s", port, found.sign if found else "it is no engine that we know")
+        log.debug("port %d: %s", port, found.sign if found else "no engine that we know answers")
         return None
     label = "Ollama" if found.flavor == "ollama" else FLAVORS[found.flavor].label
     spec = BackendSpec(
@@ -84,11 +90,11 @@ async def _identify(client: HttpClient, host: str, port: int) -> Detected | None
     return Detected(spec, how)
 
 
-async def _ask(client: HttpClient, host: str, port: int, path: str, wait_s: float) -> Answer | None:
+async def _ask(client: HttpClient, root: URL, path: str, who: str, wait_s: float) -> Answer | None:
     """The answer to one GET; None when none came that is worth reading."""
-    url = URL.build(scheme="http", host=host, port=port, path=path)
+    call = Call("GET", root.with_path(path), who, first_byte_s=wait_s)
     try:
-        async with client.ask(Call("GET", url, who=f"port {port}", first_byte_s=wait_s)) as reply:
+        async with client.ask(call) as reply:
             body = await reply.body()
     except ProxyError as error:
         # An answer that is no answer (a redirect, a body without end) still shows that something listens.

@@ -35,7 +35,8 @@ class Exchange:
             return
         speech = self._speech
         rendered = speech.render(request, model)
-        accept = f"{speech.stream_type}, {JSON_TYPE}" if request.stream else JSON_TYPE
+        may_stream = request.stream or request.dialect is not speech.dialect
+        accept = f"{speech.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
         self.in_flight += 1
         try:
             async with self._server.post(rendered.path, rendered.body, accept, request.hints.request_id) as reply:
@@ -74,8 +75,11 @@ class Exchange:
             tail.add(rest)
             yield Delta(frame=rest if name is None else speech.rename(rest, name))
         ending = tail.ending()
-        if ending.error is not None or not ending.complete:
-            raise ending.error or self._broke_off(reply)
+        if ending.error is not None:
+            ending.error.is_told = True
+            raise ending.error
+        if not ending.complete:
+            raise self._broke_off(reply)
         yield ending.finished
 
     def _refuse_error(self, request: Request, block: bytes) -> None:

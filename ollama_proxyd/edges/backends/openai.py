@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
+from yarl import URL
+
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
-from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Probe
+from ollama_proxyd.core.fleet import BackendSpec, Kind, LoadedModel, Probe
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.dialects.ollama.show import describe
 from ollama_proxyd.edges.backends.checkup import Checkup, settled
+from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.exchange import Exchange
 from ollama_proxyd.edges.backends.findings import Findings, combine
-from ollama_proxyd.edges.backends.flavors import Question, flavor_of
+from ollama_proxyd.edges.backends.flavors import GENERIC, Question, flavor_of
 from ollama_proxyd.edges.backends.lenient import text
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.speech_openai import OpenAISpeech
@@ -24,10 +27,17 @@ class OpenAIBackend:
 
     def __init__(self, spec: BackendSpec, client: HttpClient, api_key: str | None = None) -> None:
         self._spec = spec
-        self._flavor = flavor_of(spec.flavor)
-        self._server = Server(client, spec, base=self._flavor.base, api_key=api_key)
-        self._exchange = Exchange(spec.id, self._server, OpenAISpeech(self._flavor.base, spec.flavor))
+        self._client = client
+        self._api_key = api_key
+        self._is_recognised = spec.flavor != "generic" or not _is_near(spec)
+        self._speak(spec.flavor)
         self._checkup = Checkup(self._ask, lambda: self._exchange.in_flight)
+
+    def _speak(self, flavor: str) -> None:
+        """Take the server's ways from a row of the table."""
+        self._flavor = flavor_of(flavor)
+        self._server = Server(self._client, self._spec, base=self._flavor.base, api_key=self._api_key)
+        self._exchange = Exchange(self._spec.id, self._server, OpenAISpeech(self._flavor.base, flavor))
 
     @property
     def spec(self) -> BackendSpec:
@@ -58,6 +68,17 @@ class OpenAIBackend:
         return None if isinstance(told, ProxyError) else text(told, "chat_template")
 
     async def _ask(self) -> Probe:
+        probe = await self._ask_as_known()
+        if self._is_recognised:
+            return probe
+        self._is_recognised = True
+        found = await identify(self._client, URL(self._spec.endpoint).origin(), self._server.who)
+        if found is None or found.kind is not Kind.OPENAI or flavor_of(found.flavor) is GENERIC:
+            return probe
+        self._speak(found.flavor)
+        return replace(await self._ask_as_known(), flavor=found.flavor)
+
+    async def _ask_as_known(self) -> Probe:
         flavor = self._flavor
         health, listed, *extras = await asyncio.gather(
             settled(self._health()),
@@ -79,3 +100,9 @@ class OpenAIBackend:
 
     async def _findings(self, question: Question) -> Findings:
         return question.read(await self._server.fetch(question.path))
+
+
+def _is_near(spec: BackendSpec) -> bool:
+    """Whether the server is on this machine, where a few questions about what it is disturb nobody."""
+    host = URL(spec.endpoint).host or ""
+    return host in {"localhost", "127.0.0.1", "::1"}

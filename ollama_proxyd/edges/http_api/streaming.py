@@ -82,8 +82,8 @@ async def _stream(
 
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
-    """Say in the stream itself what went wrong, and end it."""
-    await started.response.write_eof(started.encoder.error(error))
+    """Say in the stream itself what went wrong, unless the backend has said so, and end it."""
+    await started.response.write_eof(b"" if error.is_told else started.encoder.error(error))
     return started.response
 
 

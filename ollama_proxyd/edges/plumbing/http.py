@@ -13,7 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ollama_proxyd import __version__
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: llama-server closes after 5 s, and a race with it costs more than a new one."""
@@ -152,7 +152,8 @@ class HttpClient:
         except TimeoutError as error:
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{call.who} {_failure(error)}") from error
+            code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{call.who} {_failure(error)}", code=code) from error
         try:
             _refuse_detours(response, call.who)
             yield Reply(response, call.who, due_s, min(self.timeouts.idle_s, wait_s), self._limits)

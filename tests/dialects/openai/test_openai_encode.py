@@ -17,10 +17,12 @@ from ollama_proxyd.core.events import (
     ToolCallDelta,
     Usage,
 )
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.openai import completions, embeddings
 from ollama_proxyd.dialects.openai.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.openai.encode import Encoder, encoder
+from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
+from ollama_proxyd.dialects.openai.encode_completion import CompletionEncoder
+from ollama_proxyd.dialects.openai.encode_embedding import EmbeddingEncoder
 from ollama_proxyd.dialects.openai.vectors import unpack
 from tests.dialects.openai.openai_samples import encoded, frames_in, openai_chat
 
@@ -30,8 +32,11 @@ END = Finished(FinishReason.STOP, Usage(26, 61))
 LOGPROBS = (TokenLogprob("a", -0.5, (97,), (TokenLogprob("b", -2.0),)),)
 
 
-def encoder_of(request: Request) -> Encoder:
-    return encoder(request, 1_795_176_000, "7")
+def encoder_of(request: Request) -> ChatEncoder | CompletionEncoder | EmbeddingEncoder:
+    if request.operation is Operation.EMBEDDING:
+        return EmbeddingEncoder(request)
+    kind = ChatEncoder if request.operation is Operation.CHAT else CompletionEncoder
+    return kind(request, 1_795_176_000, "7")
 
 
 def completion(**fields: object) -> Request:

@@ -72,6 +72,24 @@ async def test_a_stale_connection_is_retried_once_on_a_new_one() -> None:
         assert [request.endswith(b'{"n":2}') for request in raw.requests] == [False, True, True]
 
 
+async def test_the_retry_takes_no_other_kept_connection() -> None:
+    both_asked = asyncio.Barrier(2)
+
+    async def all_kept_are_stale(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = raw.connections
+        await raw.request(reader)
+        if number <= 2:
+            await both_asked.wait()
+        writer.write(OK)
+        await raw.request(reader)
+
+    async with playing(all_kept_are_stale) as raw, a_client() as client:
+        await asyncio.gather(fetched(client, call(raw.url)), fetched(client, call(raw.url)))
+        assert raw.connections == 2
+        assert await fetched(client, call(raw.url)) == b"{}"
+        assert raw.connections == 3
+
+
 async def test_a_stale_connection_is_retried_only_once() -> None:
     async def never_again(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await raw.request(reader)

@@ -261,3 +261,18 @@ def test_the_earlier_of_two_answers_counts_and_the_later_one_fills_in() -> None:
 )
 def test_parameters_are_written_as_ollama_writes_them(number: int | None, written: str | None) -> None:
     assert human_count(number) == written
+
+
+async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up() -> None:
+    async with serving(llamacpp()) as engine, a_client() as client:
+        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "generic"), client)
+        probe = await backend.probe()
+        assert probe.flavor == "llamacpp"
+        assert probe.slots == 4
+        asked = len(engine.asked)
+        await backend.probe()
+        assert len(engine.asked) - asked < 6
+
+
+async def test_a_server_whose_make_is_configured_is_not_asked_what_it_is() -> None:
+    assert (await probe_of(llamacpp(), flavor="vllm")).flavor is None

@@ -148,8 +148,8 @@ async def test_a_device_keeps_its_pace() -> None:
     scale = 0.02
     engine = Engine(DEVICES[0], scale)
     began_s = time.monotonic()
-    events = [event async for event in engine.answer(hello(options={"num_predict": 5}))]
-    assert time.monotonic() - began_s >= (0.8 + 4 / 10) * scale * 0.95
+    events = [event async for event in engine.answer(hello(options={"num_predict": 50}))]
+    assert time.monotonic() - began_s >= (0.8 + 49 / 10) * scale * 0.95
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.timings.prompt_s == pytest.approx(0.8 * scale)
@@ -160,7 +160,8 @@ async def test_a_device_answers_one_request_after_another() -> None:
     order: list[str] = []
 
     async def ask(name: str) -> None:
-        order.extend([name async for _ in engine.answer(hello(options={"num_predict": 3}))])
+        async for _ in engine.answer(hello(options={"num_predict": 3})):
+            order.append(name)  # noqa: PERF401 - the order among both is what counts
 
     await asyncio.gather(ask("first"), ask("second"))
     assert order == ["first"] * 4 + ["second"] * 4

@@ -5,7 +5,6 @@ import os
 import socket
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from ollama_proxyd.core.errors import ProxyError
@@ -66,17 +65,25 @@ async def test_a_request_under_way_is_finished_before_the_server_stops(serve: Se
     await stopping
 
 
-async def test_one_connection_serves_many_requests(serve: Serve) -> None:
+async def test_one_connection_serves_many_requests_failed_ones_too(serve: Serve) -> None:
     site = await serve()
-    connector = aiohttp.TCPConnector(limit=1)
-    async with aiohttp.ClientSession(site.server.url, connector=connector) as client:
-        ports = set()
-        for path in ("/healthz", "/nowhere", "/v1/models"):
-            async with client.get(path) as reply:
-                assert reply.connection is not None
-                ports.add(reply.connection.transport.get_extra_info("sockname"))
-                await reply.read()
-    assert len(ports) == 1
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    async with asyncio.timeout(2):
+        for path, status in (("/healthz", b"200"), ("/nowhere", b"404"), ("/healthz", b"200")):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head[9:12] == status
+            (length,) = [line for line in head.splitlines() if line.lower().startswith(b"content-length: ")]
+            await reader.readexactly(int(length.split()[1]))
+    writer.close()
+
+
+async def test_a_connection_that_says_nothing_is_closed_after_its_time(serve: Serve) -> None:
+    site = await serve(listen=ServerSettings(port=0, keep_alive_s=0.05, drain_s=0.2))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    async with asyncio.timeout(2):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_names_tokens_and_sizes_change_while_listening(serve: Serve) -> None:
