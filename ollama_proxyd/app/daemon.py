@@ -92,6 +92,9 @@ class Daemon:
             difference = changes.compare(self._config, config)
             for sentence in (*difference.applied, *difference.waiting):
                 log.info("reload: %s", sentence)
+            for warning in config.warnings:
+                log.warning("%s", warning)
+            config = changes.until_restart(self._config, config)
             await self._adopt(config, await self._sources.find(config))
             log.info("the configuration was reloaded")
 

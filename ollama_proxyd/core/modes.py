@@ -233,6 +233,6 @@ def judge(system: SystemState, settings: AutoSettings) -> Verdict:
 def choose(chosen: Mode, system: SystemState, table: ModeTable, auto: AutoSettings) -> ModeSetting:
     """The mode in force for a choice at this moment, and the row that applies."""
     if chosen is not Mode.AUTO:
-        return ModeSetting(chosen, chosen, f"{table[chosen].label} was chosen", table[chosen])
+        return ModeSetting(chosen, chosen, "as chosen", table[chosen])
     verdict = judge(system, auto)
     return ModeSetting(chosen, verdict.mode, verdict.reason, table[verdict.mode])
