@@ -74,6 +74,8 @@ class BackendSpec:
     rules: ModelRules = ModelRules()
     priority: int = 0
     slots: int = 1
+    pci_address: str | None = None
+    """Which device of its class it runs on, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,11 @@
 """What the machine says: measured values, or the reason why there is none."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from ollama_proxyd.core.fleet import Hardware
 
 T = TypeVar("T")
 
@@ -21,35 +25,95 @@ class Reading(Generic[T]):
     at_s: float
 
 
+Maybe: TypeAlias = Reading[T] | Unavailable
+
 NO_SENSOR = Unavailable("no sensor yet")
 
 
-def known(reading: Reading[T] | Unavailable) -> T | None:
+def known(reading: Maybe[T]) -> T | None:
     """The value of a reading, None when there is none."""
     return reading.value if isinstance(reading, Reading) else None
+
+
+class PowerState(Enum):
+    """Whether a device can be asked without waking it (the kernel's power/runtime_status)."""
+
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """One device of the machine: what its sensors say now.
+
+    id: stable over restarts: "cpu", or the PCI address (0000:01:00.0). temperature_c: its hottest sensor.
+    critical_c: where the device protects itself. slope_c_per_s: how fast the temperature rises. fan_percent: of its
+    fan's maximum. power_w: what it draws. energy_j: a counter since some start. throttling: why it holds itself back
+    for heat or power brakes, "" when it does not.
+    """
+
+    id: str
+    hardware: Hardware
+    name: str
+    power_state: PowerState = PowerState.UNKNOWN
+    temperature_c: Maybe[float] = NO_SENSOR
+    critical_c: Maybe[float] = NO_SENSOR
+    slope_c_per_s: Maybe[float] = NO_SENSOR
+    fan_percent: Maybe[float] = NO_SENSOR
+    fan_rpm: Maybe[float] = NO_SENSOR
+    power_w: Maybe[float] = NO_SENSOR
+    energy_j: Maybe[float] = NO_SENSOR
+    utilisation_percent: Maybe[float] = NO_SENSOR
+    memory_used_bytes: Maybe[int] = NO_SENSOR
+    memory_total_bytes: Maybe[int] = NO_SENSOR
+    throttling: Maybe[str] = NO_SENSOR
 
 
 @dataclass(frozen=True, slots=True)
 class SystemState:
     """The laptop as far as it is known; each part is a reading or the reason for its absence.
 
-    Units: percent 0 to 100, degrees Celsius. `power_profile` is power-saver, balanced or performance;
-    `performance_degraded` is power-profiles-daemon's reason, "" when not degraded.
+    Units: percent 0 to 100, degrees Celsius, watts, seconds, bytes. `power_profile` is power-saver, balanced or
+    performance; `performance_degraded` is power-profiles-daemon's reason, "" when not degraded; `battery_state` and
+    `battery_warning` are UPower's words in lower case (charging, discharging, fully-charged …; none, low, critical).
+    `hottest_c` and `fan_percent` are the highest of the devices that backends run on. `games` counts what GameMode
+    knows to be running.
     """
 
-    on_battery: Reading[bool] | Unavailable = NO_SENSOR
-    battery_percent: Reading[float] | Unavailable = NO_SENSOR
-    hottest_c: Reading[float] | Unavailable = NO_SENSOR
-    fan_percent: Reading[float] | Unavailable = NO_SENSOR
-    power_profile: Reading[str] | Unavailable = NO_SENSOR
-    performance_degraded: Reading[str] | Unavailable = NO_SENSOR
-    quiet_hours: Reading[bool] | Unavailable = field(default=NO_SENSOR)
+    on_battery: Maybe[bool] = NO_SENSOR
+    battery_percent: Maybe[float] = NO_SENSOR
+    battery_state: Maybe[str] = NO_SENSOR
+    battery_warning: Maybe[str] = NO_SENSOR
+    battery_rate_w: Maybe[float] = NO_SENSOR
+    time_to_empty_s: Maybe[float] = NO_SENSOR
+    power_profile: Maybe[str] = NO_SENSOR
+    performance_degraded: Maybe[str] = NO_SENSOR
+    games: Maybe[int] = NO_SENSOR
+    cpu_percent: Maybe[float] = NO_SENSOR
+    memory_available_bytes: Maybe[int] = NO_SENSOR
+    hottest_c: Maybe[float] = NO_SENSOR
+    fan_percent: Maybe[float] = NO_SENSOR
+    quiet_hours: Maybe[bool] = NO_SENSOR
+    devices: tuple[DeviceState, ...] = ()
 
     @property
     def says_anything(self) -> bool:
         """Whether any part is known."""
         parts = (getattr(self, name) for name in self.__slots__)
-        return any(isinstance(part, Reading) for part in parts)
+        return any(isinstance(part, Reading) for part in parts) or bool(self.devices)
 
 
 UNKNOWN_SYSTEM = SystemState()
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """What one sensor says at one moment: parts of SystemState by name, and the devices that it speaks for.
+
+    Several sensors may speak for one device id; parts that a sensor knows nothing of stay NO_SENSOR and take nothing
+    away from what another one says.
+    """
+
+    system: Mapping[str, Maybe[Any]] = field(default_factory=dict)
+    devices: tuple[DeviceState, ...] = ()

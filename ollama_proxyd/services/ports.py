@@ -1,10 +1,11 @@
 """The protocols through which services reach the outside; edges implement them."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Protocol
 
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.core.requests import Json, Request
 
 
@@ -53,3 +54,25 @@ class StateStore(Protocol):
 
     def save(self, state: Mapping[str, Json]) -> None:
         """Replace what is saved, whole or not at all; raises OSError."""
+
+
+class PolledSensor(Protocol):
+    """A sensor that has to be asked; `services.sensing` decides when, and what becomes of silence."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and reasons."""
+
+    async def read(self) -> Sensed:
+        """What it says now; absent values are Unavailable with their reason. Raises OSError at most."""
+
+
+class SignalSensor(Protocol):
+    """A sensor that tells by itself when something changes."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and reasons."""
+
+    async def follow(self, report: Callable[[Sensed], None]) -> None:
+        """Report what is now and then every change, until cancelled; losses are reported as Unavailable."""

@@ -1,0 +1,16 @@
+"""Holds: programs that ask for a mode for as long as they live, in the manner of power-profiles-daemon."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.modes import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One program's wish; `owner` is whoever may release it (a bus name), and it ends with the owner."""
+
+    cookie: int
+    mode: Mode
+    reason: str
+    application_id: str
+    owner: str

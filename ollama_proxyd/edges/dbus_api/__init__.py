@@ -1,0 +1,1 @@
+"""The five interfaces on the session bus."""

@@ -1,0 +1,1 @@
+"""What the machine says, one file for each source, behind the sensor ports."""
