@@ -7,13 +7,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.errors import STATUSES, error_reply, render_own
+from ollama_proxyd.edges.http_api.middleware import front
+from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.edges.http_api.conftest import CHAT, Answer, Serve
-from tests.fakes import FakeBackend
+from tests.fakes import FakeBackend, services_of
 
 
 def sentence(answer: Answer) -> str:
@@ -126,8 +131,14 @@ async def test_a_missing_model_is_a_404_that_lists_what_there_is(serve: Serve) -
 
 async def test_an_ollama_client_is_told_of_a_missing_model_in_ollamas_words(serve: Serve) -> None:
     site = await serve()
-    for path, start in (("/api/chat", "model 'nope' not found"), ("/api/show", "model 'nope:latest' not found")):
-        assert sentence(await site.post(path, {**CHAT, "model": "nope"})).startswith(start)
+    for path, start in (
+        ("/api/chat", "model 'nope' not found"),
+        ("/api/show", "model 'nope:latest' not found"),
+        ("/api/embed", 'model "nope" not found, try pulling it first'),
+    ):
+        answer = await site.post(path, {**CHAT, "model": "nope", "input": "x"})
+        assert sentence(answer).startswith(start)
+        assert answer.headers["X-Routing-Reason"]
 
 
 @pytest.mark.parametrize("name", ["X-Latency-Critical", "X-Max-Power-Watts", "X-Priority", "X-Deadline-Ms"])
@@ -291,6 +302,17 @@ async def test_a_client_that_leaves_during_its_body_is_no_fault(serve: Serve, ca
     writer.close()
     await writer.wait_closed()
     assert (await site.get("/healthz")).status == 200
+    assert not caplog.records
+
+
+async def test_a_client_that_is_gone_when_it_is_written_to_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def gone(_request: web.Request) -> web.StreamResponse:
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    app = build_app(Cell(await services_of(FakeBackend("npu"))), ServerSettings())
+    request = make_mocked_request("GET", "/healthz", {"Host": "localhost"}, app=app)
+    with pytest.raises(ConnectionResetError):
+        await front(request, gone)
     assert not caplog.records
 
 

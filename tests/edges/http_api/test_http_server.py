@@ -37,6 +37,7 @@ async def test_a_taken_port_is_one_sentence_with_the_program_that_has_it() -> No
     assert failure.value.message.startswith(f"port {port} is taken by another program (")
     assert f"pid {os.getpid()})" in failure.value.message
     assert "server.http_port" in failure.value.message
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_an_address_that_is_not_ours_is_one_sentence() -> None:
@@ -107,6 +108,19 @@ async def test_the_url_is_one_that_a_client_on_this_machine_can_use(host: str, u
 
 def test_the_owner_of_a_port_is_unknown_where_the_kernel_tells_nothing(tmp_path: Path) -> None:
     assert port_owner(8080, tmp_path) is None
+
+
+def test_the_owner_is_the_program_that_listens_and_not_one_that_is_connected(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    row = "   0: 0100007F:1F90 0100007F:0001 {state} 0:0 0:0 0 1000 0 {inode} 1"
+    rows = ("head", row.format(state="01", inode=71), row.format(state="0A", inode=72))
+    (tmp_path / "net/tcp").write_text("\n".join(rows))
+    for pid, inode, name in ((11, 71, "curl"), (12, 72, "llama-server")):
+        (tmp_path / f"{pid}/fd").mkdir(parents=True)
+        (tmp_path / f"{pid}/fd/3").symlink_to(f"socket:[{inode}]")
+        (tmp_path / f"{pid}/comm").write_text(f"{name}\n")
+    assert port_owner(8080, tmp_path) == "llama-server, pid 12"
+    assert port_owner(8081, tmp_path) is None
 
 
 def test_a_port_that_nobody_has_has_no_owner() -> None:

@@ -2,14 +2,21 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from aiohttp.http_writer import StreamWriter
+from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Usage
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.openai.chat import parse
+from ollama_proxyd.edges.http_api.streaming import Types, deliver
 from tests.edges.http_api.conftest import CHAT, Serve
-from tests.fakes import FakeBackend, frames
+from tests.fakes import FakeBackend, frames, services_of
 
 SSE_FRAMES = (b'data: {"a":1,  "odd":null}\n\n', b": a comment\n\n", b"data: [DONE]\n\n")
 BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
@@ -199,17 +206,48 @@ async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
     assert b"chunked" not in answer
 
 
-async def test_headers_leave_together_with_the_first_piece(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", Accepted("npu"), Delta(frame=b"piece"), asyncio.Event()))
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
-    body = json.dumps({**CHAT, "stream": True}).encode()
-    writer.write(
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-    )
-    async with asyncio.timeout(2):
-        first = await reader.read(65536)
-    writer.close()
-    assert first.endswith(b"5\r\npiece\r\n")
+async def test_headers_wait_for_the_first_piece_to_leave_with_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone: list[StreamWriter] = []
+    monkeypatch.setattr(StreamWriter, "send_headers", alone.append)
+    site = await serve(FakeBackend("npu", *frames("npu", b"data: x\n\n")))
+    assert (await site.chat(stream=True)).body == b"data: x\n\n"
+    assert not [writer for writer in alone if writer.chunked]
+
+
+class OneAnswer:
+    """A gateway that keeps hold of its only answer, so that nothing but `aclose` can end it."""
+
+    def __init__(self, *steps: Event) -> None:
+        self.closed = False
+        self.events = self._play(steps)
+
+    def answer(self, _request: Request) -> AsyncGenerator[Event, None]:
+        return self.events
+
+    async def _play(self, steps: tuple[Event, ...]) -> AsyncGenerator[Event, None]:
+        try:
+            for step in steps:
+                yield step
+        finally:
+            self.closed = True
+
+
+class Mute:
+    """An encoder that fails at the first piece."""
+
+    def encode(self, _event: Event) -> bytes:
+        raise ZeroDivisionError
+
+    whole = error = encode
+
+
+async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
+    decision = (await services_of(FakeBackend("npu"))).gateway.explain(Query(model="tiny"))
+    gateway = OneAnswer(Accepted("npu", decision), Delta("x"), Delta("y"), Finished())
+    asked = parse(json.dumps({**CHAT, "stream": True}).encode(), Hints())
+    with pytest.raises(ZeroDivisionError):
+        await deliver(make_mocked_request("POST", "/"), gateway, asked, Mute(), Types("a/b", "c/d"))
+    assert gateway.closed
 
 
 async def test_usage_of_a_stream_reaches_the_books(serve: Serve) -> None:
