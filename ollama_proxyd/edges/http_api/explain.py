@@ -119,9 +119,10 @@ def _system(values: dict[str, Json]) -> SystemState:
     check_keys(values, ImaginedSystem.__struct_fields__, "system")
     imagined = to_struct(values, ImaginedSystem, "system")
     said = {name: getattr(imagined, name) for name in ImaginedSystem.__struct_fields__}
-    return SystemState(
-        **{name: _NOT_SAID if value is None else Reading(value, _IMAGINED_AT_S) for name, value in said.items()}
-    )
+    parts: dict[str, Any] = {
+        name: _NOT_SAID if value is None else Reading(value, _IMAGINED_AT_S) for name, value in said.items()
+    }
+    return SystemState(**parts)
 
 
 ROUTES = (web.post("/routing/explain", explain),)

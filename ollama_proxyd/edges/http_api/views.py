@@ -66,7 +66,7 @@ def efficiency(setting: ModeSetting, table: ModeTable) -> Json:
 
 def machine(system: SystemState) -> Json:
     """The readings of the machine; "status" says whether anything about heat is known."""
-    items = {field.name: getattr(system, field.name) for field in fields(system)}
+    items = {field.name: getattr(system, field.name) for field in fields(system) if field.name != "devices"}
     return {
         "status": _heat_status(items[name] for name in sorted(HEAT)),
         **{name: _reading(item) for name, item in items.items()},
