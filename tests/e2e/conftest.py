@@ -1,7 +1,6 @@
 """A fleet of real llama-servers and the daemon in front of it, for the tests of this folder."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +20,8 @@ from tests.e2e.harness import (
     config_of,
     llama,
 )
+from tests.real_things import installed
 
-NOT_TRIED = "not tried on the real thing: "
 _running: list[Server] = []
 
 
@@ -37,28 +36,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was skipped here is said aloud, with its number."""
-    reasons: dict[str, int] = {}
-    for report in terminalreporter.stats.get("skipped", []):
-        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
-        if NOT_TRIED in reason:
-            reasons[reason.split(NOT_TRIED, 1)[1]] = reasons.get(reason.split(NOT_TRIED, 1)[1], 0) + 1
-    if reasons:
-        terminalreporter.section("NOT TRIED ON THE REAL THING", sep="!", red=True, bold=True)
-        for reason, count in reasons.items():
-            terminalreporter.line(f"{count} tests skipped: {reason}", red=True)
-
-
-def _installed(script: str) -> str:
-    """What the script prints; a loud skip where it says that it cannot install here."""
-    done = subprocess.run([ROOT / "scripts" / script], capture_output=True, text=True, check=False)
-    if done.returncode == 3:
-        pytest.skip(NOT_TRIED + (done.stderr.strip().splitlines() or [script])[-1])
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture(autouse=True)
 def _no_web_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -67,12 +44,12 @@ def _no_web_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def llama_program() -> Path:
-    return Path(_installed("install-llama-server"))
+    return Path(installed("install-llama-server"))
 
 
 @pytest.fixture(scope="session")
 def node_clients() -> Path:
-    _installed("install-node-clients")
+    installed("install-node-clients")
     return ROOT / "tests" / "e2e" / "node"
 
 

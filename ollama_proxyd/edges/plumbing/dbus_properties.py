@@ -1,0 +1,182 @@
+"""Follows the properties of objects that belong to somebody else, by their signals.
+
+Signals are matched on path and interface and accepted only from the owner of the name: one process may own two names
+(power-profiles-daemon does), and anybody may send a signal that looks like a service's.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dbus_fast import Message
+from dbus_fast.unpack import unpack_variants
+
+from ollama_proxyd.core.readings import Unavailable
+from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
+
+PROPERTIES = "org.freedesktop.DBus.Properties"
+RETRY_S = 30.0
+"""After this time an object that did not answer is asked again, if nothing was heard of it before."""
+
+Properties: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as people know it.
+
+    package: what to install where it is missing. unit: what to start where it does not run, "" where it starts when it
+    is needed. starts: the bus may be asked to start it.
+    """
+
+    name: str
+    title: str
+    package: str
+    unit: str = ""
+    starts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotRunning(Unavailable):
+    """Nobody owns the name of a service. is_installed: the bus would know how to start it."""
+
+    is_installed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An interface of one of its objects."""
+
+    service: Service
+    path: str
+    interface: str
+
+
+class _Followed:
+    """One remote object: who owns its name, and what its properties are as far as they are known."""
+
+    def __init__(self, bus: Bus, remote: Remote, wake: Callable[[], None]) -> None:
+        self.remote = remote
+        self._bus = bus
+        self._wake = wake
+        self._owner: str | None = None
+        self._is_owner_known = False
+        self._is_stale = False
+        self._news: dict[str, Any] = {}
+        self.state: Properties | Unavailable = Unavailable(f"{remote.service.title} was not asked yet")
+
+    async def begin(self, stack: AsyncExitStack) -> None:
+        """Hear its signals until the stack unwinds, and find out who owns its name."""
+        name = self.remote.service.name
+        match = Match(PROPERTIES, "PropertiesChanged", self.remote.path, arg0=self.remote.interface)
+        await stack.enter_async_context(self._bus.hear(match, self._hear_change))
+        await stack.enter_async_context(self._bus.hear_owners(name, self._hear_owner))
+        owner = await self._bus.owner_of(name)
+        if owner is None and self.remote.service.starts:
+            owner = await self._start()
+        if not self._is_owner_known:  # what was heard meanwhile is newer than the answer
+            self._hear_owner(owner)
+
+    async def _start(self) -> str | None:
+        name = self.remote.service.name
+        try:
+            await self._bus.start(name)
+        except (CallError, TimeoutError):
+            return None
+        return await self._bus.owner_of(name)
+
+    def _hear_owner(self, owner: str | None) -> None:
+        self._owner = owner
+        self._is_owner_known = True
+        self._is_stale = True
+        self._wake()
+
+    def _hear_change(self, message: Message) -> None:
+        if message.sender != self._owner or message.signature != "sa{sv}as":
+            return
+        _, changed, invalidated = message.body
+        self._news.update(unpack_variants(changed))
+        self._is_stale = self._is_stale or bool(invalidated) or isinstance(self.state, Unavailable)
+        self._wake()
+
+    async def update(self) -> None:
+        """Bring `state` up to what was heard; asks for all properties where signals do not tell them."""
+        service = self.remote.service
+        if self._owner is None:
+            self.state = _not_running(service, await self._bus.can_start(service.name))
+        elif self._is_stale:
+            await self._ask(self._owner)
+        elif self._news and not isinstance(self.state, Unavailable):
+            self.state = {**self.state, **self._take_news()}
+
+    async def _ask(self, owner: str) -> None:
+        self._is_stale = False
+        self._news.clear()
+        target = Target(owner, self.remote.path, PROPERTIES)
+        try:
+            (values,) = await self._bus.call(target, "GetAll", "s", [self.remote.interface])
+        except BusError:
+            raise
+        except OSError as error:
+            self.state = Unavailable(f"{self.remote.service.title} does not answer: {error}")
+            return
+        # What was heard while asking may be newer than the answer, and is never older in the end.
+        self.state = {**unpack_variants(values), **self._take_news()}
+
+    def _take_news(self) -> dict[str, Any]:
+        news, self._news = self._news, {}
+        return news
+
+    @property
+    def needs_another_try(self) -> bool:
+        """Whether its service is there and did not answer."""
+        return self._owner is not None and isinstance(self.state, Unavailable)
+
+    def try_again(self) -> None:
+        """Ask at the next update, whatever was heard."""
+        self._is_stale = True
+
+
+def _not_running(service: Service, is_installed: bool) -> NotRunning:
+    if not is_installed:
+        return NotRunning(f"{service.title} is not installed; install the package {service.package}", False)
+    remedy = f"; start it: systemctl start {service.unit}" if service.unit else ""
+    return NotRunning(f"{service.title} is not running{remedy}", True)
+
+
+async def follow(
+    bus: Bus, remotes: Sequence[Remote], retry_s: float = RETRY_S
+) -> AsyncGenerator[tuple[Properties | Unavailable, ...], None]:
+    """What the properties of each remote are now, then after each change; where they cannot be known, the reason.
+
+    Changes that come at once are told at once. Raises BusError when the connection ends.
+    """
+    changed = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        stack.callback(bus.at_end(changed.set))
+        followed = [_Followed(bus, remote, changed.set) for remote in remotes]
+        for each in followed:
+            await each.begin(stack)
+        told: tuple[Properties | Unavailable, ...] | None = None
+        while bus.is_connected:
+            changed.clear()
+            for each in followed:
+                await each.update()
+            now = tuple(each.state for each in followed)
+            if now != told:
+                told = now
+                yield now
+            await _wait(changed, followed, retry_s)
+    raise bus.lost()
+
+
+async def _wait(changed: asyncio.Event, followed: Sequence[_Followed], retry_s: float) -> None:
+    silent = [each for each in followed if each.needs_another_try]
+    try:
+        async with asyncio.timeout(retry_s if silent else None):
+            await changed.wait()
+    except TimeoutError:
+        for each in silent:
+            each.try_again()

@@ -1,0 +1,95 @@
+"""GPUs and neural processors that sysfs speaks for: which instrument reads which driver, and only of those awake."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed, Unavailable
+from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
+from ollama_proxyd.edges.sensors.amdgpu import AmdGpu
+from ollama_proxyd.edges.sensors.cpu import PackageHeat
+from ollama_proxyd.edges.sensors.driver import HwmonOnly, Instrument, Values
+from ollama_proxyd.edges.sensors.hwmon import Chip, find_chips
+from ollama_proxyd.edges.sensors.intel_gpu import IntelGpu
+from ollama_proxyd.edges.sensors.npu import IntelNpu
+from ollama_proxyd.edges.sensors.nvidia import DRIVER as NVIDIA_DRIVER
+from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
+from ollama_proxyd.edges.sensors.sampled import Discovered
+from ollama_proxyd.edges.sensors.slope import Trend
+
+_Maker: TypeAlias = Callable[[Sysfs, PciDevice, Sequence[Chip]], Instrument]
+_INSTRUMENTS: Final[Mapping[str, _Maker]] = {
+    "amdgpu": AmdGpu,
+    "xe": IntelGpu,
+    "i915": IntelGpu,
+    "intel_vpu": IntelNpu,
+}
+"""Of any other driver (nouveau, amdxdna), what hwmon says."""
+
+
+class _Device:
+    """One device, its instrument, and what has to be remembered between two readings."""
+
+    def __init__(self, device: PciDevice, instrument: Instrument) -> None:
+        self._device = device
+        self._instrument = instrument
+        self._trend = Trend()
+        self.package: PackageHeat | None = None
+        """Whose heat it shares, where it is integrated; looked up anew with every discovery."""
+
+    def sample(self, gate: DeviceGate, at_s: float) -> DeviceState:
+        """What it says now, or why it was not asked."""
+        values = gate.ask(self._device.address, lambda: self._read(at_s))
+        if isinstance(values, Unavailable):
+            self._trend.step(values)
+            return self._device.state(gate.power_state(self._device.address), values)
+        driver = self._device.driver
+        silence = Unavailable(f"{driver} tells nothing of it" if driver else "no driver is bound to the device")
+        return replace(self._device.state(PowerState.AWAKE, silence), **values)
+
+    def _read(self, at_s: float) -> Values:
+        values = dict(self._instrument.read(at_s))
+        if self.package is not None and isinstance(values.get("temperature_c"), Unavailable | None):
+            heat = self.package.read(at_s)
+            values |= {"temperature_c": heat.temperature_c, "critical_c": heat.critical_c}
+        if "temperature_c" in values:
+            values["slope_c_per_s"] = self._trend.step(values["temperature_c"])
+        return values
+
+
+class Accelerators:
+    """The source of every accelerator but those that NVIDIA's own driver speaks for.
+
+    A device that is integrated in the processor's package and has no thermometer of its own is as hot as the package.
+    """
+
+    def __init__(self, sysfs: Sysfs, gate: DeviceGate) -> None:
+        self._sysfs = sysfs
+        self._gate = gate
+        self._devices = Discovered(self._find)
+        self._known: dict[tuple[PciDevice, tuple[str, ...]], _Device] = {}
+
+    def rediscover(self) -> None:
+        """Devices or monitors have come or gone."""
+        self._devices.forget()
+
+    def sample(self, at_s: float) -> Sensed:
+        """What every device says now."""
+        return Sensed(devices=tuple(device.sample(self._gate, at_s) for device in self._devices.now(at_s)))
+
+    def _find(self) -> tuple[_Device, ...]:
+        chips = find_chips(self._sysfs)
+        package = PackageHeat(self._sysfs, chips)
+        found = find_accelerators(self._sysfs, lambda device: device.driver != NVIDIA_DRIVER)
+        owned = {device: tuple(chip for chip in chips if chip.owner == device.address) for device in found}
+        self._known = {
+            key: self._known.get(key) or self._device(key[0], owned[key[0]])
+            for key in ((device, tuple(chip.path for chip in own)) for device, own in owned.items())
+        }
+        for (device, _), known in self._known.items():
+            known.package = package if device.integrated else None
+        return tuple(self._known.values())
+
+    def _device(self, device: PciDevice, chips: Sequence[Chip]) -> _Device:
+        maker = _INSTRUMENTS.get(device.driver)
+        return _Device(device, maker(self._sysfs, device, chips) if maker else HwmonOnly(chips))

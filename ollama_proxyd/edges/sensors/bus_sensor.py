@@ -1,0 +1,73 @@
+"""What the sensors that listen on a bus have in common: they follow objects there and report what changed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ollama_proxyd.core.readings import Maybe, Reading, Sensed, Unavailable
+from ollama_proxyd.edges.plumbing.dbus import Bus
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
+from ollama_proxyd.edges.plumbing.dbus_properties import Properties, Remote, follow
+from ollama_proxyd.services.ports import Clock
+
+Heard: TypeAlias = Sequence[Properties | Unavailable]
+"""What each followed object says, in the order of the source's remotes."""
+
+Parts: TypeAlias = Mapping[str, Any]
+"""Parts of SystemState by name: plain values, or Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a sensor follows and how it understands it. parts: the names of all that `read` gives."""
+
+    remotes: tuple[Remote, ...]
+    parts: tuple[str, ...]
+    read: Callable[[Heard], Parts]
+
+
+class BusSensor:
+    """Reports what a source says, and again whenever that changes."""
+
+    def __init__(self, name: str, source: Source, line: BusLine, clock: Clock) -> None:
+        self._name = name
+        self._source = source
+        self._line = line
+        self._clock = clock
+        self._told: dict[str, Maybe[Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and reasons."""
+        return self._name
+
+    async def follow(self, report: Callable[[Sensed], None]) -> None:
+        """Report what is now and then every change, until cancelled; losses are reported as Unavailable."""
+        self._told = {}
+
+        async def use(bus: Bus) -> None:
+            async with aclosing(follow(bus, self._source.remotes)) as states:
+                async for heard in states:
+                    self._tell(self._source.read(heard), report)
+
+        def lost(reason: str) -> None:
+            self._tell(dict.fromkeys(self._source.parts, Unavailable(reason)), report)
+
+        await self._line.keep(use, lost)
+
+    def _tell(self, parts: Parts, report: Callable[[Sensed], None]) -> None:
+        """Report the parts if one of them has changed; the others keep the time at which they were read."""
+        now_s = self._clock.monotonic()
+        now = {name: _reading(value, self._told.get(name), now_s) for name, value in parts.items()}
+        if now != self._told:
+            self._told = now
+            report(Sensed(now))
+
+
+def _reading(value: Any, before: Maybe[Any] | None, now_s: float) -> Maybe[Any]:
+    if isinstance(value, Unavailable):
+        return value
+    if isinstance(before, Reading) and before.value == value:
+        return before
+    return Reading(value, now_s)

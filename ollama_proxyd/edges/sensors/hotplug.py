@@ -1,0 +1,89 @@
+"""Devices that come and go, as udev tells: what sensors have found is then looked up anew."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+import pyudev
+
+from ollama_proxyd.core.readings import Sensed
+
+log = logging.getLogger(__name__)
+
+SUBSYSTEMS: Final = ("accel", "drm", "hwmon", "pci", "powercap")
+"""Not power_supply: it speaks with every percent of a battery, and no sensor here looks at one."""
+UDEV_CONTROL: Final = Path("/run/udev/control")
+
+
+class Monitor(Protocol):
+    """What we use of pyudev's monitor."""
+
+    def fileno(self) -> int:
+        """What becomes readable when something has happened."""
+
+    def poll(self, timeout: float) -> object | None:
+        """The next event, None when there is none yet."""
+
+
+class Rediscovering(Protocol):
+    """A sensor that knows devices."""
+
+    def rediscover(self) -> None:
+        """Look again before the next reading."""
+
+
+def udev_monitor() -> Monitor:
+    """A monitor of the subsystems that matter; raises OSError or ImportError where there is nobody to listen to."""
+    if not UDEV_CONTROL.exists():  # libudev would then listen to nobody, and not say so
+        raise OSError(f"udevd does not run ({UDEV_CONTROL} is not there)")
+    monitor = pyudev.Monitor.from_netlink(pyudev.Context())
+    for subsystem in SUBSYSTEMS:
+        monitor.filter_by(subsystem)
+    monitor.start()
+    return monitor  # type: ignore[no-any-return]
+
+
+class Hotplug:
+    """A SignalSensor that measures nothing itself: on every event the given sensors look again.
+
+    Its empty report says that asking them now is worth it.
+    """
+
+    def __init__(self, sensors: Iterable[Rediscovering], connect: Callable[[], Monitor] = udev_monitor) -> None:
+        self._sensors = tuple(sensors)
+        self._connect = connect
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and reasons."""
+        return "hotplug"
+
+    async def follow(self, report: Callable[[Sensed], None]) -> None:
+        """Follow udev until cancelled; where that cannot be, say so once and leave it to the sensors' own relisting."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        try:
+            monitor = self._connect()
+        except (ImportError, OSError) as error:
+            log.info("devices that come and go are seen late: %s", error)
+            await ended
+            return
+        descriptor = monitor.fileno()
+        loop.add_reader(descriptor, self._happened, monitor, report)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _happened(self, monitor: Monitor, report: Callable[[Sensed], None]) -> None:
+        """Take every event that waits; which ones were lost in a flood does not matter."""
+        try:
+            while monitor.poll(0) is not None:
+                pass
+        except OSError as error:
+            log.debug("udev events were lost: %s", error)
+        for sensor in self._sensors:
+            sensor.rediscover()
+        report(Sensed())

@@ -1,0 +1,165 @@
+"""Hardware monitors below class/hwmon: temperatures with their own limits, fans, power and energy."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.edges.plumbing.sysfs import Raw, Sysfs
+
+CPU: Final = "cpu"
+"""The owner of the processor's own monitors, and of the fans that belong to no PCI device: a laptop's fans."""
+CPU_CHIPS: Final = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal", "via_cputemp"})
+_PREFERRED: Final[Mapping[str, Sequence[str]]] = {
+    "coretemp": ("Package id",),  # one register; each core's sensor would have to be read on that core
+    "k10temp": ("Tdie", "Tctl"),  # Tctl of some models is shifted for the fan's sake
+    "zenpower": ("Tdie", "Tctl"),
+}
+_PCI_ADDRESS: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_INPUT: Final = re.compile(r"(temp|fan)\d+_input")
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The hottest sensor of several and its own critical temperature."""
+
+    temperature_c: Maybe[float]
+    critical_c: Maybe[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fans:
+    """The fastest of several fans, and the one that is nearest to its maximum."""
+
+    rpm: Maybe[float]
+    percent: Maybe[float]
+
+
+class Chip:
+    """One monitor. Its folder was listed; what its files say is read only when somebody asks, behind the gate."""
+
+    def __init__(self, sysfs: Sysfs, path: str, name: str, owner: str) -> None:
+        self.path, self.name, self.owner = path, name, owner
+        self._sysfs = sysfs
+        self._attributes = frozenset(sysfs.children(path))
+        inputs = sorted(name.removesuffix("_input") for name in self._attributes if _INPUT.fullmatch(name))
+        self._temperatures = [name for name in inputs if name.startswith("temp")]
+        self._fans = [name for name in inputs if name.startswith("fan")]
+        self._constants: dict[str, Raw[int]] = {}
+        self._chosen: list[str] | None = None
+
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether it measures heat."""
+        return bool(self._temperatures)
+
+    @property
+    def has_fans(self) -> bool:
+        """Whether it counts a fan's turns."""
+        return bool(self._fans)
+
+    def has(self, attribute: str) -> bool:
+        """Whether the driver offers a file; known without reading it."""
+        return attribute in self._attributes
+
+    def heats(self, at_s: float) -> Iterable[Heat]:
+        """The temperatures that count for the device."""
+        for name in self._choice():
+            value = scaled(self._sysfs.read_int(f"{self.path}/{name}_input"), 1e-3, at_s)
+            yield Heat(value, scaled(self._constant(f"{name}_crit"), 1e-3, at_s))
+
+    def fans(self, at_s: float) -> Iterable[Fans]:
+        """Every fan; its percentage where the driver says what its most is."""
+        for name in self._fans:
+            rpm = scaled(self._sysfs.read_int(f"{self.path}/{name}_input"), 1.0, at_s)
+            most = self._constant(f"{name}_max")
+            yield Fans(rpm, _percent(rpm, most))
+
+    def number(self, attribute: str) -> Raw[int]:
+        """One of its other files: power in microwatts, energy in microjoules."""
+        return self._sysfs.read_int(f"{self.path}/{attribute}")
+
+    def _constant(self, attribute: str) -> Raw[int]:
+        """A limit, read until it was read once."""
+        known = self._constants.get(attribute)
+        if known is None:
+            known = self._limit(attribute)
+            if not isinstance(known, Unavailable) or not self.has(attribute):
+                self._constants[attribute] = known
+        return known
+
+    def _limit(self, attribute: str) -> Raw[int]:
+        if not self.has(attribute):
+            return Unavailable(f"{self.name} names no {attribute}")
+        return self._sysfs.read_int(f"{self.path}/{attribute}")
+
+    def _choice(self) -> list[str]:
+        if self._chosen is None:
+            self._chosen = self._preferred() or self._temperatures
+        return self._chosen
+
+    def _preferred(self) -> list[str]:
+        wanted = _PREFERRED.get(self.name, ())
+        labels = {name: self._sysfs.read_text(f"{self.path}/{name}_label") for name in self._temperatures if wanted}
+        for prefix in wanted:
+            if found := [n for n, label in labels.items() if isinstance(label, str) and label.startswith(prefix)]:
+                return found
+        return []
+
+
+def find_chips(sysfs: Sysfs) -> tuple[Chip, ...]:
+    """The monitors of the processor, of PCI devices and of the machine itself; a monitor without a name is left out."""
+    found = []
+    for entry in sysfs.children("class/hwmon"):
+        path = f"class/hwmon/{entry}"
+        name = sysfs.read_text(f"{path}/name")
+        if isinstance(name, str):
+            found.append(Chip(sysfs, path, name, _owner(name, sysfs.resolved(path))))
+    return tuple(found)
+
+
+def hottest(heats: Iterable[Heat], otherwise: str) -> Heat:
+    """The hottest that can be read, else the first one's reason, else the reason given."""
+    all_of_them = tuple(heats)
+    read = [(heat.temperature_c.value, heat) for heat in all_of_them if isinstance(heat.temperature_c, Reading)]
+    if read:
+        return max(read, key=lambda pair: pair[0])[1]
+    return all_of_them[0] if all_of_them else Heat(Unavailable(otherwise), Unavailable(otherwise))
+
+
+def fastest(fans: Iterable[Fans], otherwise: str) -> Fans:
+    """The highest speed and the highest percentage that can be read."""
+    all_of_them = tuple(fans)
+    return Fans(
+        highest((fan.rpm for fan in all_of_them), otherwise), highest((fan.percent for fan in all_of_them), otherwise)
+    )
+
+
+def highest(readings: Iterable[Maybe[float]], otherwise: str) -> Maybe[float]:
+    """The highest of the values, else the first reason, else the reason given."""
+    all_of_them = tuple(readings)
+    values = [reading for reading in all_of_them if isinstance(reading, Reading)]
+    if values:
+        return max(values, key=lambda reading: reading.value)
+    return all_of_them[0] if all_of_them else Unavailable(otherwise)
+
+
+def scaled(raw: Raw[int], factor: float, at_s: float) -> Maybe[float]:
+    """A file's whole number in the unit that we use."""
+    return raw if isinstance(raw, Unavailable) else Reading(raw * factor, at_s)
+
+
+def _owner(name: str, path: str) -> str:
+    if name in CPU_CHIPS:
+        return CPU
+    addresses = _PCI_ADDRESS.findall(path)
+    return addresses[-1] if addresses else ""
+
+
+def _percent(rpm: Maybe[float], most: Raw[int]) -> Maybe[float]:
+    if isinstance(rpm, Unavailable) or isinstance(most, Unavailable):
+        return most if isinstance(most, Unavailable) else rpm
+    if most <= 0:
+        return Unavailable("the driver names a fan maximum of 0")
+    return Reading(min(100.0, 100.0 * rpm.value / most), rpm.at_s)

@@ -1,0 +1,32 @@
+"""The sensors of this machine, wired: the processor, the accelerators that sysfs speaks for, NVIDIA's GPUs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
+from ollama_proxyd.edges.sensors.accelerators import Accelerators
+from ollama_proxyd.edges.sensors.cpu import Cpu, model_name
+from ollama_proxyd.edges.sensors.nvidia import Nvidia
+from ollama_proxyd.edges.sensors.nvml import Nvml
+from ollama_proxyd.edges.sensors.sampled import Sampled
+from ollama_proxyd.services.ports import Clock
+
+
+def _nobody(_pci_address: str) -> bool:
+    return False
+
+
+def sensors(sysfs_root: str | Path, clock: Clock, in_use: Callable[[str], bool] = _nobody) -> tuple[Sampled, ...]:
+    """Three polled sensors: "cpu", "accelerators" and "nvidia"; devices that come later appear in them by themselves.
+
+    `in_use` tells whether requests run on the device with this PCI address (called from a worker thread): an NVIDIA
+    device in use is read even when it looks idle, any other idle one is left alone so that it can sleep. Each device
+    is spoken for by one sensor. `Hotplug(sensors)` makes them follow devices that come and go.
+    """
+    sysfs = Sysfs(sysfs_root)
+    gate = DeviceGate(sysfs)
+    return (
+        Sampled("cpu", clock, Cpu(sysfs, model_name())),
+        Sampled("accelerators", clock, Accelerators(sysfs, gate)),
+        Sampled("nvidia", clock, Nvidia(sysfs, gate, Nvml(), in_use)),
+    )

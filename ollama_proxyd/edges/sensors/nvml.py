@@ -1,0 +1,134 @@
+"""NVIDIA's management library, loaded late, opened for devices that are awake, and closed so that they can sleep."""
+
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.edges.plumbing.sysfs import Raw
+
+log = logging.getLogger(__name__)
+
+Binding: TypeAlias = Any
+"""The module pynvml of nvidia-ml-py, which has no types."""
+
+_THROTTLING: Final[Mapping[int, str]] = {
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""The bits of nvmlClocksEventReasons that are trouble; an idle clock or a power cap is none."""
+
+_TEMPERATURE: Final = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")
+_EVENT_REASONS: Final = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+_GPU_SENSOR: Final = 0
+"""NVML_TEMPERATURE_GPU."""
+_SLOWDOWN: Final = 1
+"""NVML_TEMPERATURE_THRESHOLD_SLOWDOWN: where the device begins to protect itself."""
+
+
+def load_binding() -> Binding:
+    """The binding; raises ImportError where nvidia-ml-py is not installed."""
+    return importlib.import_module("pynvml")
+
+
+class Nvml:
+    """One session with the driver, and the handles of the devices that were asked in it.
+
+    A handle is looked up by its PCI address: by index, NVML would initialise the other devices too.
+    """
+
+    def __init__(self, load: Callable[[], Binding] = load_binding) -> None:
+        self._load = load
+        self._nvml: Binding = None
+        self._handles: dict[str, Any] = {}
+
+    def release(self, pci_address: str) -> None:
+        """Let one device go; there is no closing of one alone, so the next question opens a new session."""
+        if pci_address in self._handles:
+            self.close()
+
+    def close(self) -> None:
+        """Let the driver and all devices go."""
+        nvml, self._nvml = self._nvml, None
+        self._handles.clear()
+        if nvml is None:
+            return
+        try:
+            nvml.nvmlShutdown()
+        except nvml.NVMLError as error:  # the driver has gone, and the session with it
+            log.debug("NVML was not shut down: %s", error)
+
+    def read(self, pci_address: str, at_s: float) -> Raw[Mapping[str, Maybe[Any]]]:
+        """What the device says, by the field's name, its `name` among them."""
+        opened = self._open()
+        if isinstance(opened, Unavailable):
+            return opened
+        handle = self._handles.get(pci_address)
+        if handle is None:
+            handle = self._call(("nvmlDeviceGetHandleByPciBusId",), pci_address)
+            if isinstance(handle, Unavailable):
+                if not self._handles:
+                    self.close()
+                return handle
+            self._handles[pci_address] = handle
+        return self._readings(handle, at_s)
+
+    def _open(self) -> Unavailable | None:
+        if self._nvml is not None:
+            return None
+        try:
+            nvml = self._load()
+        except ImportError:
+            return Unavailable("the Python package nvidia-ml-py is not installed")
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            return Unavailable(f"NVML does not start: {error}")
+        self._nvml = nvml
+        return None
+
+    def _readings(self, handle: Any, at_s: float) -> Mapping[str, Maybe[Any]]:
+        def one(names: tuple[str, ...], *arguments: Any, factor: float = 1.0) -> Maybe[float]:
+            answer = self._call(names, handle, *arguments)
+            return answer if isinstance(answer, Unavailable) else Reading(answer * factor, at_s)
+
+        def part(answer: Any, name: str) -> Maybe[Any]:
+            return answer if isinstance(answer, Unavailable) else Reading(getattr(answer, name), at_s)
+
+        memory = self._call(("nvmlDeviceGetMemoryInfo",), handle)
+        return {
+            "name": self._call(("nvmlDeviceGetName",), handle),
+            "temperature_c": one(_TEMPERATURE, _GPU_SENSOR),
+            "critical_c": one(("nvmlDeviceGetTemperatureThreshold",), _SLOWDOWN),
+            "fan_percent": one(("nvmlDeviceGetFanSpeed",)),
+            "fan_rpm": one(("nvmlDeviceGetFanSpeedRPM",)),
+            "power_w": one(("nvmlDeviceGetPowerUsage",), factor=1e-3),
+            "energy_j": one(("nvmlDeviceGetTotalEnergyConsumption",), factor=1e-3),
+            "utilisation_percent": part(self._call(("nvmlDeviceGetUtilizationRates",), handle), "gpu"),
+            "memory_used_bytes": part(memory, "used"),
+            "memory_total_bytes": part(memory, "total"),
+            "throttling": self._throttling(handle, at_s),
+        }
+
+    def _throttling(self, handle: Any, at_s: float) -> Maybe[str]:
+        reasons = self._call(_EVENT_REASONS, handle)
+        if isinstance(reasons, Unavailable):
+            return reasons
+        return Reading(", ".join(word for bit, word in _THROTTLING.items() if reasons & bit), at_s)
+
+    def _call(self, names: tuple[str, ...], *arguments: Any) -> Any:
+        """The answer of the first of these functions that both the binding and the driver know, or Unavailable."""
+        nvml = self._nvml
+        for name in names:
+            function = getattr(nvml, name, None)
+            if function is None:
+                continue
+            try:
+                return function(*arguments)
+            except nvml.NVMLError_FunctionNotFound:
+                continue
+            except nvml.NVMLError as error:
+                return Unavailable(f"{name}: {error}")
+        return Unavailable(f"the driver is too old for {names[0]}")

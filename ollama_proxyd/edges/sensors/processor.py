@@ -1,0 +1,131 @@
+"""Three things that the kernel says of the processor: its load, its thermal zone, how often it throttled for heat."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psutil
+
+from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.edges.plumbing.sysfs import Sysfs
+from ollama_proxyd.edges.sensors.hwmon import Heat, scaled
+from ollama_proxyd.edges.sensors.rates import Rate
+
+_CPUS: Final = "devices/system/cpu"
+_ZONES: Final = "class/thermal"
+_PACKAGE_ZONES: Final = ("x86_pkg_temp", "cpu")
+
+
+class Load:
+    """How busy the processor was since the last reading.
+
+    psutil's own percentage is kept for each thread apart, and our readings come from whichever worker is free.
+    """
+
+    def __init__(self, times: Callable[[], Any] = psutil.cpu_times) -> None:
+        self._times = times
+        self._last: tuple[float, float] | None = None
+
+    def step(self, at_s: float) -> Maybe[float]:
+        """Percent of all processors together."""
+        times = self._times()
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # part of user and nice
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        last, self._last = self._last, (total, idle)
+        if last is None:
+            return Unavailable("needs a second reading")
+        elapsed = total - last[0]
+        if elapsed <= 0:
+            return Unavailable("no time has passed")
+        return Reading(min(100.0, max(0.0, 100.0 * (1 - (idle - last[1]) / elapsed))), at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Main memory in bytes."""
+
+    available: Maybe[int]
+    used: Maybe[int]
+    total: Maybe[int]
+
+
+def memory(at_s: float, read: Callable[[], Any] = psutil.virtual_memory) -> Memory:
+    """Main memory now; what can be taken without swapping is available."""
+    now = read()
+    return Memory(Reading(now.available, at_s), Reading(now.total - now.available, at_s), Reading(now.total, at_s))
+
+
+class Throttle:
+    """The counters of thermal throttling, one for each package. A rise since the last reading is throttling."""
+
+    def __init__(self, sysfs: Sysfs) -> None:
+        self._sysfs = sysfs
+        self._counters: dict[str, Rate] = {}
+
+    def look(self) -> None:
+        """Find the counters; one that was known goes on."""
+        self._counters = {path: self._counters.get(path) or Rate() for path in _throttle_counters(self._sysfs)}
+
+    def read(self, at_s: float) -> Maybe[str]:
+        """Why the processor holds itself back, "" when it does not."""
+        if not self._counters:
+            whole = self._sysfs.absolute(f"{_CPUS}/cpu0/thermal_throttle")
+            return Unavailable(f"this processor counts no throttling ({whole} is not there)")
+        before = self._total()
+        steps = [rate.step(self._sysfs.read_int(path), at_s) for path, rate in self._counters.items()]
+        risen = self._total() - before
+        if risen:
+            return Reading(f"hot: the throttle counter has risen by {risen}", at_s)
+        return next((step for step in steps if isinstance(step, Unavailable)), Reading("", at_s))
+
+    def _total(self) -> int:
+        return sum(rate.total for rate in self._counters.values())
+
+
+class ThermalZones:
+    """The processor's thermal zones, for machines without a monitor of the processor."""
+
+    def __init__(self, sysfs: Sysfs) -> None:
+        self._sysfs = sysfs
+        self._zones = tuple(
+            (f"{_ZONES}/{zone}/temp", _critical_trip(sysfs, f"{_ZONES}/{zone}"))
+            for zone in sysfs.children(_ZONES)
+            if zone.startswith("thermal_zone") and _is_package(sysfs, zone)
+        )
+
+    def heats(self, at_s: float) -> Iterable[Heat]:
+        """The temperature of each zone and its critical trip point."""
+        for path, trip in self._zones:
+            critical: Maybe[float] = Unavailable(f"{self._sysfs.absolute(path)} has no critical trip point")
+            if trip is not None:
+                critical = scaled(self._sysfs.read_int(trip), 1e-3, at_s)
+            yield Heat(scaled(self._sysfs.read_int(path), 1e-3, at_s), critical)
+
+
+def _throttle_counters(sysfs: Sysfs) -> Iterable[str]:
+    """One path for each package: its processors all show the same counter."""
+    seen = set()
+    for cpu in sysfs.children(_CPUS):
+        path = f"{_CPUS}/{cpu}/thermal_throttle/package_throttle_count"
+        if not cpu.removeprefix("cpu").isdigit() or isinstance(sysfs.read_int(path), Unavailable):
+            continue
+        package = sysfs.read_text(f"{_CPUS}/{cpu}/topology/physical_package_id")
+        if package not in seen:
+            seen.add(package)
+            yield path
+
+
+def _is_package(sysfs: Sysfs, zone: str) -> bool:
+    kind = sysfs.read_text(f"{_ZONES}/{zone}/type")
+    return isinstance(kind, str) and kind.startswith(_PACKAGE_ZONES)
+
+
+def _critical_trip(sysfs: Sysfs, zone: str) -> str | None:
+    for name in sysfs.children(zone):
+        if (
+            name.startswith("trip_point_")
+            and name.endswith("_type")
+            and sysfs.read_text(f"{zone}/{name}") == "critical"
+        ):
+            return f"{zone}/{name.removesuffix('_type')}_temp"
+    return None

@@ -1,0 +1,75 @@
+"""A source of readings as a polled sensor: read in a worker thread, because a driver may take its time."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.services.ports import Clock
+
+T = TypeVar("T")
+RELIST_S: Final = 300.0
+"""What the machine has is looked up this often even when no event says that it changed: containers hear none."""
+
+
+class Source(Protocol):
+    """Something that can be read, slowly perhaps; only one thread at a time calls it."""
+
+    def sample(self, at_s: float) -> Sensed:
+        """What it says now; never raises for sensor trouble."""
+
+    def rediscover(self) -> None:
+        """Devices have come or gone: look again before the next reading. Any thread may say so."""
+
+
+class Discovered(Generic[T]):
+    """What was found on the machine, kept until somebody says that it changed."""
+
+    def __init__(self, find: Callable[[], T]) -> None:
+        self._find = find
+        self._found: T | None = None
+        self._found_at_s = 0.0
+        self._stale = threading.Event()
+
+    def forget(self) -> None:
+        """Look again when asked next."""
+        self._stale.set()
+
+    def now(self, at_s: float) -> T:
+        """What there is."""
+        if self._found is None or self._stale.is_set() or at_s - self._found_at_s >= RELIST_S:
+            self._stale.clear()
+            self._found, self._found_at_s = self._find(), at_s
+        return self._found
+
+
+class Sampled:
+    """A PolledSensor; a reading that was given up goes on in its thread, and until it ends there is no second one."""
+
+    def __init__(self, name: str, clock: Clock, source: Source) -> None:
+        self._name = name
+        self._clock = clock
+        self._source = source
+        self._reading = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and reasons."""
+        return self._name
+
+    async def read(self) -> Sensed:
+        """What it says now; raises TimeoutError while an earlier reading still hangs."""
+        return await asyncio.to_thread(self._sample)
+
+    def rediscover(self) -> None:
+        """Devices have come or gone: look again before the next reading."""
+        self._source.rediscover()
+
+    def _sample(self) -> Sensed:
+        if not self._reading.acquire(blocking=False):
+            raise TimeoutError(f"{self._name} has not answered an earlier reading")
+        try:
+            return self._source.sample(self._clock.monotonic())
+        finally:
+            self._reading.release()

@@ -1,0 +1,104 @@
+"""Counters and slopes: what two or more readings say that one cannot."""
+
+import pytest
+
+from ollama_proxyd.core.readings import Reading, Unavailable, known
+from ollama_proxyd.edges.sensors.rates import Rate
+from ollama_proxyd.edges.sensors.slope import Trend, slope
+
+
+def test_one_reading_is_no_rate() -> None:
+    assert Rate().step(100, 0.0) == Unavailable("needs a second reading")
+
+
+def test_a_rate_is_what_the_counter_rose_by_each_second() -> None:
+    rate = Rate()
+    rate.step(100, 0.0)
+    assert rate.step(150, 5.0) == Reading(10.0, 5.0)
+    assert rate.total == 50
+
+
+def test_a_counter_that_wraps_goes_on_rising() -> None:
+    rate = Rate(wraps_at=1000)
+    rate.step(990, 0.0)
+    assert known(rate.step(10, 2.0)) == pytest.approx(10.0)
+    assert rate.total == 20
+
+
+def test_a_counter_that_was_set_back_has_no_rate_until_it_is_read_again() -> None:
+    rate = Rate()
+    rate.step(990, 0.0)
+    assert rate.step(10, 2.0) == Unavailable("the counter was set back")
+    assert known(rate.step(20, 4.0)) == pytest.approx(5.0)
+    assert rate.total == 10
+
+
+def test_a_missing_reading_is_bridged_by_the_next_one() -> None:
+    rate = Rate()
+    rate.step(100, 0.0)
+    assert rate.step(Unavailable("empty"), 5.0) == Unavailable("empty")
+    assert known(rate.step(200, 10.0)) == pytest.approx(10.0)
+
+
+def test_two_readings_at_almost_the_same_moment_count_as_one() -> None:
+    rate = Rate()
+    rate.step(100, 0.0)
+    rate.step(150, 5.0)
+    assert rate.step(999, 5.01) == Reading(10.0, 5.0)
+
+
+def test_after_a_long_silence_the_average_is_old_news() -> None:
+    rate = Rate()
+    rate.step(0, 0.0)
+    assert rate.step(10, 3600.0) == Unavailable("not read for 3600 s")
+    assert known(rate.step(20, 3610.0)) == pytest.approx(1.0)
+
+
+def test_the_slope_is_that_of_the_line_that_fits_best() -> None:
+    assert slope([Reading(50.0 + 0.5 * at_s, at_s) for at_s in (0.0, 5.0, 10.0)]) == pytest.approx(0.5)
+    assert slope([Reading(value, at_s) for at_s, value in ((0.0, 50.0), (5.0, 60.0), (10.0, 50.0))]) == 0.0
+
+
+def test_two_temperatures_or_one_moment_have_no_slope() -> None:
+    assert slope([Reading(50.0, 0.0), Reading(60.0, 5.0)]) is None
+    assert slope([Reading(50.0, 1.0), Reading(55.0, 1.0), Reading(60.0, 1.0)]) is None
+
+
+def test_one_jump_moves_a_trend_less_than_it_moves_the_temperature() -> None:
+    trend = Trend()
+    for at_s in range(0, 30, 5):
+        trend.step(Reading(50.0, float(at_s)))
+    rising = known(trend.step(Reading(60.0, 30.0)))
+    assert rising is not None
+    assert 0 < rising < 2.0 / 3
+
+
+def test_what_is_long_past_is_no_part_of_a_trend() -> None:
+    trend = Trend()
+    for at_s in range(0, 60, 5):
+        trend.step(Reading(100.0 - at_s, float(at_s)))
+    for at_s in range(60, 100, 5):
+        latest = trend.step(Reading(40.0, float(at_s)))
+    assert known(latest) == pytest.approx(0.0)
+
+
+def test_rare_readings_have_a_trend_too() -> None:
+    trend = Trend()
+    for at_s, celsius in ((0.0, 40.0), (30.0, 43.0), (60.0, 46.0), (90.0, 49.0)):
+        latest = trend.step(Reading(celsius, at_s))
+    assert known(latest) == pytest.approx(0.1)
+
+
+def test_readings_too_far_apart_have_none() -> None:
+    trend = Trend()
+    for at_s in (0.0, 60.0, 120.0, 180.0):
+        latest = trend.step(Reading(50.0, at_s))
+    assert isinstance(latest, Unavailable)
+
+
+def test_a_gap_starts_a_trend_again() -> None:
+    trend = Trend()
+    for at_s in (0.0, 5.0, 10.0):
+        trend.step(Reading(50.0, at_s))
+    assert trend.step(Unavailable("asleep")) == Unavailable("asleep")
+    assert trend.step(Reading(80.0, 20.0)) == Unavailable("needs 3 readings of the temperature")
