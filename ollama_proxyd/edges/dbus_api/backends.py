@@ -1,0 +1,122 @@
+"""ie.fio.OllamaProxy.Backends: the backends as a list, and as objects that come and go."""
+
+import asyncio
+
+from dbus_fast import Variant
+
+from ollama_proxyd.core.fleet import BackendView, FleetView
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.edges.dbus_api.backend import PARENT_PATH, Backend
+from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metrics, row
+from ollama_proxyd.edges.dbus_api.contract import contract
+from ollama_proxyd.edges.dbus_api.errors import unknown_backend
+from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.following import calmly, promptly
+from ollama_proxyd.edges.dbus_api.objects import Objects
+from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.tasks import Tasks
+
+
+class Backends:
+    """The object /ie/fio/OllamaProxy/Backends and those below it."""
+
+    def __init__(self, services: Cell[Services], outlet: Outlet, objects: Objects, clock: Clock) -> None:
+        self._services = services
+        self._system = services.value.system
+        self._outlet = outlet
+        self._objects = objects
+        self._clock = clock
+        self._by_id: dict[str, Backend] = {}
+        self._moved: Cell[int] = Cell(0)
+        self.exported = Exported(
+            path=PARENT_PATH,
+            contract=contract("Backends"),
+            values=lambda: _counts(self._views),
+            methods={
+                "ListBackends": lambda: [row(view) for view in self._views],
+                "GetBackendDetails": lambda backend_id: details(self._view(backend_id)),
+                "GetBackendMetrics": self._metrics,
+                "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
+                "RefreshBackendStatus": self._refresh,
+            },
+            is_manager=True,
+        )
+        self._voice = Voice(PARENT_PATH, self.exported.contract, outlet, _counts(self._views))
+        self._compare(self._views)
+
+    async def follow(self) -> None:
+        """Tell every change from now on; never returns."""
+        await asyncio.gather(
+            self._follow_fleets(),
+            promptly(self._system, self._tell_system),
+            calmly(self._moved, self._tell_measured, self._clock),
+        )
+
+    async def _follow_fleets(self) -> None:
+        """Follow the fleet of the configuration in force: a reload brings another one."""
+        async with Tasks("dbus") as tasks:
+            following: asyncio.Task[None] | None = None
+            async for services in self._services.changes():
+                if following is not None:
+                    following.cancel()
+                following = tasks.start("fleet", promptly(services.fleet.views, self._tell_fleet))
+
+    def _tell_fleet(self, views: FleetView) -> None:
+        was_healthy = {backend_id: is_healthy(backend.view) for backend_id, backend in self._by_id.items()}
+        self._compare(views)
+        for view in views:
+            backend_id, healthy = view.spec.id, is_healthy(view)
+            if was_healthy.get(backend_id, healthy) is not healthy:
+                self._voice.say("BackendStatusChanged", backend_id, healthy)
+        self._voice.tell(_counts(views))
+        self._move()
+
+    def _compare(self, views: FleetView) -> None:
+        """Have exactly the objects that there are backends."""
+        for backend_id in self._by_id.keys() - {view.spec.id for view in views}:
+            self._objects.remove(self._by_id.pop(backend_id).exported.path)
+        for view in views:
+            backend = self._by_id.get(view.spec.id)
+            if backend is not None:
+                backend.look_at(view)
+                continue
+            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._outlet, self._enable)
+            self._objects.add(backend.exported)
+
+    def _tell_system(self, _: SystemState) -> None:
+        for backend in self._by_id.values():
+            backend.tell_steady()
+        self._move()
+
+    def _tell_measured(self, _: int) -> None:
+        for backend in self._by_id.values():
+            backend.tell_measured()
+
+    def _move(self) -> None:
+        self._moved.set(self._moved.value + 1)
+
+    @property
+    def _views(self) -> FleetView:
+        return self._services.value.fleet.views.value
+
+    def _view(self, backend_id: str) -> BackendView:
+        for view in self._views:
+            if view.spec.id == backend_id:
+                return view
+        raise unknown_backend(backend_id, (view.spec.id for view in self._views))
+
+    def _metrics(self, backend_id: str) -> dict[str, Variant]:
+        return metrics(self._view(backend_id), self._services.value.ledger.totals(backend_id))
+
+    def _enable(self, backend_id: str, enabled: bool) -> None:
+        self._services.value.fleet.set_enabled(self._view(backend_id).spec.id, enabled)
+
+    async def _refresh(self) -> None:
+        await self._services.value.fleet.check_all()
+
+
+def _counts(views: FleetView) -> dict[str, int]:
+    return {"BackendCount": len(views), "HealthyCount": sum(is_healthy(view) for view in views)}

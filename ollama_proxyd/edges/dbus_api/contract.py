@@ -1,0 +1,42 @@
+"""The interfaces as their XML files describe them: the files are the only place where signatures are written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from dbus_fast.introspection import Interface, Method, Node, Property, Signal
+
+ROOT_NAME = "ie.fio.OllamaProxy"
+ROOT_PATH = "/ie/fio/OllamaProxy"
+INTERFACES = ("Efficiency", "Backends", "Backend", "Routing", "Thermal", "SystemState")
+
+_MEASUREMENT = f"{ROOT_NAME}.Measurement"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One interface; `measured` are the properties whose changes are told a few times a second at most."""
+
+    name: str
+    methods: Mapping[str, Method]
+    signals: Mapping[str, Signal]
+    properties: Mapping[str, Property]
+    measured: frozenset[str]
+    description: Interface
+
+
+@cache
+def contract(short_name: str) -> Contract:
+    """The interface ie.fio.OllamaProxy.`short_name`."""
+    file = files(__package__) / "interfaces" / f"{ROOT_NAME}.{short_name}.xml"
+    (interface,) = Node.parse(file.read_text(encoding="utf-8")).interfaces
+    properties = {each.name: each for each in interface.properties}
+    return Contract(
+        name=interface.name,
+        methods={each.name: each for each in interface.methods},
+        signals={each.name: each for each in interface.signals},
+        properties=properties,
+        measured=frozenset(name for name, each in properties.items() if each.annotations.get(_MEASUREMENT) == "true"),
+        description=interface,
+    )

@@ -1,0 +1,157 @@
+"""ie.fio.OllamaProxy.Efficiency: the mode, why it is in force, and who holds one."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from dbus_fast import Variant
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
+from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
+from ollama_proxyd.edges.dbus_api.errors import NOT_HOLDER, TOO_MANY_HOLDS, invalid, read_mode, refusal
+from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.following import promptly
+from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.values import Facts, int32
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+
+ICONS: Mapping[Mode, str] = {
+    Mode.PERFORMANCE: "power-profile-performance-symbolic",
+    Mode.BALANCED: "power-profile-balanced-symbolic",
+    Mode.EFFICIENCY: "power-profile-power-saver-symbolic",
+    Mode.QUIET: "weather-clear-night-symbolic",
+    Mode.AUTO: "emblem-synchronizing-symbolic",
+    Mode.ULTRA_EFFICIENCY: "battery-low-symbolic",
+}
+"""Names that every desktop's icon theme knows."""
+
+LONGEST_TEXT = 200
+"""Characters of a hold's reason and application id: people read them in a menu."""
+
+
+class Efficiency:
+    """The object /ie/fio/OllamaProxy/Efficiency."""
+
+    def __init__(self, services: Cell[Services], outlet: Outlet) -> None:
+        self._services = services
+        self._governor = governor = services.value.governor
+        self.exported = Exported(
+            path=f"{ROOT_PATH}/Efficiency",
+            contract=contract("Efficiency"),
+            values=self._values,
+            methods={
+                "SetMode": self._set_mode,
+                "GetMode": lambda: governor.setting.value.chosen.value,
+                "GetEffectiveMode": lambda: governor.setting.value.effective.value,
+                "ListModes": lambda: [mode.value for mode in governor.table],
+                "GetModeInfo": self._mode_info,
+                "HoldMode": self._hold,
+                "ReleaseMode": self._release,
+            },
+            personal=frozenset({"HoldMode", "ReleaseMode"}),
+            setters={"CurrentMode": self._set_mode},
+        )
+        self._told = governor.setting.value
+        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+
+    async def follow(self) -> None:
+        """Tell every change from now on; never returns."""
+        forget = self._governor.released.listen(self._tell_release)
+        try:
+            await asyncio.gather(
+                promptly(self._governor.setting, self._tell_setting),
+                promptly(self._governor.holds, self._tell_values),
+                promptly(self._services, self._tell_values),  # a reload may bring another table of modes
+            )
+        finally:
+            forget()
+
+    def _values(self) -> dict[str, Any]:
+        setting = self._governor.setting.value
+        return {
+            "CurrentMode": setting.chosen.value,
+            "EffectiveMode": setting.effective.value,
+            "Reason": setting.reason,
+            "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
+            "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
+        }
+
+    def _tell_values(self, _: object) -> None:
+        self._voice.tell(self._values())
+
+    def _tell_setting(self, setting: ModeSetting) -> None:
+        before, self._told = self._told, setting
+        self._tell_values(setting)
+        if setting.chosen is not before.chosen:
+            self._voice.say("ModeChanged", before.chosen.value, setting.chosen.value)
+        if setting.effective is not before.effective:
+            self._voice.say("EffectiveModeChanged", before.effective.value, setting.effective.value, setting.reason)
+
+    def _tell_release(self, hold: Hold) -> None:
+        self._voice.say("ModeReleased", hold.cookie)
+
+    def _set_mode(self, name: str) -> None:
+        self._governor.select(read_mode(name))
+
+    def _mode_info(self, name: str) -> dict[str, Variant]:
+        mode = read_mode(name)
+        row = self._governor.table[mode]
+        info = _described("name", mode, row)
+        _limit(info, "maxPower", "i", row.max_power_w)
+        _limit(info, "maxFan", "i", row.max_fan_percent)
+        _limit(info, "maxTemp", "d", row.max_temp_c)
+        _limit(info, "maxConcurrency", "i", row.max_concurrency)
+        return info.body()
+
+    def _hold(self, caller: str, name: str, reason: str, application_id: str) -> int:
+        for what, text in (("reason", reason), ("application_id", application_id)):
+            if len(text) > LONGEST_TEXT:
+                raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
+        try:
+            return self._governor.hold(read_mode(name), reason, application_id, caller)
+        except ProxyError as error:
+            raise refusal(error, {ErrorKind.OVERLOADED: TOO_MANY_HOLDS}) from None
+
+    def _release(self, caller: str, cookie: int) -> None:
+        try:
+            self._governor.release(cookie, caller)
+        except ProxyError as error:
+            raise refusal(error, {ErrorKind.INVALID_REQUEST: NOT_HOLDER}) from None
+
+
+def _described(token_key: str, mode: Mode, row: ModeRow) -> Facts:
+    facts = Facts()
+    facts.say(token_key, "s", mode.value)
+    facts.say("label", "s", row.label)
+    facts.say("description", "s", row.description)
+    facts.say("icon", "s", ICONS[mode])
+    return facts
+
+
+def _listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
+    facts = _described("token", mode, row)
+    facts.say("price_of_time_watts", "d", row.price_of_time_w)
+    _limit(facts, "max_power_watts", "d", row.max_power_w)
+    _limit(facts, "max_temperature_celsius", "d", row.max_temp_c)
+    _limit(facts, "max_fan_percent", "d", row.max_fan_percent)
+    _limit(facts, "max_concurrency", "i", row.max_concurrency)
+    return facts.body()
+
+
+def _limit(facts: Facts, key: str, signature: str, limit: float | None) -> None:
+    """A limit that a mode does not have is left out."""
+    if limit is not None:
+        facts.say(key, signature, int32(limit) if signature == "i" else float(limit))
+
+
+def _hold_facts(hold: Hold) -> dict[str, Variant]:
+    return {
+        "cookie": Variant("u", hold.cookie),
+        "mode": Variant("s", hold.mode.value),
+        "reason": Variant("s", hold.reason),
+        "application_id": Variant("s", hold.application_id),
+        "owner": Variant("s", hold.owner),
+    }

@@ -1,0 +1,85 @@
+"""One object on the bus: what it promises, what does the work, and how calls and properties reach that."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import iscoroutine
+from typing import Any, TypeAlias
+
+from dbus_fast import DBusError, ErrorType, Message, Variant
+from dbus_fast.introspection import Property
+
+from ollama_proxyd.edges.dbus_api.contract import Contract
+from ollama_proxyd.edges.dbus_api.standard import check_call
+
+Answer: TypeAlias = tuple[str, list[Any]]
+"""A signature, and values of it."""
+
+_PROPERTY_CALLS = {"Get": "ss", "Set": "ssv", "GetAll": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One object.
+
+    values: every property now. methods: by member; each takes the call's arguments and gives nothing, the one answer,
+    a tuple of several, or a coroutine of these. personal: the methods that get the caller's unique name first.
+    setters: by property. is_manager: whether it is the ObjectManager of the objects below it.
+    """
+
+    path: str
+    contract: Contract
+    values: Callable[[], Mapping[str, Any]]
+    methods: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    personal: frozenset[str] = frozenset()
+    setters: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
+    is_manager: bool = False
+
+    def call(self, message: Message) -> Answer | Awaitable[Answer]:
+        """Do what a call to its own interface asks."""
+        member = check_call(message, {name: each.in_signature for name, each in self.contract.methods.items()})
+        caller = (message.sender,) if member in self.personal else ()
+        result = self.methods[member](*caller, *message.body)
+        return self._later(member, result) if iscoroutine(result) else self._answer(member, result)
+
+    def all_properties(self) -> dict[str, Variant]:
+        """Every property as GetAll tells it."""
+        properties = self.contract.properties
+        return {name: Variant(properties[name].signature, value) for name, value in self.values().items()}
+
+    def property_call(self, message: Message) -> Answer:
+        """Do what a call to org.freedesktop.DBus.Properties asks."""
+        member = check_call(message, _PROPERTY_CALLS)
+        interface, *rest = message.body
+        if interface not in {"", self.contract.name}:
+            raise DBusError(ErrorType.UNKNOWN_INTERFACE, f"{self.path} has no properties of {interface}")
+        if member == "GetAll":
+            return "a{sv}", [self.all_properties()]
+        wanted = self._property(rest[0])
+        if member == "Get":
+            return "v", [Variant(wanted.signature, self.values()[wanted.name])]
+        self._set(wanted, rest[1])
+        return "", []
+
+    async def _later(self, member: str, result: Awaitable[Any]) -> Answer:
+        return self._answer(member, await result)
+
+    def _answer(self, member: str, result: Any) -> Answer:
+        method = self.contract.methods[member]
+        many = len(method.out_args)
+        return method.out_signature, list(result) if many > 1 else [result][:many]
+
+    def _property(self, name: str) -> Property:
+        wanted = self.contract.properties.get(name)
+        if wanted is None:
+            there_is = ", ".join(self.contract.properties)
+            raise DBusError(ErrorType.UNKNOWN_PROPERTY, f"there is no property {name} here; there is: {there_is}")
+        return wanted
+
+    def _set(self, wanted: Property, value: Variant) -> None:
+        setter = self.setters.get(wanted.name)
+        if setter is None:
+            raise DBusError(ErrorType.PROPERTY_READ_ONLY, f"{wanted.name} can be read only")
+        if value.signature != wanted.signature:
+            text = f"{wanted.name} is of the type {wanted.signature}, not {value.signature}"
+            raise DBusError(ErrorType.INVALID_ARGS, text)
+        setter(value.value)

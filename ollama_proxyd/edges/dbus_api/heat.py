@@ -1,0 +1,85 @@
+"""The devices' heat, fans and throttling in D-Bus's words."""
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from dbus_fast import Variant
+
+from ollama_proxyd.core.readings import (
+    DeviceState,
+    Maybe,
+    PowerState,
+    Reading,
+    SystemState,
+    Unavailable,
+    known,
+)
+from ollama_proxyd.edges.dbus_api.values import Facts, int32, int64, number
+
+_NO_THERMOMETER = Unavailable("no device with a thermometer is known")
+_NO_FAN = Unavailable("no fan with a known maximum is known")
+_NOBODY_SAYS = Unavailable("no device says whether it holds itself back")
+
+
+def mean_temperature(system: SystemState) -> Maybe[float]:
+    """The mean of the devices' temperatures."""
+    return _mean((device.temperature_c for device in system.devices), _NO_THERMOMETER)
+
+
+def mean_fan(system: SystemState) -> Maybe[float]:
+    """The mean of the devices' fans in percent; of devices that share a fan each counts."""
+    return _mean((device.fan_percent for device in system.devices), _NO_FAN)
+
+
+def _mean(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[float]:
+    there = [reading for reading in readings if isinstance(reading, Reading)]
+    if not there:
+        return otherwise
+    return Reading(fmean(each.value for each in there), max(each.at_s for each in there))
+
+
+def throttling(system: SystemState) -> frozenset[str]:
+    """The ids of the devices that are known to hold themselves back."""
+    return frozenset(device.id for device in system.devices if known(device.throttling))
+
+
+def any_throttling(system: SystemState) -> Maybe[bool]:
+    """Whether any device holds itself back, as far as devices say."""
+    there = [device.throttling for device in system.devices if isinstance(device.throttling, Reading)]
+    if not there:
+        return _NOBODY_SAYS
+    return Reading(bool(throttling(system)), max(each.at_s for each in there))
+
+
+def read_at_s(device: DeviceState) -> float | None:
+    """When something was read of a device last, on the monotonic clock."""
+    parts = (getattr(device, name) for name in device.__slots__)
+    return max((part.at_s for part in parts if isinstance(part, Reading)), default=None)
+
+
+def device_facts(device: DeviceState) -> Facts:
+    """Everything that is known of a device."""
+    facts = Facts()
+    facts.say("id", "s", device.id)
+    facts.say("hardware", "s", device.hardware.value)
+    facts.say("name", "s", device.name)
+    if device.power_state is PowerState.UNKNOWN:
+        facts.lack("asleep", "the device does not say whether it sleeps")
+    else:
+        facts.say("asleep", "b", device.power_state is PowerState.ASLEEP)
+    facts.read("temperature", "d", device.temperature_c, number)
+    facts.read("critical_temperature", "d", device.critical_c, number)
+    facts.read("fan_speed", "i", device.fan_rpm, int32)
+    facts.read("fan_percent", "i", device.fan_percent, int32)
+    facts.read("power_draw", "d", device.power_w, number)
+    facts.read("utilization", "i", device.utilisation_percent, int32)
+    facts.read("memory_used", "x", device.memory_used_bytes, int64)
+    facts.read("memory_total", "x", device.memory_total_bytes, int64)
+    facts.read("throttling", "b", device.throttling, bool)
+    facts.read("throttling_reason", "s", device.throttling)
+    return facts
+
+
+def all_devices(system: SystemState) -> list[dict[str, Variant]]:
+    """Everything that is known of every device."""
+    return [device_facts(device).body() for device in system.devices]

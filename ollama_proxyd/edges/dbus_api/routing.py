@@ -1,0 +1,173 @@
+"""ie.fio.OllamaProxy.Routing: where requests went and why, and where one would go."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dbus_fast import Variant
+
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
+from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.following import calmly
+from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.question import read_question
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64, number
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ledger import Ledger, Outcome
+from ollama_proxyd.services.ports import Clock
+
+MINUTES_PER_DAY = 24 * 60
+LONGEST_SLEEP_S = 3600.0
+
+
+class Routing:
+    """The object /ie/fio/OllamaProxy/Routing."""
+
+    def __init__(self, services: Cell[Services], outlet: Outlet, clock: Clock) -> None:
+        self._services = services
+        self._ledger = services.value.ledger
+        self._clock = clock
+        self._moved: Cell[int] = Cell(0)
+        self.exported = Exported(
+            path=f"{ROOT_PATH}/Routing",
+            contract=contract("Routing"),
+            values=self._values,
+            methods={
+                "GetRoutingStats": self._stats,
+                "GetLastDecisions": lambda count: last_decisions(self._ledger, count),
+                "GetBackendDistribution": lambda: distribution(self._ledger),
+                "SimulateRouting": self._simulate,
+                "Explain": lambda question: json.dumps(picture(self._decide(question))),
+            },
+        )
+        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+
+    async def follow(self) -> None:
+        """Tell every change from now on; never returns."""
+        forget = self._ledger.outcomes.listen(self._note)
+        try:
+            await asyncio.gather(
+                calmly(self._moved, lambda _: self._voice.tell(self._values()), self._clock), self._await_midnight()
+            )
+        finally:
+            forget()
+
+    async def _await_midnight(self) -> None:
+        """The day's counts begin anew without any request; local time can jump, so it is looked at every hour."""
+        while True:
+            left_s = (MINUTES_PER_DAY - self._clock.local_minute()) * 60
+            await self._clock.sleep(min(max(left_s, 1.0), LONGEST_SLEEP_S))
+            self._move()
+
+    def _move(self) -> None:
+        self._moved.set(self._moved.value + 1)
+
+    def _note(self, outcome: Outcome) -> None:
+        self._move()
+        decision = outcome.decision
+        if outcome.backend_id is None or decision is None:
+            return
+        latency_ms = next(
+            (int32(each.latency_ms) for each in decision.ranked if each.backend_id == outcome.backend_id), NO_COUNT
+        )
+        self._voice.say("RequestRouted", outcome.backend_id, decision.reason, latency_ms)
+
+    def _values(self) -> dict[str, Any]:
+        recent = self._ledger.recent()
+        return {
+            "TotalRequests": self._ledger.overall.requests,
+            "LastDecision": _last(recent[-1]) if recent else {},
+            "Today": _today(self._ledger),
+        }
+
+    def _stats(self) -> dict[str, Variant]:
+        overall, facts = self._ledger.overall, Facts()
+        success = overall.requests - overall.failures - overall.cancelled
+        facts.say("total_requests", "x", overall.requests)
+        facts.say("total_success", "x", success)
+        facts.say("total_errors", "x", overall.failures)
+        facts.say("total_cancelled", "x", overall.cancelled)
+        facts.say("backend_count", "i", len(self._services.value.fleet.views.value))
+        if overall.requests:
+            facts.say("success_rate", "d", 100 * success / overall.requests)
+        else:
+            facts.lack("success_rate", "no request has ended yet")
+        return facts.body()
+
+    def _decide(self, asked: Mapping[str, Variant]) -> Decision:
+        question = read_question(asked)
+        return self._services.value.gateway.explain(question.query, question.mode, question.system)
+
+    def _simulate(self, asked: Mapping[str, Variant]) -> tuple[str, str]:
+        decision = self._decide(asked)
+        return _backend(decision), decision.reason
+
+
+def picture(decision: Decision) -> dict[str, Any]:
+    """A decision with every term by its name, as POST /routing/explain shows it."""
+    return {
+        "backend": _backend(decision) or None,
+        "reason": decision.reason,
+        "mode": decision.mode.value,
+        "effective_mode": decision.effective_mode.value,
+        "mode_reason": decision.mode_reason,
+        "ranked": [{**asdict(each), "terms": dict(each.terms)} for each in decision.ranked],
+        "rejected": [asdict(each) for each in decision.rejected],
+    }
+
+
+def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, float, int]]:
+    """The last decisions, newest first, as GetLastDecisions tells them."""
+    rows: list[tuple[int, str, str, float, int]] = []
+    for outcome in reversed(ledger.recent()):
+        if outcome.decision is None or len(rows) == count:
+            continue
+        best = outcome.decision.ranked[0] if outcome.decision.ranked else None
+        power_w, latency_ms = (best.power_w, int32(best.latency_ms)) if best else (NOT_A_NUMBER, NO_COUNT)
+        rows.append((int64(outcome.unix_s), _backend(outcome.decision), outcome.decision.reason, power_w, latency_ms))
+    return rows
+
+
+def distribution(ledger: Ledger) -> dict[str, float]:
+    """Which percentage of the routed requests each backend got."""
+    counts = {backend_id: totals.requests for backend_id, totals in ledger.by_backend.items()}
+    everything = sum(counts.values())
+    return {backend_id: 100 * count / everything for backend_id, count in counts.items() if count}
+
+
+def _backend(decision: Decision) -> str:
+    return decision.ranked[0].backend_id if decision.ranked else ""
+
+
+def _last(outcome: Outcome) -> dict[str, Variant]:
+    facts, decision = Facts(), outcome.decision
+    facts.say("timestamp", "x", int64(outcome.unix_s))
+    if decision is None:
+        facts.say("reason", "s", "it was refused before it was routed")
+        return facts.body()
+    facts.say("reason", "s", decision.reason)
+    facts.say("mode", "s", decision.mode.value)
+    facts.say("effective_mode", "s", decision.effective_mode.value)
+    if decision.ranked:
+        best = decision.ranked[0]
+        facts.say("backend", "s", best.backend_id)
+        facts.say("model", "s", best.model)
+        facts.say("power_watts", "d", number(best.power_w))
+        facts.say("latency_ms", "i", int32(best.latency_ms))
+        facts.say("energy_joules", "d", number(best.energy_j))
+    return facts.body()
+
+
+def _today(ledger: Ledger) -> dict[str, Variant]:
+    day = ledger.today
+    return {
+        "requests": Variant("x", day.requests),
+        "errors": Variant("x", day.failures),
+        "prompt_tokens": Variant("x", int64(day.prompt_tokens)),
+        "completion_tokens": Variant("x", int64(day.completion_tokens)),
+        "energy_joules": Variant("d", number(day.energy_j)),
+    }

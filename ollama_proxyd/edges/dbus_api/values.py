@@ -1,0 +1,99 @@
+"""Values in D-Bus's words: it has no null, so what is not known is left out or said by NaN, -1, false or nothing."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from dbus_fast import Variant
+
+from ollama_proxyd.core.readings import Maybe, Reading
+
+T = TypeVar("T")
+
+NOT_A_NUMBER = math.nan
+"""The one NaN that is told: containers find an object equal to itself, so that NaN after NaN is no change."""
+NO_COUNT = -1
+
+_INT32_MAX = 2**31 - 1
+_INT64_MAX = 2**63 - 1
+
+
+class Facts:
+    """A dictionary a{sv} in the making; what is not known is left out, and `unknown` says of each such key why."""
+
+    __slots__ = ("_known", "_unknown")
+
+    def __init__(self) -> None:
+        self._known: dict[str, Variant] = {}
+        self._unknown: dict[str, str] = {}
+
+    def say(self, key: str, signature: str, value: Any) -> None:
+        """A value that is known."""
+        self._known[key] = Variant(signature, value)
+
+    def lack(self, key: str, reason: str) -> None:
+        """A value that is not known, and why."""
+        self._unknown[key] = reason
+
+    def read(self, key: str, signature: str, reading: Maybe[Any], convert: Callable[[Any], Any] | None = None) -> None:
+        """What a sensor says, or why it says nothing."""
+        if isinstance(reading, Reading):
+            self.say(key, signature, convert(reading.value) if convert else reading.value)
+        else:
+            self.lack(key, reading.reason)
+
+    def body(self) -> dict[str, Variant]:
+        """The dictionary."""
+        return {**self._known, "unknown": Variant("a{ss}", self._unknown)} if self._unknown else self._known
+
+
+class Plain:
+    """Values of properties in the making; one that is not known has a stand-in, and `unknown` says why."""
+
+    __slots__ = ("unknown", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.unknown: dict[str, str] = {}
+
+    def read(self, name: str, reading: Maybe[T], stand_in: Any, convert: Callable[[T], Any] | None = None) -> None:
+        """What a sensor says, or the stand-in and the reason."""
+        if isinstance(reading, Reading):
+            self.values[name] = convert(reading.value) if convert else reading.value
+        else:
+            self.values[name] = stand_in
+            self.unknown[name] = reading.reason
+
+
+def int32(value: float) -> int:
+    """A whole number that fits `i`; the nearest where it is too large, -1 where it is none."""
+    return NO_COUNT if math.isnan(value) else round(max(-_INT32_MAX, min(value, _INT32_MAX)))
+
+
+def int64(value: float) -> int:
+    """A whole number that fits `x`."""
+    return NO_COUNT if math.isnan(value) else int(max(-_INT64_MAX, min(value, _INT64_MAX)))
+
+
+def number(value: float | None) -> float:
+    """A number that fits `d`, NaN where it is not known."""
+    return NOT_A_NUMBER if value is None or math.isnan(value) else float(value)
+
+
+def sendable(value: Any) -> Any:
+    """The same value with texts that the bus takes: it ends the connection of whoever sends a NUL in one."""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, Variant):
+        return Variant(value.signature, sendable(value.value))
+    if isinstance(value, Mapping):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [sendable(each) for each in value]
+    return value
+
+
+def _clean(text: str) -> str:
+    if text.isprintable():
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

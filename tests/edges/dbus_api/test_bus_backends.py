@@ -1,0 +1,248 @@
+"""ie.fio.OllamaProxy.Backends and the objects below it."""
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model
+from ollama_proxyd.core.readings import DeviceState, PowerState, Unavailable
+from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused
+from tests.fakes import FakeBackend, MemoryStore, spec_of
+
+NPU = DeviceState("0000:00:0b.0", Hardware.NPU, "Intel NPU", PowerState.AWAKE)
+DOWN = ProxyError(ErrorKind.UPSTREAM_FAILED, "nothing listens at http://127.0.0.1:1/npu")
+
+
+async def managed(program: Program) -> dict[str, Any]:
+    target = (f"{ROOT}.Backends", f"{ROOT_PATH}/Backends", "org.freedesktop.DBus.ObjectManager")
+    return dict(await program.ask(target, "GetManagedObjects"))
+
+
+async def test_the_list_has_what_scripts_of_old_expect(program: Program) -> None:
+    rows = await program.call("Backends", "ListBackends")
+    assert program.reply_signature == "a(ssssbdi)"
+    assert tuple(rows[0]) == ("npu", "Test npu", "ollama", "npu", True, 3.0, 800)
+    assert [row[0] for row in rows] == ["npu", "igpu", "nvidia", "cpu"]
+
+
+async def test_what_nobody_said_of_a_backend_is_not_a_number(program: Program, desk: Desk) -> None:
+    await desk.reload(FakeBackend("mystery"))
+    ((*_, power_w, latency_ms),) = await program.call("Backends", "ListBackends")
+    assert math.isnan(power_w)
+    assert latency_ms == -1
+    details = await program.call("Backends", "GetBackendDetails", "s", "mystery")
+    assert not {"power_watts", "avg_latency_ms", "max_model_size_gb"} & details.keys()
+    assert details["unknown"].keys() == {"power_watts", "avg_latency_ms", "max_model_size_gb"}
+
+
+async def test_details_tell_what_a_backend_is(program: Program) -> None:
+    details = await program.call("Backends", "GetBackendDetails", "s", "nvidia")
+    assert (details["id"], details["type"], details["hardware"], details["healthy"]) == (
+        "nvidia",
+        "ollama",
+        "nvidia",
+        True,
+    )
+    assert (details["power_watts"], details["avg_latency_ms"], details["priority"]) == (55.0, 150, 0)
+    assert (details["supports_generate"], details["supports_stream"], details["supports_embed"]) == (True, True, True)
+    assert (details["supported_patterns"], details["preferred_models"]) == ([], [])
+
+
+async def test_what_models_cannot_do_is_told(program: Program, desk: Desk) -> None:
+    only_embeds = Model("minilm", capabilities=frozenset({"embedding"}))
+    await desk.reload(FakeBackend("npu", models=(only_embeds,)))
+    details = await program.call("Backends", "GetBackendDetails", "s", "npu")
+    assert (details["supports_generate"], details["supports_stream"], details["supports_embed"]) == (False, False, True)
+
+
+async def test_metrics_follow_the_requests(program: Program, desk: Desk) -> None:
+    before = await program.call("Backends", "GetBackendMetrics", "s", "npu")
+    assert before["request_count"] == 0
+    assert {"avg_latency_ms", "error_rate", "loaded_models"} == before["unknown"].keys()
+    await desk.request(target="npu")
+    after = await program.call("Backends", "GetBackendMetrics", "s", "npu")
+    assert (after["request_count"], after["success_count"], after["error_count"], after["error_rate"]) == (1, 1, 0, 0.0)
+    assert after["tokens"] == 2
+
+
+async def test_failures_count_as_errors(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
+    fleet["npu"].script = (ProxyError(ErrorKind.UPSTREAM_REJECTED, "no", status=400),)
+    with pytest.raises(ProxyError):
+        await desk.request(target="npu")
+    metrics = await program.call("Backends", "GetBackendMetrics", "s", "npu")
+    assert (metrics["success_count"], metrics["error_count"], metrics["error_rate"]) == (0, 1, 100.0)
+
+
+async def test_loaded_models_are_told_where_the_engine_knows_them(program: Program, desk: Desk) -> None:
+    await desk.reload(FakeBackend("npu", loaded=(LoadedModel("tiny:latest"),)))
+    assert (await program.call("Backends", "GetBackendMetrics", "s", "npu"))["loaded_models"] == ["tiny:latest"]
+
+
+async def test_models_are_those_that_the_backend_holds(program: Program) -> None:
+    assert await program.call("Backends", "GetSupportedModels", "s", "npu") == ["tiny:latest"]
+
+
+@pytest.mark.parametrize("member", ["GetBackendDetails", "GetBackendMetrics", "GetSupportedModels"])
+async def test_an_unknown_backend_is_refused_with_those_that_there_are(program: Program, member: str) -> None:
+    with pytest.raises(Refused, match="npu, igpu, nvidia, cpu") as refused:
+        await program.call("Backends", member, "s", "tpu")
+    assert refused.value.name == "ie.fio.OllamaProxy.Error.UnknownBackend"
+
+
+async def test_a_refresh_asks_the_backends_and_tells_what_changed_once(
+    program: Program, fleet: dict[str, FakeBackend]
+) -> None:
+    fleet["npu"].down = DOWN
+    await program.call("Backends", "RefreshBackendStatus")
+    news = await program.heard()
+    assert [(member, *body) for _, member, body in news if member != "PropertiesChanged"] == [
+        ("BackendStatusChanged", "npu", False)
+    ]
+    told = [body[1] for where, _, body in news if where == "Backends/npu"]
+    assert told == [{"State": "down", "Reason": DOWN.message}]
+    assert [body[1] for where, member, body in news if (where, member) == ("Backends", "PropertiesChanged")] == [
+        {"HealthyCount": 3}
+    ]
+    await program.call("Backends", "RefreshBackendStatus")
+    assert await program.heard() == []
+    fleet["npu"].down = None
+    await program.call("Backends", "RefreshBackendStatus")
+    assert await program.heard_named() == [("BackendStatusChanged", "npu", True)]
+
+
+async def test_a_health_check_of_its_own_is_told_as_well(program: Program, desk: Desk) -> None:
+    desk.services.value.fleet.note_unreachable("cpu", "nothing listens")
+    assert await program.heard_named() == [("BackendStatusChanged", "cpu", False)]
+    assert await program.get("Backends", "HealthyCount") == 3
+
+
+async def test_each_backend_is_an_object_with_every_property(program: Program) -> None:
+    objects = await managed(program)
+    assert set(objects) == {f"{ROOT_PATH}/Backends/{name}" for name in ("npu", "igpu", "nvidia", "cpu")}
+    values = await program.get_all("Backends/npu")
+    assert math.isnan(values.pop("TokensPerSecond"))
+    assert math.isnan(values.pop("PowerWatts"))
+    assert math.isnan(values.pop("TemperatureCelsius"))
+    assert values.pop("Unknown").keys() == {"TokensPerSecond", "PowerWatts", "TemperatureCelsius", "Asleep"}
+    assert values == {
+        "Id": "npu",
+        "Name": "Test npu",
+        "Hardware": "npu",
+        "State": "up",
+        "Reason": "",
+        "Models": ["tiny:latest"],
+        "InFlight": 0,
+        "Asleep": False,
+        "Enabled": True,
+    }
+
+
+async def test_an_id_that_no_path_can_have_is_escaped(program: Program, desk: Desk) -> None:
+    await desk.reload(FakeBackend(spec_of("ollama-npü")))
+    await program.settle()
+    assert list(await managed(program)) == [f"{ROOT_PATH}/Backends/ollama_2dnp_c3_bc"]
+    assert await program.get("Backends/ollama_2dnp_c3_bc", "Id") == "ollama-npü"
+
+
+async def test_objects_come_and_go_with_the_configuration(program: Program, desk: Desk) -> None:
+    await program.heard()
+    await desk.reload(FakeBackend("npu"), FakeBackend("remote"))
+    news = await program.heard()
+    assert sorted(body[0] for _, member, body in news if member == "InterfacesRemoved") == [
+        f"{ROOT_PATH}/Backends/{name}" for name in ("cpu", "igpu", "nvidia")
+    ]
+    ((path, interfaces),) = [body for _, member, body in news if member == "InterfacesAdded"]
+    assert path == f"{ROOT_PATH}/Backends/remote"
+    assert interfaces["ie.fio.OllamaProxy.Backend"]["Id"] == "remote"
+    assert [body[1] for where, member, body in news if (where, member) == ("Backends", "PropertiesChanged")] == [
+        {"BackendCount": 2, "HealthyCount": 2}
+    ]
+    assert not [member for _, member, _ in news if member == "BackendStatusChanged"]
+    with pytest.raises(Refused, match="UnknownObject"):
+        await program.get_all("Backends/cpu")
+
+
+async def test_after_a_reload_only_the_new_fleet_is_followed(program: Program, desk: Desk) -> None:
+    old = desk.services.value.fleet
+    await desk.reload(FakeBackend("npu"), FakeBackend("cpu"))
+    await program.heard()
+    old.note_unreachable("npu", "the old one")
+    assert await program.heard() == []
+    desk.services.value.fleet.note_unreachable("npu", "the new one")
+    assert await program.heard_named() == [("BackendStatusChanged", "npu", False)]
+
+
+async def test_a_backend_can_be_switched_off_and_on(
+    program: Program, desk: Desk, store: MemoryStore, fleet: dict[str, FakeBackend]
+) -> None:
+    await program.set("Backends/npu", "Enabled", Variant("b", False))
+    assert desk.services.value.fleet.view("npu").health is Health.DISABLED
+    assert await program.heard_named() == [("BackendStatusChanged", "npu", False)]
+    values = await program.get_all("Backends/npu")
+    assert (values["State"], values["Enabled"], values["Reason"]) == ("disabled", False, "switched off by hand")
+    assert store.state["enabled"] == {"npu": False}
+    await program.set("Backends/npu", "Enabled", Variant("b", True))
+    assert await program.get("Backends/npu", "Enabled") is True
+
+
+async def test_the_devices_readings_are_the_backends(program: Program, desk: Desk) -> None:
+    desk.sense_device(NPU, temperature_c=51.5, power_w=2.5)
+    await program.settle()
+    values = await program.get_all("Backends/npu")
+    assert (values["TemperatureCelsius"], values["PowerWatts"], values["Asleep"]) == (51.5, 2.5, False)
+    assert values["Unknown"].keys() == {"TokensPerSecond"}
+
+
+async def test_a_device_that_falls_asleep_is_told_at_once_and_its_numbers_are_unknown(
+    program: Program, desk: Desk
+) -> None:
+    desk.sense_device(NPU, temperature_c=51.5)
+    await program.heard()
+    asleep = Unavailable("asleep, and not woken to be asked")
+    desk.sense_device(NPU, power_state=PowerState.ASLEEP, temperature_c=asleep)
+    assert await program.heard_changes("Backends/npu") == [{"Asleep": True}]
+    values = await program.get_all("Backends/npu")
+    assert math.isnan(values["TemperatureCelsius"])
+    assert values["Unknown"]["TemperatureCelsius"] == asleep.reason
+
+
+async def test_measurements_are_told_at_most_five_times_a_second(program: Program, desk: Desk) -> None:
+    desk.sense_device(NPU, temperature_c=50.0)
+    desk.clock.advance(1)
+    await program.heard()
+    told = []
+    for step in range(100):
+        desk.sense_device(NPU, temperature_c=50.0 + step)
+        await asyncio.sleep(0)
+        desk.clock.advance(0.01)
+        told += [change["TemperatureCelsius"] for change in await program.heard_changes("Backends/npu")]
+    desk.clock.advance(1)
+    told += [change["TemperatureCelsius"] for change in await program.heard_changes("Backends/npu")]
+    assert 5 <= len(told) <= 7
+    assert told[-1] == 149.0
+
+
+async def test_requests_under_way_are_counted_and_the_speed_is_learned(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    go_on = asyncio.Event()
+    begin, *rest = fleet["npu"].script
+    fleet["npu"].script = (begin, go_on, *rest)
+    running = asyncio.create_task(desk.request(target="npu"))
+    await fleet["npu"].opened.wait()
+    await program.settle()
+    assert await program.get("Backends/npu", "InFlight") == 1
+    go_on.set()
+    await running
+    await program.settle()
+    assert await program.get("Backends/npu", "InFlight") == 0
+
+
+async def test_nan_after_nan_is_no_news(program: Program, desk: Desk) -> None:
+    desk.sense(cpu_percent=10.0)
+    desk.clock.advance(1)
+    assert await program.heard_changes("Backends/cpu") == []

@@ -1,0 +1,207 @@
+"""ie.fio.OllamaProxy.Routing: dry runs without a trace, and the books of the real ones."""
+
+import json
+import math
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.edges.http_api.explain import render
+from tests.edges.dbus_api.bus_desk import Desk, Program, Refused
+from tests.fakes import FakeBackend
+
+
+def asked(**said: Any) -> dict[str, Variant]:
+    """A question with the types that Python's values have on the bus."""
+    signatures = {bool: "b", int: "i", float: "d", str: "s"}
+    return {key: Variant(signatures[type(value)], value) for key, value in said.items()}
+
+
+async def test_a_simulation_says_where_and_why(program: Program) -> None:
+    backend, reason = await program.call("Routing", "SimulateRouting", "a{sv}", {})
+    assert program.reply_signature == "ss"
+    assert backend == "igpu"
+    assert reason.startswith("Balanced: igpu needs")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "backend"),
+    [
+        (asked(target="cpu"), "cpu"),
+        (asked(latency_critical=True), "nvidia"),
+        (asked(prefer_power_efficiency=True), "npu"),
+        (asked(max_latency_ms=200), "nvidia"),
+        (asked(max_power_watts=5), "npu"),
+        (asked(max_power_watts=5.5), "npu"),
+        (asked(mode="Performance"), "nvidia"),
+        (asked(target=""), "igpu"),
+    ],
+)
+async def test_each_annotation_counts(program: Program, annotations: dict[str, Variant], backend: str) -> None:
+    assert (await program.call("Routing", "SimulateRouting", "a{sv}", annotations))[0] == backend
+
+
+async def test_what_nothing_can_serve_goes_nowhere_and_says_why(program: Program) -> None:
+    backend, reason = await program.call("Routing", "SimulateRouting", "a{sv}", asked(max_power_watts=1))
+    assert backend == ""
+    assert "nothing can serve this" in reason
+
+
+async def test_a_simulation_leaves_no_trace(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
+    services = desk.services.value
+    before = (services.fleet.views.value, services.governor.setting.value, services.ledger.recent())
+    values = await program.get_all("Routing")
+    for _ in range(3):
+        await program.call("Routing", "SimulateRouting", "a{sv}", asked(mode="Quiet", on_battery=True))
+        await program.call("Routing", "Explain", "a{sv}", asked(battery_percent=5.0, on_battery=True, mode="Auto"))
+    desk.clock.advance(1)
+    assert await program.heard() == []
+    assert (services.fleet.views.value, services.governor.setting.value, services.ledger.recent()) == before
+    assert await program.get_all("Routing") == values
+    assert not any(backend.requests for backend in fleet.values())
+
+
+async def test_an_explanation_is_the_same_as_over_http(program: Program, desk: Desk) -> None:
+    question = asked(model="tiny", prompt_tokens=900, max_tokens=50, latency_critical=True)
+    explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
+    query = Query(model="tiny", prompt_tokens=900, max_tokens=50, hints=Hints(latency_critical=True))
+    assert explained == json.loads(json.dumps(render(desk.services.value.gateway.explain(query)), default=str))
+    assert explained["ranked"][0]["terms"]["cost_j"] > 0
+
+
+async def test_another_state_of_the_machine_can_be_imagined(program: Program, desk: Desk) -> None:
+    desk.services.value.governor.select(Mode.AUTO)
+    question = asked(on_battery=True, battery_percent=12)
+    explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
+    assert (explained["mode"], explained["effective_mode"]) == ("Auto", "UltraEfficiency")
+    imagined = SystemState(on_battery=Reading(True, 0.0), battery_percent=Reading(12.0, 0.0))
+    assert explained["mode_reason"] == desk.services.value.governor.imagine(Mode.AUTO, imagined).reason
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        (asked(targt="npu"), "'targt' is not a key of a question; the keys are: model,"),
+        (asked(target=1), "target must be a text"),
+        (asked(latency_critical="yes"), "latency_critical must be true or false"),
+        (asked(max_power_watts="5"), "max_power_watts must be a number"),
+        (asked(max_power_watts=True), "max_power_watts must be a number"),
+        (asked(max_power_watts=0), "max_power_watts must lie between"),
+        (asked(max_latency_ms=math.nan), "max_latency_ms must lie between"),
+        (asked(prompt_tokens=-1), "prompt_tokens must lie between 0 and"),
+        (asked(battery_percent=101.0), "battery_percent must lie between 0 and 100"),
+        (asked(operation="sing"), "operation must be one of chat, completion, embedding"),
+        (asked(power_profile="turbo"), "power_profile must be one of power-saver, balanced, performance"),
+        (asked(priority="urgent"), "priority must be one of"),
+    ],
+)
+async def test_a_question_that_cannot_be_is_refused_with_what_can(
+    program: Program, question: dict[str, Variant], says: str
+) -> None:
+    for member in ("SimulateRouting", "Explain"):
+        with pytest.raises(Refused) as refused:
+            await program.call("Routing", member, "a{sv}", question)
+        assert refused.value.name == "ie.fio.OllamaProxy.Error.InvalidArgument"
+        assert says in refused.value.text
+
+
+async def test_an_unknown_mode_in_a_question_is_refused_as_everywhere(program: Program) -> None:
+    with pytest.raises(Refused, match=r"Error\.UnknownMode"):
+        await program.call("Routing", "SimulateRouting", "a{sv}", asked(mode="Turbo"))
+
+
+async def test_before_the_first_request_nothing_is_made_up(program: Program) -> None:
+    stats = await program.call("Routing", "GetRoutingStats")
+    assert (stats["total_requests"], stats["total_success"], stats["total_errors"], stats["backend_count"]) == (
+        0,
+        0,
+        0,
+        4,
+    )
+    assert stats["unknown"].keys() == {"success_rate"}
+    assert await program.call("Routing", "GetLastDecisions", "u", 10) == []
+    assert await program.call("Routing", "GetBackendDistribution") == {}
+    assert await program.get("Routing", "LastDecision") == {}
+
+
+async def test_each_request_is_told_once(program: Program, desk: Desk) -> None:
+    await desk.request()
+    await desk.request(target="npu")
+    told = [each for each in await program.heard_named() if each[0] == "RequestRouted"]
+    assert [(each[1], each[3]) for each in told] == [("igpu", 350), ("npu", 800)]
+    assert "the request names npu" in told[1][2]
+
+
+async def test_the_books_agree_in_every_place(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
+    for target in ("npu", "npu", "npu", "cpu"):
+        await desk.request(target=target)
+    fleet["cpu"].script = (ProxyError(ErrorKind.UPSTREAM_REJECTED, "no", status=400),)
+    with suppress(ProxyError):
+        await desk.request(target="cpu")
+    with suppress(ProxyError):
+        await desk.request(model="absent")
+    stats = await program.call("Routing", "GetRoutingStats")
+    assert {name: stats[name] for name in ("total_requests", "total_success", "total_errors")} == {
+        "total_requests": 6,
+        "total_success": 4,
+        "total_errors": 2,
+    }
+    assert stats["success_rate"] == pytest.approx(100 * 4 / 6)
+    assert await program.call("Routing", "GetBackendDistribution") == {"npu": 60.0, "cpu": 40.0}
+    values = await program.get_all("Routing")
+    assert values["TotalRequests"] == 6
+    assert {name: values["Today"][name] for name in ("requests", "errors")} == {"requests": 6, "errors": 2}
+    assert values["Today"]["completion_tokens"] == 8
+
+
+async def test_the_last_decisions_come_newest_first_and_tell_refusals_too(program: Program, desk: Desk) -> None:
+    await desk.request(target="npu")
+    with suppress(ProxyError):
+        await desk.request(model="absent")
+    decisions = await program.call("Routing", "GetLastDecisions", "u", 10)
+    assert program.reply_signature == "a(xssdi)"
+    refused, served = decisions
+    assert (refused[1], refused[4]) == ("", -1)
+    assert math.isnan(refused[3])
+    assert tuple(served[:2]) == (int(desk.clock.unix_s), "npu")
+    assert tuple(served[3:]) == (3.0, 800)
+    assert len(await program.call("Routing", "GetLastDecisions", "u", 1)) == 1
+    assert await program.call("Routing", "GetLastDecisions", "u", 0) == []
+
+
+async def test_the_last_decision_is_a_property(program: Program, desk: Desk) -> None:
+    await desk.request(target="npu")
+    last = await program.get("Routing", "LastDecision")
+    assert (last["backend"], last["model"], last["mode"], last["latency_ms"]) == ("npu", "tiny:latest", "Balanced", 800)
+
+
+async def test_counts_are_told_at_most_five_times_a_second_and_end_up_right(program: Program, desk: Desk) -> None:
+    await program.heard()
+    told = []
+    for _ in range(40):
+        await desk.request(target="npu")
+        desk.clock.advance(0.01)
+        told += [change["TotalRequests"] for change in await program.heard_changes("Routing")]
+    desk.clock.advance(1)
+    told += [change["TotalRequests"] for change in await program.heard_changes("Routing")]
+    assert len(told) <= 4
+    assert told[-1] == 40
+
+
+async def test_the_days_counts_begin_anew_at_midnight_without_a_request(program: Program, desk: Desk) -> None:
+    await desk.request(target="npu")
+    desk.clock.advance(1)
+    await program.heard()
+    for _ in range(13):
+        desk.clock.advance(3600)
+        await program.settle()
+    (told,) = await program.heard_changes("Routing")
+    assert told.keys() == {"Today"}
+    assert told["Today"]["requests"] == 0
