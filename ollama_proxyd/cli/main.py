@@ -14,15 +14,11 @@ from ollama_proxyd.app import logging as daemon_logging
 from ollama_proxyd.app.daemon import Daemon, Options, run
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
+from ollama_proxyd.cli.failures import EXIT_CONFIG, EXIT_UNAVAILABLE
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ProxyError
-
-EXIT_CONFIG = 78
-"""sysexits.h: EX_CONFIG; systemd shows it by this name."""
-EXIT_UNAVAILABLE = 69
-"""sysexits.h: EX_UNAVAILABLE."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,1 @@
+"""The commands of ollama-proxyctl, a module for each."""

@@ -1,0 +1,43 @@
+"""`ollama-proxyctl explain`: where a request would go, and what every candidate would cost."""
+
+from typing import Any
+
+import click
+
+from ollama_proxyd.cli.parameters import BACKEND, MODE
+from ollama_proxyd.cli.render_decision import decision
+from ollama_proxyd.cli.session import answer, json_option
+
+PROFILES = ("power-saver", "balanced", "performance")
+
+
+@click.command()
+@click.option("--model", help="The model that is asked for; without it, any.")
+@click.option("--prompt-tokens", type=click.IntRange(min=0), help="How long the prompt is.")
+@click.option("--max-tokens", type=click.IntRange(min=0), help="How long the answer may be.")
+@click.option("--mode", type=MODE, help="As if this mode were chosen.")
+@click.option("--target", type=BACKEND, metavar="ID", help="As if the request named this backend.")
+@click.option("--latency-critical", is_flag=True, default=None, help="As if time counted for more.")
+@click.option(
+    "--power-efficient", "prefer_power_efficiency", is_flag=True, default=None, help="As if only energy counted."
+)
+@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="As if it had to begin by then.")
+@click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if it might draw no more.")
+@click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")
+@click.option(
+    "--battery", "battery_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if it held this."
+)
+@click.option(
+    "--hottest", "hottest_c", type=click.FloatRange(0, 200), metavar="CELSIUS", help="As if it were this hot."
+)
+@click.option("--fan", "fan_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if the fan ran so.")
+@click.option("--power-profile", type=click.Choice(PROFILES), help="As if this profile were active.")
+@click.option("--quiet-hours/--no-quiet-hours", default=None, help="As if these were the quiet hours, or not.")
+@json_option
+def explain(**asked: Any) -> None:
+    """Show where a request would go, and each cost in joules.
+
+    Nothing is sent and nothing changes. Where a part of the machine's state is imagined, the rest of it is unknown.
+    """
+    question = {name: value for name, value in asked.items() if value is not None}
+    answer(lambda daemon: daemon.explain(question), decision)

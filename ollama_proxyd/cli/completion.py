@@ -1,0 +1,34 @@
+"""The shell completions as files: `python -m ollama_proxyd.cli.completion completions` writes them anew."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from click.shell_completion import ShellComplete, get_completion_class
+
+from ollama_proxyd.cli.control import ai_efficiency, control
+
+PROGRAMS = {"ollama-proxyctl": control, "ai-efficiency": ai_efficiency}
+FILES = {"bash": "{}.bash", "zsh": "_{}", "fish": "{}.fish"}
+"""What each shell calls the file of a program."""
+
+
+def files() -> Mapping[str, str]:
+    """Every file with its text."""
+    return {
+        form.format(program): _text(shell, program).lstrip("\n")
+        for program in PROGRAMS
+        for shell, form in FILES.items()
+    }
+
+
+def _text(shell: str, program: str) -> str:
+    kind = get_completion_class(shell)
+    assert kind is not None
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    return ShellComplete.source(kind(PROGRAMS[program], {}, program, variable))  # bash's own would look for a bash
+
+
+if __name__ == "__main__":
+    for name, text in files().items():
+        Path(sys.argv[1], name).write_text(text, encoding="utf-8")

@@ -1,0 +1,179 @@
+"""The doctor's judgements: each a small function of the facts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ollama_proxyd import __version__
+from ollama_proxyd.cli.doctor.facts import Facts
+
+POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
+UPOWER = "org.freedesktop.UPower"
+START = "start it with: systemctl --user start ollama-proxyd"
+
+
+class Level(IntEnum):
+    """How bad it is; the worst is the exit status."""
+
+    OK = 0
+    WARNING = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about a subject, and what to do about it if anything is to be done."""
+
+    level: Level
+    subject: str
+    says: str
+    do: str = ""
+
+
+Check = Callable[[Facts], Finding | None]
+"""None where there is nothing to judge."""
+
+
+def session_bus(facts: Facts) -> Finding:
+    """The desktop, `mode hold` and `watch` need it."""
+    if facts.session_bus is None:
+        return Finding(Level.OK, "session bus", "there is one")
+    says = f"there is none ({facts.session_bus}), so the desktop cannot show the daemon and programs cannot hold a mode"
+    return Finding(Level.WARNING, "session bus", says, "run this in a login session; on a server it does not matter")
+
+
+def daemon(facts: Facts) -> Finding:
+    """Whether it runs, and is of our version."""
+    version = facts.http.version
+    if not facts.on_the_bus and version is None and not facts.http.refusal:
+        return Finding(Level.ERROR, "daemon", "it does not run", START)
+    if version is not None and version != __version__:
+        says = f"version {version} runs, but {__version__} is installed"
+        return Finding(Level.WARNING, "daemon", says, "restart it with: systemctl --user restart ollama-proxyd")
+    if not facts.on_the_bus and facts.session_bus is None:
+        says = f"it answers at {facts.http.url}, but is not on this session bus"
+        return Finding(Level.WARNING, "daemon", says, "run it in the same session, as a user service")
+    return Finding(Level.OK, "daemon", "it runs")
+
+
+def port(facts: Facts) -> Finding:
+    """Whether requests reach the daemon."""
+    http = facts.http
+    if http.version is not None:
+        return Finding(Level.OK, "port", f"the daemon answers at {http.url}")
+    if http.refusal:
+        return Finding(Level.WARNING, "port", http.refusal)
+    choose = "end that program, or choose another port with server.http_port in the configuration"
+    if http.port_taken:
+        holder = f" ({http.holder})" if http.holder else ""
+        return Finding(Level.ERROR, "port", f"another program{holder} answers at {http.url}", choose)
+    if facts.on_the_bus:
+        says = f"the daemon runs, but not at {http.url}: {http.trouble}"
+        return Finding(Level.WARNING, "port", says, "see its log: journalctl --user -u ollama-proxyd")
+    return Finding(Level.OK, "port", f"{http.url} is free")
+
+
+def configuration(facts: Facts) -> Finding:
+    """Whether the file can be used."""
+    config = facts.config
+    name = config.path or "the built-in defaults apply"
+    mend = "mend it with: ollama-proxyctl config edit"
+    if config.errors:
+        return Finding(Level.ERROR, "configuration", "; ".join(config.errors), mend)
+    if config.warnings:
+        return Finding(Level.WARNING, "configuration", "; ".join(config.warnings), mend)
+    return Finding(Level.OK, "configuration", name)
+
+
+def backends(facts: Facts) -> Finding | None:
+    """Whether something can answer; only a running daemon knows."""
+    if facts.status is None:
+        return None
+    wanted = [each for each in facts.status.backends if each.enabled]
+    if not wanted:
+        do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
+        return Finding(Level.ERROR, "backends", "there is none, so nothing can answer", do)
+    down = [each for each in wanted if each.state != "up"]
+    if not down:
+        return Finding(Level.OK, "backends", f"all can serve: {', '.join(each.id for each in wanted)}")
+    level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
+    says = "; ".join(f"{each.id} is {each.state}{f' ({each.reason})' if each.reason else ''}" for each in down)
+    return Finding(
+        level, "backends", says, "start these engines, or take them out: ollama-proxyctl backends disable ID"
+    )
+
+
+def battery(facts: Facts) -> Finding:
+    """Auto needs UPower for the battery."""
+    return _service(facts, "battery", (UPOWER,), "Auto cannot follow the battery", "install the package upower")
+
+
+def power_profiles(facts: Facts) -> Finding:
+    """Auto needs power-profiles-daemon, or what stands in for it."""
+    do = "install the package power-profiles-daemon (or tuned-ppd)"
+    return _service(facts, "power profiles", POWER_PROFILES, "Auto cannot follow the power profile", do)
+
+
+def energy_counters(facts: Facts) -> Finding:
+    """Whether the processor's watts can be measured."""
+    closed = [path for path, readable in facts.energy_counters.items() if not readable]
+    if closed:
+        says = f"{closed[0]} is for root alone, so the processor's watts are not measured"
+        do = f"an administrator may allow it to all users of this machine: sudo chmod o+r {' '.join(closed)}"
+        return Finding(Level.WARNING, "energy counters", says, do)
+    there = "they can be read" if facts.energy_counters else "this machine has none"
+    return Finding(Level.OK, "energy counters", there)
+
+
+def devices(facts: Facts) -> Finding:
+    """Whether engines that this user starts may use the accelerators."""
+    closed = [device for device in facts.devices if not device.open_to_us]
+    if closed:
+        says = f"engines of this user may not use {', '.join(device.path for device in closed)}"
+        groups = ",".join(sorted({device.group for device in closed}))
+        return Finding(Level.WARNING, "devices", says, f"sudo usermod -aG {groups} $USER, and log in again")
+    return Finding(Level.OK, "devices", "all are open to this user" if facts.devices else "no accelerator was found")
+
+
+def leftovers(facts: Facts) -> Finding:
+    """Whether parts of an earlier ollama-proxy are in the way."""
+    if facts.old_daemon:
+        do = "systemctl --user disable --now ie.fio.ollamaproxy, or end the program"
+        return Finding(Level.WARNING, "leftovers", "the daemon of an earlier ollama-proxy runs", do)
+    if facts.leftovers:
+        says = f"of an earlier ollama-proxy, which cannot work with this one: {', '.join(facts.leftovers)}"
+        return Finding(Level.WARNING, "leftovers", says, f"remove them: rm -r {' '.join(facts.leftovers)}")
+    return Finding(Level.OK, "leftovers", "nothing of an earlier ollama-proxy")
+
+
+CHECKS: tuple[Check, ...] = (
+    daemon,
+    port,
+    configuration,
+    backends,
+    session_bus,
+    battery,
+    power_profiles,
+    energy_counters,
+    devices,
+    leftovers,
+)
+"""In the order in which a person would look."""
+
+
+def examine(facts: Facts) -> tuple[Finding, ...]:
+    """Every judgement."""
+    return tuple(finding for check in CHECKS if (finding := check(facts)) is not None)
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The exit status."""
+    return max((finding.level for finding in findings), default=Level.OK)
+
+
+def _service(facts: Facts, subject: str, names: tuple[str, ...], without: str, do: str) -> Finding:
+    if facts.system_bus is not None:
+        return Finding(Level.WARNING, subject, f"there is no system bus ({facts.system_bus}), so {without}")
+    if not any(facts.services.get(name) for name in names):
+        return Finding(Level.WARNING, subject, f"{names[0]} is not on the system bus, so {without}", do)
+    return Finding(Level.OK, subject, "its service is there")

@@ -1,0 +1,39 @@
+"""Why a command ends without its answer: one sentence on standard error, and a status that scripts can tell apart."""
+
+import sys
+from typing import IO, Any
+
+import click
+
+EXIT_FAILED = 1
+EXIT_UNAVAILABLE = 69
+"""sysexits.h: EX_UNAVAILABLE."""
+EXIT_CONFIG = 78
+"""sysexits.h: EX_CONFIG; systemd shows it by this name."""
+
+
+class Failed(click.ClickException):
+    """The daemon refused, or cannot do this; the message says why."""
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        context = click.get_current_context(silent=True)
+        self._program = context.find_root().info_name if context else None
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence after the name of the program."""
+        click.echo(f"{self._program or 'ollama-proxyctl'}: {self.message}", file=file or sys.stderr)
+
+
+class Unreachable(Failed):
+    """No daemon answers; the message says where it was looked for and how to start it."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class BadConfig(Failed):
+    """The configuration is wrong; the message has a line for each problem."""
+
+    exit_code = EXIT_CONFIG

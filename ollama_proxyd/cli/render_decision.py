@@ -1,0 +1,67 @@
+"""A routing decision as a table: every candidate with each term of its cost in joules."""
+
+from typing import Any
+
+from ollama_proxyd.cli.render import number, table
+
+HEADS = {
+    "prefill_j": "prompt",
+    "decode_j": "answer",
+    "idle_tail_j": "staying loaded",
+    "energy_j": "= energy",
+    "waiting_j": "+ waiting",
+    "cost_j": "= cost",
+}
+"""What a column is called where its term does not say it."""
+
+SUMS = ("energy_j", "waiting_j", "cost_j")
+"""The last columns: energy is the sum of the terms before it, cost that of energy and waiting."""
+
+
+def decision(answer: Any) -> str:
+    """The candidates with their terms, the others with their reasons."""
+    taken = "" if answer["mode"] == answer["effective_mode"] else f" → {answer['effective_mode']}"
+    parts = [answer["reason"], f"mode: {answer['mode']}{taken}: {answer['mode_reason']}"]
+    if answer["ranked"]:
+        parts.append(_candidates(answer["ranked"]))
+    notes = [f"  {each['backend_id']}: {note}" for each in answer["ranked"] for note in each["notes"]]
+    if notes:
+        parts.append("\n".join(["notes:", *notes]))
+    rejected = [f"  {_named(each, no['message'])}" for each in answer["rejected"] for no in each["rejections"]]
+    if rejected:
+        parts.append("\n".join(["not used:", *rejected]))
+    return "\n\n".join(parts)
+
+
+def _named(rejected: Any, message: str) -> str:
+    """Most messages name their backend; the others get it put before them."""
+    name = rejected["backend_id"]
+    return message if name in message else f"{name}: {message}"
+
+
+def _candidates(ranked: Any) -> str:
+    found = [_joules(each["terms"]) for each in ranked]
+    parts = [name for name in found[0] if name not in SUMS and any(terms[name] for terms in found)]
+    columns = (*parts, *SUMS)
+    rows = [
+        (
+            each["backend_id"],
+            f"{number(each['latency_ms'] / 1000)} s",
+            f"{number(each['terms']['time_s'])} s",
+            *(number(terms[name]) for name in columns),
+        )
+        for each, terms in zip(ranked, found, strict=True)
+    ]
+    price = number(ranked[0]["terms"]["price_of_time_w"])
+    heads = ("backend", "begins", "ends", *(_head(name) for name in columns))
+    return f"in joules; each second until the answer ends counts {price} J\n{table(heads, rows, numbers_from=1)}"
+
+
+def _joules(terms: Any) -> dict[str, float]:
+    """Every term that is an energy, and what waiting adds."""
+    joules = {name: value for name, value in terms.items() if name.endswith("_j")}
+    return joules | {"waiting_j": joules["cost_j"] - joules["energy_j"]}
+
+
+def _head(name: str) -> str:
+    return HEADS.get(name) or name.removesuffix("_j").replace("_", " ")

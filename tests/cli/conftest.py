@@ -1,0 +1,224 @@
+"""A daemon in a thread of its own, on a real bus and a real port, so that commands can wait for it as in life."""
+
+import asyncio
+import http.server
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ollama_proxyd.cli.control import ai_efficiency, control
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.requests import Chat, Dialect, Operation, Request
+from ollama_proxyd.edges.dbus_api.service import BusService
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.clock import SystemClock
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+from tests.cli.program import Program, Start
+from tests.desktop.private_bus import PrivateBus
+from tests.fakes import FakeBackend, reference_fleet, services_of
+
+T = TypeVar("T")
+NAME = "ie.fio.OllamaProxy"
+
+
+class ServedDaemon:
+    """The real edges over the real services in front of fake backends."""
+
+    def __init__(self, backends: tuple[FakeBackend, ...], token: str | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._token = token
+        self._close: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.services: Services = self.run(services_of(*backends))
+        self.cell = Cell(self.services)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something in the daemon's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Call a function in the daemon's thread."""
+
+        async def call() -> T:
+            return work()
+
+        return self.run(call())
+
+    def listen(self) -> str:
+        """Serve HTTP; returns the address."""
+
+        async def start() -> str:
+            server = HttpServer(self.cell, ServerSettings(port=0, drain_s=0.2, token=self._token))
+            await server.start()
+            self._close.append(server.stop)
+            return server.url
+
+        return self.run(start())
+
+    def join(self, address: str) -> None:
+        """Serve on a bus; returns once the name is taken."""
+
+        async def start() -> None:
+            clock = SystemClock()
+            line = BusLine(address, clock)
+            service = BusService(self.cell, line, clock)
+            await service.start()
+            self._close += [line.close, service.stop]
+            bus = await line.bus()
+            taken = asyncio.Event()
+            async with bus.hear_owners(NAME, lambda _: taken.set()), asyncio.timeout(5):
+                if await bus.owner_of(NAME) is None:
+                    await taken.wait()
+
+        self.run(start())
+
+    def know(self, **parts: Any) -> None:
+        """The machine says this; what it says not stays unknown."""
+        readings = {name: Reading(value, 0.0) for name, value in parts.items()}
+        self.do(lambda: self.services.system.set(SystemState(**readings)))
+
+    def ask(self, model: str = "tiny") -> None:
+        """A client sends a request and takes the whole answer."""
+
+        async def answer() -> None:
+            request = Request(
+                operation=Operation.CHAT,
+                dialect=Dialect.OLLAMA,
+                endpoint="chat",
+                model=model,
+                stream=True,
+                body=b"{}",
+                content=lambda: Chat(()),
+            )
+            async with aclosing(self.services.gateway.answer(request)) as events:
+                async for _ in events:
+                    pass
+
+        self.run(answer())
+
+    def leave(self) -> None:
+        """Stop everything that serves."""
+        while self._close:
+            self.run(self._close.pop()())
+
+    def close(self) -> None:
+        self.leave()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(autouse=True)
+def no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Nothing of this machine's own is reached: no bus, no usual port, no configuration."""
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "OLLAMA_PROXY_HOST", "OLLAMA_PROXY_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("OLLAMA_PROXY_CONFIG", "XDG_CONFIG_HOME", "VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OLLAMA_PROXY_HTTP_PORT", "1")
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "etc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ServedDaemon]]:
+    """Starts daemons that live as long as the test; without backends, with the reference fleet."""
+    started: list[ServedDaemon] = []
+
+    def start(*backends: FakeBackend, token: str | None = None) -> ServedDaemon:
+        started.append(ServedDaemon(backends or reference_fleet(), token))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.close()
+
+
+@pytest.fixture
+def over_http(serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch) -> ServedDaemon:
+    """A daemon on the usual port, where there is no bus."""
+    daemon = serve()
+    monkeypatch.setenv("OLLAMA_PROXY_HTTP_PORT", daemon.listen().rpartition(":")[2])
+    return daemon
+
+
+@pytest.fixture
+def over_dbus(
+    private_bus: PrivateBus, serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch
+) -> ServedDaemon:
+    """A daemon on the session bus."""
+    daemon = serve()
+    daemon.join(private_bus.address)
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", private_bus.address)
+    return daemon
+
+
+@pytest.fixture(params=["over_http", "over_dbus"])
+def daemon(request: pytest.FixtureRequest) -> ServedDaemon:
+    """The same daemon, reached in both ways."""
+    found: ServedDaemon = request.getfixturevalue(request.param)
+    return found
+
+
+Ctl = Callable[..., Result]
+
+
+@pytest.fixture
+def ctl() -> Ctl:
+    """Runs ollama-proxyctl with these arguments."""
+    return lambda *arguments, **options: CliRunner().invoke(control, arguments, prog_name="ollama-proxyctl", **options)
+
+
+@pytest.fixture
+def alias() -> Ctl:
+    """Runs ai-efficiency with these arguments."""
+    return lambda *arguments: CliRunner().invoke(ai_efficiency, arguments, prog_name="ai-efficiency")
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts ollama-proxyctl as a process of its own that ends with the test."""
+    running: list[Program] = []
+
+    def begin(*arguments: str) -> Program:
+        running.append(Program(*arguments))
+        return running[-1]
+
+    yield begin
+    for program in running:
+        program.close()
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[[bytes], str]]:
+    """Starts web servers that are not the daemon and always answer the same."""
+    running: list[http.server.HTTPServer] = []
+
+    def start(body: bytes) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,249 @@
+"""`doctor`: every trouble is found, and each finding says what to do."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_proxyd import __version__
+from ollama_proxyd.cli.doctor.checks import CHECKS, Finding, Level, examine, worst
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, Facts, HttpFacts
+from ollama_proxyd.cli.doctor.gather import Places, gather
+from ollama_proxyd.cli.pictures import Status
+from tests.cli.conftest import Ctl, ServedDaemon
+from tests.cli.test_cli_watch import NOW, NPU
+from tests.desktop.private_bus import PrivateBus, StartBus
+
+URL = "http://127.0.0.1:8080"
+HEALTHY = Facts(
+    session_bus=None,
+    on_the_bus=True,
+    http=HttpFacts(URL, version=__version__),
+    config=ConfigFacts("/home/me/.config/ollama-proxyd/config.yaml"),
+    status=NOW,
+    system_bus=None,
+    services={"org.freedesktop.UPower": True, "net.hadess.PowerProfiles": True},
+    energy_counters={"/sys/class/powercap/intel-rapl:0/energy_uj": True},
+    devices=(Device("/dev/accel/accel0", "render", True),),
+    leftovers=(),
+    old_daemon=False,
+)
+STOPPED = replace(HEALTHY, on_the_bus=False, status=None, http=HttpFacts(URL, trouble="nobody answers"))
+
+
+def with_backends(*states: tuple[str, str | None]) -> Status:
+    backends = (replace(NPU, id=f"b{at}", state=state, reason=why) for at, (state, why) in enumerate(states))
+    return replace(NOW, backends=tuple(backends))
+
+
+TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
+    ("daemon", STOPPED, Level.ERROR, "it does not run", "systemctl --user start ollama-proxyd"),
+    ("daemon", replace(HEALTHY, http=HttpFacts(URL, version="0.0.9")), Level.WARNING, "version 0.0.9 runs", "restart"),
+    ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
+    (
+        "port",
+        replace(STOPPED, http=HttpFacts(URL, trouble="x", holder="nginx, pid 12", port_taken=True)),
+        Level.ERROR,
+        f"another program (nginx, pid 12) answers at {URL}",
+        "server.http_port",
+    ),
+    (
+        "port",
+        replace(HEALTHY, http=HttpFacts(URL, trouble="x", port_taken=True)),
+        Level.ERROR,
+        "another program",
+        "end",
+    ),
+    ("port", replace(HEALTHY, http=HttpFacts(URL, trouble="it refuses")), Level.WARNING, "it refuses", "journalctl"),
+    (
+        "port",
+        replace(HEALTHY, http=HttpFacts(URL, refusal="a token is needed")),
+        Level.WARNING,
+        "a token is needed",
+        "",
+    ),
+    ("configuration", replace(HEALTHY, config=ConfigFacts("/c", ("/c:2: bad",))), Level.ERROR, "/c:2: bad", "edit"),
+    (
+        "configuration",
+        replace(HEALTHY, config=ConfigFacts("/c", (), ("/c:3: odd",))),
+        Level.WARNING,
+        "/c:3: odd",
+        "config edit",
+    ),
+    ("backends", replace(HEALTHY, status=with_backends()), Level.ERROR, "there is none", "start Ollama"),
+    (
+        "backends",
+        replace(HEALTHY, status=with_backends(("up", None), ("down", "refused"))),
+        Level.WARNING,
+        "b1 is down (refused)",
+        "backends disable",
+    ),
+    ("backends", replace(HEALTHY, status=with_backends(("unknown", None))), Level.ERROR, "b0 is unknown", "start"),
+    ("session bus", replace(HEALTHY, session_bus="it is not set"), Level.WARNING, "it is not set", "login session"),
+    ("battery", replace(HEALTHY, services={}), Level.WARNING, "Auto cannot follow the battery", "upower"),
+    ("battery", replace(HEALTHY, system_bus="no socket"), Level.WARNING, "there is no system bus (no socket)", ""),
+    ("power profiles", replace(HEALTHY, services={}), Level.WARNING, "power profile", "power-profiles-daemon"),
+    (
+        "energy counters",
+        replace(HEALTHY, energy_counters={"/sys/a": False}),
+        Level.WARNING,
+        "/sys/a is for root alone",
+        "sudo chmod o+r /sys/a",
+    ),
+    (
+        "devices",
+        replace(HEALTHY, devices=(Device("/dev/dri/renderD128", "render", False),)),
+        Level.WARNING,
+        "/dev/dri/renderD128",
+        "sudo usermod -aG render $USER",
+    ),
+    ("leftovers", replace(HEALTHY, leftovers=("/old",)), Level.WARNING, "/old", "rm -r /old"),
+    ("leftovers", replace(HEALTHY, old_daemon=True), Level.WARNING, "the daemon of an earlier", "disable --now"),
+]
+
+
+def found(facts: Facts, subject: str) -> Finding:
+    return next(finding for finding in examine(facts) if finding.subject == subject)
+
+
+@pytest.mark.parametrize(("subject", "facts", "level", "says", "do"), TROUBLES)
+def test_each_trouble_is_found_with_what_to_do(subject: str, facts: Facts, level: Level, says: str, do: str) -> None:
+    finding = found(facts, subject)
+    assert finding.level is level
+    assert says in finding.says
+    assert do in finding.do
+
+
+def test_every_check_has_a_trouble_above() -> None:
+    assert {subject for subject, *_ in TROUBLES} == {finding.subject for finding in examine(HEALTHY)}
+    assert len(examine(HEALTHY)) == len(CHECKS)
+
+
+def test_a_healthy_machine_has_nothing_to_do() -> None:
+    findings = examine(HEALTHY)
+    assert worst(findings) is Level.OK
+    assert not any(finding.do for finding in findings)
+
+
+def test_a_backend_that_was_switched_off_is_no_trouble() -> None:
+    off = replace(NPU, state="disabled", enabled=False)
+    facts = replace(HEALTHY, status=replace(NOW, backends=(NPU, off)))
+    assert found(facts, "backends").level is Level.OK
+
+
+def test_a_free_port_of_a_stopped_daemon_is_no_trouble_of_its_own() -> None:
+    assert found(STOPPED, "port").level is Level.OK
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    for name in ("home", "sys", "dev"):
+        (tmp_path / name).mkdir()
+    return Places(
+        {"HOME": str(tmp_path / "home")}, tmp_path / "home", tmp_path / "sys", tmp_path / "dev", "unix:path=/nowhere"
+    )
+
+
+def test_the_old_extensions_are_found(places: Places) -> None:
+    old = places.home / ".local/share/gnome-shell/extensions/ollamaproxy@anthropic.com"
+    old.mkdir(parents=True)
+    assert gather(places, None, None).leftovers == (str(old),)
+
+
+def test_only_the_counters_of_whole_packages_are_looked_at(places: Places) -> None:
+    for zone in ("intel-rapl:0", "intel-rapl:0:0", "intel-rapl-mmio:0"):
+        counter = places.sysfs / "class/powercap" / zone / "energy_uj"
+        counter.parent.mkdir(parents=True)
+        counter.touch()
+    found = gather(places, None, None).energy_counters
+    assert found == {str(places.sysfs / "class/powercap/intel-rapl:0/energy_uj"): True}
+
+
+def test_a_device_is_judged_without_being_opened(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = places.dev / "accel" / "accel0"
+    node.parent.mkdir()
+    os.mkfifo(node)  # opening it would wait for ever
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    (device,) = gather(places, None, None).devices
+    assert (device.path, device.open_to_us) == (str(node), False)
+
+
+def test_a_program_on_the_port_is_named(places: Places, stranger: Callable[[bytes], str]) -> None:
+    http = gather(places, stranger(b"Ollama is running"), None).http
+    assert http.version is None
+    assert http.port_taken
+    assert f"pid {os.getpid()}" in str(http.holder)
+
+
+def test_the_configured_port_is_looked_at(places: Places) -> None:
+    file = places.home / ".config/ollama-proxyd/config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("server: {http_port: 2}\n")
+    facts = gather(places, None, None)
+    assert (facts.http.url, facts.config.path) == ("http://127.0.0.1:2", str(file))
+
+
+def test_the_problems_of_the_configuration_come_with_their_lines(places: Places) -> None:
+    file = places.home / "bad.yaml"
+    file.write_text("server:\n  prt: 2\n")
+    facts = gather(replace(places, environ={"OLLAMA_PROXY_CONFIG": str(file)}), None, None)
+    assert facts.config.errors[0].startswith(f"{file}:2: server.prt: unknown key")
+
+
+def test_services_that_the_system_bus_can_start_are_there(places: Places, bus_with: StartBus) -> None:
+    bus = bus_with({"org.freedesktop.UPower": "/bin/false"})
+    facts = gather(replace(places, system_bus=bus.address), None, None)
+    assert facts.system_bus is None
+    assert [name for name, there in facts.services.items() if there] == ["org.freedesktop.UPower"]
+
+
+def test_a_machine_without_anything_gets_errors_and_exit_status_2(ctl: Ctl) -> None:
+    result = ctl("doctor")
+    assert result.exit_code == 2
+    assert result.output.startswith(
+        "error    daemon           it does not run\n"
+        "                          → start it with: systemctl --user start ollama-proxyd\n"
+    )
+
+
+def test_a_running_daemon_is_found_over_the_bus(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+    result = ctl("--url", over_dbus.listen(), "doctor", "--json")
+    findings: dict[str, Any] = {each["subject"]: each for each in json.loads(result.output)}
+    assert findings["daemon"] == {"level": "ok", "subject": "daemon", "says": "it runs", "do": None}
+    assert findings["backends"]["says"] == "all can serve: npu, igpu, nvidia, cpu"
+    assert findings["session bus"]["level"] == "ok"
+    assert result.exit_code == max(("ok", "warning", "error").index(each["level"]) for each in findings.values())
+
+
+def test_an_old_daemon_on_the_bus_is_found(
+    private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch, places: Places
+) -> None:
+    from ollama_proxyd.cli.bus import BUS, Bus
+
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", private_bus.address)
+    old = Bus(private_bus.address)
+    old.call(BUS, "RequestName", "su", "com.anthropic.OllamaProxy.Efficiency", 0)
+    facts = gather(places, None, None)
+    old.close()
+    assert (facts.session_bus, facts.on_the_bus, facts.old_daemon) == (None, False, True)
+
+
+def test_looking_starts_nothing(
+    bus_with: StartBus, tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    command = f"/bin/sh -c 'touch {started}; exit 1'"
+    bus = bus_with({"ie.fio.OllamaProxy": command, "org.freedesktop.UPower": command})
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", bus.address)
+    gather(replace(places, system_bus=bus.address), None, None)
+    assert not started.exists()
+
+
+def test_a_token_that_is_asked_for_is_no_stranger(places: Places, serve: Callable[..., ServedDaemon]) -> None:
+    facts = gather(places, serve(token="a secret").listen(), None)
+    assert "OLLAMA_PROXY_TOKEN" in facts.http.refusal
+    assert not facts.http.port_taken

@@ -1,0 +1,105 @@
+"""Texts read as a tired person would read them; the page about the command shows them as they are."""
+
+from dataclasses import replace
+
+import pytest
+
+from ollama_proxyd.cli import render
+from ollama_proxyd.cli.pictures import BackendInfo, HoldInfo, InForce, Machine, Served, Status
+from tests.cli.test_cli_watch import MACHINE, NOW, NPU
+from tests.real_things import ROOT
+
+
+def backend(name: str, state: str, watts: tuple[float, float | None], speed: float, heat: float | None) -> BackendInfo:
+    models = {"npu": ("qwen2.5:0.5b",), "igpu": ("qwen2.5:0.5b", "qwen2.5:7b"), "nvidia": ("qwen2.5:7b", "llama3.1:8b")}
+    return replace(
+        NPU,
+        id=name,
+        hardware=name,
+        models=models[name],
+        asleep=state == "asleep",
+        rated_power_watts=watts[0],
+        power_watts=watts[1],
+        tokens_per_second=speed,
+        temperature_celsius=heat,
+    )
+
+
+LAPTOP = Status(
+    via="D-Bus",
+    efficiency=InForce("Auto", "Efficiency", "on battery at 43 %, below 50 %", ()),
+    backends=(
+        backend("npu", "idle", (3.0, 0.4), 9.71, 46.0),
+        backend("igpu", "idle", (12.0, 5.1), 21.8, 52.0),
+        backend("nvidia", "asleep", (55.0, None), 64.0, None),
+    ),
+    machine=Machine(
+        on_battery=True,
+        battery_percent=43.0,
+        power_profile="balanced",
+        performance_degraded="",
+        hottest_c=52.0,
+        fan_percent=None,
+        quiet_hours=False,
+        games=0,
+        unknown={"fan_percent": "no fan was found"},
+    ),
+    served=Served("today", 14, 0, 812.0),
+)
+
+
+def test_the_page_shows_the_status_as_it_is() -> None:
+    page = (ROOT / "docs/ollama-proxyctl.md").read_text()
+    assert f"$ ollama-proxyctl status\n{render.status(LAPTOP)}\n```" in page
+
+
+def test_failures_are_counted_among_the_requests() -> None:
+    assert render.served(Served("today", 3, 1, 36.0)) == "3 requests, 1 of them failed; 36 J (0.01 Wh), estimated"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.0123, "0.0123"), (9.717, "9.72"), (66.07, "66.1"), (178.9, "179"), (1.2e6, "1200000")],
+)
+def test_numbers_have_three_digits_that_mean_something(value: float, text: str) -> None:
+    assert render.number(value) == text
+
+
+def test_without_a_backend_the_list_says_so() -> None:
+    assert render.backends(()) == "no backend is configured, and none was found on this machine"
+
+
+def test_many_models_are_counted_rather_than_listed() -> None:
+    line = render.backends((replace(NPU, models=("a", "b", "c", "d", "e")),)).splitlines()[1]
+    assert line.endswith("a, b, c and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "says"),
+    [
+        ({"on_battery": False, "battery_percent": None}, "power", "on mains power"),
+        ({"performance_degraded": "lap-detected"}, "profile", "balanced, held back: lap-detected"),
+        ({"games": 2}, "games", "2 running"),
+        ({"quiet_hours": True}, "quiet hours", "now"),
+        (
+            {"on_battery": None, "unknown": {"on_battery": "UPower is not there"}},
+            "power",
+            "unknown: UPower is not there",
+        ),
+    ],
+)
+def test_the_machine_is_told_in_words(changes: dict[str, object], name: str, says: str) -> None:
+    assert render.machine_lines(replace(MACHINE, **changes))[name] == says  # type: ignore[arg-type]
+
+
+def test_no_line_about_games_where_none_runs() -> None:
+    assert "games" not in render.machine_lines(MACHINE)
+
+
+def test_one_hold_is_told_by_the_reason_alone() -> None:
+    held = InForce("Balanced", "Quiet", "held by player: a film", (HoldInfo("Quiet", "a film", "player"),))
+    assert render.mode(held) == "Balanced → Quiet: held by player: a film"
+
+
+def test_the_mode_is_told_before_anything_else() -> None:
+    assert render.status(NOW).startswith("mode\n  Auto → Efficiency: on battery at 43 %, below 50 %\n\nbackends\n")

@@ -1,0 +1,186 @@
+"""`watch`: each change once, in words, and nothing else."""
+
+import json
+import signal
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.cli.differences import Line, differences, settled
+from ollama_proxyd.cli.over_http import HttpDaemon
+from ollama_proxyd.cli.pictures import BackendInfo, HoldInfo, InForce, Machine, Served, Status
+from ollama_proxyd.core.modes import Mode
+from tests.cli.conftest import ServedDaemon
+from tests.cli.program import Start
+
+NPU = BackendInfo(
+    id="npu",
+    name="NPU",
+    hardware="npu",
+    state="up",
+    reason=None,
+    models=("tiny",),
+    in_flight=0,
+    rated_power_watts=3.0,
+    power_watts=None,
+    tokens_per_second=None,
+    temperature_celsius=None,
+    asleep=False,
+    enabled=True,
+)
+MACHINE = Machine(
+    on_battery=True,
+    battery_percent=43.0,
+    power_profile="balanced",
+    performance_degraded="",
+    hottest_c=60.0,
+    fan_percent=30.0,
+    quiet_hours=False,
+    games=0,
+    unknown={},
+)
+NOW = Status(
+    via="D-Bus",
+    efficiency=InForce("Auto", "Efficiency", "on battery at 43 %, below 50 %", ()),
+    backends=(NPU,),
+    machine=MACHINE,
+    served=Served("today", 0, 0, 0.0),
+)
+
+
+def with_machine(**changes: Any) -> Status:
+    return replace(NOW, machine=replace(MACHINE, **changes))
+
+
+def with_backend(**changes: Any) -> Status:
+    return replace(NOW, backends=(replace(NPU, **changes),))
+
+
+def test_at_first_everything_is_new() -> None:
+    told = [(line.what, line.name) for line in differences(None, NOW)]
+    machine = [("machine", name) for name in ("power", "profile", "heat", "fan", "quiet hours")]
+    assert told == [("mode", ""), ("backend", "npu"), *machine]
+
+
+def test_the_same_is_no_news() -> None:
+    assert differences(NOW, NOW) == []
+
+
+def test_what_was_answered_is_no_news() -> None:
+    assert differences(NOW, replace(NOW, served=Served("today", 5, 1, 9.0))) == []
+
+
+def test_another_mode_is_told_with_its_reason() -> None:
+    low = replace(NOW, efficiency=InForce("Auto", "UltraEfficiency", "on battery at 19 %, below 20 %", ()))
+    assert differences(NOW, low) == [Line("mode", "", "Auto → UltraEfficiency: on battery at 19 %, below 20 %")]
+
+
+def test_only_other_numbers_in_the_reason_are_no_news() -> None:
+    assert (
+        differences(NOW, replace(NOW, efficiency=replace(NOW.efficiency, reason="on battery at 42 %, below 50 %")))
+        == []
+    )
+
+
+def test_another_reason_for_the_same_mode_is_news() -> None:
+    hot = replace(NOW, efficiency=replace(NOW.efficiency, reason="the hottest device is at 80 °C, above 75 °C"))
+    assert len(differences(NOW, hot)) == 1
+
+
+def test_several_holds_are_told_on_one_line() -> None:
+    holds = (HoldInfo("Quiet", "a film", "player"), HoldInfo("Performance", "", ""))
+    (line,) = differences(NOW, replace(NOW, efficiency=replace(NOW.efficiency, holds=holds)))
+    assert line.says.endswith("; held: Quiet by player, a film; held: Performance by a program")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"state": "down", "reason": "it refuses connections"}, "down: it refuses connections"),
+        ({"in_flight": 2}, "serving 2, 1 model"),
+        ({"asleep": True}, "asleep, 1 model"),
+        ({"enabled": False, "state": "disabled", "reason": "switched off by hand"}, "switched off by hand"),
+        ({"models": ("a", "b")}, "idle, 2 models"),
+    ],
+)
+def test_a_backend_that_does_something_else_is_told(changes: dict[str, Any], says: str) -> None:
+    assert differences(NOW, with_backend(**changes)) == [Line("backend", "npu", says)]
+
+
+def test_a_backend_s_needles_are_no_news() -> None:
+    assert differences(NOW, with_backend(power_watts=2.9, temperature_celsius=50.0, tokens_per_second=9.0)) == []
+
+
+def test_backends_that_come_and_go_are_told() -> None:
+    assert differences(NOW, replace(NOW, backends=())) == [Line("backend", "npu", "is configured no more")]
+    assert differences(replace(NOW, backends=()), NOW) == [Line("backend", "npu", "idle, 1 model")]
+
+
+def test_the_charger_is_news() -> None:
+    assert differences(NOW, with_machine(on_battery=False)) == [
+        Line("machine", "power", "on mains power, battery at 43 %")
+    ]
+
+
+def test_a_sensor_that_dies_is_told_with_the_reason() -> None:
+    dead = with_machine(hottest_c=None, unknown={"hottest_c": "silent for 95 s"})
+    assert differences(NOW, dead) == [Line("machine", "heat", "unknown: silent for 95 s")]
+
+
+def test_games_are_told_when_they_begin_and_end() -> None:
+    playing = with_machine(games=1)
+    assert differences(NOW, playing) == [Line("machine", "games", "1 running")]
+    assert differences(playing, NOW) == [Line("machine", "games", "none")]
+
+
+def test_a_needle_is_told_when_it_has_moved_far_however_slowly() -> None:
+    told, at_c = NOW, []
+    for hottest_c in (61.0, 62.0, 63.0, 64.0, 65.0, 66.0):
+        now = settled(told, with_machine(hottest_c=hottest_c))
+        at_c += [line.says for line in differences(told, now)]
+        told = now
+    assert at_c == ["65 °C at the hottest device"]
+
+
+def test_each_change_is_printed_as_it_comes_and_ctrl_c_ends_it_cleanly(over_dbus: ServedDaemon, start: Start) -> None:
+    program = start("watch", "--json")
+    first = [json.loads(program.line()) for _ in range(10)]
+    assert [line["what"] for line in first] == ["mode", *["backend"] * 4, *["machine"] * 5]
+    assert set(first[0]) == {"unix_s", "what", "name", "says"}
+
+    over_dbus.do(lambda: over_dbus.services.governor.select(Mode.QUIET))
+    assert json.loads(program.line())["says"] == "Quiet: as chosen"
+    over_dbus.know(on_battery=True, battery_percent=80.0)
+    assert json.loads(program.line())["says"] == "on battery, battery at 80 %"
+
+    program.process.send_signal(signal.SIGINT)
+    assert program.finish() == (0, "", "")
+
+
+def test_a_request_is_told_with_the_way_it_went(over_dbus: ServedDaemon, start: Start) -> None:
+    program = start("watch")
+    for _ in range(10):
+        program.line()
+    over_dbus.ask()
+    while " request " not in (line := program.line()):
+        assert line, "the request was never told"
+    assert "  request  igpu: Balanced: igpu needs " in line
+
+
+def test_when_the_daemon_leaves_watching_ends_with_69(over_dbus: ServedDaemon, start: Start) -> None:
+    program = start("watch")
+    program.line()
+    over_dbus.leave()
+    status, _, error = program.finish()
+    assert (status, error) == (69, "ollama-proxyctl: the daemon has left the session bus\n")
+
+
+def test_over_http_changes_are_looked_for(over_http: ServedDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept_s: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept_s.append)
+    with HttpDaemon(over_http.listen()) as daemon:
+        changes = daemon.changes()
+        assert [next(changes), next(changes), next(changes)] == [None, None, None]
+    assert slept_s == [2.0, 2.0]
