@@ -2,12 +2,14 @@
 
 import time
 
+from ollama_proxyd.core.auto import choose
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, Kind, Model, Profile
 from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, choose
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.thresholds import AutoSettings
 
 DECISIONS = 2000
 REFERENCE = {

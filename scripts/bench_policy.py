@@ -8,6 +8,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ollama_proxyd.core.auto import choose
 from ollama_proxyd.core.fleet import (
     BackendSpec,
     BackendView,
@@ -20,10 +21,11 @@ from ollama_proxyd.core.fleet import (
     Profile,
 )
 from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, choose
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
+from ollama_proxyd.core.thresholds import AutoSettings
 
 GOAL_US = 100
 ROUNDS, DECISIONS = 51, 100
@@ -53,11 +55,31 @@ def fleet(rounds: int, models: int) -> FleetView:
     )
 
 
+MACHINE = SystemState(
+    games=Reading(value=0, at_s=0.0),
+    devices=tuple(
+        DeviceState(
+            hardware.value,
+            hardware,
+            hardware.value,
+            PowerState.AWAKE,
+            temperature_c=Reading(60.0, 0.0),
+            critical_c=Reading(100.0, 0.0),
+            slope_c_per_s=Reading(0.8, 0.0),
+            fan_percent=Reading(35.0, 0.0),
+            throttling=Reading("", 0.0),
+        )
+        for hardware in PROFILES
+    ),
+)
+"""Every device is known, and warming up."""
+
+
 def decision_us(backends: FleetView) -> float:
     """Microseconds of one decision."""
-    setting = choose(Mode.BALANCED, UNKNOWN_SYSTEM, DEFAULT_TABLE, AutoSettings())
+    setting = choose(Mode.BALANCED, MACHINE, DEFAULT_TABLE, AutoSettings())
     query = Query(backends[0].models[-1].name.removesuffix(":latest"), prompt_tokens=300)
-    times_s = timeit.repeat(lambda: rank(query, backends, UNKNOWN_SYSTEM, setting), number=DECISIONS, repeat=ROUNDS)
+    times_s = timeit.repeat(lambda: rank(query, backends, MACHINE, setting), number=DECISIONS, repeat=ROUNDS)
     return median(times_s) / DECISIONS * 1e6
 
 

@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, LoadedModel, Model, Probe, Profile
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, ModeTable
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -17,7 +18,8 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import StateStore
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings
+from ollama_proxyd.services.switches import Switches
 
 REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),
@@ -52,6 +54,45 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+class PatientClock(FakeClock):
+    """Time that stands still until a test says so; whoever sleeps wakes up when it is time."""
+
+    def __init__(self, monotonic_s: float = 1_000.0) -> None:
+        super().__init__(monotonic_s)
+        self.sleeps: list[float] = []
+        """How long each sleep was meant to be."""
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        woken = asyncio.Event()
+        entry = (self.monotonic_s + seconds, woken)
+        self._sleepers.append(entry)
+        try:
+            if seconds > 0:
+                await woken.wait()
+            await asyncio.sleep(0)
+        finally:
+            self._sleepers.remove(entry)
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let time go on, waking each sleeper at its time, and let everybody do what there is to do."""
+        end_s = self.monotonic_s + seconds
+        await settle()
+        while due := [entry for entry in self._sleepers if entry[0] <= end_s and not entry[1].is_set()]:
+            at_s, woken = min(due, key=lambda entry: entry[0])
+            self.advance(max(at_s - self.monotonic_s, 0.0))
+            woken.set()
+            await settle()
+        self.advance(end_s - self.monotonic_s)
+
+
+async def settle() -> None:
+    """Let every task go on until each waits for something."""
+    for _ in range(20):
         await asyncio.sleep(0)
 
 
@@ -180,13 +221,14 @@ async def services_of(
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
+    store = store or MemoryStore()
     learner = Learner()
-    fleet = Fleet(backends, HealthSettings(), clock, learner.speeds)
-    governor = Governor(table, AutoSettings(), mode, store or MemoryStore())
-    ledger = Ledger()
+    fleet = Fleet(backends, HealthSettings(), clock, learner.speeds, Switches(store))
+    governor = Governor(ModeSettings(table), mode, store, clock)
+    ledger = Ledger(clock)
     ledger.outcomes.listen(learner.observe)
     system = Cell(SystemState())
-    around = Surroundings(fleet, governor, ledger, system, clock)
+    around = Surroundings(fleet, governor, ledger, system, clock, Activity(clock))
     await fleet.check_all()
     return Services(
         gateway=Gateway(around, settings or GatewaySettings()),

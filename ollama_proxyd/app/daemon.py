@@ -10,6 +10,7 @@ from pathlib import Path
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.generation import Generation
 from ollama_proxyd.app.logging import configure as configure_logging
+from ollama_proxyd.app.machine import Machine
 from ollama_proxyd.app.sources import Demo, Found, Source, Sources
 from ollama_proxyd.config import changes, watch
 from ollama_proxyd.config.load import Overrides, find, load, search_paths
@@ -53,6 +54,7 @@ class Daemon:
         self._source = Source.CONFIGURED
         self._generation = Generation(config, (), self._foundation)
         self.services: Cell[Services] = Cell(self._generation.services)
+        self._machine = Machine(config, self._foundation.clock)
         self._server = HttpServer(self.services, config.server)
 
     @property
@@ -69,12 +71,15 @@ class Daemon:
         """Listen, find the backends and check them; raises ProxyError when it cannot listen."""
         await self._server.start()
         self._foundation.start()
+        self._machine.listen(self.services, self._foundation.sensing, self._foundation.activity)
         await self._adopt(self._config, await self._sources.find(self._config))
+        await self._machine.show(self.services)
         self._watchers.start("config-file", self._follow_the_file())
 
     async def stop(self) -> None:
         """Listen no more, let running requests finish for a while, close everything."""
         await self._watchers.close()
+        await self._machine.close()
         await self._server.stop()
         await self._draining.close()
         await self._generation.close(0)

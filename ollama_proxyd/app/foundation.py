@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.plumbing.clock import SystemClock
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
@@ -19,6 +20,8 @@ class Foundation:
     clock: SystemClock
     sensing: Sensing
     governor: Governor
+    activity: Activity
+    store: StateStore
     ledger: Ledger
     learner: Learner
     tasks: Tasks
@@ -27,12 +30,14 @@ class Foundation:
     def lay(cls, config: Config, store: StateStore) -> "Foundation":
         """Wire the parts; nothing runs yet."""
         clock = SystemClock()
-        ledger, learner = Ledger(), Learner()
+        ledger, learner = Ledger(clock), Learner()
         ledger.outcomes.listen(learner.observe)
         return cls(
             clock=clock,
             sensing=Sensing(clock),
-            governor=Governor(config.modes, config.auto, config.default_mode, store),
+            governor=Governor(config.modes, config.default_mode, store, clock),
+            activity=Activity(clock),
+            store=store,
             ledger=ledger,
             learner=learner,
             tasks=Tasks("foundation"),
@@ -40,12 +45,8 @@ class Foundation:
 
     def start(self) -> None:
         """Let the mode follow the machine's state."""
-        self.tasks.start("mode", self._follow_the_machine())
+        self.governor.follow(self.sensing.system, self.tasks)
 
     async def close(self) -> None:
         """End the background work."""
         await self.tasks.close()
-
-    async def _follow_the_machine(self) -> None:
-        async for system in self.sensing.system.changes():
-            self.governor.observe(system)

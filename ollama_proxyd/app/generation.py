@@ -11,6 +11,7 @@ from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway, Surroundings
+from ollama_proxyd.services.switches import Switches
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,19 @@ class Generation:
         self._http = HttpClient(config.timeouts)
         self._tasks = Tasks("generation")
         fleet = Fleet(
-            [make_backend(each.spec, self._http, each.api_key) for each in self.backends if each.enabled],
+            [make_backend(each.spec, self._http, each.api_key) for each in self.backends],
             config.health,
             foundation.clock,
             foundation.learner.speeds,
-            disabled=[each.spec for each in self.backends if not each.enabled],
+            Switches(foundation.store, off=[each.spec.id for each in self.backends if not each.enabled]),
         )
         around = Surroundings(
-            fleet, foundation.governor, foundation.ledger, foundation.sensing.system, foundation.clock
+            fleet,
+            foundation.governor,
+            foundation.ledger,
+            foundation.sensing.system,
+            foundation.clock,
+            foundation.activity,
         )
         self.services = Services(
             gateway=Gateway(around, config.gateway),
@@ -45,7 +51,8 @@ class Generation:
 
     async def start(self) -> None:
         """Check every backend once, then keep watching them and the hour."""
-        self._foundation.governor.reconfigure(self.config.modes, self.config.auto)
+        self._foundation.governor.reconfigure(self.config.modes)
+        self._foundation.sensing.concern([each.spec for each in self.backends])
         await self.services.fleet.check_all()
         self._tasks.start("health", self.services.fleet.watch())
         self._tasks.start("hour", self._foundation.sensing.follow_the_hour(self.config.quiet_hours))

@@ -1,7 +1,7 @@
 """Where the backends come from: the configuration, else what answers on this machine, else the demo fleet."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ollama_proxyd.config.settings import Config, ConfiguredBackend
@@ -70,4 +70,5 @@ class Sources:
     async def _simulate(self) -> Found:
         if self._fleet is None:
             self._fleet = await start_demo()
-        return Found(Source.DEMO, tuple(ConfiguredBackend(spec) for spec in self._fleet.specs))
+        specs = (replace(spec, is_local=False) for spec in self._fleet.specs)  # no device of this machine is simulated
+        return Found(Source.DEMO, tuple(ConfiguredBackend(spec) for spec in specs))

@@ -1,18 +1,28 @@
 """Turns the file's shape into the values that the parts of the daemon are made with."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from msgspec import UNSET, structs
 
-from ollama_proxyd.config import schema, schema_backends
+from ollama_proxyd.config import schema, schema_backends, schema_efficiency
 from ollama_proxyd.config.rules import is_loopback
-from ollama_proxyd.config.settings import Config, ConfiguredBackend, DetectionSettings, LogSettings
+from ollama_proxyd.config.settings import (
+    BusSettings,
+    Config,
+    ConfiguredBackend,
+    DetectionSettings,
+    LogSettings,
+    SensorSettings,
+)
 from ollama_proxyd.core.fleet import BackendSpec, Kind, ModelRules, Profile
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, ModeRow, ModeTable
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeTable
+from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, QuietHours
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
 
 BYTES_PER_GB = 10**9
 
@@ -36,8 +46,11 @@ def build(file: schema.FileConfig, token: str | None, api_keys: dict[str, str]) 
         backends=tuple(_backend(backend, api_keys.get(backend.id)) for backend in file.backends),
         gateway=GatewaySettings(max_in_flight=file.server.max_in_flight, retries=file.routing.retries),
         default_mode=file.efficiency.default_mode,
-        modes=mode_table(file.efficiency.modes),
-        auto=AutoSettings(**structs.asdict(file.efficiency.auto)),
+        modes=ModeSettings(
+            table=mode_table(file.efficiency.modes),
+            auto=AutoSettings(**structs.asdict(file.efficiency.auto)),
+            max_holds=file.efficiency.max_holds,
+        ),
         quiet_hours=_quiet_hours(file.efficiency.quiet_hours),
         health=HealthSettings(
             interval_s=monitoring.health_interval_s,
@@ -45,13 +58,15 @@ def build(file: schema.FileConfig, token: str | None, api_keys: dict[str, str]) 
             recheck_s=monitoring.health_recheck_s,
         ),
         detection=_detection(file),
+        sensors=_sensors(file.sensors),
+        bus=BusSettings(file.dbus.enabled),
         timeouts=Timeouts(**structs.asdict(file.upstream)),
         log=LogSettings(monitoring.log_level.value),
         written=file,
     )
 
 
-def mode_table(modes: schema.Modes) -> ModeTable:
+def mode_table(modes: schema_efficiency.Modes) -> ModeTable:
     """The default table with the numbers that the file gives put over it."""
     rows = dict(DEFAULT_TABLE)
     for field in structs.fields(modes):
@@ -60,7 +75,7 @@ def mode_table(modes: schema.Modes) -> ModeTable:
     return MappingProxyType(rows)
 
 
-def _row(row: ModeRow, limits: schema.ModeLimits) -> ModeRow:
+def _row(row: ModeRow, limits: schema_efficiency.ModeLimits) -> ModeRow:
     given = {ours: getattr(limits, theirs) for theirs, ours in ROW_KEYS.items()}
     return replace(row, **{name: value for name, value in given.items() if value is not UNSET})
 
@@ -99,8 +114,16 @@ def _backend(backend: schema_backends.Backend, api_key: str | None) -> Configure
         ),
         priority=backend.characteristics.priority,
         slots=backend.slots,
+        pci_address=None if backend.pci_address is None else _pci_address(backend.pci_address),
+        is_local=is_loopback(urlsplit(backend.endpoint).hostname or ""),
     )
     return ConfiguredBackend(spec, backend.enabled, api_key)
+
+
+def _pci_address(written: str) -> str:
+    """The address with its domain, as the kernel writes it."""
+    address = written.lower()
+    return address if address.count(":") == 2 else f"0000:{address}"
 
 
 def _profile(known: schema_backends.Characteristics) -> Profile:
@@ -110,6 +133,8 @@ def _profile(known: schema_backends.Characteristics) -> Profile:
         ttft_s=None if latency_ms is None else latency_ms / 1000,
         decode_tps=known.max_tokens_per_second,
         prefill_tps=known.prefill_tokens_per_second,
+        wake_s=known.wake_s,
+        wake_j=known.wake_joules,
         load_s=known.load_s,
         load_j=known.load_joules,
         idle_w=known.idle_watts,
@@ -117,13 +142,23 @@ def _profile(known: schema_backends.Characteristics) -> Profile:
     )
 
 
-def _quiet_hours(quiet: schema.QuietTimes) -> QuietHours | None:
+def _quiet_hours(quiet: schema_efficiency.QuietTimes) -> QuietHours | None:
     return QuietHours(_minute(quiet.start), _minute(quiet.end)) if quiet.enabled else None
 
 
 def _minute(time: str) -> int:
     hours, _, minutes = time.partition(":")
     return int(hours) * 60 + int(minutes)
+
+
+def _sensors(sensors: schema.Sensors) -> SensorSettings:
+    return SensorSettings(
+        enabled=sensors.enabled,
+        sysfs_root=Path(sensors.sysfs_root),
+        pace=SensingSettings(
+            idle_s=sensors.idle_interval_s, busy_s=sensors.busy_interval_s, busy_after_s=sensors.busy_for_s
+        ),
+    )
 
 
 def _detection(file: schema.FileConfig) -> DetectionSettings:

@@ -18,6 +18,12 @@ NEEDS_RESTART: Final = frozenset(
         "server.drain_s",
         "monitoring.enabled",
         "efficiency.default_mode",
+        "sensors.enabled",
+        "sensors.sysfs_root",
+        "sensors.idle_interval_s",
+        "sensors.busy_interval_s",
+        "sensors.busy_for_s",
+        "dbus.enabled",
     }
 )
 """Keys that are read once at start; all others belong to what a reload builds anew."""

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from ollama_proxyd.config.effective import effective
-from ollama_proxyd.config.schema import FileConfig, Modes
+from ollama_proxyd.config.schema import FileConfig
+from ollama_proxyd.config.schema_efficiency import Modes
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -46,9 +46,11 @@ RETIRED: Final[Mapping[str, Retired]] = {
     "monitoring.prometheus_port": _ignored("metrics are at GET /metrics on server.http_port"),
     "monitoring.pprof_enabled": _ignored("there is no profiling server"),
     "monitoring.pprof_port": _ignored("there is no profiling server"),
-    "thermal": _ignored("efficiency.modes.*.max_temp_c and max_fan_percent are the limits of each mode"),
+    "thermal": _ignored(
+        "efficiency.modes.*.max_temp_c and max_fan_percent are the limits of each mode; efficiency.auto has Auto's"
+    ),
     "efficiency.enabled": _ignored("a mode is always in force; Balanced is the usual one"),
-    "efficiency.dbus_enabled": _ignored("the mode is read and set at /efficiency"),
+    "efficiency.dbus_enabled": _ignored("it is called dbus.enabled here"),
     "pipelines": _NO_PIPELINES,
     "devices": _NO_DEVICES,
     "virtual_devices": _NO_DEVICES,

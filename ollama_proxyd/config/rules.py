@@ -128,6 +128,23 @@ def _battery_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
         )
 
 
+def _heat_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
+    auto = config.efficiency.auto
+    if auto.critical_c < auto.hot_c:
+        message = f"{auto.critical_c:g} is below hot_c ({auto.hot_c:g}); what is critical is hot as well"
+        yield Contradiction("efficiency.auto.critical_c", message)
+
+
+def _use_quickens_the_sensors(config: FileConfig) -> Iterator[Contradiction]:
+    sensors = config.sensors
+    if sensors.busy_interval_s > sensors.idle_interval_s:
+        yield Contradiction(
+            "sensors.busy_interval_s",
+            f"{sensors.busy_interval_s:g} is more than idle_interval_s ({sensors.idle_interval_s:g}); "
+            "sensors are looked at more often while the proxy is used",
+        )
+
+
 def _quiet_hours_have_a_length(config: FileConfig) -> Iterator[Contradiction]:
     quiet = config.efficiency.quiet_hours
     if quiet.enabled and quiet.start == quiet.end:
@@ -153,6 +170,8 @@ _RULES: Final[tuple[Callable[[FileConfig], Iterator[Contradiction]], ...]] = (
     _endpoints_differ,
     _no_backend_is_this_server,
     _battery_limits_rise,
+    _heat_limits_rise,
+    _use_quickens_the_sensors,
     _quiet_hours_have_a_length,
     _checks_end_before_the_next,
 )

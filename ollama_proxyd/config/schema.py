@@ -3,26 +3,24 @@
 from enum import Enum
 from typing import Annotated, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import Meta, Struct, field
 
-from ollama_proxyd.config.schema_backends import Backend, EnvironmentName, FilePath, Positive
-from ollama_proxyd.core.modes import AutoSettings, Mode
+from ollama_proxyd.config.schema_backends import Backend, EnvironmentName, FilePath, NotNegative, Positive
+from ollama_proxyd.config.schema_efficiency import Efficiency
 from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, SensingSettings
 
 _SERVER = ServerSettings()
 _GATEWAY = GatewaySettings()
 _HEALTH = HealthSettings()
 _TIMEOUTS = Timeouts()
-_AUTO = AutoSettings()
+_SENSING = SensingSettings()
 
-Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
+AbsolutePath: TypeAlias = Annotated[str, Meta(pattern="^/.*$", extra={"expects": "a path that begins with /"})]
+Interval: TypeAlias = Annotated[float, Meta(ge=0.1, le=3600)]
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
-TimeOfDay: TypeAlias = Annotated[
-    str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"expects": 'a time of day such as "22:00"'})
-]
 ListenHost: TypeAlias = Annotated[
     str, Meta(pattern="^[A-Za-z0-9.:_-]+$", extra={"expects": "a host name or an address without brackets"})
 ]
@@ -103,91 +101,6 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = _GATEWAY.retries
 
 
-class ModeLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a mode asks for; a key that is left out keeps the mode's own value, null lifts a limit."""
-
-    price_of_time_watts: Annotated[
-        Annotated[float, Meta(ge=0)] | UnsetType,
-        Meta(
-            description="What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier."
-        ),
-    ] = UNSET
-    max_power_watts: Annotated[
-        Positive | UnsetType | None, Meta(description="Backends that draw more watts are not used.")
-    ] = UNSET
-    max_temp_c: Annotated[
-        Positive | UnsetType | None, Meta(description="Devices hotter than this, in degrees Celsius, are not used.")
-    ] = UNSET
-    max_fan_percent: Annotated[
-        Percent | UnsetType | None,
-        Meta(description="Devices whose fan runs faster than this, in percent, are not used."),
-    ] = UNSET
-    max_concurrency: Annotated[
-        Annotated[int, Meta(ge=1)] | UnsetType | None, Meta(description="Requests under way at the same time.")
-    ] = UNSET
-
-
-class Modes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rows of the table of modes that differ from the defaults."""
-
-    performance: Annotated[ModeLimits, Meta(description="The fastest answer, whatever it costs.")] = field(
-        default_factory=ModeLimits, name=Mode.PERFORMANCE.value
-    )
-    balanced: Annotated[ModeLimits, Meta(description="A quick answer at a fair cost.")] = field(
-        default_factory=ModeLimits, name=Mode.BALANCED.value
-    )
-    efficiency: Annotated[ModeLimits, Meta(description="Less energy for a slower answer.")] = field(
-        default_factory=ModeLimits, name=Mode.EFFICIENCY.value
-    )
-    quiet: Annotated[ModeLimits, Meta(description="Slow fans and a cool lap.")] = field(
-        default_factory=ModeLimits, name=Mode.QUIET.value
-    )
-    ultra_efficiency: Annotated[ModeLimits, Meta(description="The least energy that gives an answer.")] = field(
-        default_factory=ModeLimits, name=Mode.ULTRA_EFFICIENCY.value
-    )
-
-
-class Auto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The numbers that the Auto mode compares the machine's state with."""
-
-    critical_battery_percent: Annotated[
-        Percent, Meta(description="On battery below this charge, in percent, Auto takes UltraEfficiency.")
-    ] = _AUTO.critical_battery_percent
-    low_battery_percent: Annotated[
-        Percent, Meta(description="On battery below this charge, in percent, Auto takes Efficiency.")
-    ] = _AUTO.low_battery_percent
-    full_battery_percent: Annotated[
-        Percent, Meta(description="On mains power above this charge, in percent, Auto takes Performance.")
-    ] = _AUTO.full_battery_percent
-    hot_c: Annotated[
-        Positive, Meta(description="Above this temperature, in degrees Celsius, Auto takes Efficiency.")
-    ] = _AUTO.hot_c
-    loud_fan_percent: Annotated[Percent, Meta(description="Above this fan speed, in percent, Auto takes Quiet.")] = (
-        _AUTO.loud_fan_percent
-    )
-
-
-class QuietTimes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hours of the day, in local time, in which the Auto mode takes Quiet."""
-
-    enabled: Annotated[bool, Meta(description="Whether there are quiet hours.")] = True
-    start: Annotated[TimeOfDay, Meta(description="When they begin, in local time.")] = "22:00"
-    end: Annotated[TimeOfDay, Meta(description="When they end, in local time; it may be on the next day.")] = "07:00"
-
-
-class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The efficiency modes."""
-
-    default_mode: Annotated[
-        Mode, Meta(description="The mode until one is chosen; a choice is remembered over restarts.")
-    ] = Mode.BALANCED
-    modes: Annotated[Modes, Meta(description="What each mode asks for.")] = field(default_factory=Modes)
-    auto: Annotated[Auto, Meta(description="When the Auto mode takes which mode.")] = field(default_factory=Auto)
-    quiet_hours: Annotated[QuietTimes, Meta(description="When the Auto mode takes Quiet.")] = field(
-        default_factory=QuietTimes
-    )
-
-
 class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the daemon tells about itself, and how it watches its backends."""
 
@@ -216,6 +129,30 @@ class Detection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     interval_s: Annotated[Positive, Meta(description="Seconds until the next look while no engine answers.")] = 5.0
 
 
+class Sensors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the machine is asked about itself: battery, heat, fans, power, and which devices sleep."""
+
+    enabled: Annotated[bool, Meta(description="Whether the machine's sensors are read.")] = True
+    sysfs_root: Annotated[
+        AbsolutePath, Meta(description="The folder in which the kernel shows devices and sensors.")
+    ] = "/sys"
+    idle_interval_s: Annotated[
+        Interval, Meta(description="Seconds between two looks at the sensors while nobody uses the proxy.")
+    ] = _SENSING.idle_s
+    busy_interval_s: Annotated[Interval, Meta(description="Seconds between two looks while it is used.")] = (
+        _SENSING.busy_s
+    )
+    busy_for_s: Annotated[NotNegative, Meta(description="Seconds after the last request that count as use.")] = (
+        _SENSING.busy_after_s
+    )
+
+
+class Dbus(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The session bus, over which desktop, scripts and ollama-proxyctl see and steer the daemon."""
+
+    enabled: Annotated[bool, Meta(description="Whether the daemon is there; without a bus it does without.")] = True
+
+
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to wait for a backend; nothing bounds the whole of an answer."""
 
@@ -242,5 +179,11 @@ class FileConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = field(default_factory=Monitoring)
     detection: Annotated[Detection, Meta(description="The search for engines where no backend is configured.")] = field(
         default_factory=Detection
+    )
+    sensors: Annotated[Sensors, Meta(description="What the machine is asked about itself.")] = field(
+        default_factory=Sensors
+    )
+    dbus: Annotated[Dbus, Meta(description="The session bus, over which the daemon is seen and steered.")] = field(
+        default_factory=Dbus
     )
     upstream: Annotated[Upstream, Meta(description="How long to wait for a backend.")] = field(default_factory=Upstream)

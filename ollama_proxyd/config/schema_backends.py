@@ -21,6 +21,13 @@ BackendId: TypeAlias = Annotated[
         extra={"expects": 'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit'},
     ),
 ]
+PciAddress: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$",
+        extra={"expects": "a PCI address such as 0000:01:00.0, as lspci -D shows it"},
+    ),
+]
 Endpoint: TypeAlias = Annotated[
     str,
     Meta(
@@ -42,6 +49,8 @@ class Characteristics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prefill_tokens_per_second: Annotated[
         Positive | None, Meta(description="Tokens per second of a prompt that it reads.")
     ] = None
+    wake_s: Annotated[NotNegative | None, Meta(description="Seconds to wake the device when it sleeps.")] = None
+    wake_joules: Annotated[NotNegative | None, Meta(description="Joules to wake the device when it sleeps.")] = None
     load_s: Annotated[NotNegative | None, Meta(description="Seconds to load a model that is not in memory.")] = None
     load_joules: Annotated[NotNegative | None, Meta(description="Joules to load a model that is not in memory.")] = None
     idle_watts: Annotated[
@@ -86,6 +95,10 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1)] | None, Meta(description="The name for people; null takes the id.")
     ] = None
     hardware: Annotated[Hardware, Meta(description="What it runs on.")] = Hardware.UNKNOWN
+    pci_address: Annotated[
+        PciAddress | None,
+        Meta(description="Which device it runs on, such as 0000:01:00.0; null: the only one of its hardware."),
+    ] = None
     enabled: Annotated[bool, Meta(description="Whether it may be used.")] = True
     flavor: Annotated[
         Annotated[str, Meta(min_length=1)] | None,

@@ -6,10 +6,10 @@ from pathlib import Path
 from ollama_proxyd.config.problems import Problem
 from ollama_proxyd.config.schema import FileConfig
 from ollama_proxyd.core.fleet import BackendSpec
-from ollama_proxyd.core.modes import AutoSettings, Mode, ModeTable
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, QuietHours
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,22 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorSettings:
+    """Whether the machine's sensors are read, where the kernel shows them, and how often."""
+
+    enabled: bool
+    sysfs_root: Path
+    pace: SensingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class BusSettings:
+    """Whether the daemon shows itself on the session bus."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """From which weight on lines are logged: debug, info, warning or error."""
 
@@ -49,11 +65,12 @@ class Config:
     backends: tuple[ConfiguredBackend, ...]
     gateway: GatewaySettings
     default_mode: Mode
-    modes: ModeTable
-    auto: AutoSettings
+    modes: ModeSettings
     quiet_hours: QuietHours | None
     health: HealthSettings
     detection: DetectionSettings
+    sensors: SensorSettings
+    bus: BusSettings
     timeouts: Timeouts
     log: LogSettings
     written: FileConfig

@@ -75,7 +75,9 @@ class BackendSpec:
     priority: int = 0
     slots: int = 1
     pci_address: str | None = None
-    """Which device of its class it runs on, where there are several."""
+    """Which device it runs on (0000:01:00.0), needed where there are several of its class."""
+    is_local: bool = True
+    """Whether it runs on a device of this machine, as far as its address tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,6 @@ class BackendView:
     slots: int = 1
     in_flight: int = 0
     checked_at_s: float | None = None
-    asleep: bool = False
-    """Whether its device sleeps, as far as is known, so that a request would wake it first."""
     speeds: Mapping[str, Speed] = field(default_factory=dict)
 
 

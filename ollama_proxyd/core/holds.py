@@ -1,8 +1,9 @@
 """Holds: programs that ask for a mode for as long as they live, in the manner of power-profiles-daemon."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.modes import THRIFT, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,8 @@ class Hold:
     reason: str
     application_id: str
     owner: str
+
+
+def thriftiest(holds: Iterable[Hold]) -> Hold | None:
+    """The hold that counts where there are several; of equals the first."""
+    return max(holds, key=lambda hold: THRIFT.index(hold.mode), default=None)

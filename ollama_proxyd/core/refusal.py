@@ -16,7 +16,7 @@ _NOT_UP = frozenset({Code.DOWN, Code.DISABLED, Code.HEALTH_UNKNOWN})
 
 _KINDS: tuple[tuple[frozenset[Code], ErrorKind], ...] = (
     (frozenset({Code.MODE_CONCURRENCY}), ErrorKind.OVERLOADED),
-    (frozenset({Code.MODE_POWER, Code.HINT_POWER, Code.HINT_LATENCY}), ErrorKind.UNAVAILABLE),
+    (frozenset({Code.MODE_POWER, Code.GAME, Code.HINT_POWER, Code.HINT_LATENCY}), ErrorKind.UNAVAILABLE),
     (frozenset({Code.DEADLINE}), ErrorKind.UPSTREAM_TIMEOUT),
     (frozenset({Code.NO_VISION, Code.OPERATION_UNSUPPORTED}), ErrorKind.UNSUPPORTED),
     (frozenset({Code.MODEL_NOT_HELD, Code.MODEL_EXCLUDED, Code.MODEL_TOO_LARGE}), ErrorKind.MODEL_NOT_FOUND),

@@ -4,13 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Backend, Clock
 from ollama_proxyd.services.settings import HealthSettings
+from ollama_proxyd.services.switches import Switches
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 class Fleet:
     """The one owner of backend state; `views` is the latest picture of all of them, `is_serving` whether any is up.
 
-    `disabled` backends are shown and never asked. `speeds` gives a live view of what was learned of a backend.
+    Backends that are switched off are shown and never asked. `speeds` gives a live view of what was learned of one.
     """
 
     def __init__(
@@ -27,28 +29,25 @@ class Fleet:
         settings: HealthSettings,
         clock: Clock,
         speeds: Callable[[str], Mapping[str, Speed]],
-        disabled: Sequence[BackendSpec] = (),
+        switches: Switches,
     ) -> None:
         self._backends = {backend.spec.id: backend for backend in backends}
+        self._index = {backend_id: at for at, backend_id in enumerate(self._backends)}
         self._settings = settings
         self._clock = clock
+        self._switches = switches
         self._due = asyncio.Event()
-        resting = (
-            BackendView(spec=spec, health=Health.DISABLED, health_reason="disabled in the configuration")
-            for spec in disabled
-        )
-        active = (
-            BackendView(
-                spec=backend.spec,
-                health_reason="not checked yet",
-                slots=backend.spec.slots,
-                speeds=speeds(backend.spec.id),
+        self.views: Cell[FleetView] = Cell(
+            tuple(
+                BackendView(
+                    spec=backend.spec,
+                    **self._at_first(backend.spec.id),
+                    slots=backend.spec.slots,
+                    speeds=speeds(backend.spec.id),
+                )
+                for backend in backends
             )
-            for backend in backends
         )
-        views = (*active, *resting)
-        self._index = {view.spec.id: at for at, view in enumerate(views)}
-        self.views: Cell[FleetView] = Cell(views)
         self.is_serving: Cell[bool] = Cell(False)
 
     def backend(self, backend_id: str) -> Backend:
@@ -58,6 +57,20 @@ class Fleet:
     def view(self, backend_id: str) -> BackendView:
         """What is known of one backend now; raises KeyError for one that is not configured."""
         return self.views.value[self._index[backend_id]]
+
+    def set_enabled(self, backend_id: str, enabled: bool) -> None:
+        """Switch a backend on or off, and keep that over restarts; raises KeyError for one that is not configured.
+
+        Requests under way on it finish. One that was switched on serves as soon as a check has found it up.
+        """
+        now = self.view(backend_id)
+        self._switches.set(backend_id, enabled)
+        if enabled is not (now.health is Health.DISABLED):
+            return
+        log.info("backend %s is switched %s", backend_id, "on" if enabled else "off")
+        self._put(replace(now, **self._at_first(backend_id)))
+        if enabled:
+            self.check_soon()
 
     def begin(self, backend_id: str) -> BackendView:
         """Count one more request as under way on a backend; gives the picture just before."""
@@ -73,6 +86,8 @@ class Fleet:
     def note_unreachable(self, backend_id: str, reason: str) -> None:
         """A request found nothing listening: the backend counts as down until a check says otherwise."""
         now = self.view(backend_id)
+        if now.health is Health.DISABLED:
+            return
         if now.health is Health.UP:
             log.warning("backend %s is down: %s", backend_id, reason)
         self._put(replace(now, health=Health.DOWN, health_reason=reason))
@@ -94,8 +109,8 @@ class Fleet:
             await self.check_all()
 
     async def check_all(self) -> None:
-        """Check all backends at the same time and take note of what they say."""
-        await asyncio.gather(*(self._check(backend) for backend in self._backends.values()))
+        """Check all backends that are switched on at the same time and take note of what they say."""
+        await asyncio.gather(*(self._check(backend) for backend in self._backends.values() if self._is_on(backend)))
 
     async def _check(self, backend: Backend) -> None:
         backend_id = backend.spec.id
@@ -103,9 +118,22 @@ class Fleet:
             async with asyncio.timeout(self._settings.timeout_s):
                 probe = await backend.probe()
         except (ProxyError, TimeoutError) as error:
-            self._note_down(backend_id, error)
+            if self._is_on(backend):
+                self._note_down(backend_id, error)
         else:
-            self._note_up(backend_id, probe)
+            if self._is_on(backend):
+                self._note_up(backend_id, probe)
+
+    def _is_on(self, backend: Backend) -> bool:
+        """Whether it may be asked; it may have been switched off while a check was under way."""
+        return self.view(backend.spec.id).health is not Health.DISABLED
+
+    def _at_first(self, backend_id: str) -> dict[str, Any]:
+        """Health before the first check."""
+        why_off = self._switches.why_off(backend_id)
+        if why_off is not None:
+            return {"health": Health.DISABLED, "health_reason": why_off}
+        return {"health": Health.UNKNOWN, "health_reason": "not checked yet"}
 
     def _note_up(self, backend_id: str, probe: Probe) -> None:
         now = self.view(backend_id)

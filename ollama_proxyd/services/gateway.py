@@ -14,6 +14,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.account import Account
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -37,6 +38,7 @@ class Surroundings:
     ledger: Ledger
     system: Cell[SystemState]
     clock: Clock
+    activity: Activity
 
 
 class Gateway:
@@ -168,9 +170,11 @@ class Gateway:
 
     def _enter(self) -> None:
         self._in_flight += 1
+        self._around.activity.begin()
         self._idle.clear()
 
     def _leave(self) -> None:
         self._in_flight -= 1
+        self._around.activity.end()
         if not self._in_flight:
             self._idle.set()

@@ -1,11 +1,18 @@
-"""Owns the efficiency mode: what was chosen, what Auto makes of it, and that the choice survives a restart."""
+"""Owns the efficiency mode: what was chosen and kept over restarts, what programs hold, what Auto makes of it."""
 
 import logging
+from collections.abc import AsyncGenerator
 
-from ollama_proxyd.core.modes import AutoSettings, Mode, ModeSetting, ModeTable, choose
+from ollama_proxyd.core.auto import AT_FIRST, choose, step
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.holds import Hold, thriftiest
+from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.ports import Clock, StateStore
+from ollama_proxyd.services.settings import ModeSettings
+from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -13,51 +20,129 @@ STATE_KEY = "mode"
 
 
 class Governor:
-    """The one owner of the mode."""
+    """The one owner of the mode and of the holds above it.
 
-    def __init__(self, table: ModeTable, auto: AutoSettings, default: Mode, store: StateStore) -> None:
-        self._table = table
-        self._auto = auto
+    Of several holds the thriftiest counts; choosing a mode by hand ends them all, as in power-profiles-daemon.
+    `released` tells the end of each hold once, however it came about.
+    """
+
+    def __init__(self, settings: ModeSettings, default: Mode, store: StateStore, clock: Clock) -> None:
+        self._settings = settings
         self._store = store
+        self._clock = clock
         self._system = SystemState()
+        self._auto = AT_FIRST
         self._chosen = self._restored(default)
+        self._last_cookie = 0
+        self._due: Cell[float | None] = Cell(None)
+        self.holds: Cell[tuple[Hold, ...]] = Cell(())
+        self.released: Topic[Hold] = Topic()
         self.setting: Cell[ModeSetting] = Cell(self._resolve())
 
     @property
     def table(self) -> ModeTable:
         """What each mode asks for."""
-        return self._table
+        return self._settings.table
+
+    @property
+    def auto_settings(self) -> AutoSettings:
+        """The numbers that Auto compares with."""
+        return self._settings.auto
 
     def select(self, mode: Mode) -> ModeSetting:
-        """Put a mode in force and keep it over restarts.
+        """Put a mode in force, end every hold, and keep the mode over restarts.
 
         A state file that cannot be written is logged: the mode is in force all the same.
         """
+        if mode is Mode.AUTO and self._chosen is not Mode.AUTO:
+            self._auto = AT_FIRST
         self._chosen = mode
-        self.setting.set(self._resolve())
+        self._end(self.holds.value)
         try:
             self._store.save({**self._store.load(), STATE_KEY: mode.value})
         except OSError as error:
             log.warning("mode %s is in force but could not be saved and ends with this process: %s", mode.value, error)
         return self.setting.value
 
+    def hold(self, mode: Mode, reason: str, application_id: str, owner: str) -> int:
+        """Have a mode stand above the chosen one until it is released; raises ProxyError when there are too many."""
+        limit = self._settings.max_holds
+        if len(self.holds.value) >= limit:
+            message = f"{limit} programs hold a mode already, the most that efficiency.max_holds allows"
+            raise ProxyError(ErrorKind.OVERLOADED, message)
+        self._last_cookie += 1
+        hold = Hold(self._last_cookie, mode, reason, application_id, owner)
+        self.holds.set((*self.holds.value, hold))
+        self._apply()
+        return hold.cookie
+
+    def release(self, cookie: int, owner: str) -> None:
+        """End a hold at its owner's wish; raises ProxyError when it is not theirs or has ended."""
+        theirs = tuple(hold for hold in self.holds.value if hold.cookie == cookie and hold.owner == owner)
+        if not theirs:
+            raise ProxyError(ErrorKind.INVALID_REQUEST, f"you have no hold with the cookie {cookie}", param="cookie")
+        self._end(theirs)
+
+    def release_all(self, owner: str) -> None:
+        """End the holds of an owner that has gone."""
+        self._end(tuple(hold for hold in self.holds.value if hold.owner == owner))
+
     def imagine(self, mode: Mode | None = None, system: SystemState | None = None) -> ModeSetting:
         """What would be in force under another mode or another state of the machine, without any effect."""
-        return choose(mode or self._chosen, system or self._system, self._table, self._auto)
+        wanted = mode or self.setting.value.wanted
+        if system is None and wanted is self.setting.value.wanted:
+            return self.setting.value
+        return choose(wanted, system or self._system, self._settings.table, self._settings.auto)
 
     def observe(self, system: SystemState) -> None:
         """Take note of the machine's state; Auto may change what it makes of it."""
         self._system = system
-        self.setting.set(self._resolve())
+        self._apply()
 
-    def reconfigure(self, table: ModeTable, auto: AutoSettings) -> None:
-        """Apply a new table of modes and new numbers for Auto; the chosen mode stays."""
-        self._table = table
-        self._auto = auto
+    def reconfigure(self, settings: ModeSettings) -> None:
+        """Apply a new table of modes and new numbers for Auto; the chosen mode and the holds stay."""
+        self._settings = settings
+        self._apply()
+
+    def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
+        """Follow the machine from now on."""
+        tasks.start("mode", self._follow(system.changes()))
+        tasks.start("dwell", self._keep_time())
+
+    async def _follow(self, changes: AsyncGenerator[SystemState, None]) -> None:
+        async for system in changes:
+            self.observe(system)
+
+    async def _keep_time(self) -> None:
+        """Make the changes of Auto that wait, when they are due."""
+        async for _ in self._due.changes():
+            while (due_s := self._due.value) is not None:
+                await self._clock.sleep(max(due_s - self._clock.monotonic(), 0))
+                self._apply()
+
+    def _end(self, ended: tuple[Hold, ...]) -> None:
+        self.holds.set(tuple(hold for hold in self.holds.value if hold not in ended))
+        self._apply()
+        for hold in ended:
+            self.released.publish(hold)
+
+    def _apply(self) -> None:
+        """Work out anew what is in force."""
         self.setting.set(self._resolve())
+        self._due.set(self._auto.due_s)
 
     def _resolve(self) -> ModeSetting:
-        return choose(self._chosen, self._system, self._table, self._auto)
+        hold = thriftiest(self.holds.value)
+        wanted = self._chosen if hold is None else hold.mode
+        if Mode.AUTO in {self._chosen, wanted}:
+            self._auto = step(self._auto, self._system, self._clock.monotonic(), self._settings.auto)
+        effective, reason = wanted, "as chosen"
+        if wanted is Mode.AUTO:
+            effective, reason = self._auto.mode, self._auto.reason
+        if hold is not None:
+            reason = _held(hold, reason)
+        held = None if hold is None else hold.mode
+        return ModeSetting(self._chosen, effective, reason, self._settings.table[effective], held)
 
     def _restored(self, default: Mode) -> Mode:
         saved = self._store.load().get(STATE_KEY)
@@ -68,3 +153,9 @@ class Governor:
         except ValueError:
             log.warning("the saved mode %r is not known; starting with %s", saved, default.value)
             return default
+
+
+def _held(hold: Hold, reason: str) -> str:
+    why = f": {hold.reason}" if hold.reason else ""
+    auto = f"; {reason}" if hold.mode is Mode.AUTO else ""
+    return f"held by {hold.application_id or 'a program'}{why}{auto}"

@@ -1,16 +1,21 @@
 """Keeps the books: what each request cost in time, tokens and joules, and where the last ones went."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.services.ports import Clock
 
 REMEMBERED = 100
 """How many decisions are kept for whoever asks where requests went."""
+SAME_DAY_S = 12 * 3600.0
+"""How far midnight, reckoned back from now, may move within one day: summer time begins, or somebody travels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +66,68 @@ class BackendTotals:
     busy_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Sums over all backends since local midnight, or since the daemon started where that was later.
+
+    Tokens count as far as backends told them; joules are estimated from watts and time.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    energy_j: float = 0.0
+
+    def plus(self, outcome: Outcome) -> "Day":
+        """The sums after one more request."""
+        return Day(
+            requests=self.requests + 1,
+            failures=self.failures + (outcome.error is not None),
+            prompt_tokens=self.prompt_tokens + (outcome.usage.prompt_tokens or 0),
+            completion_tokens=self.completion_tokens + (outcome.usage.completion_tokens or 0),
+            energy_j=self.energy_j + (outcome.energy_j or 0.0),
+        )
+
+
 class Ledger:
     """The one owner of the sums; `outcomes` tells each request's end once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._midnight_s = self._last_midnight_s()
+        self._day = Day()
         self.outcomes: Topic[Outcome] = Topic()
         self._totals: dict[str, BackendTotals] = {}
+        self._overall = BackendTotals()
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
         self._recent.append(outcome)
+        self._day = self.today.plus(outcome)
+        self._add(self._overall, outcome)
         if outcome.backend_id is not None:
             self._add(self._totals.setdefault(outcome.backend_id, BackendTotals()), outcome)
         self.outcomes.publish(outcome)
+
+    @property
+    def today(self) -> Day:
+        """The sums of the present day; they begin anew at midnight."""
+        midnight_s = self._last_midnight_s()
+        if abs(midnight_s - self._midnight_s) > SAME_DAY_S:
+            self._midnight_s, self._day = midnight_s, Day()
+        return self._day
+
+    @property
+    def overall(self) -> BackendTotals:
+        """The sums of all requests since the daemon started, those that no backend got included."""
+        return self._overall
+
+    @property
+    def by_backend(self) -> Mapping[str, BackendTotals]:
+        """The sums of each backend that has got a request, also of one that a reload removed."""
+        return MappingProxyType(self._totals)
 
     def totals(self, backend_id: str) -> BackendTotals:
         """The sums of one backend, zeros when it has served nothing yet."""
@@ -83,6 +136,9 @@ class Ledger:
     def recent(self) -> tuple[Outcome, ...]:
         """The last requests, newest last."""
         return tuple(self._recent)
+
+    def _last_midnight_s(self) -> float:
+        return self._clock.unix() - self._clock.local_minute() * 60
 
     @staticmethod
     def _add(totals: BackendTotals, outcome: Outcome) -> None:

@@ -75,4 +75,7 @@ class SignalSensor(Protocol):
         """What it is called in logs and reasons."""
 
     async def follow(self, report: Callable[[Sensed], None]) -> None:
-        """Report what is now and then every change, until cancelled; losses are reported as Unavailable."""
+        """Report what is now and then every change, until cancelled; losses are reported as Unavailable.
+
+        An empty report says that something happened that makes it worth while to ask the polled sensors now.
+        """

@@ -1,25 +1,65 @@
 """Owns what is known of the machine's state; sensors report to it, and policy and Auto read its cell."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
-from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.merging import merge, without_readings
+from ollama_proxyd.core.readings import Maybe, Reading, Sensed, SystemState, Unavailable
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ports import Clock
-from ollama_proxyd.services.settings import QuietHours
+from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
+from ollama_proxyd.services.settings import QuietHours, SensingSettings
+from ollama_proxyd.services.tasks import Tasks
+from ollama_proxyd.services.watching import Pace, follow, poll
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 600.0
 """Local time can jump (suspend, summer time, travel), so the hour is looked at again at least this often."""
 
 NO_QUIET_HOURS = Unavailable("quiet hours are switched off in the configuration")
+THE_HOUR = "the hour"
 
 
 class Sensing:
-    """The one owner of the machine's state."""
+    """The one owner of the machine's state.
+
+    A sensor's report adds to what it said of the machine before and replaces what it said of devices. Where nothing
+    changed the cell is not set.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._said: dict[str, Sensed] = {}
+        self._lost: dict[str, Unavailable] = {}
+        self._specs: tuple[BackendSpec, ...] = ()
         self.system: Cell[SystemState] = Cell(SystemState())
+
+    def report(self, name: str, sensed: Sensed) -> None:
+        """Take note of what a sensor says."""
+        before = self._said.get(name, Sensed())
+        self._said[name] = Sensed({**before.system, **sensed.system}, sensed.devices)
+        self._lost.pop(name, None)
+        self._merge()
+
+    def lose(self, name: str, reason: str) -> None:
+        """Until its next report nothing that a sensor said counts; that its devices are there still does."""
+        self._lost[name] = Unavailable(reason)
+        self._merge()
+
+    def concern(self, specs: Sequence[BackendSpec]) -> None:
+        """From now on the hottest device is the hottest of those that these backends run on."""
+        self._specs = tuple(specs)
+        self._merge()
+
+    def watch(
+        self, polled: Sequence[PolledSensor], signals: Sequence[SignalSensor], tasks: Tasks, pace: Pace | None = None
+    ) -> None:
+        """Ask the one, at a pace, and follow the other sensors from now on."""
+        pace = pace or Pace(self._clock, Activity(self._clock), SensingSettings())
+        if polled:
+            tasks.start("poll", poll(polled, self, pace, tasks))
+        for sensor in signals:
+            tasks.start(sensor.name, follow(sensor, self, pace, tasks))
 
     def look_at_the_hour(self, quiet: QuietHours | None) -> float:
         """Take note of whether these are quiet hours; returns the seconds after which to look again."""
@@ -38,11 +78,15 @@ class Sensing:
                 return
             await self._clock.sleep(wait_s)
 
-    def _note_quiet(self, now: Reading[bool] | Unavailable) -> None:
-        before = self.system.value.quiet_hours
-        if isinstance(before, Reading) and isinstance(now, Reading) and before.value == now.value:
-            return
-        self.system.set(replace(self.system.value, quiet_hours=now))
+    def _note_quiet(self, now: Maybe[bool]) -> None:
+        self.report(THE_HOUR, Sensed({"quiet_hours": now}))
+
+    def _merge(self) -> None:
+        said = [
+            without_readings(sensed, self._lost[name]) if name in self._lost else sensed
+            for name, sensed in self._said.items()
+        ]
+        self.system.set(merge(said, self.system.value, self._specs))
 
 
 def seconds_to_boundary(quiet: QuietHours, minute: float) -> float:

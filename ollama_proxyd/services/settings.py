@@ -1,6 +1,9 @@
 """The numbers that services are configured with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeTable
+from ollama_proxyd.core.thresholds import AutoSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,21 @@ class QuietHours:
         if self.start_minute <= self.end_minute:
             return self.start_minute <= minute < self.end_minute
         return minute >= self.start_minute or minute < self.end_minute
+
+
+@dataclass(frozen=True, slots=True)
+class ModeSettings:
+    """What each mode asks for, the numbers of Auto, and how many programs may hold a mode at the same time."""
+
+    table: ModeTable = field(default_factory=lambda: DEFAULT_TABLE)
+    auto: AutoSettings = field(default_factory=AutoSettings)
+    max_holds: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SensingSettings:
+    """How often sensors are asked: while nobody uses the proxy, and from a request on until a while after it."""
+
+    idle_s: float = 30.0
+    busy_s: float = 2.0
+    busy_after_s: float = 60.0

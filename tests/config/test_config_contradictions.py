@@ -74,6 +74,16 @@ def test_battery_limits_of_auto_must_rise(complaints: Complaints) -> None:
     assert line.startswith("config.yaml:3: efficiency.auto.critical_battery_percent: 60 is not below low_battery")
 
 
+def test_critical_heat_is_not_below_heat(complaints: Complaints) -> None:
+    (line,) = complaints("efficiency:\n  auto:\n    critical_c: 70\n")
+    assert line.startswith("config.yaml:3: efficiency.auto.critical_c: 70 is below hot_c (75)")
+
+
+def test_sensors_are_not_looked_at_less_often_while_the_proxy_is_used(complaints: Complaints) -> None:
+    (line,) = complaints("sensors: {busy_interval_s: 60}")
+    assert line.startswith("config.yaml:1: sensors.busy_interval_s: 60 is more than idle_interval_s (30)")
+
+
 def test_quiet_hours_without_length_are_ambiguous(complaints: Complaints) -> None:
     (line,) = complaints("efficiency:\n  quiet_hours:\n    start: '07:00'\n")
     assert line.startswith("config.yaml:2: efficiency.quiet_hours.end: 07:00 is the start as well")

@@ -1,14 +1,16 @@
 """Each setting arrives at the part that reads it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
-from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.settings import BusSettings, Config, SensorSettings
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, ModelRules, Profile
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, QuietHours
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
 
 Loader = Callable[..., Config]
 
@@ -18,11 +20,12 @@ backends:
     type: openai
     name: The NPU
     hardware: npu
+    pci_address: 00:0B.0
     endpoint: http://127.0.0.1:8000/v3/
     flavor: ovms
     slots: 2
     characteristics: {power_watts: 3, avg_latency_ms: 800, max_tokens_per_second: 10, prefill_tokens_per_second: 90,
-      load_s: 4, load_joules: 40, idle_watts: 0.5, keep_alive_s: 60, priority: 7}
+      load_s: 4, load_joules: 40, idle_watts: 0.5, keep_alive_s: 60, priority: 7, wake_s: 2, wake_joules: 9}
     model_capability: {max_model_size_gb: 1.5, supported_model_patterns: ["*:1b"], preferred_models: [a],
       excluded_patterns: ["*:7b"]}
 """
@@ -34,8 +37,11 @@ def test_without_a_file_each_part_gets_its_own_defaults(loaded: Loader) -> None:
     assert config.gateway == GatewaySettings()
     assert config.health == HealthSettings()
     assert config.timeouts == Timeouts()
-    assert config.auto == AutoSettings()
-    assert config.modes == DEFAULT_TABLE
+    assert config.modes == ModeSettings()
+    assert config.modes.auto == AutoSettings()
+    assert config.modes.table == DEFAULT_TABLE
+    assert config.sensors == SensorSettings(enabled=True, sysfs_root=Path("/sys"), pace=SensingSettings())
+    assert config.bus == BusSettings(enabled=True)
     assert config.default_mode is Mode.BALANCED
     assert config.quiet_hours == QuietHours()
 
@@ -55,6 +61,8 @@ def test_every_key_of_a_backend_arrives(loaded: Loader) -> None:
             ttft_s=0.8,
             decode_tps=10,
             prefill_tps=90,
+            wake_s=2,
+            wake_j=9,
             load_s=4,
             load_j=40,
             idle_w=0.5,
@@ -63,7 +71,13 @@ def test_every_key_of_a_backend_arrives(loaded: Loader) -> None:
         rules=ModelRules(supported=("*:1b",), excluded=("*:7b",), preferred=("a",), max_size_bytes=1_500_000_000),
         priority=7,
         slots=2,
+        pci_address="0000:00:0b.0",
     )
+
+
+def test_a_backend_at_another_address_than_loopback_is_not_taken_for_a_device_of_this_machine(loaded: Loader) -> None:
+    text = "backends: [{id: a, endpoint: 'http://127.0.0.2:1'}, {id: b, endpoint: 'https://gpu.example.org'}]"
+    assert [each.spec.is_local for each in loaded(text).backends] == [True, False]
 
 
 def test_a_backend_needs_only_id_and_endpoint(loaded: Loader) -> None:
@@ -77,7 +91,7 @@ def test_a_backend_that_is_switched_off_stays_in_the_list(loaded: Loader) -> Non
 
 
 def test_a_mode_keeps_the_numbers_that_the_file_leaves_out(loaded: Loader) -> None:
-    modes = loaded("efficiency: {modes: {Quiet: {max_power_watts: 9, max_temp_c: null}}}").modes
+    modes = loaded("efficiency: {modes: {Quiet: {max_power_watts: 9, max_temp_c: null}}}").modes.table
     assert (modes[Mode.QUIET].max_power_w, modes[Mode.QUIET].max_temp_c) == (9, None)
     assert modes[Mode.QUIET].max_fan_percent == DEFAULT_TABLE[Mode.QUIET].max_fan_percent
     assert modes[Mode.BALANCED] == DEFAULT_TABLE[Mode.BALANCED]
@@ -88,7 +102,10 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
         "server: {allowed_hosts: [Box.Local], allowed_origins: ['http://a:3000'], max_body_bytes: 2048,"
         " max_in_flight: 3, keep_alive_s: 5, drain_s: 0}\n"
         "routing: {retries: 0}\n"
-        "efficiency: {default_mode: Auto, auto: {hot_c: 60}, quiet_hours: {start: '23:30', end: '06:15'}}\n"
+        "efficiency: {default_mode: Auto, auto: {hot_c: 60, dwell_s: 5}, max_holds: 3,"
+        " quiet_hours: {start: '23:30', end: '06:15'}}\n"
+        "sensors: {enabled: false, sysfs_root: /tmp/sys, idle_interval_s: 9, busy_interval_s: 0.5, busy_for_s: 7}\n"
+        "dbus: {enabled: false}\n"
         "monitoring: {enabled: false, health_interval_s: 9, health_timeout_s: 2, health_recheck_s: 0.5}\n"
         "detection: {enabled: false, ports: [9], interval_s: 1}\n"
         "upstream: {connect_s: 1, first_byte_s: 2, idle_s: 3, probe_s: 4}\n"
@@ -102,7 +119,11 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
         serve_metrics=False,
     )
     assert config.gateway == GatewaySettings(max_in_flight=3, retries=0)
-    assert (config.default_mode, config.auto) == (Mode.AUTO, AutoSettings(hot_c=60))
+    assert (config.default_mode, config.modes.max_holds) == (Mode.AUTO, 3)
+    assert config.modes.auto == AutoSettings(hot_c=60, dwell_s=5)
+    pace = SensingSettings(idle_s=9, busy_s=0.5, busy_after_s=7)
+    assert config.sensors == SensorSettings(enabled=False, sysfs_root=Path("/tmp/sys"), pace=pace)
+    assert config.bus == BusSettings(enabled=False)
     assert config.quiet_hours == QuietHours(23 * 60 + 30, 6 * 60 + 15)
     assert config.health == HealthSettings(interval_s=9, timeout_s=2, recheck_s=0.5)
     assert (config.detection.enabled, config.detection.ports, config.detection.interval_s) == (False, (9,), 1)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from ollama_proxyd.core.auto import choose
 from ollama_proxyd.core.fleet import (
     BackendSpec,
     BackendView,
@@ -15,12 +16,13 @@ from ollama_proxyd.core.fleet import (
     Profile,
 )
 from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, ModeRow, ModeSetting, choose
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejection
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.thresholds import AutoSettings
 
 TINY = Model("tiny:latest", size_bytes=2_000_000_000)
 
@@ -62,11 +64,27 @@ def priced(price_of_time_w: float, **limits: Any) -> ModeSetting:
     return ModeSetting(Mode.BALANCED, Mode.BALANCED, "a test", row)
 
 
-def ask(fleet: FleetView = REFERENCE, mode: ModeSetting | Mode = Mode.BALANCED, **query: Any) -> Decision:
+def device(name: str, power_state: PowerState = PowerState.AWAKE, **values: Any) -> DeviceState:
+    """The only device of its class, with some readings."""
+    readings = {key: Reading(value, 1.0) for key, value in values.items()}
+    return DeviceState(name, Hardware(name), name, power_state, **readings)
+
+
+def machine(*devices: DeviceState, **values: Any) -> SystemState:
+    """A machine with some devices and readings."""
+    return SystemState(devices=devices, **{key: Reading(value, 1.0) for key, value in values.items()})
+
+
+def ask(
+    fleet: FleetView = REFERENCE,
+    mode: ModeSetting | Mode = Mode.BALANCED,
+    system: SystemState = UNKNOWN_SYSTEM,
+    **query: Any,
+) -> Decision:
     """The decision for a request for the tiny model; Hints' fields and Query's may be given alike."""
     hints = {name: query.pop(name) for name in tuple(query) if name in Hints.__slots__}
-    in_force = setting(mode) if isinstance(mode, Mode) else mode
-    return rank(Query(**{"model": "tiny", **query}, hints=Hints(**hints)), fleet, UNKNOWN_SYSTEM, in_force)
+    in_force = setting(mode, system) if isinstance(mode, Mode) else mode
+    return rank(Query(**{"model": "tiny", **query}, hints=Hints(**hints)), fleet, system, in_force)
 
 
 def only(view: BackendView, **query: Any) -> Ranked:

@@ -8,20 +8,32 @@ from ollama_proxyd.core.fleet import Hardware, LoadedModel, Model, ModelRules, P
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import KEEP_ALIVE_S, SHORT_PROMPT_TOKENS, price_of_time_w
+from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
-from tests.core.reference_profile import REFERENCE, TINY, ask, backend, only, order, with_typical_answer
+from tests.core.reference_profile import (
+    REFERENCE,
+    TINY,
+    ask,
+    backend,
+    device,
+    machine,
+    only,
+    order,
+    with_typical_answer,
+)
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
 queue_wait_s wake_s load_s prefill_s decode_s time_s prefill_j decode_j load_j wake_j idle_tail_j energy_j
-price_of_time_w cost_j power_w latency_ms
+heat_j price_of_time_w cost_j power_w latency_ms
 """
 
 
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
-    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=(), asleep=True)
-    cost = only(replace(cold, in_flight=1), prompt_tokens=1000)
+    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=())
+    hot = machine(device("npu", PowerState.ASLEEP, temperature_c=99.0, critical_c=90.0))
+    cost = only(replace(cold, in_flight=1), prompt_tokens=1000, system=hot)
     terms = cost.terms
     assert list(terms) == TERMS.split()
     assert all(value > 0 for value in terms.values())
@@ -30,7 +42,7 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
     assert terms["time_s"] == pytest.approx(waiting_s + terms["decode_s"])
     assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
-    assert terms["cost_j"] == pytest.approx(cost.energy_j + 100 * terms["time_s"]) == cost.cost_j
+    assert terms["cost_j"] == pytest.approx(cost.energy_j + terms["heat_j"] + 100 * terms["time_s"]) == cost.cost_j
     assert terms["power_w"] == cost.power_w == 3
 
 
@@ -143,11 +155,18 @@ def test_unknown_residency_adds_nothing_but_a_note() -> None:
 
 
 def test_a_sleeping_device_is_woken_at_a_cost() -> None:
-    view = replace(backend("nvidia", Profile(55, 0.15, 65, wake_s=3, wake_j=40)), asleep=True)
-    assert (only(view).terms["wake_s"], only(view).terms["wake_j"]) == (3, 40)
-    estimated = only(replace(NVIDIA, asleep=True))
+    asleep = machine(device("nvidia", PowerState.ASLEEP))
+    terms = only(backend("nvidia", Profile(55, 0.15, 65, wake_s=3, wake_j=40)), system=asleep).terms
+    assert (terms["wake_s"], terms["wake_j"]) == (3, 40)
+    estimated = only(NVIDIA, system=asleep)
     assert estimated.terms["wake_j"] == 55 * estimated.terms["wake_s"] > 0
     assert "is estimated" in estimated.notes[0]
+
+
+@pytest.mark.parametrize("power_state", [PowerState.AWAKE, PowerState.UNKNOWN])
+def test_a_device_that_is_not_known_to_sleep_needs_no_waking(power_state: PowerState) -> None:
+    terms = only(NVIDIA, system=machine(device("nvidia", power_state))).terms
+    assert terms["wake_s"] == terms["wake_j"] == 0
 
 
 @pytest.mark.parametrize("hardware", list(Hardware))

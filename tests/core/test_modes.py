@@ -2,8 +2,10 @@
 
 import pytest
 
-from ollama_proxyd.core.modes import DEFAULT_TABLE, AutoSettings, Mode, choose, parse_mode
+from ollama_proxyd.core.auto import choose
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, parse_mode
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, Reading, SystemState, Unavailable
+from ollama_proxyd.core.thresholds import AutoSettings
 
 
 def state(**values: object) -> SystemState:

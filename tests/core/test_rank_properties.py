@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import (
     BackendSpec,
     BackendView,
@@ -21,7 +22,15 @@ from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.readings import (
+    NO_SENSOR,
+    UNKNOWN_SYSTEM,
+    DeviceState,
+    PowerState,
+    Reading,
+    SystemState,
+    known,
+)
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from tests.core.reference_profile import order, priced, setting
 
@@ -85,7 +94,6 @@ def backends(backend_id: str, profiles: st.SearchStrategy, wild: bool) -> st.Sea
         loaded=maybe(st.lists(st.builds(LoadedModel, names), max_size=2).map(tuple)),
         slots=st.integers(-1 if wild else 1, 4),
         in_flight=st.integers(0, 6),
-        asleep=st.booleans(),
         speeds=st.dictionaries(names, speed, max_size=2) if wild else st.just({}),
     )
 
@@ -112,6 +120,25 @@ queries = st.builds(
     hints=hints,
     tried=st.sampled_from((frozenset(), frozenset(), frozenset({"b0"}))),
 )
+numbers = st.just(NO_SENSOR) | st.builds(Reading, st.floats() | st.floats(20, 110), st.just(1.0))
+devices = st.builds(
+    DeviceState,
+    id=st.sampled_from(("a", "b", "c")),
+    hardware=st.sampled_from(Hardware),
+    name=st.just(""),
+    power_state=st.sampled_from(PowerState),
+    temperature_c=numbers,
+    critical_c=numbers,
+    slope_c_per_s=numbers,
+    fan_percent=numbers,
+    throttling=st.just(NO_SENSOR) | st.builds(Reading, st.sampled_from(("", "too hot")), st.just(1.0)),
+)
+machines = st.builds(
+    SystemState,
+    games=st.just(NO_SENSOR) | st.builds(Reading, st.integers(0, 2), st.just(1.0)),
+    devices=st.lists(devices, max_size=4).map(tuple),
+)
+"""What sensors may say of the devices, much of it absurd."""
 plain_queries = st.builds(
     Query, model=st.just("tiny"), prompt_tokens=st.integers(0, 5000), max_tokens=maybe(st.integers(0, 5000))
 )
@@ -119,9 +146,11 @@ modes = st.sampled_from(Mode)
 
 
 @thorough
-@given(wild_fleets, queries, modes)
-def test_every_backend_is_either_ranked_or_rejected_with_a_reason(fleet: FleetView, query: Query, mode: Mode) -> None:
-    decision = rank(query, fleet, UNKNOWN_SYSTEM, setting(mode))
+@given(wild_fleets, queries, modes, machines)
+def test_every_backend_is_either_ranked_or_rejected_with_a_reason(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    decision = rank(query, fleet, machine, setting(mode))
     placed = order(decision) + [each.backend_id for each in decision.rejected]
     assert sorted(placed) == sorted(view.spec.id for view in fleet)
     assert all(each.rejections for each in decision.rejected)
@@ -129,9 +158,11 @@ def test_every_backend_is_either_ranked_or_rejected_with_a_reason(fleet: FleetVi
 
 
 @thorough
-@given(wild_fleets, queries, modes)
-def test_every_term_is_a_number_and_the_cheapest_comes_first(fleet: FleetView, query: Query, mode: Mode) -> None:
-    ranked = rank(query, fleet, UNKNOWN_SYSTEM, setting(mode)).ranked
+@given(wild_fleets, queries, modes, machines)
+def test_every_term_is_a_number_and_the_cheapest_comes_first(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    ranked = rank(query, fleet, machine, setting(mode)).ranked
     assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
     assert [each.cost_j for each in ranked] == sorted(each.cost_j for each in ranked)
 
@@ -181,11 +212,14 @@ def test_raising_a_backends_latency_never_improves_its_rank(
 
 
 @thorough
-@given(wild_fleets, queries, modes)
-def test_no_limit_is_ever_exceeded(fleet: FleetView, query: Query, mode: Mode) -> None:
+@given(wild_fleets, queries, modes, machines)
+def test_no_limit_that_is_firm_is_ever_exceeded(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    assume(mode is not Mode.AUTO)
     in_force = setting(mode)
     row, asked = in_force.row, query.hints
-    decision = rank(query, fleet, UNKNOWN_SYSTEM, in_force)
+    decision = rank(query, fleet, machine, in_force)
     for each in decision.ranked:
         assert asked.max_power_w is None or each.power_w <= asked.max_power_w
         assert asked.max_latency_ms is None or each.latency_ms <= asked.max_latency_ms
@@ -198,13 +232,13 @@ def test_no_limit_is_ever_exceeded(fleet: FleetView, query: Query, mode: Mode) -
 
 
 @thorough
-@given(wild_fleets, queries, modes, st.randoms())
+@given(wild_fleets, queries, modes, machines, st.randoms())
 def test_the_order_of_the_configuration_changes_nothing(
-    fleet: FleetView, query: Query, mode: Mode, random: st.randoms
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, random: st.randoms
 ) -> None:
     shuffled = list(fleet)
     random.shuffle(shuffled)
-    decision, again = (rank(query, views, UNKNOWN_SYSTEM, setting(mode)) for views in (fleet, tuple(shuffled)))
+    decision, again = (rank(query, views, machine, setting(mode)) for views in (fleet, tuple(shuffled)))
     assert order(decision) == order(again)
     assert {each.backend_id: each.rejections for each in decision.rejected} == {
         each.backend_id: each.rejections for each in again.rejected
@@ -221,3 +255,32 @@ def test_a_limit_that_only_auto_chose_never_leaves_a_person_without_an_answer(fl
     within = [each for each in decision.ranked if each.power_w <= 10]
     assert len(within) in {0, len(decision.ranked)}
     assert bool(within) != ("within the limits of Ultra Efficiency" in decision.mode_reason)
+
+
+def without_heat(machine: SystemState) -> SystemState:
+    """The same machine, cool and with quiet fans."""
+    cool = {"temperature_c": NO_SENSOR, "fan_percent": NO_SENSOR, "throttling": NO_SENSOR}
+    return replace(machine, devices=tuple(replace(device, **cool) for device in machine.devices))
+
+
+@thorough
+@given(wild_fleets, queries, modes, machines)
+def test_heat_alone_never_leaves_a_request_without_an_answer(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    hot, cool = (rank(query, fleet, each, setting(mode)) for each in (machine, without_heat(machine)))
+    assert bool(hot.ranked) == bool(cool.ranked)
+
+
+@thorough
+@given(fleets, plain_queries, machines)
+def test_a_device_in_danger_serves_only_where_every_other_is_in_danger_too(
+    fleet: FleetView, query: Query, machine: SystemState
+) -> None:
+    decision = rank(query, fleet, replace(machine, games=NO_SENSOR), setting(Mode.PERFORMANCE))
+    bound = {view.spec.id: device_of(view.spec, machine.devices) for view in fleet}
+    throttled = {each for each, device in bound.items() if device is not None and known(device.throttling)}
+    served = set(order(decision))
+    if served & throttled:
+        assert served == set(bound)
+        assert "although" in decision.reason

@@ -9,13 +9,21 @@ from ollama_proxyd.core.fleet import Health, Probe
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.settings import HealthSettings
-from tests.fakes import FakeBackend, FakeClock, spec_of
+from ollama_proxyd.services.switches import Switches
+from tests.fakes import FakeBackend, FakeClock, MemoryStore
 
 QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
 
 
-def fleet_of(*backends: FakeBackend, settings: HealthSettings = QUICK, clock: FakeClock | None = None) -> Fleet:
-    return Fleet(backends, settings, clock or FakeClock(), Learner().speeds)
+def fleet_of(
+    *backends: FakeBackend,
+    settings: HealthSettings = QUICK,
+    clock: FakeClock | None = None,
+    store: MemoryStore | None = None,
+    off: tuple[str, ...] = (),
+) -> Fleet:
+    switches = Switches(store or MemoryStore(), off)
+    return Fleet(backends, settings, clock or FakeClock(), Learner().speeds, switches)
 
 
 def refused() -> ProxyError:
@@ -111,12 +119,120 @@ async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_be
     watching.cancel()
 
 
+class Counting(FakeBackend):
+    """A backend that counts its health checks."""
+
+    checks = 0
+
+    async def probe(self) -> Probe:
+        self.checks += 1
+        return await super().probe()
+
+
 async def test_a_disabled_backend_is_shown_and_never_asked() -> None:
-    fleet = Fleet([FakeBackend("npu")], QUICK, FakeClock(), Learner().speeds, disabled=[spec_of("cpu")])
+    cpu = Counting("cpu")
+    fleet = fleet_of(FakeBackend("npu"), cpu, off=("cpu",))
     await fleet.check_all()
     assert fleet.view("cpu").health is Health.DISABLED
+    assert fleet.view("cpu").health_reason == "disabled in the configuration"
+    assert cpu.checks == 0
+
+
+async def test_a_backend_that_is_switched_off_serves_no_more_and_its_requests_go_on() -> None:
+    fleet = fleet_of(FakeBackend("npu"))
+    await fleet.check_all()
+    fleet.begin("npu")
+    fleet.set_enabled("npu", enabled=False)
+    view = fleet.view("npu")
+    assert (view.health, view.health_reason, view.in_flight) == (Health.DISABLED, "switched off by hand", 1)
+    assert fleet.is_serving.value is False
+    await fleet.check_all()
+    fleet.note_unreachable("npu", "nobody listens")
+    fleet.end("npu")
+    assert (fleet.view("npu").health, fleet.view("npu").in_flight) == (Health.DISABLED, 0)
+
+
+async def test_a_backend_that_is_switched_on_is_checked_before_the_interval_is_over() -> None:
+    fleet = fleet_of(FakeBackend("npu"), off=("npu",), settings=HealthSettings(3600.0, 5.0, 1.0))
+    watching = asyncio.create_task(fleet.watch())
+    await asyncio.sleep(0)
+    fleet.set_enabled("npu", enabled=True)
+    assert fleet.view("npu").health is Health.UNKNOWN
+    async with asyncio.timeout(5):
+        await until(fleet, "npu", Health.UP)
+    watching.cancel()
+
+
+async def test_a_check_under_way_does_not_switch_a_backend_on_again() -> None:
+    checking, going_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(FakeBackend):
+        async def probe(self) -> Probe:
+            checking.set()
+            await going_on.wait()
+            return await super().probe()
+
+    backend = Slow("npu")
+    fleet = fleet_of(backend, settings=HealthSettings())
+    for backend.down in (None, refused()):
+        fleet.set_enabled("npu", enabled=True)
+        check = asyncio.create_task(fleet.check_all())
+        await checking.wait()
+        fleet.set_enabled("npu", enabled=False)
+        going_on.set()
+        await check
+        assert fleet.view("npu").health is Health.DISABLED
+        checking.clear()
+        going_on.clear()
+
+
+async def test_what_was_switched_by_hand_is_remembered_over_the_configuration() -> None:
+    store = MemoryStore({"mode": "Quiet"})
+    fleet = fleet_of(FakeBackend("npu"), FakeBackend("cpu"), store=store, off=("cpu",))
+    fleet.set_enabled("npu", enabled=False)
+    fleet.set_enabled("cpu", enabled=True)
+    again = fleet_of(FakeBackend("npu"), FakeBackend("cpu"), store=store, off=("cpu",))
+    assert [view.health for view in again.views.value] == [Health.DISABLED, Health.UNKNOWN]
+    assert store.state["mode"] == "Quiet"
+
+
+async def test_what_was_switched_back_follows_the_configuration_again() -> None:
+    store = MemoryStore()
+    fleet = fleet_of(FakeBackend("npu"), store=store)
+    fleet.set_enabled("npu", enabled=False)
+    fleet.set_enabled("npu", enabled=True)
+    assert store.state == {"enabled": {}}
+    assert fleet_of(FakeBackend("npu"), store=store, off=("npu",)).view("npu").health is Health.DISABLED
+
+
+async def test_switching_to_what_is_already_so_changes_nothing() -> None:
+    fleet = fleet_of(FakeBackend("npu"))
+    await fleet.check_all()
+    before = fleet.views.value
+    fleet.set_enabled("npu", enabled=True)
+    assert fleet.views.value is before
+
+
+async def test_a_switch_that_cannot_be_saved_counts_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    store.failing = True
+    fleet = fleet_of(FakeBackend("npu"), store=store)
+    fleet.set_enabled("npu", enabled=False)
+    assert fleet.view("npu").health is Health.DISABLED
+    assert "could not be saved" in caplog.text
+
+
+@pytest.mark.parametrize("saved", [None, 7, ["npu"], {"npu": "off"}, {"npu": 0}])
+async def test_a_saved_switch_that_is_not_one_is_forgotten(saved: object) -> None:
+    fleet = fleet_of(FakeBackend("npu"), store=MemoryStore({"enabled": saved}))
+    assert fleet.view("npu").health is Health.UNKNOWN
+
+
+async def test_nobody_switches_a_backend_that_is_not_there() -> None:
+    store = MemoryStore()
     with pytest.raises(KeyError):
-        fleet.backend("cpu")
+        fleet_of(store=store).set_enabled("tpu", enabled=False)
+    assert store.state == {}
 
 
 async def test_a_change_of_health_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,10 +1,11 @@
-"""The quiet hours, kept current without being asked."""
+"""What sensors report, and the quiet hours, kept current without being asked."""
 
 import pytest
 
-from ollama_proxyd.core.readings import Reading, Unavailable
+from ollama_proxyd.core.readings import Reading, Sensed, Unavailable
 from ollama_proxyd.services.sensing import LONGEST_SLEEP_S, Sensing, seconds_to_boundary
 from ollama_proxyd.services.settings import QuietHours
+from tests.core.reference_profile import REFERENCE, device
 from tests.fakes import FakeClock
 
 NIGHT = QuietHours(start_minute=22 * 60, end_minute=7 * 60)
@@ -46,3 +47,61 @@ def test_an_unchanged_hour_is_no_news() -> None:
     before = sensing.system.value
     sensing.look_at_the_hour(NIGHT)
     assert sensing.system.value is before
+
+
+def test_a_report_adds_to_what_the_same_sensor_said_before() -> None:
+    sensing = sensing_at(0)
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0), "battery_percent": Reading(80.0, 1.0)}))
+    sensing.report("upower", Sensed({"battery_percent": Reading(79.0, 2.0)}))
+    assert sensing.system.value.on_battery == Reading(True, 1.0)
+    assert sensing.system.value.battery_percent == Reading(79.0, 2.0)
+
+
+def test_devices_that_a_sensor_no_longer_names_are_gone() -> None:
+    sensing = sensing_at(0)
+    sensing.report("pci", Sensed(devices=(device("npu"), device("nvidia"))))
+    sensing.report("pci", Sensed(devices=(device("npu"),)))
+    assert [each.id for each in sensing.system.value.devices] == ["npu"]
+
+
+def test_a_report_without_news_sets_nothing() -> None:
+    sensing = sensing_at(0)
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0)}, (device("npu", temperature_c=50.0),)))
+    before = sensing.system.value
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 9.0)}, (device("npu", temperature_c=50.0),)))
+    assert sensing.system.value is before
+
+
+def test_a_lost_sensor_is_unavailable_with_the_reason_until_it_speaks_again() -> None:
+    sensing = sensing_at(0)
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0)}))
+    sensing.lose("upower", "stale for 90 s")
+    assert sensing.system.value.on_battery == Unavailable("stale for 90 s")
+    sensing.lose("upower", "stale for 120 s")
+    assert sensing.system.value.on_battery == Unavailable("stale for 120 s")
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 99.0)}))
+    assert sensing.system.value.on_battery == Reading(True, 99.0)
+
+
+def test_losing_a_sensor_that_never_spoke_changes_nothing() -> None:
+    sensing = sensing_at(0)
+    before = sensing.system.value
+    sensing.lose("upower", "gone")
+    assert sensing.system.value is before
+
+
+def test_the_hottest_device_is_one_that_backends_run_on_as_soon_as_they_are_known() -> None:
+    sensing = sensing_at(0)
+    sensing.report("hwmon", Sensed(devices=(device("npu", temperature_c=50.0), device("cpu", temperature_c=90.0))))
+    assert sensing.system.value.hottest_c == Reading(90.0, 1.0)
+    sensing.concern([view.spec for view in REFERENCE if view.spec.id == "npu"])
+    assert sensing.system.value.hottest_c == Reading(50.0, 1.0)
+
+
+def test_quiet_hours_and_sensors_do_not_disturb_each_other() -> None:
+    sensing = sensing_at(23 * 60)
+    sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0)}))
+    sensing.look_at_the_hour(NIGHT)
+    sensing.report("upower", Sensed({"on_battery": Reading(False, 2.0)}))
+    assert isinstance(sensing.system.value.quiet_hours, Reading)
+    assert sensing.system.value.on_battery == Reading(False, 2.0)

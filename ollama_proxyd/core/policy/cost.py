@@ -8,8 +8,10 @@ from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.heat import heat_share
 from ollama_proxyd.core.policy.priors import MOST, Expectation, expect, is_known
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 
 TYPICAL_OUTPUT_TOKENS = 200.0
@@ -37,6 +39,18 @@ class Demand(NamedTuple):
     typical_output_tokens: float
     """The length of other requests' answers, which those under way are taken to have."""
     price_of_time_w: float
+    max_temp_c: float | None
+    """How hot devices may become for it, beside what they bear."""
+
+
+class Candidate(NamedTuple):
+    """A backend that can do the work with one of its models, and the device that it runs on where that is known."""
+
+    view: BackendView
+    model: Model
+    device: DeviceState | None = None
+    unbound: str | None = None
+    """Why the device is not known, None where none is to be expected."""
 
 
 def price_of_time_w(row: ModeRow, hints: Hints) -> float:
@@ -63,15 +77,19 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
         output_tokens=expected,
         typical_output_tokens=typical,
         price_of_time_w=price_of_time_w(row, query.hints),
+        max_temp_c=row.max_temp_c if query.hints.target is None else None,
     )
 
 
-def price(view: BackendView, model: Model, asked: Demand) -> Ranked:
+def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
+    view, model, device, unbound = candidate
     expected = expect(view, model.name)
     power_w, notes = expected.power_w, expected.notes
+    if unbound is not None:
+        notes.append(unbound)
     queue_wait_s = _queue_wait_s(view, expected, asked)
-    wake_s, wake_j = _wake(view, power_w, notes)
+    wake_s, wake_j = _wake(view, device, power_w, notes)
     load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
     prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
     decode_s = asked.output_tokens / expected.decode_tps
@@ -79,7 +97,9 @@ def price(view: BackendView, model: Model, asked: Demand) -> Ranked:
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
     energy_j = prefill_j + decode_j + load_j + wake_j + idle_tail_j
-    cost_j = energy_j + asked.price_of_time_w * time_s
+    work_j = prefill_j + decode_j + asked.price_of_time_w * (prefill_s + decode_s)
+    heat_j = 0.0 if device is None else _heat_j(device, asked, work_j, notes)
+    cost_j = energy_j + heat_j + asked.price_of_time_w * time_s
     latency_ms = latency_s * 1000
     terms = {
         "queue_wait_s": queue_wait_s,
@@ -94,6 +114,7 @@ def price(view: BackendView, model: Model, asked: Demand) -> Ranked:
         "wake_j": wake_j,
         "idle_tail_j": idle_tail_j,
         "energy_j": energy_j,
+        "heat_j": heat_j,
         "price_of_time_w": asked.price_of_time_w,
         "cost_j": cost_j,
         "power_w": power_w,
@@ -119,9 +140,9 @@ def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> fl
     return ahead * service_s / slots
 
 
-def _wake(view: BackendView, power_w: float, notes: list[str]) -> tuple[float, float]:
+def _wake(view: BackendView, device: DeviceState | None, power_w: float, notes: list[str]) -> tuple[float, float]:
     """Seconds and joules to wake the device, if it sleeps."""
-    if not view.asleep:
+    if device is None or device.power_state is not PowerState.ASLEEP:
         return 0.0, 0.0
     profile = view.spec.profile
     wake_s = profile.wake_s
@@ -129,6 +150,14 @@ def _wake(view: BackendView, power_w: float, notes: list[str]) -> tuple[float, f
         wake_s = WAKE_S
         notes.append(f"time to wake the device {wake_s:g} s is estimated")
     return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
+
+
+def _heat_j(device: DeviceState, asked: Demand, work_j: float, notes: list[str]) -> float:
+    """What heat adds: a device that must slow down takes up to twice the time, and the more surely the nearer it is."""
+    share, note = heat_share(device, asked.max_temp_c)
+    if note:
+        notes.append(note)
+    return share * work_j
 
 
 def _load(view: BackendView, model: Model, power_w: float, notes: list[str]) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ class Ranked:
     """A backend that can serve, and what that would cost.
 
     `terms` holds every term of the formula by name with its unit as suffix (queue_wait_s, wake_s, load_s,
-    prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, energy_j,
+    prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, energy_j, heat_j,
     price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and how it was known.
     """
 
@@ -46,6 +46,14 @@ class RejectionCode(StrEnum):
     """The model is known not to do this, such as an embedding model asked to chat."""
     MODE_POWER = "mode_power"
     MODE_CONCURRENCY = "mode_concurrency"
+    MODE_TEMPERATURE = "mode_temperature"
+    MODE_FAN = "mode_fan"
+    CRITICAL_HEAT = "critical_heat"
+    """Its device is as hot as the device itself bears."""
+    THROTTLING = "throttling"
+    """Its device holds itself back for heat or for power brakes."""
+    GAME = "game"
+    """Its device is a discrete graphics card, and a game runs."""
     HINT_POWER = "hint_power"
     HINT_LATENCY = "hint_latency"
     DEADLINE = "deadline"

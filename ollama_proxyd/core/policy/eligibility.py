@@ -4,25 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ollama_proxyd.core.fleet import BackendView, Health, Model
+from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Model
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked, Rejection
 from ollama_proxyd.core.policy.decision import RejectionCode as Code
+from ollama_proxyd.core.policy.heat import beyond_mode, in_danger
 from ollama_proxyd.core.policy.priors import is_known
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.requests import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the rules look at beside the backend: the request, the mode, the machine, and the requests under way."""
+    """What the rules look at beside the backend: the request, the mode, the machine, and the requests under way.
+
+    `spares_devices` tells whether devices that are in danger are left alone.
+    """
 
     query: Query
     setting: ModeSetting
     system: SystemState
     under_way: int
+    spares_devices: bool = True
 
 
 FitnessRule = Callable[[BackendView, Model | None, Situation], Rejection | None]
@@ -51,6 +56,14 @@ def beyond_limits(view: BackendView, priced: Ranked, situation: Situation) -> tu
     return tuple([no for rule in LIMIT_RULES if (no := rule(view, priced, situation)) is not None])
 
 
+def too_hot(view: BackendView, device: DeviceState | None, situation: Situation) -> tuple[Rejection, ...]:
+    """Every reason to leave the device of a backend alone; none where it is not known."""
+    if device is None:
+        return ()
+    mode = () if _is_targeted(situation) else beyond_mode(view, device, situation.setting.row)
+    return (*mode, *(in_danger(view, device) if situation.spares_devices else ()))
+
+
 def is_preferred(view: BackendView, model: Model) -> bool:
     """Whether the configuration prefers this backend for the model."""
     return bool(view.spec.rules.preferred) and _matches(model.name, view.spec.rules.preferred)
@@ -62,6 +75,8 @@ def _target(view: BackendView, _model: Model | None, situation: Situation) -> Re
         return None
     return Rejection(Code.NOT_THE_TARGET, f"{view.spec.id} is not the target; the request names {target!r}")
 
+
+_DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 
 _UNHEALTHY = {
     Health.DOWN: (Code.DOWN, "is down"),
@@ -144,6 +159,13 @@ def _mode_power(view: BackendView, priced: Ranked, situation: Situation) -> Reje
     return Rejection(Code.MODE_POWER, f"{_needs(view, priced)}; {limit}")
 
 
+def _game(view: BackendView, _priced: Ranked, situation: Situation) -> Rejection | None:
+    games, spec = known(situation.system.games), view.spec
+    if not games or spec.hardware not in _DISCRETE or not spec.is_local or _is_targeted(situation):
+        return None
+    return Rejection(Code.GAME, f"a game runs, and the graphics card of {spec.id} is left to it")
+
+
 def _hint_power(view: BackendView, priced: Ranked, situation: Situation) -> Rejection | None:
     limit_w = situation.query.hints.max_power_w
     if limit_w is None or priced.power_w <= limit_w:
@@ -177,7 +199,7 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
     _vision,
     _operation,
 )
-LIMIT_RULES: tuple[LimitRule, ...] = (_mode_power, _mode_concurrency, _hint_power, _hint_latency, _deadline)
+LIMIT_RULES: tuple[LimitRule, ...] = (_mode_power, _mode_concurrency, _game, _hint_power, _hint_latency, _deadline)
 
 
 def _is_targeted(situation: Situation) -> bool:

@@ -12,6 +12,7 @@ from ollama_proxyd.core.requests import Operation
 _ADVICE = {
     Code.MODE_POWER: "choose a mode that allows more, or name a backend as the target",
     Code.MODE_CONCURRENCY: "try again, choose another mode, or name a backend as the target",
+    Code.GAME: "end the game, or name a backend as the target",
     Code.HINT_POWER: "raise the request's limit of power",
     Code.HINT_LATENCY: "raise the request's limit of latency",
     Code.DEADLINE: "allow the request more time",
@@ -78,7 +79,7 @@ def _wish(query: Query, setting: ModeSetting, asked: Demand) -> str:
 
 def _mode(setting: ModeSetting, wish: str) -> str:
     label = setting.row.label
-    if setting.chosen is Mode.AUTO:
+    if setting.wanted is Mode.AUTO:
         return f"Auto ({label}, {wish})" if wish else f"Auto ({label})"
     return f"{label} ({wish})" if wish else label
 

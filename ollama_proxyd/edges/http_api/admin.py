@@ -46,11 +46,12 @@ async def ready(request: web.Request) -> web.Response:
 async def backends(request: web.Request) -> web.Response:
     """Everything that is known of each backend, in configured order."""
     services = services_of(request)
-    return json_reply([views.backend_of(view, services.ledger) for view in services.fleet.views.value])
+    fleet, devices = services.fleet.views.value, services.system.value.devices
+    return json_reply([views.backend_of(view, services.ledger, devices) for view in fleet])
 
 
 async def efficiency(request: web.Request) -> web.Response:
-    """The mode in force, and the table of modes."""
+    """The mode in force, who holds one, and the table of modes."""
     return json_reply(_efficiency(request))
 
 
@@ -66,8 +67,9 @@ async def select_efficiency(request: web.Request) -> web.Response:
 
 
 async def thermal(request: web.Request) -> web.Response:
-    """The machine's readings, each a value or the reason why there is none."""
-    return json_reply(views.machine(services_of(request).system.value))
+    """The readings of the machine and of its devices, each a value or the reason why there is none."""
+    services = services_of(request)
+    return json_reply(views.machine(services.system.value, services.fleet.views.value))
 
 
 async def version(_request: web.Request) -> web.Response:
@@ -77,7 +79,7 @@ async def version(_request: web.Request) -> web.Response:
 
 def _efficiency(request: web.Request) -> Json:
     governor = services_of(request).governor
-    return views.efficiency(governor.setting.value, governor.table)
+    return views.efficiency(governor.setting.value, governor.table, governor.holds.value)
 
 
 ROUTES = (

@@ -1,6 +1,6 @@
 """POST /routing/explain: where a request would go, with every term, under this or an imagined state of the machine."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -10,21 +10,15 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.requests import Hints, Json, Operation
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import ROWS, read_hint
+from ollama_proxyd.edges.http_api.imagined import imagine
 from ollama_proxyd.edges.http_api.reply import json_reply
-from ollama_proxyd.edges.http_api.strict_json import check_keys, read_struct, to_struct
-
-_NOT_SAID = Unavailable("not said in this question")
-_IMAGINED_AT_S = 0.0
-
+from ollama_proxyd.edges.http_api.strict_json import check_keys, read_struct
 
 Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=10**9)]
-Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
-Celsius: TypeAlias = Annotated[float, Meta(ge=-100, le=1000)]
 
 
 class Question(msgspec.Struct):
@@ -40,18 +34,6 @@ class Question(msgspec.Struct):
     system: dict[str, Json] | None = None
 
 
-class ImaginedSystem(msgspec.Struct):
-    """The state of the machine as a dry run imagines it; what is left out is unknown."""
-
-    on_battery: bool | None = None
-    battery_percent: Percent | None = None
-    hottest_c: Celsius | None = None
-    fan_percent: Percent | None = None
-    power_profile: Literal["power-saver", "balanced", "performance"] | None = None
-    performance_degraded: str | None = None
-    quiet_hours: bool | None = None
-
-
 async def explain(request: web.Request) -> web.Response:
     """The decision for a question; nothing is changed and no backend is asked."""
     services = services_of(request)
@@ -64,7 +46,7 @@ async def explain(request: web.Request) -> web.Response:
         needs_vision=question.needs_vision,
         hints=_hints(question.hints),
     )
-    system = None if question.system is None else _system(question.system)
+    system = None if question.system is None else imagine(question.system, services.system.value.devices)
     return json_reply(render(services.gateway.explain(query, _mode(question.mode), system)))
 
 
@@ -113,16 +95,6 @@ def _text(value: Json, name: str) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise ProxyError(ErrorKind.INVALID_REQUEST, f"hints.{name} must be a text, a number or a boolean", param="hints")
-
-
-def _system(values: dict[str, Json]) -> SystemState:
-    check_keys(values, ImaginedSystem.__struct_fields__, "system")
-    imagined = to_struct(values, ImaginedSystem, "system")
-    said = {name: getattr(imagined, name) for name in ImaginedSystem.__struct_fields__}
-    parts: dict[str, Any] = {
-        name: _NOT_SAID if value is None else Reading(value, _IMAGINED_AT_S) for name, value in said.items()
-    }
-    return SystemState(**parts)
 
 
 ROUTES = (web.post("/routing/explain", explain),)

@@ -7,8 +7,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.edges.http_api.counters import PREFIX
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -31,6 +33,8 @@ class FleetGauges(Collector):
         yield build
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
         yield from _of_backends(views)
+        yield from _of_devices(views, services.system.value.devices)
+        yield from _of_power(services.system.value)
         yield _energy(services, views)
         yield _modes(services)
 
@@ -52,6 +56,32 @@ def _of_backends(views: tuple[BackendView, ...]) -> Iterator[Metric]:
         if view.spec.profile.power_w is not None:
             power.add_metric(label, view.spec.profile.power_w)
     return iter((health, in_flight, queue, power))
+
+
+def _of_devices(views: tuple[BackendView, ...], devices: tuple[DeviceState, ...]) -> Iterator[Metric]:
+    """What the devices say on which backends run; what is unknown is absent."""
+    heat = _by_backend("backend_temperature_celsius", "Hottest sensor of the device that the backend runs on")
+    fan = _by_backend("backend_fan_speed_percent", "Fan of the device that the backend runs on")
+    draw = _by_backend("backend_device_power_watts", "Measured power of the device that the backend runs on")
+    asleep = _by_backend("backend_asleep", "1 when the device that the backend runs on sleeps, else 0")
+    for view in views:
+        device = device_of(view.spec, devices)
+        if device is None:
+            continue
+        label = (view.spec.id,)
+        for metric, reading in ((heat, device.temperature_c), (fan, device.fan_percent), (draw, device.power_w)):
+            if isinstance(reading, Reading):
+                metric.add_metric(label, reading.value)
+        if device.power_state is not PowerState.UNKNOWN:
+            asleep.add_metric(label, float(device.power_state is PowerState.ASLEEP))
+    return iter((heat, fan, draw, asleep))
+
+
+def _of_power(system: SystemState) -> Iterator[Metric]:
+    if isinstance(system.on_battery, Reading):
+        yield _gauge("on_battery", "1 when the machine runs on its battery, else 0", float(system.on_battery.value))
+    if isinstance(system.battery_percent, Reading):
+        yield _gauge("battery_percent", "Charge of the battery", system.battery_percent.value)
 
 
 def _energy(services: Services, views: tuple[BackendView, ...]) -> Metric:

@@ -1,17 +1,22 @@
 """The server's own JSON pictures of backends, modes and the machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
+from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health
+from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeSetting, ModeTable
-from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.services.ledger import BackendTotals, Ledger
 
 HEAT = frozenset({"hottest_c", "fan_percent"})
 """What /thermal is about; the other readings of the machine stand beside it."""
+
+_FACTS = frozenset({"id", "name", "hardware", "power_state"})
+_ASLEEP = {PowerState.ASLEEP: True, PowerState.AWAKE: False, PowerState.UNKNOWN: None}
 
 
 def status_of(fleet: FleetView) -> str:
@@ -27,9 +32,10 @@ def health_of(view: BackendView) -> Json:
     return {"id": view.spec.id, "health": view.health.value, "reason": view.health_reason or None}
 
 
-def backend_of(view: BackendView, ledger: Ledger) -> Json:
+def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]) -> Json:
     """Everything that is known of a backend; null where nobody said."""
     spec = view.spec
+    device = device_of(spec, tuple(devices))
     loaded = None if view.loaded is None else [model.name for model in view.loaded]
     return {
         "id": spec.id,
@@ -39,6 +45,8 @@ def backend_of(view: BackendView, ledger: Ledger) -> Json:
         "endpoint": spec.endpoint,
         "hardware": spec.hardware.value,
         "hardware_note": _hardware_note(spec),
+        "device": None if device is None else device.id,
+        "asleep": None if device is None else _ASLEEP[device.power_state],
         "health": view.health.value,
         "reason": view.health_reason or None,
         "version": view.version,
@@ -53,23 +61,40 @@ def backend_of(view: BackendView, ledger: Ledger) -> Json:
     }
 
 
-def efficiency(setting: ModeSetting, table: ModeTable) -> Json:
-    """The mode in force with its reason and its limits, and every mode that can be chosen."""
+def efficiency(setting: ModeSetting, table: ModeTable, holds: Sequence[Hold]) -> Json:
+    """The mode in force with its reason and its limits, who holds one, and every mode that can be chosen."""
     return {
         "mode": setting.chosen.value,
         "effective_mode": setting.effective.value,
         "reason": setting.reason,
         "in_force": asdict(setting.row),
+        "holds": [
+            {"mode": hold.mode.value, "reason": hold.reason, "application_id": hold.application_id} for hold in holds
+        ],
         "modes": [{"mode": mode.value, **asdict(row)} for mode, row in table.items()],
     }
 
 
-def machine(system: SystemState) -> Json:
-    """The readings of the machine; "status" says whether anything about heat is known."""
+def machine(system: SystemState, fleet: FleetView) -> Json:
+    """The readings of the machine and of its devices; "status" says whether anything about heat is known."""
     items = {field.name: getattr(system, field.name) for field in fields(system) if field.name != "devices"}
     return {
         "status": _heat_status(items[name] for name in sorted(HEAT)),
         **{name: _reading(item) for name, item in items.items()},
+        "devices": [_device(device, system.devices, fleet) for device in system.devices],
+    }
+
+
+def _device(device: DeviceState, devices: tuple[DeviceState, ...], fleet: FleetView) -> Json:
+    """A device's readings, and which backends run on it."""
+    readings = (field.name for field in fields(device) if field.name not in _FACTS)
+    return {
+        "id": device.id,
+        "name": device.name,
+        "hardware": device.hardware.value,
+        "power_state": device.power_state.value,
+        "backends": [view.spec.id for view in fleet if device_of(view.spec, devices) is device],
+        **{name: _reading(getattr(device, name)) for name in readings},
     }
 
 

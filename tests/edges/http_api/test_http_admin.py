@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Health, Profile
+from ollama_proxyd.core.fleet import Hardware, Health, Profile
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, MemoryStore, reference_fleet, spec_of, words
 
@@ -125,6 +125,40 @@ async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(se
     body = (await (await serve()).get("/thermal")).json
     assert body["status"] == "unavailable"
     assert body["hottest_c"] == {"status": "unavailable", "reason": "no sensor yet"}
+
+
+async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"), FakeBackend("nvidia"))
+    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, temperature_c=Unavailable("asleep"))
+    awake = DeviceState("0000:00:0b.0", Hardware.NPU, "NPU", PowerState.AWAKE, temperature_c=Reading(41.5, 1.0))
+    site.services.system.set(SystemState(devices=(asleep, awake)))
+    sleeper, waker = (await site.get("/thermal")).json["devices"]
+    assert (sleeper["id"], sleeper["power_state"], sleeper["backends"]) == ("0000:01:00.0", "asleep", ["nvidia"])
+    assert sleeper["temperature_c"] == {"status": "unavailable", "reason": "asleep"}
+    assert waker["temperature_c"] == {"status": "available", "value": 41.5}
+    backends = (await site.get("/backends")).json
+    assert [(each["device"], each["asleep"]) for each in backends] == [("0000:00:0b.0", False), ("0000:01:00.0", True)]
+
+
+async def test_a_backend_without_a_device_is_neither_asleep_nor_awake(serve: Serve) -> None:
+    (backend,) = (await (await serve(FakeBackend("npu"))).get("/backends")).json
+    assert (backend["device"], backend["asleep"]) == (None, None)
+
+
+async def test_who_holds_a_mode_is_shown_with_the_reason_and_without_their_address_on_the_bus(serve: Serve) -> None:
+    site = await serve()
+    site.services.governor.hold(Mode.QUIET, "recording", "org.example.Recorder", ":1.5")
+    body = (await site.get("/efficiency")).json
+    assert body["holds"] == [{"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}]
+    assert (body["mode"], body["effective_mode"]) == ("Balanced", "Quiet")
+    assert body["reason"] == "held by org.example.Recorder: recording"
+
+
+async def test_choosing_a_mode_ends_what_programs_hold(serve: Serve) -> None:
+    site = await serve()
+    site.services.governor.hold(Mode.QUIET, "recording", "org.example.Recorder", ":1.5")
+    body = (await site.post("/efficiency", {"mode": "Balanced"})).json
+    assert (body["holds"], body["effective_mode"]) == ([], "Balanced")
 
 
 async def test_zero_degrees_are_a_reading(serve: Serve) -> None:

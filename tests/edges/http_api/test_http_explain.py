@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.readings import DeviceState, PowerState, SystemState
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, reference_fleet
 
@@ -38,6 +40,33 @@ async def test_where_would_this_go_on_battery_at_twenty_percent(serve: Serve) ->
     assert (told["mode"], told["effective_mode"]) == ("Auto", "UltraEfficiency")
     assert "19.5" in told["mode_reason"]
     assert told["backend"] == "npu"
+
+
+async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ran(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    real = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.AWAKE)
+    site.services.system.set(SystemState(devices=(real,)))
+    told: dict[str, Any] = {}
+    for name, system in {
+        "now": {},
+        "asleep": {"devices": {"nvidia": {"asleep": True}}},
+        "hot": {"devices": {"0000:01:00.0": {"temperature_c": 96, "critical_c": 95}}},
+        "throttled": {"devices": {"nvidia": {"throttling": "too hot"}}},
+        "game": {"games": 1},
+    }.items():
+        told[name] = (await site.post(EXPLAIN, {"mode": "Performance", "system": system})).json
+    assert told["now"]["backend"] == "nvidia"
+    (nvidia,) = (each for each in told["asleep"]["ranked"] if each["backend_id"] == "nvidia")
+    assert nvidia["terms"]["wake_s"] > 0
+    codes = {name: [no["code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told}
+    assert codes == {"now": [], "asleep": [], "hot": ["critical_heat"], "throttled": ["throttling"], "game": ["game"]}
+
+
+async def test_a_device_of_a_class_that_is_not_there_can_be_imagined(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    system = {"devices": {"npu": {"temperature_c": 99}}}
+    told = (await site.post(EXPLAIN, {"mode": "Efficiency", "system": system})).json
+    assert told["backend"] == "igpu"
 
 
 async def test_it_has_no_effect(serve: Serve) -> None:
@@ -97,6 +126,11 @@ async def test_hints_go_by_the_names_of_headers_or_in_plain(serve: Serve, hints:
         ({"system": {"on_battery": 1}}, "system.on_battery"),
         ({"system": {"battery_percent": 120}}, "system.battery_percent"),
         ({"system": {"power_profile": "turbo"}}, "system.power_profile"),
+        ({"system": {"games": -1}}, "system.games"),
+        ({"system": {"devices": {"gpu": {}}}}, "system.devices.gpu is not a device; there are npu, igpu"),
+        ({"system": {"devices": {"npu": {"asleeep": True}}}}, "did you mean asleep?"),
+        ({"system": {"devices": {"npu": {"fan_percent": 101}}}}, "system.devices.npu.fan_percent"),
+        ({"system": {"devices": {"npu": 5}}}, "system.devices"),
         ([], "body"),
     ],
 )

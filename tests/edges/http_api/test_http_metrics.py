@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -105,6 +107,27 @@ async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Se
     assert value("backend_queue_depth", backend_id="igpu") == 0
     assert value("efficiency_mode", mode="Quiet", role="chosen") == 1
     assert value("efficiency_mode", mode="Balanced", role="chosen") == 0
+
+
+async def test_what_devices_and_battery_say_is_there_and_what_is_unknown_is_absent(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    npu = DeviceState(
+        "a", Hardware.NPU, "", PowerState.AWAKE, temperature_c=Reading(0.0, 1.0), power_w=Reading(3.5, 1.0)
+    )
+    nvidia = DeviceState("b", Hardware.NVIDIA, "", PowerState.ASLEEP)
+    value = await scrape(site)
+    assert value("on_battery") is value("battery_percent") is None
+    on_battery = Reading(value=True, at_s=1.0)
+    system = SystemState(on_battery=on_battery, battery_percent=Reading(43.0, 1.0), devices=(npu, nvidia))
+    site.services.system.set(system)
+    value = await scrape(site)
+    assert (value("on_battery"), value("battery_percent")) == (1, 43)
+    assert value("backend_temperature_celsius", backend_id="npu") == 0
+    assert value("backend_temperature_celsius", backend_id="nvidia") is None
+    assert value("backend_device_power_watts", backend_id="npu") == 3.5
+    assert value("backend_fan_speed_percent", backend_id="npu") is None
+    asleep = [value("backend_asleep", backend_id=each) for each in ("npu", "nvidia", "cpu")]
+    assert asleep == [0, 1, None]
 
 
 async def test_counting_goes_on_over_a_reload(serve: Serve) -> None:

@@ -1,0 +1,81 @@
+"""The machine around the daemon: its sensors, and the buses on which some of them and our own service are."""
+
+import logging
+from functools import partial
+
+from dbus_fast import BusType
+
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.edges.dbus_api.service import BusService
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
+from ollama_proxyd.edges.sensors.gamemode import gamemode
+from ollama_proxyd.edges.sensors.hotplug import Hotplug
+from ollama_proxyd.edges.sensors.machine import sensors
+from ollama_proxyd.edges.sensors.power_profiles import power_profiles
+from ollama_proxyd.edges.sensors.upower import upower
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.sensing import Sensing
+from ollama_proxyd.services.tasks import Tasks
+from ollama_proxyd.services.watching import Pace
+
+log = logging.getLogger(__name__)
+
+
+class Machine:
+    """Listens to the machine from `listen` on, and shows the daemon on the bus from `show` on, until `close`."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._sensors = config.sensors
+        self._is_shown = config.bus.enabled
+        self._clock = clock
+        self._tasks = Tasks("machine")
+        self._system_bus = BusLine(BusType.SYSTEM, clock)
+        self._session_bus = BusLine(BusType.SESSION, clock)
+        self._service: BusService | None = None
+
+    def listen(self, services: Cell[Services], sensing: Sensing, activity: Activity) -> None:
+        """Have the sensors tell what they see, if they may."""
+        if not self._sensors.enabled:
+            return
+        polled = sensors(self._sensors.sysfs_root, self._clock, partial(is_in_use, services))
+        signals = (
+            upower(self._system_bus, self._clock),
+            power_profiles(self._system_bus, self._clock),
+            gamemode(self._session_bus, self._clock),
+            Hotplug(polled),
+        )
+        sensing.watch(polled, signals, self._tasks, Pace(self._clock, activity, self._sensors.pace))
+        self._tasks.start("system-bus", self._look_for_the_system_bus())
+
+    async def show(self, services: Cell[Services]) -> None:
+        """Be on the session bus as soon as there is one, if that is wanted."""
+        if self._is_shown:
+            self._service = BusService(services, self._session_bus, self._clock)
+            await self._service.start()
+
+    async def close(self) -> None:
+        """Leave the buses and ask no sensor any more."""
+        if self._service is not None:
+            await self._service.stop()
+        await self._tasks.close()
+        await self._session_bus.close()
+        await self._system_bus.close()
+
+    async def _look_for_the_system_bus(self) -> None:
+        """Say once what the machine will not tell; the sensors go on looking by themselves."""
+        try:
+            await self._system_bus.bus()
+        except OSError as error:
+            log.warning("nothing is known of battery and power profile until there is a system bus: %s", error)
+
+
+def is_in_use(services: Cell[Services], pci_address: str) -> bool:
+    """Whether requests run on the device with this address; any thread may ask."""
+    bundle = services.value
+    devices = bundle.system.value.devices
+    working = (device_of(view.spec, devices) for view in bundle.fleet.views.value if view.in_flight)
+    return any(device is not None and device.id == pci_address for device in working)

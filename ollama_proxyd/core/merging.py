@@ -1,0 +1,102 @@
+"""Puts together what several sensors say into one picture of the machine."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.fleet import BackendSpec, Hardware
+from ollama_proxyd.core.readings import (
+    NO_SENSOR,
+    DeviceState,
+    Maybe,
+    PowerState,
+    Reading,
+    Sensed,
+    SystemState,
+    Unavailable,
+)
+
+_PARTS: Final = tuple(field.name for field in fields(SystemState) if field.name != "devices")
+_FACTS: Final = ("id", "hardware", "name", "power_state")
+_DEVICE_PARTS: Final = tuple(field.name for field in fields(DeviceState) if field.name not in _FACTS)
+
+
+def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSpec]) -> SystemState:
+    """The machine after what sensors said last; a value that did not change stays the reading that it was.
+
+    The hottest device and the fastest fan are sought among the devices that the backends run on, else among all.
+    """
+    parts = {name: _best(sensed.system.get(name, NO_SENSOR) for sensed in said) for name in _PARTS}
+    was = {device.id: device for device in before.devices}
+    devices = tuple(_device(each, was.get(each[0].id)) for each in _by_id(said))
+    concerned = [device for device in devices if any(device_of(spec, devices) is device for spec in specs)] or devices
+    for name, readings in (
+        ("hottest_c", [device.temperature_c for device in concerned]),
+        ("fan_percent", [device.fan_percent for device in concerned]),
+    ):
+        parts[name] = _highest([*readings, parts[name]])
+    kept = {name: _kept(part, getattr(before, name)) for name, part in parts.items()}
+    return SystemState(**kept, devices=devices)
+
+
+def without_readings(sensed: Sensed, gone: Unavailable) -> Sensed:
+    """What a sensor said, with a reason in the place of every reading; that its devices are there stays known."""
+    parts = {name: _gone(part, gone) for name, part in sensed.system.items()}
+    return Sensed(parts, tuple(_device_without_readings(device, gone) for device in sensed.devices))
+
+
+def _device_without_readings(device: DeviceState, gone: Unavailable) -> DeviceState:
+    parts: dict[str, Any] = {name: _gone(getattr(device, name), gone) for name in _DEVICE_PARTS}
+    return replace(device, power_state=PowerState.UNKNOWN, **parts)
+
+
+def _gone(part: Maybe[Any], gone: Unavailable) -> Maybe[Any]:
+    return gone if isinstance(part, Reading) else part
+
+
+def _by_id(said: Sequence[Sensed]) -> list[list[DeviceState]]:
+    found: dict[str, list[DeviceState]] = {}
+    for sensed in said:
+        for device in sensed.devices:
+            found.setdefault(device.id, []).append(device)
+    return [found[device_id] for device_id in sorted(found)]
+
+
+def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
+    parts: dict[str, Any] = {}
+    for name in _DEVICE_PARTS:
+        part = _best(getattr(device, name) for device in said)
+        parts[name] = part if before is None else _kept(part, getattr(before, name))
+    hardware = (device.hardware for device in said if device.hardware is not Hardware.UNKNOWN)
+    power_state = (device.power_state for device in said if device.power_state is not PowerState.UNKNOWN)
+    return replace(
+        said[0],
+        hardware=next(hardware, Hardware.UNKNOWN),
+        name=next((device.name for device in said if device.name), ""),
+        power_state=next(power_state, PowerState.UNKNOWN),
+        **parts,
+    )
+
+
+def _best(parts: Iterable[Maybe[Any]]) -> Maybe[Any]:
+    """The latest reading, else the first reason that says more than that there is no sensor."""
+    best: Maybe[Any] = NO_SENSOR
+    for part in parts:
+        if isinstance(part, Unavailable):
+            if best is NO_SENSOR:
+                best = part
+        elif isinstance(best, Unavailable) or part.at_s > best.at_s:
+            best = part
+    return best
+
+
+def _highest(parts: Sequence[Maybe[float]]) -> Maybe[float]:
+    readings = [part for part in parts if isinstance(part, Reading)]
+    return max(readings, key=lambda reading: reading.value) if readings else _best(parts)
+
+
+def _kept(now: Maybe[Any], before: Maybe[Any]) -> Maybe[Any]:
+    if isinstance(now, Reading) and isinstance(before, Reading) and now.value == before.value:
+        return before
+    return now

@@ -1,0 +1,83 @@
+"""What the heat of a device means for the backend that runs on it; what is unknown means nothing."""
+
+from typing import TypeGuard
+
+from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.decision import Rejection
+from ollama_proxyd.core.policy.decision import RejectionCode as Code
+from ollama_proxyd.core.policy.priors import is_known
+from ollama_proxyd.core.readings import DeviceState, Reading, known
+
+SOON_S = 30.0
+"""A device that will be too hot within this time pays for it already."""
+COLDEST_C, HOTTEST_C = -100.0, 1000.0
+"""What is beyond is a sensor's mistake and counts as unknown."""
+
+
+def beyond_mode(view: BackendView, device: DeviceState, row: ModeRow) -> list[Rejection]:
+    """Every limit of the mode that a device is past."""
+    nos = (_mode_temperature(view, device, row), _mode_fan(view, device, row))
+    return [no for no in nos if no is not None]
+
+
+def in_danger(view: BackendView, device: DeviceState) -> list[Rejection]:
+    """Every reason to spare a device whatever the mode."""
+    nos = (_critical(view, device), _throttling(view, device))
+    return [no for no in nos if no is not None]
+
+
+def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, str]:
+    """How near a device is to being too hot, from 0 (not within the next half minute) to 1 (now), and a note on it."""
+    now_c, limit_c, critical_c = _temperature(device), max_temp_c, known(device.critical_c)
+    if _is_sane(critical_c) and (limit_c is None or critical_c < limit_c):
+        limit_c = critical_c
+    if now_c is None or limit_c is None:
+        return 0.0, ""
+    if now_c >= limit_c:
+        return 1.0, f"its device is at {now_c:g} °C, past {limit_c:g} °C"
+    slope = known(device.slope_c_per_s)
+    if not is_known(slope) or now_c + slope * SOON_S <= limit_c:
+        return 0.0, ""
+    left_s = (limit_c - now_c) / slope
+    return 1 - left_s / SOON_S, f"its device is at {now_c:g} °C and reaches {limit_c:g} °C in about {left_s:.0f} s"
+
+
+def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Rejection | None:
+    now_c, limit_c = _temperature(device), row.max_temp_c
+    if now_c is None or limit_c is None or now_c <= limit_c:
+        return None
+    return Rejection(Code.MODE_TEMPERATURE, f"{_at(view, now_c)}; {row.label} allows at most {limit_c:g} °C")
+
+
+def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Rejection | None:
+    percent, limit = known(device.fan_percent), row.max_fan_percent
+    if percent is None or limit is None or not percent > limit:
+        return None
+    message = f"the fan of {view.spec.id} runs at {percent:g} %; {row.label} allows at most {limit:g} %"
+    return Rejection(Code.MODE_FAN, message)
+
+
+def _critical(view: BackendView, device: DeviceState) -> Rejection | None:
+    now_c, critical_c = _temperature(device), known(device.critical_c)
+    if now_c is None or not _is_sane(critical_c) or now_c < critical_c:
+        return None
+    return Rejection(Code.CRITICAL_HEAT, f"{_at(view, now_c)}, which is critical from {critical_c:g} °C on")
+
+
+def _throttling(view: BackendView, device: DeviceState) -> Rejection | None:
+    why = known(device.throttling)
+    return Rejection(Code.THROTTLING, f"the device of {view.spec.id} holds itself back: {why}") if why else None
+
+
+def _temperature(device: DeviceState) -> float | None:
+    reading = device.temperature_c
+    return reading.value if isinstance(reading, Reading) and _is_sane(reading.value) else None
+
+
+def _is_sane(value: float | None) -> TypeGuard[float]:
+    return is_known(value, COLDEST_C, HOTTEST_C)
+
+
+def _at(view: BackendView, now_c: float) -> str:
+    return f"the device of {view.spec.id} is at {now_c:g} °C"

@@ -1,0 +1,125 @@
+"""The thresholds that Auto watches: each is left further on than it was entered, so that noise is no news."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+from ollama_proxyd.core.readings import SystemState, known
+
+
+@dataclass(frozen=True, slots=True)
+class AutoSettings:
+    """The numbers that Auto's rules compare with.
+
+    A margin is how far a reading must come back past its limit before the rule is left. `dwell_s` is how long a mode
+    stays at least, unless the battery or the heat turns critical.
+    """
+
+    critical_battery_percent: float = 20.0
+    low_battery_percent: float = 50.0
+    full_battery_percent: float = 80.0
+    battery_margin_percent: float = 3.0
+    hot_c: float = 75.0
+    critical_c: float = 90.0
+    heat_margin_c: float = 5.0
+    loud_fan_percent: float = 70.0
+    fan_margin_percent: float = 10.0
+    dwell_s: float = 30.0
+
+
+class Threshold(Enum):
+    """What can be past its limit."""
+
+    CRITICAL_BATTERY = "critical battery"
+    LOW_BATTERY = "low battery"
+    FULL_BATTERY = "full battery"
+    HOT = "hot"
+    CRITICAL_HEAT = "critical heat"
+    LOUD = "loud"
+
+
+Past: TypeAlias = frozenset[Threshold]
+"""The thresholds that were passed and not left again."""
+
+NOTHING_PAST: Past = frozenset()
+
+
+class Row(NamedTuple):
+    """Which reading a threshold is about, its limit, and the value at which it is left again."""
+
+    reading: Callable[[SystemState], float | None]
+    limit: Callable[[AutoSettings], float]
+    leave: Callable[[AutoSettings], float]
+    rises: bool
+    """Whether it is passed upwards."""
+
+
+def _discharging(system: SystemState) -> float | None:
+    return known(system.battery_percent) if known(system.on_battery) is True else None
+
+
+def _on_mains(system: SystemState) -> float | None:
+    return known(system.battery_percent) if known(system.on_battery) is False else None
+
+
+def _hottest(system: SystemState) -> float | None:
+    return known(system.hottest_c)
+
+
+def _fan(system: SystemState) -> float | None:
+    return known(system.fan_percent)
+
+
+TABLE: dict[Threshold, Row] = {
+    Threshold.CRITICAL_BATTERY: Row(
+        _discharging,
+        lambda auto: auto.critical_battery_percent,
+        lambda auto: auto.critical_battery_percent + auto.battery_margin_percent,
+        rises=False,
+    ),
+    Threshold.LOW_BATTERY: Row(
+        _discharging,
+        lambda auto: auto.low_battery_percent,
+        lambda auto: auto.low_battery_percent + auto.battery_margin_percent,
+        rises=False,
+    ),
+    Threshold.FULL_BATTERY: Row(
+        _on_mains,
+        lambda auto: auto.full_battery_percent,
+        lambda auto: auto.full_battery_percent - auto.battery_margin_percent,
+        rises=True,
+    ),
+    Threshold.HOT: Row(_hottest, lambda auto: auto.hot_c, lambda auto: auto.hot_c - auto.heat_margin_c, rises=True),
+    Threshold.CRITICAL_HEAT: Row(
+        _hottest, lambda auto: auto.critical_c, lambda auto: auto.critical_c - auto.heat_margin_c, rises=True
+    ),
+    Threshold.LOUD: Row(
+        _fan,
+        lambda auto: auto.loud_fan_percent,
+        lambda auto: auto.loud_fan_percent - auto.fan_margin_percent,
+        rises=True,
+    ),
+}
+
+
+def thresholds_past(system: SystemState, settings: AutoSettings, before: Past = NOTHING_PAST) -> Past:
+    """Which thresholds are past now, given those that were; a reading that is unknown is past none."""
+    return frozenset(each for each, row in TABLE.items() if _is_past(row, system, settings, each in before))
+
+
+def _is_past(row: Row, system: SystemState, settings: AutoSettings, was_past: bool) -> bool:
+    value = row.reading(system)
+    if value is None:
+        return False
+    edge = row.leave(settings) if was_past else row.limit(settings)
+    return value > edge if row.rises else value < edge
+
+
+def where(threshold: Threshold, value: float, settings: AutoSettings) -> str:
+    """How a reading that is past a threshold stands to it, with the numbers: "below 50", "not yet up to 53"."""
+    row = TABLE[threshold]
+    limit, leave = row.limit(settings), row.leave(settings)
+    if row.rises:
+        return f"above {limit:g}" if value > limit else f"not yet down to {leave:g}"
+    return f"below {limit:g}" if value < limit else f"not yet up to {leave:g}"

@@ -1,0 +1,140 @@
+"""Asks sensors at the right pace, follows those that speak by themselves, and notices the dead among them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
+from ollama_proxyd.services.settings import SensingSettings
+from ollama_proxyd.services.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+STALE_PERIODS = 3
+"""After so many of its periods the last word of a sensor no longer counts."""
+READ_LIMIT_S = 5.0
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+
+
+class Listener(Protocol):
+    """Whoever wants to know what sensors say."""
+
+    def report(self, name: str, sensed: Sensed) -> None:
+        """A sensor says something."""
+
+    def lose(self, name: str, reason: str) -> None:
+        """What a sensor said no longer counts."""
+
+
+class Pace:
+    """How often sensors are asked: rarely while nobody uses the proxy."""
+
+    def __init__(self, clock: Clock, activity: Activity, settings: SensingSettings) -> None:
+        self.clock = clock
+        self._activity = activity
+        self._settings = settings
+        self._nudged = asyncio.Event()
+
+    @property
+    def period_s(self) -> float:
+        """Seconds from one question to the next, now."""
+        settings = self._settings
+        return settings.busy_s if self._activity.within(settings.busy_after_s) else settings.idle_s
+
+    def nudge(self) -> None:
+        """Something happened that makes the next question due sooner."""
+        self._nudged.set()
+
+    async def pause(self, since_s: float) -> None:
+        """Wait until the next question is due; a request that begins, or a nudge, makes it due sooner."""
+        if not self._activity.within(self._settings.busy_after_s):
+            await self._until_called(since_s + self._settings.idle_s)
+        await self._until(since_s + self._settings.busy_s)
+        self._nudged.clear()
+
+    async def _until_called(self, due_s: float) -> None:
+        calls = (self._until(due_s), self._activity.begun(), self._nudged.wait())
+        waits = [asyncio.ensure_future(call) for call in calls]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _until(self, due_s: float) -> None:
+        left_s = due_s - self.clock.monotonic()
+        if left_s > 0:
+            await self.clock.sleep(left_s)
+
+
+class PolledWatch:
+    """One sensor that has to be asked, and when it answered last."""
+
+    def __init__(self, sensor: PolledSensor, listener: Listener, pace: Pace) -> None:
+        self._sensor = sensor
+        self._listener = listener
+        self._pace = pace
+        self._heard_s = pace.clock.monotonic()
+        self._fails = False
+
+    async def ask(self) -> None:
+        """Ask it once; a failure is said once, and after three periods of silence its readings are stale."""
+        name = self._sensor.name
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                sensed = await self._sensor.read()
+        except OSError as error:
+            self._note_failure(str(error) or f"no answer within {READ_LIMIT_S:g} s")
+            return
+        if self._fails:
+            log.info("sensor %s answers again", name)
+        self._fails, self._heard_s = False, self._pace.clock.monotonic()
+        self._listener.report(name, sensed)
+
+    def _note_failure(self, why: str) -> None:
+        if not self._fails:
+            log.warning("sensor %s does not answer: %s", self._sensor.name, why)
+        self._fails = True
+        age_s = self._pace.clock.monotonic() - self._heard_s
+        if age_s >= STALE_PERIODS * self._pace.period_s:
+            self._listener.lose(self._sensor.name, f"stale for {age_s:.0f} s")
+
+
+async def poll(sensors: Sequence[PolledSensor], listener: Listener, pace: Pace, tasks: Tasks) -> None:
+    """Ask all sensors together, so that the machine wakes up once for all of them; never returns."""
+    watches = [(sensor.name, PolledWatch(sensor, listener, pace)) for sensor in sensors]
+    while True:
+        since_s = pace.clock.monotonic()
+        await asyncio.gather(*(tasks.start(name, watch.ask()) for name, watch in watches))
+        await pace.pause(since_s)
+
+
+async def follow(sensor: SignalSensor, listener: Listener, pace: Pace, tasks: Tasks) -> None:
+    """Follow a sensor, and begin again when it breaks off, at longer and longer intervals; never returns."""
+    clock, retry_s = pace.clock, FIRST_RETRY_S
+    while True:
+        began_s = clock.monotonic()
+        await tasks.start(f"{sensor.name}.follow", _follow_once(sensor, listener, pace))
+        listener.lose(sensor.name, f"{sensor.name} broke off")
+        if clock.monotonic() - began_s > LONGEST_RETRY_S:
+            retry_s = FIRST_RETRY_S
+        await clock.sleep(retry_s)
+        retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+
+
+async def _follow_once(sensor: SignalSensor, listener: Listener, pace: Pace) -> None:
+    def hear(sensed: Sensed) -> None:
+        if sensed.system or sensed.devices:
+            listener.report(sensor.name, sensed)
+        else:
+            pace.nudge()
+
+    try:
+        await sensor.follow(hear)
+    except (OSError, ProxyError) as error:
+        log.warning("sensor %s broke off: %s", sensor.name, error)

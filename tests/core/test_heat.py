@@ -1,0 +1,200 @@
+"""What the heat, the fan, the sleep and the games of the machine mean for where a request goes."""
+
+from dataclasses import replace
+
+import pytest
+
+from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.heat import SOON_S
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
+from tests.core.reference_profile import REFERENCE, ask, codes, device, machine, only, order, rejections, setting
+
+NPU, IGPU, NVIDIA, CPU = REFERENCE
+
+
+def why(system: SystemState, backend_id: str = "igpu", **query: object) -> list[str]:
+    """The sentences against one backend of the reference fleet."""
+    return [no.message for no in rejections(ask(system=system, **query)).get(backend_id, ())]
+
+
+@pytest.mark.parametrize(("temp_c", "used"), [(85.0, True), (85.5, False), (-3.0, True)])
+def test_a_device_above_the_modes_temperature_is_left_alone(temp_c: float, used: bool) -> None:
+    system = machine(device("igpu", temperature_c=temp_c))
+    assert ("igpu" in order(ask(system=system))) is used
+    if not used:
+        assert why(system) == ["the device of igpu is at 85.5 °C; Balanced allows at most 85 °C"]
+
+
+@pytest.mark.parametrize(("percent", "used"), [(80.0, True), (81.0, False)])
+def test_a_device_whose_fan_is_above_the_modes_limit_is_left_alone(percent: float, used: bool) -> None:
+    system = machine(device("igpu", fan_percent=percent))
+    assert ("igpu" in order(ask(system=system))) is used
+    if not used:
+        assert why(system) == ["the fan of igpu runs at 81 %; Balanced allows at most 80 %"]
+
+
+def test_a_mode_without_limits_leaves_no_device_alone() -> None:
+    system = machine(device("nvidia", temperature_c=95.0, fan_percent=100.0))
+    assert order(ask(mode=Mode.PERFORMANCE, system=system))[0] == "nvidia"
+
+
+def test_who_names_the_backend_knows_better_than_the_mode() -> None:
+    decision = ask(system=machine(device("igpu", temperature_c=90.0, fan_percent=90.0)), target="igpu")
+    assert order(decision) == ["igpu"]
+    assert decision.ranked[0].terms["heat_j"] == 0
+    assert "although" not in decision.reason
+
+
+@pytest.mark.parametrize("mode", [Mode.BALANCED, Mode.AUTO, Mode.PERFORMANCE])
+def test_a_device_at_its_critical_temperature_is_left_alone_in_every_mode(mode: Mode) -> None:
+    system = machine(device("igpu", temperature_c=80.0, critical_c=80.0))
+    assert why(system, mode=mode) == ["the device of igpu is at 80 °C, which is critical from 80 °C on"]
+
+
+def test_a_device_that_holds_itself_back_is_left_alone() -> None:
+    system = machine(device("igpu", throttling="software thermal slowdown"))
+    assert why(system) == ["the device of igpu holds itself back: software thermal slowdown"]
+    assert why(machine(device("igpu", throttling=""))) == []
+
+
+def test_what_is_in_danger_serves_when_nothing_else_can_and_the_reason_says_so() -> None:
+    system = machine(device("cpu", temperature_c=101.0, critical_c=100.0, throttling="too hot"))
+    decision = ask((CPU,), Mode.PERFORMANCE, system)
+    assert order(decision) == ["cpu"]
+    assert decision.reason.endswith(
+        ", although the device of cpu is at 101 °C, which is critical from 100 °C on; "
+        "the device of cpu holds itself back: too hot"
+    )
+
+
+def test_a_target_in_danger_serves_because_nothing_else_may() -> None:
+    decision = ask(system=machine(device("cpu", throttling="too hot")), target="cpu")
+    assert order(decision) == ["cpu"]
+    assert decision.reason.endswith(", although the device of cpu holds itself back: too hot")
+
+
+@pytest.mark.parametrize("chosen", [Mode.EFFICIENCY, Mode.AUTO])
+def test_heat_beyond_the_mode_leaves_no_person_without_an_answer(chosen: Mode) -> None:
+    in_force = replace(setting(Mode.EFFICIENCY), chosen=chosen)
+    decision = ask((IGPU,), in_force, machine(device("igpu", temperature_c=88.0)))
+    assert order(decision) == ["igpu"]
+    assert decision.reason.endswith(", although the device of igpu is at 88 °C; Efficiency allows at most 75 °C")
+
+
+def test_a_limit_of_power_does_not_give_way_to_heat() -> None:
+    hot = machine(device("npu", temperature_c=90.0), device("igpu", temperature_c=90.0))
+    decision = ask(mode=Mode.EFFICIENCY, system=hot)
+    assert order(decision) == ["npu", "igpu"]
+    assert codes(decision) == {"nvidia": ["mode_power"], "cpu": ["mode_power"]}
+
+
+def test_auto_leaves_its_own_limits_before_it_uses_a_device_in_danger() -> None:
+    auto = replace(setting(Mode.EFFICIENCY), chosen=Mode.AUTO)
+    decision = ask((NPU, NVIDIA), auto, machine(device("npu", throttling="too hot")))
+    assert order(decision) == ["nvidia"]
+    assert codes(decision) == {"npu": ["throttling"]}
+
+
+@pytest.mark.parametrize(("chosen", "held", "served"), [(Mode.AUTO, Mode.QUIET, False), (Mode.QUIET, Mode.AUTO, True)])
+def test_what_a_program_holds_is_firm_unless_it_is_auto(chosen: Mode, held: Mode, served: bool) -> None:
+    in_force = replace(setting(Mode.QUIET), chosen=chosen, held=held)
+    decision = ask((NVIDIA,), in_force)
+    assert bool(decision.ranked) is served
+    assert decision.reason.startswith("Auto (Quiet): " if held is Mode.AUTO else "Quiet: ")
+
+
+def test_what_is_cooler_is_preferred_to_what_is_past_the_limit_even_at_a_higher_cost() -> None:
+    assert order(ask(system=machine(device("igpu", temperature_c=86.0)))) == ["nvidia", "npu", "cpu"]
+
+
+def test_a_device_that_will_pass_its_limit_soon_pays_already() -> None:
+    warming = machine(device("igpu", temperature_c=84.0, slope_c_per_s=3 / SOON_S))
+    ranked = only(IGPU, mode=Mode.BALANCED, system=warming)
+    terms = ranked.terms
+    work_j = terms["prefill_j"] + terms["decode_j"] + 7 * (terms["prefill_s"] + terms["decode_s"])
+    assert terms["heat_j"] == pytest.approx(work_j * 2 / 3)
+    assert ranked.notes[0] == "its device is at 84 °C and reaches 85 °C in about 10 s"
+    assert order(ask(system=warming))[0] == "nvidia"
+
+
+@pytest.mark.parametrize("slope", [1 / SOON_S, 0.0, -1.0, float("nan"), float("inf"), None])
+def test_a_device_that_will_not_pass_its_limit_soon_pays_nothing(slope: float | None) -> None:
+    known = {} if slope is None else {"slope_c_per_s": slope}
+    system = machine(device("igpu", temperature_c=84.0, **known))
+    assert only(IGPU, mode=Mode.BALANCED, system=system).terms["heat_j"] == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.PERFORMANCE, Mode.BALANCED])
+def test_the_lower_of_the_modes_limit_and_the_devices_own_counts(mode: Mode) -> None:
+    near = machine(device("igpu", temperature_c=69.0, critical_c=70.0, slope_c_per_s=0.1))
+    assert only(IGPU, mode=mode, system=near).notes[0] == "its device is at 69 °C and reaches 70 °C in about 10 s"
+    far = machine(device("igpu", temperature_c=84.0, critical_c=100.0, slope_c_per_s=0.1))
+    assert bool(only(IGPU, mode=mode, system=far).terms["heat_j"]) is (mode is Mode.BALANCED)
+
+
+@pytest.mark.parametrize("temp_c", [float("nan"), float("inf"), 1e9, -273.0])
+def test_a_temperature_that_cannot_be_true_counts_as_unknown(temp_c: float) -> None:
+    system = machine(device("igpu", temperature_c=temp_c, critical_c=100.0))
+    assert order(ask(system=system)) == order(ask())
+
+
+def test_unknown_readings_reject_nothing() -> None:
+    unknown = [DeviceState(name, Hardware(name), name) for name in ("npu", "igpu", "nvidia", "cpu")]
+    gone = [replace(each, temperature_c=Unavailable("stale for 95 s")) for each in unknown]
+    for devices in (unknown, gone):
+        decision = ask(system=machine(*devices))
+        assert order(decision) == order(ask())
+        assert [each.cost_j for each in decision.ranked] == [each.cost_j for each in ask().ranked]
+
+
+def test_a_sleeping_device_is_chosen_only_where_waking_it_pays() -> None:
+    assert order(ask(mode=Mode.PERFORMANCE))[0] == "nvidia"
+    asleep = machine(device("nvidia", PowerState.ASLEEP))
+    slow = replace(NVIDIA, spec=replace(NVIDIA.spec, profile=replace(NVIDIA.spec.profile, wake_s=20.0)))
+    assert order(ask((IGPU, slow), Mode.PERFORMANCE, asleep))[0] == "igpu"
+
+
+def test_a_game_keeps_discrete_graphics_for_itself() -> None:
+    amd = replace(NVIDIA, spec=replace(NVIDIA.spec, id="amd", hardware=Hardware.AMDGPU))
+    decision = ask((*REFERENCE, amd), Mode.PERFORMANCE, machine(games=1))
+    assert order(decision) == ["igpu", "npu", "cpu"]
+    assert codes(decision) == {"nvidia": ["game"], "amd": ["game"]}
+    assert order(ask(mode=Mode.PERFORMANCE, system=machine(games=0)))[0] == "nvidia"
+
+
+def test_a_game_does_not_keep_graphics_from_who_names_it() -> None:
+    assert order(ask(system=machine(games=2), target="nvidia")) == ["nvidia"]
+
+
+def test_a_game_here_means_nothing_for_graphics_elsewhere() -> None:
+    far = replace(NVIDIA, spec=replace(NVIDIA.spec, is_local=False))
+    assert order(ask((far,), system=machine(games=1))) == ["nvidia"]
+
+
+def test_nothing_but_graphics_during_a_game_is_refused_with_what_to_do() -> None:
+    reason = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1)).reason
+    assert reason == (
+        "Performance: nothing can serve this: a game runs, and the graphics card of nvidia is left to it; "
+        "end the game, or name a backend as the target"
+    )
+
+
+def test_a_backend_whose_device_is_uncertain_is_priced_without_heat_and_says_so() -> None:
+    two = (device("igpu", temperature_c=99.0), replace(device("igpu", temperature_c=99.0), id="0000:01:00.0"))
+    (ranked,) = ask((IGPU,), system=machine(*two)).ranked
+    assert ranked.notes == (
+        "there are 2 devices of class igpu and pci_address names none, so heat and sleep are not counted",
+    )
+    (ranked,) = ask((IGPU,), system=machine(device("cpu"))).ranked
+    assert ranked.notes == ("no sensor speaks for a device of class igpu, so its heat and sleep are not counted",)
+
+
+def test_a_machine_without_any_sensor_needs_no_note() -> None:
+    assert ask((IGPU,)).ranked[0].notes == ()
+
+
+def test_readings_keep_their_time_and_the_decision_does_not_depend_on_it() -> None:
+    early = SystemState(devices=(replace(device("igpu"), temperature_c=Reading(84.0, 0.0)),))
+    late = SystemState(devices=(replace(device("igpu"), temperature_c=Reading(84.0, 1e9)),))
+    assert ask(system=early) == ask(system=late)

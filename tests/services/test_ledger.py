@@ -1,0 +1,52 @@
+"""The books of the present day."""
+
+from dataclasses import replace
+
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.events import Usage
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.ledger import Day, Ledger, Outcome
+from tests.fakes import FakeClock
+
+ONE = Outcome("r", Operation.CHAT, "npu", "tiny", None, 0.0, 1.0, usage=Usage(3, 5), energy_j=7.0)
+
+
+def test_a_day_begins_with_nothing() -> None:
+    assert Ledger(FakeClock()).today == Day()
+
+
+def test_the_day_sums_up_requests_tokens_and_joules() -> None:
+    ledger = Ledger(FakeClock())
+    ledger.record(ONE)
+    ledger.record(replace(ONE, backend_id="cpu"))
+    ledger.record(replace(ONE, backend_id=None, usage=Usage(), energy_j=None, error=ErrorKind.UNAVAILABLE))
+    assert ledger.today == Day(requests=3, failures=1, prompt_tokens=6, completion_tokens=10, energy_j=14.0)
+
+
+def test_at_midnight_the_day_begins_anew_and_the_totals_go_on() -> None:
+    clock = FakeClock()
+    clock.minute = 23 * 60 + 59.0
+    ledger = Ledger(clock)
+    ledger.record(ONE)
+    clock.advance(59)
+    assert ledger.today.requests == 1
+    clock.advance(2)
+    assert ledger.today == Day()
+    ledger.record(ONE)
+    assert (ledger.today.requests, ledger.totals("npu").requests) == (1, 2)
+
+
+def test_summer_time_does_not_begin_a_day() -> None:
+    clock = FakeClock()
+    ledger = Ledger(clock)
+    ledger.record(ONE)
+    clock.minute += 60
+    assert ledger.today.requests == 1
+
+
+def test_a_clock_that_was_put_back_begins_a_day() -> None:
+    clock = FakeClock()
+    ledger = Ledger(clock)
+    ledger.record(ONE)
+    clock.unix_s -= 365 * 24 * 3600
+    assert ledger.today == Day()
