@@ -114,8 +114,8 @@ class Daemon:
         self._draining.start("drain", old.close(config.server.drain_s))
         if self._search is not None:
             self._search.cancel()
-        if found.source is Source.DETECTED and config.detection.enabled:
-            self._search = self._watchers.start("search", self._look_again(generation))
+        if self._sources.is_looking(found, config):
+            self._search = self._watchers.start("search", self._look_again(generation, found))
 
     async def _follow_the_file(self) -> None:
         found = find(self._options.config, self._options.environ)
@@ -124,11 +124,11 @@ class Daemon:
         async for _ in watch.changes(paths, self._foundation.clock):
             await self.reload()
 
-    async def _look_again(self, generation: Generation) -> None:
-        """Look for engines again whenever, and as long as, none of those that were found answers."""
+    async def _look_again(self, generation: Generation, now: Found) -> None:
+        """Look for engines again whenever, and as long as, none answers, or only the demo stands in for them."""
         is_serving = generation.services.fleet.is_serving
         async for _ in is_serving.changes():
-            while not is_serving.value:
+            while now.source is Source.DEMO or not is_serving.value:
                 await self._foundation.clock.sleep(generation.config.detection.interval_s)
                 found = await self._sources.look_around(generation.config)
                 if found.backends and found.backends != generation.backends:

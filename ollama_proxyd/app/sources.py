@@ -42,6 +42,11 @@ class Sources:
         self._demo = demo
         self._fleet: DemoFleet | None = None
 
+    def is_looking(self, found: Found, config: Config) -> bool:
+        """Whether an engine that starts later should be noticed: where none was configured, nor the demo asked for."""
+        by_itself = found.source is Source.DETECTED or (found.source is Source.DEMO and self._demo is Demo.IF_NONE)
+        return by_itself and config.detection.enabled
+
     async def find(self, config: Config) -> Found:
         """The backends for a configuration."""
         if self._demo is Demo.ALWAYS:

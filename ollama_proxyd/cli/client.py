@@ -41,7 +41,7 @@ class Client:
             status, content = reply.status, reply.read()
         except (OSError, http.client.HTTPException) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
-            message = f"no daemon answers at {self._url} ({why}); start it with: systemctl --user start ollama-proxyd"
+            message = f"no daemon answers at {self._url} ({why}); is ollama-proxyd running?"
             raise DaemonError(message) from None
         finally:
             connection.close()

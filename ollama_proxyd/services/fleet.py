@@ -51,6 +51,11 @@ class Fleet:
         self.views: Cell[FleetView] = Cell(views)
         self.is_serving: Cell[bool] = Cell(False)
 
+    @property
+    def check_interval_s(self) -> float:
+        """Within which time a backend that comes up is seen."""
+        return self._settings.interval_s
+
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
         return self._backends[backend_id]
@@ -110,7 +115,7 @@ class Fleet:
     def _note_up(self, backend_id: str, probe: Probe) -> None:
         now = self.view(backend_id)
         if now.health is not Health.UP:
-            log.info("backend %s is up with %d models", backend_id, len(probe.models))
+            log.info("backend %s is up; models: %d", backend_id, len(probe.models))
         self._put(
             replace(
                 now,

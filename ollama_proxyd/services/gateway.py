@@ -12,7 +12,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.services.account import Account
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
@@ -64,7 +64,14 @@ class Gateway:
         setting = around.governor.setting.value
         if mode is not None or system is not None:
             setting = around.governor.imagine(mode, system)
+        if query.time_left_s is None:
+            query = replace(query, time_left_s=self._time_left_s(query.hints))
         return rank(query, around.fleet.views.value, system or around.system.value, setting)
+
+    def refusal(self, query: Query, decision: Decision) -> ProxyError:
+        """What a client is told when nothing was ranked."""
+        fleet = self._around.fleet
+        return refusal(query, decision, fleet.views.value, fleet.check_interval_s)
 
     async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
         """The answer's events, the first being Accepted with the decision.
@@ -102,9 +109,11 @@ class Gateway:
         failure: ProxyError | None = None
         for _ in range(1 + self._settings.retries):
             decision = self._decide(query, failure)
+            if failure is not None and not decision.ranked:
+                raise failure
             account.decision = decision
             if not decision.ranked:
-                raise failure or refusal(query, decision, self._around.fleet.views.value)
+                raise self.refusal(query, decision)
             attempt = Attempt(self._around.fleet, request, decision.ranked[0])
             account.sent(decision.ranked[0], queued=attempt.queued)
             try:
@@ -130,8 +139,7 @@ class Gateway:
         return replace(decision, reason=f"{decision.reason}; tried again because {failure.message}")
 
     def _query(self, request: Request) -> Query:
-        deadline_ms = request.hints.deadline_unix_ms
-        left_s = None if deadline_ms is None else deadline_ms / 1000 - self._around.clock.unix()
+        left_s = self._time_left_s(request.hints)
         if left_s is not None and left_s <= 0:
             message = f"the deadline of X-Deadline-Ms passed {-left_s:.1f} s before the request was routed"
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="X-Deadline-Ms", code="deadline_exceeded")
@@ -144,6 +152,10 @@ class Gateway:
             time_left_s=left_s,
             hints=request.hints,
         )
+
+    def _time_left_s(self, hints: Hints) -> float | None:
+        """Seconds until the client's deadline, below zero when it has passed; None when it set none."""
+        return None if hints.deadline_unix_ms is None else hints.deadline_unix_ms / 1000 - self._around.clock.unix()
 
     def _fail(self, account: Account, error: ProxyError) -> None:
         account.error = error.kind

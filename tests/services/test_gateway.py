@@ -322,3 +322,21 @@ class Silent(FakeBackend):
 async def test_an_answer_that_ends_before_it_began_is_a_failure_of_the_backend() -> None:
     services = await services_of(Silent("igpu"), FakeBackend("npu", *words("npu", "Hi")))
     assert accepted(await answer(services, request())).backend_id == "npu"
+
+
+async def test_explaining_a_deadline_decides_as_the_request_would_be_decided() -> None:
+    clock = FakeClock()
+    services = await services_of(*reference_fleet(), clock=clock)
+    soon = Hints(deadline_unix_ms=int(clock.unix() * 1000) + 200)
+    ranked = [each.backend_id for each in services.gateway.explain(Query("tiny", hints=soon)).ranked]
+    assert ranked == ["nvidia"]
+    assert not services.gateway.explain(Query("tiny", hints=Hints(deadline_unix_ms=1))).ranked
+
+
+async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was_tried() -> None:
+    services = await services_of(FakeBackend("igpu", failed()))
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.decision is not None
+    assert "tried again" not in caught.value.decision.reason
+    assert [each.backend_id for each in caught.value.decision.ranked] == ["igpu"]

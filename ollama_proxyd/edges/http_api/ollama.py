@@ -10,7 +10,6 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Kind
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.ollama import chat, embed, generate, models
 from ollama_proxyd.dialects.ollama.encode import Encoder
@@ -73,7 +72,7 @@ def _holder(services: Services, name: str, hints: Hints) -> str:
     query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target))
     decision = services.gateway.explain(query)
     if not decision.ranked:
-        raise refusal(query, decision, services.fleet.views.value)
+        raise services.gateway.refusal(query, decision)
     return decision.ranked[0].backend_id
 
 
