@@ -131,7 +131,9 @@ class Daemon:
             while now.source is Source.DEMO or not is_serving.value:
                 await self._foundation.clock.sleep(generation.config.detection.interval_s)
                 found = await self._sources.look_around(generation.config)
-                if found.backends and found.backends != generation.backends:
+                if found.backends == generation.backends:
+                    generation.services.fleet.check_soon()  # it answers again, so it may be healthy again
+                elif found.backends:
                     self._watchers.start("adopt", self._adopt_found(generation, found))
                     return
 
