@@ -1,7 +1,7 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
@@ -12,7 +12,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.services.account import Account
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
@@ -26,6 +26,7 @@ RETRYABLE = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT})
 """Failures after which another backend may do better."""
 
 OVERLOAD_RETRY_S = 1.0
+STOPPING_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Gateway:
         self._around = around
         self._settings = settings
         self._in_flight = 0
+        self._is_stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -53,6 +55,10 @@ class Gateway:
     def in_flight(self) -> int:
         """How many requests are under way."""
         return self._in_flight
+
+    def refuse_new(self) -> None:
+        """From now on requests are told to come later; those under way go on."""
+        self._is_stopping = True
 
     async def drained(self) -> None:
         """Wait until no request is under way."""
@@ -102,6 +108,14 @@ class Gateway:
             self._leave()
             self._around.ledger.record(account.close())
 
+    async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """A model's details as a backend gives them; raises ProxyError."""
+        self._enter()
+        try:
+            return await self._around.fleet.backend(backend_id).show(model, body)
+        finally:
+            self._leave()
+
     async def _begin(self, request: Request, account: Account) -> tuple[Attempt, Accepted, Event]:
         """Try the candidates, cheapest first, until one begins to answer."""
         self._check_capacity()
@@ -124,6 +138,7 @@ class Gateway:
                     raise
                 self._blame(account, error)
                 failure = error
+                failure.backend_id = decision.ranked[0].backend_id
                 query = replace(query, tried=query.tried | {decision.ranked[0].backend_id})
             except BaseException:
                 await attempt.close()
@@ -136,7 +151,9 @@ class Gateway:
         decision = self.explain(query)
         if failure is None:
             return decision
-        return replace(decision, reason=f"{decision.reason}; tried again because {failure.message}")
+        status = f", status {failure.status}" if failure.status else ""
+        failed = f"{failure.backend_id} failed ({failure.kind.value}{status})"  # its own words may quote the prompt
+        return replace(decision, reason=f"{decision.reason}; tried again because {failed}")
 
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)
@@ -173,6 +190,8 @@ class Gateway:
         self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
+        if self._is_stopping:
+            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
         limit = self._settings.max_in_flight
         if self._in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"

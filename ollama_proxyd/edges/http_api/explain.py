@@ -54,7 +54,6 @@ class ImaginedSystem(msgspec.Struct):
 
 async def explain(request: web.Request) -> web.Response:
     """The decision for a question; nothing is changed and no backend is asked."""
-    services = services_of(request)
     question = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), Question)
     query = Query(
         model=question.model,
@@ -65,7 +64,7 @@ async def explain(request: web.Request) -> web.Response:
         hints=_hints(question.hints),
     )
     system = None if question.system is None else _system(question.system)
-    return json_reply(render(services.gateway.explain(query, _mode(question.mode), system)))
+    return json_reply(render(services_of(request).gateway.explain(query, _mode(question.mode), system)))
 
 
 def render(decision: Decision) -> dict[str, Json]:

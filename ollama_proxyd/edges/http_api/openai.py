@@ -28,10 +28,9 @@ def answering(parse: Parse, make_encoder: MakeEncoder) -> Callable[[web.Request]
     """A handler: parse, call, render."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        services = services_of(request)
         hints = read_hints(request.headers, request[REQUEST_ID])
         asked = parse(await read_body(request, request.app[SETTINGS].value.max_body_bytes), hints)
-        return await deliver(request, services.gateway, asked, make_encoder(asked), TYPES)
+        return await deliver(request, services_of(request).gateway, asked, make_encoder(asked), TYPES)
 
     return answer
 

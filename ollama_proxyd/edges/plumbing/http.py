@@ -1,6 +1,7 @@
 """The HTTP client that asks backends: pooled connections, strict deadlines, nothing followed, nothing unpacked."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -95,8 +96,16 @@ class Reply:
         except TimeoutError:
             waited = "sent the head of an answer and then nothing" if due_s else f"fell silent for {self._idle_s:g} s"
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
+        except aiohttp.ClientPayloadError as error:
+            message = f"{self.who} broke off its answer before it was complete"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {_cause(error)}") from error
+
+    def cut_off(self, why: str) -> None:
+        """Let whoever reads this answer hear at once that it ends here."""
+        self._response.content.set_exception(aiohttp.ClientConnectionError(why))
+        self._response.close()
 
     async def body(self) -> bytes:
         """The whole body; an answer larger than the limit is an error."""
@@ -128,6 +137,7 @@ class HttpClient:
     def __init__(self, timeouts: Timeouts | None = None, limits: Limits | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
+        self._open: set[Reply] = set()
         self._pooled = self._session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
         self._fresh = self._session(_Connector(limit=0, force_close=True))
 
@@ -152,12 +162,14 @@ class HttpClient:
         except TimeoutError as error:
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         except (aiohttp.ClientError, OSError) as error:
-            code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{call.who} {_failure(error)}", code=code) from error
+            raise _meaning(error, call.who) from error
+        reply = Reply(response, call.who, due_s, self._idle_s(call), self._limits)
+        self._open.add(reply)
         try:
             _refuse_detours(response, call.who)
-            yield Reply(response, call.who, due_s, min(self.timeouts.idle_s, wait_s), self._limits)
+            yield reply
         finally:
+            self._open.discard(reply)
             response.close()
 
     async def _send(self, call: Call) -> aiohttp.ClientResponse:
@@ -175,13 +187,20 @@ class HttpClient:
     async def _request(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
         return await session.request(call.method, call.url, data=call.body, headers=call.headers, allow_redirects=False)
 
+    def _idle_s(self, call: Call) -> float:
+        """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""
+        idle_s = self.timeouts.idle_s
+        return idle_s if call.first_byte_s is None else min(idle_s, call.first_byte_s)
+
     def _silence(self, error: TimeoutError, who: str, wait_s: float) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"{who} did not accept a connection within {self.timeouts.connect_s:g} s"
         return f"{who} did not begin to answer within {wait_s:g} s"
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; answers that still come in are cut off."""
+        for reply in tuple(self._open):
+            reply.cut_off("the proxy stopped waiting for the rest")
         await self._pooled.close()
         await self._fresh.close()
 
@@ -202,6 +221,15 @@ def _refuse_detours(response: aiohttp.ClientResponse, who: str) -> None:
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=response.status)
 
 
+def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
+    """What it means for routing that a request could not be sent."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        message = "the proxy has no more file descriptors for connections; raise its limit (ulimit -n, LimitNOFILE=)"
+        return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=1.0)
+    code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} {_failure(error)}", code=code)
+
+
 def _failure(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot be reached: {_cause(error)}"
@@ -214,7 +242,7 @@ def _failure(error: aiohttp.ClientError | OSError) -> str:
 
 def _cause(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.message
+        return error.message.partition("\n")[0].rstrip(": ")
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
