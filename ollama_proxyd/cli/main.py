@@ -19,6 +19,7 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ProxyError
 
+GC_AFTER_ALLOCATIONS = 20_000
 EXIT_CONFIG = 78
 """sysexits.h: EX_CONFIG; systemd shows it by this name."""
 EXIT_UNAVAILABLE = 69
@@ -78,3 +79,4 @@ def _announce(running: Daemon) -> None:
     click.echo(banner(running.url, running.source.value, running.services.value))
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
+    gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

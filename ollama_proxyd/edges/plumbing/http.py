@@ -72,15 +72,35 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Reply:
-    """A backend's answer whose head has come; `read` gives the body as it comes."""
+    """A backend's answer whose head has come; `read` gives the body as it comes.
 
-    __slots__ = ("_due_s", "_idle_s", "_limits", "_response", "content_type", "headers", "status", "who")
+    One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
+    """
+
+    __slots__ = (
+        "_due_s",
+        "_idle_s",
+        "_is_begun",
+        "_is_waiting",
+        "_limits",
+        "_loop",
+        "_response",
+        "_timer",
+        "content_type",
+        "headers",
+        "status",
+        "who",
+    )
 
     def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._response = response
-        self._due_s: float | None = due_s
+        self._loop = asyncio.get_running_loop()
+        self._due_s = due_s
         self._idle_s = idle_s
+        self._is_begun = False
+        self._is_waiting = False
         self._limits = limits
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
         self.who = who
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -88,19 +108,37 @@ class Reply:
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end."""
-        due_s = self._due_s
-        self._due_s = None
+        if self._is_begun:
+            self._due_s = self._loop.time() + self._idle_s
+        self._is_waiting = True
         try:
-            async with asyncio.timeout_at(due_s if due_s is not None else self._clock_s() + self._idle_s):
-                return await self._response.content.readany()
+            piece = await self._response.content.readany()
         except TimeoutError:
-            waited = "sent the head of an answer and then nothing" if due_s else f"fell silent for {self._idle_s:g} s"
+            waited = f"fell silent for {self._idle_s:g} s" if self._is_begun else "sent the head of an answer and then nothing"
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
         except aiohttp.ClientPayloadError as error:
             message = f"{self.who} broke off its answer before it was complete"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {_cause(error)}") from error
+        finally:
+            self._is_waiting = False
+        self._is_begun = True
+        return piece
+
+    def _look_at_the_time(self) -> None:
+        """End a wait that has lasted too long, else look again when that could be."""
+        now_s = self._loop.time()
+        if self._is_waiting and now_s >= self._due_s:
+            self._response.content.set_exception(TimeoutError())
+            return
+        due_s = self._due_s if self._is_waiting else now_s + self._idle_s
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+
+    def end(self) -> None:
+        """Nobody reads any more: close the connection, unless the whole answer was read and it can be kept."""
+        self._timer.cancel()
+        self._response.close()
 
     def cut_off(self, why: str) -> None:
         """Let whoever reads this answer hear at once that it ends here."""
@@ -125,10 +163,6 @@ class Reply:
         while len(text) < self._limits.error_bytes and (piece := await self.read()):
             text += piece
         return bytes(text[: self._limits.error_bytes]).decode("utf-8", "replace")
-
-    @staticmethod
-    def _clock_s() -> float:
-        return asyncio.get_running_loop().time()
 
 
 class HttpClient:
@@ -170,7 +204,7 @@ class HttpClient:
             yield reply
         finally:
             self._open.discard(reply)
-            response.close()
+            reply.end()
 
     async def _send(self, call: Call) -> aiohttp.ClientResponse:
         _opened.set(False)
