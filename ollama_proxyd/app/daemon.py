@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ollama_proxyd.app import limits
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.generation import Generation
 from ollama_proxyd.app.logging import configure as configure_logging
@@ -50,6 +51,7 @@ class Daemon:
         self._draining = Tasks("generation")
         self._search: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
+        self._reload_asked = asyncio.Event()
         self._config = config
         self._source = Source.CONFIGURED
         self._generation = Generation(config, (), self._foundation)
@@ -75,16 +77,29 @@ class Daemon:
         await self._adopt(self._config, await self._sources.find(self._config))
         await self._machine.show(self.services)
         self._watchers.start("config-file", self._follow_the_file())
+        self._watchers.start("reload", self._reload_when_asked())
 
     async def stop(self) -> None:
         """Listen no more, let running requests finish for a while, close everything."""
         await self._watchers.close()
+        self._generation.services.gateway.refuse_new()
+        await self._server.refuse_new()
+        drain_s = self._config.server.drain_s
+        await asyncio.gather(self._generation.close(drain_s), self._draining.finish(drain_s))
         await self._machine.close()
         await self._server.stop()
-        await self._draining.close()
-        await self._generation.close(0)
         await self._sources.close()
         await self._foundation.close()
+
+    def ask_reload(self) -> None:
+        """Have the configuration read again soon; asking often means one reload."""
+        self._reload_asked.set()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            await self.reload()
 
     async def reload(self) -> None:
         """Put the configuration as it is written now in force; a bad one changes nothing."""
@@ -116,27 +131,29 @@ class Daemon:
         configure_logging(config.log.level, self._options.environ)
         self._server.reconfigure(config.server)
         self.services.set(generation.services)
-        self._draining.start("drain", old.close(config.server.drain_s))
+        self._draining.start("drain", old.close())
         if self._search is not None:
             self._search.cancel()
-        if found.source is Source.DETECTED and config.detection.enabled:
-            self._search = self._watchers.start("search", self._look_again(generation))
+        if self._sources.is_looking(found, config):
+            self._search = self._watchers.start("search", self._look_again(generation, found))
 
     async def _follow_the_file(self) -> None:
         found = find(self._options.config, self._options.environ)
         searched = () if self._options.config else search_paths(self._options.environ)
         paths = tuple(dict.fromkeys((*([found] if found else []), *searched)))
         async for _ in watch.changes(paths, self._foundation.clock):
-            await self.reload()
+            self.ask_reload()
 
-    async def _look_again(self, generation: Generation) -> None:
-        """Look for engines again whenever, and as long as, none of those that were found answers."""
+    async def _look_again(self, generation: Generation, now: Found) -> None:
+        """Look for engines again whenever, and as long as, none answers, or only the demo stands in for them."""
         is_serving = generation.services.fleet.is_serving
         async for _ in is_serving.changes():
-            while not is_serving.value:
+            while now.source is Source.DEMO or not is_serving.value:
                 await self._foundation.clock.sleep(generation.config.detection.interval_s)
                 found = await self._sources.look_around(generation.config)
-                if found.backends and found.backends != generation.backends:
+                if found.backends == generation.backends:
+                    generation.services.fleet.check_soon()  # it answers again, so it may be healthy again
+                elif found.backends:
                     self._watchers.start("adopt", self._adopt_found(generation, found))
                     return
 
@@ -149,16 +166,16 @@ class Daemon:
 async def run(options: Options, config: Config, on_ready: Callable[[Daemon], None]) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
-    stopping, reloading = asyncio.Event(), Tasks("signals")
+    stopping = asyncio.Event()
+    limits.allow_many_files(config.gateway.max_in_flight)
     daemon = Daemon(options, config)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: reloading.start("reload", daemon.reload()))
+    loop.add_signal_handler(signal.SIGHUP, daemon.ask_reload)
     try:
         await daemon.start()
         on_ready(daemon)
         await stopping.wait()
         log.info("stopping")
     finally:
-        await reloading.close()
         await daemon.stop()

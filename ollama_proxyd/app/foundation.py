@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.plumbing.clock import SystemClock
+from ollama_proxyd.services import journal
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.learner import Learner
@@ -32,6 +33,7 @@ class Foundation:
         clock = SystemClock()
         ledger, learner = Ledger(clock), Learner()
         ledger.outcomes.listen(learner.observe)
+        ledger.outcomes.listen(journal.note)
         return cls(
             clock=clock,
             sensing=Sensing(clock),

@@ -16,6 +16,9 @@ from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+FIRST_CHECK_S = 1.0
+"""A backend that takes longer to say how it is joins later and holds up nobody."""
+
 
 class Generation:
     """A configuration's services, from the first health check until the last request has drained."""
@@ -53,12 +56,16 @@ class Generation:
         """Check every backend once, then keep watching them and the hour."""
         self._foundation.governor.reconfigure(self.config.modes)
         self._foundation.sensing.concern([each.spec for each in self.backends])
-        await self.services.fleet.check_all()
+        first_check = self._tasks.start("first-check", self.services.fleet.check_all())
+        await asyncio.wait([first_check], timeout=FIRST_CHECK_S)
         self._tasks.start("health", self.services.fleet.watch())
         self._tasks.start("hour", self._foundation.sensing.follow_the_hour(self.config.quiet_hours))
 
-    async def close(self, drain_s: float) -> None:
-        """Let running requests finish, at most `drain_s`, then close every connection."""
+    async def close(self, drain_s: float | None = None) -> None:
+        """Let running requests finish, at most `drain_s` if it is given, then close every connection.
+
+        What still runs then is cut off, and its clients are told so in their streams.
+        """
         await self._tasks.close()
         gateway = self.services.gateway
         try:

@@ -41,6 +41,12 @@ class Sources:
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
         self._fleet: DemoFleet | None = None
+        self._told: set[str] = set()
+
+    def is_looking(self, found: Found, config: Config) -> bool:
+        """Whether an engine that starts later should be noticed: where none was configured, nor the demo asked for."""
+        by_itself = found.source is Source.DETECTED or (found.source is Source.DEMO and self._demo is Demo.IF_NONE)
+        return by_itself and config.detection.enabled
 
     async def find(self, config: Config) -> Found:
         """The backends for a configuration."""
@@ -59,8 +65,14 @@ class Sources:
             return Found(Source.DETECTED, ())
         detected = await detect(config.detection.ports)
         for each in detected:
-            log.info("%s", each.how)
+            self._tell_once(each.how)
         return Found(Source.DETECTED, tuple(ConfiguredBackend(each.spec) for each in detected))
+
+    def _tell_once(self, sentence: str) -> None:
+        """Looking again finds the same; that is news only the first time."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            log.info("%s", sentence)
 
     async def close(self) -> None:
         """End the demo fleet, if it runs."""

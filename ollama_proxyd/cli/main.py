@@ -20,6 +20,8 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ProxyError
 
+GC_AFTER_ALLOCATIONS = 20_000
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file, instead of the first found.")
@@ -74,3 +76,4 @@ def _announce(running: Daemon) -> None:
     click.echo(banner(running.url, running.source.value, running.services.value))
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
+    gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

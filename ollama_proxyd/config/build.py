@@ -54,7 +54,7 @@ def build(file: schema.FileConfig, token: str | None, api_keys: dict[str, str]) 
         quiet_hours=_quiet_hours(file.efficiency.quiet_hours),
         health=HealthSettings(
             interval_s=monitoring.health_interval_s,
-            timeout_s=monitoring.health_timeout_s,
+            timeout_s=min(monitoring.health_timeout_s, monitoring.health_interval_s),
             recheck_s=monitoring.health_recheck_s,
         ),
         detection=_detection(file),

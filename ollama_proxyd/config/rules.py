@@ -152,16 +152,6 @@ def _quiet_hours_have_a_length(config: FileConfig) -> Iterator[Contradiction]:
         yield Contradiction("efficiency.quiet_hours.end", message)
 
 
-def _checks_end_before_the_next(config: FileConfig) -> Iterator[Contradiction]:
-    monitoring = config.monitoring
-    if monitoring.health_timeout_s > monitoring.health_interval_s:
-        yield Contradiction(
-            "monitoring.health_timeout_s",
-            f"{monitoring.health_timeout_s:g} is more than health_interval_s ({monitoring.health_interval_s:g}); "
-            "a check must end before the next one begins",
-        )
-
-
 _RULES: Final[tuple[Callable[[FileConfig], Iterator[Contradiction]], ...]] = (
     _token_beyond_loopback,
     _one_source_of_each_secret,
@@ -173,5 +163,4 @@ _RULES: Final[tuple[Callable[[FileConfig], Iterator[Contradiction]], ...]] = (
     _heat_limits_rise,
     _use_quickens_the_sensors,
     _quiet_hours_have_a_length,
-    _checks_end_before_the_next,
 )

@@ -111,9 +111,9 @@ class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     health_interval_s: Annotated[Positive, Meta(description="Seconds between two checks of every backend.")] = (
         _HEALTH.interval_s
     )
-    health_timeout_s: Annotated[Positive, Meta(description="Seconds after which a check counts as failed.")] = (
-        _HEALTH.timeout_s
-    )
+    health_timeout_s: Annotated[
+        Positive, Meta(description="Seconds after which a check counts as failed, at most the interval.")
+    ] = _HEALTH.timeout_s
     health_recheck_s: Annotated[
         Positive, Meta(description="Seconds after which a backend that failed a request is checked.")
     ] = _HEALTH.recheck_s

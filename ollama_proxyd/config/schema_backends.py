@@ -17,8 +17,11 @@ FilePath: TypeAlias = Annotated[str, Meta(min_length=1, extra={"expects": "the p
 BackendId: TypeAlias = Annotated[
     str,
     Meta(
-        pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        extra={"expects": 'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit'},
+        pattern="^(?!none$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        extra={
+            "expects": 'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit '
+            'and is not "none", which stands for no backend in X-Backend-Used'
+        },
     ),
 ]
 PciAddress: TypeAlias = Annotated[

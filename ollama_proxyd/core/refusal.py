@@ -9,9 +9,6 @@ from ollama_proxyd.core.policy.decision import Decision, Rejected
 from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.query import Query
 
-RETRY_AFTER_S = 5.0
-"""When trying again makes sense: a backend that comes up is seen within about this time."""
-
 _NOT_UP = frozenset({Code.DOWN, Code.DISABLED, Code.HEALTH_UNKNOWN})
 
 _KINDS: tuple[tuple[frozenset[Code], ErrorKind], ...] = (
@@ -32,8 +29,11 @@ _PARAMS: Mapping[Code, str] = {
 _RETRIED = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
 
-def refusal(query: Query, decision: Decision, fleet: FleetView) -> ProxyError:
-    """The error for a decision that ranked nothing; its message says what was wrong and what there is instead."""
+def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: float) -> ProxyError:
+    """The error for a decision that ranked nothing; its message says what was wrong and what there is instead.
+
+    `seen_within_s` is how soon a backend that comes up is noticed, so when trying again makes sense.
+    """
     target = query.hints.target
     if target is not None and all(view.spec.id != target for view in fleet):
         known = ", ".join(view.spec.id for view in fleet) or "none"
@@ -49,7 +49,7 @@ def refusal(query: Query, decision: Decision, fleet: FleetView) -> ProxyError:
         message = _not_found(query, concerned)
     else:
         message = decision.reason
-    retry_after_s = RETRY_AFTER_S if kind in _RETRIED else None
+    retry_after_s = seen_within_s if kind in _RETRIED else None
     param = None if code is None else _PARAMS.get(code)
     return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
 

@@ -50,6 +50,11 @@ class Fleet:
         )
         self.is_serving: Cell[bool] = Cell(False)
 
+    @property
+    def check_interval_s(self) -> float:
+        """Within which time a backend that comes up is seen."""
+        return self._settings.interval_s
+
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
         return self._backends[backend_id]
@@ -85,12 +90,8 @@ class Fleet:
 
     def note_unreachable(self, backend_id: str, reason: str) -> None:
         """A request found nothing listening: the backend counts as down until a check says otherwise."""
-        now = self.view(backend_id)
-        if now.health is Health.DISABLED:
-            return
-        if now.health is Health.UP:
-            log.warning("backend %s is down: %s", backend_id, reason)
-        self._put(replace(now, health=Health.DOWN, health_reason=reason))
+        if self.view(backend_id).health is not Health.DISABLED:
+            self._note_down(backend_id, reason)
 
     def check_soon(self) -> None:
         """Have the backends checked before the interval is over."""
@@ -109,17 +110,29 @@ class Fleet:
             await self.check_all()
 
     async def check_all(self) -> None:
-        """Check all backends that are switched on at the same time and take note of what they say."""
-        await asyncio.gather(*(self._check(backend) for backend in self._backends.values() if self._is_on(backend)))
+        """Check all backends that are switched on at the same time and take note of what they say.
+
+        A backend whose words make our own code fail is down by our fault; the others know nothing of it.
+        """
+        asked = [backend for backend in self._backends.values() if self._is_on(backend)]
+        results = await asyncio.gather(*map(self._check, asked), return_exceptions=True)
+        for backend, result in zip(asked, results, strict=True):
+            if isinstance(result, Exception):
+                backend_id = backend.spec.id
+                log.error("the health check of backend %s failed by a fault of the proxy", backend_id, exc_info=result)
+                self._note_down(backend_id, f"its health check failed by a fault of the proxy: {result!r}")
 
     async def _check(self, backend: Backend) -> None:
         backend_id = backend.spec.id
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 probe = await backend.probe()
-        except (ProxyError, TimeoutError) as error:
+        except ProxyError as error:
             if self._is_on(backend):
-                self._note_down(backend_id, error)
+                self._note_down(backend_id, error.message)
+        except TimeoutError:
+            if self._is_on(backend):
+                self._note_silent(backend_id)
         else:
             if self._is_on(backend):
                 self._note_up(backend_id, probe)
@@ -138,7 +151,7 @@ class Fleet:
     def _note_up(self, backend_id: str, probe: Probe) -> None:
         now = self.view(backend_id)
         if now.health is not Health.UP:
-            log.info("backend %s is up with %d models", backend_id, len(probe.models))
+            log.info("backend %s is up; models: %d", backend_id, len(probe.models))
         self._put(
             replace(
                 now,
@@ -153,13 +166,16 @@ class Fleet:
             )
         )
 
-    def _note_down(self, backend_id: str, error: ProxyError | TimeoutError) -> None:
+    def _note_silent(self, backend_id: str) -> None:
+        """Busy is not down: a backend that works for us may be too slow to say how it is."""
         now = self.view(backend_id)
-        timed_out = isinstance(error, TimeoutError)
-        if timed_out and now.in_flight and now.health is Health.UP:
+        if now.in_flight and now.health is Health.UP:
             log.info("backend %s is too busy to answer its health check", backend_id)
-            return
-        reason = f"no answer within {self._settings.timeout_s:g} s" if timed_out else str(error)
+        else:
+            self._note_down(backend_id, f"no answer within {self._settings.timeout_s:g} s")
+
+    def _note_down(self, backend_id: str, reason: str) -> None:
+        now = self.view(backend_id)
         if now.health is not Health.DOWN:
             log.warning("backend %s is down: %s", backend_id, reason)
         self._put(replace(now, health=Health.DOWN, health_reason=reason, checked_at_s=self._clock.monotonic()))

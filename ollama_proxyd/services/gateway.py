@@ -1,7 +1,7 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
@@ -12,7 +12,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.services.account import Account
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.attempt import Attempt
@@ -27,6 +27,7 @@ RETRYABLE = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT})
 """Failures after which another backend may do better."""
 
 OVERLOAD_RETRY_S = 1.0
+STOPPING_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Gateway:
         self._around = around
         self._settings = settings
         self._in_flight = 0
+        self._is_stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -55,6 +57,10 @@ class Gateway:
     def in_flight(self) -> int:
         """How many requests are under way."""
         return self._in_flight
+
+    def refuse_new(self) -> None:
+        """From now on requests are told to come later; those under way go on."""
+        self._is_stopping = True
 
     async def drained(self) -> None:
         """Wait until no request is under way."""
@@ -66,7 +72,14 @@ class Gateway:
         setting = around.governor.setting.value
         if mode is not None or system is not None:
             setting = around.governor.imagine(mode, system)
+        if query.time_left_s is None:
+            query = replace(query, time_left_s=self._time_left_s(query.hints))
         return rank(query, around.fleet.views.value, system or around.system.value, setting)
+
+    def refusal(self, query: Query, decision: Decision) -> ProxyError:
+        """What a client is told when nothing was ranked."""
+        fleet = self._around.fleet
+        return refusal(query, decision, fleet.views.value, fleet.check_interval_s)
 
     async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
         """The answer's events, the first being Accepted with the decision.
@@ -97,6 +110,14 @@ class Gateway:
             self._leave()
             self._around.ledger.record(account.close())
 
+    async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """A model's details as a backend gives them; raises ProxyError."""
+        self._enter()
+        try:
+            return await self._around.fleet.backend(backend_id).show(model, body)
+        finally:
+            self._leave()
+
     async def _begin(self, request: Request, account: Account) -> tuple[Attempt, Accepted, Event]:
         """Try the candidates, cheapest first, until one begins to answer."""
         self._check_capacity()
@@ -104,9 +125,11 @@ class Gateway:
         failure: ProxyError | None = None
         for _ in range(1 + self._settings.retries):
             decision = self._decide(query, failure)
+            if failure is not None and not decision.ranked:
+                raise failure
             account.decision = decision
             if not decision.ranked:
-                raise failure or refusal(query, decision, self._around.fleet.views.value)
+                raise self.refusal(query, decision)
             attempt = Attempt(self._around.fleet, request, decision.ranked[0])
             account.sent(decision.ranked[0], queued=attempt.queued)
             try:
@@ -117,6 +140,7 @@ class Gateway:
                     raise
                 self._blame(account, error)
                 failure = error
+                failure.backend_id = decision.ranked[0].backend_id
                 query = replace(query, tried=query.tried | {decision.ranked[0].backend_id})
             except BaseException:
                 await attempt.close()
@@ -129,11 +153,12 @@ class Gateway:
         decision = self.explain(query)
         if failure is None:
             return decision
-        return replace(decision, reason=f"{decision.reason}; tried again because {failure.message}")
+        status = f", status {failure.status}" if failure.status else ""
+        failed = f"{failure.backend_id} failed ({failure.kind.value}{status})"  # its own words may quote the prompt
+        return replace(decision, reason=f"{decision.reason}; tried again because {failed}")
 
     def _query(self, request: Request) -> Query:
-        deadline_ms = request.hints.deadline_unix_ms
-        left_s = None if deadline_ms is None else deadline_ms / 1000 - self._around.clock.unix()
+        left_s = self._time_left_s(request.hints)
         if left_s is not None and left_s <= 0:
             message = f"the deadline of X-Deadline-Ms passed {-left_s:.1f} s before the request was routed"
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="X-Deadline-Ms", code="deadline_exceeded")
@@ -146,6 +171,10 @@ class Gateway:
             time_left_s=left_s,
             hints=request.hints,
         )
+
+    def _time_left_s(self, hints: Hints) -> float | None:
+        """Seconds until the client's deadline, below zero when it has passed; None when it set none."""
+        return None if hints.deadline_unix_ms is None else hints.deadline_unix_ms / 1000 - self._around.clock.unix()
 
     def _fail(self, account: Account, error: ProxyError) -> None:
         account.error = error.kind
@@ -163,6 +192,8 @@ class Gateway:
         self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
+        if self._is_stopping:
+            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
         limit = self._settings.max_in_flight
         if self._in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"

@@ -29,6 +29,12 @@ class Tasks:
         except Exception:
             log.exception("task %s.%s ended by an error that it did not expect", self._owner, name)
 
+    async def finish(self, within_s: float) -> None:
+        """Let what runs come to its end, and cancel what has not after a while."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_s)
+        await self.close()
+
     async def close(self) -> None:
         """Cancel what still runs and wait for it."""
         running = tuple(self._running)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.fleet import Health, Profile
 from ollama_proxyd.core.modes import Mode
 from tests.core.reference_profile import REFERENCE, ask
 
@@ -26,7 +26,7 @@ def test_a_model_that_nobody_holds_is_named() -> None:
 
 
 def test_an_empty_fleet_says_so() -> None:
-    assert ask(()).reason == "no backend is configured"
+    assert ask(()).reason == "no backend is configured, and none was found yet"
 
 
 def test_a_limit_of_the_mode_that_leaves_nothing_says_what_to_do() -> None:
@@ -58,3 +58,9 @@ def test_the_decision_names_the_mode_chosen_and_the_mode_in_force() -> None:
 def test_a_reason_bears_no_line_break_that_a_client_sent() -> None:
     assert "\n" not in ask(model="a\r\nb").reason
     assert "\n" not in ask(target="a\r\nb").reason
+
+
+def test_figures_that_are_a_guess_from_the_hardware_are_called_estimated() -> None:
+    guessed = replace(NPU, spec=replace(NPU.spec, profile=Profile()))
+    assert "needs an estimated" in ask((guessed,)).reason
+    assert "an estimated" not in ask().reason

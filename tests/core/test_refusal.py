@@ -24,7 +24,7 @@ def refused(query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED) -> Pr
     setting = ModeSetting(mode, mode, "chosen", DEFAULT_TABLE[mode])
     decision = rank(query, fleet, SystemState(), setting)
     assert not decision.ranked
-    return refusal(query, decision, fleet)
+    return refusal(query, decision, fleet, seen_within_s=15.0)
 
 
 def test_an_unknown_target_is_not_found_and_the_backends_are_named() -> None:
@@ -37,7 +37,7 @@ def test_an_unknown_target_is_not_found_and_the_backends_are_named() -> None:
 def test_a_target_that_is_down_is_unavailable_however_many_others_are_up() -> None:
     error = refused(Query("tiny", hints=Hints(target="npu")), view("npu", health=Health.DOWN), view("igpu"))
     assert error.kind is ErrorKind.UNAVAILABLE
-    assert error.retry_after_s
+    assert error.retry_after_s == 15.0
     assert "Connection refused" in error.message
 
 
@@ -64,7 +64,7 @@ def test_a_model_that_only_a_backend_that_is_down_holds_is_a_matter_of_time() ->
 def test_without_any_backend_the_daemon_is_unavailable() -> None:
     error = refused(Query("tiny"))
     assert error.kind is ErrorKind.UNAVAILABLE
-    assert "no backend is configured" in error.message
+    assert "no backend is configured, and none was found" in error.message
 
 
 def test_with_every_backend_down_the_daemon_is_unavailable() -> None:

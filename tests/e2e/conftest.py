@@ -1,7 +1,7 @@
 """A fleet of real llama-servers and the daemon in front of it, for the tests of this folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,15 @@ def _llama_starter(stack: ExitStack, program: Path, model: Path, folder: Path) -
 
 
 def _daemon_starter(stack: ExitStack, parent: Path) -> StartDaemon:
-    def start(config: dict[str, Any], folder: Path | None = None, env: dict[str, str] | None = None) -> Daemon:
+    def start(
+        config: dict[str, Any],
+        folder: Path | None = None,
+        env: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> Daemon:
         folder = folder or parent / f"daemon-{config['server']['http_port']}"
         folder.mkdir(exist_ok=True)
-        daemon = Daemon(folder, config, env)
+        daemon = Daemon(folder, config, env, options)
         _keep(stack, daemon)
         return daemon
 
@@ -99,7 +104,7 @@ def start_llama(llama_program: Path, model_file: Path, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
-    """Starts a daemon that lives as long as the test: `start_daemon(config, folder=None, env=None)`."""
+    """Starts a daemon that lives as long as the test: `start_daemon(config, folder=None, env=None, options=())`."""
     with ExitStack() as stack:
         yield _daemon_starter(stack, tmp_path)
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -192,11 +192,13 @@ class LlamaServer(Server):
 class Daemon(Server):
     """The daemon as a user runs it: a process of its own, with its own folders and a configuration file."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], env: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.config_file = folder / "config.yaml"
         self.write_config(config)
-        command = [sys.executable, "-m", "ollama_proxyd", "--config", str(self.config_file)]
+        command = [sys.executable, "-m", "ollama_proxyd", "--config", str(self.config_file), *options]
         url = f"http://127.0.0.1:{config['server']['http_port']}"
         super().__init__("ollama-proxyd", command, url, folder / "daemon.log", {**_own_env(folder), **(env or {})})
 

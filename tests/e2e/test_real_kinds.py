@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, Fleet, Reply, StartDaemon, backend, config_of, wait_until
+from tests.e2e.harness import (
+    Daemon,
+    Fleet,
+    Reply,
+    StartDaemon,
+    StartLlama,
+    backend,
+    config_of,
+    free_port,
+    wait_until,
+)
 from tests.e2e.tiny_model import HELLO, REPLY, REPLY_TOKENS, SCHEMA, THINK, THINK_TOKENS, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
@@ -93,3 +103,15 @@ def test_with_no_configuration_an_engine_is_found_by_what_it_says(fleet: Fleet, 
     assert found["endpoint"] == fleet.calm.url
     assert found["hardware"] == "unknown"
     assert found["flavor"] == "llamacpp"
+
+
+def test_the_demo_fleet_gives_way_to_an_engine_that_starts_later(
+    start_llama: StartLlama, start_daemon: StartDaemon
+) -> None:
+    port = free_port()
+    config = config_of(detection={"ports": [port], "interval_s": 0.1})
+    daemon = start_daemon(config, options=["--demo-if-none"]).ready("demo")
+    start_llama("calm", "--reasoning", "off", port=port)
+    daemon.ready("calm")
+    assert daemon.models() == {"calm"}
+    assert message_of(ask_openai(daemon))["content"] == REPLY

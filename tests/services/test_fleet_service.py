@@ -242,3 +242,19 @@ async def test_a_change_of_health_is_logged_once(caplog: pytest.LogCaptureFixtur
     await fleet.check_all()
     await fleet.check_all()
     assert caplog.text.count("is down") == 1
+
+
+class Odd(FakeBackend):
+    """A backend whose words make our own code fail."""
+
+    async def probe(self) -> Probe:
+        raise ValueError("year 55840 is out of range")
+
+
+async def test_a_fault_of_ours_in_one_check_marks_only_that_backend_down(caplog: pytest.LogCaptureFixture) -> None:
+    fleet = fleet_of(Odd("npu"), FakeBackend("igpu"))
+    await fleet.check_all()
+    assert fleet.view("npu").health is Health.DOWN
+    assert "fault of the proxy" in fleet.view("npu").health_reason
+    assert fleet.view("igpu").health is Health.UP
+    assert "55840" in caplog.text

@@ -76,7 +76,7 @@ async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
     first = accepted(await answer(services, request()))
     assert first.backend_id == "npu"
     assert first.decision is not None
-    assert "tried again because the backend broke" in first.decision.reason
+    assert "tried again because igpu failed (upstream_failed)" in first.decision.reason
     assert outcome(services).attempts == 2
 
 
@@ -322,3 +322,50 @@ class Silent(FakeBackend):
 async def test_an_answer_that_ends_before_it_began_is_a_failure_of_the_backend() -> None:
     services = await services_of(Silent("igpu"), FakeBackend("npu", *words("npu", "Hi")))
     assert accepted(await answer(services, request())).backend_id == "npu"
+
+
+async def test_explaining_a_deadline_decides_as_the_request_would_be_decided() -> None:
+    clock = FakeClock()
+    services = await services_of(*reference_fleet(), clock=clock)
+    soon = Hints(deadline_unix_ms=int(clock.unix() * 1000) + 200)
+    ranked = [each.backend_id for each in services.gateway.explain(Query("tiny", hints=soon)).ranked]
+    assert ranked == ["nvidia"]
+    assert not services.gateway.explain(Query("tiny", hints=Hints(deadline_unix_ms=1))).ranked
+
+
+async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was_tried() -> None:
+    services = await services_of(FakeBackend("igpu", failed()))
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.decision is not None
+    assert "tried again" not in caught.value.decision.reason
+    assert [each.backend_id for each in caught.value.decision.ranked] == ["igpu"]
+
+
+async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_it_may_quote_the_prompt() -> None:
+    error = ProxyError(ErrorKind.UPSTREAM_FAILED, "template failed on: MY PROMPT", status=500)
+    services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
+    first = accepted(await answer(services, request()))
+    assert first.decision is not None
+    assert "MY PROMPT" not in first.decision.reason
+    assert "status 500" in first.decision.reason
+
+
+async def test_a_gateway_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -> None:
+    go_on = asyncio.Event()
+    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()))
+    asking = asyncio.create_task(answer(services, request()))
+    await asyncio.sleep(0)
+    services.gateway.refuse_new()
+    with pytest.raises(ProxyError) as caught:
+        await answer(services, request())
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert caught.value.retry_after_s
+    go_on.set()
+    assert accepted(await asking).backend_id == "npu"
+
+
+async def test_a_model_that_is_being_shown_counts_as_under_way() -> None:
+    services = await services_of(FakeBackend("npu"))
+    assert await services.gateway.show("npu", "tiny:latest", {}) == FakeBackend("npu").details
+    assert services.gateway.in_flight == 0

@@ -46,3 +46,18 @@ async def test_a_task_is_known_by_its_owner_and_name() -> None:
         task = tasks.start("work", asyncio.sleep(0))
         await task
         assert task.get_name() == "owner.work"
+
+
+async def test_finishing_lets_work_come_to_its_end_and_cancels_what_does_not() -> None:
+    ended = []
+
+    async def work(*, hangs: bool) -> None:
+        await (asyncio.Event().wait() if hangs else asyncio.sleep(0))
+        ended.append(hangs)
+
+    tasks = Tasks("owner")
+    tasks.start("quick", work(hangs=False))
+    stuck = tasks.start("stuck", work(hangs=True))
+    await tasks.finish(within_s=0.05)
+    assert ended == [False]
+    assert stuck.cancelled()

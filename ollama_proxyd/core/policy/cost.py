@@ -120,7 +120,9 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         "power_w": power_w,
         "latency_ms": latency_ms,
     }
-    return Ranked(view.spec.id, model.name, cost_j, energy_j, latency_ms, power_w, terms, tuple(notes))
+    return Ranked(
+        view.spec.id, model.name, cost_j, energy_j, latency_ms, power_w, terms, tuple(notes), expected.is_guess
+    )
 
 
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float:

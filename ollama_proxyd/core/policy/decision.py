@@ -26,6 +26,8 @@ class Ranked:
     power_w: float
     terms: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    is_guess: bool = False
+    """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
 
 
 class RejectionCode(StrEnum):

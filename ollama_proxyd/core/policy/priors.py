@@ -40,6 +40,8 @@ class Expectation(NamedTuple):
     decode_tps: float
     prefill_tps: float
     notes: list[str]
+    is_guess: bool
+    """Whether any of it is taken from the class of hardware."""
 
 
 def expect(view: BackendView, model: str) -> Expectation:
@@ -51,15 +53,16 @@ def expect(view: BackendView, model: str) -> Expectation:
     decode_tps = profile.decode_tps
     if not is_known(decode_tps, SLOWEST_TPS):
         decode_tps = _estimate(spec, "decode_tps", notes)
+    is_guess = bool(notes)
     speed = view.speeds.get(model)
     if speed is not None and speed.samples > 0:
         ttft_s = min(blend(ttft_s, speed.ttft_s, speed.samples), MOST)
         decode_tps = max(blend(decode_tps, speed.decode_tps, speed.samples), SLOWEST_TPS)
-        notes.append(f"speed measured in {speed.samples} requests")
+        notes.append(f"speed measured in {speed.samples} request{'s' if speed.samples > 1 else ''}")
     prefill_tps = profile.prefill_tps
     if not is_known(prefill_tps, SLOWEST_TPS):
         prefill_tps = PREFILL_SPEEDUP * decode_tps
-    return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes)
+    return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes, is_guess)
 
 
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:

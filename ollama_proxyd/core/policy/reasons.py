@@ -26,7 +26,9 @@ def why_chosen(query: Query, setting: ModeSetting, asked: Demand, ranked: Sequen
     best = ranked[0]
     waiting_s = best.terms["queue_wait_s"]
     waiting = f" ({_figure(waiting_s)} s of it in the queue)" if waiting_s else ""
-    need = f"needs {_figure(best.energy_j)} J and {_figure(best.terms['time_s'])} s{waiting} for {_work(query, asked)}"
+    about = "an estimated " if best.is_guess else ""
+    time_s = f"{_figure(best.terms['time_s'])} s{waiting}"
+    need = f"needs {about}{_figure(best.energy_j)} J and {time_s} for {_work(query, asked)}"
     if query.hints.target is not None:
         return f"the request names {best.backend_id}, which {need}"
     return f"{_mode(setting, _wish(query, setting, asked))}: {best.backend_id} {need}; {_rival(ranked)}"
@@ -35,7 +37,7 @@ def why_chosen(query: Query, setting: ModeSetting, asked: Demand, ranked: Sequen
 def why_none(query: Query, setting: ModeSetting, rejected: Sequence[Rejected]) -> str:
     """Why no backend can serve a request, and what to do about it where somebody can."""
     if not rejected:
-        return "no backend is configured"
+        return "no backend is configured, and none was found yet"
     decisive = _decisive(query, rejected)
     if not decisive:
         return f"no backend is called {query.hints.target!r}"

@@ -57,10 +57,9 @@ async def efficiency(request: web.Request) -> web.Response:
 
 async def select_efficiency(request: web.Request) -> web.Response:
     """Put a mode in force for the next request on, and keep it over restarts."""
-    governor = services_of(request).governor
     choice = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), ModeChoice)
     try:
-        governor.select(parse_mode(choice.mode))
+        services_of(request).governor.select(parse_mode(choice.mode))
     except ValueError as error:
         raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), param="mode") from None
     return json_reply(_efficiency(request))

@@ -20,5 +20,5 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
 def services_of(request: web.Request) -> Services:
-    """The services in force; a handler asks once, at its start, so that a reload does not change them under it."""
+    """The services in force; asked once, after the last wait before they are used, so that a reload cannot end them."""
     return request.app[SERVICES].value

@@ -36,7 +36,6 @@ class Question(msgspec.Struct):
 
 async def explain(request: web.Request) -> web.Response:
     """The decision for a question; nothing is changed and no backend is asked."""
-    services = services_of(request)
     question = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), Question)
     query = Query(
         model=question.model,
@@ -46,6 +45,7 @@ async def explain(request: web.Request) -> web.Response:
         needs_vision=question.needs_vision,
         hints=_hints(question.hints),
     )
+    services = services_of(request)
     system = None if question.system is None else imagine(question.system, services.system.value.devices)
     return json_reply(render(services.gateway.explain(query, _mode(question.mode), system)))
 

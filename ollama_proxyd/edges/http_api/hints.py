@@ -1,7 +1,6 @@
 """The routing headers of a request: a table of names, and what each may say."""
 
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from multidict import CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Hints, MediaType, Priority
+from ollama_proxyd.edges.http_api.ids import new_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MOST_ID_CHARACTERS = 128
@@ -104,16 +104,11 @@ def read_hint(row: Row, text: str, where: str) -> Any:
         raise _wrong(where, f"{error}, not {text[:80]!r}") from None
 
 
-def new_request_id() -> str:
-    """A name for a request whose client gave none."""
-    return secrets.token_hex(8)
-
-
 def read_request_id(headers: CIMultiDictProxy[str]) -> str:
     """The client's own name for its request, or a new one."""
     given = headers.getall(REQUEST_ID_HEADER, None)
     if given is None:
-        return new_request_id()
+        return new_id()
     if len(given) > 1:
         raise _wrong(REQUEST_ID_HEADER, "is given more than once")
     if len(given[0]) > MOST_ID_CHARACTERS or not _ID.fullmatch(given[0]):

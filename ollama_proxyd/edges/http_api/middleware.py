@@ -9,7 +9,8 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import cross_origin, routing_headers
 from ollama_proxyd.edges.http_api.context import DOOR, REQUEST_ID, SERVER_NAME
 from ollama_proxyd.edges.http_api.errors import error_reply
-from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_request_id, read_request_id
+from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, read_request_id
+from ollama_proxyd.edges.http_api.ids import new_id
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     """Give an answer the headers that every answer has, just before it goes out."""
     headers = response.headers
     headers[hdrs.SERVER] = SERVER_NAME
-    headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_request_id()
+    headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_id()
     if routing_headers.BACKEND_USED not in headers:
         headers.update(_ANSWERED_HERE)
     cross_origin.add_permission(request, headers)

@@ -10,7 +10,6 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Kind
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.ollama import chat, embed, generate, models
 from ollama_proxyd.dialects.ollama.encode import Encoder
@@ -36,12 +35,12 @@ def answering(parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamRespo
     """A handler: parse, call, render."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        services, begun_ns = services_of(request), time.monotonic_ns()
+        begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
         asked = parse(await read_body(request, request.app[SETTINGS].value.max_body_bytes), hints)
         encoder = Encoder(asked, rfc3339, lambda: time.monotonic_ns() - begun_ns)
         try:
-            return await deliver(request, services.gateway, asked, encoder, TYPES)
+            return await deliver(request, services_of(request).gateway, asked, encoder, TYPES)
         except ProxyError as error:
             if error.kind is ErrorKind.MODEL_NOT_FOUND:
                 raise not_found(asked.endpoint, asked.model, error) from error
@@ -52,15 +51,15 @@ def answering(parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamRespo
 
 async def show(request: web.Request) -> web.Response:
     """A model's details, as the backend that holds it gives them."""
-    services = services_of(request)
     hints = read_hints(request.headers, request[REQUEST_ID])
     name, fields = parse_show(await read_body(request, request.app[SETTINGS].value.max_body_bytes))
+    services = services_of(request)
     try:
         backend_id = _holder(services, name, hints)
     except ProxyError as error:
         raise not_found("show", name, error) from error
     own_name = resolve(name, (model.name for model in services.fleet.view(backend_id).models)) or name
-    details = await services.fleet.backend(backend_id).show(own_name, fields)
+    details = await services.gateway.show(backend_id, own_name, fields)
     headers = routing_headers.unrouted(f"{backend_id} holds {name}", backend_id)
     return web.Response(body=msgspec.json.encode(details), headers={"Content-Type": TYPES.whole, **headers})
 
@@ -73,7 +72,7 @@ def _holder(services: Services, name: str, hints: Hints) -> str:
     query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target))
     decision = services.gateway.explain(query)
     if not decision.ranked:
-        raise refusal(query, decision, services.fleet.views.value)
+        raise services.gateway.refusal(query, decision)
     return decision.ranked[0].backend_id
 
 

@@ -1,6 +1,5 @@
 """The routes of the OpenAI API."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -14,6 +13,7 @@ from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, STARTED_AT, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
+from ollama_proxyd.edges.http_api.ids import new_id
 from ollama_proxyd.edges.http_api.reply import JSON_TYPE
 from ollama_proxyd.edges.http_api.streaming import Encoder, Types, deliver
 from ollama_proxyd.edges.http_api.timestamps import unix_of, unix_s
@@ -28,10 +28,9 @@ def answering(parse: Parse, make_encoder: MakeEncoder) -> Callable[[web.Request]
     """A handler: parse, call, render."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        services = services_of(request)
         hints = read_hints(request.headers, request[REQUEST_ID])
         asked = parse(await read_body(request, request.app[SETTINGS].value.max_body_bytes), hints)
-        return await deliver(request, services.gateway, asked, make_encoder(asked), TYPES)
+        return await deliver(request, services_of(request).gateway, asked, make_encoder(asked), TYPES)
 
     return answer
 
@@ -54,15 +53,11 @@ def _row(request: web.Request, entry: catalog.Entry) -> models.ModelRow:
     return entry.model.name, made_at or request.app[STARTED_AT], entry.backends
 
 
-def _answer_id() -> str:
-    return secrets.token_hex(12)
-
-
 ROUTES = (
-    web.post("/v1/chat/completions", answering(chat.parse, lambda asked: ChatEncoder(asked, unix_s(), _answer_id()))),
+    web.post("/v1/chat/completions", answering(chat.parse, lambda asked: ChatEncoder(asked, unix_s(), new_id()))),
     web.post(
         "/v1/completions",
-        answering(completions.parse, lambda asked: CompletionEncoder(asked, unix_s(), _answer_id())),
+        answering(completions.parse, lambda asked: CompletionEncoder(asked, unix_s(), new_id())),
     ),
     web.post("/v1/embeddings", answering(embeddings.parse, EmbeddingEncoder)),
     web.get("/v1/models", list_models),

@@ -18,6 +18,8 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
 BACKLOG = 1024
+LAST_WORDS_S = 1.0
+"""How long answers that were cut off get to say so to their clients."""
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client gets to read why."""
 
@@ -51,7 +53,7 @@ class HttpServer:
             auto_decompress=False,
             keepalive_timeout=settings.keep_alive_s,
             lingering_time=LINGER_S,
-            shutdown_timeout=settings.drain_s,
+            shutdown_timeout=LAST_WORDS_S,
         )
         self._site: web.TCPSite | None = None
 
@@ -83,20 +85,25 @@ class HttpServer:
         self._app[SETTINGS].set(settings)
         self._app[DOOR].set(Door(settings))
 
+    async def refuse_new(self) -> None:
+        """Listen no more; what is under way goes on."""
+        if self._site is not None:
+            await self._site.stop()
+
     async def stop(self) -> None:
-        """Listen no more; answers under way get their time, then they are cut off."""
+        """Close what is still open, with a moment for last words."""
         await self._runner.cleanup()
 
 
 def _protocol_log() -> logging.Logger:
-    """Where faults below the middleware are logged; bytes that are no HTTP are their sender's fault."""
+    """Where faults below the middleware are logged; bytes that are no HTTP and clients that leave are not ours."""
     log = logging.getLogger(f"{__name__}.protocol")
     log.addFilter(_is_ours)
     return log
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
 
 
 def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:

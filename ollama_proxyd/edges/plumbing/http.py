@@ -1,6 +1,7 @@
 """The HTTP client that asks backends: pooled connections, strict deadlines, nothing followed, nothing unpacked."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -71,15 +72,35 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Reply:
-    """A backend's answer whose head has come; `read` gives the body as it comes."""
+    """A backend's answer whose head has come; `read` gives the body as it comes.
 
-    __slots__ = ("_due_s", "_idle_s", "_limits", "_response", "content_type", "headers", "status", "who")
+    One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
+    """
+
+    __slots__ = (
+        "_due_s",
+        "_idle_s",
+        "_is_begun",
+        "_is_waiting",
+        "_limits",
+        "_loop",
+        "_response",
+        "_timer",
+        "content_type",
+        "headers",
+        "status",
+        "who",
+    )
 
     def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._response = response
-        self._due_s: float | None = due_s
+        self._loop = asyncio.get_running_loop()
+        self._due_s = due_s
         self._idle_s = idle_s
+        self._is_begun = False
+        self._is_waiting = False
         self._limits = limits
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
         self.who = who
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -87,16 +108,49 @@ class Reply:
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end."""
-        due_s = self._due_s
-        self._due_s = None
+        if self._is_begun:
+            self._due_s = self._loop.time() + self._idle_s
+        self._is_waiting = True
         try:
-            async with asyncio.timeout_at(due_s if due_s is not None else self._clock_s() + self._idle_s):
-                return await self._response.content.readany()
+            piece = await self._response.content.readany()
         except TimeoutError:
-            waited = "sent the head of an answer and then nothing" if due_s else f"fell silent for {self._idle_s:g} s"
+            waited = (
+                f"fell silent for {self._idle_s:g} s"
+                if self._is_begun
+                else "sent the head of an answer and then nothing"
+            )
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
+        except aiohttp.ClientPayloadError as error:
+            message = f"{self.who} broke off its answer before it was complete"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {_cause(error)}") from error
+        finally:
+            self._is_waiting = False
+        if not self._is_begun:
+            self._is_begun = True
+            self._timer.cancel()  # it was set for the first piece; from now on pauses count
+            self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
+        return piece
+
+    def _look_at_the_time(self) -> None:
+        """End a wait that has lasted too long, else look again when that could be."""
+        now_s = self._loop.time()
+        if self._is_waiting and now_s >= self._due_s:
+            self._response.content.set_exception(TimeoutError())
+            return
+        due_s = self._due_s if self._is_waiting else now_s + self._idle_s
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+
+    def end(self) -> None:
+        """Nobody reads any more: close the connection, unless the whole answer was read and it can be kept."""
+        self._timer.cancel()
+        self._response.close()
+
+    def cut_off(self, why: str) -> None:
+        """Let whoever reads this answer hear at once that it ends here."""
+        self._response.content.set_exception(aiohttp.ClientConnectionError(why))
+        self._response.close()
 
     async def body(self) -> bytes:
         """The whole body; an answer larger than the limit is an error."""
@@ -117,10 +171,6 @@ class Reply:
             text += piece
         return bytes(text[: self._limits.error_bytes]).decode("utf-8", "replace")
 
-    @staticmethod
-    def _clock_s() -> float:
-        return asyncio.get_running_loop().time()
-
 
 class HttpClient:
     """Owns the connections to all backends; made inside a running loop, closed once."""
@@ -128,6 +178,7 @@ class HttpClient:
     def __init__(self, timeouts: Timeouts | None = None, limits: Limits | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
+        self._open: set[Reply] = set()
         self._pooled = self._session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
         self._fresh = self._session(_Connector(limit=0, force_close=True))
 
@@ -152,13 +203,15 @@ class HttpClient:
         except TimeoutError as error:
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         except (aiohttp.ClientError, OSError) as error:
-            code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{call.who} {_failure(error)}", code=code) from error
+            raise _meaning(error, call.who) from error
+        reply = Reply(response, call.who, due_s, self._idle_s(call), self._limits)
+        self._open.add(reply)
         try:
             _refuse_detours(response, call.who)
-            yield Reply(response, call.who, due_s, min(self.timeouts.idle_s, wait_s), self._limits)
+            yield reply
         finally:
-            response.close()
+            self._open.discard(reply)
+            reply.end()
 
     async def _send(self, call: Call) -> aiohttp.ClientResponse:
         _opened.set(False)
@@ -175,13 +228,20 @@ class HttpClient:
     async def _request(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
         return await session.request(call.method, call.url, data=call.body, headers=call.headers, allow_redirects=False)
 
+    def _idle_s(self, call: Call) -> float:
+        """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""
+        idle_s = self.timeouts.idle_s
+        return idle_s if call.first_byte_s is None else min(idle_s, call.first_byte_s)
+
     def _silence(self, error: TimeoutError, who: str, wait_s: float) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"{who} did not accept a connection within {self.timeouts.connect_s:g} s"
         return f"{who} did not begin to answer within {wait_s:g} s"
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; answers that still come in are cut off."""
+        for reply in tuple(self._open):
+            reply.cut_off("the proxy stopped waiting for the rest")
         await self._pooled.close()
         await self._fresh.close()
 
@@ -202,6 +262,15 @@ def _refuse_detours(response: aiohttp.ClientResponse, who: str) -> None:
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=response.status)
 
 
+def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
+    """What it means for routing that a request could not be sent."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        message = "the proxy has no more file descriptors for connections; raise its limit (ulimit -n, LimitNOFILE=)"
+        return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=1.0)
+    code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} {_failure(error)}", code=code)
+
+
 def _failure(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot be reached: {_cause(error)}"
@@ -214,7 +283,7 @@ def _failure(error: aiohttp.ClientError | OSError) -> str:
 
 def _cause(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.message
+        return error.message.partition("\n")[0].rstrip(": ")
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__

@@ -1,6 +1,8 @@
 """The HTTP client: pooled, strict about time, follows nothing, retries a stale connection once."""
 
 import asyncio
+import resource
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -180,6 +182,29 @@ async def test_a_stream_that_falls_silent_is_a_timeout() -> None:
     assert "fell silent for 0.05 s" in error.message
 
 
+async def halting(request: web.Request) -> web.StreamResponse:
+    """One word, and after a pause another."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"one")
+    await asyncio.sleep(0.1)
+    await response.write(b" two")
+    return response
+
+
+async def test_a_pause_within_an_answer_may_be_longer_than_the_wait_for_its_beginning() -> None:
+    timeouts = Timeouts(first_byte_s=0.05, idle_s=5)
+    async with serving(FakeEngine({"POST /": halting})) as engine, a_client(timeouts) as client:
+        assert await fetched(client, call(engine.url + "/")) == b"one two"
+
+
+async def test_a_short_question_bears_no_pause_longer_than_its_own_wait() -> None:
+    short = Timeouts(first_byte_s=5, idle_s=5)
+    async with serving(FakeEngine({"POST /": halting})) as engine, a_client(short) as client:
+        error = await failure(client, replace(call(engine.url + "/"), first_byte_s=0.05))
+    assert "fell silent for 0.05 s" in error.message
+
+
 async def test_nothing_bounds_the_whole_of_a_stream() -> None:
     async def slow(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -219,7 +244,19 @@ async def test_an_answer_that_breaks_off_is_an_error_after_what_came() -> None:
         with pytest.raises(ProxyError) as caught:
             await reply.read()
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
-    assert "broke off its answer" in caught.value.message
+    assert caught.value.message == f"backend npu at {raw.url} broke off its answer before it was complete"
+
+
+@pytest.mark.parametrize("ending", [b"5\r\nhel", b""])
+async def test_a_stream_that_breaks_off_is_told_in_plain_words(ending: bytes) -> None:
+    async def breaks(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + ending)
+        await writer.drain()
+
+    async with playing(breaks) as raw, a_client() as client:
+        error = await failure(client, call(raw.url))
+    assert error.message == f"backend npu at {raw.url} broke off its answer before it was complete"
 
 
 async def test_what_is_not_http_is_named_as_such() -> None:
@@ -230,6 +267,7 @@ async def test_what_is_not_http_is_named_as_such() -> None:
     async with playing(ssh) as raw, a_client() as client:
         error = await failure(client, call(raw.url))
     assert "not HTTP" in error.message
+    assert error.message.isprintable(), "one line, without a parser's drawing of where it stopped"
 
 
 async def test_an_answer_larger_than_the_limit_is_refused() -> None:
@@ -255,3 +293,30 @@ async def test_leaving_before_the_end_closes_the_connection_at_once() -> None:
         async with client.ask(call(engine.url + "/")) as reply:
             assert await reply.read() == b"one"
         await asyncio.wait_for(engine.left.wait(), 1)
+
+
+async def test_closing_the_client_ends_an_answer_that_still_comes_in() -> None:
+    engine = FakeEngine({"GET /": streams(b"first", content_type="text/plain", then_hang=True)})
+    async with serving(engine):
+        client = HttpClient()
+        async with client.ask(Call("GET", URL(engine.url), who="the engine")) as reply:
+            assert await reply.read() == b"first"
+            reading = asyncio.create_task(reply.read())
+            await asyncio.sleep(0)
+            await client.close()
+            with pytest.raises(ProxyError, match="stopped waiting"):
+                await reading
+
+
+async def test_a_lack_of_file_descriptors_of_ours_is_no_fault_of_the_backend() -> None:
+    client = HttpClient()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(ProxyError) as caught:
+            async with client.ask(Call("GET", URL("http://127.0.0.1:9"), who="the engine")):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await client.close()
+    assert caught.value.kind is ErrorKind.OVERLOADED

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import math
 from typing import Any
 
 import aiohttp
@@ -328,3 +329,14 @@ async def test_more_requests_than_allowed_are_told_to_come_later(serve: Serve) -
     first.cancel()
     with pytest.raises((asyncio.CancelledError, aiohttp.ClientError)):
         await first
+
+
+@pytest.mark.parametrize("retry_after_s", [math.inf, -math.inf, math.nan, -1.0, 0.0, 1e300])
+def test_a_moment_to_come_back_that_cannot_be_is_replaced_by_our_own(retry_after_s: float) -> None:
+    error = ProxyError(ErrorKind.UNAVAILABLE, "no", retry_after_s=retry_after_s)
+    assert error_reply(error, "/v1/chat/completions").headers["Retry-After"] == "5"
+
+
+def test_a_moment_to_come_back_is_told_in_whole_seconds() -> None:
+    error = ProxyError(ErrorKind.UPSTREAM_FAILED, "no", status=503, retry_after_s=1.2)
+    assert error_reply(error, "/v1/chat/completions").headers["Retry-After"] == "2"

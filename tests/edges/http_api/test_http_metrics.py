@@ -174,3 +174,28 @@ def test_models_beyond_a_bound_are_counted_together() -> None:
     assert len(models) == MOST_MODELS + 1
     labels = {"backend_id": "npu", "model": "other", "status": "ok"}
     assert registry.get_sample_value("ollama_proxy_requests_total", labels) == 10
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc; escaping=zzz",
+        "application/openmetrics-text; version=1.x",
+        'text/plain; version="1.0.0"',
+        "text/plain; version=; escaping=, application/openmetrics-text;version=",
+        "text/plain; version=1.0.0\u00ff",
+        "application/openmetrics-text; version=1.0.0" + ".0" * 3000,
+    ],
+)
+async def test_a_scraper_that_asks_for_an_odd_format_gets_the_plain_one(serve: Serve, accept: str) -> None:
+    site = await serve()
+    answer = await site.get("/metrics", headers={"Accept": accept})
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+async def test_prometheus_gets_the_format_that_it_asks_for(serve: Serve) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2"
+    answer = await (await serve()).get("/metrics", headers={"Accept": accept})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.body.endswith(b"# EOF\n")

@@ -111,7 +111,7 @@ async def test_a_retry_is_named_with_the_backend_that_answered(serve: Serve) -> 
     answer = await site.chat({"X-Power-Efficient": "true"})
     assert answer.status == 200
     assert answer.headers["X-Backend-Used"] == "cpu"
-    assert "broke off" in answer.headers["X-Routing-Reason"]
+    assert "tried again because npu failed" in answer.headers["X-Routing-Reason"]
 
 
 def test_a_reason_becomes_one_line_of_plain_signs() -> None:

@@ -1,0 +1,1 @@
+"""The benchmark suite: the proxy, nginx and LiteLLM side by side, in ratios."""

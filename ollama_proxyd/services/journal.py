@@ -1,0 +1,44 @@
+"""Writes a line of log for each request that ended; prompts and answers never stand in it."""
+
+import logging
+
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.services.ledger import Outcome
+
+log = logging.getLogger(__name__)
+
+FAULTS = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT, ErrorKind.INTERNAL})
+"""Errors that somebody who runs the daemon wants to know of; the others are the client's own."""
+
+
+def note(outcome: Outcome) -> None:
+    """Log an outcome: a failure as a warning, everything else for debugging."""
+    level = logging.WARNING if outcome.error in FAULTS else logging.DEBUG
+    if not log.isEnabledFor(level):
+        return
+    log.log(
+        level,
+        "request %s (%s): %s at %s after %.2f s and %d attempt%s; %s",
+        outcome.request_id,
+        outcome.operation.value,
+        _end(outcome),
+        outcome.backend_id or "no backend",
+        outcome.total_s,
+        outcome.attempts,
+        "" if outcome.attempts == 1 else "s",
+        _why(outcome),
+    )
+
+
+def _end(outcome: Outcome) -> str:
+    if outcome.cancelled:
+        return "left by its client"
+    return "answered" if outcome.error is None else f"failed ({outcome.error.value})"
+
+
+def _why(outcome: Outcome) -> str:
+    if outcome.decision is None:
+        return "not routed"
+    ranked = next((each for each in outcome.decision.ranked if each.backend_id == outcome.backend_id), None)
+    terms = "" if ranked is None else " " + " ".join(f"{name}={value:.4g}" for name, value in ranked.terms.items())
+    return outcome.decision.reason + terms

@@ -1,0 +1,57 @@
+"""A line of log for each request, without a word of what was said."""
+
+import logging
+from contextlib import aclosing
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Chat, Dialect, Hints, Operation, Request
+from ollama_proxyd.services import journal
+from tests.fakes import FakeBackend, services_of
+
+
+async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level: int) -> str:
+    services = await services_of(backend)
+    services.ledger.outcomes.listen(journal.note)
+    request = Request(
+        operation=Operation.CHAT,
+        dialect=Dialect.OLLAMA,
+        endpoint="chat",
+        model="tiny",
+        stream=True,
+        body=b'{"messages": "a secret"}',
+        content=lambda: Chat(()),
+        hints=Hints(request_id="abc"),
+    )
+    with caplog.at_level(level, logger="ollama_proxyd.services.journal"):
+        try:
+            async with aclosing(services.gateway.answer(request)) as events:
+                [event async for event in events]
+        except ProxyError:
+            pass
+    return caplog.text
+
+
+async def test_an_answered_request_is_told_for_debugging_with_its_id_backend_and_terms(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = await line_of(FakeBackend("npu"), caplog, logging.DEBUG)
+    assert "request abc (chat): answered at npu" in line
+    assert "decode_j=" in line
+    assert "secret" not in line
+    assert "Hello" not in line
+
+
+async def test_an_answered_request_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    assert await line_of(FakeBackend("npu"), caplog, logging.INFO) == ""
+
+
+async def test_a_backend_that_fails_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    broken = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "broke"))
+    assert "failed (upstream_failed) at npu" in await line_of(broken, caplog, logging.WARNING)
+
+
+async def test_the_clients_own_fault_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    picky = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_REJECTED, "no such thing"))
+    assert await line_of(picky, caplog, logging.INFO) == ""
