@@ -342,9 +342,7 @@ async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was
     assert [each.backend_id for each in caught.value.decision.ranked] == ["igpu"]
 
 
-async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_it_may_quote_the_prompt() -> (
-    None
-):
+async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_it_may_quote_the_prompt() -> None:
     error = ProxyError(ErrorKind.UPSTREAM_FAILED, "template failed on: MY PROMPT", status=500)
     services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
     first = accepted(await answer(services, request()))

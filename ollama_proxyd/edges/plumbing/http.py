@@ -114,7 +114,11 @@ class Reply:
         try:
             piece = await self._response.content.readany()
         except TimeoutError:
-            waited = f"fell silent for {self._idle_s:g} s" if self._is_begun else "sent the head of an answer and then nothing"
+            waited = (
+                f"fell silent for {self._idle_s:g} s"
+                if self._is_begun
+                else "sent the head of an answer and then nothing"
+            )
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
         except aiohttp.ClientPayloadError as error:
             message = f"{self.who} broke off its answer before it was complete"
@@ -123,7 +127,10 @@ class Reply:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {_cause(error)}") from error
         finally:
             self._is_waiting = False
-        self._is_begun = True
+        if not self._is_begun:
+            self._is_begun = True
+            self._timer.cancel()  # it was set for the first piece; from now on pauses count
+            self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
         return piece
 
     def _look_at_the_time(self) -> None:
