@@ -166,11 +166,17 @@ class Options:
 
     A key is present only if the client sent it, with the client's own value, so 0, False and None (JSON null)
     stay distinct from absent. The names are CANONICAL_OPTIONS; `stop` is always a list of strings or None.
-    `unknown` holds every other field that the client sent, under its own name.
+    `unknown` holds every other field that the client sent, under its own name. `written` holds the client's own name
+    of a known option where that is another.
     """
 
     known: Mapping[str, Json] = field(default_factory=dict)
     unknown: Mapping[str, Json] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, name: str) -> str:
+        """What the client calls a known option, and where it wrote it."""
+        return self.written.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Cutting byte streams into whole frames."""
+"""What all dialects share: frames cut from byte streams, JSON bodies, base64, and the statuses of failures."""

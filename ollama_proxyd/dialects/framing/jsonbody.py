@@ -7,6 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.limits import check_values
 
 T = TypeVar("T")
 
@@ -16,6 +17,11 @@ _NAME = msgspec.json.Decoder(str)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 
+_KEY = b'"model"'
+_COLON = re.compile(rb"\s*:\s*")
+_ESCAPED_LETTER = b"\\u006"
+"""How every letter of "model" begins when it is escaped."""
+
 
 def decode_object(body: bytes) -> dict[str, Json]:
     """The whole body as a dictionary; ProxyError(INVALID_REQUEST) when it is not a JSON object."""
@@ -24,11 +30,19 @@ def decode_object(body: bytes) -> dict[str, Json]:
 
 def decode_fields(body: bytes) -> dict[str, msgspec.Raw]:
     """The top-level fields in the client's order, their values still the client's bytes."""
-    return decode_typed(_FIELDS, body)
+    return _decoded(_FIELDS, body)
 
 
 def decode_typed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """What the decoder makes of the body; ProxyError(INVALID_REQUEST) names the field that is wrong."""
+    """What the decoder makes of a client's body.
+
+    ProxyError(INVALID_REQUEST) names the field that is wrong, ProxyError(TOO_LARGE) the limit on values.
+    """
+    check_values(body)
+    return _decoded(decoder, body)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     if not body:
         raise ProxyError(ErrorKind.INVALID_REQUEST, "missing request body")
     try:
@@ -41,7 +55,7 @@ def convert_typed(value: Json, to: type[T]) -> T:
     """A decoded value as the type; ProxyError(INVALID_REQUEST) names the field that is wrong."""
     try:
         return msgspec.convert(value, to)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise invalid(error) from error
 
 
@@ -68,20 +82,55 @@ def invalid(error: Exception) -> ProxyError:
 
 
 def rename_model(body: bytes, name: str) -> bytes:
-    """The body with another top-level "model"; every other value's bytes and the order of the keys survive."""
+    """The body with another top-level "model"; every other byte survives where the name's place is certain.
+
+    Where it is not, the values' bytes and the order of the keys survive all the same.
+    """
     return with_model(body, decode_fields(body), name)
 
 
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
-    """`rename_model` for a body whose fields are decoded already; the same object when nothing changes."""
+    """`rename_model` for a body whose fields are decoded already; the same object when nothing changes.
+
+    The outcome has one top-level "model": of several, readers differ in which one counts.
+    """
     model = fields.get("model")
-    if model is not None and _is_text(model, name):
+    at = None if model is None else _only_model(body)
+    if model is not None and _is_text(model, name) and (at is not None or _names_all_once(body, fields)):
         return body
-    return msgspec.json.encode({**fields, "model": msgspec.Raw(msgspec.json.encode(name))})
+    encoded = msgspec.json.encode(name)
+    if model is None or at is None:
+        return msgspec.json.encode({**fields, "model": msgspec.Raw(encoded)})
+    return b"".join((body[:at], encoded, body[at + len(memoryview(model)) :]))
+
+
+def _only_model(body: bytes) -> int | None:
+    """Where the value of the only "model" of a JSON text begins, at whatever depth; None when there are several.
+
+    A quote within a string is escaped, so what is found is a key. One that hides letters of its name is not found.
+    Searched from the end, which CPython does several times faster in a long text.
+    """
+    if b"\\" in body and body.rfind(_ESCAPED_LETTER) >= 0:
+        return None
+    found = None
+    at = body.rfind(_KEY)
+    while at >= 0:
+        colon = _COLON.match(body, at + len(_KEY))
+        if colon is not None:
+            if found is not None:
+                return None
+            found = colon.end()
+        at = body.rfind(_KEY, 0, at)
+    return found
+
+
+def _names_all_once(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
+    """Whether no key stands twice, so that the decoded fields are the whole body."""
+    return msgspec.json.format(body, indent=-1) == msgspec.json.format(msgspec.json.encode(fields), indent=-1)
 
 
 def _is_text(value: msgspec.Raw, text: str) -> bool:
     try:
         return _NAME.decode(value) == text
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False

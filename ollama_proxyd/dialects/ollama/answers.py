@@ -3,6 +3,8 @@
 import msgspec
 
 from ollama_proxyd.core.events import Finished, FinishReason, Timings, TokenLogprob, Usage
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
@@ -53,17 +55,17 @@ class Logprob(msgspec.Struct):
 
 
 class Counters(msgspec.Struct):
-    """What every last object holds; no other field is looked at."""
+    """What every last object holds; no number is worth an answer, so any value is taken and read later."""
 
     done: bool = False
     done_reason: str | None = None
     error: str | None = None
-    total_duration: float | None = None
-    load_duration: float | None = None
-    prompt_eval_count: int | None = None
-    prompt_eval_duration: float | None = None
-    eval_count: int | None = None
-    eval_duration: float | None = None
+    total_duration: Json = None
+    load_duration: Json = None
+    prompt_eval_count: Json = None
+    prompt_eval_duration: Json = None
+    eval_count: Json = None
+    eval_duration: Json = None
 
 
 class Line(Counters):
@@ -99,12 +101,12 @@ def finished(end: Counters, *, called: bool) -> Finished:
     reason = _REASONS.get(end.done_reason or "stop", FinishReason.STOP)
     return Finished(
         reason=FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason,
-        usage=Usage(prompt_tokens=end.prompt_eval_count, completion_tokens=end.eval_count),
+        usage=Usage(prompt_tokens=count(end.prompt_eval_count), completion_tokens=count(end.eval_count)),
         timings=Timings(
-            total_s=_seconds(end.total_duration),
-            load_s=_seconds(end.load_duration),
-            prompt_s=_seconds(end.prompt_eval_duration),
-            decode_s=_seconds(end.eval_duration),
+            total_s=seconds(end.total_duration, _S_PER_NS),
+            load_s=seconds(end.load_duration, _S_PER_NS),
+            prompt_s=seconds(end.prompt_eval_duration, _S_PER_NS),
+            decode_s=seconds(end.eval_duration, _S_PER_NS),
         ),
     )
 
@@ -122,7 +124,3 @@ def read_logprob(token: Logprob) -> TokenLogprob:
         bytes=token.bytes,
         top=tuple(read_logprob(other) for other in token.top_logprobs or ()),
     )
-
-
-def _seconds(duration_ns: float | None) -> float | None:
-    return None if duration_ns is None else duration_ns * _S_PER_NS

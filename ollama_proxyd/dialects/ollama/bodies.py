@@ -6,9 +6,13 @@ from typing import TypeVar
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.limits import check_values
 from ollama_proxyd.dialects.ollama import gojson
 
 T = TypeVar("T")
+
+MOST_EXPLAINED_BYTES = 64 * 1024
+"""What is wrong with a larger body is told in fewer words: finding Ollama's takes a thousand times as long."""
 
 _MISMATCH = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>\w+)`(?: - at `\$(?P<path>.*)`)?$")
 _INDEX = re.compile(r"\[[^\]]*\]")
@@ -25,12 +29,13 @@ _GO_LISTS = {
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T], go_name: str) -> T:
     """What the decoder makes of the body; `go_name` is what Ollama calls the whole (ChatRequest, ...)."""
+    check_values(body)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise refusal(_mismatch(str(error), go_name)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise refusal(_malformed(body)) from error
+        raise refusal(_malformed(body, error)) from error
     except RecursionError as error:
         raise refusal("exceeded max depth") from error
 
@@ -45,7 +50,9 @@ def go_quote(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def _malformed(body: bytes) -> str:
+def _malformed(body: bytes, error: Exception) -> str:
+    if len(body) > MOST_EXPLAINED_BYTES:
+        return f"the request body is not JSON: {error}"
     text = body.decode("utf-8", "replace")
     if not text.strip(" \t\r\n"):
         return "missing request body"

@@ -5,6 +5,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.ndjson import lines
 from ollama_proxyd.dialects.ollama.answers import Line, ToolCall, Vectors, finished, read_logprob
 from ollama_proxyd.dialects.ollama.ending import failed_midway
@@ -79,13 +80,15 @@ class StreamDecoder:
 
     def _call(self, call: ToolCall) -> ToolCallDelta:
         index = self._calls
+        if index >= MOST_CALLS:
+            raise too_many_calls()
         self._calls += 1
-        return ToolCallDelta(
-            index=index,
-            id=call.id or f"{self._call_id_prefix}{index}",
-            name=call.function.name,
-            arguments=call.function.arguments_text(),
-        )
+        try:
+            arguments = call.function.arguments_text()
+        except UnicodeDecodeError as error:
+            raise _failed("the arguments of a tool call are not valid UTF-8") from error
+        call_id = call.id or f"{self._call_id_prefix}{index}"
+        return ToolCallDelta(index=index, id=call_id, name=call.function.name, arguments=arguments)
 
 
 def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call_") -> list[Event]:

@@ -6,6 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.dialects.ollama.answers import End, estimated, finished
 
 _END = msgspec.json.Decoder(End)
@@ -58,11 +59,11 @@ def _read(last: bytes, frames_seen: int) -> Ending:
     if end.error is not None:
         return Ending(estimated(frames_seen), complete=False, error=failed_midway(end.error))
     told = finished(end, called=b'"tool_calls"' in last)
-    if end.eval_count is None and not end.has_vectors and frames_seen > 1:
+    if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
         told = Finished(told.reason, estimated(frames_seen - 1).usage, told.timings)
     return Ending(told, complete=end.done or end.has_vectors)
 
 
 def failed_midway(text: str) -> ProxyError:
     """The backend said inside its answer that it failed."""
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {text}", detail=text)
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {one_line(text)}", detail=text)

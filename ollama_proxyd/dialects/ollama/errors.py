@@ -1,31 +1,12 @@
 """How Ollama's clients are told what went wrong: a status, and {"error": "a sentence"}."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.statuses import status_of
 from ollama_proxyd.dialects.ollama.bodies import go_quote
 from ollama_proxyd.dialects.ollama.settings import OPTION_TYPE
-
-STATUSES: Mapping[ErrorKind, int] = {
-    ErrorKind.INVALID_REQUEST: 400,
-    ErrorKind.UNSUPPORTED: 400,
-    ErrorKind.UNAUTHORIZED: 401,
-    ErrorKind.FORBIDDEN: 403,
-    ErrorKind.ROUTE_NOT_FOUND: 404,
-    ErrorKind.BACKEND_NOT_FOUND: 404,
-    ErrorKind.MODEL_NOT_FOUND: 404,
-    ErrorKind.METHOD_NOT_ALLOWED: 405,
-    ErrorKind.TOO_LARGE: 413,
-    ErrorKind.OVERLOADED: 429,
-    ErrorKind.UPSTREAM_REJECTED: 400,
-    ErrorKind.UPSTREAM_FAILED: 502,
-    ErrorKind.UPSTREAM_TIMEOUT: 504,
-    ErrorKind.UNAVAILABLE: 503,
-    ErrorKind.INTERNAL: 500,
-}
 
 _UPSTREAM = frozenset({ErrorKind.UPSTREAM_REJECTED, ErrorKind.UPSTREAM_FAILED})
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
@@ -34,17 +15,12 @@ _OBJECT = msgspec.json.Decoder(dict[str, Json])
 def render_error(error: ProxyError) -> tuple[int, bytes]:
     """The status and the body of an error.
 
-    A backend's own error keeps its status. An Ollama backend's body goes on as it is, another one's JSON as a
-    string, as Ollama itself passes on what its engine says.
+    An Ollama backend's own body goes on as it is, another one's JSON as a string, as Ollama itself passes on what its
+    engine says.
     """
-    if error.kind in _UPSTREAM and error.detail is not None and (detail := _json_object(error.detail)) is not None:
-        text = error.detail.strip()
-        body = text.encode() if isinstance(detail.get("error"), str) else _body(text)
-        return error.status or STATUSES[error.kind], body
     if error.kind is ErrorKind.INVALID_REQUEST and error.code == OPTION_TYPE:
         return 500, _body(error.message)
-    own_status = error.status if error.kind in _UPSTREAM else None
-    return own_status or STATUSES[error.kind], _body(error.message)
+    return status_of(error), _backends_own(error) or _body(error.message)
 
 
 def not_found(endpoint: str, model: str, error: ProxyError) -> ProxyError:
@@ -69,11 +45,16 @@ def _absence(endpoint: str, model: str) -> str:
     return f"model '{model}' not found"
 
 
-def _json_object(text: str) -> dict[str, Json] | None:
+def _backends_own(error: ProxyError) -> bytes | None:
+    """What the backend said, where that is a JSON object."""
+    if error.kind not in _UPSTREAM or error.detail is None:
+        return None
     try:
-        return _OBJECT.decode(text)
+        said = _OBJECT.decode(error.detail)
     except (msgspec.DecodeError, RecursionError):
         return None
+    text = error.detail.strip()
+    return text.encode() if isinstance(said.get("error"), str) else _body(text)
 
 
 def _body(text: str) -> bytes:

@@ -1,33 +1,25 @@
 """Reads /api/generate requests: at once what routing needs, the whole prompt on demand."""
 
-from functools import partial
-
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Completion, Dialect, Hints, Image, Json, LoadAction, Operation, Request
+from ollama_proxyd.core.requests import Completion, Hints, Image, Json, Operation, Request
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.ollama import settings
 from ollama_proxyd.dialects.ollama.bodies import decode, refusal
+from ollama_proxyd.dialects.ollama.heads import CANONICAL_FIELDS, Head, request_of
 from ollama_proxyd.dialects.ollama.media import NO_MEDIA, media_bytes, read_media
 
 _GO_NAME = "GenerateRequest"
-_CANONICAL_FIELDS = ("keep_alive", "truncate", "shift")
 
 
-class _Head(msgspec.Struct):
-    model: str | None = None
+class _Head(Head):
     prompt: str | None = None
     system: str | None = None
     template: str | None = None
     context: list[int] | None = None
     images: msgspec.Raw = NO_MEDIA
-    stream: bool | None = None
     raw: bool | None = None
-    keep_alive: Json = None
-    think: Json = None
-    options: dict[str, Json] | None = None
-    top_logprobs: int | None = None
 
 
 class _Body(msgspec.Struct):
@@ -57,25 +49,12 @@ _BODY = msgspec.json.Decoder(_Body)
 def parse(body: bytes, hints: Hints) -> Request:
     """The request as far as routing needs it; ProxyError in Ollama's words."""
     head = decode(body, _HEAD, _GO_NAME)
-    keep_alive_s = _check(head)
-    load_action = None
-    if not head.prompt:
-        load_action = LoadAction.UNLOAD if keep_alive_s == 0 else LoadAction.LOAD
-    images_bytes = media_bytes(head.images)
-    return Request(
-        operation=Operation.COMPLETION,
-        dialect=Dialect.OLLAMA,
-        endpoint="generate",
-        model=head.model or "",
-        stream=head.stream is not False and load_action is None,
-        body=body,
-        content=partial(read_content, body),
-        hints=hints,
-        prompt_tokens=(len(body) - images_bytes) // 4,
-        max_tokens=settings.answer_limit(head.options),
-        needs_vision=images_bytes > 0,
-        load_action=load_action,
-    )
+    if not head.model:
+        raise ProxyError(ErrorKind.MODEL_NOT_FOUND, "model '' not found", param="model")
+    if head.raw and (head.template or head.system or head.context):
+        raise refusal("raw mode does not support template, system, or context", "raw")
+    call = (Operation.COMPLETION, "generate", read_content)
+    return request_of(head, body, hints, call, only_loads=not head.prompt, images_bytes=media_bytes(head.images))
 
 
 def read_content(body: bytes) -> Completion:
@@ -88,29 +67,17 @@ def read_content(body: bytes) -> Completion:
         system=read.system,
         template=read.template,
         context=read.context,
-        images=tuple(_image(data) for data in read.images or ()),
+        images=tuple(_image(data, f"images[{at}]") for at, data in enumerate(read.images or ())),
         format=settings.read_format(read.format),
         think=settings.check_think(read.think),
         logprobs=read.logprobs,
         top_logprobs=read.top_logprobs,
         options=settings.read_options(
-            read.options, decode_fields(body), canonical=_CANONICAL_FIELDS, read=_Body.__struct_fields__
+            read.options, decode_fields(body), canonical=CANONICAL_FIELDS, read=_Body.__struct_fields__
         ),
     )
 
 
-def _check(head: _Head) -> float | None:
-    settings.check_think(head.think)
-    keep_alive_s = settings.keep_alive_s(head.keep_alive)
-    settings.check_top_logprobs(head.top_logprobs)
-    if not head.model:
-        raise ProxyError(ErrorKind.MODEL_NOT_FOUND, "model '' not found", param="model")
-    if head.raw and (head.template or head.system or head.context):
-        raise refusal("raw mode does not support template, system, or context", "raw")
-    settings.check_options(head.options)
-    return keep_alive_s
-
-
-def _image(data: str) -> Image:
-    read = read_media(data)
+def _image(data: str, field: str) -> Image:
+    read = read_media(data, field)
     return read if isinstance(read, Image) else Image(read.data, f"audio/{read.format}")

@@ -3,6 +3,7 @@
 import msgspec
 
 from ollama_proxyd.core.requests import Audio, Image
+from ollama_proxyd.dialects.framing.binary import checked_base64
 
 _IMAGES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "Qk": "image/bmp"}
 _SOUNDS = {"SUQz": "mp3", "//s": "mp3", "//u": "mp3", "ZkxhQ": "flac", "T2dnUw": "ogg"}
@@ -21,8 +22,9 @@ def media_bytes(images: msgspec.Raw) -> int:
     return 0 if text == b"null" or not text[1:-1].strip() else len(images)
 
 
-def read_media(data: str) -> Image | Audio:
-    """The picture or the sound that the base64 text holds; an unknown one counts as a picture without a type."""
+def read_media(given: str, field: str) -> Image | Audio:
+    """The picture or the sound that a field holds in base64; an unknown one counts as a picture without a type."""
+    data = checked_base64(given, field)
     if data.startswith(_RIFF):
         return Audio(data, "wav") if data[11:16] == _WAVE_IN_RIFF else Image(data, "image/webp")
     for prefix, sound in _SOUNDS.items():

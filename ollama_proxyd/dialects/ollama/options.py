@@ -51,7 +51,7 @@ def place(given: Options, top_level: Collection[str]) -> Placed:
     for name, value in given.known.items():
         if name in HARMLESS:
             if value not in HARMLESS[name]:
-                refuse(name, value)
+                refuse(given.name_of(name), value)
         elif value is None or name in OF_TOOLS:
             continue
         elif name in OPTION_BY_CANONICAL:
@@ -59,7 +59,7 @@ def place(given: Options, top_level: Collection[str]) -> Placed:
         elif name in top_level:
             fields[name] = value
         else:
-            ignored.append(name)
+            ignored.append(given.name_of(name))
     return Placed(fields, options, (*ignored, *given.unknown))
 
 

@@ -7,8 +7,9 @@ import msgspec
 
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Chat, Completion, Content, Dialect, Embedding, Json, Request
-from ollama_proxyd.dialects.framing.jsonbody import rename_model
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.dialects.ollama import conversation
+from ollama_proxyd.dialects.ollama.keys import refuse_lookalikes
 from ollama_proxyd.dialects.ollama.options import place
 
 _TEXT_FIELDS: Final = frozenset({"keep_alive", "truncate", "shift"})
@@ -30,8 +31,10 @@ def render(request: Request, model: str) -> Rendered:
     Ollama's answers echo the name as asked, so an Ollama client's own spelling is kept where it means the same model.
     """
     if request.dialect is Dialect.OLLAMA:
+        fields = decode_fields(request.body)
+        refuse_lookalikes(fields)
         same = canonical(request.model) == canonical(model)
-        body = request.body if same else rename_model(request.body, model)
+        body = with_model(request.body, fields, request.model if same else model)
         return Rendered(f"/api/{request.endpoint}", body)
     path, fields, ignored = _translate(request.content())
     body = msgspec.json.encode({"model": model, **fields, **_streaming(request, path)})

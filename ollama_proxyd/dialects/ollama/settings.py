@@ -82,19 +82,21 @@ def read_options(
     """
     known = {name: msgspec.json.decode(fields[name]) for name in fields if name in canonical}
     unknown = {name: msgspec.json.decode(fields[name]) for name in fields if name not in read}
+    written = {}
     for name, value in (options or {}).items():
         if name not in CANONICAL_BY_OPTION:
             unknown[f"options.{name}"] = value
         elif name != "num_predict" or value is None or value >= 0:
             whole = OPTION_TYPES[name] == INTEGER and value is not None
             known[CANONICAL_BY_OPTION[name]] = int(value) if whole else value
-    return Options(known=known, unknown=unknown)
+            written[CANONICAL_BY_OPTION[name]] = f"options.{name}"
+    return Options(known, unknown, written)
 
 
 def answer_limit(options: Mapping[str, Json] | None) -> int | None:
     """The client's own limit on the answer in tokens; None for none, which Ollama also writes as -1."""
     limit = (options or {}).get("num_predict")
-    return int(limit) if limit is not None and limit > 0 else None
+    return int(limit) if limit is not None and limit >= 0 else None
 
 
 def keep_alive_s(value: Json) -> float | None:
@@ -102,7 +104,7 @@ def keep_alive_s(value: Json) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return math.inf if value < 0 else float(value)
+        return float(value) if 0 <= value <= _MAX_S else math.inf
     if isinstance(value, str):
         return _duration_s(value)
     raise refusal(f'keep_alive must be seconds or a duration such as "5m", not {_words(value)}', "keep_alive")

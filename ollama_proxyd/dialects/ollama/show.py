@@ -7,6 +7,7 @@ import msgspec
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.bodies import decode, refusal
+from ollama_proxyd.dialects.ollama.keys import refuse_lookalikes
 from ollama_proxyd.dialects.ollama.models import UNKNOWN_TIME, details, tagged
 
 
@@ -29,7 +30,9 @@ def parse_show(body: bytes) -> tuple[str, Mapping[str, Json]]:
     model = read.model or read.name
     if not model:
         raise refusal("model is required", "model")
-    return model, decode(body, _FIELDS, "ShowRequest")
+    fields = decode(body, _FIELDS, "ShowRequest")
+    refuse_lookalikes(fields)
+    return model, fields
 
 
 def describe(model: Model, engine: str, endpoint: str, template: str | None = None) -> dict[str, Json]:

@@ -7,6 +7,8 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import ToolCallDelta
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
 from ollama_proxyd.dialects.ollama.lines import Function, ToolCall
 
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
@@ -17,6 +19,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: dict[int, _Gathered] = {}
+        self._characters = 0
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -24,6 +27,10 @@ class ToolCalls:
     def add(self, pieces: Iterable[ToolCallDelta]) -> None:
         """Take in fragments; those of one index belong together."""
         for piece in pieces:
+            self._characters += len(piece.arguments)
+            if self._characters > MOST_ARGUMENTS_CHARACTERS:
+                message = f"the model called tools with more than {MOST_ARGUMENTS_CHARACTERS} characters of arguments"
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
             self._calls.setdefault(piece.index, _Gathered()).add(piece)
 
     def whole(self) -> list[ToolCall] | None:
@@ -47,6 +54,6 @@ class _Gathered:
         try:
             _OBJECT.decode(arguments)
         except (msgspec.DecodeError, RecursionError) as error:
-            message = f"the model called '{self._name}' with arguments that are not a JSON object"
+            message = f"the model called '{one_line(self._name)}' with arguments that are not a JSON object"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
         return ToolCall(id=self._id, function=Function(index, self._name, msgspec.Raw(arguments)))

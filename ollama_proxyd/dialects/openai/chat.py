@@ -7,6 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Chat, Hints, Json, Operation, Options, Request
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed
+from ollama_proxyd.dialects.framing.limits import check_messages
 from ollama_proxyd.dialects.openai.formats import (
     Reasoning,
     ResponseFormat,
@@ -58,9 +59,10 @@ def parse(body: bytes, hints: Hints) -> Request:
     head = decode_typed(_HEAD, body)
     if not head.messages:
         raise ProxyError(ErrorKind.INVALID_REQUEST, "[] is too short - 'messages'")
+    check_messages(head.messages)
     images = size_bytes = 0
-    for message in head.messages:
-        media = find_media(message.content)
+    for index, message in enumerate(head.messages):
+        media = find_media(message.content, f"messages[{index}].content")
         images += media.images
         size_bytes += media.size_bytes
     return request_of(head, body, hints, (Operation.CHAT, "chat", parse_content), Media(images, size_bytes))

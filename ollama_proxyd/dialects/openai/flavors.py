@@ -13,7 +13,7 @@ class Fate(Enum):
     REFUSE = "refuse"
     """It changes the answer: the request is refused."""
     OURS = "ours"
-    """The engine need not know: the answer is shaped here."""
+    """The engine need not know: it does so anyway, or what is asked for is done here."""
 
 
 class SchemaField(Enum):
@@ -27,13 +27,17 @@ class SchemaField(Enum):
 class Flavor:
     """What one engine takes beyond OpenAI's own fields.
 
-    `options` maps canonical names to the engine's, or to their fate. `template_kwargs`: thinking is switched in
-    chat_template_kwargs; `effort`: by reasoning_effort. `message_thinking`: earlier thinking may be sent back.
-    `suffix`: plain completions take one. `completion_schema`: None when they take no schema. `raw_vectors`: the
-    field that turns normalising off, None when there is none.
+    `options` maps canonical names to the engine's, or to their fate; `extras` does so for names of other dialects that
+    are not canonical, and `embedding` for embeddings. `may_cut`: what is too long for it is perhaps not refused.
+    `template_kwargs`: thinking is switched in chat_template_kwargs; `effort`: by reasoning_effort.
+    `message_thinking`: earlier thinking may be sent back. `suffix`: plain completions take one. `completion_schema`:
+    None when they take no schema. `raw_vectors`: the field that turns normalising off, None when there is none.
     """
 
     options: Mapping[str, str | Fate] = field(default_factory=dict)
+    extras: Mapping[str, str] = field(default_factory=dict)
+    embedding: Mapping[str, Fate] = field(default_factory=dict)
+    may_cut: bool = False
     template_kwargs: bool = True
     effort: bool = True
     message_thinking: bool = True
@@ -52,13 +56,17 @@ _LLAMACPP: Mapping[str, str | Fate] = {
 }
 _VLLM: Mapping[str, str | Fate] = {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repetition_penalty"}
 
-GENERIC = Flavor(options=_LLAMACPP)
+_MIROSTAT = {f"options.{name}": name for name in ("mirostat", "mirostat_tau", "mirostat_eta")}
+
+GENERIC = Flavor(options=_LLAMACPP, may_cut=True)
 """Engines that are not known take llama.cpp's extra fields or leave them unread."""
 
 FLAVORS: Mapping[str, Flavor] = {
     "generic": GENERIC,
     "llamacpp": Flavor(
         options=_LLAMACPP,
+        extras=_MIROSTAT,
+        embedding={"truncate": Fate.OURS},
         effort=False,
         completion_schema=SchemaField.JSON_SCHEMA,
         raw_vectors={"embd_normalize": -1},

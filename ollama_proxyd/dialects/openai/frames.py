@@ -7,8 +7,11 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 T = TypeVar("T")
+
+_S_PER_MS = 1e-3
 
 
 class Function(msgspec.Struct):
@@ -64,28 +67,22 @@ class Choice(msgspec.Struct):
     logprobs: Logprobs | None = None
 
 
-class PromptDetails(msgspec.Struct):
-    """What the prompt's tokens were."""
-
-    cached_tokens: int | None = None
-
-
 class WireUsage(msgspec.Struct):
-    """Tokens as OpenAI counts them."""
+    """Tokens as OpenAI counts them; no number is worth an answer, so any value is taken and read later."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: PromptDetails | None = None
+    prompt_tokens: Json = None
+    completion_tokens: Json = None
+    prompt_tokens_details: Json = None
 
 
 class WireTimings(msgspec.Struct):
-    """llama-server's own clock."""
+    """llama-server's own clock; any value is taken and read later."""
 
-    cache_n: int | None = None
-    prompt_n: int | None = None
-    prompt_ms: float | None = None
-    predicted_n: int | None = None
-    predicted_ms: float | None = None
+    cache_n: Json = None
+    prompt_n: Json = None
+    prompt_ms: Json = None
+    predicted_n: Json = None
+    predicted_ms: Json = None
 
 
 class Frame(msgspec.Struct):
@@ -131,24 +128,30 @@ def finish_reason(word: str) -> FinishReason:
 
 def usage_of(usage: WireUsage | None, timings: WireTimings | None) -> Usage | None:
     """What was counted, from the usage or else from llama-server's timings; None when neither says."""
-    if usage is not None and (usage.prompt_tokens is not None or usage.completion_tokens is not None):
-        details = usage.prompt_tokens_details
-        return Usage(usage.prompt_tokens, usage.completion_tokens, details.cached_tokens if details else None)
-    if timings is not None and timings.predicted_n is not None:
-        prompt = None if timings.prompt_n is None else timings.prompt_n + (timings.cache_n or 0)
-        return Usage(prompt, timings.predicted_n, timings.cache_n)
-    return None
+    return (_told(usage) if usage else None) or (_counted(timings) if timings else None)
+
+
+def _told(usage: WireUsage) -> Usage | None:
+    prompt, completion = count(usage.prompt_tokens), count(usage.completion_tokens)
+    if prompt is None and completion is None:
+        return None
+    details = usage.prompt_tokens_details
+    return Usage(prompt, completion, count(details.get("cached_tokens")) if isinstance(details, dict) else None)
+
+
+def _counted(timings: WireTimings) -> Usage | None:
+    completion = count(timings.predicted_n)
+    if completion is None:
+        return None
+    prompt, cached = count(timings.prompt_n), count(timings.cache_n)
+    return Usage(None if prompt is None else prompt + (cached or 0), completion, cached)
 
 
 def timings_of(timings: WireTimings | None) -> Timings:
     """The engine's own clock in seconds."""
     if timings is None:
         return Timings()
-    return Timings(prompt_s=_seconds(timings.prompt_ms), decode_s=_seconds(timings.predicted_ms))
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
+    return Timings(prompt_s=seconds(timings.prompt_ms, _S_PER_MS), decode_s=seconds(timings.predicted_ms, _S_PER_MS))
 
 
 def logprobs_of(logprobs: Logprobs | None, top: int | None) -> tuple[TokenLogprob, ...] | None:

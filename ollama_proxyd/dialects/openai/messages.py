@@ -6,6 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Audio, Image, Json, Message, Part, Text, ToolCall
+from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.openai.media import refuse_remote
 from ollama_proxyd.dialects.openai.refusals import unsupported
 
@@ -57,6 +58,8 @@ class WireMessage(msgspec.Struct):
     content: str | list[ContentPart] | None = None
     name: str | None = None
     tool_calls: list[Call] | None = None
+    function_call: Function | None = None
+    audio: Json = None
     tool_call_id: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
@@ -67,7 +70,9 @@ def parse_messages(messages: Iterable[WireMessage]) -> tuple[Message, ...]:
     tool_names: dict[str, str] = {}
     parsed = []
     for index, message in enumerate(messages):
-        calls = tuple(_call(call) for call in message.tool_calls or ())
+        if message.audio is not None:
+            raise unsupported(f"messages[{index}].audio", "the chosen backend does not keep what was said")
+        calls = _calls(message)
         tool_names.update((call.id, call.name) for call in calls if call.id is not None)
         parsed.append(
             Message(
@@ -82,11 +87,17 @@ def parse_messages(messages: Iterable[WireMessage]) -> tuple[Message, ...]:
     return tuple(parsed)
 
 
-def _call(call: Call) -> ToolCall:
-    arguments = call.function.arguments
+def _calls(message: WireMessage) -> tuple[ToolCall, ...]:
+    """The tools that were called; `function_call` is the older word for a single one."""
+    calls = tuple(_call(call.function, call.id) for call in message.tool_calls or ())
+    return calls if message.function_call is None else (*calls, _call(message.function_call, None))
+
+
+def _call(function: Function, call_id: str | None) -> ToolCall:
+    arguments = function.arguments
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments or {}).decode()
-    return ToolCall(name=call.function.name, arguments=arguments, id=call.id)
+    return ToolCall(name=function.name, arguments=arguments, id=call_id)
 
 
 def _parts(content: str | list[ContentPart] | None, path: str) -> tuple[Part, ...] | None:
@@ -102,9 +113,10 @@ def _part(part: ContentPart, path: str) -> Part:
     if text is not None:
         return Text(text)
     if part.type == "image_url" and part.image_url is not None:
-        return parse_image(part.image_url if isinstance(part.image_url, str) else part.image_url.url, path)
+        url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+        return parse_image(url, f"{path}.image_url")
     if part.type == "input_audio" and part.input_audio is not None:
-        return Audio(part.input_audio.data, part.input_audio.format)
+        return Audio(checked_base64(part.input_audio.data, f"{path}.input_audio.data"), part.input_audio.format)
     if part.type in ("text", "refusal", "image_url", "input_audio"):
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"{path}.{part.type} is required", param=f"{path}.{part.type}")
     raise unsupported(f"{path}.type", f"parts of type '{part.type}' have no translation")
@@ -112,11 +124,11 @@ def _part(part: ContentPart, path: str) -> Part:
 
 def parse_image(url: str, path: str) -> Image:
     """The image in a data: URI, or in plain base64."""
-    refuse_remote(url, "image")
+    refuse_remote(url, path)
     if not url.startswith("data:"):
-        return Image(url)
+        return Image(checked_base64(url, path))
     head, comma, data = url[5:].partition(",")
     media_type, _, encoding = head.partition(";")
     if not comma or not encoding.endswith("base64"):
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"{path} is not a base64 data URI", param=path)
-    return Image(data, media_type or None)
+    return Image(checked_base64(data, path), media_type or None)

@@ -49,6 +49,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 def parse_options(fields: Mapping[str, Json], structural: Collection[str]) -> Options:
     """Every field that is not part of the request's structure, under its canonical name where it has one."""
     found: dict[str, Json] = {}
+    written: dict[str, str] = {}
     spelled: set[str] = set()
     for name in KnownOptions.__struct_fields__:
         for spelling in SPELLINGS.get(name, (name,)):
@@ -56,8 +57,9 @@ def parse_options(fields: Mapping[str, Json], structural: Collection[str]) -> Op
                 spelled.add(spelling)
                 if fields[spelling] is not None or name not in found:
                     found[name] = fields[spelling]
+                    written[name] = spelling
     convert_typed(found, KnownOptions)
     if isinstance(found.get("stop"), str):
         found["stop"] = [found["stop"]]
     unknown = {name: value for name, value in fields.items() if name not in spelled and name not in structural}
-    return Options(known=found, unknown=unknown)
+    return Options(found, unknown, {name: spelling for name, spelling in written.items() if spelling != name})

@@ -34,28 +34,39 @@ INTERNAL_FIELDS = frozenset(
 )
 """Settings of a server's inside that no client has a reason to set, refused even where the dialect is the same."""
 
-UNTRANSLATABLE_FIELDS = frozenset(
-    {
-        "audio",
-        "bad_words",
-        "continue_final_message",
-        "ebnf",
-        "function_call",
-        "functions",
-        "grammar",
-        "guided_choice",
-        "guided_grammar",
-        "guided_json",
-        "guided_regex",
-        "ignore_eos",
-        "json_schema",
-        "min_tokens",
-        "regex",
-        "structured_outputs",
-        "web_search_options",
-    }
-)
-"""Fields that shape the answer and that only OpenAI-style servers have."""
+_UNSET: tuple[Json, ...] = (None, False, 0, "", [], {})
+
+UNTRANSLATABLE_FIELDS: Mapping[str, tuple[Json, ...]] = {
+    "allowed_token_ids": _UNSET,
+    "audio": _UNSET,
+    "bad_words": _UNSET,
+    "continue_final_message": _UNSET,
+    "dry_multiplier": _UNSET,
+    "dynatemp_range": _UNSET,
+    "ebnf": _UNSET,
+    "function_call": (None, "none"),
+    "functions": _UNSET,
+    "grammar": _UNSET,
+    "guided_choice": _UNSET,
+    "guided_grammar": _UNSET,
+    "guided_json": (None,),  # {} asks for any JSON
+    "guided_regex": _UNSET,
+    "ignore_eos": _UNSET,
+    "json_schema": (None,),
+    "lora": _UNSET,
+    "min_tokens": _UNSET,
+    "mirostat": _UNSET,
+    "modalities": (None, [], ["text"]),
+    "prompt_logprobs": _UNSET,
+    "regex": _UNSET,
+    "stop_token_ids": _UNSET,
+    "structured_outputs": _UNSET,
+    "use_beam_search": _UNSET,
+    "verbosity": (None, "medium"),
+    "web_search_options": (None,),  # {} asks for a search
+    "xtc_probability": _UNSET,
+}
+"""Fields that shape the answer and that only OpenAI-style servers have, with the values that ask for nothing."""
 
 
 def refuse_internal(names: Iterable[str]) -> None:
@@ -70,7 +81,7 @@ def refuse_internal(names: Iterable[str]) -> None:
 def refuse_untranslatable(fields: Mapping[str, Json]) -> None:
     """Raise UNSUPPORTED when a field asks for something that another dialect has no word for."""
     for name, value in fields.items():
-        if name in UNTRANSLATABLE_FIELDS and value not in (None, False, [], {}, 0):
+        if name in UNTRANSLATABLE_FIELDS and value not in UNTRANSLATABLE_FIELDS[name]:
             raise unsupported(name, "the chosen backend's API cannot express it")
 
 

@@ -1,6 +1,6 @@
 """What becomes of each canonical option in a request to an OpenAI-style engine: tables, and their application."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, Options
 from ollama_proxyd.dialects.openai.flavors import Fate, Flavor
@@ -64,20 +64,17 @@ NO_CHANGE: Mapping[str, tuple[Json, ...]] = {
 }
 """Values that ask for what happens anyway; null always does."""
 
-DEBUG_FIELDS = frozenset({"_debug_render_only"})
-"""Unknown fields that ask for another kind of answer altogether."""
+CHANGE_THE_ANSWER: Mapping[str, tuple[Json, ...]] = {"_debug_render_only": (False,), "options.mirostat": (0,)}
+"""Fields without a canonical name that are refused rather than dropped, but for values that ask for nothing."""
 
 
 def render_options(options: Options, table: Table, flavor: Flavor) -> tuple[dict[str, Json], list[str]]:
     """The engine's fields, and the client's that were dropped; raises UNSUPPORTED for what changes the answer."""
     fields: dict[str, Json] = {}
     dropped: list[str] = []
-    for name, value in options.known.items():
-        place = _place(name, table, flavor)
+    for name, value, place in _placed(options, table, flavor):
         if isinstance(place, str):
             fields[place] = value
-        elif value is None or value in NO_CHANGE.get(name, ()):
-            continue
         elif place is Fate.DROP:
             dropped.append(name)
         elif place is Fate.REFUSE:
@@ -85,16 +82,33 @@ def render_options(options: Options, table: Table, flavor: Flavor) -> tuple[dict
     limit = fields.get("max_tokens")
     if isinstance(limit, int) and limit < 0:
         del fields["max_tokens"]  # no limit, which is what leaving it out says everywhere
-    return fields, dropped + _unknown(options.unknown)
+    return fields, dropped
 
 
-def _place(name: str, table: Table, flavor: Flavor) -> str | Fate:
-    own = table[name]
-    return flavor.options.get(name, own) if own is Fate.DROP and table is not EMBEDDING else own
+def _placed(options: Options, table: Table, flavor: Flavor) -> Iterator[tuple[str, Json, str | Fate]]:
+    """Every option under the client's own name for it, with the engine's name or its fate."""
+    for name, value in options.known.items():
+        yield options.name_of(name), value, _place(name, value, table, flavor)
+    for name, value in options.unknown.items():
+        yield name, value, _place_of_unknown(name, value, table, flavor)
 
 
-def _unknown(fields: Mapping[str, Json]) -> list[str]:
-    for name in DEBUG_FIELDS.intersection(fields):
-        if fields[name]:
-            raise unsupported(name, "the chosen backend's API cannot express it")
-    return [name for name, value in fields.items() if value is not None]
+def _place(name: str, value: Json, table: Table, flavor: Flavor) -> str | Fate:
+    place = table[name]
+    if place is Fate.DROP:
+        place = (flavor.embedding if table is EMBEDDING else flavor.options).get(name, place)
+    if isinstance(place, str):
+        return place
+    if value is None or value in NO_CHANGE.get(name, ()):
+        return Fate.OURS
+    if name == "truncate" and value is False and place is Fate.DROP:
+        return Fate.REFUSE if flavor.may_cut else Fate.OURS
+    return place
+
+
+def _place_of_unknown(name: str, value: Json, table: Table, flavor: Flavor) -> str | Fate:
+    if value is None or value in CHANGE_THE_ANSWER.get(name, ()):
+        return Fate.OURS
+    if table is EMBEDDING:
+        return Fate.DROP
+    return flavor.extras.get(name, Fate.REFUSE if name in CHANGE_THE_ANSWER else Fate.DROP)

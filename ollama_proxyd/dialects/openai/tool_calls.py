@@ -3,6 +3,7 @@
 import msgspec
 
 from ollama_proxyd.core.events import ToolCallDelta
+from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.openai.frames import ToolCall
 
 
@@ -19,6 +20,8 @@ class CallNumbers:
         index = self._index_of(piece, name)
         begins = index not in self._ids
         if begins:
+            if len(self._ids) >= MOST_CALLS:
+                raise too_many_calls()
             self._ids[index] = piece.id
         return ToolCallDelta(
             index=index,

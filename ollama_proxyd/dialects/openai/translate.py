@@ -101,7 +101,7 @@ def _plain(completion: Completion, flavor: Flavor) -> Translation:
 
 def translate_embedding(embedding: Embedding, flavor: Flavor) -> Translation:
     """Texts to embed; the vectors' size and length are ours to shape."""
-    inputs: Json = embedding.inputs[0] if embedding.single else list(embedding.inputs)
+    inputs: Json = embedding.inputs[0] if embedding.single and embedding.inputs else list(embedding.inputs)
     fields: dict[str, Json] = {"input": inputs, "encoding_format": "float"}
     if not embedding.normalized:
         fields.update(flavor.raw_vectors)

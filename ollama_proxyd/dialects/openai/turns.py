@@ -1,5 +1,6 @@
 """A conversation in the core's words, written as OpenAI's messages."""
 
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from ollama_proxyd.core.requests import Audio, Image, Json, Message, Part, Text, ToolCall
@@ -18,26 +19,33 @@ class OpenCalls:
     """The tool calls that no answer has come for yet; calls without an id get one, so that answers can name them."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[str, str]] = []
+        self._open: OrderedDict[str, str] = OrderedDict()
+        self._ids_of: dict[str, deque[str]] = {}
         self._made = 0
 
     def add(self, call: ToolCall) -> str:
         """The id of a call."""
         self._made += 1
         call_id = call.id or f"call_{self._made}"
-        self._open.append((call_id, call.name))
+        self._open.setdefault(call_id, call.name)
+        self._ids_of.setdefault(call.name, deque()).append(call_id)
         return call_id
 
     def answered(self, message: Message) -> str | None:
         """The id of the call that a tool's message answers: its own, or that of the first open call that fits."""
-        fits = [
-            call_id
-            for call_id, name in self._open
-            if (call_id == message.tool_call_id if message.tool_call_id else message.name in (name, None))
-        ]
-        answered = fits[0] if fits else None
-        self._open = [call for call in self._open if call[0] != answered]
-        return message.tool_call_id or answered
+        call_id = message.tool_call_id or self._first(message.name)
+        if call_id is not None:
+            self._open.pop(call_id, None)
+        return call_id
+
+    def _first(self, name: str | None) -> str | None:
+        """The first open call of a tool, of any where no name is given; those that are answered are dropped here."""
+        if name is None:
+            return next(iter(self._open), None)
+        ids = self._ids_of.get(name, deque())
+        while ids and ids[0] not in self._open:
+            ids.popleft()
+        return ids[0] if ids else None
 
 
 def render_messages(messages: Iterable[Message], with_thinking: bool) -> list[dict[str, Json]]:

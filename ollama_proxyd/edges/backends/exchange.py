@@ -6,11 +6,15 @@ from contextlib import aclosing
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import LoadAction, Request
+from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
 from ollama_proxyd.edges.backends.speech import Speech, is_whole, renamed
-from ollama_proxyd.edges.plumbing.http import Reply
+from ollama_proxyd.edges.plumbing.http import Limits, Reply
 
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
+MOST_GATHERED_BYTES = Limits().body_bytes
+"""How much of a stream is taken in for a client that wants its answer in one piece."""
+
 _ERROR_MARK = b'"error"'
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
@@ -54,9 +58,9 @@ class Exchange:
         if request.dialect is not speech.dialect or in_frames is not request.stream:
             return self._decoded(request, reply, in_frames=in_frames)
         name = None if speech.echoes(request.model, model) else request.model
-        return self._forwarded(request, reply, name) if in_frames else self._forwarded_whole(reply, name)
+        return self._forwarded(reply, name) if in_frames else self._forwarded_whole(reply, name)
 
-    async def _forwarded(self, request: Request, reply: Reply, name: str | None) -> AsyncGenerator[Event, None]:
+    async def _forwarded(self, reply: Reply, name: str | None) -> AsyncGenerator[Event, None]:
         """Whole frames as they come, under the client's name for the model if it is another."""
         speech = self._speech
         cutter, tail = speech.cutter(), speech.tail()
@@ -66,7 +70,7 @@ class Exchange:
             if not block:
                 continue
             if not begun:
-                self._refuse_error(request, block)
+                self._refuse_error(block)
                 begun = True
             tail.add(block)
             yield Delta(frame=block if name is None else speech.rename(block, name))
@@ -82,10 +86,14 @@ class Exchange:
             raise self._broke_off(reply)
         yield ending.finished
 
-    def _refuse_error(self, request: Request, block: bytes) -> None:
-        """Raise an error that came in place of the first frame: the client has nothing yet, so it can be a status."""
-        if _ERROR_MARK in block:
-            self._speech.decoder(request).feed(block)
+    def _refuse_error(self, block: bytes) -> None:
+        """Raise an error that came with the first frames: the client has nothing yet, so it can be a status."""
+        if _ERROR_MARK not in block:
+            return
+        first = self._speech.tail()
+        first.add(block)
+        if (error := first.ending().error) is not None:
+            raise error
 
     async def _forwarded_whole(self, reply: Reply, name: str | None) -> AsyncGenerator[Event, None]:
         body = await reply.body()
@@ -102,7 +110,12 @@ class Exchange:
                 yield event
             return
         cutter, decoder = self._speech.cutter(), self._speech.decoder(request)
+        size_bytes = 0
         while chunk := await reply.read():
+            size_bytes += len(chunk)
+            if size_bytes > MOST_GATHERED_BYTES and not request.stream:
+                message = f"{reply.who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
             for event in decoder.feed(cutter.feed(chunk)):
                 yield event
         rest = cutter.rest()
@@ -113,7 +126,7 @@ class Exchange:
 
     def _check_type(self, reply: Reply) -> None:
         if reply.content_type not in _JSON_TYPES and reply.content_type != self._speech.stream_type:
-            message = f"{reply.who} answered with {reply.content_type or 'no content type'} instead of JSON"
+            message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
 
     @staticmethod

@@ -23,7 +23,8 @@ class Flavor:
 
     label: its name for people. base: where its OpenAI API begins. health: answers 2xx when it can serve; None where
     the model list tells as much. models: the list that must come. extras: questions that may fail. template: the path
-    whose answer holds the chat template. resident: its models are in memory for as long as it runs.
+    whose answer holds the chat template. resident: its models are in memory for as long as it runs. counts_tokens: it
+    has /tokenize and /detokenize, by which texts that are too long can be cut.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Flavor:
     extras: tuple[Question, ...] = ()
     template: str | None = None
     resident: bool = False
+    counts_tokens: bool = False
 
     @property
     def model_list(self) -> Question:
@@ -69,6 +71,7 @@ FLAVORS: Mapping[str, Flavor] = MappingProxyType(
             extras=(Question("/props", facts.read_llamacpp_props), Question("/slots", facts.read_llamacpp_slots)),
             template="/props",
             resident=True,
+            counts_tokens=True,
         ),
         "lmdeploy": Flavor("LMDeploy", health="/health", resident=True),
         "lmstudio": Flavor("LM Studio", models=Question("/api/v0/models", facts.read_lmstudio_models)),

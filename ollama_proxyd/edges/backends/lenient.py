@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.numbers import count
+
+MOST_LABEL_CHARACTERS = 500
 
 
 def at(value: Json, *path: str) -> Json:
@@ -20,10 +23,20 @@ def text(value: Json, *path: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def label(value: Json, *path: str) -> str | None:
+    """A name or a version: a string of one printable line, for it is shown and logged."""
+    found = text(value, *path)
+    return found if found and is_label(found) else None
+
+
+def is_label(found: str) -> bool:
+    """Whether the text can stand in a line with others."""
+    return found.isprintable() and len(found) <= MOST_LABEL_CHARACTERS
+
+
 def whole(value: Json, *path: str) -> int | None:
     """A whole number above zero."""
-    found = at(value, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+    return count(at(value, *path)) or None
 
 
 def truth(value: Json, *path: str) -> bool:

@@ -10,7 +10,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Model, Probe
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.edges.backends.checkup import Checkup, settled
 from ollama_proxyd.edges.backends.exchange import Exchange
-from ollama_proxyd.edges.backends.lenient import text
+from ollama_proxyd.edges.backends.lenient import label
 from ollama_proxyd.edges.backends.ollama_facts import read_capabilities, read_ps, read_tags
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.speech_ollama import OllamaSpeech
@@ -61,7 +61,7 @@ class OllamaBackend:
         return Probe(
             models=await self._with_capabilities(read_tags(tags)),
             loaded=None if isinstance(ps, ProxyError) else read_ps(ps),
-            version=None if isinstance(version, ProxyError) else text(version, "version"),
+            version=None if isinstance(version, ProxyError) else label(version, "version"),
         )
 
     async def _with_capabilities(self, models: Iterable[Model]) -> tuple[Model, ...]:

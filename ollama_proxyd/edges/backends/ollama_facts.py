@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.backends.lenient import items, text, whole, words
+from ollama_proxyd.edges.backends.lenient import items, label, text, whole, words
 
 
 def read_tags(body: Json) -> tuple[Model, ...]:
@@ -33,7 +33,7 @@ def read_capabilities(body: Json) -> frozenset[str] | None:
 
 def _named(body: Json) -> Iterable[tuple[Json, str]]:
     for entry in items(body, "models"):
-        name = text(entry, "name") or text(entry, "model")
+        name = label(entry, "name") or label(entry, "model")
         if name is not None:
             yield entry, name
 

@@ -9,7 +9,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Kind, LoadedModel, Probe
-from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.core.requests import Dialect, Json, Operation, Request
 from ollama_proxyd.dialects.ollama.show import describe
 from ollama_proxyd.edges.backends.checkup import Checkup, settled
 from ollama_proxyd.edges.backends.detect import identify
@@ -18,6 +18,7 @@ from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.flavors import GENERIC, Question, flavor_of
 from ollama_proxyd.edges.backends.lenient import text
 from ollama_proxyd.edges.backends.server import Server
+from ollama_proxyd.edges.backends.shortening import answer_cut
 from ollama_proxyd.edges.backends.speech_openai import OpenAISpeech
 from ollama_proxyd.edges.plumbing.http import HttpClient
 
@@ -46,6 +47,12 @@ class OpenAIBackend:
 
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
+        if (
+            request.operation is Operation.EMBEDDING
+            and request.dialect is not Dialect.OPENAI
+            and self._flavor.counts_tokens
+        ):
+            return answer_cut(self._exchange, self._server, request, model)
         return self._exchange.answer(request, model)
 
     async def probe(self) -> Probe:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.lenient import at, items, text, truth, whole, words
+from ollama_proxyd.edges.backends.lenient import at, is_label, items, label, text, truth, whole, words
 
 _UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 _LMSTUDIO_TYPES = {
@@ -20,6 +20,9 @@ _LEMONADE_LABELS = {
     "reasoning": "thinking",
     "embeddings": "embedding",
 }
+_LATEST_UNIX_S = 253_402_300_799
+"""The end of the year 9999, after which RFC 3339 knows none."""
+
 _THINKING = ("enable_thinking", "<think>", "reasoning_effort")
 
 
@@ -74,7 +77,10 @@ def human_count(number: int | None) -> str | None:
 
 
 def _rfc3339(unix_s: int | None) -> str | None:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z") if unix_s else None
+    """The moment as text; some servers tell it in a unit of their own, which no calendar has."""
+    if unix_s is None or unix_s > _LATEST_UNIX_S:
+        return None
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_llamacpp_props(body: Json) -> Findings:
@@ -90,7 +96,7 @@ def read_llamacpp_props(body: Json) -> Findings:
     slots = whole(body, "total_slots")
     known = frozenset(word for word, can in able.items() if can)
     return Findings(
-        version=text(body, "build_info"),
+        version=label(body, "build_info"),
         slots=slots,
         loaded=() if truth(body, "is_sleeping") else None,
         shared=Model(name="", capabilities=known) if slots is not None else None,
@@ -153,27 +159,27 @@ def _lemonade_capabilities(labels: frozenset[str] | None) -> frozenset[str] | No
 def read_lemonade_health(body: Json) -> Findings:
     """/api/v1/health of Lemonade: the models in memory."""
     loaded = tuple(LoadedModel(name) for _, name in _named(body, "all_models_loaded", "model_name"))
-    one = text(body, "model_loaded")
-    return Findings(version=text(body, "version"), loaded=loaded or ((LoadedModel(one),) if one else ()))
+    one = label(body, "model_loaded")
+    return Findings(version=label(body, "version"), loaded=loaded or ((LoadedModel(one),) if one else ()))
 
 
 def read_ovms_config(body: Json) -> Findings:
     """/v1/config of OpenVINO Model Server: its models by name, for releases without /v3/models."""
     names = tuple(body) if isinstance(body, dict) else ()
-    served = tuple(name for name in names if items(body, name, "model_version_status"))
+    served = tuple(name for name in names if is_label(name) and items(body, name, "model_version_status"))
     return Findings(models=tuple(Model(name=name, format="openvino") for name in served))
 
 
 def read_version(body: Json) -> Findings:
     """Any answer with a version in it."""
-    return Findings(version=text(body, "version"))
+    return Findings(version=label(body, "version"))
 
 
 def read_tgi_info(body: Json) -> Findings:
     """/info of text-generation-inference: the one model that it serves."""
-    name = text(body, "model_id")
+    name = label(body, "model_id")
     models = (Model(name=name, context_length=whole(body, "max_total_tokens")),) if name else ()
-    return Findings(models=models, version=text(body, "version"), slots=whole(body, "max_concurrent_requests"))
+    return Findings(models=models, version=label(body, "version"), slots=whole(body, "max_concurrent_requests"))
 
 
 def read_sglang_info(body: Json) -> Findings:
@@ -192,12 +198,12 @@ def read_koboldcpp_perf(body: Json) -> Findings:
 
 def read_textgen_model(body: Json) -> Findings:
     """/v1/internal/model/info of text-generation-webui: the model in memory."""
-    name = text(body, "model_name")
+    name = label(body, "model_name")
     return Findings(loaded=(LoadedModel(name),) if name and name != "None" else ())
 
 
 def _named(body: Json, list_key: str, name_key: str) -> Iterable[tuple[Json, str]]:
     for entry in items(body, list_key):
-        name = text(entry, name_key)
+        name = label(entry, name_key)
         if name is not None:
             yield entry, name

@@ -1,5 +1,6 @@
 """One backend's address: how it is asked, and what its refusals mean."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
@@ -9,13 +10,23 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.edges.backends.lenient import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Reply
 
 JSON_TYPE = "application/json"
 _JSON = msgspec.json.Decoder()
-_OTHERS_MAY_SERVE = frozenset({401, 403, 408, 425, 429})
-"""Refusals that speak of the backend (its key, its load), not of the request."""
+_OF_OUR_KEY = frozenset({401, 403, 407})
+_OF_THE_BACKEND = frozenset({405, 408, 425, 429})
+"""Refusals that speak of the backend (its routes, its load), not of the request: another one may serve."""
+
+_PATIENCE_S = {429: 5.0, 503: 5.0}
+"""When to come back to a backend that asks for patience and does not say for how long."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Request ids that are only names: some servers have taken others for addresses to connect to."""
+
+_RETRY_AFTER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 class Server:
@@ -34,7 +45,7 @@ class Server:
     async def post(self, path: str, body: bytes, accept: str, request_id: str = "") -> AsyncGenerator[Reply, None]:
         """Send a request that is answered at length; a status of 400 or more raises what it means."""
         headers = {"Content-Type": JSON_TYPE, "Accept": accept, **self._authorization}
-        if request_id:
+        if _PLAIN_ID.fullmatch(request_id):
             headers["X-Request-ID"] = request_id
         async with self._client.ask(Call("POST", self._url(path), self.who, headers, body)) as reply:
             if reply.status >= 400:
@@ -67,36 +78,46 @@ class Server:
 
 
 def refusal(reply: Reply, body: str) -> ProxyError:
-    """What an error status of a backend means."""
+    """What an error status of a backend means.
+
+    Of a refused key the backend's own words are not passed on: some repeat a part of it.
+    """
+    status = reply.status
+    if status in _OF_OUR_KEY:
+        message = f"{reply.who} refused our credentials ({status}); check its api_key_env or api_key_file"
+        return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=status)
     said = said_in(body)
-    of_the_request = reply.status < 500 and reply.status not in _OTHERS_MAY_SERVE
-    sentence = f"{reply.who} answered {reply.status}" + (f": {said}" if said else "")
+    of_the_request = status < 500 and status not in _OF_THE_BACKEND
+    sentence = f"{reply.who} answered {status}" + (f": {said}" if said else "")
     return ProxyError(
         ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
         said if of_the_request and said else sentence,
-        status=reply.status,
+        status=status,
         detail=body,
-        retry_after_s=_seconds(reply.headers.get("Retry-After")),
+        retry_after_s=_seconds(reply.headers.get("Retry-After")) or _PATIENCE_S.get(status),
     )
 
 
 def said_in(body: str) -> str | None:
-    """The words of an error body, whichever dialect wraps them."""
+    """The words of an error body in one line, whichever dialect wraps them."""
     try:
         wrapped = _JSON.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return body.strip()[:500] or None
+        return one_line(body) or None
     error = at(wrapped, "error")
-    return text(error) or text(error, "message") or text(wrapped, "message") or text(wrapped, "detail")
+    said = (text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail"))
+    return next(filter(None, map(one_line, filter(None, said))), None)
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+    return float(retry_after) if retry_after and _RETRY_AFTER.fullmatch(retry_after) else None
 
 
 def _decoded(reply: Reply, body: bytes) -> Json:
     try:
         return _JSON.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = f"{reply.who} answered something that is not JSON ({reply.content_type or 'no content type'})"
+        message = (
+            f"{reply.who} answered something that is not JSON ({one_line(reply.content_type) or 'no content type'})"
+        )
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status) from error

@@ -51,14 +51,13 @@ class OpenAISpeech:
 
     def decoder(self, request: Request) -> decode.StreamDecoder:
         """A new decoder; usage comes after the finish reason, so only the end of the stream is the end."""
-        return decode.StreamDecoder(decode.top_logprobs_of(request.content()))
+        return decode.StreamDecoder(_top_logprobs(request))
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of an answer that came whole."""
-        content = request.content()
-        if request.operation is Operation.EMBEDDING and isinstance(content, Embedding):
+        if request.operation is Operation.EMBEDDING and isinstance(content := request.content(), Embedding):
             return decode_embeddings(body, content)
-        return decode.decode_answer(body, decode.top_logprobs_of(content))
+        return decode.decode_answer(body, _top_logprobs(request))
 
     def payloads(self, block: bytes) -> Iterator[bytes]:
         """The data of each event."""
@@ -67,6 +66,11 @@ class OpenAISpeech:
     def rename(self, block: bytes, name: str) -> bytes:
         """The events, or a whole answer, with another model name."""
         return renamed_lines(block, name, _split)
+
+
+def _top_logprobs(request: Request) -> int | None:
+    """How many alternatives to keep: all where the engine read the client's own wish, in whatever words."""
+    return None if request.dialect is Dialect.OPENAI else decode.top_logprobs_of(request.content())
 
 
 def _split(line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -14,6 +14,9 @@ MOST_MODELS = 200
 OTHER = "other"
 NOBODY = "none"
 
+_MOST = 2.0**53
+"""No count, time or energy of one request comes near."""
+
 _BACKEND = "backend_id"
 _BY_MODEL = (_BACKEND, "model")
 _DURATION_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
@@ -77,24 +80,22 @@ class Counters:
 
     def _count_cost(self, backend_id: str, outcome: Outcome) -> None:
         spent = self._spent(backend_id)
-        if outcome.energy_j is not None:
-            spent.joules.inc(outcome.energy_j)
-        if outcome.attempts > 1:
-            spent.retries.inc(outcome.attempts - 1)
+        spent.joules.inc(_amount(outcome.energy_j))
+        spent.retries.inc(_amount(outcome.attempts - 1))
 
     @staticmethod
     def _count_work(lines: _Lines, outcome: Outcome) -> None:
-        lines.duration.observe(outcome.total_s)
-        tokens = outcome.usage.completion_tokens or 0
-        lines.prompt_tokens.inc(outcome.usage.prompt_tokens or 0)
+        _observe(lines.duration, outcome.total_s)
+        tokens = _amount(outcome.usage.completion_tokens)
+        lines.prompt_tokens.inc(_amount(outcome.usage.prompt_tokens))
         lines.tokens.inc(tokens)
         if outcome.ttft_s is None:
             return
-        lines.ttft.observe(outcome.ttft_s * 1000)
+        _observe(lines.ttft, outcome.ttft_s * 1000)
         decode_s = outcome.total_s - outcome.ttft_s
         if outcome.succeeded and tokens > 1 and decode_s > 0:
-            lines.speed.observe((tokens - 1) / decode_s)
-            lines.between.observe(decode_s * 1000 / (tokens - 1))
+            _observe(lines.speed, (tokens - 1) / decode_s)
+            _observe(lines.between, decode_s * 1000 / (tokens - 1))
 
     def _bounded(self, model: str | None) -> str:
         if model is None:
@@ -125,6 +126,17 @@ def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) ->
 
 def _histogram(registry: CollectorRegistry, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
     return Histogram(f"{PREFIX}_{name}", what, _BY_MODEL, registry=registry, buckets=buckets)
+
+
+def _amount(told: float | None) -> float:
+    """What is added to a sum: nothing for what was not told or cannot be."""
+    return float(told) if told is not None and 0 <= told < _MOST else 0.0
+
+
+def _observe(histogram: Histogram, value: float) -> None:
+    """Note a value, unless it cannot be: one of those would spoil the sum for good."""
+    if 0 <= value < _MOST:
+        histogram.observe(value)
 
 
 def _status(outcome: Outcome) -> str:

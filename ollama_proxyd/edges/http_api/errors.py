@@ -41,6 +41,9 @@ STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType({"unsupported_media_
 RETRY_AFTER_S: Mapping[ErrorKind, float] = MappingProxyType({ErrorKind.UNAVAILABLE: 5.0, ErrorKind.OVERLOADED: 1.0})
 """When to come back, where the error does not say."""
 
+LATEST_RETRY_S = 999_999.0
+"""A longer wait than that is no wait but a mistake of whoever told it."""
+
 Render = Callable[[ProxyError], tuple[int, bytes]]
 
 
@@ -76,7 +79,9 @@ def error_reply(error: ProxyError, path: str) -> web.Response:
     voice = voice_of(path)
     status, body = voice.render(error)
     headers = {"Content-Type": voice.content_type, **_routing(error)}
-    retry_after_s = error.retry_after_s or RETRY_AFTER_S.get(error.kind)
+    retry_after_s = error.retry_after_s
+    if retry_after_s is None or not 0 < retry_after_s <= LATEST_RETRY_S:
+        retry_after_s = RETRY_AFTER_S.get(error.kind)
     if retry_after_s is not None:
         headers[hdrs.RETRY_AFTER] = str(math.ceil(retry_after_s))
     if error.kind is ErrorKind.UNAUTHORIZED:

@@ -1,5 +1,6 @@
 """GET /metrics: what requests cost, counted as they end, and the state of the fleet at the moment of asking."""
 
+import re
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
@@ -13,6 +14,9 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.tasks import Tasks
+
+_ODD_VERSION = re.compile(r"version=(?!\d{1,3}(\.\d{1,3}){0,2}\s*([;,]|$))", re.ASCII)
+"""A version that is none: the library that writes the formats compares them as numbers."""
 
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 
@@ -29,7 +33,8 @@ def add_to(app: web.Application, services: Cell[Services]) -> None:
 
 async def show_metrics(request: web.Request) -> web.Response:
     """All metrics, in the text format that the scraper asks for."""
-    encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+    wanted = request.headers.get(hdrs.ACCEPT, "")
+    encode, content_type = choose_encoder("" if _ODD_VERSION.search(wanted) else wanted)
     return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type})
 
 

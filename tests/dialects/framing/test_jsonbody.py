@@ -1,5 +1,7 @@
 """Request bodies are decoded strictly, and renamed without touching anything else."""
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -44,9 +46,41 @@ def test_renaming_the_model_leaves_every_other_field_and_their_order_alone(
     assert decode_object(renamed)["model"] == new
 
 
-def test_the_bytes_of_other_values_survive_as_they_were_written() -> None:
-    body = b'{"a": 1.50, "model":"x", "m": {"model" : "inner"},"e":"\\u00e9", "n":1e3}'
-    assert rename_model(body, "y") == b'{"a":1.50,"model":"y","m":{"model" : "inner"},"e":"\\u00e9","n":1e3}'
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"x"}',
+        b' {\n "a": 1.50,\t"model" :  "x" , "n":1e3 }\n',
+        b'{"text":"say \\"model\\": \\"x\\"","role":"model","model": "x", "e":"\\u00e9"}',
+        b'{ "model": null}',
+        b'{ "model":7,"x":[ ]}',
+    ],
+)
+def test_every_byte_but_the_name_survives(body: bytes) -> None:
+    renamed = rename_model(body, 'n"ew')
+    before, after = re.split(rb'(?<=[{,\s])"model"\s*:\s*(?:"x"|null|7)', body)
+    assert renamed.startswith(before)
+    assert renamed.endswith(after)
+    assert decode_object(renamed) == decode_object(body) | {"model": 'n"ew'}
+
+
+@pytest.mark.parametrize(
+    ("body", "renamed"),
+    [
+        (
+            b'{"a": 1.50, "model":"x", "m": {"model" : "x"},"e":"\\u00e9", "n":1e3}',
+            b'{"a":1.50,"model":"y","m":{"model" : "x"},"e":"\\u00e9","n":1e3}',
+        ),
+        (b'{"m": {"model":"x"}, "\\u006dodel": "x"}', b'{"m":{"model":"x"},"model":"y"}'),
+        (b'{"mode\\u006C": "x", "m": {"model":"x"}}', b'{"model":"y","m":{"model":"x"}}'),
+        (b'{"model":"a", "model":"x"}', b'{"model":"y"}'),
+        (b'{"x\\"model": "x", "\\u006dodel":"x"}', b'{"x\\"model":"x","model":"y"}'),
+    ],
+)
+def test_where_the_name_cannot_be_found_for_certain_only_the_space_between_tokens_is_lost(
+    body: bytes, renamed: bytes
+) -> None:
+    assert rename_model(body, "y") == renamed
 
 
 def test_a_body_that_has_the_name_already_stays_the_same_object() -> None:
@@ -91,3 +125,11 @@ def test_a_wrong_field_is_named_with_its_path(body: bytes, param: str, message: 
         decode_typed(msgspec.json.Decoder(Body), body)
     assert caught.value.param == param
     assert message in caught.value.message
+
+
+def test_a_name_that_is_not_utf8_is_replaced_like_any_other() -> None:
+    assert rename_model(b'{"model":"\xff","x":1}', "tiny") == b'{"model":"tiny","x":1}'
+
+
+def test_a_model_that_is_named_twice_is_named_once_in_the_end() -> None:
+    assert rename_model(b'{"model":"a", "x":1,"model":"tiny"}', "tiny") == b'{"model":"tiny","x":1}'

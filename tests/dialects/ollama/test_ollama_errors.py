@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.ollama.errors import STATUSES, not_found, render_error
+from ollama_proxyd.dialects.framing.statuses import STATUSES
+from ollama_proxyd.dialects.ollama.errors import not_found, render_error
 from ollama_proxyd.dialects.ollama.settings import OPTION_TYPE
 
 ENGINES_WORDS = '{"error":{"code":400,"message":"too long","type":"exceed_context_size_error"}}'
@@ -18,26 +19,22 @@ def test_every_kind_has_a_status_and_says_its_message(kind: ErrorKind) -> None:
     assert msgspec.json.decode(body) == {"error": 'a sentence <with> "marks"'}
 
 
-def test_an_engines_own_error_goes_on_as_a_string_with_its_status() -> None:
-    for kind, status in ((ErrorKind.UPSTREAM_REJECTED, 400), (ErrorKind.UPSTREAM_FAILED, 500)):
-        error = ProxyError(kind, "rejected", status=status, detail=ENGINES_WORDS + "\n")
+def test_an_engines_own_error_goes_on_as_a_string() -> None:
+    for kind, own, status in ((ErrorKind.UPSTREAM_REJECTED, 400, 400), (ErrorKind.UPSTREAM_FAILED, 500, 502)):
+        error = ProxyError(kind, "rejected", status=own, detail=ENGINES_WORDS + "\n")
         assert render_error(error) == (status, msgspec.json.encode({"error": ENGINES_WORDS}))
 
 
 def test_an_ollama_backends_own_error_goes_on_as_it_is() -> None:
-    detail = '{"error":"unauthorized","signin_url":"https://example.invalid"}'
-    error = ProxyError(ErrorKind.UPSTREAM_REJECTED, "rejected", status=401, detail=detail)
-    assert render_error(error) == (401, detail.encode())
+    detail = '{"error":"no such voice","hint":"https://example.invalid"}'
+    error = ProxyError(ErrorKind.UPSTREAM_REJECTED, "rejected", status=422, detail=detail)
+    assert render_error(error) == (422, detail.encode())
 
 
 @pytest.mark.parametrize("detail", [None, "", "<html>", "[1]", "out of memory", "[" * 100_000])
 def test_anything_else_that_a_backend_says_is_not_shown_raw(detail: str | None) -> None:
     error = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend answered 503", status=503, detail=detail)
     assert render_error(error) == (503, b'{"error":"the backend answered 503"}')
-
-
-def test_only_backends_bring_a_status_of_their_own() -> None:
-    assert render_error(ProxyError(ErrorKind.UNAVAILABLE, "x", status=200))[0] == 503
 
 
 def test_an_option_of_the_wrong_type_is_a_500_as_in_ollama() -> None:

@@ -25,6 +25,7 @@ from ollama_proxyd.core.requests import (
     ToolCall,
 )
 from ollama_proxyd.dialects.ollama import chat, embed, generate
+from ollama_proxyd.dialects.ollama.bodies import MOST_EXPLAINED_BYTES
 
 Parse = Callable[[bytes, Hints], Request]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
@@ -302,3 +303,32 @@ def test_only_texts_can_be_embedded(given: Json) -> None:
 def test_keep_alive_for_ever_is_not_zero() -> None:
     assert parsed(generate.parse, keep_alive=-1).load_action is LoadAction.LOAD
     assert parsed(chat.parse, messages=[], keep_alive="-1m").load_action is LoadAction.LOAD
+
+
+@pytest.mark.parametrize("data", ["!!!", "", "aGk", "aGk=aGk=", "a-_k", "data:image/png;base64,aGk="])
+def test_images_that_are_no_base64_are_named_where_they_are_read(data: str) -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "images": ["aGk=", data]}]
+    asked = chat.parse(msgspec.json.encode({"model": "m", "messages": messages}), Hints())
+    with pytest.raises(ProxyError) as caught:
+        asked.content()
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, "messages[1].images[1]")
+    assert "messages[1].images[1]" in caught.value.message
+    asked = generate.parse(msgspec.json.encode({"model": "m", "prompt": "a", "images": [data]}), Hints())
+    with pytest.raises(ProxyError, match="images\\[0\\] is not base64") as caught:
+        asked.content()
+    assert caught.value.param == "images[0]"
+
+
+def test_base64_in_lines_is_read_as_one() -> None:
+    asked = generate.parse(msgspec.json.encode({"model": "m", "prompt": "a", "images": ["aGk\r\n=\n"]}), Hints())
+    content = asked.content()
+    assert isinstance(content, Completion)
+    assert content.images == (Image("aGk="),)
+
+
+def test_a_large_body_that_is_not_json_is_refused_in_fewer_words() -> None:
+    small, large = b'{"model":"tiny","x":[0 1', b'{"model":"tiny","x":"' + b"a" * MOST_EXPLAINED_BYTES + b'",'
+    with pytest.raises(ProxyError, match="invalid character '1' after array element"):
+        chat.parse(small, Hints())
+    with pytest.raises(ProxyError, match="the request body is not JSON: Input data was truncated"):
+        chat.parse(large, Hints())

@@ -119,11 +119,19 @@ def test_a_negative_limit_is_no_limit_and_zero_is_one() -> None:
     assert read({"num_predict": -1}) == ({}, {})
     assert read({"num_predict": 0}) == ({"max_tokens": 0}, {})
     assert settings.answer_limit({"num_predict": -1}) is None
+    assert settings.answer_limit({"num_predict": 0}) == 0
     assert settings.answer_limit({"num_predict": 7.0}) == 7
 
 
 def test_whole_numbers_written_with_a_fraction_are_cut_as_ollama_cuts_them() -> None:
     assert read({"top_k": 2.9, "temperature": 2.9})[0] == {"top_k": 2, "temperature": 2.9}
+
+
+def test_an_option_is_known_by_the_name_and_place_that_the_client_gave_it() -> None:
+    raw = {"keep_alive": msgspec.Raw(b"1")}
+    found = settings.read_options({"num_predict": 3, "top_k": 1}, raw, canonical={"keep_alive"}, read={"keep_alive"})
+    names = {name: found.name_of(name) for name in found.known}
+    assert names == {"max_tokens": "options.num_predict", "top_k": "options.top_k", "keep_alive": "keep_alive"}
 
 
 def test_an_unknown_option_is_never_taken_for_a_field_of_the_same_name() -> None:

@@ -69,6 +69,12 @@ def test_options_get_their_canonical_names_and_a_single_stop_becomes_a_list() ->
     assert known == {"stop": ["\n"], "max_tokens": 4, "repeat_penalty": 1.1, "num_keep": 3}
 
 
+def test_an_option_is_known_by_the_name_that_the_client_gave_it() -> None:
+    options = content(max_completion_tokens=4, max_tokens=None, repetition_penalty=1.1, top_k=2).options
+    names = {name: options.name_of(name) for name in options.known}
+    assert names == {"max_tokens": "max_completion_tokens", "repeat_penalty": "repetition_penalty", "top_k": "top_k"}
+
+
 def test_a_null_in_one_spelling_does_not_hide_a_number_in_another() -> None:
     assert content(max_tokens=9, max_completion_tokens=None).options.known == {"max_tokens": 9}
     assert content(max_completion_tokens=None).options.known == {"max_tokens": None}
@@ -96,6 +102,73 @@ def test_a_field_that_shapes_the_answer_and_has_no_translation_is_refused_by_nam
         content(**{name: ["x"]})
     assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, name)
     assert content(**{name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("modalities", ["text", "audio"]),
+        ("web_search_options", {}),
+        ("guided_json", {}),
+        ("guided_choice", ["a", "b"]),
+        ("function_call", "auto"),
+        ("function_call", {"name": "f"}),
+        ("functions", [{"name": "f"}]),
+        ("mirostat", 1),
+        ("verbosity", "low"),
+    ],
+)
+def test_a_wish_that_changes_the_answer_is_never_dropped(name: str, value: object) -> None:
+    for read in (content, completion):
+        with pytest.raises(ProxyError) as caught:
+            read(**{name: value})
+        assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("modalities", ["text"]),
+        ("function_call", "none"),
+        ("functions", []),
+        ("guided_json", None),
+        ("mirostat", 0),
+        ("ignore_eos", False),
+        ("verbosity", "medium"),
+    ],
+)
+def test_a_wish_for_what_happens_anyway_passes(name: str, value: object) -> None:
+    assert content(**{name: value})
+
+
+def test_a_legacy_call_of_a_function_is_a_tool_call() -> None:
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    chat = content(messages=[call, {"role": "function", "name": "f", "content": "7"}])
+    assert chat.messages[0].tool_calls == (ToolCall("f", "{}"),)
+    assert (chat.messages[1].role, chat.messages[1].name) == ("tool", "f")
+
+
+def test_speech_that_only_openai_keeps_is_refused_by_name() -> None:
+    with pytest.raises(ProxyError) as caught:
+        content(messages=[{"role": "user", "content": "hi"}, {"role": "assistant", "audio": {"id": "a"}}])
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "messages[1].audio")
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!"}}, "image_url"),
+        ({"type": "image_url", "image_url": "!!!"}, "image_url"),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, "image_url"),
+        ({"type": "input_audio", "input_audio": {"data": "!!!", "format": "wav"}}, "input_audio.data"),
+    ],
+)
+def test_media_that_are_no_base64_are_named(part: dict[str, object], field: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        content(messages=[{"role": "user", "content": [{"type": "text", "text": "look"}, part]}])
+    name = f"messages[0].content[1].{field}"
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, name)
+    assert name in caught.value.message
 
 
 def test_a_conversation_with_tools_is_read_whole() -> None:
@@ -144,7 +217,7 @@ def test_parts_become_text_images_and_audio() -> None:
         (
             {"type": "image_url", "image_url": {"url": "data:image/png,x"}},
             ErrorKind.INVALID_REQUEST,
-            "messages[0].content[0]",
+            "messages[0].content[0].image_url",
         ),
     ],
 )

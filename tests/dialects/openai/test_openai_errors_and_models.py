@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.openai.encode_text import error_event
 from ollama_proxyd.dialects.openai.errors import TABLE, render_error
 from ollama_proxyd.dialects.openai.models import render_list, render_one
 
@@ -38,7 +39,8 @@ def test_the_table_has_no_kind_twice_and_none_too_many() -> None:
     ],
 )
 def test_kinds_have_the_statuses_and_types_that_clients_know(kind: ErrorKind, status: int, word: str) -> None:
-    assert TABLE[kind][:2] == (status, word)
+    told, body = render_error(ProxyError(kind, "m"))
+    assert (told, msgspec.json.decode(body)["error"]["type"]) == (status, word)
 
 
 def test_a_model_that_nobody_holds_reads_as_with_ollama() -> None:
@@ -47,11 +49,39 @@ def test_a_model_that_nobody_holds_reads_as_with_ollama() -> None:
     assert msgspec.json.decode(body) == {"error": expected}
 
 
-def test_an_errors_own_code_and_a_rejecting_backends_own_status_come_first() -> None:
+def test_an_errors_own_code_comes_first() -> None:
     _, body = render_error(ProxyError(ErrorKind.UNSUPPORTED, "m", code="finer"))
     assert msgspec.json.decode(body)["error"]["code"] == "finer"
-    assert render_error(ProxyError(ErrorKind.UPSTREAM_REJECTED, "m", status=422))[0] == 422
-    assert render_error(ProxyError(ErrorKind.UPSTREAM_FAILED, "m", status=500))[0] == 502
+
+
+def test_a_backend_that_has_too_much_to_do_is_told_as_our_own_overload() -> None:
+    _, body = render_error(ProxyError(ErrorKind.UPSTREAM_FAILED, "m", status=429))
+    error = msgspec.json.decode(body)["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "overloaded")
+
+
+ENGINES_OWN = (
+    '{"error": {"code":400,"message":"too long","type":"exceed_context_size_error",\n "n_prompt_tokens":9,"n_ctx":4}}\n'
+)
+
+
+@pytest.mark.parametrize(("kind", "own"), [(ErrorKind.UPSTREAM_REJECTED, 400), (ErrorKind.UPSTREAM_FAILED, 500)])
+def test_an_engines_own_error_in_openais_form_is_passed_on_unchanged(kind: ErrorKind, own: int) -> None:
+    error = ProxyError(kind, "our words", status=own, detail=ENGINES_OWN)
+    assert render_error(error)[1] == ENGINES_OWN.encode()
+    line, end = error_event(error).split(b"\n", 1)
+    assert end == b"\n"
+    assert msgspec.json.decode(line.removeprefix(b"data: ")) == msgspec.json.decode(ENGINES_OWN)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [None, "", "<html>", "[" * 100_000, '{"error":"words"}', '{"error":{"code":5}}', '{"error":{"message":7}}', "[1]"],
+)
+def test_anything_else_that_a_backend_says_is_told_in_our_form(detail: str | None) -> None:
+    _, body = render_error(ProxyError(ErrorKind.UPSTREAM_FAILED, "our words", status=500, detail=detail))
+    assert list(msgspec.json.decode(body)["error"]) == ["message", "type", "param", "code"]
+    assert msgspec.json.decode(body)["error"]["message"] == "our words"
 
 
 def test_each_model_is_listed_with_the_backends_that_hold_it() -> None:

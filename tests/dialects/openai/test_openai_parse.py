@@ -108,7 +108,9 @@ def test_an_image_that_would_have_to_be_fetched_is_refused(url: object) -> None:
     body = body_of(messages=image(url)).replace(b"\\\\u003a", b"\\u003a")
     error = refusal(body)
     assert error.kind is ErrorKind.INVALID_REQUEST
-    assert error.message == "image URLs are not currently supported, please use base64 encoded data instead"
+    assert error.message.startswith("image URLs are not currently supported, please use base64 encoded data instead")
+    assert "messages[0].content[0].image_url" in error.message
+    assert error.param is None, "as a real Ollama leaves it"
 
 
 @pytest.mark.parametrize("kind", ["video_url", "audio_url"])
@@ -150,3 +152,20 @@ def test_an_embedding_is_never_streamed_and_its_encoding_is_known() -> None:
     with pytest.raises(ProxyError) as caught:
         embeddings.parse(b'{"model":"m","input":"a","encoding_format":"hex"}', Hints())
     assert caught.value.param == "encoding_format"
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/etc/pki/key", "etc/passwd", "../x", "C\\x", "\\\\host\\share", "", "?"]
+)
+@pytest.mark.parametrize("key", ["image_url", "video_url", "audio_url", "file"])
+def test_a_path_is_no_media_whoever_answers(path: str, key: str) -> None:
+    for value in (path, {"url": path}):
+        part = {"type": key, key: value}
+        error = refusal(body_of(messages=[{"role": "user", "content": [part]}]))
+        assert error.kind is ErrorKind.INVALID_REQUEST
+        assert error.param == f"messages[0].content[0].{key}"
+
+
+@pytest.mark.parametrize("data", [PIXEL, "iVBORw0KGgo=", "/9j/4AAQSkZJRg==", "Qk1+\n+/8="])
+def test_media_are_base64_with_or_without_a_head(data: str) -> None:
+    assert chat.parse(body_of(messages=image(data)), Hints()).needs_vision

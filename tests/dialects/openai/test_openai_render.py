@@ -25,6 +25,7 @@ from ollama_proxyd.core.requests import (
     Think,
     ToolCall,
 )
+from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.openai import completions, embeddings
 from ollama_proxyd.dialects.openai.flavors import FLAVORS, Fate
 from ollama_proxyd.dialects.openai.refusals import INTERNAL_FIELDS
@@ -57,6 +58,48 @@ def test_in_the_same_dialect_only_the_model_is_renamed() -> None:
     assert rendered.path == "/chat/completions"
     assert rendered.body == body_of(top_k=0, x_unknown={"a": None}).replace(b'"tiny"', b'"theirs"')
     assert rendered.ignored_fields == ()
+
+
+def native_chat(**fields: Any) -> Request:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], **fields}
+    return ollama_chat.parse(encoded(body), Hints())
+
+
+def test_what_is_dropped_is_listed_where_the_client_wrote_it() -> None:
+    options = {"num_ctx": 256, "num_gpu": 1, "typical_p": 0.5, "top_k": 3}
+    rendered = render(native_chat(options=options, keep_alive="5m"), "theirs", "vllm")
+    assert set(rendered.ignored_fields) == {"options.num_ctx", "options.num_gpu", "options.typical_p", "keep_alive"}
+
+
+@pytest.mark.parametrize("flavor", ["generic", "vllm", "openai"])
+def test_a_way_of_sampling_that_an_engine_does_not_have_is_refused_by_name(flavor: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        render(native_chat(options={"mirostat": 2}), "theirs", flavor)
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "options.mirostat")
+
+
+def test_a_way_of_sampling_that_is_off_or_that_the_engine_has_passes() -> None:
+    off = render(native_chat(options={"mirostat": 0, "mirostat_tau": 5.0}), "theirs", "vllm")
+    assert "options.mirostat" not in off.ignored_fields
+    on = render(native_chat(options={"mirostat": 2, "mirostat_tau": 3.0, "mirostat_eta": 0.2}), "theirs", "llamacpp")
+    assert msgspec.json.decode(on.body)["mirostat"] == 2
+    assert msgspec.json.decode(on.body)["mirostat_tau"] == 3.0
+    assert on.ignored_fields == ()
+
+
+def test_an_error_instead_of_a_cut_is_what_most_engines_give_and_the_unknown_one_cannot_promise() -> None:
+    assert render(native_chat(truncate=False), "theirs", "llamacpp").ignored_fields == ()
+    assert render(native_chat(truncate=True), "theirs", "llamacpp").ignored_fields == ("truncate",)
+    with pytest.raises(ProxyError) as caught:
+        render(native_chat(truncate=False), "theirs", "generic")
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "truncate")
+    assert render(native_chat(truncate=None), "theirs", "generic").ignored_fields == ()
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_a_llama_servers_inputs_are_cut_or_refused_as_asked(truncate: bool) -> None:
+    content = Embedding(("a",), single=True, options=Options(known={"truncate": truncate}))
+    assert render(native(content, "embed"), "theirs", "llamacpp").ignored_fields == ()
 
 
 def test_in_the_same_dialect_a_body_with_the_right_name_is_not_touched() -> None:

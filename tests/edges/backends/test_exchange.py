@@ -15,8 +15,10 @@ from ollama_proxyd.core.fleet import Kind
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.ollama import embed as ollama_embed
+from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
 from ollama_proxyd.dialects.openai import chat as openai_chat
 from ollama_proxyd.dialects.openai import embeddings as openai_embeddings
+from ollama_proxyd.dialects.openai.errors import render_error as openai_error
 from ollama_proxyd.edges.backends.make import make_backend
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.ports import Backend
@@ -156,6 +158,16 @@ async def test_the_client_sees_its_own_name_for_the_model_in_every_frame() -> No
     assert passed == OPENAI_STREAM.replace(b'"model":"tiny"', b'"model":"tiny:latest"')
 
 
+async def test_nothing_but_the_name_changes_in_a_frame_or_an_answer() -> None:
+    sent = b'data: { "model" : "tiny" , "choices":[ {"index":0,"delta":{},"finish_reason": "stop"} ] }\r\n\r\n'
+    events = await answer(Kind.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request("tiny:latest"))
+    assert frames(events) == sent.replace(b'"tiny"', b'"tiny:latest"')
+    whole = b'{\n  "model": "tiny",\n  "choices": [ {"index": 0, "finish_reason": "stop", "message": {}} ]\n}\n'
+    routes = {CHAT: Says(whole, headers={"Content-Type": "application/json"})}
+    events = await answer(Kind.OPENAI, routes, openai_request("tiny:latest", stream=False))
+    assert frames(events) == whole.replace(b'"tiny"', b'"tiny:latest"')
+
+
 async def test_ollamas_frames_are_not_rewritten_when_it_repeats_the_name_as_asked() -> None:
     routes = {API_CHAT: streams(*OLLAMA_FRAMES, content_type=NDJSON)}
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
@@ -214,6 +226,33 @@ async def test_an_error_in_place_of_the_first_frame_comes_before_anything_else()
         got, error = await until_it_fails(backend, ollama_request())
     assert got == [Accepted("it")]
     assert "model runner has stopped" in error.message
+
+
+async def test_an_error_in_place_of_the_first_frame_goes_on_in_the_engines_own_words() -> None:
+    said = {"message": "out of memory", "type": "server_error", "code": 500, "extra": 1}
+    sent = b"data: " + json.dumps({"error": said}).encode() + b"\n\n"
+    async with (
+        serving(FakeEngine({CHAT: streams(sent, content_type=SSE)})) as engine,
+        backend_at(engine.url, Kind.OPENAI) as backend,
+    ):
+        got, error = await until_it_fails(backend, openai_request())
+    assert got == [Accepted("it")]
+    assert json.loads(error.detail or "") == {"error": said}
+
+
+STRANGE = {"guided_json": {"type": "object"}, "messages": [{"role": "user", "content": [{"type": "new", "new": 1}]}]}
+"""Fields that only an engine of the client's own dialect can read."""
+
+
+async def test_in_one_dialect_a_field_called_error_makes_nobody_read_the_request() -> None:
+    sent = b'data: {"error":null,"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+    events = await answer(Kind.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request(**STRANGE))
+    assert frames(events) == sent
+
+
+async def test_in_one_dialect_a_whole_answer_instead_of_a_stream_makes_nobody_read_the_request() -> None:
+    body = {"choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": "yes"}}]}
+    assert text(await answer(Kind.OPENAI, {CHAT: Says(body)}, openai_request(**STRANGE))) == "yes"
 
 
 async def test_an_openai_backend_answers_an_ollama_client() -> None:
@@ -315,12 +354,47 @@ async def test_a_refusal_keeps_the_backends_words_and_status() -> None:
     assert (await refused(404, {"error": "model 'x' not found"})).message == "model 'x' not found"
 
 
-@pytest.mark.parametrize("status", [401, 403, 429, 500, 501, 503])
+@pytest.mark.parametrize("status", [401, 403, 407])
+async def test_a_key_that_is_refused_is_ours_and_not_the_clients(status: int) -> None:
+    error = await refused(status, {"error": {"message": "Incorrect API key: sk-secret"}})
+    assert (error.kind, error.status, error.detail) == (ErrorKind.UPSTREAM_FAILED, status, None)
+    assert f"refused our credentials ({status})" in error.message
+    assert "api_key_env" in error.message
+    assert "sk-secret" not in error.message
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("told", "wait_s"), [({"Retry-After": "30"}, 30.0), ({"Retry-After": "soon"}, 5.0), ({}, 5.0)])
+async def test_a_backend_that_asks_for_patience_says_for_how_long_or_we_do(
+    status: int, told: dict[str, str], wait_s: float
+) -> None:
+    assert (await refused(status, {"error": "busy"}, told)).retry_after_s == wait_s
+
+
+async def test_nobody_is_asked_to_come_back_after_a_failure_that_will_not_pass() -> None:
+    assert (await refused(500, {"error": "broken"})).retry_after_s is None
+
+
+@pytest.mark.parametrize("status", [405, 408, 425, 429, 500, 501, 503])
 async def test_a_failure_of_the_backend_may_be_tried_elsewhere(status: int) -> None:
     error = await refused(status, {"error": {"message": "Loading model", "code": status}}, {"Retry-After": "3"})
     assert (error.kind, error.status, error.retry_after_s) == (ErrorKind.UPSTREAM_FAILED, status, 3.0)
     assert error.message.startswith("backend it at http://127.0.0.1:")
     assert error.message.endswith(f"answered {status}: Loading model")
+
+
+@pytest.mark.parametrize(
+    ("answered", "told"),
+    [
+        *((status, status) for status in (400, 404, 409, 413, 422, 429, 503)),
+        *((status, 502) for status in (204, 302, 307, 401, 403, 405, 407, 408, 425, 500, 501, 502, 504, 529)),
+    ],
+)
+async def test_what_a_backend_answers_becomes_the_same_status_for_clients_of_both_dialects(
+    answered: int, told: int
+) -> None:
+    error = await refused(answered, b"" if answered == 204 else {"error": {"message": "no"}}, {"Location": "/x"})
+    assert (ollama_error(error)[0], openai_error(error)[0]) == (told, told)
 
 
 async def test_a_web_page_is_no_answer() -> None:

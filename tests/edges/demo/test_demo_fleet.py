@@ -96,6 +96,12 @@ async def test_num_predict_limits_the_answer(demo: Demo) -> None:
     assert (answer["done_reason"], answer["eval_count"]) == ("length", 3)
 
 
+async def test_an_answer_of_no_tokens_is_given_as_asked(demo: Demo) -> None:
+    options = {"num_predict": 0}
+    answer = await demo.post("igpu", "/api/generate", model="demo", prompt="hi", stream=False, options=options)
+    assert (answer["response"], answer["done_reason"], answer["eval_count"]) == ("", "length", 0)
+
+
 async def test_only_large_devices_hold_the_large_model(demo: Demo) -> None:
     held = {
         device: {model["name"] for model in (await demo.get(device, "/api/tags"))["models"]} for device in demo.specs

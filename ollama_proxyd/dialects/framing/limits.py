@@ -1,0 +1,37 @@
+"""How intricate a request or an answer may be, since whoever reads it keeps everybody else waiting."""
+
+from collections.abc import Sequence
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+
+MOST_VALUES = 500_000
+"""More commas and brackets than that take longer to read than others can wait; no model's context holds as many."""
+
+MOST_MESSAGES = 20_000
+
+MOST_CALLS = 1_000
+"""Tool calls in one answer."""
+
+MOST_ARGUMENTS_CHARACTERS = 16 * 1024 * 1024
+"""The arguments of all tool calls in one answer."""
+
+_MARKS = b",[{"
+
+
+def check_values(body: bytes) -> None:
+    """Raise TOO_LARGE when the body may hold more values than are read; those in its texts count too."""
+    if len(body) > MOST_VALUES and len(body) - len(body.translate(None, _MARKS)) > MOST_VALUES:
+        message = f"the request body holds more than {MOST_VALUES} commas and brackets, too many to be read in time"
+        raise ProxyError(ErrorKind.TOO_LARGE, message)
+
+
+def check_messages(messages: Sequence[object] | None) -> None:
+    """Raise INVALID_REQUEST when a conversation has more messages than are read."""
+    if messages is not None and len(messages) > MOST_MESSAGES:
+        message = f"'messages' holds {len(messages)} messages, more than {MOST_MESSAGES}, the most that are read"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="messages")
+
+
+def too_many_calls() -> ProxyError:
+    """The failure of an answer that calls more tools than a client could use."""
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend's answer holds more than {MOST_CALLS} tool calls")

@@ -1,0 +1,23 @@
+"""Numbers that a backend tells of itself, believed only where they can be true."""
+
+from ollama_proxyd.core.requests import Json
+
+MOST = 2**53
+"""Below it every reader of JSON holds whole numbers exactly; no count of tokens or nanoseconds comes near."""
+
+_NS_PER_S = 1e9
+
+
+def count(told: Json) -> int | None:
+    """A whole number from 0 on; None for anything else."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < MOST:
+        return None
+    return int(told) if int(told) == told else None
+
+
+def seconds(told: Json, unit_s: float) -> float | None:
+    """A duration told in another unit; None where no clock shows it."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < MOST:
+        return None
+    duration_s = told * unit_s
+    return duration_s if duration_s * _NS_PER_S < MOST else None

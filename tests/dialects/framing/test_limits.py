@@ -1,0 +1,56 @@
+"""A request may be large, but not so intricate that reading it keeps everybody else waiting."""
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.framing.limits import MOST_MESSAGES, MOST_VALUES, check_messages, check_values
+from ollama_proxyd.dialects.ollama import chat as ollama_chat
+from ollama_proxyd.dialects.ollama import embed, generate
+from ollama_proxyd.dialects.ollama.show import parse_show
+from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.dialects.openai import completions, embeddings
+
+PARSERS = [openai_chat.parse, completions.parse, embeddings.parse, ollama_chat.parse, generate.parse, embed.parse]
+BOMBS = {
+    "lists": b'{"model":"tiny","options":{"x":[' + b"[]," * MOST_VALUES + b"1]}}",
+    "objects": b'{"model":"tiny","messages":[' + b'{"role":"user"},' * MOST_VALUES + b'{"role":"user"}]}',
+    "nests": b'{"model":"tiny","think":[' + (b"[" * 500 + b"]" * 500 + b",") * (MOST_VALUES // 500) + b"1]}",
+    "keys": b"{" + b",".join(b'"%x":1' % number for number in range(MOST_VALUES + 1)) + b"}",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__module__)
+def test_a_request_of_too_many_values_is_refused_unread(parse, bomb: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ProxyError, match=f"more than {MOST_VALUES}") as caught:
+        parse(BOMBS[bomb], Hints())
+    assert caught.value.kind is ErrorKind.TOO_LARGE
+
+
+def test_a_question_about_a_model_has_the_same_limit() -> None:
+    with pytest.raises(ProxyError, match=f"more than {MOST_VALUES}"):
+        parse_show(BOMBS["lists"])
+
+
+def test_a_large_text_or_picture_is_no_matter() -> None:
+    check_values(b'{"prompt":"' + b"a word, " * (MOST_VALUES // 2) + b'"}')
+    check_values(b'{"images":["' + b"QUJD" * MOST_VALUES + b'"]}')
+    check_values(b"," * MOST_VALUES)
+
+
+@pytest.mark.parametrize("parse", [openai_chat.parse, ollama_chat.parse], ids=lambda parse: parse.__module__)
+def test_a_conversation_has_a_most_of_messages(parse) -> None:  # type: ignore[no-untyped-def]
+    def conversation(messages: int) -> Request:
+        turns = ",".join(['{"role":"user","content":"x"}'] * messages)
+        return parse(b'{"model":"tiny","messages":[' + turns.encode() + b"]}", Hints())  # type: ignore[no-any-return]
+
+    conversation(MOST_MESSAGES)
+    with pytest.raises(ProxyError, match=f"more than {MOST_MESSAGES}") as caught:
+        conversation(MOST_MESSAGES + 1)
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, "messages")
+
+
+def test_no_messages_are_not_too_many() -> None:
+    check_messages(None)
+    check_messages([])
