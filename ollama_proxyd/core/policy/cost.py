@@ -83,13 +83,11 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
 
 def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
-    view, model, device, unbound = candidate
+    view, model = candidate.view, candidate.model
     expected = expect(view, model.name)
     power_w, notes = expected.power_w, expected.notes
-    if unbound is not None:
-        notes.append(unbound)
     queue_wait_s = _queue_wait_s(view, expected, asked)
-    wake_s, wake_j = _wake(view, device, power_w, notes)
+    wake_s, wake_j = _wake(candidate, power_w, notes)
     load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
     prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
     decode_s = asked.output_tokens / expected.decode_tps
@@ -97,8 +95,7 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
     energy_j = prefill_j + decode_j + load_j + wake_j + idle_tail_j
-    work_j = prefill_j + decode_j + asked.price_of_time_w * (prefill_s + decode_s)
-    heat_j = 0.0 if device is None else _heat_j(device, asked, work_j, notes)
+    heat_j = _heat_j(candidate, asked, (power_w + asked.price_of_time_w) * (prefill_s + decode_s), notes)
     cost_j = energy_j + heat_j + asked.price_of_time_w * time_s
     latency_ms = latency_s * 1000
     terms = {
@@ -120,9 +117,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         "power_w": power_w,
         "latency_ms": latency_ms,
     }
-    return Ranked(
-        view.spec.id, model.name, cost_j, energy_j, latency_ms, power_w, terms, tuple(notes), expected.is_guess
-    )
+    figures = (cost_j, energy_j, latency_ms, power_w)
+    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess)
 
 
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
@@ -142,11 +138,11 @@ def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> fl
     return ahead * service_s / slots
 
 
-def _wake(view: BackendView, device: DeviceState | None, power_w: float, notes: list[str]) -> tuple[float, float]:
+def _wake(candidate: Candidate, power_w: float, notes: list[str]) -> tuple[float, float]:
     """Seconds and joules to wake the device, if it sleeps."""
+    device, profile = candidate.device, candidate.view.spec.profile
     if device is None or device.power_state is not PowerState.ASLEEP:
         return 0.0, 0.0
-    profile = view.spec.profile
     wake_s = profile.wake_s
     if not is_known(wake_s):
         wake_s = WAKE_S
@@ -154,8 +150,13 @@ def _wake(view: BackendView, device: DeviceState | None, power_w: float, notes: 
     return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
 
 
-def _heat_j(device: DeviceState, asked: Demand, work_j: float, notes: list[str]) -> float:
+def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[str]) -> float:
     """What heat adds: a device that must slow down takes up to twice the time, and the more surely the nearer it is."""
+    device = candidate.device
+    if device is None:
+        if candidate.unbound is not None:
+            notes.append(candidate.unbound)
+        return 0.0
     share, note = heat_share(device, asked.max_temp_c)
     if note:
         notes.append(note)
