@@ -21,6 +21,7 @@ class Tasks:
         task = asyncio.create_task(self._guard(name, work), name=f"{self._owner}.{name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: work.close())  # where it was cancelled before its first step
         return task
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -248,7 +248,8 @@ class Daemon(Server):
 
 
 def _own_env(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_") and "proxy" not in k.lower()}
+    foreign = ("OLLAMA_", "DBUS_")  # the settings and the buses of whoever runs the tests
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and "proxy" not in k.lower()}
     own = {"HOME": folder, "XDG_CONFIG_HOME": folder / "config", "XDG_STATE_HOME": folder / "state"}
     own |= {"XDG_CACHE_HOME": folder / "cache", "XDG_RUNTIME_DIR": folder / "run", "XDG_DATA_HOME": folder / "data"}
     for path in own.values():
