@@ -1,7 +1,6 @@
 """One request and its answer over HTTP, the same for every kind of backend."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
@@ -46,45 +45,81 @@ class Exchange:
             async with self._server.post(rendered.path, rendered.body, accept, request.hints.request_id) as reply:
                 self._check_type(reply)
                 yield Accepted(self._backend_id, ignored_fields=rendered.ignored_fields)
-                async with aclosing(self._events(request, model, reply)) as events:
-                    async for event in events:
+                in_frames = speech.is_stream(request, reply.content_type)
+                if not in_frames:
+                    for event in self._whole(request, model, reply.who, await reply.body()):
                         yield event
+                    return
+                listener = self._listener(request, model, reply.who)
+                while chunk := await reply.read():
+                    for event in listener.hear(chunk):
+                        yield event
+                for event in listener.end():
+                    yield event
         finally:
             self.in_flight -= 1
 
-    def _events(self, request: Request, model: str, reply: Reply) -> AsyncGenerator[Event, None]:
+    def _listener(self, request: Request, model: str, who: str) -> "_Forwarding | _Decoding":
+        """What becomes of a stream: it is passed on to a client of the same dialect that wants one, else decoded."""
         speech = self._speech
-        in_frames = speech.is_stream(request, reply.content_type)
-        if request.dialect is not speech.dialect or in_frames is not request.stream:
-            return self._decoded(request, reply, in_frames=in_frames)
-        name = None if speech.echoes(request.model, model) else request.model
-        return self._forwarded(reply, name) if in_frames else self._forwarded_whole(reply, name)
+        if request.dialect is speech.dialect and request.stream:
+            return _Forwarding(speech, None if speech.echoes(request.model, model) else request.model, who)
+        return _Decoding(speech, request, who)
 
-    async def _forwarded(self, reply: Reply, name: str | None) -> AsyncGenerator[Event, None]:
-        """Whole frames as they come, under the client's name for the model if it is another."""
+    def _whole(self, request: Request, model: str, who: str, body: bytes) -> list[Event]:
+        """The events of an answer that came in one piece."""
         speech = self._speech
-        cutter, tail = speech.cutter(), speech.tail()
-        begun = False
-        while chunk := await reply.read():
-            block = cutter.feed(chunk)
-            if not block:
-                continue
-            if not begun:
-                self._refuse_error(block)
-                begun = True
-            tail.add(block)
-            yield Delta(frame=block if name is None else speech.rename(block, name))
-        rest = cutter.rest()
-        if rest and is_whole(speech.payloads(rest)):
-            tail.add(rest)
-            yield Delta(frame=rest if name is None else speech.rename(rest, name))
-        ending = tail.ending()
+        if request.dialect is not speech.dialect or request.stream:
+            return speech.decode_answer(request, body)
+        ending = speech.ending_of(body)
+        if ending.error is not None or not ending.complete:
+            raise ending.error or _broke_off(who)
+        is_echo = speech.echoes(request.model, model)
+        return [Delta(frame=body if is_echo else renamed(body, request.model)), ending.finished]
+
+    def _check_type(self, reply: Reply) -> None:
+        if reply.content_type not in _JSON_TYPES and reply.content_type != self._speech.stream_type:
+            message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
+
+
+class _Forwarding:
+    """Whole frames as they come, under the client's name for the model if it is another."""
+
+    __slots__ = ("_begun", "_cutter", "_name", "_speech", "_tail", "_who")
+
+    def __init__(self, speech: Speech, name: str | None, who: str) -> None:
+        self._speech = speech
+        self._name = name
+        self._who = who
+        self._cutter = speech.cutter()
+        self._tail = speech.tail()
+        self._begun = False
+
+    def hear(self, chunk: bytes) -> tuple[Event, ...]:
+        """The frames that are whole now."""
+        block = self._cutter.feed(chunk)
+        return (self._pass_on(block),) if block else ()
+
+    def end(self) -> Iterator[Event]:
+        """What is left, and how it ended; raises when that was no proper end."""
+        rest = self._cutter.rest()
+        if rest and is_whole(self._speech.payloads(rest)):
+            yield self._pass_on(rest)
+        ending = self._tail.ending()
         if ending.error is not None:
             ending.error.is_told = True
             raise ending.error
         if not ending.complete:
-            raise self._broke_off(reply)
+            raise _broke_off(self._who)
         yield ending.finished
+
+    def _pass_on(self, block: bytes) -> Delta:
+        if not self._begun:
+            self._refuse_error(block)
+            self._begun = True
+        self._tail.add(block)
+        return Delta(frame=block if self._name is None else self._speech.rename(block, self._name))
 
     def _refuse_error(self, block: bytes) -> None:
         """Raise an error that came with the first frames: the client has nothing yet, so it can be a status."""
@@ -95,41 +130,36 @@ class Exchange:
         if (error := first.ending().error) is not None:
             raise error
 
-    async def _forwarded_whole(self, reply: Reply, name: str | None) -> AsyncGenerator[Event, None]:
-        body = await reply.body()
-        ending = self._speech.ending_of(body)
-        if ending.error is not None or not ending.complete:
-            raise ending.error or self._broke_off(reply)
-        yield Delta(frame=body if name is None else renamed(body, name))
-        yield ending.finished
 
-    async def _decoded(self, request: Request, reply: Reply, *, in_frames: bool) -> AsyncGenerator[Event, None]:
-        """The answer's meaning, for a client of another dialect."""
-        if not in_frames:
-            for event in self._speech.decode_answer(request, await reply.body()):
-                yield event
-            return
-        cutter, decoder = self._speech.cutter(), self._speech.decoder(request)
-        size_bytes = 0
-        while chunk := await reply.read():
-            size_bytes += len(chunk)
-            if size_bytes > MOST_GATHERED_BYTES and not request.stream:
-                message = f"{reply.who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
-                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-            for event in decoder.feed(cutter.feed(chunk)):
-                yield event
-        rest = cutter.rest()
+class _Decoding:
+    """A stream's meaning, for a client of another dialect or one that wants its answer in one piece."""
+
+    __slots__ = ("_cutter", "_decoder", "_gathers", "_size_bytes", "_speech", "_who")
+
+    def __init__(self, speech: Speech, request: Request, who: str) -> None:
+        self._speech = speech
+        self._who = who
+        self._cutter = speech.cutter()
+        self._decoder = speech.decoder(request)
+        self._gathers = not request.stream
+        self._size_bytes = 0
+
+    def hear(self, chunk: bytes) -> list[Event]:
+        """What the frames that are whole now mean."""
+        self._size_bytes += len(chunk)
+        if self._gathers and self._size_bytes > MOST_GATHERED_BYTES:
+            message = f"{self._who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+        return self._decoder.feed(self._cutter.feed(chunk))
+
+    def end(self) -> Iterator[Event]:
+        """What is left, and how it ended; raises when that was no proper end."""
+        rest = self._cutter.rest()
         if rest and is_whole(self._speech.payloads(rest)):
-            for event in decoder.feed(rest):
-                yield event
-        yield decoder.finish()
+            yield from self._decoder.feed(rest)
+        yield self._decoder.finish()
 
-    def _check_type(self, reply: Reply) -> None:
-        if reply.content_type not in _JSON_TYPES and reply.content_type != self._speech.stream_type:
-            message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
 
-    @staticmethod
-    def _broke_off(reply: Reply) -> ProxyError:
-        message = f"{reply.who} ended its answer before it was complete"
-        return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
+def _broke_off(who: str) -> ProxyError:
+    message = f"{who} ended its answer before it was complete"
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
