@@ -5,6 +5,8 @@ from math import inf
 
 DECAY = 0.2
 """What a new sample weighs once there are many; the first ones weigh 1, 1/2, 1/3 … until that falls below this."""
+FASTEST_TPS = 100_000.0
+"""No device writes faster; an engine that says so has a broken clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ def learn(
     so that a changed configuration counts at once.
     """
     before = speed or Speed()
+    decode_tps = decode_tps if decode_tps is None or decode_tps <= FASTEST_TPS else None
     samples = tuple(_sane(value) for value in (ttft_s, decode_tps, output_tokens))
     if samples == (None, None, None):
         return before

@@ -68,3 +68,8 @@ def test_what_was_learned_lies_among_what_was_seen(ttfts_s: list[float]) -> None
     assert speed.ttft_s is not None
     assert min(ttfts_s) * 0.999 <= speed.ttft_s <= max(ttfts_s) * 1.001
     assert speed.samples == len(ttfts_s)
+
+
+def test_a_speed_that_no_device_has_teaches_nothing() -> None:
+    assert learn(None, decode_tps=1e11) == Speed()
+    assert learn(None, decode_tps=60.0, ttft_s=0.1).decode_tps == 60.0

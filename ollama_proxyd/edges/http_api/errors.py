@@ -9,31 +9,11 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.dialects.ollama import errors as ollama
 from ollama_proxyd.dialects.openai import errors as openai
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.reply import JSON_TYPE
-
-STATUSES: Mapping[ErrorKind, int] = MappingProxyType(
-    {
-        ErrorKind.INVALID_REQUEST: 400,
-        ErrorKind.UNSUPPORTED: 400,
-        ErrorKind.UNAUTHORIZED: 401,
-        ErrorKind.FORBIDDEN: 403,
-        ErrorKind.ROUTE_NOT_FOUND: 404,
-        ErrorKind.BACKEND_NOT_FOUND: 404,
-        ErrorKind.MODEL_NOT_FOUND: 404,
-        ErrorKind.METHOD_NOT_ALLOWED: 405,
-        ErrorKind.TOO_LARGE: 413,
-        ErrorKind.OVERLOADED: 429,
-        ErrorKind.UPSTREAM_REJECTED: 400,
-        ErrorKind.UPSTREAM_FAILED: 502,
-        ErrorKind.UPSTREAM_TIMEOUT: 504,
-        ErrorKind.UNAVAILABLE: 503,
-        ErrorKind.INTERNAL: 500,
-    }
-)
-"""What the server's own routes answer with; a dialect has its own table."""
 
 STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType({"unsupported_media_type": 415, "body_timeout": 408})
 """Where HTTP itself has a status that says more than the kind does."""

@@ -4,18 +4,20 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Event
+from ollama_proxyd.core.events import Event, ToolCallDelta
 from ollama_proxyd.core.requests import Hints, Operation, Request
+from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, MOST_CALLS
 from ollama_proxyd.dialects.ollama import chat, embed, generate
 from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
 from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.ollama.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.ollama.render import render as render_ollama
 from ollama_proxyd.dialects.ollama.show import parse_show
+from ollama_proxyd.dialects.ollama.toolcalls import ToolCalls
 from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
 from ollama_proxyd.dialects.openai.render import render as render_openai
 from tests.any_json import HUGE, nearly_bytes
@@ -68,6 +70,7 @@ def told_to_others(request: Request, model: str = "other") -> None:
             render_openai(request, model, flavor)
 
 
+@settings(deadline=None)
 @given(BODIES | st.tuples(st.sampled_from(CALLS).map(lambda call: call[0]), st.binary(max_size=40)))
 def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> None:
     parse, body = call
@@ -75,6 +78,7 @@ def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> 
         told_to_others(parse(body, Hints()))
 
 
+@settings(deadline=None)
 @given(nearly_bytes({"model": "x", "name": "x", "verbose": True, "options": OPTIONS, "system": "x"}))
 def test_any_question_about_a_model_is_read_or_refused(body: bytes) -> None:
     with suppress(ProxyError):
@@ -82,7 +86,7 @@ def test_any_question_about_a_model_is_read_or_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("parse", "sample"), CALLS)
-@pytest.mark.parametrize("depth", [*range(940, 1010, 3), 100_000])
+@pytest.mark.parametrize("depth", [*range(950, 1001, 10), 100_000])
 @pytest.mark.parametrize("field", ["think", "format", "options", "keep_alive", "tools", "x"])
 def test_a_body_of_any_depth_is_translated_or_refused(parse: Any, sample: Any, depth: int, field: str) -> None:
     nest = b"[" * depth + b"]" * depth
@@ -94,6 +98,7 @@ def test_a_body_of_any_depth_is_translated_or_refused(parse: Any, sample: Any, d
         told_to_others(parse(head + nest + b"}", Hints()))
 
 
+@settings(deadline=None)
 @given(st.lists(nearly_bytes(LINE), min_size=1, max_size=3), st.booleans())
 def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes], legacy: bool) -> None:
     block = b"\n".join(lines) + b"\n"
@@ -110,12 +115,14 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes]
     ChatEncoder(openai_chat(), 1, "id").whole(events)
 
 
+@settings(deadline=None)
 @given(nearly_bytes(LINE) | nearly_bytes(VECTORS), st.sampled_from(Operation))
 def test_any_whole_answer_is_read_or_fails_as_one(body: bytes, operation: Operation) -> None:
     with suppress(ProxyError):
         decode_answer(body, operation)
 
 
+@settings(deadline=None)
 @given(nearly_bytes(LINE))
 def test_any_answer_that_was_read_can_be_told_to_an_ollama_client(body: bytes) -> None:
     request = chat.parse(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
@@ -141,3 +148,22 @@ def test_arguments_that_are_not_utf8_are_the_backends_fault() -> None:
     line = b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]},"done":true}'
     with pytest.raises(ProxyError, match="UTF-8"):
         StreamDecoder().feed(line + b"\n")
+
+
+def test_an_embedding_of_nothing_can_be_written_for_any_server() -> None:
+    told_to_others(embed.parse_legacy(b'{"model":"x","prompt":""}', Hints()))
+
+
+def test_an_answer_of_endless_tool_calls_fails() -> None:
+    line = b'{"message":{"tool_calls":[{"function":{"name":"f"}}]},"done":false}\n'
+    decoder = StreamDecoder()
+    assert len(decoder.feed(line * MOST_CALLS)) == MOST_CALLS
+    with pytest.raises(ProxyError, match="tool calls"):
+        decoder.feed(line)
+
+
+def test_endless_arguments_are_not_gathered() -> None:
+    calls = ToolCalls()
+    calls.add([ToolCallDelta(0, arguments="x" * MOST_ARGUMENTS_CHARACTERS)])
+    with pytest.raises(ProxyError, match="characters of arguments"):
+        calls.add([ToolCallDelta(1, arguments="x")])

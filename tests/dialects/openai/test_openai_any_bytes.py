@@ -4,12 +4,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Embedding, Hints
+from ollama_proxyd.dialects.framing.limits import MOST_CALLS
 from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.openai import chat, completions, embeddings
@@ -76,6 +77,7 @@ VECTORS = {
 }
 
 
+@settings(deadline=None)
 @given(BODIES | st.tuples(st.sampled_from(CALLS).map(lambda call: call[0]), st.binary(max_size=40)))
 def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> None:
     parse, body = call
@@ -83,7 +85,7 @@ def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> 
         told_to_others(parse(body, Hints()))
 
 
-@pytest.mark.parametrize("depth", [*range(940, 1010, 3), 100_000])
+@pytest.mark.parametrize("depth", [*range(950, 1001, 10), 100_000])
 @pytest.mark.parametrize(
     "field", ["tools", "tool_choice", "logit_bias", "reasoning", "chat_template_kwargs", "content"]
 )
@@ -113,6 +115,7 @@ def test_a_part_that_is_not_utf8_is_the_clients_fault(content: bytes) -> None:
         chat.parse(b'{"model":"x","messages":[{"role":"user","content":' + content + b"}]}", Hints())
 
 
+@settings(deadline=None)
 @given(st.lists(nearly_bytes(FRAME), min_size=1, max_size=3), st.sampled_from([None, 0, 2]), st.booleans())
 def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(frames: list[bytes], top: int | None, done: bool) -> None:
     block = b"".join(b"data: " + frame + b"\n\n" for frame in frames) + (b"data: [DONE]\n\n" if done else b"")
@@ -125,6 +128,7 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(frames: list[bytes
     told_to_an_ollama_client(events)
 
 
+@settings(deadline=None)
 @given(nearly_bytes(FRAME))
 def test_any_whole_answer_is_read_and_encoded_or_fails_as_one(body: bytes) -> None:
     assert peek_answer(body) is not None
@@ -132,6 +136,7 @@ def test_any_whole_answer_is_read_and_encoded_or_fails_as_one(body: bytes) -> No
         told_to_an_ollama_client(decode_answer(body, 2))
 
 
+@settings(deadline=None)
 @given(nearly_bytes(VECTORS))
 def test_any_vectors_are_read_or_fail_as_such(body: bytes) -> None:
     wanted = Embedding(inputs=("x", "y"), single=False)
@@ -155,3 +160,11 @@ def test_an_error_wrapped_in_any_number_of_others_is_a_failure(depth: int) -> No
     with pytest.raises(ProxyError):
         StreamDecoder().feed(b"data: " + error + b"\n\n")
     assert peek_answer(error) is not None
+
+
+def test_an_answer_of_endless_tool_calls_fails() -> None:
+    frame = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}\n\n'
+    decoder = StreamDecoder()
+    assert len(decoder.feed(frame * MOST_CALLS)) == MOST_CALLS
+    with pytest.raises(ProxyError, match="tool calls"):
+        decoder.feed(frame)
