@@ -5,7 +5,7 @@ import os
 from ollama_proxyd.cli.failures import Unreachable
 from ollama_proxyd.cli.port import Daemon
 
-HOW_TO_START = "start it with: systemctl --user start ollama-proxyd"
+HOW_TO_START = "start it with: ollama-proxyd"
 
 
 def reach(url: str | None, *, start: bool) -> Daemon:

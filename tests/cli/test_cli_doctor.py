@@ -41,7 +41,7 @@ def with_backends(*states: tuple[str, str | None]) -> Status:
 
 
 TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
-    ("daemon", STOPPED, Level.ERROR, "it does not run", "systemctl --user start ollama-proxyd"),
+    ("daemon", STOPPED, Level.ERROR, "it does not run", "start it with: ollama-proxyd"),
     ("daemon", replace(HEALTHY, http=HttpFacts(URL, version="0.0.9")), Level.WARNING, "version 0.0.9 runs", "restart"),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (
@@ -205,8 +205,7 @@ def test_a_machine_without_anything_gets_errors_and_exit_status_2(ctl: Ctl) -> N
     result = ctl("doctor")
     assert result.exit_code == 2
     assert result.output.startswith(
-        "error    daemon           it does not run\n"
-        "                          → start it with: systemctl --user start ollama-proxyd\n"
+        "error    daemon           it does not run\n                          → start it with: ollama-proxyd\n"
     )
 
 

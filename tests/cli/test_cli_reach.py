@@ -16,7 +16,7 @@ def test_without_bus_and_daemon_it_says_so_and_how_to_start_it(ctl: Ctl) -> None
     assert (result.exit_code, result.stdout) == (UNAVAILABLE, "")
     assert result.stderr == (
         "ollama-proxyctl: there is no session bus, and no daemon answers at http://127.0.0.1:1 (Connection refused); "
-        "start it with: systemctl --user start ollama-proxyd\n"
+        "start it with: ollama-proxyd\n"
     )
 
 

@@ -9,7 +9,7 @@ from ollama_proxyd.cli.doctor.facts import Facts
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
-START = "start it with: systemctl --user start ollama-proxyd"
+START = "start it with: ollama-proxyd"
 
 
 class Level(IntEnum):
@@ -49,7 +49,7 @@ def daemon(facts: Facts) -> Finding:
         return Finding(Level.ERROR, "daemon", "it does not run", START)
     if version is not None and version != __version__:
         says = f"version {version} runs, but {__version__} is installed"
-        return Finding(Level.WARNING, "daemon", says, "restart it with: systemctl --user restart ollama-proxyd")
+        return Finding(Level.WARNING, "daemon", says, "end it and start it again")
     if not facts.on_the_bus and facts.session_bus is None:
         says = f"it answers at {facts.http.url}, but is not on this session bus"
         return Finding(Level.WARNING, "daemon", says, "run it in the same session, as a user service")
