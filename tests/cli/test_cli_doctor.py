@@ -42,7 +42,13 @@ def with_backends(*states: tuple[str, str | None]) -> Status:
 
 TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
     ("daemon", STOPPED, Level.ERROR, "it does not run", "start it with: ollama-proxyd"),
-    ("daemon", replace(HEALTHY, http=HttpFacts(URL, version="0.0.9")), Level.WARNING, "version 0.0.9 runs", "start it again"),
+    (
+        "daemon",
+        replace(HEALTHY, http=HttpFacts(URL, version="0.0.9")),
+        Level.WARNING,
+        "version 0.0.9 runs",
+        "start it again",
+    ),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (
         "port",
