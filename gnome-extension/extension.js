@@ -1,0 +1,105 @@
+// The efficiency modes of ollama-proxyd in Quick Settings: wires the parts together and takes them apart again.
+
+import GLib from 'gi://GLib';
+import Meta from 'gi://Meta';
+import Shell from 'gi://Shell';
+
+import * as Main from 'resource:///org/gnome/shell/ui/main.js';
+import {Extension, gettext as _, ngettext} from 'resource:///org/gnome/shell/extensions/extension.js';
+
+import {Actions} from './actions.js';
+import {DaemonProxy} from './daemonProxy.js';
+import {Icons} from './icons.js';
+import {Indicator} from './indicator.js';
+import {AUTO} from './modes.js';
+import {News} from './news.js';
+import {Notifications} from './notifications.js';
+import {title} from './viewModel.js';
+
+const SHORTCUT = 'cycle-mode-shortcut';
+const MICROSECONDS_PER_SECOND = 1e6;
+
+export default class OllamaProxyExtension extends Extension {
+    enable() {
+        const text = {_, ngettext};
+        this._settings = this.getSettings();
+        this._isMenuOpen = false;
+        this._news = new News(text);
+        const icons = new Icons(this.dir);
+        this._notifications = new Notifications(icons, title(text));
+        this._daemon = new DaemonProxy({
+            changed: before => this._sync(before),
+            throttling: event => this._tell(this._news.throttling(event, this._nowS())),
+        });
+        this._actions = new Actions({
+            daemon: this._daemon,
+            notifications: this._notifications,
+            settings: this._settings,
+            text,
+            openPreferences: () => this.openPreferences(),
+        });
+        this._indicator = new Indicator({
+            actions: this._actions,
+            icons,
+            settings: this._settings,
+            text,
+            state: () => this._daemon.state,
+            looked: isOpen => this._look(isOpen),
+        });
+        Main.panel.statusArea.quickSettings.addExternalIndicator(this._indicator);
+        this._settings.connectObject('changed::indicator', () => {
+            this._watch();
+            this._indicator.sync();
+        }, this);
+        Main.wm.addKeybinding(SHORTCUT, this._settings, Meta.KeyBindingFlags.IGNORE_AUTOREPEAT,
+            Shell.ActionMode.NORMAL | Shell.ActionMode.OVERVIEW, () => this._actions.cycle());
+        this._watch();
+    }
+
+    disable() {
+        Main.wm.removeKeybinding(SHORTCUT);
+        this._settings.disconnectObject(this);
+        this._daemon.destroy();
+        this._indicator.destroy();
+        this._notifications.destroy();
+        this._settings = this._daemon = this._indicator = this._notifications = this._actions = this._news = null;
+    }
+
+    _sync(before) {
+        const {state} = this._daemon;
+        this._indicator.sync();
+        this._remember(state.efficiency.CurrentMode);
+        this._tell(this._news.compare(before, state, this._nowS()));
+    }
+
+    _look(isOpen) {
+        this._isMenuOpen = isOpen;
+        if (isOpen)
+            this._daemon.retry();
+        this._watch();
+    }
+
+    _watch() {
+        const showsWork = this._settings.get_string('indicator') === 'working';
+        this._daemon.watch({routing: this._isMenuOpen, backends: this._isMenuOpen || showsWork});
+    }
+
+    _remember(token) {
+        if (!token || token === AUTO || token === this._settings.get_string('manual-mode'))
+            return;
+        const value = new GLib.Variant('s', token);
+        if (this._settings.settings_schema.get_key('manual-mode').range_check(value))
+            this._settings.set_value('manual-mode', value);
+    }
+
+    _tell(news) {
+        for (const each of news) {
+            if (this._settings.get_boolean(`notify-${each.topic}`))
+                this._notifications.show(each);
+        }
+    }
+
+    _nowS() {
+        return GLib.get_monotonic_time() / MICROSECONDS_PER_SECOND;
+    }
+}

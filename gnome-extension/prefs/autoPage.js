@@ -1,0 +1,134 @@
+// The page "Auto": the daemon's own settings, which it keeps; here they are only shown, and asked to be changed.
+import Adw from 'gi://Adw';
+import GObject from 'gi://GObject';
+import Gtk from 'gi://Gtk';
+
+import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
+
+import {DaemonNotice} from './daemonNotice.js';
+import {DaemonSettings} from './daemonSettings.js';
+import {TimeButton} from './timeButton.js';
+
+/** The page and what it has to let go of. */
+export class AutoPage {
+    /**
+     * @param {object} daemon the Daemon
+     * @param {(message: string) => void} tell shows an error to the person
+     * @param {() => void} start starts the daemon
+     */
+    constructor(daemon, tell, start) {
+        this._daemon = daemon;
+        this._tell = tell;
+        this._settings = new DaemonSettings(entries => daemon.changeSettings(entries),
+            message => this._tell(message), () => this.show());
+        this._rows = new Map();
+        this._notice = new DaemonNotice(start);
+        this._groups = [this._quietHours(), this._battery(), this._back()];
+        this.page = new Adw.PreferencesPage({name: 'auto', title: _('Auto'), icon_name: 'weather-clear-night-symbolic'});
+        [this._notice.group, ...this._groups].forEach(group => this.page.add(group));
+    }
+
+    /** Show what the daemon says now. */
+    show() {
+        const {settings, changedSettings, state} = this._daemon;
+        const there = state === 'there' && settings !== null;
+        this._notice.show(this._daemon, state === 'there' && !there);
+        this._settings.told(settings ?? {});
+        this._groups.forEach(group => (group.sensitive = there));
+        for (const [key, {row, back, control, show}] of this._rows) {
+            const value = this._settings.shown(key);
+            row.visible = !there || value !== undefined;
+            control.visible = value !== undefined; // an unknown number is not 0
+            back.visible = changedSettings.includes(key);
+            if (value !== undefined)
+                show(value);
+        }
+        this._backToAll.visible = changedSettings.length > 0;
+    }
+
+    /** Nobody looks any more. */
+    close() {
+        this._settings.close();
+        this._tell = () => {};
+    }
+
+    _quietHours() {
+        const group = new Adw.PreferencesGroup({
+            title: _('Quiet Hours'), description: _('In these hours Auto takes Quiet: slow fans and a cool lap.'),
+        });
+        const on = new Gtk.Switch({valign: Gtk.Align.CENTER});
+        this._add(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, value => (on.active = value));
+        on.connect('notify::active', () => this._want('quiet_hours_enabled', on.active));
+        for (const [key, title] of [['quiet_hours_start', _('From')], ['quiet_hours_end', _('To')]]) {
+            const time = new TimeButton(title, value => this._want(key, value));
+            const row = this._add(group, key, {title}, time.button, value => time.show(value));
+            on.bind_property('active', row, 'sensitive', GObject.BindingFlags.SYNC_CREATE);
+        }
+        return group;
+    }
+
+    _battery() {
+        const group = new Adw.PreferencesGroup({
+            title: _('Battery'), description: _('Charge in percent at which Auto takes another mode.'),
+        });
+        const rows = [
+            ['critical_battery_percent', _('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],
+            ['low_battery_percent', _('Low'), _('On battery below this, Auto takes Efficiency')],
+            ['full_battery_percent', _('Full'), _('Plugged in above this, Auto takes Performance')],
+        ];
+        for (const [key, title, subtitle] of rows) {
+            const spin = Gtk.SpinButton.new_with_range(0, 100, 1);
+            spin.set({numeric: true, valign: Gtk.Align.CENTER});
+            spin.update_property([Gtk.AccessibleProperty.LABEL], [title]);
+            this._add(group, key, {title, subtitle}, spin, value => (spin.value = value));
+            spin.connect('notify::value', () => this._want(key, spin.value));
+        }
+        return group;
+    }
+
+    _back() {
+        const group = new Adw.PreferencesGroup();
+        const button = new Gtk.Button({label: _('_Back to the Configuration'), use_underline: true, halign: Gtk.Align.CENTER});
+        button.add_css_class('pill');
+        button.connect('clicked', () => this._reset([]));
+        group.add(button);
+        this._backToAll = button;
+        return group;
+    }
+
+    /** The way back stands before the control, so that nothing moves away under the pointer when it appears. */
+    _add(group, key, properties, control, show) {
+        const row = new Adw.ActionRow({...properties, activatable_widget: control});
+        const back = new Gtk.Button({
+            icon_name: 'edit-undo-symbolic', valign: Gtk.Align.CENTER, visible: false,
+            tooltip_text: _('Changed here: back to the value of the configuration'),
+        });
+        back.add_css_class('flat');
+        back.connect('clicked', () => this._reset([key]));
+        row.add_suffix(back);
+        row.add_suffix(control);
+        group.add(row);
+        this._rows.set(key, {row, back, control, show: value => this._quietly(() => show(value))});
+        return row;
+    }
+
+    /** A row that is made to show something is not a person who wants it. */
+    _quietly(show) {
+        this._showing = true;
+        show();
+        this._showing = false;
+    }
+
+    _want(key, value) {
+        if (!this._showing)
+            this._settings.want(key, value);
+    }
+
+    async _reset(keys) {
+        try {
+            await this._daemon.resetSettings(keys);
+        } catch (error) {
+            this._tell(error.message);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// What stands above a page while the daemon cannot be spoken to: a plain sentence, and a button where one helps.
+import Adw from 'gi://Adw';
+import Gtk from 'gi://Gtk';
+
+import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
+
+import {fill} from '../format.js';
+
+/** The group; it is not there while everything is well. */
+export class DaemonNotice {
+    /** @param {() => void} start called when a person wants the daemon started */
+    constructor(start) {
+        this._button = new Gtk.Button({label: _('_Start'), use_underline: true, valign: Gtk.Align.CENTER});
+        this._button.add_css_class('suggested-action');
+        this._button.connect('clicked', start);
+        this._icon = new Gtk.Image({icon_name: 'dialog-information-symbolic'});
+        this._row = new Adw.ActionRow({use_markup: false, subtitle_lines: 0, title_lines: 0});
+        this._row.add_prefix(this._icon);
+        this._row.add_suffix(this._button);
+        this.group = new Adw.PreferencesGroup({visible: false});
+        this.group.add(this._row);
+    }
+
+    /**
+     * @param {object} daemon what is known of it
+     * @param {boolean} tooOld whether it runs, but lacks what the page is about
+     */
+    show(daemon, tooOld = false) {
+        const {state} = daemon;
+        const [title, subtitle] = this._words(state, tooOld, daemon.failure);
+        this.group.visible = title !== '';
+        this._row.title = title;
+        this._row.subtitle = subtitle;
+        this._button.visible = state === 'absent' || state === 'starting';
+        this._button.sensitive = state === 'absent';
+    }
+
+    _words(state, tooOld, failure) {
+        if (state === 'absent')
+            return [_('The Daemon Is Not Running'), _('ollama-proxyd is started by the next click on the tile, or here.')];
+        if (state === 'starting')
+            return [_('The Daemon Is Starting'), ''];
+        if (state === 'silent')
+            return [_('The Daemon Does Not Answer'), fill(_('It said: {reason}'), {reason: failure})];
+        if (tooOld) {
+            return [_('This Daemon Is Too Old'),
+                _('It cannot be told these settings yet. Update ollama-proxyd, or write them in its configuration file.')];
+        }
+        return ['', ''];
+    }
+}

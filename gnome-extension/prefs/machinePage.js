@@ -1,0 +1,102 @@
+// The page "About this machine": what the daemon found, and of everything unknown the reason.
+import Adw from 'gi://Adw';
+import Gtk from 'gi://Gtk';
+
+import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
+
+import {DaemonNotice} from './daemonNotice.js';
+import {Facts} from './facts.js';
+import {KeyedRows} from './keyedRows.js';
+
+/** The page. */
+export class MachinePage {
+    /**
+     * @param {object} daemon the Daemon
+     * @param {object} text what translates: {_, ngettext}
+     * @param {() => void} start starts the daemon
+     */
+    constructor(daemon, text, start) {
+        this._daemon = daemon;
+        this._facts = new Facts(text);
+        this._notice = new DaemonNotice(start);
+        this.page = new Adw.PreferencesPage({name: 'machine', title: _('This Machine'), icon_name: 'computer-symbolic'});
+        this.page.add(this._notice.group);
+        this._about = this._group(_('Daemon'), factRow);
+        this._backends = this._group(_('Backends'), thingRow);
+        this._devices = this._group(_('Devices'), thingRow);
+        this._power = this._group(_('Battery and Power'), factRow);
+        this._dashboard = this._dashboardButton();
+        this._about.group.header_suffix = this._dashboard;
+    }
+
+    /** Show what is known now. */
+    show() {
+        const daemon = this._daemon;
+        const there = daemon.state === 'there';
+        this._notice.show(daemon);
+        for (const {group} of [this._about, this._backends, this._devices, this._power])
+            group.visible = there;
+        if (!there)
+            return;
+        const routing = daemon.properties('Routing');
+        this._dashboard.visible = Boolean(routing.Endpoint);
+        this._about.rows.show(withIds(this._facts.daemon(daemon.properties('Efficiency'), routing)));
+        this._power.rows.show(withIds(this._facts.power(daemon.properties('SystemState'))));
+        this._showThings(this._backends, daemon.backends.map(each => this._facts.backend(each)),
+            _('No backend is configured and none was found.'));
+        this._showThings(this._devices, (daemon.properties('Thermal').Devices ?? []).map(each => this._facts.device(each)),
+            _('This daemon tells of no device.'));
+    }
+
+    _showThings({group, rows}, things, none) {
+        group.description = things.length > 0 ? '' : none;
+        rows.show(things);
+    }
+
+    _group(title, make) {
+        const group = new Adw.PreferencesGroup({title});
+        this.page.add(group);
+        return {group, rows: new KeyedRows(make, row => group.add(row), row => group.remove(row))};
+    }
+
+    _dashboardButton() {
+        const button = new Gtk.Button({label: _('Open Dashboard'), valign: Gtk.Align.CENTER});
+        button.add_css_class('flat');
+        button.connect('clicked', () => {
+            const uri = `${this._daemon.properties('Routing').Endpoint}/dashboard`;
+            new Gtk.UriLauncher({uri}).launch(button.get_root(), null, null);
+        });
+        return button;
+    }
+}
+
+function withIds(facts) {
+    return facts.map(each => ({...each, id: each.title}));
+}
+
+function factRow() {
+    const row = new Adw.ActionRow({use_markup: false, subtitle_lines: 0, subtitle_selectable: true});
+    row.add_css_class('property');
+    const show = fact => {
+        row.title = fact.title;
+        row.subtitle = fact.text;
+    };
+    return {row, show};
+}
+
+function thingRow() {
+    const row = new Adw.ExpanderRow({use_markup: false, subtitle_lines: 0});
+    const trouble = new Gtk.Image({
+        icon_name: 'dialog-warning-symbolic', accessible_role: Gtk.AccessibleRole.PRESENTATION, // the subtitle says it
+    });
+    trouble.add_css_class('warning');
+    row.add_suffix(trouble);
+    const facts = new KeyedRows(factRow, each => row.add_row(each), each => row.remove(each));
+    const show = thing => {
+        row.title = thing.title;
+        row.subtitle = thing.subtitle;
+        trouble.visible = thing.trouble;
+        facts.show(withIds(thing.facts));
+    };
+    return {row, show};
+}

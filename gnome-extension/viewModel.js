@@ -1,0 +1,226 @@
+// What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
+
+import {backendName, backendRows, inFlight} from './backendView.js';
+import {capital, energy, facts, fill, known, words} from './format.js';
+import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
+import {spoken} from './reasons.js';
+
+/**
+ * Where the daemon stands. ABSENT: it does not run. STARTING: it was asked to. LOADING: it runs and was asked for
+ * its state. SILENT: it runs and did not answer.
+ */
+export const Presence = Object.freeze({
+    ABSENT: 'absent',
+    STARTING: 'starting',
+    LOADING: 'loading',
+    RUNNING: 'running',
+    SILENT: 'silent',
+});
+
+/** Characters that fit below the menu's title; a longer sentence has a place of its own. */
+const LONGEST_SUBTITLE = 50;
+
+/** What is known before anything is known. */
+export const NOTHING = Object.freeze({
+    presence: Presence.ABSENT,
+    trouble: '',
+    efficiency: Object.freeze({}),
+    routing: Object.freeze({}),
+    backends: Object.freeze({}),
+});
+
+/**
+ * What the tile is called.
+ *
+ * @param {object} text - what translates
+ * @returns {string}
+ */
+export function title(text) {
+    return text._('AI Efficiency');
+}
+
+function presenceSubtitle(presence, {_}) {
+    return {
+        [Presence.ABSENT]: _('Not running'),
+        [Presence.STARTING]: _('Starting…'),
+        [Presence.LOADING]: _('Connecting…'),
+        [Presence.SILENT]: _('Not answering'),
+    }[presence] ?? '';
+}
+
+function modeNames({efficiency}, text) {
+    const chosen = words(efficiency.CurrentMode);
+    const effective = words(efficiency.EffectiveMode) || chosen;
+    if (!chosen)
+        return text._('Unknown mode');
+    const label = modeLabel(efficiency, chosen, text);
+    if (effective === chosen)
+        return label;
+    return `${label} · ${modeLabel(efficiency, effective, text)}`;
+}
+
+/**
+ * The tile in Quick Settings.
+ *
+ * @param {object} state - what the daemon told
+ * @param {object} text - what translates
+ * @returns {object} {title, subtitle, icon, checked}
+ */
+export function tileView(state, text) {
+    const isRunning = state.presence === Presence.RUNNING;
+    const chosen = words(state.efficiency.CurrentMode);
+    return {
+        title: title(text),
+        subtitle: isRunning ? modeNames(state, text) : presenceSubtitle(state.presence, text),
+        icon: isRunning ? modeIcon(chosen) : modeIcon(AUTO),
+        checked: isRunning && chosen === AUTO,
+    };
+}
+
+/**
+ * The icon in the panel.
+ *
+ * @param {object} state - what the daemon told
+ * @param {string} when - the preference: never, working or always
+ * @param {object} text - what translates
+ * @returns {object} {visible, icon, accessibleName}
+ */
+export function panelView(state, when, text) {
+    const isRunning = state.presence === Presence.RUNNING;
+    const isWorking = Object.values(state.backends).some(backend => inFlight(facts(backend)) > 0);
+    const {EffectiveMode: effective, CurrentMode: chosen} = state.efficiency;
+    return {
+        visible: isRunning && (when === 'always' || (when === 'working' && isWorking)),
+        icon: modeIcon(words(effective) || words(chosen)),
+        accessibleName: `${title(text)}: ${tileView(state, text).subtitle}`,
+    };
+}
+
+function whyInForce(state, text) {
+    const {_} = text;
+    const {efficiency, trouble} = state;
+    switch (state.presence) {
+    case Presence.RUNNING:
+        break;
+    case Presence.ABSENT:
+        return _('Requests are not served until it is started');
+    case Presence.SILENT:
+        return capital(trouble) || _('Not answering');
+    default:
+        return presenceSubtitle(state.presence, text);
+    }
+    const chosen = words(efficiency.CurrentMode);
+    const isHeld = Array.isArray(efficiency.ActiveHolds) && efficiency.ActiveHolds.length > 0;
+    const reason = words(efficiency.Reason);
+    if (chosen && chosen !== AUTO && chosen === efficiency.EffectiveMode && !isHeld)
+        return fill(_('{mode}, as chosen'), {mode: modeLabel(efficiency, chosen, text)});
+    return spoken(reason, efficiency, text) || _('The daemon does not say why');
+}
+
+function modeRows({efficiency}, text) {
+    return listModes(efficiency, text).map(mode => ({
+        ...mode,
+        icon: modeIcon(mode.token),
+        checked: mode.token === efficiency.CurrentMode,
+        accessibleName: mode.description
+            ? fill(text._('{mode}: {description}'), {mode: mode.label, description: mode.description})
+            : mode.label,
+    }));
+}
+
+function calledBackend(backends, id, text) {
+    const named = Object.values(backends).map(facts).find(backend => backend.Id === id);
+    return named ? backendName(named, text) : id;
+}
+
+function estimate(last, text) {
+    const {_} = text;
+    const spent = known(last.energy_joules);
+    const other = known(last.instead_of_joules);
+    if (spent === null)
+        return '';
+    if (other === null)
+        return energy(spent, text);
+    return fill(_('{spent} instead of {other}'), {spent: energy(spent, text), other: energy(other, text)});
+}
+
+function lastRequest({routing, backends}, text) {
+    const {_} = text;
+    const last = facts(routing.LastDecision);
+    const backend = words(last.backend);
+    if (!backend) {
+        const reason = words(last.reason);
+        return reason ? {caption: _('Last request'), value: capital(reason)} : null;
+    }
+    const where = calledBackend(backends, backend, text);
+    const model = words(last.model);
+    const way = model ? fill(_('{model} → {backend}'), {model, backend: where}) : where;
+    const cost = estimate(last, text);
+    return cost
+        ? {caption: _('Last request, estimated'), value: fill(_('{way}, {cost}'), {way, cost})}
+        : {caption: _('Last request'), value: way};
+}
+
+function saving(today, text) {
+    const {_} = text;
+    const saved = known(today.saved_joules);
+    const compared = known(today.compared);
+    if (saved === null || compared === 0 || Math.abs(saved) < 0.05)
+        return '';
+    const template = saved > 0 ? _('{energy} less than in Performance') : _('{energy} more than in Performance');
+    return fill(template, {energy: energy(Math.abs(saved), text)});
+}
+
+function energyToday({routing}, text) {
+    const today = facts(routing.Today);
+    const spent = known(today.energy_joules);
+    if (spent === null || known(today.requests) === 0)
+        return null;
+    const parts = [energy(spent, text), saving(today, text)].filter(Boolean);
+    return {caption: text._('Energy today, estimated'), value: parts.join(', ')};
+}
+
+/**
+ * Where the daemon's web page is.
+ *
+ * @param {object} state - what the daemon told
+ * @returns {string|null} null where it does not say
+ */
+export function dashboardUri({presence, routing}) {
+    const endpoint = words(routing.Endpoint);
+    if (presence !== Presence.RUNNING || !/^https?:\/\/[^\s/]/i.test(endpoint))
+        return null;
+    return `${endpoint.replace(/\/+$/, '')}/dashboard`;
+}
+
+/**
+ * The menu behind the tile.
+ *
+ * @param {object} state - what the daemon told
+ * @param {object} text - what translates
+ * @returns {object} {header, note, modes, backends, more, last, today, dashboard, start}
+ */
+export function menuView(state, text) {
+    const {_} = text;
+    const {icon, subtitle} = tileView(state, text);
+    const why = whyInForce(state, text);
+    const isShort = why.length <= LONGEST_SUBTITLE;
+    const header = {icon, title: title(text), sentence: isShort ? why : subtitle};
+    const note = isShort ? '' : why;
+    if (state.presence !== Presence.RUNNING) {
+        const start = {[Presence.ABSENT]: _('Start'), [Presence.SILENT]: _('Try Again')}[state.presence] ?? null;
+        return {header, note, modes: [], backends: [], more: '', last: null, today: null, dashboard: null, start};
+    }
+    const {rows, more} = backendRows(state.backends, text);
+    return {
+        header,
+        note,
+        modes: modeRows(state, text),
+        backends: rows,
+        more,
+        last: lastRequest(state, text),
+        today: energyToday(state, text),
+        dashboard: dashboardUri(state),
+        start: null,
+    };
+}

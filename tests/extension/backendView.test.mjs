@@ -1,0 +1,79 @@
+// A backend's row, for every state that the contract allows.
+
+import assert from 'node:assert/strict';
+import {existsSync} from 'node:fs';
+import {test} from 'node:test';
+
+import {backendRow, backendRows, MOST_ROWS} from '../../gnome-extension/backendView.js';
+import {backend, ENGLISH, fleet} from './daemonStates.mjs';
+
+const BUSY = {InFlight: 1, TokensPerSecond: 22.4, PowerWatts: 12.1};
+
+for (const [what, told, state, status] of [
+    ['up', {}, 'ready', 'ready'],
+    ['asleep', {Asleep: true}, 'asleep', 'asleep'],
+    ['at work', BUSY, 'working', '22 tok/s · 12 W'],
+    ['at work without a power meter', {...BUSY, PowerWatts: NaN}, 'working', '22 tok/s'],
+    ['at work before its speed is known', {...BUSY, TokensPerSecond: NaN}, 'working', '12 W'],
+    ['at work and slow', {...BUSY, TokensPerSecond: 3.14}, 'working', '3.1 tok/s · 12 W'],
+    ['at work with nothing known', {InFlight: 1}, 'working', '1 request'],
+    ['at work on several with nothing known', {InFlight: 3}, 'working', '3 requests'],
+    ['being woken by a request', {...BUSY, Asleep: true}, 'working', '22 tok/s · 12 W'],
+    ['too hot', {TooHot: true}, 'hot', 'too hot'],
+    ['too hot with a thermometer', {TooHot: true, TemperatureCelsius: 91.4}, 'hot', 'too hot · 91 °C'],
+    ['too hot and asleep', {TooHot: true, Asleep: true}, 'hot', 'too hot'],
+    ['too hot and yet at work', {...BUSY, TooHot: true, TemperatureCelsius: 91}, 'hot', 'too hot · 22 tok/s · 12 W'],
+    ['disabled', {State: 'disabled', Enabled: false, Reason: 'switched off'}, 'off', 'disabled'],
+    ['disabled, as told a moment before its state', {Enabled: false}, 'off', 'disabled'],
+    ['disabled and still at work', {...BUSY, State: 'disabled', Enabled: false}, 'off', 'disabled'],
+    ['down without a reason', {State: 'down'}, 'down', 'down'],
+    ['not checked yet', {State: 'unknown', Reason: 'not checked yet'}, 'unknown', 'not checked yet'],
+    ['in a state of the future', {State: 'upgrading'}, 'unknown', 'not checked yet'],
+    ['of an old daemon that tells no state', {State: undefined}, 'unknown', 'not checked yet'],
+]) {
+    test(`a backend that is ${what} says “${status}”`, () => {
+        const row = backendRow(backend(told), ENGLISH);
+        assert.deepEqual([row.state, row.status, row.detail], [state, status, '']);
+        assert.equal(row.accessibleName, `iGPU, ${status}`);
+        assert.ok(existsSync(new URL(`../../gnome-extension/icons/${row.icon}-symbolic.svg`, import.meta.url)));
+    });
+}
+
+test('a backend that is down says why, in a line of its own', () => {
+    const row = backendRow(backend({State: 'down', Reason: 'connection refused', Asleep: true, TooHot: true}), ENGLISH);
+    assert.deepEqual([row.state, row.status, row.detail], ['down', '', 'down: connection refused']);
+    assert.equal(row.accessibleName, 'iGPU, down: connection refused');
+});
+
+test('each state has an icon of its own', () => {
+    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {State: 'down'}, {State: 'disabled'}, {State: 'unknown'}];
+    assert.equal(new Set(states.map(told => backendRow(backend(told), ENGLISH).icon)).size, states.length);
+});
+
+test('a backend of an old daemon with nothing but its state has a row', () => {
+    assert.equal(backendRow({Id: 'npu', State: 'up'}, ENGLISH).name, 'npu');
+    assert.equal(backendRow({}, ENGLISH).name, 'Unnamed backend');
+    assert.equal(backendRow({State: 'up', InFlight: 'x'}, ENGLISH).status, 'ready');
+});
+
+test('a long name stays whole: the row cuts it, a screen reader does not', () => {
+    const Name = 'Integrated graphics '.repeat(20).trim();
+    assert.equal(backendRow(backend({Name}), ENGLISH).name, Name);
+    assert.equal(backendRow(backend({Name}), ENGLISH).accessibleName, `${Name}, ready`);
+});
+
+test('without backends that is said', () => {
+    assert.deepEqual(backendRows({}, ENGLISH), {rows: [], more: 'No backends are configured'});
+});
+
+test('as many as fit have rows, and the rest are counted', () => {
+    const many = n => fleet(...Array.from({length: n}, (_, i) => backend({Id: `b${i}`, Name: `B${i}`})));
+    assert.deepEqual([backendRows(many(MOST_ROWS), ENGLISH).rows.length, backendRows(many(MOST_ROWS), ENGLISH).more],
+        [MOST_ROWS, '']);
+    const {rows, more} = backendRows(many(MOST_ROWS + 3), ENGLISH);
+    assert.deepEqual([rows.length, more], [MOST_ROWS, '3 more on the dashboard']);
+});
+
+test('an object without properties has a row and breaks nothing', () => {
+    assert.equal(backendRows({'/x': null}, ENGLISH).rows.length, 1);
+});

@@ -1,0 +1,45 @@
+// What the daemon can tell, as plain values, for the tests of the extension's pure modules.
+
+import {NOTHING, Presence} from '../../gnome-extension/viewModel.js';
+
+/** English as it stands, in one notation of numbers whatever the machine's locale. */
+export const ENGLISH = {
+    _: message => message,
+    ngettext: (one, many, n) => (n === 1 ? one : many),
+    locale: 'en',
+};
+
+export const TABLE = [
+    ['Performance', 'Performance', 'The fastest answer, whatever it costs'],
+    ['Balanced', 'Balanced', 'A quick answer at a fair cost'],
+    ['Efficiency', 'Efficiency', 'Less energy for a slower answer'],
+    ['Quiet', 'Quiet', 'Slow fans and a cool lap'],
+    ['Auto', 'Auto', 'Follows the battery, the heat and the power profile'],
+    ['UltraEfficiency', 'Ultra Efficiency', 'The least energy that gives an answer'],
+].map(([token, label, description]) => ({token, label, description, icon: 'x', price_of_time_watts: 7}));
+
+/** The object Efficiency in a mode. */
+export function efficiency(current, effective = current, reason = 'as chosen', more = {}) {
+    return {
+        CurrentMode: current, EffectiveMode: effective, Reason: reason, Modes: TABLE, ActiveHolds: [], ...more,
+    };
+}
+
+/** A backend that is up and idle, with what is different about this one. */
+export function backend(more = {}) {
+    return {
+        Id: 'igpu', Name: 'iGPU', Hardware: 'igpu', State: 'up', Reason: '', Models: ['qwen3:4b'], InFlight: 0,
+        TokensPerSecond: NaN, PowerWatts: NaN, TemperatureCelsius: NaN, Unknown: {}, Asleep: false, TooHot: false,
+        Enabled: true, ...more,
+    };
+}
+
+/** Backends by the paths of their objects. */
+export function fleet(...backends) {
+    return Object.fromEntries(backends.map(each => [`/ie/fio/OllamaProxy/Backends/${each.Id}`, each]));
+}
+
+/** A daemon that runs, in Balanced, with what is different about this one. */
+export function running(more = {}) {
+    return {...NOTHING, presence: Presence.RUNNING, efficiency: efficiency('Balanced'), ...more};
+}

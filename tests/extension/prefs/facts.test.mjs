@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+
+import {Facts} from '../../../gnome-extension/prefs/facts.js';
+
+const facts = new Facts({_: sentence => sentence, ngettext: (one, many, count) => count === 1 ? one : many, locale: 'en'});
+const NAN = Number.NaN;
+const BACKEND = {
+    Id: 'npu', Name: 'The NPU', Hardware: 'npu', State: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
+    TokensPerSecond: 9.84, PowerWatts: 3, TemperatureCelsius: 41.4, Asleep: false, Unknown: {},
+    details: {engine: 'ollama', endpoint: 'http://127.0.0.1:11434'},
+};
+const text = (thing, title) => thing.facts.find(each => each.title === title)?.text;
+const backend = changes => facts.backend({...BACKEND, ...changes});
+
+test('what is known of a backend is told with its unit', () => {
+    const npu = backend({});
+    assert.equal(npu.title, 'The NPU');
+    assert.equal(npu.subtitle, 'NPU · ready');
+    assert.equal(text(npu, 'Engine'), 'ollama');
+    assert.equal(text(npu, 'Address'), 'http://127.0.0.1:11434');
+    assert.equal(text(npu, 'Models'), 'qwen3:4b, phi4');
+    assert.equal(text(npu, 'Measured speed'), '9.8 tok/s');
+    assert.equal(text(npu, 'Temperature'), '41 °C');
+    assert.equal(text(npu, 'Power draw'), '3 W');
+    assert.equal(text(npu, 'Sleep'), 'Awake');
+});
+
+test('what is not known of a backend is told with its reason, and never as a number', () => {
+    const npu = backend({
+        PowerWatts: NAN, TemperatureCelsius: NAN, TokensPerSecond: NAN,
+        Unknown: {PowerWatts: 'no sensor', TemperatureCelsius: 'no thermometer', TokensPerSecond: 'no request yet',
+            Asleep: 'it is elsewhere'},
+        details: {endpoint: 'http://x', unknown: {engine: 'it has not answered'}},
+    });
+    assert.equal(text(npu, 'Power draw'), 'Unknown: no sensor');
+    assert.equal(text(npu, 'Temperature'), 'Unknown: no thermometer');
+    assert.equal(text(npu, 'Measured speed'), 'Unknown: no request yet');
+    assert.equal(text(npu, 'Engine'), 'Unknown: it has not answered');
+    assert.equal(text(npu, 'Sleep'), 'Unknown: it is elsewhere');
+});
+
+test('a measured 0 is a value', () => {
+    assert.equal(text(backend({PowerWatts: 0}), 'Power draw'), '0 W');
+});
+
+test('a property that an old daemon lacks is unknown, not an error', () => {
+    const old = facts.backend({Id: 'npu', details: {}});
+    assert.equal(old.title, 'npu');
+    assert.equal(old.subtitle, 'Unknown hardware · not checked yet');
+    assert.equal(text(old, 'Power draw'), 'Unknown: the daemon gives no reason');
+});
+
+test('a backend without a model says so', () => {
+    assert.equal(text(backend({Models: []}), 'Models'), 'None');
+});
+
+test('details that could not be fetched are told with the reason', () => {
+    assert.equal(text(backend({details: {failure: 'it took too long'}}), 'Engine'), 'Unknown: it took too long');
+});
+
+test('a backend that is down is marked, and says why', () => {
+    const down = backend({State: 'down', Reason: 'connection refused'});
+    assert.equal(down.trouble, true);
+    assert.equal(down.subtitle, 'NPU · down: connection refused');
+    assert.equal(backend({}).trouble, false);
+});
+
+test('the state of a backend is told in the same words as in the menu', () => {
+    const state = changes => backend(changes).subtitle.replace('NPU · ', '');
+    assert.equal(state({State: 'disabled'}), 'disabled');
+    assert.equal(state({State: 'unknown'}), 'not checked yet');
+    assert.equal(state({InFlight: 1}), '9.8 tok/s · 3 W');
+    assert.equal(state({TooHot: true, Asleep: true}), 'too hot · 41 °C');
+    assert.equal(state({Asleep: true}), 'asleep');
+});
+
+test('a device that sleeps is not shown with numbers from before', () => {
+    const gpu = facts.device({id: '0000:01:00.0', hardware: 'nvidia', name: 'RTX', asleep: true,
+        unknown: {temperature: 'it sleeps'}});
+    assert.equal(gpu.subtitle, 'NVIDIA GPU · asleep');
+    assert.equal(text(gpu, 'Temperature'), 'Unknown: it sleeps');
+    assert.equal(text(gpu, 'Sleep'), 'Asleep');
+});
+
+test('a device says how warm it is, what it draws, how its fan turns and whether it holds itself back', () => {
+    const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature: 61.2,
+        power_draw: 14.25, fan_percent: 41, fan_speed: 2300, utilization: 17, memory_used: 9 * 2 ** 30,
+        memory_total: 32 * 2 ** 30, throttling: true, throttling_reason: 'thermal limit'});
+    assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · holds itself back');
+    assert.equal(text(cpu, 'Fan'), '41 % · 2,300 turns a minute');
+    assert.equal(text(cpu, 'Use'), '17 %');
+    assert.equal(text(cpu, 'Memory in use'), '9 of 32 GiB');
+    assert.equal(text(cpu, 'Holds itself back'), 'thermal limit');
+    assert.equal(cpu.trouble, true);
+});
+
+test('a fan of which only the turns are known is told by them', () => {
+    assert.equal(text(facts.device({id: 'cpu', fan_speed: 900, unknown: {fan_percent: 'no maximum'}}), 'Fan'),
+        '900 turns a minute');
+});
+
+const power = state => Object.fromEntries(facts.power(state).map(({title, text: value}) => [title, value]));
+
+test('a machine without a battery gives the reason instead of -1 %', () => {
+    const words = power({BatteryPercent: -1, OnBattery: false, QuietHours: false, PowerProfile: '',
+        Unknown: {BatteryPercent: 'no battery', OnBattery: 'no UPower', PowerProfile: 'no power profiles'}});
+    assert.equal(words.Battery, 'Unknown: no battery');
+    assert.equal(words['Power source'], 'Unknown: no UPower');
+    assert.equal(words['Power profile'], 'Unknown: no power profiles');
+    assert.equal(words['Quiet hours'], 'Not now');
+});
+
+test('battery, charger and profile are told in words', () => {
+    const words = power({BatteryPercent: 43, OnBattery: true, QuietHours: true, PowerProfile: 'power-saver', Unknown: {}});
+    assert.deepEqual(words, {'Power source': 'On battery', 'Battery': '43 %', 'Power profile': 'Power Saver',
+        'Quiet hours': 'Now'});
+});
+
+test('a daemon that tells nothing of the machine is survived', () => {
+    for (const value of Object.values(power({})))
+        assert.equal(value, 'Unknown: the daemon gives no reason');
+});
+
+test('Auto is shown with the mode that it took and why', () => {
+    const told = (title, efficiency) => facts.daemon(efficiency, {}).find(each => each.title === title).text;
+    const auto = {CurrentMode: 'Auto', EffectiveMode: 'Quiet', Reason: 'these are the quiet hours'};
+    assert.equal(told('Mode', auto), 'Auto · Quiet');
+    assert.equal(told('Reason', auto), 'These are the quiet hours');
+    assert.equal(told('Mode', {CurrentMode: 'UltraEfficiency', EffectiveMode: 'UltraEfficiency'}), 'Ultra Efficiency');
+    assert.equal(told('Mode', {CurrentMode: 'Whisper'}), 'Whisper');
+    assert.equal(told('Reason', {CurrentMode: 'Whisper'}), 'Unknown: this daemon is too old to say');
+});
+
+test('a daemon that does not tell its version is called too old', () => {
+    const [version, address] = facts.daemon({}, {});
+    assert.equal(version.text, 'Unknown: this daemon is too old to say');
+    assert.equal(address.known, false);
+    assert.equal(facts.daemon({}, {Version: '0.2.0'})[0].text, '0.2.0');
+});
