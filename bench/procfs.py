@@ -1,11 +1,13 @@
 """What the kernel says about processes: processor time, memory, and how busy everyone else is."""
 
 import os
+import time
 from pathlib import Path
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CPU_STEAL_FIELD = 8
+SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 
 
 def _read(path: Path) -> str:
@@ -57,6 +59,27 @@ def rss_bytes(of: list[int]) -> int:
     """The resident memory of these processes, shared pages counted in each."""
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     return sum(int(text.split()[1]) * page_bytes for pid in of if (text := _read(PROC / str(pid) / "statm")))
+
+
+def cpu_clock_s(pid: int) -> float:
+    """The processor time of a process by its own clock: exact, and of threads that have ended too."""
+    return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) computes
+
+
+def switches(pid: int) -> tuple[int, int]:
+    """How often threads of a process went to sleep, and how often they were pushed aside; of those that live."""
+    counts = [0, 0]
+    for thread in (PROC / str(pid) / "task").glob("*"):
+        for line in _read(thread / "status").splitlines():
+            name, _, value = line.partition(":")
+            if name in SWITCHES:
+                counts[SWITCHES.index(name)] += int(value)
+    return counts[0], counts[1]
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has now."""
+    return len(list((PROC / str(pid) / "task").glob("*")))
 
 
 def cpu_model() -> str:

@@ -9,6 +9,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, LoadedModel, M
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -20,6 +21,7 @@ from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import StateStore
 from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings
 from ollama_proxyd.services.switches import Switches
+from ollama_proxyd.services.tuner import Tuner
 
 REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),
@@ -235,5 +237,6 @@ async def services_of(
         fleet=fleet,
         governor=governor,
         ledger=ledger,
+        tuner=Tuner(Tuning(), store),
         system=system,
     )

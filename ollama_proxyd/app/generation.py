@@ -29,6 +29,8 @@ class Generation:
         self._foundation = foundation
         self._http = HttpClient(config.timeouts)
         self._tasks = Tasks("generation")
+        self._metering = Tasks("generation")
+        """Goes on while requests drain: until they end, their backends work on the devices."""
         fleet = Fleet(
             [make_backend(each.spec, self._http, each.api_key) for each in self.backends],
             config.health,
@@ -43,23 +45,46 @@ class Generation:
             foundation.sensing.system,
             foundation.clock,
             foundation.activity,
+            foundation.admission,
         )
         self.services = Services(
             gateway=Gateway(around, config.gateway),
             fleet=fleet,
             governor=foundation.governor,
             ledger=foundation.ledger,
+            tuner=foundation.tuner,
             system=foundation.sensing.system,
         )
 
-    async def start(self) -> None:
-        """Check every backend once, then keep watching them and the hour."""
-        self._foundation.governor.reconfigure(self.config.modes)
+    async def start(self, patience_s: float = FIRST_CHECK_S) -> None:
+        """Check every backend once, then keep watching them.
+
+        All of them get a moment to say how they are; after it the first one that serves ends the wait.
+        """
+        self._foundation.reconfigure(self.config)
+        self._metering.start("meter", self._foundation.meter.follow(self.services.fleet))
         self._foundation.sensing.concern([each.spec for each in self.backends])
         first_check = self._tasks.start("first-check", self.services.fleet.check_all())
         await asyncio.wait([first_check], timeout=FIRST_CHECK_S)
-        self._tasks.start("health", self.services.fleet.watch())
-        self._tasks.start("hour", self._foundation.sensing.follow_the_hour(self.config.quiet_hours))
+        if patience_s > FIRST_CHECK_S:
+            serving = self._tasks.start("serving", self._until_one_serves())
+            left_s = patience_s - FIRST_CHECK_S
+            await asyncio.wait([first_check, serving], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        self._tasks.start("health", self.services.fleet.watch(self._foundation.activity))
+
+    async def _until_one_serves(self) -> None:
+        async for is_serving in self.services.fleet.is_serving.changes():
+            if is_serving:
+                return
+
+    def cut_off(self, why: str) -> None:
+        """End every request under way, telling each client why."""
+        self._http.cut_off(why)
+
+    async def reconnect(self) -> None:
+        """Take no kept connection any more, and check every backend at once."""
+        await self._http.renew()
+        self._tasks.start("check", self.services.fleet.check_all())
 
     async def close(self, drain_s: float | None = None) -> None:
         """Let running requests finish, at most `drain_s` if it is given, then close every connection.
@@ -74,4 +99,5 @@ class Generation:
         except TimeoutError:
             log.warning("%d requests were still running after %g s and are cut off", gateway.in_flight, drain_s)
         finally:
+            await self._metering.close()
             await self._http.close()

@@ -1,6 +1,8 @@
 """The machine around the daemon: its sensors, and the buses on which some of them and our own service are."""
 
+import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 
 from dbus_fast import BusType
@@ -8,6 +10,8 @@ from dbus_fast import BusType
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.edges.dbus_api.service import BusService
+from ollama_proxyd.edges.host.logind import SleepWatch
+from ollama_proxyd.edges.host.staying_awake import StayingAwake
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.sensors.gamemode import gamemode
 from ollama_proxyd.edges.sensors.hotplug import Hotplug
@@ -19,6 +23,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.sensing import Sensing
+from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
 
@@ -31,9 +36,10 @@ class Machine:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._sensors = config.sensors
         self._is_shown = config.bus.enabled
+        self._sleep = config.sleep
         self._clock = clock
         self._tasks = Tasks("machine")
-        self._system_bus = BusLine(BusType.SYSTEM, clock)
+        self._system_bus = BusLine(BusType.SYSTEM, clock, takes_files=True)
         self._session_bus = BusLine(BusType.SESSION, clock)
         self._service: BusService | None = None
 
@@ -51,11 +57,45 @@ class Machine:
         sensing.watch(polled, signals, self._tasks, Pace(self._clock, activity, self._sensors.pace))
         self._tasks.start("system-bus", self._look_for_the_system_bus())
 
-    async def show(self, services: Cell[Services]) -> None:
-        """Be on the session bus as soon as there is one, if that is wanted."""
+    async def show(self, services: Cell[Services], url: str) -> None:
+        """Be on the session bus as soon as there is one, if that is wanted; `url` is where clients find the daemon."""
         if self._is_shown:
-            self._service = BusService(services, self._session_bus, self._clock)
+            self._service = BusService(services, self._session_bus, self._clock, url)
             await self._service.start()
+
+    def prepare_for_sleep(self, sleep: Sleep, awake: Awake) -> None:
+        """Have logind tell of the machine's sleep, and hold it off, as far as that is wanted."""
+        if self._sleep.enabled:
+            watch = SleepWatch(sleep)
+            self._tasks.start("logind", self._system_bus.keep(watch.follow, watch.say_missing))
+        if self._sleep.block_while_generating:
+            staying = StayingAwake(awake.is_wanted)
+            awake.follow(self._tasks)
+            self._tasks.start("awake", self._system_bus.keep(staying.follow, lambda _: None))
+
+    @property
+    def bus_trouble(self) -> Cell[str | None]:
+        """What is wrong with our place on the session bus; "" where nothing is, or none is wanted."""
+        return Cell("") if self._service is None else self._service.trouble
+
+    async def settled(self, within_s: float) -> None:
+        """Wait until it is known how we stand on the session bus, at most for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                async for trouble in self.bus_trouble.changes():
+                    if trouble is not None:
+                        return
+
+    async def withdraw(self) -> None:
+        """Give the names on the session bus back, once what has come for them is answered."""
+        if self._service is not None:
+            await self._service.withdraw()
+
+    async def come_back(self) -> None:
+        """Take them again."""
+        if self._service is not None:
+            with suppress(OSError):  # a bus that is lost is looked for anyway
+                await self._service.come_back()
 
     async def close(self) -> None:
         """Leave the buses and ask no sensor any more."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ollama_proxyd.cli.bus_socket import BusSocket
-from ollama_proxyd.cli.failures import Failed, Unreachable
+from ollama_proxyd.cli.failures import Failed, Invalid, Unreachable
 from ollama_proxyd.cli.wire import Reader, Variant, Writer, aligned
 
 CALL_S = 10.0
@@ -28,6 +28,8 @@ GONE = {
     f"org.freedesktop.DBus.Error.{name}" for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")
 }
 """Errors that say that nobody is there any more to refuse."""
+INVALID = ".Error.InvalidArgument"
+"""How the name of an error ends that is the asker's."""
 
 
 class Target(NamedTuple):
@@ -152,5 +154,7 @@ def _answer(message: Message) -> Any:
     if message.kind == ERROR:
         name = message.fields.get(ERROR_NAME, "")
         said = str(message.body[0]) if message.body else name
+        if name.endswith(INVALID):
+            raise Invalid(said)
         raise Unreachable(said) if name in GONE else Failed(said)
     return message.body[0] if message.body else None

@@ -12,6 +12,9 @@ PROGRAMS = {"ollama-proxyctl": control, "ai-efficiency": ai_efficiency}
 FILES = {"bash": "{}.bash", "zsh": "_{}", "fish": "{}.fish"}
 """What each shell calls the file of a program."""
 
+EVERY_COMMA, FIRST_COMMA = 'string split "," ', 'string split --max 1 "," '
+"""click's fish script would cut what a mode is for at its first comma."""
+
 
 def files() -> Mapping[str, str]:
     """Every file with its text."""
@@ -26,7 +29,8 @@ def _text(shell: str, program: str) -> str:
     kind = get_completion_class(shell)
     assert kind is not None
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    return ShellComplete.source(kind(PROGRAMS[program], {}, program, variable))  # bash's own would look for a bash
+    text = ShellComplete.source(kind(PROGRAMS[program], {}, program, variable))  # bash's own would look for a bash
+    return text.replace(EVERY_COMMA, FIRST_COMMA)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,14 @@ def control() -> None:
     """
 
 
-@click.group(context_settings=HELP)
+@click.group(context_settings=HELP, invoke_without_command=True)
 @daemon_options
 @click.version_option(__version__, prog_name="ai-efficiency")
-def ai_efficiency() -> None:
+@click.pass_context
+def ai_efficiency(context: click.Context) -> None:
     """Show, choose and hold the efficiency mode of ollama-proxyd; the same as `ollama-proxyctl mode`."""
+    if context.invoked_subcommand is None:
+        context.invoke(mode.commands["get"])
 
 
 for command in (status, mode, backends, explain, watch, doctor, config):

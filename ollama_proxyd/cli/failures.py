@@ -6,6 +6,10 @@ from typing import IO, Any
 import click
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
+"""As for a wrong command line: what was asked for cannot be."""
+EXIT_NOTHING_SERVES = 3
+"""The answer to `explain` is that no backend can serve."""
 EXIT_UNAVAILABLE = 69
 """sysexits.h: EX_UNAVAILABLE."""
 EXIT_CONFIG = 78
@@ -25,6 +29,12 @@ class Failed(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence after the name of the program."""
         click.echo(f"{self._program or 'ollama-proxyctl'}: {self.message}", file=file or sys.stderr)
+
+
+class Invalid(Failed):
+    """The daemon does not take what was asked for; the message says what it takes."""
+
+    exit_code = EXIT_USAGE
 
 
 class Unreachable(Failed):

@@ -2,23 +2,26 @@
 
 import asyncio
 import gc
+import logging
 import os
 import sys
 from pathlib import Path
 
 import click
-import uvloop
 
 from ollama_proxyd import __version__
+from ollama_proxyd.app import last_words
 from ollama_proxyd.app import logging as daemon_logging
 from ollama_proxyd.app.daemon import Daemon, Options, run
+from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
-from ollama_proxyd.cli.failures import EXIT_CONFIG, EXIT_UNAVAILABLE
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ProxyError
+
+log = logging.getLogger(__name__)
 
 GC_AFTER_ALLOCATIONS = 20_000
 
@@ -46,8 +49,8 @@ def daemon(
     try:
         loaded = options.load()
     except ConfigError as error:
-        click.echo(error, err=True)
-        sys.exit(EXIT_CONFIG)
+        last_words.say(str(error), os.environ)
+        sys.exit(last_words.CONFIG)
     if check_config:
         _report(loaded)
     else:
@@ -63,17 +66,20 @@ def _report(config: Config) -> None:
 def _serve(options: Options, config: Config) -> None:
     daemon_logging.configure(config.log.level, options.environ)
     for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        log.warning("%s", warning)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(run(options, config, _announce))
     except ProxyError as error:
-        click.echo(f"ollama-proxyd: {error.message}", err=True)
-        sys.exit(EXIT_UNAVAILABLE)
+        last_words.say(f"ollama-proxyd: {error.message}", options.environ)
+        sys.exit(last_words.exit_status(error))
 
 
 def _announce(running: Daemon) -> None:
-    click.echo(banner(running.url, running.source.value, running.services.value))
+    if daemon_logging.reads_journal(os.environ):
+        log.info("ollama-proxyd %s listens on %s", __version__, running.url)
+    else:
+        click.echo(banner(running.url, running.source.value, running.services.value))
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
     gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

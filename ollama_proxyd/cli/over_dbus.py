@@ -2,12 +2,22 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from ollama_proxyd.cli.bus import BUS, MEMBER, Bus, Message, Target
 from ollama_proxyd.cli.failures import Failed, Unreachable
-from ollama_proxyd.cli.pictures import BackendInfo, Efficiency, HoldInfo, InForce, Machine, ModeInfo, Routed, Served
+from ollama_proxyd.cli.pictures import (
+    BackendInfo,
+    Efficiency,
+    HoldInfo,
+    InForce,
+    Machine,
+    ModeInfo,
+    Routed,
+    Served,
+    Settings,
+)
 from ollama_proxyd.cli.wire import Variant
 
 NAME = "ie.fio.OllamaProxy"
@@ -33,6 +43,16 @@ MODE_KEYS = {
 }
 MACHINE_KEYS = {"hottest_c": "hottest_temp", "fan_percent": "highest_fan_speed"}
 """Where the bus has another word for a part of the picture."""
+BACKEND_KEYS = {
+    "PowerWatts": "power_watts",
+    "TemperatureCelsius": "temperature_celsius",
+    "Asleep": "asleep",
+    "TooHot": "too_hot",
+    "TokensPerSecond": "tokens_per_second",
+}
+"""The parts of a backend's picture that may be unknown, by their names on the bus."""
+SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""What people write for yes and no."""
 
 
 class BusDaemon:
@@ -101,7 +121,23 @@ class BusDaemon:
     def served(self) -> Served:
         """The counts of the present day."""
         today = self._properties("Routing")["Today"]
-        return Served("today", today["requests"], today["errors"], today["energy_joules"])
+        saved_j, compared = today.get("saved_joules"), today.get("compared", 0)
+        return Served("today", today["requests"], today["errors"], today["energy_joules"], saved_j, compared)
+
+    def settings(self) -> Settings:
+        """When Auto takes which mode."""
+        said = self._properties("Efficiency")
+        return Settings(said["Settings"], tuple(said["ChangedSettings"]))
+
+    def change_settings(self, changes: Mapping[str, str]) -> None:
+        """Change some settings as a person wrote them; the daemon judges what is none of the kind that is there."""
+        kinds = {key: type(value) for key, value in self.settings().settings.items()}
+        typed = {key: _setting(text, kinds.get(key, str)) for key, text in changes.items()}
+        self._call("Efficiency", "ChangeSettings", "a{sv}", typed)
+
+    def reset_settings(self, keys: Sequence[str]) -> None:
+        """Go back to the configuration's values, of all settings where none is named."""
+        self._call("Efficiency", "ResetSettings", "as", list(keys))
 
     def explain(self, question: Mapping[str, Any]) -> Any:
         """Where a request would go."""
@@ -161,14 +197,28 @@ def _backend(each: Any, rated_power_watts: float) -> BackendInfo:
         power_watts=_known(each["PowerWatts"]),
         tokens_per_second=_known(each["TokensPerSecond"]),
         temperature_celsius=_known(each["TemperatureCelsius"]),
-        asleep=each["Asleep"],
+        asleep=None if "Asleep" in each["Unknown"] else each["Asleep"],
+        too_hot=None if "TooHot" in each["Unknown"] else each["TooHot"],
         enabled=each["Enabled"],
+        unknown={name: each["Unknown"][key] for key, name in BACKEND_KEYS.items() if key in each["Unknown"]},
     )
 
 
 def _known(value: float) -> float | None:
     """The bus has no null: an unknown number is NaN there."""
     return None if math.isnan(value) else value
+
+
+def _setting(text: str, kind: type[Any]) -> Variant:
+    """A setting as it was written, in the type of what is there; what is not of that type goes as a text."""
+    if kind is bool and text.lower() in SWITCHES:
+        return Variant("b", SWITCHES[text.lower()])
+    if kind is float:
+        try:
+            return Variant("d", float(text))
+        except ValueError:
+            pass
+    return Variant("s", text)
 
 
 def _routed(message: Message) -> Routed:

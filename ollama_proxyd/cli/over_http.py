@@ -2,16 +2,28 @@
 
 import http.client
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from ollama_proxyd.cli.failures import Failed, Unreachable
-from ollama_proxyd.cli.pictures import BackendInfo, Efficiency, HoldInfo, InForce, Machine, ModeInfo, Routed, Served
+from ollama_proxyd.cli.failures import Failed, Invalid, Unreachable
+from ollama_proxyd.cli.pictures import (
+    BackendInfo,
+    Efficiency,
+    HoldInfo,
+    InForce,
+    Machine,
+    ModeInfo,
+    Routed,
+    Served,
+    Settings,
+)
 
 TIMEOUT_S = 10.0
-UNAUTHORIZED = 401
+SETTINGS = "showing and changing settings"
+WHOLE = ("battery_percent", "fan_percent")
+"""Percentages that are told in whole numbers."""
 HINTS = {
     "target": "target_backend",
     "latency_critical": "latency_critical",
@@ -20,8 +32,8 @@ HINTS = {
     "max_power_watts": "max_power_watts",
 }
 """What HTTP calls the parts of a question that a request would say in its headers."""
-LOOK_AGAIN_S = 2.0
-"""HTTP tells nothing by itself, so `changes` looks this often."""
+SILENT_S = 60.0
+"""A stream of events shows within this time that it lives."""
 
 
 class HttpDaemon:
@@ -67,29 +79,36 @@ class HttpDaemon:
 
     def backends(self) -> tuple[BackendInfo, ...]:
         """Each backend, in configured order."""
-        return tuple(_backend(each) for each in self._ask("GET", "/backends"))
+        return tuple(_backend(each) for each in self._status()["backends"])
 
-    def enable(self, backend_id: str, enabled: bool) -> None:  # noqa: ARG002 - the port's signature
-        """Only D-Bus tells the daemon's own user from others who may send requests."""
-        self._need_a_bus("enabling and disabling backends")
+    def enable(self, backend_id: str, enabled: bool) -> None:
+        """Let a backend be used, or not; the daemon remembers it."""
+        self._ask("POST", f"/backends/{quote(backend_id, safe='')}", {"enabled": enabled})
 
     def machine(self) -> Machine:
         """What the sensors say."""
-        readings = self._ask("GET", "/thermal")
+        said = self._status()["system"]
         names = [name for name in Machine.__slots__ if name != "unknown"]
-        said = {name: readings.get(name, {}) for name in names}
-        unknown = {name: reading["reason"] for name, reading in said.items() if "reason" in reading}
-        return Machine(**{name: reading.get("value") for name, reading in said.items()}, unknown=unknown)
+        parts: dict[str, Any] = {name: _whole(said[name]) if name in WHOLE else said[name] for name in names}
+        return Machine(**parts, unknown={name: said["unknown"][name] for name in names if name in said["unknown"]})
 
     def served(self) -> Served:
-        """The sums of all backends; HTTP has no count of the day."""
-        totals = [each["totals"] for each in self._ask("GET", "/backends")]
-        return Served(
-            since="since the daemon started",
-            requests=sum(each["requests"] for each in totals),
-            failures=sum(each["failures"] for each in totals),
-            energy_j=sum(each["energy_j"] for each in totals),
-        )
+        """The counts of the present day."""
+        today = self._status()["today"]
+        saved_j, compared = today.get("saved_joules"), today.get("compared", 0)
+        return Served("today", today["requests"], today["errors"], today["energy_joules"], saved_j, compared)
+
+    def settings(self) -> Settings:
+        """They are changed over the session bus, and shown where they are changed."""
+        self._need_a_bus(SETTINGS)
+
+    def change_settings(self, changes: Mapping[str, str]) -> None:  # noqa: ARG002 - the port's signature
+        """Only over the session bus."""
+        self._need_a_bus(SETTINGS)
+
+    def reset_settings(self, keys: Sequence[str]) -> None:  # noqa: ARG002 - the port's signature
+        """Only over the session bus."""
+        self._need_a_bus(SETTINGS)
 
     def explain(self, question: Mapping[str, Any]) -> Any:
         """Where a request would go."""
@@ -99,10 +118,19 @@ class HttpDaemon:
         return self._ask("POST", "/routing/explain", rest | {"hints": hints} | ({"system": system} if system else {}))
 
     def changes(self) -> Iterator[Routed | None]:
-        """Again and again, since nothing is told over HTTP."""
-        while True:
-            yield None
-            time.sleep(LOOK_AGAIN_S)
+        """An item for each event of the daemon's stream; raises Unreachable when that ends."""
+        with closing(http.client.HTTPConnection(*host_and_port(self.via), timeout=SILENT_S)) as stream:
+            try:
+                stream.request("GET", "/status/events", headers=self._headers)
+                reply = stream.getresponse()
+                if reply.status != http.client.OK:
+                    _decoded(self.via, reply.status, reply.read())
+                while line := reply.readline():
+                    if line.startswith(b"data:"):
+                        yield None
+            except (OSError, http.client.HTTPException) as error:
+                raise self._gone(error) from None
+        raise Unreachable(f"the daemon at {self.via} has ended")
 
     def __enter__(self) -> Self:
         """Use it in a `with` statement."""
@@ -115,6 +143,13 @@ class HttpDaemon:
     def _need_a_bus(self, what: str) -> NoReturn:
         raise Failed(f"{what} works over the session bus alone, and the daemon was reached at {self.via}")
 
+    def _gone(self, error: Exception) -> Unreachable:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return Unreachable(f"no daemon answers at {self.via} ({why})")
+
+    def _status(self) -> Any:
+        return self._ask("GET", "/status")
+
     def _ask(self, method: str, path: str, body: object = None) -> Any:
         content = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({} if content is None else {"Content-Type": "application/json"})
@@ -124,8 +159,7 @@ class HttpDaemon:
             answer = reply.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            why = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise Unreachable(f"no daemon answers at {self.via} ({why})") from None
+            raise self._gone(error) from None
         return _decoded(self.via, reply.status, answer)
 
 
@@ -149,9 +183,10 @@ def _decoded(url: str, status: int, content: bytes) -> Any:
     if status >= 400:
         error = answer.get("error") if isinstance(answer, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
-        if status == UNAUTHORIZED:
+        kind = Invalid if status == http.client.BAD_REQUEST else Failed
+        if status == http.client.UNAUTHORIZED:
             message = f"the daemon at {url} asks for a token: put it into the environment as OLLAMA_PROXY_TOKEN"
-        raise Failed(str(message or f"the daemon answered {status}"))
+        raise kind(str(message or f"the daemon answered {status}"))
     return answer
 
 
@@ -160,25 +195,10 @@ def _mode(row: Any) -> ModeInfo:
 
 
 def _backend(each: Any) -> BackendInfo:
-    return BackendInfo(
-        id=each["id"],
-        name=each["name"],
-        hardware=each["hardware"],
-        state=each["health"],
-        reason=each["reason"],
-        models=tuple(each["models"]),
-        in_flight=each["in_flight"],
-        rated_power_watts=each["power_watts"],
-        power_watts=None,
-        tokens_per_second=_speed(each),
-        temperature_celsius=None,
-        asleep=None,
-        enabled=each["health"] != "disabled",
-    )
+    parts = {name: each[name] for name in BackendInfo.__slots__}
+    return BackendInfo(**parts | {"models": tuple(each["models"])})
 
 
-def _speed(each: Any) -> float | None:
-    """What was measured of the model that was asked most."""
-    learned = max(each["learned"].values(), key=lambda speed: speed["samples"], default=None)
-    speed: float | None = learned and learned["tokens_per_second"]
-    return speed
+def _whole(percent: float | None) -> int | None:
+    """As the session bus tells it."""
+    return None if percent is None else round(percent)

@@ -52,7 +52,8 @@ class Efficiency:
 class BackendInfo:
     """One backend; `state` is up, down, disabled or unknown, and `reason` says why it is not up.
 
-    `rated_power_watts` is what answering is configured to draw, `power_watts` what its device draws now.
+    `rated_power_watts` is what answering is configured to draw, `power_watts` what its device draws now. `too_hot` says
+    that heat keeps requests off it unless nothing else can serve. `unknown` has the reason for each part that is None.
     """
 
     id: str
@@ -67,7 +68,9 @@ class BackendInfo:
     tokens_per_second: float | None
     temperature_celsius: float | None
     asleep: bool | None
+    too_hot: bool | None
     enabled: bool
+    unknown: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,18 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What was done since a moment, in words; the energy is estimated from watts and time."""
+    """What was done since a moment, in words; the energy is estimated from watts and time.
+
+    `saved_j` is estimated too: what the `compared` requests took less than the quickest backends would have taken for
+    them, below zero where it was more; None where none was compared.
+    """
 
     since: str
     requests: int
     failures: int
     energy_j: float
+    saved_j: float | None
+    compared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,14 @@ class Status:
     backends: tuple[BackendInfo, ...]
     machine: Machine
     served: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """When Auto takes which mode; `changed` are the settings that differ from the configuration."""
+
+    settings: Mapping[str, bool | float | str]
+    changed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What commands ask of the running daemon, however it is reached."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from ollama_proxyd.cli.pictures import BackendInfo, Efficiency, Machine, Routed, Served
+from ollama_proxyd.cli.pictures import BackendInfo, Efficiency, Machine, Routed, Served, Settings
 
 
 class Daemon(Protocol):
@@ -34,6 +34,15 @@ class Daemon(Protocol):
 
     def served(self) -> Served:
         """What was done so far."""
+
+    def settings(self) -> Settings:
+        """When Auto takes which mode."""
+
+    def change_settings(self, changes: Mapping[str, str]) -> None:
+        """Change some settings as a person wrote them, all or none; the daemon remembers it."""
+
+    def reset_settings(self, keys: Sequence[str]) -> None:
+        """Go back to the configuration's values, of all settings where none is named."""
 
     def explain(self, question: Mapping[str, Any]) -> Any:
         """Where a request would go, in the words of POST /routing/explain."""

@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ollama_proxyd.cli.pictures import BackendInfo, Efficiency, HoldInfo, InForce, Machine, ModeInfo, Served, Status
+from ollama_proxyd.cli.pictures import (
+    BackendInfo,
+    Efficiency,
+    HoldInfo,
+    InForce,
+    Machine,
+    ModeInfo,
+    Served,
+    Settings,
+    Status,
+)
 
 LIMITS = (
     ("max_power_w", "at most {:g} W"),
@@ -12,7 +22,10 @@ LIMITS = (
 )
 SHOWN_MODELS = 3
 QUIET: Mapping[bool | None, str] = {True: "now", False: "not now"}
+SLEEP: Mapping[bool | None, str] = {True: "asleep", False: "awake"}
 JOULES_PER_WH = 3600
+SMALL_J = 1000.0
+"""From here on an energy is told in watt-hours."""
 
 
 def status(picture: Status) -> str:
@@ -89,12 +102,18 @@ def backend(each: BackendInfo) -> str:
         ("hardware", each.hardware),
         ("state", state(each)),
         ("rated", quantity(each.rated_power_watts, "W while it answers") or "unknown"),
-        ("draws", quantity(each.power_watts, "W now") or "unknown"),
-        ("speed", quantity(each.tokens_per_second, "tokens/s") or "unknown"),
-        ("heat", quantity(each.temperature_celsius, "°C") or "unknown"),
+        ("draws", quantity(each.power_watts, "W now") or _unknown(each, "power_watts")),
+        ("speed", quantity(each.tokens_per_second, "tokens/s") or _unknown(each, "tokens_per_second")),
+        ("heat", _heat(each) or _unknown(each, "temperature_celsius")),
+        ("sleep", SLEEP.get(each.asleep) or _unknown(each, "asleep")),
         ("models", ", ".join(each.models) or "none"),
     ]
     return f"{each.id}\n{_indented(table(('', ''), lines))}"
+
+
+def _heat(each: BackendInfo) -> str:
+    too_hot = ", too hot for this mode" if each.too_hot else ""
+    return quantity(each.temperature_celsius, f"°C{too_hot}")
 
 
 def state(each: BackendInfo) -> str:
@@ -105,6 +124,8 @@ def state(each: BackendInfo) -> str:
         return f"{each.state}: {each.reason}" if each.reason else each.state
     if each.in_flight:
         return f"serving {each.in_flight}"
+    if each.too_hot:
+        return "too hot"
     return "asleep" if each.asleep else "idle"
 
 
@@ -130,8 +151,26 @@ def served(sums: Served) -> str:
     failed = f", {sums.failures} of them failed" if sums.failures else ""
     if not sums.requests:
         return "no requests"
-    wh = sums.energy_j / JOULES_PER_WH
-    return f"{_count(sums.requests, 'request')}{failed}; {number(sums.energy_j)} J ({number(wh)} Wh), estimated"
+    parts = [f"{_count(sums.requests, 'request')}{failed}", f"about {energy(sums.energy_j)}, estimated", _saved(sums)]
+    return "; ".join(part for part in parts if part)
+
+
+def energy(joules: float) -> str:
+    """An amount in the unit in which it is a handy number."""
+    if abs(joules) < SMALL_J:
+        return f"{number(joules)} J"
+    return f"{number(joules / JOULES_PER_WH)} Wh"
+
+
+def _saved(sums: Served) -> str:
+    """What the quickest backends would have used instead; nothing where nothing was compared."""
+    if sums.saved_j is None or not sums.compared:
+        return ""
+    of = "" if sums.compared == sums.requests else f" for {sums.compared} of them"
+    if number(abs(sums.saved_j)) == "0":
+        return f"as much as the quickest backend would have used{of}"
+    which = "less" if sums.saved_j > 0 else "more"
+    return f"{energy(abs(sums.saved_j))} {which} than the quickest backend would have used{of}"
 
 
 def number(value: float) -> str:
@@ -166,7 +205,7 @@ def _profile(now: Machine) -> str:
     return f"{now.power_profile}{degraded}" if now.power_profile else ""
 
 
-def _unknown(now: Machine, name: str) -> str:
+def _unknown(now: Machine | BackendInfo, name: str) -> str:
     why = now.unknown.get(name)
     return f"unknown: {why}" if why else "unknown"
 
@@ -179,6 +218,18 @@ def _price(row: ModeInfo) -> str:
 def _models(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN_MODELS} more" if len(names) > SHOWN_MODELS else ""
     return ", ".join(names[:SHOWN_MODELS]) + more
+
+
+def settings(now: Settings) -> str:
+    """Each setting, and whether it differs from the configuration."""
+    rows = [(key, _setting(value), "changed" if key in now.changed else "") for key, value in now.settings.items()]
+    return table(("", "", ""), rows)
+
+
+def _setting(value: bool | float | str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else number(value)
 
 
 def quantity(value: float | None, unit: str) -> str:

@@ -1,5 +1,7 @@
 """A routing decision as a table: every candidate with each term of its cost in joules."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ollama_proxyd.cli.render import number, table
@@ -14,6 +16,9 @@ HEADS = {
 }
 """What a column is called where its term does not say it."""
 
+OTHERS = re.compile(r"and \d+ more")
+"""What a reason says of rejections that it does not name."""
+
 SUMS = ("energy_j", "waiting_j", "cost_j")
 """The last columns: energy is the sum of the terms before it, cost that of energy and waiting."""
 
@@ -21,7 +26,7 @@ SUMS = ("energy_j", "waiting_j", "cost_j")
 def decision(answer: Any) -> str:
     """The candidates with their terms, the others with their reasons."""
     taken = "" if answer["mode"] == answer["effective_mode"] else f" → {answer['effective_mode']}"
-    parts = [answer["reason"], f"mode: {answer['mode']}{taken}: {answer['mode_reason']}"]
+    parts = [_reason(answer), f"mode: {answer['mode']}{taken}: {answer['mode_reason']}"]
     if answer["ranked"]:
         parts.append(_candidates(answer["ranked"]))
     notes = [f"  {each['backend_id']}: {note}" for each in answer["ranked"] for note in each["notes"]]
@@ -31,6 +36,22 @@ def decision(answer: Any) -> str:
     if rejected:
         parts.append("\n".join(["not used:", *rejected]))
     return "\n\n".join(parts)
+
+
+def _reason(answer: Any) -> str:
+    """Why; where nothing can serve, without what the list of the others says of each anyway."""
+    if answer["ranked"]:
+        return str(answer["reason"])
+    messages = {no["message"] for each in answer["rejected"] for no in each["rejections"]}
+    return _without(answer["reason"], messages) or "nothing can serve this"
+
+
+def _without(sentence: str, messages: Iterable[str]) -> str:
+    """A sentence without some of its parts."""
+    for message in sorted(messages, key=len, reverse=True):
+        sentence = sentence.replace(message, "")
+    parts = (part.strip(" :") for part in sentence.split("; "))
+    return "; ".join(part for part in parts if part and not OTHERS.fullmatch(part))
 
 
 def _named(rejected: Any, message: str) -> str:

@@ -16,6 +16,7 @@ from ollama_proxyd.config.settings import (
     DetectionSettings,
     LogSettings,
     SensorSettings,
+    SleepSettings,
 )
 from ollama_proxyd.core.fleet import BackendSpec, Kind, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeTable
@@ -56,10 +57,12 @@ def build(file: schema.FileConfig, token: str | None, api_keys: dict[str, str]) 
             interval_s=monitoring.health_interval_s,
             timeout_s=min(monitoring.health_timeout_s, monitoring.health_interval_s),
             recheck_s=monitoring.health_recheck_s,
+            idle_interval_s=monitoring.health_idle_interval_s,
         ),
         detection=_detection(file),
         sensors=_sensors(file.sensors),
         bus=BusSettings(file.dbus.enabled),
+        sleep=SleepSettings(file.sleep.enabled, file.sleep.block_while_generating),
         timeouts=Timeouts(**structs.asdict(file.upstream)),
         log=LogSettings(monitoring.log_level.value),
         written=file,
@@ -75,8 +78,8 @@ def mode_table(modes: schema_efficiency.Modes) -> ModeTable:
     return MappingProxyType(rows)
 
 
-def _row(row: ModeRow, limits: schema_efficiency.ModeLimits) -> ModeRow:
-    given = {ours: getattr(limits, theirs) for theirs, ours in ROW_KEYS.items()}
+def _row(row: ModeRow, limits: schema_efficiency.Limits) -> ModeRow:
+    given = {ours: getattr(limits, theirs, UNSET) for theirs, ours in ROW_KEYS.items()}
     return replace(row, **{name: value for name, value in given.items() if value is not UNSET})
 
 
@@ -92,6 +95,8 @@ def _server(file: schema.FileConfig, token: str | None) -> ServerSettings:
         keep_alive_s=server.keep_alive_s,
         drain_s=server.drain_s,
         serve_metrics=file.monitoring.enabled,
+        unix_socket=server.unix_socket,
+        idle_exit_s=server.idle_exit_s,
     )
 
 

@@ -14,6 +14,8 @@ NEEDS_RESTART: Final = frozenset(
     {
         "server.host",
         "server.http_port",
+        "server.unix_socket",
+        "server.idle_exit_s",
         "server.keep_alive_s",
         "server.drain_s",
         "monitoring.enabled",
@@ -24,6 +26,8 @@ NEEDS_RESTART: Final = frozenset(
         "sensors.busy_interval_s",
         "sensors.busy_for_s",
         "dbus.enabled",
+        "sleep.enabled",
+        "sleep.block_while_generating",
     }
 )
 """Keys that are read once at start; all others belong to what a reload builds anew."""
@@ -66,6 +70,8 @@ def until_restart(running: Config, new: Config) -> Config:
         keep_alive_s=kept.keep_alive_s,
         drain_s=kept.drain_s,
         serve_metrics=kept.serve_metrics,
+        unix_socket=kept.unix_socket,
+        idle_exit_s=kept.idle_exit_s,
         token=kept.token if _must_keep_token(running, new) else new.server.token,
     )
     ports = tuple(port for port in new.detection.ports if port != kept.port)

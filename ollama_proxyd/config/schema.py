@@ -40,6 +40,11 @@ WebOrigin: TypeAlias = Annotated[
 ]
 
 
+SocketPath: TypeAlias = Annotated[
+    str, Meta(pattern="^[^\\x00]+[^/\\x00]$", extra={"expects": "the path of a socket, such as ollama-proxyd.sock"})
+]
+
+
 class LogLevel(Enum):
     """From which weight on a line is logged."""
 
@@ -70,6 +75,20 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     http_port: Annotated[
         int, Meta(ge=0, le=65535, description="The TCP port to listen on; 0 lets the system choose a free one.")
     ] = _SERVER.port
+    unix_socket: Annotated[
+        SocketPath | None,
+        Meta(
+            description="A Unix socket to listen on as well, for the owner only; a path that begins with / or ~/, or "
+            "one in $XDG_RUNTIME_DIR."
+        ),
+    ] = _SERVER.unix_socket
+    idle_exit_s: Annotated[
+        Annotated[float, Meta(ge=1, le=86_400)] | None,
+        Meta(
+            description="Seconds without use after which the daemon ends, to be started again by the next connection; "
+            "only where systemd holds its sockets. null: never."
+        ),
+    ] = _SERVER.idle_exit_s
     allowed_hosts: Annotated[
         tuple[HostName, ...],
         Meta(description="Names that clients may call this server by, besides localhost, 127.0.0.1 and [::1]."),
@@ -108,9 +127,12 @@ class Monitoring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _SERVER.serve_metrics
     )
     log_level: Annotated[LogLevel, Meta(description="From which weight on lines are logged.")] = LogLevel.INFO
-    health_interval_s: Annotated[Positive, Meta(description="Seconds between two checks of every backend.")] = (
-        _HEALTH.interval_s
-    )
+    health_interval_s: Annotated[
+        Positive, Meta(description="Seconds between two checks of every backend while somebody uses the proxy.")
+    ] = _HEALTH.interval_s
+    health_idle_interval_s: Annotated[
+        Positive, Meta(description="Seconds between two checks while nobody has used the proxy for that long.")
+    ] = _HEALTH.idle_interval_s
     health_timeout_s: Annotated[
         Positive, Meta(description="Seconds after which a check counts as failed, at most the interval.")
     ] = _HEALTH.timeout_s
@@ -153,6 +175,18 @@ class Dbus(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: Annotated[bool, Meta(description="Whether the daemon is there; without a bus it does without.")] = True
 
 
+class Sleep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is done when the machine goes to sleep, of which logind tells on the system bus."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Whether running requests are finished, or ended with an error, before the machine sleeps."),
+    ] = True
+    block_while_generating: Annotated[
+        bool, Meta(description="Whether the machine is kept awake while answers are written, on mains power only.")
+    ] = False
+
+
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to wait for a backend; nothing bounds the whole of an answer."""
 
@@ -185,5 +219,8 @@ class FileConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     dbus: Annotated[Dbus, Meta(description="The session bus, over which the daemon is seen and steered.")] = field(
         default_factory=Dbus
+    )
+    sleep: Annotated[Sleep, Meta(description="What is done when the machine goes to sleep.")] = field(
+        default_factory=Sleep
     )
     upstream: Annotated[Upstream, Meta(description="How long to wait for a backend.")] = field(default_factory=Upstream)

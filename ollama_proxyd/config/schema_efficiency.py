@@ -18,15 +18,9 @@ TimeOfDay: TypeAlias = Annotated[
 ]
 
 
-class ModeLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a mode asks for; a key that is left out keeps the mode's own value, null lifts a limit."""
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a mode allows; a key that is left out keeps the mode's own value, null lifts a limit."""
 
-    price_of_time_watts: Annotated[
-        Annotated[float, Meta(ge=0)] | UnsetType,
-        Meta(
-            description="What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier."
-        ),
-    ] = UNSET
     max_power_watts: Annotated[
         Positive | UnsetType | None, Meta(description="Backends that draw more watts are not used.")
     ] = UNSET
@@ -45,6 +39,17 @@ class ModeLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = UNSET
 
 
+class ModeLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a mode asks for; a key that is left out keeps the mode's own value, null lifts a limit."""
+
+    price_of_time_watts: Annotated[
+        Annotated[float, Meta(ge=0)] | UnsetType,
+        Meta(
+            description="What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier."
+        ),
+    ] = UNSET
+
+
 class Modes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rows of the table of modes that differ from the defaults."""
 
@@ -60,6 +65,10 @@ class Modes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quiet: Annotated[ModeLimits, Meta(description="Slow fans and a cool lap.")] = field(
         default_factory=ModeLimits, name=Mode.QUIET.value
     )
+    auto: Annotated[
+        Limits,
+        Meta(description="Follows the machine: these limits hold besides those of the mode that it takes."),
+    ] = field(default_factory=Limits, name=Mode.AUTO.value)
     ultra_efficiency: Annotated[ModeLimits, Meta(description="The least energy that gives an answer.")] = field(
         default_factory=ModeLimits, name=Mode.ULTRA_EFFICIENCY.value
     )

@@ -47,6 +47,14 @@ class BusSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SleepSettings:
+    """Whether work is ended in good order before the machine sleeps, and whether it holds sleep off on mains power."""
+
+    enabled: bool
+    block_while_generating: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """From which weight on lines are logged: debug, info, warning or error."""
 
@@ -71,6 +79,7 @@ class Config:
     detection: DetectionSettings
     sensors: SensorSettings
     bus: BusSettings
+    sleep: SleepSettings
     timeouts: Timeouts
     log: LogSettings
     written: FileConfig

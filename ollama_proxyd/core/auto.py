@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.core.auto_rules import NOTHING_KNOWN, judge
-from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable
+from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.thresholds import NOTHING_PAST, AutoSettings, Past, Threshold, thresholds_past
 
@@ -50,7 +50,7 @@ def choose(chosen: Mode, system: SystemState, table: ModeTable, auto: AutoSettin
     if chosen is not Mode.AUTO:
         return ModeSetting(chosen, chosen, "as chosen", table[chosen])
     verdict = judge(system, auto)
-    return ModeSetting(chosen, verdict.mode, verdict.reason, table[verdict.mode])
+    return ModeSetting(chosen, verdict.mode, verdict.reason, row_in_force(chosen, verdict.mode, table))
 
 
 def _must_protect(before: Mode, after: Mode, past: Past) -> bool:

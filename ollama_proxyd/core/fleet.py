@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.learning import Speed, Watts
 
 
 class Hardware(Enum):
@@ -140,13 +140,15 @@ class Probe:
 class BackendView:
     """One backend at one moment: what policy sees.
 
-    `speeds` holds what was learned, by the backend's own model name.
-    `health_reason` is a sentence, empty when UP.
+    `speeds` holds what was learned, by the backend's own model name; `watts` what its device was measured to draw
+    while it works, None until that was seen.
+    `health_reason` is a sentence, empty when UP. `degraded` is one as well: why it serves worse than it should.
     """
 
     spec: BackendSpec
     health: Health = Health.UNKNOWN
     health_reason: str = ""
+    degraded: str = ""
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
@@ -154,6 +156,12 @@ class BackendView:
     in_flight: int = 0
     checked_at_s: float | None = None
     speeds: Mapping[str, Speed] = field(default_factory=dict)
+    watts: Watts | None = None
+
+    @property
+    def remark(self) -> str:
+        """Why it does not serve, or not as well as it should; empty when all is well."""
+        return self.health_reason or self.degraded
 
 
 FleetView = tuple[BackendView, ...]

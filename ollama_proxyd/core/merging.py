@@ -25,17 +25,15 @@ _DEVICE_PARTS: Final = tuple(field.name for field in fields(DeviceState) if fiel
 def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSpec]) -> SystemState:
     """The machine after what sensors said last; a value that did not change stays the reading that it was.
 
-    The hottest device and the fastest fan are sought among the devices that the backends run on, else among all.
+    The hottest device and the fastest fan are sought among the devices that the backends run on, else among all. Where
+    none of those has a fan that tells its speed, the machine's own counts, which cools them too.
     """
     parts = {name: _best(sensed.system.get(name, NO_SENSOR) for sensed in said) for name in _PARTS}
     was = {device.id: device for device in before.devices}
     devices = tuple(_device(each, was.get(each[0].id)) for each in _by_id(said))
     concerned = [device for device in devices if any(device_of(spec, devices) is device for spec in specs)] or devices
-    for name, readings in (
-        ("hottest_c", [device.temperature_c for device in concerned]),
-        ("fan_percent", [device.fan_percent for device in concerned]),
-    ):
-        parts[name] = _highest([*readings, parts[name]])
+    parts["hottest_c"] = _highest([*(device.temperature_c for device in concerned), parts["hottest_c"]])
+    parts["fan_percent"] = _fan_percent(concerned, devices, parts["fan_percent"])
     kept = {name: _kept(part, getattr(before, name)) for name, part in parts.items()}
     return SystemState(**kept, devices=devices)
 
@@ -94,6 +92,18 @@ def _best(parts: Iterable[Maybe[Any]]) -> Maybe[Any]:
 def _highest(parts: Sequence[Maybe[float]]) -> Maybe[float]:
     readings = [part for part in parts if isinstance(part, Reading)]
     return max(readings, key=lambda reading: reading.value) if readings else _best(parts)
+
+
+def _fan_percent(
+    concerned: Sequence[DeviceState], devices: Sequence[DeviceState], otherwise: Maybe[float]
+) -> Maybe[float]:
+    """The fastest fan in percent; where none is known, the reason of a fan that is there before that of no fan."""
+    near = _highest([*(device.fan_percent for device in concerned), otherwise])
+    anywhere = _highest([device.fan_percent for device in devices])
+    if isinstance(near, Reading) or isinstance(anywhere, Reading):
+        return near if isinstance(near, Reading) else anywhere
+    turning = (device for device in (*concerned, *devices) if isinstance(device.fan_rpm, Reading))
+    return next((device.fan_percent for device in turning), near)
 
 
 def _kept(now: Maybe[Any], before: Maybe[Any]) -> Maybe[Any]:

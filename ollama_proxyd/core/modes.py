@@ -1,7 +1,7 @@
 """The efficiency modes: their names, and what each asks for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
@@ -74,6 +74,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             label="Performance",
             description="The fastest answer, whatever it costs",
             price_of_time_w=100.0,
+            max_temp_c=90.0,
         ),
         Mode.BALANCED: ModeRow(
             label="Balanced",
@@ -103,6 +104,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             label="Auto",
             description="Follows the battery, the heat and the power profile",
             price_of_time_w=7.0,  # shown only: a request is priced by the mode that Auto chose
+            max_temp_c=85.0,
         ),
         Mode.ULTRA_EFFICIENCY: ModeRow(
             label="Ultra Efficiency",
@@ -115,6 +117,19 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         ),
     }
 )
+
+LIMITS = ("max_power_w", "max_temp_c", "max_fan_percent", "max_concurrency")
+
+
+def row_in_force(wanted: Mode, effective: Mode, table: ModeTable) -> ModeRow:
+    """The row that applies; Auto's own limits hold besides those of the mode that it took, and the stricter counts."""
+    row = table[effective]
+    if wanted is not Mode.AUTO:
+        return row
+    stricter = {name: limit for name in LIMITS if (limit := getattr(table[wanted], name)) is not None}
+    changed = {name: limit for name, limit in stricter.items() if (own := getattr(row, name)) is None or limit < own}
+    return replace(row, **changed) if changed else row
+
 
 _SPELLINGS: Mapping[str, Mode] = {
     **{mode.value.lower(): mode for mode in Mode},

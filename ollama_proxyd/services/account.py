@@ -2,9 +2,10 @@
 
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.policy.comparison import Comparison, Moment
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.requests import Request
-from ollama_proxyd.services.ledger import Outcome
+from ollama_proxyd.services.ledger import Outcome, Routed
 from ollama_proxyd.services.ports import Clock
 
 
@@ -22,6 +23,8 @@ class Account:
         "decision",
         "error",
         "finished",
+        "instead",
+        "moment",
         "queued",
         "ranked",
     )
@@ -33,7 +36,10 @@ class Account:
         self._sent_s: float | None = None
         self._first_s: float | None = None
         self.decision: Decision | None = None
+        self.moment: Moment | None = None
+        """What the decision was taken from."""
         self.ranked: Ranked | None = None
+        self.instead: Comparison | None = None
         self.finished: Finished | None = None
         self.attempts = 0
         self.queued = False
@@ -53,6 +59,16 @@ class Account:
             self._first_s = self._clock.monotonic()
         if type(event) is Finished:
             self.finished = event
+
+    def routed(self) -> Routed:
+        """Where the request went, as far as is known at this moment."""
+        return Routed(
+            request_id=self._request.hints.request_id,
+            backend_id=self.ranked.backend_id if self.ranked else None,
+            decision=self.decision,
+            unix_s=self._clock.unix(),
+            instead=self.instead,
+        )
 
     def close(self) -> Outcome:
         """The outcome, at this moment."""
@@ -78,4 +94,5 @@ class Account:
             attempts=self.attempts,
             error=self.error,
             cancelled=self.cancelled,
+            instead=self.instead,
         )

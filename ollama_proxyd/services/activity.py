@@ -2,6 +2,7 @@
 
 import asyncio
 
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 
 
@@ -13,11 +14,18 @@ class Activity:
         self._in_flight = 0
         self._ended_s: float | None = None
         self._begun = asyncio.Event()
+        self.is_busy: Cell[bool] = Cell(False)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return self._in_flight
 
     def begin(self) -> None:
         """A request begins."""
         self._in_flight += 1
         self._begun.set()
+        self.is_busy.set(True)
 
     def end(self) -> None:
         """A request ends; each `begin` is followed by exactly one `end`."""
@@ -25,6 +33,7 @@ class Activity:
         self._ended_s = self._clock.monotonic()
         if not self._in_flight:
             self._begun.clear()
+            self.is_busy.set(False)
 
     def within(self, seconds: float) -> bool:
         """Whether a request is under way, or was not longer ago than this."""
@@ -35,3 +44,9 @@ class Activity:
     async def begun(self) -> None:
         """Wait until a request is under way."""
         await self._begun.wait()
+
+    async def quiet(self) -> None:
+        """Wait until none is."""
+        async for is_busy in self.is_busy.changes():
+            if not is_busy:
+                return

@@ -8,6 +8,7 @@ from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.tuner import Tuner
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +19,5 @@ class Services:
     fleet: Fleet
     governor: Governor
     ledger: Ledger
+    tuner: Tuner
     system: Cell[SystemState]

@@ -6,15 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health, Probe
-from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.standing import Standing, standing
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Backend, Clock
 from ollama_proxyd.services.settings import HealthSettings
 from ollama_proxyd.services.switches import Switches
+from ollama_proxyd.services.watching import first_of
 
 log = logging.getLogger(__name__)
+
+IDLE_PHASE = 0.25
+"""Between two looks at the sensors: together with the thread that reads them each would hold up the other."""
 
 
 class Fleet:
@@ -37,6 +44,9 @@ class Fleet:
         self._clock = clock
         self._switches = switches
         self._due = asyncio.Event()
+        self._catching_up = asyncio.Lock()
+        self._checked_s = self._changed_s = clock.monotonic()
+        """When the last check of all of them began, and when the health of one was seen to change."""
         self.views: Cell[FleetView] = Cell(
             tuple(
                 BackendView(
@@ -49,11 +59,18 @@ class Fleet:
             )
         )
         self.is_serving: Cell[bool] = Cell(False)
+        self.standing: Cell[Standing] = Cell(standing(self.views.value))
+        self.checked: Topic[BackendView] = Topic()
+        """Each backend that was found up, as it was found."""
 
     @property
     def check_interval_s(self) -> float:
-        """Within which time a backend that comes up is seen."""
+        """Within which time a backend that comes up is seen while somebody uses the proxy."""
         return self._settings.interval_s
+
+    def has(self, backend_id: str) -> bool:
+        """Whether there is such a backend."""
+        return backend_id in self._index
 
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
@@ -93,27 +110,80 @@ class Fleet:
         if self.view(backend_id).health is not Health.DISABLED:
             self._note_down(backend_id, reason)
 
+    def note_watts(self, backend_id: str, watts: Watts) -> None:
+        """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
+        if backend_id in self._index:
+            self._put(replace(self.view(backend_id), watts=watts))
+
+    def note_degraded(self, backend_id: str, why: str) -> None:
+        """A backend serves worse than it should, or "" when it does so no longer."""
+        now = self.view(backend_id)
+        if now.degraded == why:
+            return
+        if why:
+            log.warning("backend %s is degraded: %s", backend_id, why)
+        else:
+            log.info("backend %s is as it should be again", backend_id)
+        self._put(replace(now, degraded=why))
+
     def check_soon(self) -> None:
         """Have the backends checked before the interval is over."""
         self._due.set()
 
-    async def watch(self) -> None:
-        """Check every backend again at the configured interval, or soon when one failed a request; never returns."""
+    async def watch(self, activity: Activity) -> None:
+        """Check every backend again and again, or soon when one failed a request; never returns.
+
+        While nobody uses the proxy and nothing changes that is rare; who begins to use it has them checked at once.
+        """
         while True:
             self._due.clear()
-            try:
-                async with asyncio.timeout(self._settings.interval_s):
-                    await self._due.wait()
-                await self._clock.sleep(self._settings.recheck_s)
-            except TimeoutError:
-                pass
-            await self.check_all()
+            await self._until_due(activity)
+            async with self._catching_up:
+                if self._due.is_set() or self._left_s(activity) <= 0:
+                    await self.check_all()
+
+    async def _until_due(self, activity: Activity) -> None:
+        while not self._due.is_set():
+            if not any(map(self._is_on, self._backends.values())):
+                await self._due.wait()
+                break
+            left_s = self._left_s(activity)
+            if left_s <= 0:
+                return
+            calls = [activity.begun()] if self._is_rarely_checked(activity) else []
+            await first_of(self._clock.sleep(left_s), self._due.wait(), *calls)
+        await self._clock.sleep(self._settings.recheck_s)
+
+    def _left_s(self, activity: Activity) -> float:
+        """Seconds until the next check."""
+        if self._is_rarely_checked(activity):
+            due_s = next_beat_s(self._checked_s, self._settings.idle_interval_s, IDLE_PHASE)
+        else:
+            due_s = self._checked_s + self._settings.interval_s
+        return due_s - self._clock.monotonic()
+
+    def _is_rarely_checked(self, activity: Activity) -> bool:
+        """Whether for a while nobody has used the proxy and no backend has come or gone."""
+        quiet_s = self._settings.idle_interval_s
+        if quiet_s <= self._settings.interval_s or activity.within(quiet_s):
+            return False
+        return self._clock.monotonic() - self._changed_s > quiet_s
+
+    async def catch_up(self) -> bool:
+        """Check now what was not checked for longer than the interval of busy times; whether there is news."""
+        is_news = self._catching_up.locked()
+        async with self._catching_up:
+            if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
+                await self.check_all()
+                is_news = True
+        return is_news
 
     async def check_all(self) -> None:
         """Check all backends that are switched on at the same time and take note of what they say.
 
         A backend whose words make our own code fail is down by our fault; the others know nothing of it.
         """
+        self._checked_s = self._clock.monotonic()
         asked = [backend for backend in self._backends.values() if self._is_on(backend)]
         results = await asyncio.gather(*map(self._check, asked), return_exceptions=True)
         for backend, result in zip(asked, results, strict=True):
@@ -165,6 +235,7 @@ class Fleet:
                 checked_at_s=self._clock.monotonic(),
             )
         )
+        self.checked.publish(self.view(backend_id))
 
     def _note_silent(self, backend_id: str) -> None:
         """Busy is not down: a backend that works for us may be too slow to say how it is."""
@@ -183,7 +254,9 @@ class Fleet:
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]
         views = self.views.value
-        changed_health = views[at].health is not view.health
+        changed_health = views[at].health is not view.health or views[at].degraded != view.degraded
         self.views.set((*views[:at], view, *views[at + 1 :]))
         if changed_health:
+            self._changed_s = self._clock.monotonic()
             self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
+            self.standing.set(standing(self.views.value))

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.comparison import Moment, compare
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
@@ -15,6 +16,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.services.account import Account
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -40,6 +42,7 @@ class Surroundings:
     system: Cell[SystemState]
     clock: Clock
     activity: Activity
+    admission: Admission = field(default_factory=Admission)
 
 
 class Gateway:
@@ -89,12 +92,15 @@ class Gateway:
         """
         account = Account(request, self._around.clock)
         attempt: Attempt | None = None
+        is_told = False
         self._enter()
         try:
             attempt, accepted, event = await self._begin(request, account)
             account.note(event)
             yield accepted
             yield event
+            is_told = True  # from here on: the client has its first words, and nobody waits for what follows
+            self._tell_where(account, has_begun=True)
             async for event in attempt.events:
                 account.note(event)
                 yield event
@@ -108,7 +114,16 @@ class Gateway:
             if attempt is not None:
                 await attempt.close()
             self._leave()
+            if not is_told:
+                self._tell_where(account, has_begun=False)
             self._around.ledger.record(account.close())
+
+    def _tell_where(self, account: Account, *, has_begun: bool) -> None:
+        """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
+        around = self._around
+        if has_begun and account.decision is not None and account.moment is not None:
+            account.instead = compare(account.decision, account.moment, around.governor.table[Mode.PERFORMANCE])
+        around.ledger.note_routed(account.routed())
 
     async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details as a backend gives them; raises ProxyError."""
@@ -124,10 +139,10 @@ class Gateway:
         query = self._query(request)
         failure: ProxyError | None = None
         for _ in range(1 + self._settings.retries):
-            decision = self._decide(query, failure)
+            moment, decision = await self._choose(query, failure)
             if failure is not None and not decision.ranked:
                 raise failure
-            account.decision = decision
+            account.decision, account.moment = decision, moment
             if not decision.ranked:
                 raise self.refusal(query, decision)
             attempt = Attempt(self._around.fleet, request, decision.ranked[0])
@@ -148,6 +163,17 @@ class Gateway:
             else:
                 return attempt, replace(accepted, decision=decision), event
         raise failure or ProxyError(ErrorKind.INTERNAL, "no attempt was allowed: routing.retries is negative")
+
+    async def _choose(self, query: Query, failure: ProxyError | None) -> tuple[Moment, Decision]:
+        """A decision and what it rests on; a picture from idle times is made anew before it refuses anything."""
+        moment, decision = self._decide_now(query, failure)
+        if not decision.ranked and await self._around.fleet.catch_up():
+            moment, decision = self._decide_now(query, failure)
+        return moment, decision
+
+    def _decide_now(self, query: Query, failure: ProxyError | None) -> tuple[Moment, Decision]:
+        moment = Moment(query, self._around.fleet.views.value, self._around.system.value)
+        return moment, self._decide(query, failure)
 
     def _decide(self, query: Query, failure: ProxyError | None) -> Decision:
         decision = self.explain(query)
@@ -192,6 +218,7 @@ class Gateway:
         self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
+        self._around.admission.check()
         if self._is_stopping:
             raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
         limit = self._settings.max_in_flight

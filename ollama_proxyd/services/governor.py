@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from ollama_proxyd.core.auto import AT_FIRST, choose, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import Hold, thriftiest
-from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable
+from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.settings import ModeSettings
@@ -104,6 +106,10 @@ class Governor:
         self._settings = settings
         self._apply()
 
+    def tune(self, tuning: Tuning) -> None:
+        """Apply what somebody changed of Auto's numbers."""
+        self.reconfigure(replace(self._settings, auto=tuning.of_auto(self._settings.auto)))
+
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Follow the machine from now on."""
         tasks.start("mode", self._follow(system.changes()))
@@ -142,7 +148,8 @@ class Governor:
         if hold is not None:
             reason = _held(hold, reason)
         held = None if hold is None else hold.mode
-        return ModeSetting(self._chosen, effective, reason, self._settings.table[effective], held)
+        row = row_in_force(wanted, effective, self._settings.table)
+        return ModeSetting(self._chosen, effective, reason, row, held)
 
     def _restored(self, default: Mode) -> Mode:
         saved = self._store.load().get(STATE_KEY)

@@ -27,7 +27,14 @@ def note(outcome: Outcome) -> None:
         outcome.attempts,
         "" if outcome.attempts == 1 else "s",
         _why(outcome),
+        extra=_fields(outcome),
     )
+
+
+def _fields(outcome: Outcome) -> dict[str, str | None]:
+    """What a log that keeps fields can be searched by."""
+    mode = None if outcome.decision is None else outcome.decision.effective_mode.value
+    return {"request_id": outcome.request_id, "backend": outcome.backend_id, "mode": mode}
 
 
 def _end(outcome: Outcome) -> str:

@@ -22,6 +22,16 @@ class Learner:
         """What was learned of a backend's models, as a live view that only this object changes."""
         return MappingProxyType(self._speeds.setdefault(backend_id, {}))
 
+    def forget(self, backend_id: str, model: str) -> None:
+        """What was learned of a model there holds no longer."""
+        self._speeds.get(backend_id, {}).pop(model, None)
+
+    def restart(self, outcome: Outcome) -> None:
+        """Learn anew, from this outcome on."""
+        if outcome.backend_id is not None and outcome.model is not None:
+            self.forget(outcome.backend_id, outcome.model)
+            self.observe(outcome)
+
     def observe(self, outcome: Outcome) -> None:
         """Learn from an outcome; failures and requests that had to queue teach nothing."""
         if not outcome.succeeded or outcome.queued or outcome.model is None or outcome.backend_id is None:
@@ -30,7 +40,7 @@ class Learner:
         speeds[outcome.model] = learn(
             speeds.get(outcome.model),
             ttft_s=_ttft_s(outcome),
-            decode_tps=_decode_tps(outcome),
+            decode_tps=decode_tps(outcome),
             output_tokens=_output_tokens(outcome),
         )
 
@@ -42,7 +52,7 @@ def _ttft_s(outcome: Outcome) -> float | None:
     return max(outcome.ttft_s - (outcome.timings.load_s or 0.0), 0.0) or None
 
 
-def _decode_tps(outcome: Outcome) -> float | None:
+def decode_tps(outcome: Outcome) -> float | None:
     """The backend's own figure where it gives one, else tokens over the time from the first to the last."""
     tokens = outcome.usage.completion_tokens
     if tokens is None or tokens < MIN_TOKENS:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
+from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.cell import Topic
@@ -16,6 +17,21 @@ REMEMBERED = 100
 """How many decisions are kept for whoever asks where requests went."""
 SAME_DAY_S = 12 * 3600.0
 """How far midnight, reckoned back from now, may move within one day: summer time begins, or somebody travels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Where a request went, or why it went nowhere.
+
+    `backend_id` None and `decision` None mean that none could serve and that it was refused before it was routed.
+    `instead` compares with the mode Performance; None where nothing answered or Performance would have had no backend.
+    """
+
+    request_id: str
+    backend_id: str | None
+    decision: Decision | None
+    unix_s: float
+    instead: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,18 @@ class Outcome:
     attempts: int = 1
     error: ErrorKind | None = None
     cancelled: bool = False
+    instead: Comparison | None = None
+    """Where the mode Performance would have sent it; None where that is not known or would have been nowhere."""
+
+    @property
+    def saved_j(self) -> float | None:
+        """Estimated joules saved against Performance, below zero where it needed more; None if that says nothing.
+
+        Only an answer in full is compared: nobody knows what the rest of another would have cost.
+        """
+        if self.instead is None or not self.succeeded:
+            return None
+        return self.instead.saved_j(self.usage.completion_tokens)
 
     @property
     def succeeded(self) -> bool:
@@ -70,7 +98,9 @@ class BackendTotals:
 class Day:
     """Sums over all backends since local midnight, or since the daemon started where that was later.
 
-    Tokens count as far as backends told them; joules are estimated from watts and time.
+    Tokens count as far as backends told them; joules are estimated from watts and time. `saved_j` is the sum over the
+    `compared` requests of what each needed less than it would have in the mode Performance; where none was compared it
+    says nothing.
     """
 
     requests: int = 0
@@ -78,29 +108,41 @@ class Day:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     energy_j: float = 0.0
+    saved_j: float = 0.0
+    compared: int = 0
 
     def plus(self, outcome: Outcome) -> "Day":
         """The sums after one more request."""
+        saved_j = outcome.saved_j
         return Day(
             requests=self.requests + 1,
             failures=self.failures + (outcome.error is not None),
             prompt_tokens=self.prompt_tokens + (outcome.usage.prompt_tokens or 0),
             completion_tokens=self.completion_tokens + (outcome.usage.completion_tokens or 0),
             energy_j=self.energy_j + (outcome.energy_j or 0.0),
+            saved_j=self.saved_j + (saved_j or 0.0),
+            compared=self.compared + (saved_j is not None),
         )
 
 
 class Ledger:
-    """The one owner of the sums; `outcomes` tells each request's end once."""
+    """The one owner of the sums; `routed` tells once where each request went, and `outcomes` once how it ended."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._midnight_s = self._last_midnight_s()
         self._day = Day()
+        self.routed: Topic[Routed] = Topic()
         self.outcomes: Topic[Outcome] = Topic()
+        self._last_routed: Routed | None = None
         self._totals: dict[str, BackendTotals] = {}
         self._overall = BackendTotals()
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
+
+    def note_routed(self, routed: Routed) -> None:
+        """Take note of where a request went, before it is recorded."""
+        self._last_routed = routed
+        self.routed.publish(routed)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
@@ -110,6 +152,11 @@ class Ledger:
         if outcome.backend_id is not None:
             self._add(self._totals.setdefault(outcome.backend_id, BackendTotals()), outcome)
         self.outcomes.publish(outcome)
+
+    @property
+    def last_routed(self) -> Routed | None:
+        """Where the last request went that was routed or refused; None before the first."""
+        return self._last_routed
 
     @property
     def today(self) -> Day:

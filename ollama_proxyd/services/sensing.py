@@ -1,10 +1,12 @@
 """Owns what is known of the machine's state; sensors report to it, and policy and Auto read its cell."""
 
+import asyncio
 from collections.abc import Sequence
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.merging import merge, without_readings
 from ollama_proxyd.core.readings import Maybe, Reading, Sensed, SystemState, Unavailable
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
@@ -16,7 +18,7 @@ MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 600.0
 """Local time can jump (suspend, summer time, travel), so the hour is looked at again at least this often."""
 
-NO_QUIET_HOURS = Unavailable("quiet hours are switched off in the configuration")
+NO_QUIET_HOURS = Unavailable("quiet hours are switched off")
 THE_HOUR = "the hour"
 
 
@@ -70,8 +72,16 @@ class Sensing:
         self._note_quiet(Reading(quiet.include(int(minute)), self._clock.monotonic()))
         return min(seconds_to_boundary(quiet, minute), LONGEST_SLEEP_S)
 
-    async def follow_the_hour(self, quiet: QuietHours | None) -> None:
-        """Keep the quiet hours current; never returns where there are any."""
+    async def follow_the_hour(self, tuning: Cell[Tuning]) -> None:
+        """Keep the quiet hours current, and at once when somebody sets others; never returns."""
+        async with Tasks("sensing") as tasks:
+            following: asyncio.Task[None] | None = None
+            async for quiet in tuning.changes():
+                if following is not None:
+                    following.cancel()
+                following = tasks.start("hour", self._keep_looking(QuietHours.of(quiet)))
+
+    async def _keep_looking(self, quiet: QuietHours | None) -> None:
         while True:
             wait_s = self.look_at_the_hour(quiet)
             if quiet is None:

@@ -4,15 +4,20 @@ from dataclasses import dataclass, field
 
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeTable
 from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.core.tuning import Tuning, minute_of_day
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How often backends are checked, how long a check may take, and how soon after a failed request they are."""
+    """How often backends are checked, how long a check may take, and how soon after a failed request they are.
+
+    idle_interval_s: how often while nobody has used the proxy for that long.
+    """
 
     interval_s: float = 15.0
     timeout_s: float = 5.0
     recheck_s: float = 1.0
+    idle_interval_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,13 @@ class QuietHours:
 
     start_minute: int = 22 * 60
     end_minute: int = 7 * 60
+
+    @classmethod
+    def of(cls, tuning: Tuning) -> "QuietHours | None":
+        """Those that are set, None where there are none."""
+        if not tuning.quiet_hours_enabled:
+            return None
+        return cls(minute_of_day(tuning.quiet_hours_start), minute_of_day(tuning.quiet_hours_end))
 
     def include(self, minute: int) -> bool:
         """Whether a minute of the day lies in them; the last minute does not."""

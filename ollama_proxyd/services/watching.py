@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
+from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.services.activity import Activity
@@ -31,6 +32,16 @@ class Listener(Protocol):
         """What a sensor said no longer counts."""
 
 
+async def first_of(*calls: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them has come; the others are waited for no longer."""
+    waits = [asyncio.ensure_future(call) for call in calls]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
 class Pace:
     """How often sensors are asked: rarely while nobody uses the proxy."""
 
@@ -53,18 +64,10 @@ class Pace:
     async def pause(self, since_s: float) -> None:
         """Wait until the next question is due; a request that begins, or a nudge, makes it due sooner."""
         if not self._activity.within(self._settings.busy_after_s):
-            await self._until_called(since_s + self._settings.idle_s)
+            due_s = next_beat_s(since_s, self._settings.idle_s)
+            await first_of(self._until(due_s), self._activity.begun(), self._nudged.wait())
         await self._until(since_s + self._settings.busy_s)
         self._nudged.clear()
-
-    async def _until_called(self, due_s: float) -> None:
-        calls = (self._until(due_s), self._activity.begun(), self._nudged.wait())
-        waits = [asyncio.ensure_future(call) for call in calls]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _until(self, due_s: float) -> None:
         left_s = due_s - self.clock.monotonic()

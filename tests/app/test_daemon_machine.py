@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
+from ollama_proxyd.core.tuning import Tuning
+from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from tests.fakes import FakeBackend, services_of
@@ -36,6 +39,17 @@ class Running:
     async def get(self, path: str) -> Any:
         async with self._client.get(self.daemon.url + path) as reply:
             return await reply.json()
+
+    async def chat(self, backend_id: str) -> None:
+        """Ask a backend by name, and take the whole answer."""
+        body = {
+            "model": self.services.fleet.view(backend_id).models[0].name,
+            "messages": [{"role": "user", "content": "Hi"}],
+        }
+        headers = {"X-Target-Backend": backend_id}
+        async with self._client.post(f"{self.daemon.url}/api/chat", json=body, headers=headers) as reply:
+            assert reply.status == 200
+            await reply.read()
 
     @property
     def services(self) -> Services:
@@ -161,7 +175,7 @@ async def test_without_any_bus_the_daemon_runs_and_says_so_once(start: Start, tm
 
 
 async def test_sensors_and_bus_can_be_switched_off(start: Start, lines: list[str]) -> None:
-    running = await start({"sensors": {"enabled": False}, "dbus": {"enabled": False}})
+    running = await start({"sensors": {"enabled": False}, "dbus": {"enabled": False}, "sleep": {"enabled": False}})
     await asyncio.sleep(0.05)
     assert (await running.get("/thermal"))["on_battery"] == {"status": "unavailable", "reason": "no sensor yet"}
     assert not any("bus" in line for line in lines)
@@ -191,3 +205,80 @@ async def test_a_device_is_in_use_while_requests_run_on_it() -> None:
     assert [is_in_use(cell, device.id) for device in devices] == [False, True]
     services.fleet.end("nvidia")
     assert not is_in_use(cell, "0000:01:00.0")
+
+
+async def test_a_setting_that_somebody_changes_moves_auto_at_once(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    efficiency = {"default_mode": "Auto", "auto": {"dwell_s": 0}, "quiet_hours": {"enabled": False}}
+    running = await start({"sensors": {"sysfs_root": str(tmp_path / "sys")}, "efficiency": efficiency})
+    services = running.services
+    at_43 = {"on_battery": Reading(value=True, at_s=0.0), "battery_percent": Reading(43.0, 0.0)}
+    services.system.set(SystemState(**at_43))
+    await running.until(services.governor.setting, lambda setting: setting.effective is Mode.EFFICIENCY)
+    services.tuner.change({"low_battery_percent": 30})
+    await running.until(services.governor.setting, lambda setting: setting.effective is Mode.BALANCED)
+    assert services.governor.setting.value.reason == "on battery at 43 %"
+    hour = int(SystemClock().local_minute()) // 60
+    start_, end = f"{hour:02}:00", f"{(hour + 2) % 24:02}:00"
+    services.tuner.change({"quiet_hours_enabled": True, "quiet_hours_start": start_, "quiet_hours_end": end})
+    await running.until(services.governor.setting, lambda setting: setting.effective is Mode.QUIET)
+
+
+async def test_a_changed_setting_survives_a_reload_and_a_restart(start: Start) -> None:
+    config: dict[str, Any] = {"sensors": {"enabled": False}, "dbus": {"enabled": False}}
+    running = await start(config)
+    running.services.tuner.change({"low_battery_percent": 30, "quiet_hours_start": "23:00"})
+    config["efficiency"] = {"auto": {"low_battery_percent": 60, "full_battery_percent": 90}}
+    await running.rewrite(config)
+    expected = Tuning(low_battery_percent=30.0, full_battery_percent=90.0, quiet_hours_start="23:00")
+    assert running.services.tuner.tuning.value == expected
+    auto = running.services.governor.auto_settings
+    assert (auto.low_battery_percent, auto.full_battery_percent) == (30.0, 90.0)
+    await running.daemon.stop()
+    again = await start(config)
+    assert again.services.tuner.tuning.value == expected
+    assert again.services.governor.auto_settings.low_battery_percent == 30.0
+    again.services.tuner.reset()
+    assert again.services.tuner.tuning.value == Tuning(low_battery_percent=60.0, full_battery_percent=90.0)
+
+
+async def test_quiet_hours_that_the_configuration_switches_off_keep_their_times(start: Start) -> None:
+    quiet = {"enabled": False, "start": "21:00", "end": "06:00"}
+    off = {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "efficiency": {"quiet_hours": quiet}}
+    running = await start(off)
+    expected = Tuning(quiet_hours_enabled=False, quiet_hours_start="21:00", quiet_hours_end="06:00")
+    assert running.services.tuner.tuning.value == expected
+
+
+async def test_the_watts_of_a_device_are_learned_while_its_backend_works(start: Start) -> None:
+    demo = await start({"sensors": {"enabled": False}, "dbus": {"enabled": False}})
+    igpu = next(view.spec for view in demo.services.fleet.views.value if view.spec.id == "igpu")
+    backend = {"id": "gpu", "endpoint": igpu.endpoint, "type": igpu.kind.value, "hardware": "igpu"}
+    running = await start(
+        {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "backends": [backend]}, demo=Demo.NEVER
+    )
+    services = running.services
+
+    async def show(power_w: float) -> None:
+        reading = Reading(power_w, time.monotonic())
+        services.system.set(SystemState(devices=(DeviceState("0000:00:02.0", Hardware.IGPU, "", power_w=reading),)))
+        await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(10):
+        answering = asyncio.create_task(running.chat("gpu"))
+        await running.until(services.fleet.views, lambda views: views[0].in_flight)
+        for power_w in (9.0, 30.0, 31.0):
+            await show(power_w)
+        await answering
+    watts = services.fleet.view("gpu").watts
+    assert watts is not None
+    assert 30.0 <= watts.power_w <= 31.0
+
+
+async def test_the_daemon_tells_the_bus_where_clients_find_it(start: Start) -> None:
+    running = await start({"sensors": {"enabled": False}})
+    service = running.daemon._machine._service
+    assert service is not None
+    (routing,) = (view for view in service._views if "Endpoint" in view.exported.contract.properties)
+    assert routing.exported.values()["Endpoint"] == running.daemon.url
+    assert not running.daemon.url.endswith(":0")

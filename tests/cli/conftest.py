@@ -36,6 +36,8 @@ class ServedDaemon:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._token = token
+        self.url = "http://127.0.0.1:1"
+        """Where it listens, once it does."""
         self._close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.services: Services = self.run(services_of(*backends))
         self.cell = Cell(self.services)
@@ -61,7 +63,8 @@ class ServedDaemon:
             self._close.append(server.stop)
             return server.url
 
-        return self.run(start())
+        self.url = self.run(start())
+        return self.url
 
     def join(self, address: str) -> None:
         """Serve on a bus; returns once the name is taken."""
@@ -69,7 +72,7 @@ class ServedDaemon:
         async def start() -> None:
             clock = SystemClock()
             line = BusLine(address, clock)
-            service = BusService(self.cell, line, clock)
+            service = BusService(self.cell, line, clock, self.url)
             await service.start()
             self._close += [line.close, service.stop]
             bus = await line.bus()

@@ -1,4 +1,4 @@
-"""Taking backends out of service and putting them back, which only the session bus can do."""
+"""Taking backends out of service and putting them back, over the bus and over HTTP."""
 
 import json
 
@@ -6,20 +6,14 @@ from ollama_proxyd.core.fleet import Health
 from tests.cli.conftest import Ctl, ServedDaemon
 
 
-def test_a_disabled_backend_serves_no_more_until_it_is_enabled(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_a_disabled_backend_serves_no_more_until_it_is_enabled(daemon: ServedDaemon, ctl: Ctl) -> None:
     assert ctl("backends", "disable", "igpu").output == "igpu: switched off by hand\n"
-    assert over_dbus.services.fleet.view("igpu").health is Health.DISABLED
+    assert daemon.services.fleet.view("igpu").health is Health.DISABLED
     assert json.loads(ctl("backends", "enable", "igpu", "--json").output)["enabled"] is True
-    assert over_dbus.services.fleet.view("igpu").health is not Health.DISABLED
+    assert daemon.services.fleet.view("igpu").health is not Health.DISABLED
 
 
-def test_a_backend_that_is_none_cannot_be_disabled(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_a_backend_that_is_none_cannot_be_disabled(daemon: ServedDaemon, ctl: Ctl) -> None:
     result = ctl("backends", "disable", "tpu")
     assert result.exit_code == 1
     assert "there are: npu, igpu, nvidia, cpu" in result.stderr
-
-
-def test_over_http_it_says_that_a_bus_is_needed(over_http: ServedDaemon, ctl: Ctl) -> None:
-    result = ctl("backends", "disable", "igpu")
-    assert result.exit_code == 1
-    assert "works over the session bus alone" in result.stderr

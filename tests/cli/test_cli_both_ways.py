@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
 from tests.cli.conftest import Ctl, ServedDaemon
 from tests.fakes import FakeBackend
 
@@ -47,11 +49,11 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
         ctl("mode", "list").output
         == """\
    mode             a second is worth  power  heat   fan   requests at once
-   Performance      100 W
+   Performance      100 W                     90 °C
 *  Balanced         7 W                60 W   85 °C  80 %
    Efficiency       2 W                15 W   75 °C  60 %
    Quiet            2 W                15 W   70 °C  40 %
-   Auto
+   Auto                                       85 °C
    UltraEfficiency  0.2 W              10 W   65 °C  30 %  2
 """
     )
@@ -77,7 +79,7 @@ def test_the_status_answers_what_a_person_asks(daemon: ServedDaemon, ctl: Ctl) -
     daemon.do(lambda: daemon.services.governor.select(Mode.EFFICIENCY))
     daemon.know(on_battery=True, battery_percent=43.0, power_profile="balanced", hottest_c=61.4, quiet_hours=False)
     assert (
-        ctl("status").output.replace("since the daemon started", "today")
+        ctl("status").output
         == """\
 mode
   Efficiency: as chosen
@@ -110,16 +112,47 @@ def test_the_status_counts_what_was_answered(daemon: ServedDaemon, ctl: Ctl) -> 
 
 
 def test_the_json_of_the_status_is_the_same_over_both(over_dbus: ServedDaemon, ctl: Ctl) -> None:
-    over_dbus.know(on_battery=True, battery_percent=43.0, power_profile="balanced", hottest_c=61.5, fan_percent=30.0)
+    over_dbus.know(on_battery=True, battery_percent=43.4, power_profile="balanced", hottest_c=61.5, fan_percent=29.6)
     url = over_dbus.listen()
     by_bus, by_http = read(ctl, "status"), read(ctl, "--url", url, "status")
     assert (by_bus.pop("via"), by_http.pop("via")) == ("D-Bus", url)
-    assert (by_bus["served"].pop("since"), by_http["served"].pop("since")) == ("today", "since the daemon started")
-    for each in by_bus["backends"]:
-        assert each.pop("asleep") is False
-    for each in by_http["backends"]:
-        assert each.pop("asleep") is None, "HTTP does not tell"
-    assert by_bus == by_http
+    assert json.dumps(by_bus) == json.dumps(by_http)
+
+
+def test_a_sleeping_card_is_called_asleep_with_what_the_others_draw(daemon: ServedDaemon, ctl: Ctl) -> None:
+    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, power_w=Unavailable("it sleeps"))
+    heat = {"temperature_c": Reading(41.5, 0.0), "power_w": Reading(0.4, 0.0)}
+    awake = DeviceState("0000:00:0b.0", Hardware.NPU, "NPU", PowerState.AWAKE, **heat)
+    daemon.do(lambda: daemon.services.system.set(SystemState(devices=(asleep, awake))))
+    assert (
+        ctl("backends").output
+        == """\
+backend  hardware  state   rated  draws  heat     models
+npu      npu       idle    3 W    0.4 W  41.5 °C  tiny:latest
+igpu     igpu      idle    12 W                   tiny:latest
+nvidia   nvidia    asleep  55 W                   tiny:latest
+cpu      cpu       idle    28 W                   tiny:latest
+"""
+    )
+    lines = ctl("backends", "show", "nvidia").output.splitlines()
+    assert "  draws     unknown: it sleeps" in lines
+    assert "  sleep     asleep" in lines
+
+
+def test_what_nobody_says_of_sleep_is_unknown_and_not_awake(daemon: ServedDaemon, ctl: Ctl) -> None:
+    npu = read(ctl, "backends")[0]
+    assert npu["asleep"] is npu["too_hot"] is None
+    assert npu["unknown"]["asleep"] == "no sensor speaks for its device"
+
+
+def test_refused_requests_are_counted_and_what_was_saved_is_told(daemon: ServedDaemon, ctl: Ctl) -> None:
+    daemon.ask()
+    with pytest.raises(ProxyError):
+        daemon.ask("nope")
+    served = read(ctl, "status")["served"]
+    assert (served["since"], served["requests"], served["failures"], served["compared"]) == ("today", 2, 1, 1)
+    assert "2 requests, 1 of them failed; about " in (text := ctl("status").output)
+    assert " less than the quickest backend would have used for 1 of them\n" in text
 
 
 def test_a_decision_is_the_same_over_both(over_dbus: ServedDaemon, ctl: Ctl) -> None:
@@ -181,6 +214,27 @@ def test_one_backend_is_shown_with_all_that_is_known(daemon: ServedDaemon, ctl: 
     lines = ctl("backends", "show", "igpu").output.splitlines()
     assert lines[:3] == ["igpu", "  name      Test igpu", "  hardware  igpu"]
     assert "  rated     12 W while it answers" in lines
+
+
+def test_the_alias_alone_shows_the_mode(daemon: ServedDaemon, alias: Ctl) -> None:
+    result = alias()
+    assert (result.exit_code, result.output) == (0, "Balanced: as chosen\n")
+    assert json.loads(alias("--json").output)["mode"] == "Balanced"
+
+
+def test_where_nothing_can_serve_explain_ends_with_3_and_says_each_reason_once(daemon: ServedDaemon, ctl: Ctl) -> None:
+    result = ctl("explain", "--max-power-watts", "1")
+    assert result.exit_code == 3
+    assert result.stdout.startswith("Balanced: nothing can serve this; raise the request's limit of power\n")
+    assert result.stdout.count("npu needs 3 W") == 1
+    told = ctl("explain", "--max-power-watts", "1", "--json")
+    assert (told.exit_code, json.loads(told.output)["backend"]) == (3, None)
+
+
+def test_a_model_that_nobody_holds_is_said_in_one_sentence(daemon: ServedDaemon, ctl: Ctl) -> None:
+    result = ctl("explain", "--model", "nope")
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0] == "no backend holds 'nope'"
 
 
 def test_the_alias_knows_what_the_predecessor_s_command_knew(daemon: ServedDaemon, alias: Ctl) -> None:

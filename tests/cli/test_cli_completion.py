@@ -1,8 +1,10 @@
 """Shell completion: the shipped files are those that the code makes, and shells take them."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -56,3 +58,25 @@ def test_backends_are_completed_from_the_daemon(over_dbus: ServedDaemon) -> None
 
 def test_without_a_daemon_completion_is_silent() -> None:
     assert completed("backends", "show", "") == []
+
+
+def test_a_mode_s_words_are_whole_in_fish(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    program = tmp_path / "ollama-proxyctl"
+    program.write_text("#!/bin/sh\nprintf 'plain,Auto\\tFollows the battery, the heat and the power profile\\n'\n")
+    program.chmod(0o755)
+    script = f"source {ROOT}/completions/ollama-proxyctl.fish; complete -C 'ollama-proxyctl mode set A'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "Auto\tFollows the battery, the heat and the power profile\n"
+
+
+@pytest.mark.parametrize("name", ["ollama-proxyctl.fish", "ai-efficiency.fish"])
+def test_fish_takes_only_the_first_comma_as_an_end(name: str) -> None:
+    assert 'string split --max 1 ","' in files()[name]

@@ -224,6 +224,30 @@ def test_a_running_daemon_is_found_over_the_bus(over_dbus: ServedDaemon, ctl: Ct
     assert result.exit_code == max(("ok", "warning", "error").index(each["level"]) for each in findings.values())
 
 
+def test_a_daemon_on_another_port_is_found_by_what_it_says_on_the_bus(
+    private_bus: PrivateBus, serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch, ctl: Ctl
+) -> None:
+    daemon = serve()
+    url = daemon.listen()
+    daemon.join(private_bus.address)
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", private_bus.address)
+    findings = {each["subject"]: each for each in json.loads(ctl("doctor", "--json").output)}
+    assert findings["port"]["says"] == f"the daemon answers at {url}"
+    assert findings["daemon"]["level"] == "ok"
+
+
+def test_without_a_bus_it_is_found_at_the_configured_port(
+    serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch, ctl: Ctl, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("OLLAMA_PROXY_HTTP_PORT")
+    port = serve().listen().rpartition(":")[2]
+    file = tmp_path / ".config/ollama-proxyd/config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"server: {{http_port: {port}}}\n")
+    findings = {each["subject"]: each for each in json.loads(ctl("doctor", "--json").output)}
+    assert findings["backends"]["says"] == "all can serve: npu, igpu, nvidia, cpu"
+
+
 def test_an_old_daemon_on_the_bus_is_found(
     private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch, places: Places
 ) -> None:

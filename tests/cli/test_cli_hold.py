@@ -87,3 +87,35 @@ def test_over_http_nothing_can_be_held(over_dbus: ServedDaemon, ctl: Ctl) -> Non
 
 def test_pipes_of_the_command_break_as_they_always_do(start: Start) -> None:
     assert start("mode", "hold", "Quiet", "--", "sh", "-c", "yes | head -n 1").finish() == (0, "y\n", "")
+
+
+@pytest.mark.parametrize("options", [["--reason", "a talk"], ["--reason=a talk"]])
+def test_options_may_stand_behind_the_mode(over_dbus: ServedDaemon, start: Start, options: list[str]) -> None:
+    program = start("mode", "hold", "Quiet", *options, "--", "sleep", "9")
+    wait_until(lambda: effective(over_dbus) is Mode.QUIET)
+    assert over_dbus.services.governor.holds.value[0].reason == "a talk"
+    program.process.terminate()
+    program.finish()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["Quiet", "--raeson", "x", "--", "true"], "No such option"),
+        (["Quiet", "--reason", "--", "true"], "--reason needs a text"),
+        (["Quiet", "--reason"], "--reason needs a text"),
+        (["Quiet", "--reason", "x"], "name the command"),
+    ],
+)
+def test_an_option_is_never_run_as_a_command(ctl: Ctl, words: list[str], says: str) -> None:
+    result = ctl("mode", "hold", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_the_help_of_hold_may_be_asked_for_behind_the_mode(ctl: Ctl) -> None:
+    result = ctl("mode", "hold", "Quiet", "--help")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        "Usage: ollama-proxyctl mode hold [OPTIONS] MODE [--] COMMAND [ARGS]...",
+    )

@@ -1,5 +1,6 @@
 """The man pages say everything that --help says, and their markup is clean."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,8 +15,9 @@ from ollama_proxyd.cli.control import ai_efficiency, control
 from ollama_proxyd.cli.main import daemon
 from tests.real_things import ROOT
 
-CTL, DAEMON = ROOT / "man/ollama-proxyctl.1", ROOT / "man/ollama-proxyd.8"
+CTL, ALIAS, DAEMON = (ROOT / "man" / name for name in ("ollama-proxyctl.1", "ai-efficiency.1", "ollama-proxyd.8"))
 PAGES = {CTL: control, DAEMON: daemon}
+PATH = {"PATH": os.environ["PATH"]}
 
 
 def text_of(page: Path) -> str:
@@ -66,12 +68,12 @@ def test_every_variable_that_is_read_is_in_the_page() -> None:
     assert [name for name in read if name not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ALIAS], ids=lambda page: page.name)
 def test_the_page_is_of_this_version(page: Path) -> None:
     assert f'"ollama-proxyd {__version__}"' in page.read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ALIAS], ids=lambda page: page.name)
 def test_the_markup_is_clean(page: Path) -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
@@ -79,5 +81,18 @@ def test_the_markup_is_clean(page: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_alias_has_the_same_page() -> None:
-    assert (ROOT / "man/ai-efficiency.1").read_text() == ".so man1/ollama-proxyctl.1\n"
+def test_every_command_of_the_alias_is_in_its_own_page() -> None:
+    text = text_of(ALIAS)
+    assert [name for name in ai_efficiency.commands if f" {name} " not in text] == []
+    assert "ollama-proxyctl (1)" in text
+
+
+@pytest.mark.parametrize("page", [CTL, ALIAS, DAEMON], ids=lambda page: page.name)
+def test_the_page_is_shown_from_the_checkout(page: Path) -> None:
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    done = subprocess.run(
+        ["man", "-l", page], capture_output=True, text=True, check=False, env={"MANWIDTH": "100", **PATH}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.name.partition(".")[0] in done.stdout

@@ -44,7 +44,7 @@ LAPTOP = Status(
         games=0,
         unknown={"fan_percent": "no fan was found"},
     ),
-    served=Served("today", 14, 0, 812.0),
+    served=Served("today", 14, 0, 4320.0, 1440.0, 14),
 )
 
 
@@ -53,8 +53,47 @@ def test_the_page_shows_the_status_as_it_is() -> None:
     assert f"$ ollama-proxyctl status\n{render.status(LAPTOP)}\n```" in page
 
 
+@pytest.mark.parametrize(
+    ("saved_j", "compared", "says"),
+    [
+        (None, 0, ""),
+        (36.0, 3, "; 36 J less than the quickest backend would have used"),
+        (5040.0, 3, "; 1.4 Wh less than the quickest backend would have used"),
+        (-36.0, 3, "; 36 J more than the quickest backend would have used"),
+        (0.0, 3, "; as much as the quickest backend would have used"),
+        (36.0, 2, "; 36 J less than the quickest backend would have used for 2 of them"),
+    ],
+)
+def test_what_was_saved_is_told_as_it_is(saved_j: float | None, compared: int, says: str) -> None:
+    told = render.served(Served("today", 3, 0, 72.0, saved_j, compared))
+    assert told == f"3 requests; about 72 J, estimated{says}"
+
+
 def test_failures_are_counted_among_the_requests() -> None:
-    assert render.served(Served("today", 3, 1, 36.0)) == "3 requests, 1 of them failed; 36 J (0.01 Wh), estimated"
+    told = render.served(Served("today", 3, 1, 3600.0, None, 0))
+    assert told == "3 requests, 1 of them failed; about 1 Wh, estimated"
+
+
+def test_one_backend_is_shown_with_the_reason_for_every_gap() -> None:
+    unknown = {
+        "power_watts": "it sleeps",
+        "temperature_celsius": "no thermometer",
+        "asleep": "it does not say",
+        "tokens_per_second": "no request has shown it yet",
+    }
+    lines = render.backend(replace(NPU, asleep=None, too_hot=None, unknown=unknown)).splitlines()
+    assert lines[5:9] == [
+        "  draws     unknown: it sleeps",
+        "  speed     unknown: no request has shown it yet",
+        "  heat      unknown: no thermometer",
+        "  sleep     unknown: it does not say",
+    ]
+
+
+def test_a_device_that_is_too_hot_for_the_mode_is_called_so() -> None:
+    hot = replace(NPU, too_hot=True, temperature_celsius=88.0)
+    assert render.state(hot) == "too hot"
+    assert "  heat      88 °C, too hot for this mode" in render.backend(hot).splitlines()
 
 
 @pytest.mark.parametrize(

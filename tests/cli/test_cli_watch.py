@@ -2,14 +2,12 @@
 
 import json
 import signal
-import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ollama_proxyd.cli.differences import Line, differences, settled
-from ollama_proxyd.cli.over_http import HttpDaemon
 from ollama_proxyd.cli.pictures import BackendInfo, HoldInfo, InForce, Machine, Served, Status
 from ollama_proxyd.core.modes import Mode
 from tests.cli.conftest import ServedDaemon
@@ -28,7 +26,9 @@ NPU = BackendInfo(
     tokens_per_second=None,
     temperature_celsius=None,
     asleep=False,
+    too_hot=False,
     enabled=True,
+    unknown={},
 )
 MACHINE = Machine(
     on_battery=True,
@@ -46,7 +46,7 @@ NOW = Status(
     efficiency=InForce("Auto", "Efficiency", "on battery at 43 %, below 50 %", ()),
     backends=(NPU,),
     machine=MACHINE,
-    served=Served("today", 0, 0, 0.0),
+    served=Served("today", 0, 0, 0.0, None, 0),
 )
 
 
@@ -69,7 +69,7 @@ def test_the_same_is_no_news() -> None:
 
 
 def test_what_was_answered_is_no_news() -> None:
-    assert differences(NOW, replace(NOW, served=Served("today", 5, 1, 9.0))) == []
+    assert differences(NOW, replace(NOW, served=Served("today", 5, 1, 9.0, 2.0, 3))) == []
 
 
 def test_another_mode_is_told_with_its_reason() -> None:
@@ -101,6 +101,7 @@ def test_several_holds_are_told_on_one_line() -> None:
         ({"state": "down", "reason": "it refuses connections"}, "down: it refuses connections"),
         ({"in_flight": 2}, "serving 2, 1 model"),
         ({"asleep": True}, "asleep, 1 model"),
+        ({"too_hot": True}, "too hot, 1 model"),
         ({"enabled": False, "state": "disabled", "reason": "switched off by hand"}, "switched off by hand"),
         ({"models": ("a", "b")}, "idle, 2 models"),
     ],
@@ -177,10 +178,20 @@ def test_when_the_daemon_leaves_watching_ends_with_69(over_dbus: ServedDaemon, s
     assert (status, error) == (69, "ollama-proxyctl: the daemon has left the session bus\n")
 
 
-def test_over_http_changes_are_looked_for(over_http: ServedDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    slept_s: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept_s.append)
-    with HttpDaemon(over_http.listen()) as daemon:
-        changes = daemon.changes()
-        assert [next(changes), next(changes), next(changes)] == [None, None, None]
-    assert slept_s == [2.0, 2.0]
+def test_over_http_changes_come_by_themselves_too(over_http: ServedDaemon, start: Start) -> None:
+    program = start("watch", "--json")
+    first = [json.loads(program.line()) for _ in range(10)]
+    assert [line["what"] for line in first] == ["mode", *["backend"] * 4, *["machine"] * 5]
+    over_http.do(lambda: over_http.services.governor.select(Mode.QUIET))
+    assert json.loads(program.line())["says"] == "Quiet: as chosen"
+    program.process.send_signal(signal.SIGINT)
+    assert program.finish() == (0, "", "")
+
+
+def test_over_http_watching_ends_with_69_when_the_daemon_ends(over_http: ServedDaemon, start: Start) -> None:
+    program = start("watch")
+    program.line()
+    over_http.leave()
+    status, _, error = program.finish()
+    assert status == 69
+    assert error.endswith(" has ended\n")

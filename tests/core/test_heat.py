@@ -36,7 +36,15 @@ def test_a_device_whose_fan_is_above_the_modes_limit_is_left_alone(percent: floa
 
 def test_a_mode_without_limits_leaves_no_device_alone() -> None:
     system = machine(device("nvidia", temperature_c=95.0, fan_percent=100.0))
-    assert order(ask(mode=Mode.PERFORMANCE, system=system))[0] == "nvidia"
+    fast = setting(Mode.PERFORMANCE)
+    unlimited = replace(fast, row=replace(fast.row, max_temp_c=None))
+    assert order(ask(mode=unlimited, system=system))[0] == "nvidia"
+
+
+@pytest.mark.parametrize(("temperature_c", "first"), [(90.0, "nvidia"), (90.5, "igpu")])
+def test_even_performance_leaves_a_device_alone_that_is_above_90_degrees(temperature_c: float, first: str) -> None:
+    system = machine(device("nvidia", temperature_c=temperature_c))
+    assert order(ask(mode=Mode.PERFORMANCE, system=system))[0] == first
 
 
 def test_who_names_the_backend_knows_better_than_the_mode() -> None:
@@ -63,7 +71,8 @@ def test_what_is_in_danger_serves_when_nothing_else_can_and_the_reason_says_so()
     decision = ask((CPU,), Mode.PERFORMANCE, system)
     assert order(decision) == ["cpu"]
     assert decision.reason.endswith(
-        ", although the device of cpu is at 101 °C, which is critical from 100 °C on; "
+        ", although the device of cpu is at 101 °C; Performance allows at most 90 °C; "
+        "the device of cpu is at 101 °C, which is critical from 100 °C on; "
         "the device of cpu holds itself back: too hot"
     )
 

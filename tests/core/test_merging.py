@@ -81,6 +81,24 @@ def test_a_sleeping_device_takes_no_part_in_the_hottest() -> None:
     assert of(Sensed(devices=(asleep,)), specs=(NVIDIA,)).hottest_c == ASLEEP
 
 
+NO_MAXIMUM = Unavailable("thinkpad tells 2,400 rpm, but not the fan's maximum")
+MUTE = Unavailable("xe tells nothing of it")
+
+
+def test_an_unknown_fan_has_the_reason_of_the_fan_that_is_there() -> None:
+    mute = device("0000:00:02.0", Hardware.IGPU, fan_percent=MUTE, fan_rpm=MUTE)
+    turning = device("cpu", Hardware.CPU, fan_percent=NO_MAXIMUM, fan_rpm=2400.0)
+    for specs in ((), (IGPU,), (IGPU, CPU)):
+        assert of(Sensed(devices=(mute, turning)), specs=specs).fan_percent == NO_MAXIMUM
+    assert of(Sensed(devices=(mute,)), specs=(IGPU,)).fan_percent == MUTE
+
+
+def test_the_machines_fan_counts_where_no_device_of_a_backend_has_one() -> None:
+    mute = device("0000:00:02.0", Hardware.IGPU, fan_percent=MUTE, fan_rpm=MUTE)
+    turning = device("cpu", Hardware.CPU, fan_percent=80.0, fan_rpm=2400.0)
+    assert of(Sensed(devices=(mute, turning)), specs=(IGPU,)).fan_percent == Reading(80.0, 1.0)
+
+
 def test_a_temperature_that_belongs_to_no_device_counts_where_none_is_bound() -> None:
     board = Sensed({"hottest_c": Reading(40.0, 1.0)})
     assert of(board).hottest_c == Reading(40.0, 1.0)

@@ -1,9 +1,11 @@
 """The table of modes, how they are named, and what Auto makes of the machine."""
 
+from dataclasses import replace
+
 import pytest
 
 from ollama_proxyd.core.auto import choose
-from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, parse_mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, parse_mode, row_in_force
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, Reading, SystemState, Unavailable
 from ollama_proxyd.core.thresholds import AutoSettings
 
@@ -30,11 +32,11 @@ def test_thriftier_modes_pay_less_for_time_and_allow_less_power() -> None:
 def test_the_limits_of_temperature_fans_and_concurrency_are_those_documented() -> None:
     limits = {mode: (row.max_temp_c, row.max_fan_percent, row.max_concurrency) for mode, row in DEFAULT_TABLE.items()}
     assert limits == {
-        Mode.PERFORMANCE: (None, None, None),
+        Mode.PERFORMANCE: (90, None, None),
         Mode.BALANCED: (85, 80, None),
         Mode.EFFICIENCY: (75, 60, None),
         Mode.QUIET: (70, 40, None),
-        Mode.AUTO: (None, None, None),
+        Mode.AUTO: (85, None, None),
         Mode.ULTRA_EFFICIENCY: (65, 30, 2),
     }
 
@@ -77,6 +79,19 @@ def test_auto_takes_the_row_of_the_mode_it_chose() -> None:
     setting = choose(Mode.AUTO, state(on_battery=True, battery_percent=43.0), DEFAULT_TABLE, AutoSettings())
     assert setting.chosen is Mode.AUTO
     assert setting.row is DEFAULT_TABLE[Mode.EFFICIENCY]
+
+
+def test_the_limits_of_auto_hold_where_they_are_stricter_than_those_of_the_mode_that_it_took() -> None:
+    fast = choose(Mode.AUTO, state(on_battery=False, battery_percent=95.0), DEFAULT_TABLE, AutoSettings())
+    assert fast.effective is Mode.PERFORMANCE
+    assert fast.row == replace(DEFAULT_TABLE[Mode.PERFORMANCE], max_temp_c=85)
+    assert choose(Mode.PERFORMANCE, UNKNOWN_SYSTEM, DEFAULT_TABLE, AutoSettings()).row.max_temp_c == 90
+
+
+def test_auto_lifts_no_limit_of_the_mode_that_it_took() -> None:
+    table = {**DEFAULT_TABLE, Mode.AUTO: replace(DEFAULT_TABLE[Mode.AUTO], max_temp_c=None, max_power_w=20.0)}
+    row = row_in_force(Mode.AUTO, Mode.BALANCED, table)
+    assert row == replace(DEFAULT_TABLE[Mode.BALANCED], max_power_w=20.0)
 
 
 @pytest.mark.parametrize(

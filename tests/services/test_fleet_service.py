@@ -1,16 +1,18 @@
 """Health and the requests under way, as the fleet keeps them."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health, Probe
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.settings import HealthSettings
 from ollama_proxyd.services.switches import Switches
-from tests.fakes import FakeBackend, FakeClock, MemoryStore
+from tests.fakes import FakeBackend, FakeClock, MemoryStore, PatientClock, settle
 
 QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
 
@@ -65,7 +67,7 @@ async def test_a_backend_that_is_down_at_start_joins_when_it_comes_up() -> None:
     await fleet.check_all()
     assert fleet.view("igpu").health is Health.DOWN
     assert "refused" in fleet.view("igpu").health_reason
-    watching = asyncio.create_task(fleet.watch())
+    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
     backend.down = None
     async with asyncio.timeout(5):
         await until(fleet, "igpu", Health.UP)
@@ -107,15 +109,17 @@ async def test_requests_under_way_are_counted_from_begin_to_end() -> None:
 
 async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_before_the_interval_is_over() -> None:
     backend = FakeBackend("igpu")
-    fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0))
+    clock = PatientClock()
+    fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0), clock=clock)
     await fleet.check_all()
-    watching = asyncio.create_task(fleet.watch())
-    await asyncio.sleep(0)
+    watching = asyncio.create_task(fleet.watch(Activity(clock)))
+    await settle()
     fleet.note_unreachable("igpu", "backend igpu cannot be reached")
     fleet.check_soon()
+    await clock.pass_by(0.9)
     assert fleet.view("igpu").health is Health.DOWN
-    async with asyncio.timeout(5):
-        await until(fleet, "igpu", Health.UP)
+    await clock.pass_by(0.2)
+    assert fleet.view("igpu").health is Health.UP
     watching.cancel()
 
 
@@ -127,6 +131,79 @@ class Counting(FakeBackend):
     async def probe(self) -> Probe:
         self.checks += 1
         return await super().probe()
+
+
+class Watched:
+    """A fleet of one backend that is watched, and the moments at which it was checked."""
+
+    def __init__(self, settings: HealthSettings) -> None:
+        self.clock = PatientClock(1_020.0)
+        self.activity = Activity(self.clock)
+        self.backend = FakeBackend("npu")
+        self.fleet = fleet_of(self.backend, settings=settings, clock=self.clock)
+        self.checked: list[float] = []
+        self.fleet.checked.listen(lambda _: self.checked.append(self.clock.monotonic() - 1_020.0))
+
+    async def begin(self) -> None:
+        await self.fleet.check_all()
+        self.watching = asyncio.create_task(self.fleet.watch(self.activity))
+
+    async def checks_of(self, seconds: float) -> list[float]:
+        """The seconds, from the beginning on, at which checks took place meanwhile."""
+        self.checked.clear()
+        await self.clock.pass_by(seconds)
+        return [*self.checked]
+
+
+@pytest.fixture
+async def watched() -> AsyncGenerator[Watched, None]:
+    watched = Watched(HealthSettings())
+    await watched.begin()
+    yield watched
+    watched.watching.cancel()
+
+
+async def test_while_nobody_uses_the_proxy_checks_become_rare_and_keep_the_beat(watched: Watched) -> None:
+    assert await watched.checks_of(61) == [15, 30, 45, 60]
+    assert await watched.checks_of(239) == [75, 135, 195, 255]
+
+
+async def test_who_uses_the_proxy_after_a_while_has_the_backends_checked_at_once(watched: Watched) -> None:
+    await watched.checks_of(320)
+    assert await watched.checks_of(30) == []
+    watched.activity.begin()
+    watched.activity.end()
+    assert await watched.checks_of(60) == [350, 365, 380, 395, 410]
+
+
+async def test_use_just_after_a_rare_check_brings_the_next_one_at_the_busy_rhythm(watched: Watched) -> None:
+    await watched.checks_of(317)
+    watched.activity.begin()
+    assert await watched.checks_of(20) == [330]
+
+
+async def test_a_backend_that_comes_or_goes_is_looked_at_often_for_a_while(watched: Watched) -> None:
+    await watched.checks_of(310)
+    watched.backend.down = refused()
+    await watched.checks_of(10)
+    assert watched.fleet.view("npu").health is Health.DOWN
+    watched.backend.down = None
+    assert await watched.checks_of(60) == [330, 345, 360, 375]
+
+
+async def test_a_rhythm_that_is_slower_than_the_idle_one_is_kept(watched: Watched) -> None:
+    slow = Watched(HealthSettings(interval_s=100.0))
+    await slow.begin()
+    assert await slow.checks_of(310) == [100, 200, 300]
+    slow.watching.cancel()
+
+
+async def test_an_old_picture_is_made_anew_once_for_all_who_need_it(watched: Watched) -> None:
+    await watched.checks_of(350)
+    watched.checked.clear()
+    assert await asyncio.gather(*(watched.fleet.catch_up() for _ in range(3))) == [True, True, True]
+    assert not await watched.fleet.catch_up()
+    assert watched.checked == [350]
 
 
 async def test_a_disabled_backend_is_shown_and_never_asked() -> None:
@@ -154,12 +231,30 @@ async def test_a_backend_that_is_switched_off_serves_no_more_and_its_requests_go
 
 async def test_a_backend_that_is_switched_on_is_checked_before_the_interval_is_over() -> None:
     fleet = fleet_of(FakeBackend("npu"), off=("npu",), settings=HealthSettings(3600.0, 5.0, 1.0))
-    watching = asyncio.create_task(fleet.watch())
+    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
     await asyncio.sleep(0)
     fleet.set_enabled("npu", enabled=True)
     assert fleet.view("npu").health is Health.UNKNOWN
     async with asyncio.timeout(5):
         await until(fleet, "npu", Health.UP)
+    watching.cancel()
+
+
+async def test_while_every_backend_is_switched_off_nothing_wakes_up_to_check_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet, checked = fleet_of(FakeBackend("npu"), off=("npu",)), asyncio.Event()
+
+    async def check_all() -> None:
+        checked.set()
+
+    monkeypatch.setattr(fleet, "check_all", check_all)
+    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
+    await asyncio.sleep(5 * QUICK.interval_s)
+    assert not checked.is_set()
+    fleet.set_enabled("npu", enabled=True)
+    async with asyncio.timeout(5):
+        await checked.wait()
     watching.cancel()
 
 

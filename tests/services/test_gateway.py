@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Chat, Dialect, Hints, Operation, Request
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.ledger import Outcome
+from ollama_proxyd.services.ledger import Outcome, Routed
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.fakes import FakeBackend, FakeClock, reference_fleet, services_of, words
 
@@ -149,6 +150,29 @@ async def test_only_a_backend_at_whose_address_nothing_listens_is_down_at_once(
     services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
     await answer(services, request())
     assert services.fleet.view("igpu").health is health
+
+
+async def test_a_backend_that_came_up_while_nobody_looked_serves_the_first_request() -> None:
+    clock, backend = FakeClock(), FakeBackend("npu")
+    backend.down = failed()
+    services = await services_of(backend, clock=clock)
+    backend.down = None
+    with pytest.raises(ProxyError):
+        await answer(services, request())
+    clock.advance(services.fleet.check_interval_s + 1)
+    assert accepted(await answer(services, request())).backend_id == "npu"
+
+
+async def test_a_picture_from_idle_times_that_serves_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    services = await services_of(FakeBackend("npu"), clock=clock)
+    clock.advance(3600)
+
+    async def check_all() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(services.fleet, "check_all", check_all)
+    assert accepted(await answer(services, request())).backend_id == "npu"
 
 
 async def test_a_client_that_leaves_ends_the_work_upstream_at_once() -> None:
@@ -369,3 +393,65 @@ async def test_a_model_that_is_being_shown_counts_as_under_way() -> None:
     services = await services_of(FakeBackend("npu"))
     assert await services.gateway.show("npu", "tiny:latest", {}) == FakeBackend("npu").details
     assert services.gateway.in_flight == 0
+
+
+async def test_where_a_request_went_is_told_once_after_its_first_words_and_before_its_end() -> None:
+    services = await services_of(*reference_fleet(), mode=Mode.BALANCED)
+    told: list[Routed] = []
+    services.ledger.routed.listen(told.append)
+    async with aclosing(services.gateway.answer(request())) as events:
+        await anext(events)
+        await anext(events)
+        assert told == [], "the first words do not wait for it"
+        await anext(events)
+        (routed,) = told
+        assert routed.backend_id == "igpu"
+        assert routed.instead is not None
+        assert routed.instead.instead.backend_id == "nvidia"
+        assert services.ledger.recent() == ()
+        assert [event async for event in events]
+    assert told == [routed]
+    assert services.ledger.last_routed is routed
+    assert outcome(services).instead is routed.instead
+    assert services.ledger.today.compared == 1
+
+
+async def test_the_comparison_is_with_the_moment_of_the_decision() -> None:
+    backends = {each.spec.id: each for each in reference_fleet()}
+    services = await services_of(*backends.values(), mode=Mode.BALANCED)
+    accepted_, first, *rest = backends["igpu"].script
+    crowd = partial(services.fleet.note_unreachable, "nvidia", "gone in the meantime")
+    backends["igpu"].script = (crowd, accepted_, first, *rest)
+    await answer(services, request())
+    instead = outcome(services).instead
+    assert instead is not None
+    assert instead.instead.backend_id == "nvidia"
+
+
+async def test_a_client_that_leaves_at_its_first_words_is_told_of_and_not_compared() -> None:
+    services = await services_of(*reference_fleet())
+    told: list[Routed] = []
+    services.ledger.routed.listen(told.append)
+    async with aclosing(services.gateway.answer(request())) as events:
+        await anext(events)
+    assert [(each.backend_id, each.instead) for each in told] == [("igpu", None)]
+    assert (outcome(services).cancelled, services.ledger.today.compared) == (True, 0)
+
+
+async def test_a_retry_is_told_of_where_it_was_answered() -> None:
+    services = await services_of(FakeBackend("npu"), FakeBackend("igpu", failed()))
+    told: list[Routed] = []
+    services.ledger.routed.listen(told.append)
+    await answer(services, request())
+    assert [each.backend_id for each in told] == ["npu"]
+
+
+async def test_a_request_that_nothing_could_serve_is_told_of_with_the_decision() -> None:
+    services = await services_of(FakeBackend("npu"))
+    told: list[Routed] = []
+    services.ledger.routed.listen(told.append)
+    with pytest.raises(ProxyError):
+        await answer(services, request("absent"))
+    (routed,) = told
+    assert (routed.backend_id, routed.instead) == (None, None)
+    assert routed.decision is not None

@@ -9,6 +9,7 @@ from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.settings import ModeSettings
@@ -296,3 +297,12 @@ def test_imagining_the_mode_that_is_in_force_is_what_is_in_force() -> None:
     it.observe(LOW)
     it.observe(MAINS)
     assert it.imagine(Mode.AUTO) == it.setting.value
+
+
+def test_a_changed_charge_counts_at_once_and_the_other_numbers_stay() -> None:
+    it = governor(default=Mode.AUTO, settings=ModeSettings(auto=AutoSettings(dwell_s=0.0)))
+    it.observe(LOW)
+    assert it.setting.value.effective is Mode.EFFICIENCY
+    it.tune(Tuning(low_battery_percent=30.0))
+    assert it.setting.value.effective is Mode.BALANCED
+    assert (it.auto_settings.low_battery_percent, it.auto_settings.dwell_s) == (30.0, 0.0)

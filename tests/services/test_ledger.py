@@ -1,9 +1,14 @@
 """The books of the present day."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
+from ollama_proxyd.core.policy.comparison import Comparison
+from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.ledger import Day, Ledger, Outcome
 from tests.fakes import FakeClock
@@ -50,3 +55,29 @@ def test_a_clock_that_was_put_back_begins_a_day() -> None:
     ledger.record(ONE)
     clock.unix_s -= 365 * 24 * 3600
     assert ledger.today == Day()
+
+
+SERVED = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, {"decode_j": 8.0})
+INSTEAD = Ranked("nvidia", "tiny", 0.0, 30.0, 0.0, 1.0, {"decode_j": 20.0})
+COMPARED = replace(ONE, usage=Usage(3, 10), instead=Comparison(SERVED, INSTEAD, expected_tokens=10.0))
+
+
+def test_the_day_sums_up_what_was_saved_over_the_requests_that_were_compared() -> None:
+    ledger = Ledger(FakeClock())
+    ledger.record(COMPARED)
+    ledger.record(replace(COMPARED, usage=Usage(3, 20)))
+    ledger.record(ONE)
+    assert (ledger.today.saved_j, ledger.today.compared, ledger.today.requests) == (20.0 + 32.0, 2, 3)
+
+
+def test_a_day_can_have_cost_more_than_performance() -> None:
+    ledger = Ledger(FakeClock())
+    ledger.record(replace(COMPARED, instead=Comparison(INSTEAD, SERVED, expected_tokens=10.0)))
+    assert (ledger.today.saved_j, ledger.today.compared) == (-20.0, 1)
+
+
+@pytest.mark.parametrize("ended", [{"error": ErrorKind.UPSTREAM_FAILED}, {"cancelled": True}, {"instead": None}])
+def test_only_answers_in_full_are_compared(ended: dict[str, Any]) -> None:
+    ledger = Ledger(FakeClock())
+    ledger.record(replace(COMPARED, **ended))
+    assert (ledger.today.saved_j, ledger.today.compared) == (0.0, 0)

@@ -2,11 +2,14 @@
 
 import pytest
 
-from ollama_proxyd.core.readings import Reading, Sensed, Unavailable
+from ollama_proxyd.core.readings import Reading, Sensed, Unavailable, known
+from ollama_proxyd.core.tuning import Tuning
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.sensing import LONGEST_SLEEP_S, Sensing, seconds_to_boundary
 from ollama_proxyd.services.settings import QuietHours
+from ollama_proxyd.services.tasks import Tasks
 from tests.core.reference_profile import REFERENCE, device
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, PatientClock, settle
 
 NIGHT = QuietHours(start_minute=22 * 60, end_minute=7 * 60)
 
@@ -105,3 +108,20 @@ def test_quiet_hours_and_sensors_do_not_disturb_each_other() -> None:
     sensing.report("upower", Sensed({"on_battery": Reading(False, 2.0)}))
     assert isinstance(sensing.system.value.quiet_hours, Reading)
     assert sensing.system.value.on_battery == Reading(False, 2.0)
+
+
+async def test_quiet_hours_that_somebody_changes_count_at_once() -> None:
+    clock = PatientClock()  # noon
+    sensing, tuning = Sensing(clock), Cell(Tuning())
+    async with Tasks("test") as tasks:
+        tasks.start("hour", sensing.follow_the_hour(tuning))
+        await settle()
+        assert known(sensing.system.value.quiet_hours) is False
+        tuning.set(Tuning(quiet_hours_start="11:00", quiet_hours_end="13:00"))
+        await settle()
+        assert known(sensing.system.value.quiet_hours) is True
+        await clock.pass_by(3601)
+        assert known(sensing.system.value.quiet_hours) is False
+        tuning.set(Tuning(quiet_hours_enabled=False))
+        await settle()
+        assert sensing.system.value.quiet_hours == Unavailable("quiet hours are switched off")

@@ -16,6 +16,8 @@ from ollama_proxyd.services.watching import Pace
 from tests.fakes import PatientClock, settle
 
 SETTINGS = SensingSettings(idle_s=30.0, busy_s=2.0, busy_after_s=60.0)
+START_S = 1_020.0
+"""A moment on the beat of the idle period."""
 
 
 class Thermometer:
@@ -29,7 +31,7 @@ class Thermometer:
         self._clock = clock
 
     async def read(self) -> Sensed:
-        self.asked.append(self._clock.monotonic() - 1_000.0)
+        self.asked.append(self._clock.monotonic() - START_S)
         if self.hangs:
             await asyncio.Event().wait()
         if self.failure is not None:
@@ -41,7 +43,7 @@ class Laptop:
     """A machine with sensors, watched from its first moment on."""
 
     def __init__(self) -> None:
-        self.clock = PatientClock()
+        self.clock = PatientClock(START_S)
         self.activity = Activity(self.clock)
         self.sensing = Sensing(self.clock)
         self.tasks = Tasks("test")
@@ -68,6 +70,15 @@ async def test_sensors_are_asked_at_once_and_then_rarely(laptop: Laptop) -> None
     assert sensor.asked == [0, 30, 60, 90]
 
 
+async def test_in_idle_all_that_recurs_falls_on_the_same_beat(laptop: Laptop) -> None:
+    early, late = Thermometer(laptop.clock), Thermometer(laptop.clock)
+    laptop.watch(early)
+    await laptop.clock.pass_by(7)
+    laptop.watch(late)
+    await laptop.clock.pass_by(100)
+    assert (early.asked, late.asked) == ([0, 30, 60, 90], [7, 30, 60, 90])
+
+
 async def test_several_sensors_need_no_more_wake_ups_than_one(laptop: Laptop) -> None:
     sensors = [Thermometer(laptop.clock, f"sensor {at}") for at in range(5)]
     laptop.watch(*sensors)
@@ -85,7 +96,7 @@ async def test_a_request_has_sensors_asked_at_once_and_often_until_a_minute_afte
     laptop.activity.end()
     assert sensor.asked == [0, 10, 12, 14]
     await laptop.clock.pass_by(200)
-    assert sensor.asked == [0, *range(10, 77, 2), 106, 136, 166, 196]
+    assert sensor.asked == [0, *range(10, 77, 2), 90, 120, 150, 180, 210]
 
 
 async def test_requests_in_quick_succession_do_not_hurry_the_sensors(laptop: Laptop) -> None:
@@ -116,7 +127,7 @@ async def test_a_dead_sensor_is_stale_after_three_of_its_periods(laptop: Laptop)
     sensor.failure = OSError(5, "Input/output error")
     await laptop.clock.pass_by(80)
     assert sensor.asked[-1] == 90
-    assert laptop.cpu_percent == Reading(2.0, 1_030.0)
+    assert laptop.cpu_percent == Reading(2.0, START_S + 30)
     await laptop.clock.pass_by(30)
     assert laptop.cpu_percent == Unavailable("stale for 90 s")
     await laptop.clock.pass_by(30)
@@ -265,4 +276,4 @@ async def test_an_event_without_words_has_the_polled_sensors_asked_soon(laptop: 
     sensor = Thermometer(laptop.clock)
     laptop.sensing.watch((sensor,), (Doorbell(),), laptop.tasks, Pace(laptop.clock, laptop.activity, SETTINGS))
     await laptop.clock.pass_by(41)
-    assert sensor.asked == [0, 10, 40]
+    assert sensor.asked == [0, 10, 30]

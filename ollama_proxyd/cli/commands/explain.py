@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
+from ollama_proxyd.cli import session
+from ollama_proxyd.cli.failures import EXIT_NOTHING_SERVES
 from ollama_proxyd.cli.parameters import BACKEND, MODE
 from ollama_proxyd.cli.render_decision import decision
-from ollama_proxyd.cli.session import answer, json_option
+from ollama_proxyd.cli.session import json_option, say
 
 PROFILES = ("power-saver", "balanced", "performance")
 
@@ -38,6 +40,11 @@ def explain(**asked: Any) -> None:
     """Show where a request would go, and each cost in joules.
 
     Nothing is sent and nothing changes. Where a part of the machine's state is imagined, the rest of it is unknown.
+    Ends with 3 where no backend can serve the request.
     """
     question = {name: value for name, value in asked.items() if value is not None}
-    answer(lambda daemon: daemon.explain(question), decision)
+    with session.asked().reach() as daemon:
+        found = daemon.explain(question)
+    say(found, decision)
+    if found["backend"] is None:
+        click.get_current_context().exit(EXIT_NOTHING_SERVES)

@@ -5,9 +5,11 @@ import click
 from ollama_proxyd.cli import render
 from ollama_proxyd.cli.hold import run
 from ollama_proxyd.cli.parameters import MODE
-from ollama_proxyd.cli.pictures import InForce, ModeInfo
+from ollama_proxyd.cli.pictures import InForce, ModeInfo, Settings
 from ollama_proxyd.cli.port import Daemon
 from ollama_proxyd.cli.session import answer, asked, json_option
+
+REASON = "--reason"
 
 
 @click.group(invoke_without_command=True)
@@ -58,8 +60,16 @@ def info(name: str) -> None:
     answer(find, render.mode_info)
 
 
-@mode.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--reason", help="Why, for people who look; without it, the command.")
+class Hold(click.Command):
+    """A command whose options may stand behind the mode too; what is held for begins at the first other word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the options before the mode, where click takes them."""
+        return super().parse_args(ctx, args if ctx.resilient_parsing else _options_first(args))
+
+
+@mode.command(cls=Hold, context_settings={"allow_interspersed_args": False})
+@click.option(REASON, help="Why, for people who look; without it, the command.")
 @click.argument("name", type=MODE, metavar="MODE")
 @click.argument(
     "command",
@@ -77,6 +87,57 @@ def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
         daemon.hold(name, reason or " ".join(command))
         status = run(command)
     click.get_current_context().exit(status)
+
+
+@mode.command()
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--reset", is_flag=True, help="Go back to the configuration: for these KEYs, or for all.")
+@json_option
+def settings(changes: tuple[str, ...], reset: bool) -> None:
+    """Show or change the quiet hours and the battery's thresholds of Auto.
+
+    What is changed survives restarts. It needs the session bus.
+    """
+    wanted = None if reset else _changes(changes)
+    if reset and any("=" in each for each in changes):
+        raise click.UsageError("--reset takes the KEYs that are to be as configured again, without values")
+
+    def change(daemon: Daemon) -> Settings:
+        if wanted is None:
+            daemon.reset_settings(changes)
+        elif wanted:
+            daemon.change_settings(wanted)
+        return daemon.settings()
+
+    answer(change, render.settings)
+
+
+def _changes(words: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or not key or key in found:
+            raise click.UsageError(f"{word!r} is not KEY=VALUE, each KEY once; such as low_battery_percent=30")
+        found[key] = value
+    return found
+
+
+def _options_first(words: list[str]) -> list[str]:
+    """The options around the mode, then the mode and the command."""
+    at = _end_of_options(words, 0)
+    end = _end_of_options(words, at + 1)
+    return [*words[:at], *words[at + 1 : end], *words[at : at + 1], *words[end:]]
+
+
+def _end_of_options(words: list[str], at: int) -> int:
+    """Where the options that begin here end; raises UsageError for one without its text."""
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        if words[at] == REASON:
+            at += 1
+            if words[at : at + 1] in ([], ["--"]):
+                raise click.UsageError(f"{REASON} needs a text: mode hold {REASON} TEXT MODE -- COMMAND")
+        at += 1
+    return at
 
 
 def _without_dashes(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from ollama_proxyd.cli.bus import BUS, Bus
+from ollama_proxyd.cli.bus import BUS, Bus, Target
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
 from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, Facts, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Unreachable
-from ollama_proxyd.cli.over_dbus import NAME
+from ollama_proxyd.cli.over_dbus import NAME, PROPERTIES, ROOT
 from ollama_proxyd.cli.over_http import HttpDaemon, host_and_port
 from ollama_proxyd.cli.pictures import Status
 from ollama_proxyd.cli.reach import bus_address, default_url, token
@@ -45,12 +46,12 @@ class Places:
 def gather(places: Places, url: str | None, status: Status | None) -> Facts:
     """Every fact; `status` is what the daemon said, if one answered."""
     config, loaded = _config(places)
-    session_bus, on_the_bus, old_daemon = _session_bus()
+    session = _session_bus()
     system_bus, services = _system_bus(places)
     return Facts(
-        session_bus=session_bus,
-        on_the_bus=on_the_bus,
-        http=_http(url or _url(loaded), token() or (loaded.server.token if loaded else None)),
+        session_bus=session.why_none,
+        on_the_bus=session.on_the_bus,
+        http=_http(url or session.endpoint or _url(loaded), token() or (loaded.server.token if loaded else None)),
         config=config,
         status=status,
         system_bus=system_bus,
@@ -58,7 +59,7 @@ def gather(places: Places, url: str | None, status: Status | None) -> Facts:
         energy_counters={str(path): os.access(path, os.R_OK) for path in _top_level(places.sysfs)},
         devices=tuple(_device(path) for pattern in NODES for path in sorted(places.dev.glob(pattern))),
         leftovers=tuple(str(path) for name in OLD_FILES if (path := places.home / name).exists()),
-        old_daemon=old_daemon,
+        old_daemon=session.old_daemon,
     )
 
 
@@ -100,16 +101,34 @@ def _listens(host: str, port: int) -> bool:
     return True
 
 
-def _session_bus() -> tuple[str | None, bool, bool]:
-    """Why there is no session bus, whether the daemon is on it, and whether an old one is."""
+class _Session(NamedTuple):
+    """Why there is no session bus, whether the daemon is on it and where that listens, and whether an old one is."""
+
+    why_none: str | None
+    on_the_bus: bool = False
+    endpoint: str | None = None
+    old_daemon: bool = False
+
+
+def _session_bus() -> _Session:
     address = bus_address()
     if address is None:
-        return "DBUS_SESSION_BUS_ADDRESS is not set", False, False
+        return _Session("DBUS_SESSION_BUS_ADDRESS is not set")
     try:
         with closing(Bus(address)) as bus:
-            return None, bus.owner_of(NAME) is not None, bus.owner_of(OLD_NAME) is not None
+            owner, old = bus.owner_of(NAME), bus.owner_of(OLD_NAME)
+            return _Session(None, owner is not None, owner and _endpoint(bus, owner), old is not None)
     except Failed as error:
-        return error.message, False, False
+        return _Session(error.message)
+
+
+def _endpoint(bus: Bus, owner: str) -> str | None:
+    """Where the daemon says that it listens; an older one does not say."""
+    try:
+        endpoint = bus.call(Target(owner, f"{ROOT}/Routing", PROPERTIES), "Get", "ss", f"{NAME}.Routing", "Endpoint")
+    except Failed:
+        return None
+    return str(endpoint) or None
 
 
 def _system_bus(places: Places) -> tuple[str | None, Mapping[str, bool]]:

@@ -82,6 +82,7 @@ class Decision:
     """Where a request goes: `ranked` cheapest first; every backend is in exactly one of the two lists.
 
     `mode` is what was chosen, `effective_mode` what Auto made of it; `reason` is one readable sentence.
+    `expected_tokens` is the length of the answer that every estimate is for.
     """
 
     ranked: tuple[Ranked, ...]
@@ -90,3 +91,4 @@ class Decision:
     effective_mode: Mode
     mode_reason: str
     reason: str
+    expected_tokens: float = 0.0

@@ -10,7 +10,7 @@ from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked, Rejection
 from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.heat import beyond_mode, in_danger
-from ollama_proxyd.core.policy.priors import is_known
+from ollama_proxyd.core.policy.priors import is_known, measured_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.requests import Operation
@@ -224,6 +224,8 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _needs(view: BackendView, priced: Ranked) -> str:
+    if (measured_w := measured_power_w(view)) is not None:
+        return f"{view.spec.id} needs {measured_w:.3g} W as measured"
     estimated = "" if is_known(view.spec.profile.power_w) else "an estimated "
     return f"{view.spec.id} needs {estimated}{priced.power_w:g} W"
 

@@ -21,6 +21,18 @@ def beyond_mode(view: BackendView, device: DeviceState, row: ModeRow) -> list[Re
     return [no for no in nos if no is not None]
 
 
+def from_heat(view: BackendView, device: DeviceState, row: ModeRow) -> list[Rejection]:
+    """Every reason of heat alone that keeps requests off a device in a mode; its fan is another matter."""
+    hot = _mode_temperature(view, device, row)
+    return [*([hot] if hot is not None else []), *in_danger(view, device)]
+
+
+def is_heat_known(device: DeviceState) -> bool:
+    """Whether a device says how hot it is, or at least that it holds itself back."""
+    why_throttled = known(device.throttling)
+    return bool(why_throttled) or _temperature(device) is not None
+
+
 def in_danger(view: BackendView, device: DeviceState) -> list[Rejection]:
     """Every reason to spare a device whatever the mode."""
     nos = (_critical(view, device), _throttling(view, device))

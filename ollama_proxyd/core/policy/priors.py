@@ -48,21 +48,35 @@ def expect(view: BackendView, model: str) -> Expectation:
     """What to expect of a backend with one of its models."""
     spec, profile = view.spec, view.spec.profile
     notes: list[str] = []
-    power_w = profile.power_w if is_known(profile.power_w) else _estimate(spec, "power_w", notes)
+    measured_w = measured_power_w(view)
+    power_w = profile.power_w if measured_w is None else measured_w
+    if not is_known(power_w):
+        power_w = _estimate(spec, "power_w", notes)
     ttft_s = profile.ttft_s if is_known(profile.ttft_s) else _estimate(spec, "ttft_s", notes)
     decode_tps = profile.decode_tps
     if not is_known(decode_tps, SLOWEST_TPS):
         decode_tps = _estimate(spec, "decode_tps", notes)
     is_guess = bool(notes)
+    if view.degraded:
+        ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
     speed = view.speeds.get(model)
     if speed is not None and speed.samples > 0:
         ttft_s = min(blend(ttft_s, speed.ttft_s, speed.samples), MOST)
         decode_tps = max(blend(decode_tps, speed.decode_tps, speed.samples), SLOWEST_TPS)
         notes.append(f"speed measured in {speed.samples} request{'s' if speed.samples > 1 else ''}")
+    if view.degraded:
+        notes.append(f"degraded: {view.degraded}")
+    if measured_w is not None:
+        notes.append(f"power measured {measured_w:.3g} W")
     prefill_tps = profile.prefill_tps
-    if not is_known(prefill_tps, SLOWEST_TPS):
+    if view.degraded or not is_known(prefill_tps, SLOWEST_TPS):
         prefill_tps = PREFILL_SPEEDUP * decode_tps
     return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes, is_guess)
+
+
+def measured_power_w(view: BackendView) -> float | None:
+    """What its device draws while it works, as sensors showed; None where they have not, or not for long enough."""
+    return view.watts.power_w if view.watts is not None and view.watts.is_settled else None
 
 
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
@@ -71,6 +85,12 @@ def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> Typ
 
 
 _IN_WORDS = {"power_w": "power {:g} W", "ttft_s": "time to the first token {:g} s", "decode_tps": "speed {:g} tokens/s"}
+
+
+def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
+    """What an engine is expected to do that lost its GPU: at most what engines do that never had one."""
+    slow = CLASS_PRIORS[Hardware.CPU]
+    return max(ttft_s, slow.ttft_s), min(decode_tps, slow.decode_tps)
 
 
 def _estimate(spec: BackendSpec, what: str, notes: list[str]) -> float:

@@ -38,6 +38,7 @@ def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetti
         effective_mode=setting.effective,
         mode_reason=setting.reason,
         reason=reason,
+        expected_tokens=asked.output_tokens,
     )
 
 

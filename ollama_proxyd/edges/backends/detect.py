@@ -1,7 +1,9 @@
 """Finding the engines on this machine: all known ports at once, recognised by their answers."""
 
 import asyncio
+import errno
 import logging
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,7 +15,8 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.backends.fingerprints import PATHS, Answer, Fingerprint, recognise
 from ollama_proxyd.edges.backends.flavors import FLAVORS
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Limits, Timeouts
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Timeouts
+from ollama_proxyd.edges.plumbing.http_reply import Limits
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +44,24 @@ class Detected:
 
 async def detect(ports: Iterable[int] = KNOWN_PORTS, host: str = HOST) -> tuple[Detected, ...]:
     """The engines that answer on the ports, in the ports' order, in under a second."""
+    listening = [port for port in dict.fromkeys(ports) if not _refuses(host, port)]
+    if not listening:
+        return ()
     client = HttpClient(
         Timeouts(connect_s=_CONNECT_S, first_byte_s=_ANSWER_S, idle_s=_ANSWER_S), Limits(body_bytes=4 * 1024 * 1024)
     )
     try:
-        found = await asyncio.gather(*(_look(client, host, port) for port in dict.fromkeys(ports)))
+        found = await asyncio.gather(*(_look(client, host, port) for port in listening))
     finally:
         await client.close()
     return tuple(each for each in found if each is not None)
+
+
+def _refuses(host: str, port: int) -> bool:
+    """Whether surely nobody listens there: a kernel's word about itself is there at once, with nothing to wait for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        probe.connect_ex((host, port))
+        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
 async def identify(client: HttpClient, root: URL, who: str) -> Fingerprint | None:

@@ -8,7 +8,7 @@ from ollama_proxyd.core.requests import LoadAction, Request
 from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
 from ollama_proxyd.edges.backends.speech import Speech, is_whole, renamed
-from ollama_proxyd.edges.plumbing.http import Limits, Reply
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
 MOST_GATHERED_BYTES = Limits().body_bytes

@@ -12,7 +12,8 @@ from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.edges.backends.lenient import at, text
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Reply
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient
+from ollama_proxyd.edges.plumbing.http_reply import Reply
 
 JSON_TYPE = "application/json"
 _JSON = msgspec.json.Decoder()
@@ -67,8 +68,16 @@ class Server:
         if question is not None:
             method, body = "POST", msgspec.json.encode(question)
             headers["Content-Type"] = JSON_TYPE
-        wait_s = self._client.timeouts.probe_s
-        async with self._client.ask(Call(method, self._url(path), self.who, headers, body, wait_s)) as reply:
+        call = Call(
+            method,
+            self._url(path),
+            self.who,
+            headers,
+            body,
+            first_byte_s=self._client.timeouts.probe_s,
+            keeps=question is not None,  # until the next health check none would be kept
+        )
+        async with self._client.ask(call) as reply:
             if reply.status >= 400:
                 raise refusal(reply, await reply.error_text())
             return reply, await reply.body()

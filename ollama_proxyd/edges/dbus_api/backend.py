@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.dbus_api.backend_facts import measured, steady
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
@@ -24,10 +25,16 @@ class Backend:
     """The object of one backend; `view` is what was last known of it."""
 
     def __init__(
-        self, view: BackendView, system: Cell[SystemState], outlet: Outlet, enable: Callable[[str, bool], None]
+        self,
+        view: BackendView,
+        system: Cell[SystemState],
+        setting: Cell[ModeSetting],
+        outlet: Outlet,
+        enable: Callable[[str, bool], None],
     ) -> None:
         self.view = view
         self._system = system
+        self._setting = setting
         self.exported = Exported(
             path=path_of(view.spec.id),
             contract=contract("Backend"),
@@ -43,18 +50,23 @@ class Backend:
             self.tell_steady()
 
     def tell_steady(self) -> None:
-        """Tell what has changed of health and sleep."""
-        self._voice.tell(steady(self.view, self._system.value))
+        """Tell what has changed of health, sleep and heat."""
+        self._voice.tell(self._steady())
 
     def tell_measured(self) -> None:
         """Tell what has changed of the measurements."""
-        self._voice.tell(measured(self.view, self._system.value))
+        self._voice.tell(self._measured())
 
     def _values(self) -> dict[str, Any]:
-        system = self._system.value
-        return {**steady(self.view, system), **measured(self.view, system)}
+        return {**self._steady(), **self._measured()}
+
+    def _steady(self) -> dict[str, Any]:
+        return steady(self.view, self._system.value, self._setting.value.row)
+
+    def _measured(self) -> dict[str, Any]:
+        return measured(self.view, self._system.value, self._setting.value.row)
 
 
 def _steady_part(view: BackendView) -> tuple[object, ...]:
     """What a request that comes or goes does not change: comparing it is cheap, and requests are many."""
-    return view.spec, view.health, view.health_reason, view.models
+    return view.spec, view.health, view.remark, view.models

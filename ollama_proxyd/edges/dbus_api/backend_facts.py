@@ -5,15 +5,15 @@ from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.binding import device_of, why_unbound
+from ollama_proxyd.core.backend_now import backend_now, most_asked
 from ollama_proxyd.core.fleet import BackendView, Health
-from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, SystemState, Unavailable
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number
+from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.priors import measured_power_w
+from ollama_proxyd.core.readings import SystemState, Unavailable
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number
 from ollama_proxyd.services.ledger import BackendTotals
 
 _BYTES_PER_GB = 1_000_000_000
-_NOT_LEARNED = "no request has shown it yet"
 
 
 def is_healthy(view: BackendView) -> bool:
@@ -29,36 +29,35 @@ def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
     return spec.id, spec.name, spec.kind.value, spec.hardware.value, is_healthy(view), power_w, latency
 
 
-def steady(view: BackendView, system: SystemState) -> dict[str, Any]:
-    """The properties whose changes are told at once."""
-    spec, device = view.spec, device_of(view.spec, system.devices)
+def steady(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
+    """The properties whose changes are told at once; a flag that is not known is false."""
+    spec, now = view.spec, backend_now(view, system, row)
     return {
         "Id": spec.id,
         "Name": spec.name,
         "Hardware": spec.hardware.value,
         "State": view.health.value,
-        "Reason": view.health_reason,
+        "Reason": view.remark,
         "Models": [model.name for model in view.models],
-        "Asleep": device is not None and device.power_state is PowerState.ASLEEP,
+        "Asleep": now.asleep is True,
         "Enabled": view.health is not Health.DISABLED,
+        "TooHot": now.too_hot is True,
     }
 
 
-def measured(view: BackendView, system: SystemState) -> dict[str, Any]:
+def measured(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
     """The properties that move all the time, and what is not known."""
-    device, plain, learned = device_of(view.spec, system.devices), Plain(), _learned(view)
-    unbound = Unavailable(_why_unbound(view, system))
-    plain.read("PowerWatts", device.power_w if device else unbound, NOT_A_NUMBER, number)
-    plain.read("TemperatureCelsius", device.temperature_c if device else unbound, NOT_A_NUMBER, number)
-    if learned.decode_tps is None:
-        plain.unknown["TokensPerSecond"] = _NOT_LEARNED
-    if (why_awake := _why_sleep_unknown(device, unbound)) is not None:
-        plain.unknown["Asleep"] = why_awake
+    now = backend_now(view, system, row)
+    numbers = {
+        "PowerWatts": now.power_watts,
+        "TemperatureCelsius": now.temperature_celsius,
+        "TokensPerSecond": now.tokens_per_second,
+    }
+    told = {**numbers, "TooHot": now.too_hot, "Asleep": now.asleep}
     return {
-        **plain.values,
+        **{name: number(None if isinstance(value, Unavailable) else value) for name, value in numbers.items()},
         "InFlight": view.in_flight,
-        "TokensPerSecond": number(learned.decode_tps),
-        "Unknown": plain.unknown,
+        "Unknown": {name: value.reason for name, value in told.items() if isinstance(value, Unavailable)},
     }
 
 
@@ -71,13 +70,15 @@ def details(view: BackendView) -> dict[str, Variant]:
     facts.say("endpoint", "s", spec.endpoint)
     facts.say("healthy", "b", is_healthy(view))
     facts.say("state", "s", view.health.value)
-    facts.say("reason", "s", view.health_reason)
+    facts.say("reason", "s", view.remark)
     facts.say("priority", "i", int32(spec.priority))
     facts.say("slots", "i", int32(view.slots))
     facts.say("supported_patterns", "as", list(spec.rules.supported))
     facts.say("excluded_patterns", "as", list(spec.rules.excluded))
     facts.say("preferred_models", "as", list(spec.rules.preferred))
     _optional(facts, "power_watts", "d", spec.profile.power_w, "nobody said what it draws")
+    why_unmeasured = "no sensor has shown for long enough what its device draws while it alone works there"
+    _optional(facts, "measured_power_watts", "d", measured_power_w(view), why_unmeasured)
     _optional(facts, "avg_latency_ms", "i", _latency_ms(view), "nobody said, and no request has shown it yet")
     most_bytes = spec.rules.max_size_bytes
     _optional(facts, "max_model_size_gb", "i", most_bytes and most_bytes // _BYTES_PER_GB, "there is no limit")
@@ -126,26 +127,8 @@ def _abilities(facts: Facts, view: BackendView) -> None:
             facts.lack(key, "it holds no models, as far as is known")
 
 
-def _learned(view: BackendView) -> Speed:
-    """The speed of its most asked model."""
-    return max(view.speeds.values(), key=lambda speed: speed.samples, default=Speed())
-
-
 def _latency_ms(view: BackendView) -> int | None:
     """Expected time to the first token: learned, or else configured."""
-    learned_s, configured_s = _learned(view).ttft_s, view.spec.profile.ttft_s
+    learned_s, configured_s = most_asked(view).ttft_s, view.spec.profile.ttft_s
     expected_s = configured_s if learned_s is None else learned_s
     return None if expected_s is None else int32(expected_s * 1000)
-
-
-def _why_unbound(view: BackendView, system: SystemState) -> str:
-    why = why_unbound(view.spec, system.devices)
-    if why is not None:
-        return why
-    return "no sensor speaks for its device" if view.spec.is_local else "it does not run on this machine"
-
-
-def _why_sleep_unknown(device: DeviceState | None, unbound: Maybe[float]) -> str | None:
-    if device is None:
-        return unbound.reason if isinstance(unbound, Unavailable) else None
-    return "the device does not say whether it sleeps" if device.power_state is PowerState.UNKNOWN else None

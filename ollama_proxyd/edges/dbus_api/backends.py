@@ -5,6 +5,7 @@ import asyncio
 from dbus_fast import Variant
 
 from ollama_proxyd.core.fleet import BackendView, FleetView
+from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.dbus_api.backend import PARENT_PATH, Backend
 from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metrics, row
@@ -26,6 +27,7 @@ class Backends:
     def __init__(self, services: Cell[Services], outlet: Outlet, objects: Objects, clock: Clock) -> None:
         self._services = services
         self._system = services.value.system
+        self._setting = services.value.governor.setting
         self._outlet = outlet
         self._objects = objects
         self._clock = clock
@@ -52,6 +54,7 @@ class Backends:
         await asyncio.gather(
             self._follow_fleets(),
             promptly(self._system, self._tell_system),
+            promptly(self._setting, self._tell_mode),
             calmly(self._moved, self._tell_measured, self._clock),
         )
 
@@ -65,14 +68,16 @@ class Backends:
                 following = tasks.start("fleet", promptly(services.fleet.views, self._tell_fleet))
 
     def _tell_fleet(self, views: FleetView) -> None:
-        was_healthy = {backend_id: is_healthy(backend.view) for backend_id, backend in self._by_id.items()}
+        before = [backend.view for backend in self._by_id.values()]
+        was_healthy = {view.spec.id: is_healthy(view) for view in before}
         self._compare(views)
         for view in views:
             backend_id, healthy = view.spec.id, is_healthy(view)
             if was_healthy.get(backend_id, healthy) is not healthy:
                 self._voice.say("BackendStatusChanged", backend_id, healthy)
         self._voice.tell(_counts(views))
-        self._move()
+        if [_moving_part(view) for view in before] != [_moving_part(view) for view in views]:
+            self._move()
 
     def _compare(self, views: FleetView) -> None:
         """Have exactly the objects that there are backends."""
@@ -83,13 +88,19 @@ class Backends:
             if backend is not None:
                 backend.look_at(view)
                 continue
-            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._outlet, self._enable)
+            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._setting, self._outlet, self._enable)
             self._objects.add(backend.exported)
 
     def _tell_system(self, _: SystemState) -> None:
+        self._tell_steady()
+        self._move()
+
+    def _tell_mode(self, _: ModeSetting) -> None:
+        self._tell_steady()
+
+    def _tell_steady(self) -> None:
         for backend in self._by_id.values():
             backend.tell_steady()
-        self._move()
 
     def _tell_measured(self, _: int) -> None:
         for backend in self._by_id.values():
@@ -116,6 +127,11 @@ class Backends:
 
     async def _refresh(self) -> None:
         await self._services.value.fleet.check_all()
+
+
+def _moving_part(view: BackendView) -> tuple[object, ...]:
+    """What measurements can follow: a check that found everything as it was moves nothing, and sets no timer."""
+    return view.spec, view.health, view.degraded, view.loaded, view.in_flight, view.watts
 
 
 def _counts(views: FleetView) -> dict[str, int]:

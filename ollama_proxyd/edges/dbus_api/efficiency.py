@@ -1,7 +1,8 @@
 """ie.fio.OllamaProxy.Efficiency: the mode, why it is in force, and who holds one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from dbus_fast import Variant
@@ -9,8 +10,16 @@ from dbus_fast import Variant
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
-from ollama_proxyd.edges.dbus_api.errors import NOT_HOLDER, TOO_MANY_HOLDS, invalid, read_mode, refusal
+from ollama_proxyd.edges.dbus_api.errors import (
+    INVALID_ARGUMENT,
+    NOT_HOLDER,
+    TOO_MANY_HOLDS,
+    invalid,
+    read_mode,
+    refusal,
+)
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
@@ -28,6 +37,8 @@ ICONS: Mapping[Mode, str] = {
 }
 """Names that every desktop's icon theme knows."""
 
+_SIGNATURES = {bool: "b", str: "s", float: "d"}
+
 LONGEST_TEXT = 200
 """Characters of a hold's reason and application id: people read them in a menu."""
 
@@ -38,6 +49,7 @@ class Efficiency:
     def __init__(self, services: Cell[Services], outlet: Outlet) -> None:
         self._services = services
         self._governor = governor = services.value.governor
+        self._tuner = services.value.tuner
         self.exported = Exported(
             path=f"{ROOT_PATH}/Efficiency",
             contract=contract("Efficiency"),
@@ -50,6 +62,8 @@ class Efficiency:
                 "GetModeInfo": self._mode_info,
                 "HoldMode": self._hold,
                 "ReleaseMode": self._release,
+                "ChangeSettings": self._change_settings,
+                "ResetSettings": self._reset_settings,
             },
             personal=frozenset({"HoldMode", "ReleaseMode"}),
             setters={"CurrentMode": self._set_mode},
@@ -64,6 +78,7 @@ class Efficiency:
             await asyncio.gather(
                 promptly(self._governor.setting, self._tell_setting),
                 promptly(self._governor.holds, self._tell_values),
+                promptly(self._tuner.tuning, self._tell_values),
                 promptly(self._services, self._tell_values),  # a reload may bring another table of modes
             )
         finally:
@@ -77,6 +92,8 @@ class Efficiency:
             "Reason": setting.reason,
             "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
+            "Settings": _settings(self._tuner.tuning.value),
+            "ChangedSettings": list(self._tuner.changed),
         }
 
     def _tell_values(self, _: object) -> None:
@@ -121,6 +138,18 @@ class Efficiency:
         except ProxyError as error:
             raise refusal(error, {ErrorKind.INVALID_REQUEST: NOT_HOLDER}) from None
 
+    def _change_settings(self, changes: Mapping[str, Variant]) -> None:
+        self._tune(lambda: self._tuner.change({key: each.value for key, each in changes.items()}))
+
+    def _reset_settings(self, keys: list[str]) -> None:
+        self._tune(lambda: self._tuner.reset(keys))
+
+    def _tune(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except ProxyError as error:
+            raise refusal(error, {ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}) from None
+
 
 def _described(token_key: str, mode: Mode, row: ModeRow) -> Facts:
     facts = Facts()
@@ -155,3 +184,7 @@ def _hold_facts(hold: Hold) -> dict[str, Variant]:
         "application_id": Variant("s", hold.application_id),
         "owner": Variant("s", hold.owner),
     }
+
+
+def _settings(tuning: Tuning) -> dict[str, Variant]:
+    return {key: Variant(_SIGNATURES[type(value)], value) for key, value in asdict(tuning).items()}

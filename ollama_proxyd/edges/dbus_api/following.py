@@ -19,7 +19,17 @@ async def promptly(cell: Cell[T], tell: Callable[[T], None]) -> None:
 
 
 async def calmly(cell: Cell[T], tell: Callable[[T], None], clock: Clock) -> None:
-    """Tell the value now, and then the latest after a pause; what lay between is skipped; never returns."""
-    async for value in cell.changes():
-        tell(value)
-        await clock.sleep(MEASURED_EVERY_S)
+    """Tell the value now, and the latest as soon as the last one is long enough ago; never returns.
+
+    A value that comes after a long time is told at once, and no timer wakes the machine after it.
+    """
+    told: list[T] = []
+    told_s = -MEASURED_EVERY_S
+    async for _ in cell.changes():
+        left_s = told_s + MEASURED_EVERY_S - clock.monotonic() if told else 0.0
+        if left_s > 0:
+            await clock.sleep(left_s)
+        if told and told[0] is cell.value:
+            continue  # it was the latest already while there was a pause
+        told, told_s = [cell.value], clock.monotonic()
+        tell(cell.value)

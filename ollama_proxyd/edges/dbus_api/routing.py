@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from dbus_fast import Variant
 
+from ollama_proxyd import __version__
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.picture import picture
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly
@@ -17,7 +18,7 @@ from ollama_proxyd.edges.dbus_api.question import read_question
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64, number
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ledger import Ledger, Outcome
+from ollama_proxyd.services.ledger import Day, Ledger, Routed
 from ollama_proxyd.services.ports import Clock
 
 MINUTES_PER_DAY = 24 * 60
@@ -27,8 +28,9 @@ LONGEST_SLEEP_S = 3600.0
 class Routing:
     """The object /ie/fio/OllamaProxy/Routing."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet, clock: Clock) -> None:
+    def __init__(self, services: Cell[Services], outlet: Outlet, clock: Clock, endpoint: str) -> None:
         self._services = services
+        self._endpoint = endpoint
         self._ledger = services.value.ledger
         self._clock = clock
         self._moved: Cell[int] = Cell(0)
@@ -48,13 +50,14 @@ class Routing:
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
-        forget = self._ledger.outcomes.listen(self._note)
+        forget = (self._ledger.routed.listen(self._note_routed), self._ledger.outcomes.listen(lambda _: self._move()))
         try:
             await asyncio.gather(
                 calmly(self._moved, lambda _: self._voice.tell(self._values()), self._clock), self._await_midnight()
             )
         finally:
-            forget()
+            for each in forget:
+                each()
 
     async def _await_midnight(self) -> None:
         """The day's counts begin anew without any request; local time can jump, so it is looked at every hour."""
@@ -66,22 +69,24 @@ class Routing:
     def _move(self) -> None:
         self._moved.set(self._moved.value + 1)
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note_routed(self, routed: Routed) -> None:
         self._move()
-        decision = outcome.decision
-        if outcome.backend_id is None or decision is None:
+        decision = routed.decision
+        if routed.backend_id is None or decision is None:
             return
         latency_ms = next(
-            (int32(each.latency_ms) for each in decision.ranked if each.backend_id == outcome.backend_id), NO_COUNT
+            (int32(each.latency_ms) for each in decision.ranked if each.backend_id == routed.backend_id), NO_COUNT
         )
-        self._voice.say("RequestRouted", outcome.backend_id, decision.reason, latency_ms)
+        self._voice.say("RequestRouted", routed.backend_id, decision.reason, latency_ms)
 
     def _values(self) -> dict[str, Any]:
-        recent = self._ledger.recent()
+        last = self._ledger.last_routed
         return {
             "TotalRequests": self._ledger.overall.requests,
-            "LastDecision": _last(recent[-1]) if recent else {},
-            "Today": _today(self._ledger),
+            "LastDecision": {} if last is None else _last(last),
+            "Today": _today(self._ledger.today),
+            "Endpoint": self._endpoint,
+            "Version": __version__,
         }
 
     def _stats(self) -> dict[str, Variant]:
@@ -107,19 +112,6 @@ class Routing:
         return _backend(decision), decision.reason
 
 
-def picture(decision: Decision) -> dict[str, Any]:
-    """A decision with every term by its name, as POST /routing/explain shows it."""
-    return {
-        "backend": _backend(decision) or None,
-        "reason": decision.reason,
-        "mode": decision.mode.value,
-        "effective_mode": decision.effective_mode.value,
-        "mode_reason": decision.mode_reason,
-        "ranked": [{**asdict(each), "terms": dict(each.terms)} for each in decision.ranked],
-        "rejected": [asdict(each) for each in decision.rejected],
-    }
-
-
 def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, float, int]]:
     """The last decisions, newest first, as GetLastDecisions tells them."""
     rows: list[tuple[int, str, str, float, int]] = []
@@ -143,9 +135,9 @@ def _backend(decision: Decision) -> str:
     return decision.ranked[0].backend_id if decision.ranked else ""
 
 
-def _last(outcome: Outcome) -> dict[str, Variant]:
-    facts, decision = Facts(), outcome.decision
-    facts.say("timestamp", "x", int64(outcome.unix_s))
+def _last(routed: Routed) -> dict[str, Variant]:
+    facts, decision = Facts(), routed.decision
+    facts.say("timestamp", "x", int64(routed.unix_s))
     if decision is None:
         facts.say("reason", "s", "it was refused before it was routed")
         return facts.body()
@@ -159,15 +151,19 @@ def _last(outcome: Outcome) -> dict[str, Variant]:
         facts.say("power_watts", "d", number(best.power_w))
         facts.say("latency_ms", "i", int32(best.latency_ms))
         facts.say("energy_joules", "d", number(best.energy_j))
+    if routed.instead is not None and not routed.instead.is_same:
+        facts.say("instead_of", "s", routed.instead.instead.backend_id)
+        facts.say("instead_of_joules", "d", number(routed.instead.instead.energy_j))
     return facts.body()
 
 
-def _today(ledger: Ledger) -> dict[str, Variant]:
-    day = ledger.today
+def _today(day: Day) -> dict[str, Variant]:
+    saved = {"saved_joules": Variant("d", number(day.saved_j)), "compared": Variant("x", day.compared)}
     return {
         "requests": Variant("x", day.requests),
         "errors": Variant("x", day.failures),
         "prompt_tokens": Variant("x", int64(day.prompt_tokens)),
         "completion_tokens": Variant("x", int64(day.completion_tokens)),
         "energy_joules": Variant("d", number(day.energy_j)),
+        **(saved if day.compared else {}),
     }

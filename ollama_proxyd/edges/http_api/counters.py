@@ -9,9 +9,10 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.services.ledger import Outcome
 
 PREFIX = "ollama_proxy"
-MOST_MODELS = 200
-"""Models come and go on a backend; further ones are counted together."""
+MOST_MODELS = 100
+"""Of all backends together; models come and go, and further ones are counted together."""
 OTHER = "other"
+TOGETHER = f'; models beyond the first {MOST_MODELS} of all backends are counted as "{OTHER}"'
 NOBODY = "none"
 
 _MOST = 2.0**53
@@ -58,7 +59,7 @@ class Counters:
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
         self._retries = counter("retries", "Failed attempts before the one that is counted", _BACKEND)
-        self._models: set[str] = set()
+        self._models: set[tuple[str, str]] = set()
         self._lines = cache(self._make_lines)
         self._spent = cache(self._make_spent)
         self._requests_of = cache(self._requests.labels)
@@ -67,7 +68,7 @@ class Counters:
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""
         backend_id = outcome.backend_id or NOBODY
-        model = self._bounded(outcome.model)
+        model = self._bounded(backend_id, outcome.model)
         self._requests_of(backend_id, model, _status(outcome)).inc()
         if outcome.decision is not None:
             self._count_decision(backend_id, outcome.decision)
@@ -97,13 +98,13 @@ class Counters:
             _observe(lines.speed, (tokens - 1) / decode_s)
             _observe(lines.between, decode_s * 1000 / (tokens - 1))
 
-    def _bounded(self, model: str | None) -> str:
+    def _bounded(self, backend_id: str, model: str | None) -> str:
         if model is None:
             return NOBODY
-        if model not in self._models:
+        if (backend_id, model) not in self._models:
             if len(self._models) >= MOST_MODELS:
                 return OTHER
-            self._models.add(model)
+            self._models.add((backend_id, model))
         return model
 
     def _make_lines(self, backend_id: str, model: str) -> _Lines:
@@ -121,11 +122,16 @@ class Counters:
 
 
 def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:
-    return Counter(f"{PREFIX}_{name}", what, labels, registry=registry)
+    return Counter(f"{PREFIX}_{name}", _said(what, labels), labels, registry=registry)
 
 
 def _histogram(registry: CollectorRegistry, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
-    return Histogram(f"{PREFIX}_{name}", what, _BY_MODEL, registry=registry, buckets=buckets)
+    return Histogram(f"{PREFIX}_{name}", _said(what, _BY_MODEL), _BY_MODEL, registry=registry, buckets=buckets)
+
+
+def _said(what: str, labels: tuple[str, ...]) -> str:
+    """What a metric is, and where it names models that it does not name them all."""
+    return what + TOGETHER if "model" in labels else what
 
 
 def _amount(told: float | None) -> float:

@@ -34,6 +34,10 @@ class Door:
         """Raise ProxyError for a request by a wrong name or from a page that may not use the server."""
         self._check_site(headers, self._checked_host(headers))
 
+    def check_page(self, headers: CIMultiDictProxy[str]) -> None:
+        """The same of a request over a Unix socket, which has no name: any Host will do, a page of another site not."""
+        self._check_site(headers, headers.get(hdrs.HOST, "").lower())
+
     def check_token(self, headers: CIMultiDictProxy[str]) -> None:
         """Raise ProxyError for a request without the token, where one is configured."""
         if self._token is not None:

@@ -15,7 +15,9 @@ from ollama_proxyd.dialects.openai import errors as openai
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.reply import JSON_TYPE
 
-STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType({"unsupported_media_type": 415, "body_timeout": 408})
+STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
+    {"unsupported_media_type": 415, "body_timeout": 408, "expectation_failed": 417}
+)
 """Where HTTP itself has a status that says more than the kind does."""
 
 RETRY_AFTER_S: Mapping[ErrorKind, float] = MappingProxyType({ErrorKind.UNAVAILABLE: 5.0, ErrorKind.OVERLOADED: 1.0})

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode, parse_mode
-from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.picture import picture
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Json, Operation
 from ollama_proxyd.edges.http_api.body import read_body
@@ -47,20 +47,7 @@ async def explain(request: web.Request) -> web.Response:
     )
     services = services_of(request)
     system = None if question.system is None else imagine(question.system, services.system.value.devices)
-    return json_reply(render(services.gateway.explain(query, _mode(question.mode), system)))
-
-
-def render(decision: Decision) -> dict[str, Json]:
-    """A decision with every term by its name."""
-    return {
-        "backend": decision.ranked[0].backend_id if decision.ranked else None,
-        "reason": decision.reason,
-        "mode": decision.mode.value,
-        "effective_mode": decision.effective_mode.value,
-        "mode_reason": decision.mode_reason,
-        "ranked": msgspec.to_builtins(decision.ranked),
-        "rejected": msgspec.to_builtins(decision.rejected),
-    }
+    return json_reply(picture(services.gateway.explain(query, _mode(question.mode), system)))
 
 
 def _mode(name: str | None) -> Mode | None:

@@ -6,8 +6,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import cross_origin, routing_headers
-from ollama_proxyd.edges.http_api.context import DOOR, REQUEST_ID, SERVER_NAME
+from ollama_proxyd.edges.http_api import cross_origin, expectation, routing_headers
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
+from ollama_proxyd.edges.http_api.dashboard import is_public
+from ollama_proxyd.edges.http_api.entrance import check_token, check_way_in
 from ollama_proxyd.edges.http_api.errors import error_reply
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, read_request_id
 from ollama_proxyd.edges.http_api.ids import new_id
@@ -24,11 +26,12 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
-        door = request.app[DOOR].value
-        door.check_origin(request.headers)
+        check_way_in(request)
         if cross_origin.is_preflight(request):
             return cross_origin.preflight_reply()
-        door.check_token(request.headers)
+        if not is_public(request):
+            check_token(request)
+        await expectation.meet(request)
         return await handler(request)
     except ProxyError as error:
         return await _fail(request, error)

@@ -1,23 +1,24 @@
 """The HTTP server: its routes, and its life from the first listening to the last answer."""
 
-import errno
 import logging
+import socket
+from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import admin, explain, metrics, ollama, openai
+from ollama_proxyd.edges.http_api import admin, dashboard, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.context import DOOR, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.door import Door
+from ollama_proxyd.edges.http_api.expectation import waiting
+from ollama_proxyd.edges.http_api.listening import Listening
 from ollama_proxyd.edges.http_api.middleware import complete, front
-from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.status_events import LISTENERS, Listeners
 from ollama_proxyd.edges.http_api.timestamps import unix_s
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
-BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long answers that were cut off get to say so to their clients."""
 LINGER_S = 2.0
@@ -31,9 +32,10 @@ def build_app(services: Cell[Services], settings: ServerSettings) -> web.Applica
     app[SETTINGS] = Cell(settings)
     app[DOOR] = Cell(Door(settings))
     app[STARTED_AT] = unix_s()
+    app[LISTENERS] = Listeners()
     app.on_response_prepare.append(complete)
-    for routes in (openai.ROUTES, ollama.ROUTES, admin.ROUTES, explain.ROUTES):
-        app.add_routes(routes)
+    for routes in (openai.ROUTES, ollama.ROUTES, admin.ROUTES, status.ROUTES, explain.ROUTES, dashboard.ROUTES):
+        app.add_routes(waiting(routes))
     if settings.serve_metrics:
         metrics.add_to(app, services)
     return app
@@ -55,30 +57,60 @@ class HttpServer:
             lingering_time=LINGER_S,
             shutdown_timeout=LAST_WORDS_S,
         )
-        self._site: web.TCPSite | None = None
+        self._listening = Listening(self._runner, settings)
 
     @property
     def port(self) -> int:
-        """The port in use, once started; the configured one before."""
-        return self._settings.port if self._site is None else self._site.port
+        """The port in use, once started; the configured one before, or where there is none."""
+        ports = [each[1] for each in self._runner.addresses if isinstance(each, tuple)]
+        return ports[0] if ports else self._settings.port
 
     @property
     def url(self) -> str:
         """Where a client on this machine finds the server."""
-        host = self._settings.host
-        shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - shown, not bound
-        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+        return self._listening.url
 
-    async def start(self) -> None:
-        """Begin to listen; raises ProxyError with a sentence that says why it cannot."""
+    @property
+    def place(self) -> str:
+        """The same in few words."""
+        return self._listening.place
+
+    @property
+    def addresses(self) -> Sequence[object]:
+        """What it listens on, as sockets name it."""
+        return self._runner.addresses
+
+    @property
+    def connections(self) -> int:
+        """Connections of clients that are open."""
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
+
+    @property
+    def requests(self) -> int:
+        """Requests that have come so far."""
+        server = self._runner.server
+        return 0 if server is None else server.requests_count
+
+    async def start(self, given: Sequence[socket.socket] = (), besides: Sequence[socket.socket] = ()) -> None:
+        """Begin to listen; raises ProxyError with a sentence that says why it cannot.
+
+        given: sockets to accept on instead of the configured address. besides: others that are accepted on as well.
+        """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
         try:
-            await site.start()
-        except OSError as error:
+            await self._listening.begin(given, besides)
+        except BaseException:
             await self._runner.cleanup()
-            raise _cannot_listen(self._settings, error) from error
-        self._site = site
+            raise
+
+    async def pause(self) -> None:
+        """Accept nothing for a moment; connections wait in the sockets that were given."""
+        await self._listening.pause()
+
+    async def go_on(self) -> None:
+        """Accept on them again."""
+        await self._listening.go_on()
 
     def reconfigure(self, settings: ServerSettings) -> None:
         """Apply what may change while listening: names, origins, the token and the size of bodies."""
@@ -86,12 +118,13 @@ class HttpServer:
         self._app[DOOR].set(Door(settings))
 
     async def refuse_new(self) -> None:
-        """Listen no more; what is under way goes on."""
-        if self._site is not None:
-            await self._site.stop()
+        """Listen no more; what is under way goes on, but for streams of events, which would never end."""
+        self._app[LISTENERS].close()
+        await self._listening.pause()
 
     async def stop(self) -> None:
         """Close what is still open, with a moment for last words."""
+        self._app[LISTENERS].close()
         await self._runner.cleanup()
 
 
@@ -104,17 +137,3 @@ def _protocol_log() -> logging.Logger:
 
 def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
-
-
-def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:
-    """The sentence for a person who starts the server."""
-    port, host = settings.port, settings.host
-    if error.errno == errno.EADDRINUSE:
-        owner = port_owner(port)
-        taken = f"port {port} is taken by another program{f' ({owner})' if owner else ''}"
-        message = f"{taken}; end that program, or choose another port with server.http_port in the configuration"
-    elif error.errno == errno.EACCES:
-        message = f"port {port} needs rights that this program lacks; choose one above 1023"
-    else:
-        message = f"cannot listen on {host} port {port}: {error.strerror or error}"
-    return ProxyError(ErrorKind.UNAVAILABLE, message, code="cannot_listen")

@@ -23,3 +23,7 @@ class ServerSettings:
     serve_metrics: bool = True
     allowed_origins: tuple[str, ...] = ()
     """Web pages and browser extensions that may use the server, as their browser writes them in the Origin header."""
+    unix_socket: str | None = None
+    """A socket file to listen on as well."""
+    idle_exit_s: float | None = None
+    """After how long without use the daemon ends, where something starts it again."""

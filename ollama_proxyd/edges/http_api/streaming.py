@@ -39,11 +39,18 @@ class Stream(web.StreamResponse):
     _send_headers_immediately = False
 
 
+class LastWords(Protocol):
+    """Says in a stream's own words why it ends."""
+
+    def error(self, error: ProxyError) -> bytes:
+        """What ends a stream that broke off."""
+
+
 class Started(NamedTuple):
     """An answer whose headers are gone: what goes wrong now can only be said in its own words."""
 
     response: Stream
-    encoder: Encoder
+    encoder: LastWords
 
 
 STARTED: web.RequestKey[Started] = web.RequestKey("started", Started)

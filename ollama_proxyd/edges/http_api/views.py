@@ -15,21 +15,23 @@ from ollama_proxyd.services.ledger import BackendTotals, Ledger
 HEAT = frozenset({"hottest_c", "fan_percent"})
 """What /thermal is about; the other readings of the machine stand beside it."""
 
-_FACTS = frozenset({"id", "name", "hardware", "power_state"})
+DEVICE_FACTS = frozenset({"id", "name", "hardware", "power_state"})
+"""What is not a reading of a device."""
 _ASLEEP = {PowerState.ASLEEP: True, PowerState.AWAKE: False, PowerState.UNKNOWN: None}
 
 
 def status_of(fleet: FleetView) -> str:
     """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
     wanted = [view.health is Health.UP for view in fleet if view.health is not Health.DISABLED]
+    is_whole = all(wanted) and not any(view.degraded for view in fleet)
     if not any(wanted):
         return "down"
-    return "ok" if all(wanted) else "degraded"
+    return "ok" if is_whole else "degraded"
 
 
 def health_of(view: BackendView) -> Json:
     """A backend's health and the reason for it."""
-    return {"id": view.spec.id, "health": view.health.value, "reason": view.health_reason or None}
+    return {"id": view.spec.id, "health": view.health.value, "reason": view.remark or None}
 
 
 def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]) -> Json:
@@ -48,7 +50,7 @@ def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]
         "device": None if device is None else device.id,
         "asleep": None if device is None else _ASLEEP[device.power_state],
         "health": view.health.value,
-        "reason": view.health_reason or None,
+        "reason": view.remark or None,
         "version": view.version,
         "models": [model.name for model in view.models],
         "loaded": loaded,
@@ -87,7 +89,7 @@ def machine(system: SystemState, fleet: FleetView) -> Json:
 
 def _device(device: DeviceState, devices: tuple[DeviceState, ...], fleet: FleetView) -> Json:
     """A device's readings, and which backends run on it."""
-    readings = (field.name for field in fields(device) if field.name not in _FACTS)
+    readings = (field.name for field in fields(device) if field.name not in DEVICE_FACTS)
     return {
         "id": device.id,
         "name": device.name,

@@ -1,6 +1,7 @@
 """The machine's own clocks behind the Clock port."""
 
 import asyncio
+import math
 import time
 
 
@@ -23,5 +24,5 @@ class SystemClock:
         return now.tm_hour * 60 + now.tm_min + now.tm_sec / 60
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
+        """Wait, and not a moment less: who waits for the same millisecond wakes the machine together."""
+        await asyncio.sleep(math.ceil(seconds * 1000) / 1000)

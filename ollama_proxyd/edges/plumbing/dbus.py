@@ -150,6 +150,18 @@ class Bus:
 
         Raises BusError, CallError, or TimeoutError with a sentence; each of them is an OSError.
         """
+        return (await self._ask(target, member, signature, body, deadline_s)).body
+
+    async def call_for_file(self, target: Target, member: str, signature: str, body: Sequence[Any]) -> int:
+        """Ask for an open file and return its descriptor, which is the caller's now; raises as `call` does."""
+        reply = await self._ask(target, member, signature, body, CALL_S)
+        if not reply.unix_fds:
+            raise CallError("", f"{target.name} answered {member} without a file")
+        return int(reply.unix_fds[0])
+
+    async def _ask(
+        self, target: Target, member: str, signature: str, body: Sequence[Any], deadline_s: float
+    ) -> Message:
         question = Message(
             destination=target.name,
             path=target.path,
@@ -168,7 +180,7 @@ class Bus:
             raise self.lost() from error
         if reply.message_type is MessageType.ERROR:
             raise CallError(reply.error_name or "", str(reply.body[0]) if reply.body else f"{member} failed")
-        return reply.body
+        return reply
 
     def send(self, message: Message) -> None:
         """Send a message that nobody answers; raises BusError when the connection has ended."""
@@ -231,11 +243,16 @@ class Bus:
         await asyncio.wait({self._ending}, timeout=CLOSE_S)
 
 
-async def connect(which: BusType | str = BusType.SESSION, deadline_s: float = CONNECT_S) -> Bus:
-    """Connect to the session bus, the system bus, or the bus at an address; raises BusError."""
+async def connect(
+    which: BusType | str = BusType.SESSION, deadline_s: float = CONNECT_S, *, takes_files: bool = False
+) -> Bus:
+    """Connect to the session bus, the system bus, or the bus at an address; raises BusError.
+
+    takes_files: open files may come in messages, which makes reading them a little slower.
+    """
     label = f"{which.name.lower()} bus" if isinstance(which, BusType) else f"bus at {which}"
     try:
-        connection = _Connection(bus_address=_address(which), bus_type=BusType.SYSTEM)
+        connection = _Connection(bus_address=_address(which), bus_type=BusType.SYSTEM, negotiate_unix_fd=takes_files)
         async with asyncio.timeout(deadline_s):
             await connection.connect()
     except TimeoutError as error:

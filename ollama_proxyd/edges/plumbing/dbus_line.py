@@ -16,8 +16,9 @@ LONGEST_PAUSE_S = 30.0
 class BusLine:
     """The way to one bus; all who hold it use the same connection."""
 
-    def __init__(self, which: BusType | str, clock: Clock) -> None:
+    def __init__(self, which: BusType | str, clock: Clock, *, takes_files: bool = False) -> None:
         self._which = which
+        self._takes_files = takes_files
         self._clock = clock
         self._bus: Bus | None = None
         self._connecting = asyncio.Lock()
@@ -26,7 +27,7 @@ class BusLine:
         """The live connection, made now if there is none; raises BusError."""
         async with self._connecting:
             if self._bus is None or not self._bus.is_connected:
-                self._bus = await connect(self._which)
+                self._bus = await connect(self._which, takes_files=self._takes_files)
             return self._bus
 
     async def keep(self, use: Callable[[Bus], Awaitable[None]], lost: Callable[[str], None]) -> NoReturn:

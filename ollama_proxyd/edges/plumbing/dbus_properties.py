@@ -40,7 +40,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class NotRunning(Unavailable):
-    """Nobody owns the name of a service. is_installed: the bus would know how to start it."""
+    """Nobody owns the name of a service. is_installed: the bus would know how to start it, or it was there before."""
 
     is_installed: bool
 
@@ -63,6 +63,7 @@ class _Followed:
         self._wake = wake
         self._owner: str | None = None
         self._is_owner_known = False
+        self._was_there = False
         self._is_stale = False
         self._news: dict[str, Any] = {}
         self.state: Properties | Unavailable = Unavailable(f"{remote.service.title} was not asked yet")
@@ -90,6 +91,7 @@ class _Followed:
     def _hear_owner(self, owner: str | None) -> None:
         self._owner = owner
         self._is_owner_known = True
+        self._was_there = self._was_there or owner is not None
         self._is_stale = True
         self._wake()
 
@@ -105,7 +107,8 @@ class _Followed:
         """Bring `state` up to what was heard; asks for all properties where signals do not tell them."""
         service = self.remote.service
         if self._owner is None:
-            self.state = _not_running(service, await self._bus.can_start(service.name))
+            is_known = self._was_there or await self._bus.can_start(service.name)
+            self.state = _not_running(service, "has left the bus" if self._was_there else "is not running", is_known)
         elif self._is_stale:
             await self._ask(self._owner)
         elif self._news and not isinstance(self.state, Unavailable):
@@ -139,11 +142,11 @@ class _Followed:
         self._is_stale = True
 
 
-def _not_running(service: Service, is_installed: bool) -> NotRunning:
+def _not_running(service: Service, what: str, is_installed: bool) -> NotRunning:
     if not is_installed:
         return NotRunning(f"{service.title} is not installed; install the package {service.package}", False)
     remedy = f"; start it: systemctl start {service.unit}" if service.unit else ""
-    return NotRunning(f"{service.title} is not running{remedy}", True)
+    return NotRunning(f"{service.title} {what}{remedy}", True)
 
 
 async def follow(

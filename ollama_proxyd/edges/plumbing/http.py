@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -16,9 +15,12 @@ from yarl import URL
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: llama-server closes after 5 s, and a race with it costs more than a new one."""
+
+CUT_OFF_RETRY_S = 5.0
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
 
@@ -39,14 +41,6 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of a backend's words is held in memory: of a whole answer, and of an error."""
-
-    body_bytes: int = 64 * 1024 * 1024
-    error_bytes: int = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One request; `who` is whom it asks, as an error's sentence begins ("backend npu at http://…")."""
 
@@ -57,6 +51,8 @@ class Call:
     body: bytes | None = None
     first_byte_s: float | None = None
     """Instead of the client's own timeout."""
+    keeps: bool = True
+    """Whether its connection is kept for the next request. One that nobody will use wakes the machine once more."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -72,107 +68,6 @@ class _Connector(aiohttp.TCPConnector):
         return await super()._create_connection(req, traces, timeout)
 
 
-class Reply:
-    """A backend's answer whose head has come; `read` gives the body as it comes.
-
-    One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
-    """
-
-    __slots__ = (
-        "_due_s",
-        "_idle_s",
-        "_is_begun",
-        "_is_waiting",
-        "_limits",
-        "_loop",
-        "_response",
-        "_timer",
-        "content_type",
-        "headers",
-        "status",
-        "who",
-    )
-
-    def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
-        self._response = response
-        self._loop = asyncio.get_running_loop()
-        self._due_s = due_s
-        self._idle_s = idle_s
-        self._is_begun = False
-        self._is_waiting = False
-        self._limits = limits
-        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
-        self.who = who
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    async def read(self) -> bytes:
-        """What has come since, as soon as something has; empty at the end."""
-        if self._is_begun:
-            self._due_s = self._loop.time() + self._idle_s
-        self._is_waiting = True
-        try:
-            piece = await self._response.content.readany()
-        except TimeoutError:
-            waited = (
-                f"fell silent for {self._idle_s:g} s"
-                if self._is_begun
-                else "sent the head of an answer and then nothing"
-            )
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
-        except aiohttp.ClientPayloadError as error:
-            message = f"{self.who} broke off its answer before it was complete"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {_cause(error)}") from error
-        finally:
-            self._is_waiting = False
-        if not self._is_begun:
-            self._is_begun = True
-            self._timer.cancel()  # it was set for the first piece; from now on pauses count
-            self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
-        return piece
-
-    def _look_at_the_time(self) -> None:
-        """End a wait that has lasted too long, else look again when that could be."""
-        now_s = self._loop.time()
-        if self._is_waiting and now_s >= self._due_s:
-            self._response.content.set_exception(TimeoutError())
-            return
-        due_s = self._due_s if self._is_waiting else now_s + self._idle_s
-        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
-
-    def end(self) -> None:
-        """Nobody reads any more: close the connection, unless the whole answer was read and it can be kept."""
-        self._timer.cancel()
-        self._response.close()
-
-    def cut_off(self, why: str) -> None:
-        """Let whoever reads this answer hear at once that it ends here."""
-        self._response.content.set_exception(aiohttp.ClientConnectionError(why))
-        self._response.close()
-
-    async def body(self) -> bytes:
-        """The whole body; an answer larger than the limit is an error."""
-        limit_bytes = self._limits.body_bytes
-        pieces, size_bytes = [], 0
-        while piece := await self.read():
-            size_bytes += len(piece)
-            if size_bytes > limit_bytes:
-                message = f"{self.who} sent an answer of more than {limit_bytes} bytes"
-                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    async def error_text(self) -> str:
-        """The body as text, cut at the limit for errors."""
-        text = bytearray()
-        while len(text) < self._limits.error_bytes and (piece := await self.read()):
-            text += piece
-        return bytes(text[: self._limits.error_bytes]).decode("utf-8", "replace")
-
-
 class HttpClient:
     """Owns the connections to all backends; made inside a running loop, closed once."""
 
@@ -180,8 +75,15 @@ class HttpClient:
         self.timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
         self._open: set[Reply] = set()
-        self._pooled = self._session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
-        self._fresh = self._session(_Connector(limit=0, force_close=True))
+        self._waiting: set[asyncio.Timeout] = set()
+        self._cut_off_because = ""
+        self._retired: list[aiohttp.ClientSession] = []
+        self._pooled, self._fresh = self._sessions()
+
+    def _sessions(self) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
+        """One that keeps connections for the next request, and one that makes a new one for each."""
+        kept = _Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        return self._session(kept), self._session(_Connector(limit=0, force_close=True))
 
     def _session(self, connector: _Connector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -199,9 +101,16 @@ class HttpClient:
         wait_s = self.timeouts.first_byte_s if call.first_byte_s is None else call.first_byte_s
         due_s = asyncio.get_running_loop().time() + wait_s
         try:
-            async with asyncio.timeout_at(due_s):
-                response = await self._send(call)
+            async with asyncio.timeout_at(due_s) as patience:
+                self._waiting.add(patience)
+                try:
+                    response = await self._send(call)
+                finally:
+                    self._waiting.discard(patience)
         except TimeoutError as error:
+            when_s = patience.when()
+            if when_s is not None and when_s < due_s:
+                raise self._cut_off(call.who) from None
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _meaning(error, call.who) from error
@@ -215,6 +124,8 @@ class HttpClient:
             reply.end()
 
     async def _send(self, call: Call) -> aiohttp.ClientResponse:
+        if not call.keeps:
+            return await self._request(self._fresh, call)
         _opened.set(False)
         try:
             return await self._request(self._pooled, call)
@@ -239,12 +150,36 @@ class HttpClient:
             return f"{who} did not accept a connection within {self.timeouts.connect_s:g} s"
         return f"{who} did not begin to answer within {wait_s:g} s"
 
+    def cut_off(self, why: str) -> None:
+        """End all that is under way; no other backend is tried, and each client is told the reason."""
+        self._cut_off_because = why
+        for reply in tuple(self._open):
+            reply.cut_off(self._cut_off(reply.who))
+        for patience in tuple(self._waiting):
+            patience.reschedule(0.0)
+
+    def _cut_off(self, who: str) -> ProxyError:
+        message = f"the answer of {who} was cut off: {self._cut_off_because}; ask again"
+        return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=CUT_OFF_RETRY_S, code="cut_off")
+
+    async def renew(self) -> None:
+        """Take no kept connection any more: after a sleep they look alive and are not. What is under way goes on."""
+        self._retired += [self._pooled, self._fresh]
+        self._pooled, self._fresh = self._sessions()
+        if not self._open and not self._waiting:
+            await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        while self._retired:
+            await self._retired.pop().close()
+
     async def close(self) -> None:
         """Close every connection; answers that still come in are cut off."""
         for reply in tuple(self._open):
-            reply.cut_off("the proxy stopped waiting for the rest")
+            reply.cut_off(aiohttp.ClientConnectionError("the proxy stopped waiting for the rest"))
         await self._pooled.close()
         await self._fresh.close()
+        await self._close_retired()
 
 
 def _has_begun(error: aiohttp.ClientConnectionError) -> bool:
@@ -274,17 +209,9 @@ def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
 
 def _failure(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be reached: {_cause(error)}"
+        return f"cannot be reached: {cause(error)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection without an answer"
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"answered something that is not HTTP: {_cause(error)}"
-    return f"failed: {_cause(error)}"
-
-
-def _cause(error: aiohttp.ClientError | OSError) -> str:
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.message.partition("\n")[0].rstrip(": ")
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+        return f"answered something that is not HTTP: {cause(error)}"
+    return f"failed: {cause(error)}"

@@ -74,11 +74,18 @@ class Chip:
         for name in self._fans:
             rpm = scaled(self._sysfs.read_int(f"{self.path}/{name}_input"), 1.0, at_s)
             most = self._constant(f"{name}_max")
-            yield Fans(rpm, _percent(rpm, most))
+            yield Fans(rpm, self._percent(rpm, most))
 
     def number(self, attribute: str) -> Raw[int]:
         """One of its other files: power in microwatts, energy in microjoules."""
         return self._sysfs.read_int(f"{self.path}/{attribute}")
+
+    def _percent(self, rpm: Maybe[float], most: Raw[int]) -> Maybe[float]:
+        if isinstance(rpm, Unavailable):
+            return rpm
+        if isinstance(most, Unavailable) or most <= 0:
+            return Unavailable(f"{self.name} tells {rpm.value:,.0f} rpm, but not the fan's maximum")
+        return Reading(min(100.0, 100.0 * rpm.value / most), rpm.at_s)
 
     def _constant(self, attribute: str) -> Raw[int]:
         """A limit, read until it was read once."""
@@ -155,11 +162,3 @@ def _owner(name: str, path: str) -> str:
         return CPU
     addresses = _PCI_ADDRESS.findall(path)
     return addresses[-1] if addresses else ""
-
-
-def _percent(rpm: Maybe[float], most: Raw[int]) -> Maybe[float]:
-    if isinstance(rpm, Unavailable) or isinstance(most, Unavailable):
-        return most if isinstance(most, Unavailable) else rpm
-    if most <= 0:
-        return Unavailable("the driver names a fan maximum of 0")
-    return Reading(min(100.0, 100.0 * rpm.value / most), rpm.at_s)

@@ -8,6 +8,7 @@ from ollama_proxyd.edges.sensors.accelerators import Accelerators
 from ollama_proxyd.edges.sensors.cpu import Cpu, model_name
 from ollama_proxyd.edges.sensors.nvidia import Nvidia
 from ollama_proxyd.edges.sensors.nvml import Nvml
+from ollama_proxyd.edges.sensors.reading_thread import ReadingThread
 from ollama_proxyd.edges.sensors.sampled import Sampled
 from ollama_proxyd.services.ports import Clock
 
@@ -25,8 +26,9 @@ def sensors(sysfs_root: str | Path, clock: Clock, in_use: Callable[[str], bool] 
     """
     sysfs = Sysfs(sysfs_root)
     gate = DeviceGate(sysfs)
+    thread = ReadingThread()
     return (
-        Sampled("cpu", clock, Cpu(sysfs, model_name())),
-        Sampled("accelerators", clock, Accelerators(sysfs, gate)),
-        Sampled("nvidia", clock, Nvidia(sysfs, gate, Nvml(), in_use)),
+        Sampled("cpu", clock, Cpu(sysfs, model_name()), thread),
+        Sampled("accelerators", clock, Accelerators(sysfs, gate), thread),
+        Sampled("nvidia", clock, Nvidia(sysfs, gate, Nvml(), in_use), thread),
     )

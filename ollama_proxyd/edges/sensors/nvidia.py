@@ -13,6 +13,7 @@ from ollama_proxyd.edges.sensors.slope import Trend
 
 DRIVER: Final = "nvidia"
 _LEFT_ALONE: Final = Unavailable("idle: left alone so that it can sleep")
+_PERHAPS_IDLE: Final = Unavailable("whether it works is not known, no request does on it: left alone so it can sleep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class _Gpu:
     def __init__(self, device: PciDevice, patience: Patience) -> None:
         self.device = device
         self.attention = _Attention(patience)
+        self.left_alone = _LEFT_ALONE
+        """Why it is not asked while it rests."""
         self.trend = Trend()
 
     def silent(self, power_state: PowerState, reason: Unavailable) -> DeviceState:
@@ -110,15 +113,29 @@ class Nvidia:
             self._nvml.release(address)
         return gpu.silent(state, values)
 
-    def _question(self, gpu: _Gpu, at_s: float) -> Raw[Mapping[str, Maybe[Any]]]:
+    def _question(self, gpu: _Gpu, at_s: float) -> Raw[Mapping[str, Any]]:
         if gpu.attention.rests(at_s) and not self._in_use(gpu.device.address):
-            return _LEFT_ALONE
-        return self._nvml.read(gpu.device.address, at_s)
+            return gpu.left_alone
+        values = self._nvml.read(gpu.device.address, at_s)
+        if isinstance(values, Unavailable):
+            return values
+        return {**values, "works": self._works(gpu.device.address, values["utilisation_percent"])}
+
+    def _works(self, address: str, utilisation_percent: Maybe[float]) -> bool | Unavailable:
+        """Of a device that does not tell its utilisation (one in parts, a virtual one), whether programs are on it.
+
+        Their work keeps it awake, so that asking it does no harm.
+        """
+        if isinstance(utilisation_percent, Reading):
+            return utilisation_percent.value > 0
+        return self._nvml.has_programs(address)
 
     def _awake(self, gpu: _Gpu, values: dict[str, Any], at_s: float) -> DeviceState:
         address = gpu.device.address
-        works = _is_busy(values["utilisation_percent"]) or self._in_use(address)
-        if gpu.attention.has_enough(at_s, works=works) and self._can_sleep(address):
+        works = values.pop("works")
+        gpu.left_alone = _PERHAPS_IDLE if isinstance(works, Unavailable) else _LEFT_ALONE
+        is_at_work = works is True or self._in_use(address)
+        if gpu.attention.has_enough(at_s, works=is_at_work) and self._can_sleep(address):
             gpu.attention.rest(at_s)
             self._nvml.release(address)
         name = values.pop("name")
@@ -128,7 +145,3 @@ class Nvidia:
 
     def _can_sleep(self, address: str) -> bool:
         return self._sysfs.read_text(f"{PCI_DEVICES}/{address}/power/control") != "on"
-
-
-def _is_busy(utilisation_percent: Maybe[float]) -> bool:
-    return isinstance(utilisation_percent, Reading) and utilisation_percent.value > 0

@@ -22,6 +22,7 @@ _THROTTLING: Final[Mapping[int, str]] = {
 
 _TEMPERATURE: Final = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")
 _EVENT_REASONS: Final = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+_PROGRAMS: Final = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
 _GPU_SENSOR: Final = 0
 """NVML_TEMPERATURE_GPU."""
 _SLOWDOWN: Final = 1
@@ -73,7 +74,20 @@ class Nvml:
                     self.close()
                 return handle
             self._handles[pci_address] = handle
-        return self._readings(handle, at_s)
+        readings = self._readings(handle, at_s)
+        if not any(isinstance(reading, Reading) for reading in readings.values()):
+            self.close()  # the device was lost, or the driver replaced: this session will not see it again
+        return readings
+
+    def has_programs(self, pci_address: str) -> bool | Unavailable:
+        """Whether programs hold work on a device that was just read."""
+        handle = self._handles.get(pci_address)
+        if handle is None:
+            return Unavailable("the device does not answer")
+        lists = [self._call((name,), handle) for name in _PROGRAMS]
+        if any(each for each in lists if not isinstance(each, Unavailable)):
+            return True
+        return next((each for each in lists if isinstance(each, Unavailable)), False)
 
     def _open(self) -> Unavailable | None:
         if self._nvml is not None:
@@ -101,7 +115,7 @@ class Nvml:
         return {
             "name": self._call(("nvmlDeviceGetName",), handle),
             "temperature_c": one(_TEMPERATURE, _GPU_SENSOR),
-            "critical_c": one(("nvmlDeviceGetTemperatureThreshold",), _SLOWDOWN),
+            "critical_c": _above_0(one(("nvmlDeviceGetTemperatureThreshold",), _SLOWDOWN)),
             "fan_percent": one(("nvmlDeviceGetFanSpeed",)),
             "fan_rpm": one(("nvmlDeviceGetFanSpeedRPM",)),
             "power_w": one(("nvmlDeviceGetPowerUsage",), factor=1e-3),
@@ -119,8 +133,11 @@ class Nvml:
         return Reading(", ".join(word for bit, word in _THROTTLING.items() if reasons & bit), at_s)
 
     def _call(self, names: tuple[str, ...], *arguments: Any) -> Any:
-        """The answer of the first of these functions that both the binding and the driver know, or Unavailable."""
-        nvml = self._nvml
+        """The answer of the first of these functions that gives one, else why the first known one gives none.
+
+        A driver may know a newer function and not its newer arguments; the older one is then as good.
+        """
+        nvml, refusals = self._nvml, []
         for name in names:
             function = getattr(nvml, name, None)
             if function is None:
@@ -129,6 +146,13 @@ class Nvml:
                 return function(*arguments)
             except nvml.NVMLError_FunctionNotFound:
                 continue
-            except nvml.NVMLError as error:
-                return Unavailable(f"{name}: {error}")
-        return Unavailable(f"the driver is too old for {names[0]}")
+            except (nvml.NVMLError, UnicodeDecodeError) as error:  # names are decoded by the binding
+                refusals.append(Unavailable(f"{name}: {error}"))
+        return refusals[0] if refusals else Unavailable(f"the driver is too old for {names[0]}")
+
+
+def _above_0(critical_c: Maybe[float]) -> Maybe[float]:
+    """A device that names no limit may name 0, and is not always beyond it."""
+    if isinstance(critical_c, Reading) and critical_c.value <= 0:
+        return Unavailable(f"NVML names a slowdown temperature of {critical_c.value:g} °C")
+    return critical_c

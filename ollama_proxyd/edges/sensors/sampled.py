@@ -1,12 +1,11 @@
 """A source of readings as a polled sensor: read in a worker thread, because a driver may take its time."""
 
-import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.edges.sensors.reading_thread import ReadingThread
 from ollama_proxyd.services.ports import Clock
 
 T = TypeVar("T")
@@ -46,9 +45,13 @@ class Discovered(Generic[T]):
 
 
 class Sampled:
-    """A PolledSensor; a reading that was given up goes on in its thread, and until it ends there is no second one."""
+    """A PolledSensor; a reading that was given up goes on in its thread, and until it ends there is no second one.
 
-    def __init__(self, name: str, clock: Clock, source: Source) -> None:
+    Sensors that are asked together share a thread, so that the machine wakes once for them.
+    """
+
+    def __init__(self, name: str, clock: Clock, source: Source, thread: ReadingThread | None = None) -> None:
+        self._thread = thread or ReadingThread()
         self._name = name
         self._clock = clock
         self._source = source
@@ -61,7 +64,7 @@ class Sampled:
 
     async def read(self) -> Sensed:
         """What it says now; raises TimeoutError while an earlier reading still hangs."""
-        return await _in_a_thread_that_nothing_waits_for(self._sample)
+        return await self._thread.do(self._sample)
 
     def rediscover(self) -> None:
         """Devices have come or gone: look again before the next reading."""
@@ -74,32 +77,3 @@ class Sampled:
             return self._source.sample(self._clock.monotonic())
         finally:
             self._reading.release()
-
-
-async def _in_a_thread_that_nothing_waits_for(work: Callable[[], T]) -> T:
-    """What `work` returns, or the OSError that it raises.
-
-    A driver may never come back from a read. A pool's threads are waited for when the process ends; these are not.
-    """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | OSError) -> None:
-        if outcome.done():
-            return
-        if isinstance(result, OSError):
-            outcome.set_exception(result)
-        else:
-            outcome.set_result(result)
-
-    def run() -> None:
-        result: T | OSError
-        try:
-            result = work()
-        except OSError as error:
-            result = error
-        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(settle, result)
-
-    threading.Thread(target=run, name="sensor", daemon=True).start()
-    return await outcome

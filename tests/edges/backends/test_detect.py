@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from ollama_proxyd.core.fleet import Hardware, Kind
+from ollama_proxyd.edges.backends import detect as detect_module
 from ollama_proxyd.edges.backends.detect import KNOWN_PORTS, detect
 from ollama_proxyd.edges.backends.fingerprints import FINGERPRINTS, Answer, recognise
 from ollama_proxyd.edges.backends.flavors import FLAVORS
@@ -49,6 +50,18 @@ async def test_what_was_found_says_how_and_that_its_device_is_unknown() -> None:
 
 async def test_nothing_listens_and_nothing_is_found() -> None:
     assert await detect([1, 2, 3]) == ()
+
+
+async def test_where_nothing_listens_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    async def look(client: object, host: str, port: int) -> None:
+        asked.append(port)
+
+    monkeypatch.setattr(detect_module, "_look", look)
+    async with serving(ENGINES["ollama"]()) as engine:
+        await detect([1, engine.port, 2, engine.port])
+        assert asked == [engine.port]
 
 
 async def test_servers_that_never_answer_do_not_hold_up_the_others() -> None:

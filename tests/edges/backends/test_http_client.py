@@ -42,6 +42,22 @@ async def test_a_connection_is_used_again() -> None:
         assert raw.connections == 1
 
 
+async def test_a_connection_that_is_not_to_be_kept_is_closed_with_the_answer() -> None:
+    closed = asyncio.Event()
+
+    async def one_answer(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(OK)
+        assert await reader.read() == b""
+        closed.set()
+
+    async with playing(one_answer) as raw, a_client() as client:
+        assert await fetched(client, replace(call(raw.url), keeps=False)) == b"{}"
+        async with asyncio.timeout(2):  # kept ones are closed after 4 s
+            await closed.wait()
+        assert b"\r\nconnection: close\r\n" in raw.requests[0].lower()
+
+
 async def test_only_headers_that_are_needed_are_sent() -> None:
     async with serving(FakeEngine({"POST /": Says({})})) as engine, a_client() as client:
         await fetched(client, call(engine.url + "/"))
@@ -320,3 +336,48 @@ async def test_a_lack_of_file_descriptors_of_ours_is_no_fault_of_the_backend() -
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await client.close()
     assert caught.value.kind is ErrorKind.OVERLOADED
+
+
+async def test_what_is_cut_off_hears_the_reason_before_and_after_its_first_byte() -> None:
+    async with (
+        serving(
+            FakeEngine(
+                {
+                    "POST /slow": streams(then_hang=True, content_type="a/b"),
+                    "POST /": streams(b"a", then_hang=True, content_type="a/b"),
+                }
+            )
+        ) as engine,
+        a_client() as client,
+    ):
+        waiting = asyncio.create_task(failure(client, call(engine.url + "/slow")))
+        async with client.ask(call(engine.url + "/")) as reply:
+            assert await reply.read() == b"a"
+            client.cut_off("night falls")
+            with pytest.raises(ProxyError, match="cut off: night falls") as begun:
+                await reply.read()
+        assert begun.value.kind is ErrorKind.UNAVAILABLE
+        assert "cut off: night falls" in (await waiting).message
+
+
+async def test_after_renewing_no_kept_connection_is_used_again() -> None:
+    async def answers(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await raw.request(reader):
+            writer.write(OK)
+
+    async with playing(answers) as raw, a_client() as client:
+        await fetched(client, call(raw.url))
+        await client.renew()
+        assert await fetched(client, call(raw.url)) == b"{}"
+        assert raw.connections == 2
+
+
+async def test_renewing_lets_what_is_under_way_go_on() -> None:
+    routes = {"POST /": streams(b"a", b"b", content_type="a/b")}
+    async with (
+        serving(FakeEngine(routes)) as engine,
+        a_client() as client,
+        client.ask(call(engine.url + "/")) as reply,
+    ):
+        await client.renew()
+        assert await reply.body() == b"ab"

@@ -56,6 +56,16 @@ async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -
     assert probe.version == "0.33.0"
 
 
+@pytest.mark.parametrize(("kind", "engine"), [(Kind.OLLAMA, ollama()), (Kind.OPENAI, llamacpp())])
+async def test_a_health_check_keeps_no_connection_for_a_next_one_that_comes_too_late(
+    kind: Kind, engine: FakeEngine
+) -> None:
+    await probe_of(engine, kind)
+    checks = [asked for asked in engine.asked if asked.method == "GET"]
+    assert checks
+    assert {asked.headers.get("Connection") for asked in checks} == {"close"}
+
+
 async def test_an_ollama_model_is_asked_once_what_it_can_do() -> None:
     async with serving(ollama()) as engine, a_client() as client:
         backend = make_backend(spec_of(engine.url, Kind.OLLAMA), client)

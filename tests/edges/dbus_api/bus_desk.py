@@ -24,6 +24,7 @@ ROOT_PATH = "/ie/fio/OllamaProxy"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 DAEMON_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEADLINE_S = 10.0
+ENDPOINT = "http://127.0.0.1:18080"
 
 
 class SteppedClock(FakeClock):
@@ -141,7 +142,7 @@ class Desk:
         self.clock = clock
         self.services = Cell(services)
         self.line = BusLine(address, clock)
-        self.service = BusService(self.services, self.line, clock)
+        self.service = BusService(self.services, self.line, clock, ENDPOINT)
 
     @classmethod
     async def start(cls, address: str, *backends: FakeBackend, store: StateStore | None = None) -> "Desk":

@@ -9,6 +9,8 @@ from dbus_fast import Variant
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model
+from ollama_proxyd.core.learning import Watts
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Unavailable
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused
 from tests.fakes import FakeBackend, MemoryStore, spec_of
@@ -35,8 +37,15 @@ async def test_what_nobody_said_of_a_backend_is_not_a_number(program: Program, d
     assert math.isnan(power_w)
     assert latency_ms == -1
     details = await program.call("Backends", "GetBackendDetails", "s", "mystery")
-    assert not {"power_watts", "avg_latency_ms", "max_model_size_gb"} & details.keys()
-    assert details["unknown"].keys() == {"power_watts", "avg_latency_ms", "max_model_size_gb"}
+    not_known = {"power_watts", "measured_power_watts", "avg_latency_ms", "max_model_size_gb"}
+    assert not not_known & details.keys()
+    assert details["unknown"].keys() == not_known
+
+
+async def test_measured_watts_are_among_the_details(program: Program, desk: Desk) -> None:
+    desk.services.value.fleet.note_watts("npu", Watts(4.5, 30.0))
+    details = await program.call("Backends", "GetBackendDetails", "s", "npu")
+    assert (details["power_watts"], details["measured_power_watts"]) == (3.0, 4.5)
 
 
 async def test_details_tell_what_a_backend_is(program: Program) -> None:
@@ -127,7 +136,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
     assert math.isnan(values.pop("TokensPerSecond"))
     assert math.isnan(values.pop("PowerWatts"))
     assert math.isnan(values.pop("TemperatureCelsius"))
-    assert values.pop("Unknown").keys() == {"TokensPerSecond", "PowerWatts", "TemperatureCelsius", "Asleep"}
+    assert values.pop("Unknown").keys() == {"TokensPerSecond", "PowerWatts", "TemperatureCelsius", "Asleep", "TooHot"}
     assert values == {
         "Id": "npu",
         "Name": "Test npu",
@@ -138,6 +147,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
         "InFlight": 0,
         "Asleep": False,
         "Enabled": True,
+        "TooHot": False,
     }
 
 
@@ -216,14 +226,27 @@ async def test_measurements_are_told_at_most_five_times_a_second(program: Progra
     await program.heard()
     told = []
     for step in range(100):
-        desk.sense_device(NPU, temperature_c=50.0 + step)
+        desk.sense_device(NPU, temperature_c=-50.0 + step)  # never too hot, which would be told at once
         await asyncio.sleep(0)
         desk.clock.advance(0.01)
         told += [change["TemperatureCelsius"] for change in await program.heard_changes("Backends/npu")]
     desk.clock.advance(1)
     told += [change["TemperatureCelsius"] for change in await program.heard_changes("Backends/npu")]
     assert 5 <= len(told) <= 7
-    assert told[-1] == 149.0
+    assert told[-1] == 49.0
+
+
+async def test_checks_that_find_everything_as_it_was_tell_nothing_and_set_no_timer(
+    program: Program, desk: Desk
+) -> None:
+    desk.clock.advance(1)
+    await program.heard()
+    sleeping = len(desk.clock._sleepers)
+    for _ in range(3):
+        desk.clock.advance(0.05)
+        await desk.services.value.fleet.check_all()
+        assert await program.heard_changes("Backends/npu") == []
+    assert len(desk.clock._sleepers) == sleeping
 
 
 async def test_requests_under_way_are_counted_and_the_speed_is_learned(
@@ -246,3 +269,44 @@ async def test_nan_after_nan_is_no_news(program: Program, desk: Desk) -> None:
     desk.sense(cpu_percent=10.0)
     desk.clock.advance(1)
     assert await program.heard_changes("Backends/cpu") == []
+
+
+async def test_a_device_hotter_than_the_mode_allows_is_told_at_once_and_the_mode_counts(
+    program: Program, desk: Desk
+) -> None:
+    desk.sense_device(NPU, temperature_c=80.0)
+    desk.clock.advance(1)
+    await program.heard()
+    desk.sense_device(NPU, temperature_c=85.5)
+    assert await program.heard_changes("Backends/npu") == [{"TooHot": True}]
+    desk.sense_device(NPU, temperature_c=80.0)
+    assert await program.heard_changes("Backends/npu") == [{"TooHot": False}]
+    desk.services.value.governor.select(Mode.EFFICIENCY)
+    assert await program.heard_changes("Backends/npu") == [{"TooHot": True}]
+    values = await program.get_all("Backends/npu")
+    assert "TooHot" not in values["Unknown"]
+
+
+@pytest.mark.parametrize("danger", [{"critical_c": 50.0}, {"throttling": "thermal"}])
+async def test_a_device_in_danger_is_too_hot_in_every_mode(
+    program: Program, desk: Desk, danger: dict[str, Any]
+) -> None:
+    desk.services.value.governor.select(Mode.PERFORMANCE)
+    desk.sense_device(NPU, temperature_c=51.0, **danger)
+    await program.settle()
+    assert (await program.get_all("Backends/npu"))["TooHot"] is True
+
+
+async def test_a_loud_fan_is_no_heat(program: Program, desk: Desk) -> None:
+    desk.services.value.governor.select(Mode.QUIET)
+    desk.sense_device(NPU, temperature_c=51.0, fan_percent=99.0)
+    await program.settle()
+    assert (await program.get_all("Backends/npu"))["TooHot"] is False
+
+
+async def test_that_nobody_knows_how_hot_a_device_is_is_said(program: Program, desk: Desk) -> None:
+    asleep = Unavailable("asleep, and not woken to be asked")
+    desk.sense_device(NPU, temperature_c=asleep)
+    await program.settle()
+    values = await program.get_all("Backends/npu")
+    assert (values["TooHot"], values["Unknown"]["TooHot"]) == (False, asleep.reason)

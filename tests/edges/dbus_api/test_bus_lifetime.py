@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +108,69 @@ async def test_a_name_of_another_program_is_reported_and_taken_when_that_one_end
             except Refused:
                 await asyncio.sleep(0.005)
     await program.stop()
+    await desk.stop()
+
+
+THIS_PROGRAM = Path("/proc/self/comm").read_text().strip()
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    ours = [record for record in caplog.records if record.name.startswith("ollama_proxyd.edges.dbus_api")]
+    return [record.getMessage() for record in ours if record.levelno == level]
+
+
+async def until_said(caplog: pytest.LogCaptureFixture, level: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if said(caplog, level):
+                return
+            await asyncio.sleep(0.005)
+
+
+async def test_a_second_daemon_says_once_who_has_its_names_and_takes_them_when_they_are_free(
+    private_bus: PrivateBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="ollama_proxyd")
+    other = await MessageBus(bus_address=private_bus.address).connect()
+    for name in NAMES:
+        await other.request_name(name)
+    desk = await Desk.start(private_bus.address, FakeBackend("npu"))
+    await until_said(caplog, logging.WARNING)
+    (warning,) = said(caplog, logging.WARNING)
+    assert warning.startswith(
+        f"the name {ROOT} and 5 more on the bus at {private_bus.address} belong to another program"
+    )
+    assert str(other.unique_name) in warning
+    assert f"pid {os.getpid()}" in warning
+    assert THIS_PROGRAM in warning
+    assert "end it, and this daemon takes them" in warning
+    assert said(caplog, logging.INFO) == [], "it is not on the bus yet"
+    other.disconnect()
+    await other.wait_for_disconnect()
+    await until_said(caplog, logging.INFO)
+    assert said(caplog, logging.INFO) == [f"on the bus at {private_bus.address} as {ROOT}"]
+    assert len(said(caplog, logging.WARNING)) == 1
+    program = await Program.start(private_bus.address)
+    assert await program.call("Efficiency", "GetMode") == "Balanced"
+    await program.stop()
+    await desk.stop()
+
+
+async def test_a_bus_that_lets_us_own_nothing_says_so_once(
+    private_bus: PrivateBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="ollama_proxyd")
+    config = private_bus.folder / "bus.conf"
+    config.write_text(config.read_text().replace('<allow own="*"/>', '<deny own="*"/>'))
+    private_bus.stop()
+    private_bus.start()
+    desk = await Desk.start(private_bus.address, FakeBackend("npu"))
+    await until_said(caplog, logging.WARNING)
+    program = await Program.start(private_bus.address)
+    await program.stop()
+    (warning,) = said(caplog, logging.WARNING)
+    assert f"does not let us own the name {ROOT} and 5 more" in warning
+    assert said(caplog, logging.INFO) == []
     await desk.stop()
 
 

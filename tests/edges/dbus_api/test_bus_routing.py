@@ -1,5 +1,6 @@
 """ie.fio.OllamaProxy.Routing: dry runs without a trace, and the books of the real ones."""
 
+import asyncio
 import json
 import math
 from contextlib import suppress
@@ -8,14 +9,15 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 
+from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.picture import picture
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Hints
-from ollama_proxyd.edges.http_api.explain import render
-from tests.edges.dbus_api.bus_desk import Desk, Program, Refused
-from tests.fakes import FakeBackend
+from tests.edges.dbus_api.bus_desk import ENDPOINT, Desk, Program, Refused
+from tests.fakes import FakeBackend, words
 
 
 def asked(**said: Any) -> dict[str, Variant]:
@@ -72,7 +74,7 @@ async def test_an_explanation_is_the_same_as_over_http(program: Program, desk: D
     question = asked(model="tiny", prompt_tokens=900, max_tokens=50, latency_critical=True)
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     query = Query(model="tiny", prompt_tokens=900, max_tokens=50, hints=Hints(latency_critical=True))
-    assert explained == json.loads(json.dumps(render(desk.services.value.gateway.explain(query)), default=str))
+    assert explained == json.loads(json.dumps(picture(desk.services.value.gateway.explain(query))))
     assert explained["ranked"][0]["terms"]["cost_j"] > 0
 
 
@@ -205,3 +207,99 @@ async def test_the_days_counts_begin_anew_at_midnight_without_a_request(program:
     (told,) = await program.heard_changes("Routing")
     assert told.keys() == {"Today"}
     assert told["Today"]["requests"] == 0
+
+
+def paused(backend: FakeBackend) -> asyncio.Event:
+    """Have the rest of a backend's answer, after its first words, wait until the test lets it come."""
+    go_on = asyncio.Event()
+    accepted, first, *rest = backend.script
+    backend.script = (accepted, first, go_on, *rest)
+    return go_on
+
+
+async def test_where_a_request_went_is_told_when_its_answer_begins_and_only_then(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    go_on = paused(fleet["npu"])
+    desk.clock.advance(1)
+    await program.heard()
+    running = asyncio.create_task(desk.request(target="npu"))
+    await fleet["npu"].opened.wait()
+    desk.clock.advance(1)
+    news = [(member, body) for where, member, body in await program.heard() if where == "Routing"]
+    assert sorted(member for member, _ in news) == ["PropertiesChanged", "RequestRouted"]
+    (told,) = [body[1] for member, body in news if member == "PropertiesChanged"]
+    assert told.keys() == {"LastDecision"}
+    assert told["LastDecision"]["backend"] == "npu"
+    go_on.set()
+    await running
+    desk.clock.advance(1)
+    news = [(member, body) for where, member, body in await program.heard() if where == "Routing"]
+    assert [(member, body[1].keys()) for member, body in news] == [("PropertiesChanged", {"TotalRequests", "Today"})]
+
+
+async def test_the_last_decision_is_the_last_that_was_taken_and_not_the_last_that_ended(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    go_on = paused(fleet["npu"])
+    running = asyncio.create_task(desk.request(target="npu"))
+    await fleet["npu"].opened.wait()
+    await desk.request(target="cpu")
+    go_on.set()
+    await running
+    assert (await program.get("Routing", "LastDecision"))["backend"] == "cpu"
+    assert (await program.call("Routing", "GetLastDecisions", "u", 1))[0][1] == "npu"
+
+
+async def test_a_request_that_nothing_answered_is_told_when_it_has_failed(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    fleet["cpu"].script = (ProxyError(ErrorKind.UPSTREAM_REJECTED, "no", status=400),)
+    with suppress(ProxyError):
+        await desk.request(target="cpu")
+    assert [each[:2] for each in await program.heard_named()] == [("RequestRouted", "cpu")]
+    with suppress(ProxyError):
+        await desk.request(model="absent")
+    assert await program.heard_named() == []
+    last = await program.get("Routing", "LastDecision")
+    assert last.keys() == {"timestamp", "reason", "mode", "effective_mode"}
+    assert "absent" in last["reason"]
+
+
+async def test_the_last_decision_tells_what_performance_would_have_needed(program: Program, desk: Desk) -> None:
+    explained = desk.services.value.gateway.explain(Query(model="tiny"), Mode.PERFORMANCE)
+    await desk.request()
+    last = await program.get("Routing", "LastDecision")
+    assert (last["backend"], last["instead_of"]) == ("igpu", "nvidia")
+    assert last["instead_of_joules"] == pytest.approx(explained.ranked[0].energy_j)
+    assert last["instead_of_joules"] > last["energy_joules"]
+
+
+async def test_where_performance_would_choose_the_same_nothing_stands_instead(program: Program, desk: Desk) -> None:
+    desk.services.value.governor.select(Mode.PERFORMANCE)
+    await desk.request()
+    assert not {"instead_of", "instead_of_joules"} & (await program.get("Routing", "LastDecision")).keys()
+    today = await program.get("Routing", "Today")
+    assert (today["saved_joules"], today["compared"]) == (0.0, 1)
+
+
+async def test_what_was_saved_today_is_absent_until_something_was_compared(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    assert not {"saved_joules", "compared"} & (await program.get("Routing", "Today")).keys()
+    begun = fleet["igpu"].script[:2]
+    fleet["igpu"].script = (*begun, ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off"))
+    with suppress(ProxyError):
+        await desk.request()
+    assert not {"saved_joules", "compared"} & (await program.get("Routing", "Today")).keys()
+    fleet["igpu"].script = words("igpu", *["word"] * 100)
+    await desk.request()
+    today = await program.get("Routing", "Today")
+    assert today["compared"] == 1
+    # 100 tokens: 55 W for 0.15 s + 100/65 s on nvidia, against 12 W for 0.35 s + 100/22 s on igpu
+    assert today["saved_joules"] == pytest.approx(55 * (0.15 + 100 / 65) - 12 * (0.35 + 100 / 22))
+
+
+async def test_clients_find_the_daemon_and_its_version(program: Program) -> None:
+    values = await program.get_all("Routing")
+    assert (values["Endpoint"], values["Version"]) == (ENDPOINT, __version__)

@@ -59,7 +59,13 @@ async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ra
     (nvidia,) = (each for each in told["asleep"]["ranked"] if each["backend_id"] == "nvidia")
     assert nvidia["terms"]["wake_s"] > 0
     codes = {name: [no["code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told}
-    assert codes == {"now": [], "asleep": [], "hot": ["critical_heat"], "throttled": ["throttling"], "game": ["game"]}
+    assert codes == {
+        "now": [],
+        "asleep": [],
+        "hot": ["mode_temperature", "critical_heat"],
+        "throttled": ["throttling"],
+        "game": ["game"],
+    }
 
 
 async def test_a_device_of_a_class_that_is_not_there_can_be_imagined(serve: Serve) -> None:

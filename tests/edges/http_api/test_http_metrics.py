@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -161,19 +161,35 @@ async def test_the_newer_format_is_given_to_whoever_asks_for_it(serve: Serve) ->
     assert answer.body.endswith(b"# EOF\n")
 
 
-def test_models_beyond_a_bound_are_counted_together() -> None:
+def count_models(most: int, *backends: str) -> CollectorRegistry:
+    """What is counted when each backend serves so many models."""
     registry = CollectorRegistry()
     counters = Counters(registry)
-    for number in range(MOST_MODELS + 10):
-        counters.count(
-            Outcome("id", Operation.CHAT, backend_id="npu", model=f"m{number}", decision=None, unix_s=0.0, total_s=1.0)
-        )
+    for number in range(most):
+        for backend_id in backends:
+            counters.count(
+                Outcome("id", Operation.CHAT, backend_id, model=f"m{number}", decision=None, unix_s=0.0, total_s=1.0)
+            )
+    return registry
+
+
+def test_models_beyond_a_bound_are_counted_together_and_the_answer_says_so() -> None:
+    registry = count_models(MOST_MODELS + 10, "npu")
     models = {
         sample.labels["model"] for family in registry.collect() for sample in family.samples if "model" in sample.labels
     }
     assert len(models) == MOST_MODELS + 1
     labels = {"backend_id": "npu", "model": "other", "status": "ok"}
     assert registry.get_sample_value("ollama_proxy_requests_total", labels) == 10
+    families = [family for family in registry.collect() if any("model" in each.labels for each in family.samples)]
+    told = f'models beyond the first {MOST_MODELS} of all backends are counted as "other"'
+    assert [family.name for family in families if told not in family.documentation] == []
+    assert len(families) >= 7
+
+
+def test_the_answer_stays_small_however_many_models_all_backends_serve() -> None:
+    backends = [f"backend-{number}" for number in range(8)]
+    assert len(generate_latest(count_models(500, *backends))) < 1_500_000
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.cell import Cell
-from tests.edges.http_api.conftest import Serve
+from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
 
 
@@ -127,3 +128,55 @@ def test_a_port_that_nobody_has_has_no_owner() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert port_owner(free.getsockname()[1]) is None
+
+
+async def say(site: Site, *lines: str) -> bytes:
+    """What comes back on a raw connection until the server ends it or falls silent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write("".join(f"{line}\r\n" for line in lines).encode())
+    told = b""
+    try:
+        async with asyncio.timeout(0.5):
+            while piece := await reader.read(65536):
+                told += piece
+    except TimeoutError:
+        pass
+    writer.close()
+    return told
+
+
+POST = ("POST /efficiency HTTP/1.1", "Content-Length: 17")
+
+
+async def test_a_client_that_waits_is_told_to_go_on_once_it_was_let_in(serve: Serve) -> None:
+    told = await say(await serve(), *POST, "Host: localhost", "Expect: 100-Continue", "")
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    told = await say(await serve(), *POST, "Host: localhost", "Expect: 100-continue", "", '{"mode": "Quiet"}')
+    assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("path", ["/efficiency", "/v1/chat/completions", "/status", "/metrics"])
+async def test_a_client_that_may_not_ask_is_not_told_to_go_on(serve: Serve, path: str) -> None:
+    method = "GET" if path in {"/status", "/metrics"} else "POST"
+    head = (f"{method} {path} HTTP/1.1", "Content-Length: 17", "Host: evil.example", "Expect: 100-continue", "")
+    told = await say(await serve(), *head)
+    assert told.startswith(b"HTTP/1.1 403 ")
+    assert b"100 Continue" not in told
+
+
+async def test_an_expectation_that_nobody_can_meet_is_a_417_in_our_own_words(serve: Serve) -> None:
+    answer = await (await serve()).post("/efficiency", {"mode": "Quiet"}, headers={"Expect": "a-miracle"})
+    assert answer.status == 417
+    assert "'a-miracle'" in answer.json["error"]
+    assert answer.headers["X-Backend-Used"] == "none"
+
+
+async def test_a_head_that_never_ends_is_given_up_like_a_connection_that_says_nothing(serve: Serve) -> None:
+    site = await serve(listen=ServerSettings(port=0, keep_alive_s=0.1, drain_s=0.2))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    async with asyncio.timeout(2):
+        while not reader.at_eof():
+            writer.write(b"GET / HTTP/1.1\r\nX-Slow: "[:1])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.01)
+    writer.close()

@@ -24,6 +24,7 @@ LAMP_REMOTE = Remote(LAMP, "/lamp", "org.example.Lamp")
 LAMP_INTERFACE = (LAMP_REMOTE.path, LAMP_REMOTE.interface)
 OLD_REMOTE = Remote(Service("org.example.OldLamp", "Lamp", package="lamp"), "/old", "org.example.OldLamp")
 OLD_INTERFACE = (OLD_REMOTE.path, OLD_REMOTE.interface)
+LEFT = NotRunning("Lamp has left the bus; start it: systemctl start lampd", is_installed=True)
 NOT_INSTALLED = NotRunning("Lamp is not installed; install the package lamp", is_installed=False)
 
 
@@ -172,7 +173,7 @@ async def test_a_service_may_come_and_go_and_come_again(private_bus: PrivateBus)
         first = await lamp().start(private_bus.address, LAMP.name)
         assert await following_state(states) == {"On": True, "Level": 0.5}
         await first.stop()
-        assert await following_state(states) == NOT_INSTALLED
+        assert await following_state(states) == LEFT
         second = await lamp(Level=Variant("d", 0.1)).start(private_bus.address, LAMP.name)
         assert await following_state(states) == {"On": True, "Level": 0.1}
         await second.stop()

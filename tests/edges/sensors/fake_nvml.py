@@ -20,7 +20,9 @@ class Gpu:
     milliwatts: int = 23_500
     millijoules: int = 1_234_567
     percent: int = 30
+    slowdown_celsius: int = 87
     reasons: int = 0
+    programs: int = 0
 
 
 @dataclass
@@ -34,6 +36,8 @@ class FakeNvml:
     handles: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     """Functions that the driver does not know."""
+    failing: dict[str, Exception] = field(default_factory=dict)
+    """What some functions raise, or all of them where the name is ""."""
     refusal: NVMLError | None = None
     """What nvmlInit raises."""
 
@@ -65,6 +69,9 @@ class FakeNvml:
             assert self.is_open, f"{name} was called without nvmlInit"
             if name in self.missing:
                 raise FunctionNotFound("Function Not Found")
+            failure = self.failing.get(name) or self.failing.get("")
+            if failure is not None:
+                raise failure
             return _ANSWERS[name](self, first)
 
         return call
@@ -86,12 +93,14 @@ _ANSWERS: dict[str, Callable[[FakeNvml, Any], Any]] = {
     "nvmlDeviceGetName": lambda _, __: "NVIDIA GeForce RTX 4060 Laptop GPU",
     "nvmlDeviceGetTemperatureV": lambda _, gpu: gpu.celsius,
     "nvmlDeviceGetTemperature": lambda _, gpu: gpu.celsius,
-    "nvmlDeviceGetTemperatureThreshold": lambda _, __: 87,
+    "nvmlDeviceGetTemperatureThreshold": lambda _, gpu: gpu.slowdown_celsius,
     "nvmlDeviceGetFanSpeed": _no_fan,
     "nvmlDeviceGetFanSpeedRPM": _no_fan,
     "nvmlDeviceGetPowerUsage": lambda _, gpu: gpu.milliwatts,
     "nvmlDeviceGetTotalEnergyConsumption": lambda _, gpu: gpu.millijoules,
     "nvmlDeviceGetUtilizationRates": lambda _, gpu: SimpleNamespace(gpu=gpu.percent, memory=1),
+    "nvmlDeviceGetComputeRunningProcesses": lambda _, gpu: [SimpleNamespace(pid=each) for each in range(gpu.programs)],
+    "nvmlDeviceGetGraphicsRunningProcesses": lambda _, __: [],
     "nvmlDeviceGetMemoryInfo": lambda _, __: SimpleNamespace(used=1 << 30, total=8 << 30),
     "nvmlDeviceGetCurrentClocksEventReasons": lambda _, gpu: gpu.reasons,
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda _, gpu: gpu.reasons,

@@ -123,7 +123,7 @@ async def test_a_daemon_that_goes_and_comes_back_is_reported_both_times(private_
         gone = await reports.next()
         again = await laptop().start(private_bus.address, UPOWER.name)
         back = await reports.next()
-    reason = Unavailable("UPower is not installed; install the package upower")
+    reason = Unavailable("UPower has left the bus; start it: systemctl start upower")
     assert set(gone.system) == set(back.system)
     assert {part.reason for part in gone.system.values()} == {reason.reason}
     assert isinstance(back.system["on_battery"], Reading)

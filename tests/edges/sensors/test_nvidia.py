@@ -166,6 +166,45 @@ def test_a_gpu_that_may_not_sleep_is_not_left_alone(bench: Bench) -> None:
     assert bench.nvml.inits == 1
 
 
+def without_utilisation(bench: Bench) -> None:
+    """As a GPU in parts (MIG) and a virtual one are."""
+    bench.nvml.failing["nvmlDeviceGetUtilizationRates"] = NVMLError("Not Supported")
+
+
+def test_a_gpu_of_unknown_utilisation_is_asked_as_long_as_programs_are_on_it(bench: Bench) -> None:
+    without_utilisation(bench)
+    bench.gpu.programs = 1
+    for _ in range(10):
+        assert known(bench.look().temperature_c) == 48
+    bench.gpu.programs = 0
+    for _ in range(5):
+        bench.look()
+    assert bench.look().temperature_c == Unavailable("idle: left alone so that it can sleep")
+    assert not bench.nvml.is_open
+
+
+def test_a_gpu_of_which_nothing_is_known_but_its_requests_is_let_go_and_not_called_idle(bench: Bench) -> None:
+    without_utilisation(bench)
+    bench.nvml.failing["nvmlDeviceGetComputeRunningProcesses"] = NVMLError("Insufficient Permissions")
+    bench.used.add(NVIDIA_GPU)
+    for _ in range(10):
+        assert known(bench.look().temperature_c) == 48
+    bench.used.clear()
+    for _ in range(5):
+        bench.look()
+    assert bench.look().temperature_c == Unavailable(
+        "whether it works is not known, no request does on it: left alone so it can sleep"
+    )
+    assert not bench.nvml.is_open
+
+
+def test_a_gpu_of_unknown_utilisation_that_may_not_sleep_is_not_left_alone(bench: Bench) -> None:
+    without_utilisation(bench)
+    bench.tree.write(f"bus/pci/devices/{NVIDIA_GPU}/power/control", "on")
+    for _ in range(10):
+        assert known(bench.look().temperature_c) == 48
+
+
 def test_of_several_gpus_only_those_awake_get_a_handle(bench: Bench) -> None:
     bench.tree.nvidia_gpu(SECOND_GPU)
     bench.tree.sleep(NVIDIA_GPU)
@@ -240,6 +279,39 @@ def test_a_rising_temperature_has_a_slope(bench: Bench) -> None:
     assert known(state.slope_c_per_s) == pytest.approx(1.0)
 
 
+def test_a_function_that_the_driver_has_and_refuses_is_asked_by_its_older_name(bench: Bench) -> None:
+    bench.nvml.failing["nvmlDeviceGetTemperatureV"] = NVMLError("Argument Version Mismatch")
+    assert known(bench.look().temperature_c) == 48
+    bench.nvml.failing["nvmlDeviceGetTemperature"] = NVMLError("Not Supported")
+    reason = Unavailable("nvmlDeviceGetTemperatureV: Argument Version Mismatch")
+    assert bench.look().temperature_c == reason, "of two refusals the present function's"
+
+
+def test_a_name_that_is_no_text_is_left_out(bench: Bench) -> None:
+    bench.nvml.failing["nvmlDeviceGetName"] = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    state = bench.look()
+    assert known(state.temperature_c) == 48
+    assert state.name == "NVIDIA GPU 10de:28a0"
+
+
+def test_a_session_in_which_a_gpu_in_use_says_nothing_any_more_is_ended_and_the_next_look_opens_another(
+    bench: Bench,
+) -> None:
+    bench.used.add(NVIDIA_GPU)
+    bench.look()
+    bench.nvml.failing[""] = NVMLError("GPU is lost")
+    assert bench.look().temperature_c == Unavailable("nvmlDeviceGetTemperatureV: GPU is lost")
+    assert not bench.nvml.is_open
+    bench.nvml.failing.clear()
+    assert known(bench.look().temperature_c) == 48
+    assert bench.nvml.inits == 2
+
+
+def test_a_slowdown_temperature_of_0_is_none(bench: Bench) -> None:
+    bench.gpu.slowdown_celsius = 0
+    assert bench.look().critical_c == Unavailable("NVML names a slowdown temperature of 0 °C")
+
+
 def test_the_fake_has_the_functions_of_the_real_binding() -> None:
     for name in FUNCTIONS:
         assert inspect.isfunction(getattr(pynvml, name)), name
@@ -263,6 +335,8 @@ def test_the_real_binding_takes_our_arguments() -> None:
         "nvmlDeviceGetTemperature": (None, 0),
         "nvmlDeviceGetTemperatureThreshold": (None, 1),
         "nvmlDeviceGetUtilizationRates": (None,),
+        "nvmlDeviceGetComputeRunningProcesses": (None,),
+        "nvmlDeviceGetGraphicsRunningProcesses": (None,),
         "nvmlDeviceGetMemoryInfo": (None,),
     }.items():
         inspect.signature(getattr(pynvml, name)).bind(*arguments)

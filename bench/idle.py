@@ -1,0 +1,215 @@
+"""How often the daemon wakes the machine, and what it costs, while nobody uses it."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import procfs, tools
+from bench.contestants import XDG_HOMES
+from bench.processes import BenchError, Command, Processes, Server, free_port, wait_until_ready
+
+LEAST_S = 60.0
+START_S = 10.0
+SETTLE_S = 75.0
+"""After its start the daemon looks at its backends often for a minute; it idles when that is over."""
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>custom</type><listen>unix:path={folder}/bus</listen><auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*"/><allow own="*"/>
+    <allow receive_type="method_call"/><allow receive_type="method_return"/>
+    <allow receive_type="signal"/><allow receive_type="error"/>
+  </policy>
+</busconfig>
+"""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A configuration to idle in."""
+
+    name: str
+    config: Mapping[str, Any]
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What a process did within a time in which nobody asked it for anything."""
+
+    name: str
+    seconds: float
+    voluntary: int
+    involuntary: int
+    cpu_ms: float
+    rss_bytes: int
+    threads: int
+
+    @property
+    def wakes_per_s(self) -> float:
+        """How often one of its threads was put on a processor; each time it had slept before, or was pushed aside."""
+        return (self.voluntary + self.involuntary) / self.seconds
+
+    @property
+    def cpu_percent(self) -> float:
+        """The share of one core."""
+        return self.cpu_ms / self.seconds / 10
+
+
+def situations(port: int, backend_port: int) -> tuple[Situation, ...]:
+    """The ones that issues ask for, each with one thing more than the one before."""
+    nothing = {"server": {"http_port": port}, "detection": {"enabled": False}}
+    backend = {
+        "id": "bench",
+        "type": "openai",
+        "endpoint": f"http://127.0.0.1:{backend_port}",
+        "hardware": "cpu",
+        "characteristics": {"power_watts": 28, "avg_latency_ms": 100, "max_tokens_per_second": 50},
+    }
+    return (
+        Situation("nothing to watch", {**nothing, "sensors": {"enabled": False}}),
+        Situation("sensors", nothing),
+        Situation("sensors, one backend", {**nothing, "backends": [backend]}),
+        Situation("sensors, looking for engines", {"server": {"http_port": port}}),
+        Situation("sensors, demo fleet", {"server": {"http_port": port}}, ("--demo",)),
+    )
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the kernel had counted for a process at one moment."""
+
+    at_s: float
+    voluntary: int
+    involuntary: int
+    cpu_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Mark":
+        """The counters now."""
+        return cls(time.monotonic(), *procfs.switches(pid), procfs.cpu_clock_s(pid))
+
+
+def watch(named: Sequence[tuple[str, int]], seconds: float) -> list[Idle]:
+    """Watch processes side by side for a while, from outside; each is idle, so they are not in each other's way."""
+    before = [Mark.of(pid) for _, pid in named]
+    time.sleep(seconds)
+    after = [Mark.of(pid) for _, pid in named]
+    return [
+        Idle(
+            name,
+            then.at_s - now.at_s,
+            then.voluntary - now.voluntary,
+            then.involuntary - now.involuntary,
+            (then.cpu_s - now.cpu_s) * 1000,
+            procfs.rss_bytes([pid]),
+            procfs.threads(pid),
+        )
+        for (name, pid), now, then in zip(named, before, after, strict=True)
+    ]
+
+
+def render(measured: Sequence[Idle]) -> str:
+    """The table, and what the sensors alone add."""
+    head = ("situation", "wake-ups/s", "voluntary", "involuntary", "CPU ms/s", "% of a core", "memory MB", "threads")
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for each in measured:
+        per_s = (each.voluntary / each.seconds, each.involuntary / each.seconds, each.cpu_ms / each.seconds)
+        shown = ", ".join(f"{value:.3f}" for value in per_s).split(", ")
+        lines.append(
+            f"| {each.name} | {each.wakes_per_s:.3f} | {' | '.join(shown)} | {each.cpu_percent:.4f} "
+            f"| {each.rss_bytes / 1e6:.1f} | {each.threads} |"
+        )
+    by_name = {each.name: each for each in measured}
+    if {"nothing to watch", "sensors"} <= set(by_name):
+        without, with_them = by_name["nothing to watch"], by_name["sensors"]
+        lines += ["", _ratio(without, with_them)]
+    return "\n".join(lines)
+
+
+def _ratio(without: Idle, with_them: Idle) -> str:
+    added = with_them.wakes_per_s - without.wakes_per_s
+    cpu_percent = with_them.cpu_percent - without.cpu_percent
+    ratio = f"{with_them.cpu_ms / without.cpu_ms:.2f} times that of" if without.cpu_ms else "against none in"
+    return (
+        f"The sensors add {added:.3f} wake-ups a second and {cpu_percent:.4f} % of a core "
+        f"({ratio} the daemon without them)."
+    )
+
+
+def _bus(processes: Processes) -> Mapping[str, str]:
+    """A bus of its own in the place of both buses, so that nothing else is heard on them; none without dbus-daemon."""
+    program = shutil.which("dbus-daemon")
+    nowhere = f"unix:path={processes.folder}/no-bus"
+    if program is None:
+        print("dbus-daemon is not installed: the daemon is measured without any bus", file=sys.stderr)
+        return dict.fromkeys(("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"), nowhere)
+    config = processes.folder / "bus.conf"
+    config.write_text(BUS_CONFIG.format(folder=processes.folder))
+    processes.start("bus", Command((program, f"--config-file={config}", "--nofork", "--nopidfile")), port=0)
+    address = f"unix:path={processes.folder}/bus"
+    return dict.fromkeys(("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"), address)
+
+
+def _start(processes: Processes, situation: Situation, at: int, buses: Mapping[str, str]) -> Server:
+    folder = processes.folder / str(at)
+    homes = {name: str(folder / name.lower()) for name in XDG_HOMES}
+    for home in homes.values():
+        Path(home).mkdir(parents=True, mode=0o700)
+    config = folder / "config.yaml"
+    config.write_text(json.dumps(situation.config))  # JSON is YAML
+    argv = (sys.executable, "-P", "-m", "ollama_proxyd", "--config", str(config), *situation.arguments)
+    port = int(situation.config["server"]["http_port"])
+    server = processes.start(str(at), Command(argv, {**homes, **buses}), port)
+    wait_until_ready(server, "/healthz")
+    return server
+
+
+def _run(folder: Path, seconds: float, only: str) -> Sequence[Idle]:
+    with Processes(folder) as processes:
+        buses = _bus(processes)
+        backend = processes.start("backend", Command((tools.build("backend"),)), port=0)
+        deadline_s = time.monotonic() + START_S
+        while not backend.log.read_text().endswith("\n") and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        backend_port = int(json.loads(backend.log.read_text())["port"])
+        chosen = [each for each in situations(0, backend_port) if only in each.name]
+        started = []
+        for at, each in enumerate(chosen):
+            port = free_port()
+            placed = Situation(each.name, {**each.config, "server": {"http_port": port}}, each.arguments)
+            started.append((each.name, _start(processes, placed, at, buses).process.pid))
+        time.sleep(SETTLE_S)
+        return watch(started, seconds)
+
+
+def main() -> int:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(prog="scripts/bench idle", description="What the daemon costs while nobody asks.")
+    parser.add_argument("--seconds", type=float, default=LEAST_S, help="how long each situation is watched (60)")
+    parser.add_argument("--only", default="", metavar="WORDS", help="the situations with these words in their names")
+    options = parser.parse_args()
+    tools.CACHE.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="idle-"))  # a socket's path has to be short
+    try:
+        measured = _run(folder, options.seconds, options.only)
+    except BenchError as error:
+        print(f"scripts/bench idle: {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{os.cpu_count()} cores of {procfs.cpu_model()}; Linux {os.uname().release}\n\n{render(measured)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""When a reading of a device's power tells what a backend draws: while that backend alone works on the device."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.learning import is_plausible_w
+from ollama_proxyd.core.readings import DeviceState, Maybe, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which one backend alone works on a device, and what the device was seen to draw in it.
+
+    `read_s` is when the last reading within it was taken. `energy_j` over `seconds` is the mean of those that count.
+    """
+
+    backend_id: str
+    since_s: float
+    read_s: float | None = None
+    energy_j: float = 0.0
+    seconds: float = 0.0
+
+    def after(self, power_w: Maybe[float]) -> "Stretch":
+        """The stretch after a look at the sensor.
+
+        A reading speaks for the time since the reading before it, as counters of energy do and drivers that average.
+        So it counts if both were taken within the stretch: the first one only marks from when on. A reading that was
+        seen before is no new one, and what no device draws at work counts for nothing.
+        """
+        if not isinstance(power_w, Reading):
+            return self
+        before_s = self.since_s if self.read_s is None else self.read_s
+        if power_w.at_s <= before_s:
+            return self
+        marked = replace(self, read_s=power_w.at_s)
+        if self.read_s is None or not is_plausible_w(power_w.value):
+            return marked
+        elapsed_s = power_w.at_s - self.read_s
+        return replace(marked, energy_j=self.energy_j + power_w.value * elapsed_s, seconds=self.seconds + elapsed_s)
+
+    def emptied(self) -> "Stretch":
+        """The stretch going on, with what was seen so far taken out of it."""
+        return replace(self, energy_j=0.0, seconds=0.0)
+
+
+def alone_on(fleets: Iterable[FleetView], devices: tuple[DeviceState, ...]) -> Mapping[str, str]:
+    """By device id, the backend that is the only one at work there."""
+    at_work: dict[str, set[str]] = {}
+    for fleet in fleets:
+        for view in fleet:
+            device = device_of(view.spec, devices) if view.in_flight > 0 else None
+            if device is not None:
+                at_work.setdefault(device.id, set()).add(view.spec.id)
+    return {device_id: next(iter(ids)) for device_id, ids in at_work.items() if len(ids) == 1}

@@ -1,0 +1,68 @@
+"""What was saved: the same request on the backend that the mode Performance would have chosen at the same moment."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
+from ollama_proxyd.core.policy.decision import Decision, Ranked
+from ollama_proxyd.core.policy.priors import MOST
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.readings import SystemState
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a decision was taken from, kept until somebody has time to ask what another mode would have made of it."""
+
+    query: Query
+    fleet: FleetView
+    system: SystemState
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The backend that served, and the one that would have served in Performance; they may be the same.
+
+    Both energies are estimates by the same formula for the same prompt and for an answer of `expected_tokens`.
+    """
+
+    served: Ranked
+    instead: Ranked
+    expected_tokens: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether Performance would have chosen no other backend."""
+        return self.instead.backend_id == self.served.backend_id
+
+    def saved_j(self, completion_tokens: int | None) -> float:
+        """Joules saved, below zero where Performance would have needed less.
+
+        The answer had its own length, so on both sides the joules of writing it are scaled by the tokens that came
+        over the tokens that were expected. Loading, waking and reading the prompt do not depend on the answer and
+        stay as estimated. Where the backend did not count its tokens, both estimates stand for the expected length.
+        """
+        if self.is_same:
+            return 0.0
+        share = 1.0
+        if completion_tokens is not None and self.expected_tokens > 0:
+            share = min(max(completion_tokens, 0), MOST) / self.expected_tokens
+        return _energy_j(self.instead, share) - _energy_j(self.served, share)
+
+
+def compare(decision: Decision, moment: Moment, performance: ModeRow) -> Comparison | None:
+    """The comparison for a decision that has a backend; None where Performance would have had none.
+
+    Where nothing could differ, in Performance itself or where the client named the backend, nothing is ranked again.
+    """
+    served = decision.ranked[0]
+    if decision.effective_mode is Mode.PERFORMANCE or moment.query.hints.target is not None:
+        return Comparison(served, served, decision.expected_tokens)
+    setting = ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, "for comparison", performance)
+    ranked = rank(moment.query, moment.fleet, moment.system, setting).ranked
+    return Comparison(served, ranked[0], decision.expected_tokens) if ranked else None
+
+
+def _energy_j(ranked: Ranked, share: float) -> float:
+    return ranked.energy_j + (share - 1.0) * ranked.terms["decode_j"]

@@ -1,0 +1,38 @@
+"""A routing decision as plain data, the same for everybody who explains one."""
+
+from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
+from ollama_proxyd.core.requests import Json
+
+
+def picture(decision: Decision) -> dict[str, Json]:
+    """A decision with every term by its name."""
+    return {
+        "backend": decision.ranked[0].backend_id if decision.ranked else None,
+        "reason": decision.reason,
+        "mode": decision.mode.value,
+        "effective_mode": decision.effective_mode.value,
+        "mode_reason": decision.mode_reason,
+        "ranked": [_ranked(each) for each in decision.ranked],
+        "rejected": [_rejected(each) for each in decision.rejected],
+    }
+
+
+def _ranked(each: Ranked) -> Json:
+    return {
+        "backend_id": each.backend_id,
+        "model": each.model,
+        "cost_j": each.cost_j,
+        "energy_j": each.energy_j,
+        "latency_ms": each.latency_ms,
+        "power_w": each.power_w,
+        "terms": dict(each.terms),
+        "notes": list(each.notes),
+        "is_guess": each.is_guess,
+    }
+
+
+def _rejected(each: Rejected) -> Json:
+    return {
+        "backend_id": each.backend_id,
+        "rejections": [{"code": no.code.value, "message": no.message} for no in each.rejections],
+    }

@@ -1,0 +1,126 @@
+"""The numbers of Auto and the quiet hours that a person may change while the daemon runs, and what they may be."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.thresholds import AutoSettings
+
+_AUTO = AutoSettings()
+
+Value: TypeAlias = bool | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """These settings with the values that apply; times are local ones, written as in "22:00"."""
+
+    quiet_hours_enabled: bool = True
+    quiet_hours_start: str = "22:00"
+    quiet_hours_end: str = "07:00"
+    critical_battery_percent: float = _AUTO.critical_battery_percent
+    low_battery_percent: float = _AUTO.low_battery_percent
+    full_battery_percent: float = _AUTO.full_battery_percent
+
+    def of_auto(self, auto: AutoSettings) -> AutoSettings:
+        """Auto's numbers with these among them."""
+        return replace(
+            auto,
+            critical_battery_percent=self.critical_battery_percent,
+            low_battery_percent=self.low_battery_percent,
+            full_battery_percent=self.full_battery_percent,
+        )
+
+
+KEYS = tuple(field.name for field in fields(Tuning))
+
+
+def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
+    """The settings with some changed; raises ValueError that names the key at fault and says what is allowed."""
+    values: dict[str, Any] = {key: read(key, value) for key, value in changes.items()}
+    tuning = replace(base, **values)
+    for contradicts in (battery_contradiction, quiet_contradiction):
+        if why := contradicts(tuning):
+            raise ValueError(why)
+    return tuning
+
+
+def read(key: str, value: Any) -> Value:
+    """A value as the setting has it; raises ValueError that names the key and says what is allowed."""
+    reader = _READERS[check_key(key)]
+    known = reader(value)
+    if known is None:
+        raise ValueError(f"{key} must be {_EXPECTED[reader]}, not {_shown(value)}")
+    return known
+
+
+def check_key(key: str) -> str:
+    """The key of a setting; raises ValueError that names those that there are."""
+    if key not in _READERS:
+        raise ValueError(f"{key!r} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}")
+    return key
+
+
+def minute_of_day(time: str) -> int:
+    """Minutes since midnight."""
+    hours, _, minutes = time.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def battery_contradiction(tuning: Tuning) -> str:
+    """Why the charges of the battery cannot be meant as they stand, empty where they can."""
+    critical, low = tuning.critical_battery_percent, tuning.low_battery_percent
+    if critical < low:
+        return ""
+    return (
+        f"critical_battery_percent {critical:g} is not below low_battery_percent ({low:g}), "
+        f"so {Mode.EFFICIENCY.value} would never be taken"
+    )
+
+
+def quiet_contradiction(tuning: Tuning) -> str:
+    """Why the quiet hours cannot be meant as they stand, empty where they can."""
+    if not tuning.quiet_hours_enabled or tuning.quiet_hours_start != tuning.quiet_hours_end:
+        return ""
+    return (
+        f"quiet_hours_end {tuning.quiet_hours_end} is the start as well, which could mean always or never; "
+        "set quiet_hours_enabled to false for never"
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value as it can be quoted in a sentence."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _percent(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 100 else None
+
+
+def _time(value: Any) -> str | None:
+    return value if isinstance(value, str) and _TIME.fullmatch(value) else None
+
+
+_LONGEST_QUOTE = 60
+_TIME = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
+_READERS: Mapping[str, Callable[[Any], Value | None]] = {
+    "quiet_hours_enabled": _flag,
+    "quiet_hours_start": _time,
+    "quiet_hours_end": _time,
+    "critical_battery_percent": _percent,
+    "low_battery_percent": _percent,
+    "full_battery_percent": _percent,
+}
+_EXPECTED: Mapping[Callable[[Any], Value | None], str] = {
+    _flag: "true or false",
+    _time: 'a time of day such as "22:00"',
+    _percent: "a number from 0 to 100",
+}

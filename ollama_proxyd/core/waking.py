@@ -1,0 +1,72 @@
+"""Whether an engine lost its GPU while the machine slept: what it shows now against what it showed before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
+
+LEAST_SHARE = 0.5
+"""A model whose part in the GPU's memory fell below this part of what it was has been moved to the CPU."""
+LEAST_SPEED = 1 / 3
+"""So much slower than before is no jitter."""
+ENOUGH_SAMPLES = 3
+"""From fewer requests nothing is known of a backend's speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a backend showed before the machine slept, by its own names of its models."""
+
+    gpu_share: Mapping[str, float] = field(default_factory=dict)
+    """How much of a model lay in the GPU's memory, 0 to 1."""
+    decode_tps: Mapping[str, float] = field(default_factory=dict)
+    """Tokens per second, as learned."""
+
+
+def remember(before: Before, view: BackendView) -> Before:
+    """What is known now over what was known; a backend that lost its GPU says nothing of how it is with one."""
+    if view.degraded:
+        return before
+    shares = {loaded.name: share for loaded in view.loaded or () if (share := _gpu_share(loaded)) is not None}
+    speeds = {
+        model: speed.decode_tps
+        for model, speed in view.speeds.items()
+        if speed.decode_tps is not None and speed.samples >= ENOUGH_SAMPLES
+    }
+    return Before({**before.gpu_share, **shares}, {**before.decode_tps, **speeds})
+
+
+def lost_memory(before: Before, view: BackendView) -> dict[str, str]:
+    """For each loaded model of which it can be told: why it is taken to run on the CPU now, or "" where it is not."""
+    told: dict[str, str] = {}
+    for loaded in view.loaded or ():
+        was, now = before.gpu_share.get(loaded.name), _gpu_share(loaded)
+        if was is None or now is None or not was:
+            continue
+        moved = now < was * LEAST_SHARE
+        told[loaded.name] = (
+            f"since the machine woke up, {now:.0%} of {loaded.name} lies in the GPU's memory instead of {was:.0%}: "
+            f"the engine fell back to the CPU; restart it"
+            if moved
+            else ""
+        )
+    return told
+
+
+def lost_speed(before: Before, hardware: Hardware, model: str, decode_tps: float) -> str | None:
+    """Why a request showed that a model runs on the CPU now, "" where it showed the contrary, None where neither."""
+    was = before.decode_tps.get(model)
+    if was is None or hardware is Hardware.CPU:
+        return None
+    if decode_tps >= was * LEAST_SPEED:
+        return ""
+    return (
+        f"since the machine woke up, {model} writes {decode_tps:.3g} tokens/s instead of {was:.3g}: "
+        f"the engine probably fell back to the CPU; restart it"
+    )
+
+
+def _gpu_share(loaded: LoadedModel) -> float | None:
+    if not loaded.size_bytes or loaded.size_vram_bytes is None:
+        return None
+    return min(max(loaded.size_vram_bytes / loaded.size_bytes, 0.0), 1.0)

@@ -1,0 +1,105 @@
+"""A Unix socket of the daemon's own: a file that only its owner may connect to, and that is gone when it ends."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+
+MODE = 0o600
+LONGEST_PATH_BYTES = 107
+TRY_S = 1.0
+BACKLOG = 1024
+
+
+def socket_path(written: str, environ: Mapping[str, str]) -> Path:
+    """Where the file is meant to be: ~/ is the home, anything but a whole path lies in $XDG_RUNTIME_DIR."""
+    if written.startswith("~/"):
+        return Path(environ.get("HOME", "/"), written[2:])
+    path = Path(written)
+    if path.is_absolute():
+        return path
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if not Path(runtime).is_absolute():
+        message = f"server.unix_socket {written} lies in $XDG_RUNTIME_DIR, which is not set; give a path from / on"
+        raise ProxyError(ErrorKind.UNAVAILABLE, message, code="cannot_listen")
+    return Path(runtime, written)
+
+
+class SocketFile:
+    """The socket and its file, from making it until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Listen there; raises ProxyError with a sentence that says why that cannot be."""
+        if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+            raise _cannot(path, f"its path has more than {LONGEST_PATH_BYTES} bytes, which no socket may have")
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            os.fchmod(self.socket.fileno(), MODE)  # on Linux the file is made with the mode of the socket
+            _bind(self.socket, path)
+            self.socket.listen(BACKLOG)
+            self.socket.setblocking(False)
+            self._file = _identity(path)
+        except OSError as error:
+            self.socket.close()
+            raise _cannot(path, error.strerror or str(error)) from error
+        except ProxyError:
+            self.socket.close()
+            raise
+
+    def close(self) -> None:
+        """Listen no more, and take the file away, unless another program has put its own in its place."""
+        self.socket.close()
+        try:
+            if _identity(self.path) == self._file:
+                self.path.unlink()
+        except OSError:
+            return
+
+
+def _bind(made: socket.socket, path: Path) -> None:
+    try:
+        made.bind(str(path))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+    else:
+        return
+    _clear(path)
+    made.bind(str(path))
+
+
+def _clear(path: Path) -> None:
+    """Take away a socket file behind which nobody listens any more, and nothing else."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise _cannot(path, "there is a file of that name that is no socket; it is left alone")
+    if _is_alive(path):
+        raise _cannot(path, "another program listens there", code="port_taken")
+    path.unlink()
+
+
+def _is_alive(path: Path) -> bool:
+    """Whether somebody listens; only a refused connection says that nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(TRY_S)
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+def _cannot(path: Path, why: str, code: str = "cannot_listen") -> ProxyError:
+    message = f"cannot listen on the Unix socket {path}: {why}; server.unix_socket in the configuration names it"
+    return ProxyError(ErrorKind.UNAVAILABLE, message, code=code)

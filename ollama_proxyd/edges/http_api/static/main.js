@@ -1,0 +1,290 @@
+// Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
+
+import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken } from "./stream.js";
+import { about, count, ended, energy, hardware, machine, number, saved, state } from "./words.js";
+
+const by = (id) => document.getElementById(id);
+const cards = new Map();
+let shown = null;
+let isLost = false;
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function mark(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+/** Fills an element anew only when what it shows is another. */
+function fill(element, key, build) {
+  const text = JSON.stringify(key);
+  if (element.filledWith === text) return;
+  element.filledWith = text;
+  element.replaceChildren(...build());
+}
+
+function tellNotice(text) {
+  by("notice").hidden = text === "";
+  say(by("notice"), text);
+}
+
+async function act(path, body) {
+  try {
+    await change(path, body);
+    if (!isLost) tellNotice("");
+  } catch (error) {
+    if (error instanceof NeedsToken) askForToken();
+    else tellNotice(`That did not work: ${error instanceof TypeError ? "the proxy does not answer" : error.message}`);
+  }
+}
+
+function bar(share, look) {
+  const inner = make("span", { class: "fill" });
+  inner.style.inlineSize = `${Math.round(Math.min(Math.max(share, 0), 1) * 100)}%`;
+  return make("span", { class: "bar", "data-look": look, "aria-hidden": "true" }, inner);
+}
+
+function showMode(status) {
+  const row = status.modes.find((each) => each.mode === status.mode);
+  const effective = status.modes.find((each) => each.mode === status.effective_mode);
+  const title = row === effective ? row.label : `${row.label} → ${effective.label}`;
+  if (by("mode-title").textContent !== title) say(by("announcer"), `Mode: ${title}. ${status.reason}`);
+  say(by("mode-title"), title);
+  say(by("mode-reason"), capital(status.reason));
+  say(by("mode-about"), about(effective));
+  const holds = status.holds.length > 1 ? status.holds : [];
+  by("holds").hidden = holds.length === 0;
+  fill(by("holds"), holds, () => holds.map((hold) => make("li", {}, held(hold))));
+  fill(by("modes"), status.modes.map((each) => each.label), () => status.modes.map(modeButton));
+  for (const button of by("modes").children) {
+    mark(button, "aria-pressed", button.dataset.mode === status.mode);
+    button.classList.toggle("effective", button.dataset.mode === status.effective_mode);
+  }
+}
+
+function held(hold) {
+  return `${hold.mode} held by ${hold.application_id || "a program"}${hold.reason ? `: ${hold.reason}` : ""}`;
+}
+
+function modeButton(row) {
+  const button = make("button", { type: "button", "data-mode": row.mode, title: row.description }, row.label);
+  button.addEventListener("click", () => act("/efficiency", { mode: row.mode }));
+  return button;
+}
+
+function newCard(id) {
+  const parts = {
+    icon: make("span", { class: "hardware" }),
+    name: make("h3", { id: `name-${cards.size}` }),
+    kind: make("p", { class: "quiet small" }),
+    state: make("span", { class: "chip" }),
+    reason: make("p", { class: "why" }),
+    figures: make("dl", { class: "figures" }),
+    models: make("ul", { class: "models", "aria-label": "Models" }),
+    gaps: make("details", { class: "gaps" }),
+    toggle: make("button", { type: "button", role: "switch", class: "switch" }, make("span", { class: "knob" })),
+  };
+  parts.toggle.addEventListener("click", () => {
+    const isOn = parts.toggle.getAttribute("aria-checked") === "true";
+    act(`/backends/${encodeURIComponent(id)}`, { enabled: !isOn });
+  });
+  const head = make("div", { class: "card-head" }, parts.icon, make("div", { class: "names" }, parts.name, parts.kind), parts.toggle);
+  parts.item = make("li", { class: "card backend" }, head, make("p", { class: "states" }, parts.state), parts.reason, parts.figures, parts.models, parts.gaps);
+  parts.item.setAttribute("aria-labelledby", parts.name.id);
+  return parts;
+}
+
+function showBackends(status) {
+  const list = by("backends");
+  const ids = status.backends.map((each) => each.id);
+  for (const [id, parts] of cards) if (!ids.includes(id)) { parts.item.remove(); cards.delete(id); }
+  status.backends.forEach((backend, at) => {
+    if (!cards.has(backend.id)) cards.set(backend.id, newCard(backend.id));
+    const parts = cards.get(backend.id);
+    if (list.children[at] !== parts.item) list.insertBefore(parts.item, list.children[at] ?? null);
+    showBackend(parts, backend, status.last_decision?.backend === backend.id);
+  });
+  const up = status.backends.filter((each) => each.state === "up").length;
+  say(by("backends-count"), ids.length ? `${up} of ${ids.length} can serve` : "");
+  by("no-backends").hidden = ids.length > 0;
+}
+
+function showBackend(parts, backend, isLast) {
+  const kind = hardware(backend.hardware);
+  const now = state(backend);
+  fill(parts.icon, kind.icon, () => [icon(kind.icon)]);
+  mark(parts.icon, "title", kind.word);
+  say(parts.name, backend.id);
+  say(parts.kind, backend.name === backend.id ? kind.word : backend.name);
+  fill(parts.state, [now.icon, now.word], () => [icon(now.icon), now.word]);
+  mark(parts.state, "data-look", now.look);
+  mark(parts.item, "data-look", now.look);
+  parts.item.classList.toggle("last", isLast);
+  parts.reason.hidden = !backend.reason;
+  say(parts.reason, backend.reason ? capital(backend.reason) : "");
+  const figures = cardFigures(backend);
+  fill(parts.figures, figures, () => figures.map(figure));
+  fill(parts.models, backend.models, () => models(backend.models));
+  parts.models.hidden = backend.models.length === 0;
+  const gaps = Object.entries(backend.unknown);
+  parts.gaps.hidden = gaps.length === 0;
+  fill(parts.gaps, gaps, () => gapLines(gaps));
+  mark(parts.toggle, "aria-checked", backend.enabled);
+  mark(parts.toggle, "aria-label", `Use ${backend.id}`);
+}
+
+function cardFigures(backend) {
+  return [
+    ["Speed", backend.tokens_per_second, "", backend.tokens_per_second === null ? "" : "tokens/s"],
+    ["Draws", backend.power_watts, "W", backend.rated_power_watts === null ? "" : `rated ${number(backend.rated_power_watts)} W`],
+    ["Heat", backend.temperature_celsius, "°C"],
+  ];
+}
+
+function figure([name, value, unit, note = ""]) {
+  const told = value === null ? [make("span", { class: "quiet" }, "unknown")] : [make("b", {}, number(value)), ` ${unit}`];
+  const notes = note ? [make("small", { class: "quiet" }, note)] : [];
+  return make("div", {}, make("dt", {}, name), make("dd", {}, ...told, ...notes));
+}
+
+const SHOWN_MODELS = 4;
+
+function models(names) {
+  const items = names.slice(0, SHOWN_MODELS).map((name) => make("li", {}, name));
+  const more = names.length - SHOWN_MODELS;
+  return more > 0 ? [...items, make("li", { class: "more", title: names.slice(SHOWN_MODELS).join(", ") }, `and ${more} more`)] : items;
+}
+
+const GAPS = { power_watts: "draws", temperature_celsius: "heat", asleep: "sleep", too_hot: "too hot", tokens_per_second: "speed" };
+
+function gapLines(gaps) {
+  const reasons = new Map();
+  for (const [key, why] of gaps) reasons.set(why, [...(reasons.get(why) ?? []), GAPS[key] ?? key]);
+  const lines = [...reasons].map(([why, names]) => make("p", {}, `${capital(names.join(", "))}: ${why}`));
+  return [make("summary", {}, "Why is something unknown?"), ...lines];
+}
+
+function showLast(last) {
+  by("last").hidden = last === null;
+  by("last-none").hidden = last !== null;
+  if (last === null) return;
+  say(by("last-backend"), last.backend ?? "No backend");
+  say(by("last-model"), last.model ?? "");
+  say(by("last-ended"), ended(last.ended));
+  mark(by("last-ended"), "data-look", last.ended === null ? "busy" : last.ended === "ok" ? "good" : "warm");
+  say(by("last-reason"), capital(last.reason));
+  const bars = last.energy_joules === undefined ? [] : energyBars(last);
+  fill(by("last-bars"), bars, () => bars.flatMap(([name, joules, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, energy(joules)))]));
+  const when = new Date(last.unix_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  say(by("last-when"), `${when}${bars.length ? ", estimated before it was sent" : ""}`);
+}
+
+/** The energy that was expected, beside that of the quickest backend where that is another. */
+function energyBars(last) {
+  const other = last.instead_of_joules ?? 0;
+  const most = Math.max(last.energy_joules, other) || 1;
+  const bars = [[last.backend, last.energy_joules, last.energy_joules / most, "own"]];
+  return last.instead_of === undefined ? bars : [...bars, [`${last.instead_of}, the quickest`, other, other / most, "other"]];
+}
+
+function showToday(today) {
+  const failed = today.errors ? `${today.errors} failed` : "";
+  const figures = [
+    ["Requests", today.requests, "", failed],
+    ["Tokens", today.prompt_tokens + today.completion_tokens, "", `${today.completion_tokens.toLocaleString("en")} written`],
+    ["Energy", energy(today.energy_joules), "", "estimated"],
+  ];
+  fill(by("today"), figures, () => figures.map(todayFigure));
+  const compared = saved(today);
+  by("saved").hidden = compared === null;
+  if (compared === null) return;
+  say(by("saved"), compared.text);
+  mark(by("saved"), "data-look", compared.look);
+}
+
+function todayFigure([name, value, , note]) {
+  const told = typeof value === "number" ? value.toLocaleString("en") : value;
+  return make("div", {}, make("dt", {}, name), make("dd", {}, make("b", {}, told), ...(note ? [make("small", { class: "quiet" }, note)] : [])));
+}
+
+function showMachine(system) {
+  const rows = machine(system);
+  fill(by("machine"), rows, () => rows.flatMap(([name, text, share, why]) => [make("dt", {}, name), machineValue(text, share, why)]));
+}
+
+function machineValue(text, share, why) {
+  if (text === null) return make("dd", {}, make("span", { class: "quiet" }, "unknown"), ...(why ? [make("small", { class: "quiet" }, why)] : []));
+  return make("dd", {}, text, ...(share === null ? [] : [bar(share, "plain")]));
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function show(status) {
+  const wasLost = isLost || shown === null;
+  shown = new Date();
+  isLost = false;
+  by("token-form").hidden = true;
+  by("content").hidden = false;
+  if (wasLost) tellNotice("");
+  document.body.classList.remove("stale");
+  mark(by("link"), "data-state", "live");
+  say(by("link-text"), "Live");
+  say(by("version"), status.version);
+  document.title = `${status.effective_mode} · ollama-proxyd`;
+  showMode(status);
+  showBackends(status);
+  showLast(status.last_decision);
+  showToday(status.today);
+  showMachine(status.system);
+}
+
+function lose(why) {
+  const since = shown === null ? "" : ` What you see is from ${shown.toLocaleTimeString()}.`;
+  const text = `${why}.${since} It is tried again by itself.`;
+  if (!isLost) say(by("announcer"), text);
+  isLost = true;
+  document.body.classList.add("stale");
+  mark(by("link"), "data-state", "lost");
+  say(by("link-text"), "Connection lost");
+  tellNotice(text);
+}
+
+function askForToken() {
+  say(by("token-error"), hasToken() ? "That token is not the one." : "");
+  forgetToken();
+  by("content").hidden = true;
+  by("token-form").hidden = false;
+  tellNotice("");
+  mark(by("link"), "data-state", "waiting");
+  say(by("link-text"), "Token needed");
+  by("token").focus();
+}
+
+const stream = new Stream({ told: show, lost: lose, refused: askForToken });
+by("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepToken(by("token").value);
+  by("token").value = "";
+  stream.again();
+});
+stream.again();

@@ -1,0 +1,94 @@
+// Numbers and states in the words that people read; nothing here touches the page.
+
+const SMALL_J = 1000;
+const JOULES_PER_WH = 3600;
+
+export function number(value) {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+export function energy(joules) {
+  return Math.abs(joules) < SMALL_J ? `${number(joules)} J` : `${number(joules / JOULES_PER_WH)} Wh`;
+}
+
+export function count(amount, noun) {
+  return `${amount.toLocaleString("en")} ${noun}${amount === 1 ? "" : "s"}`;
+}
+
+/** What a backend does, or why it cannot: an icon, a word, and how it looks. */
+export function state(backend) {
+  if (!backend.enabled) return { icon: "off", word: "switched off", look: "off" };
+  if (backend.state === "down") return { icon: "down", word: "down", look: "bad" };
+  if (backend.state !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
+  if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };
+  if (backend.too_hot) return { icon: "hot", word: "too hot", look: "warm" };
+  return backend.asleep ? { icon: "asleep", word: "asleep", look: "asleep" } : { icon: "idle", word: "ready", look: "good" };
+}
+
+const HARDWARE = {
+  npu: ["npu", "NPU"],
+  igpu: ["igpu", "Integrated GPU"],
+  nvidia: ["gpu", "NVIDIA GPU"],
+  amdgpu: ["gpu", "AMD GPU"],
+  cpu: ["cpu", "CPU"],
+};
+
+export function hardware(name) {
+  const [icon, word] = HARDWARE[name] ?? ["unknown", "Hardware unknown"];
+  return { icon, word };
+}
+
+export function limits(row) {
+  const parts = [
+    [row.max_power_w, (value) => `at most ${number(value)} W`],
+    [row.max_temp_c, (value) => `up to ${number(value)} °C`],
+    [row.max_fan_percent, (value) => `fan up to ${number(value)} %`],
+    [row.max_concurrency, (value) => count(value, "request") + " at once"],
+  ];
+  return parts.filter(([value]) => value !== null).map(([value, say]) => say(value)).join(", ");
+}
+
+export function about(row) {
+  if (row.mode === "Auto") return `${row.description}.`;
+  const price = `A second of waiting is worth ${number(row.price_of_time_w)} W`;
+  const most = limits(row);
+  return `${row.description}. ${price}; ${most || "no limits"}.`;
+}
+
+export function saved(today) {
+  if (today.compared === undefined) return null;
+  const of = today.compared === today.requests ? "" : ` for ${today.compared} of them`;
+  const joules = today.saved_joules;
+  if (number(Math.abs(joules)) === "0") return { text: `As much as the quickest backend would have used${of}.`, look: "same" };
+  const which = joules > 0 ? "less" : "more";
+  return { text: `${energy(Math.abs(joules))} ${which} than the quickest backend would have used${of}.`, look: which };
+}
+
+const ENDS = { ok: "answered", cancelled: "client left" };
+
+export function ended(word) {
+  return word === null ? "under way" : (ENDS[word] ?? word.replaceAll("_", " "));
+}
+
+function power(system) {
+  if (system.on_battery === null) return null;
+  const state = system.on_battery ? "On battery" : "On mains power";
+  return system.battery_percent === null ? state : `${state}, ${number(system.battery_percent)} %`;
+}
+
+const QUIET = new Map([[true, "now"], [false, "not now"], [null, null]]);
+
+/** What the sensors say: a name, a text or null, a share from 0 to 1 for a bar, and why there is nothing. */
+export function machine(system) {
+  const profile = system.power_profile && system.power_profile + (system.performance_degraded ? `, held back: ${system.performance_degraded}` : "");
+  const amount = (value, unit) => (value === null ? null : `${number(value)} ${unit}`);
+  const share = (value) => (value === null ? null : value / 100);
+  const rows = [
+    ["Power", power(system), share(system.battery_percent), system.unknown.on_battery],
+    ["Profile", profile, null, system.unknown.power_profile],
+    ["Heat", amount(system.hottest_c, "°C"), share(system.hottest_c), system.unknown.hottest_c],
+    ["Fan", amount(system.fan_percent, "%"), share(system.fan_percent), system.unknown.fan_percent],
+    ["Quiet hours", QUIET.get(system.quiet_hours), null, system.unknown.quiet_hours],
+  ];
+  return system.games ? [...rows, ["Games", `${system.games} running`, null, null]] : rows;
+}

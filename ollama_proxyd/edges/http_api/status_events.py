@@ -1,0 +1,181 @@
+"""GET /status/events: the status at once, and again whenever something in it has changed, without anybody polling."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.http_api.context import DOOR, SERVICES
+from ollama_proxyd.edges.http_api.entrance import check_token, check_way_in
+from ollama_proxyd.edges.http_api.errors import render_own
+from ollama_proxyd.edges.http_api.status_picture import status_picture
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.tasks import Tasks
+
+MOST_LISTENERS = 16
+MEASURED_EVERY_S = 1.0
+"""Only a change of the mode, of holds or of the configuration is told sooner after what was told before."""
+ALIVE_EVERY_S = 20.0
+"""A stream that has no news says so, so that either side notices when the other is gone."""
+WRITE_S = 30.0
+"""A listener that takes nothing for so long is given up."""
+
+NOTHING_NEW = b": nothing new\n\n"
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class News:
+    """Whether something may have changed since it was told last, and whether that can wait."""
+
+    def __init__(self) -> None:
+        self._any = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def note(self, *, urgent: bool) -> None:
+        """Something may have changed."""
+        self._any.set()
+        if urgent:
+            self._urgent.set()
+
+    def forget(self) -> None:
+        """All is about to be told."""
+        self._any.clear()
+        self._urgent.clear()
+
+    async def wait(self) -> bool:
+        """Wait for the next time to tell; False where only a sign of life is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MEASURED_EVERY_S):
+                await self._urgent.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ALIVE_EVERY_S):
+                await self._any.wait()
+        return self._any.is_set()
+
+    async def follow(self, services: Cell[Services]) -> None:
+        """Note every change from now on, after a reload those of the new services; never returns."""
+        async with Tasks("status") as tasks:
+            forget: tuple[Callable[[], None], ...] = ()
+            try:
+                async for bundle in services.changes():
+                    await tasks.close()
+                    _do(forget)
+                    forget = tuple(topic.listen(self._note_request) for topic in _topics(bundle.ledger))
+                    tasks.start("fleet", self.heed(bundle.fleet.views.changes(), urgent=False))
+                    tasks.start("system", self.heed(bundle.system.changes(), urgent=False))
+                    tasks.start("mode", self.heed(bundle.governor.setting.changes(), urgent=True))
+                    tasks.start("holds", self.heed(bundle.governor.holds.changes(), urgent=True))
+            finally:
+                _do(forget)
+
+    def _note_request(self, _: object) -> None:
+        self.note(urgent=False)
+
+    async def heed(self, changes: AsyncGenerator[object, None], *, urgent: bool) -> None:
+        """Note each new value of a cell, and that there is one."""
+        async for _ in changes:
+            self.note(urgent=urgent)
+
+
+class Listeners:
+    """Everybody who listens, until the server stops."""
+
+    def __init__(self) -> None:
+        self._seats: set[News] = set()
+        self.is_closed = False
+
+    @contextmanager
+    def seat(self) -> Iterator[News]:
+        """One more listener; raises ProxyError when there is no room."""
+        if len(self._seats) >= MOST_LISTENERS or self.is_closed:
+            why = "the server stops" if self.is_closed else f"{MOST_LISTENERS} listen already, the most that may"
+            raise ProxyError(ErrorKind.UNAVAILABLE, f"nobody can listen now: {why}")
+        news = News()
+        self._seats.add(news)
+        try:
+            yield news
+        finally:
+            self._seats.discard(news)
+
+    def close(self) -> None:
+        """Have every stream end."""
+        self.is_closed = True
+        for news in self._seats:
+            news.note(urgent=True)
+
+
+LISTENERS: web.AppKey[Listeners] = web.AppKey("listeners", Listeners)
+
+
+class LastWords:
+    """How a stream of events says that it ends by an error."""
+
+    @staticmethod
+    def error(error: ProxyError) -> bytes:
+        """The error as an event of its own."""
+        return b"event: error\ndata: " + render_own(error)[1] + b"\n\n"
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """The status as a stream that ends with the server."""
+    listeners = request.app[LISTENERS]
+    with listeners.seat() as news:
+        response = Stream(headers=HEADERS)
+        await response.prepare(request)
+        request[STARTED] = Started(response, LastWords())
+        async with Tasks("status") as tasks:
+            tasks.start("news", news.follow(request.app[SERVICES]))
+            tasks.start("door", news.heed(request.app[DOOR].changes(), urgent=True))
+            await _tell(request, response, news)
+        await response.write_eof()
+    return response
+
+
+async def _tell(request: web.Request, response: Stream, news: News) -> None:
+    """Tell what is new until the server stops or whoever listens may do so no more."""
+    listeners, told = request.app[LISTENERS], b""
+    is_due = True
+    while not listeners.is_closed:
+        news.forget()
+        check_way_in(request)
+        check_token(request)
+        now = _event(status_picture(request.app[SERVICES].value))
+        if now != told:
+            await _write(request, response, now)
+        elif not is_due:
+            await _write(request, response, NOTHING_NEW)
+        told = now
+        is_due = await news.wait()
+
+
+async def _write(request: web.Request, response: Stream, piece: bytes) -> None:
+    """Write, or end the connection of a listener that takes nothing: closing it would wait for that as well."""
+    try:
+        async with asyncio.timeout(WRITE_S):
+            await response.write(piece)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError(f"the listener has taken nothing for {WRITE_S:g} s") from None
+
+
+def _event(picture: Json) -> bytes:
+    return b"data: " + msgspec.json.encode(picture) + b"\n\n"
+
+
+def _topics(ledger: Ledger) -> tuple[Topic[Any], ...]:
+    """Where the ledger tells of requests."""
+    return ledger.routed, ledger.outcomes
+
+
+def _do(all_of_them: Iterable[Callable[[], None]]) -> None:
+    for each in all_of_them:
+        each()

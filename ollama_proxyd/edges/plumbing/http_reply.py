@@ -1,0 +1,128 @@
+"""An answer of a backend as it comes in, within its deadlines and limits."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a backend's words is held in memory: of a whole answer, and of an error."""
+
+    body_bytes: int = 64 * 1024 * 1024
+    error_bytes: int = 64 * 1024
+
+
+class Reply:
+    """A backend's answer whose head has come; `read` gives the body as it comes.
+
+    One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
+    """
+
+    __slots__ = (
+        "_due_s",
+        "_idle_s",
+        "_is_begun",
+        "_is_waiting",
+        "_limits",
+        "_loop",
+        "_response",
+        "_timer",
+        "content_type",
+        "headers",
+        "status",
+        "who",
+    )
+
+    def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._due_s = due_s
+        self._idle_s = idle_s
+        self._is_begun = False
+        self._is_waiting = False
+        self._limits = limits
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+        self.who = who
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    async def read(self) -> bytes:
+        """What has come since, as soon as something has; empty at the end."""
+        if self._is_begun:
+            self._due_s = self._loop.time() + self._idle_s
+        self._is_waiting = True
+        try:
+            piece = await self._response.content.readany()
+        except TimeoutError:
+            waited = (
+                f"fell silent for {self._idle_s:g} s"
+                if self._is_begun
+                else "sent the head of an answer and then nothing"
+            )
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
+        except aiohttp.ClientPayloadError as error:
+            message = f"{self.who} broke off its answer before it was complete"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {cause(error)}") from error
+        finally:
+            self._is_waiting = False
+        if not self._is_begun:
+            self._is_begun = True
+            self._timer.cancel()  # it was set for the first piece; from now on pauses count
+            self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
+        return piece
+
+    def _look_at_the_time(self) -> None:
+        """End a wait that has lasted too long, else look again when that could be."""
+        now_s = self._loop.time()
+        if self._is_waiting and now_s >= self._due_s:
+            self._response.content.set_exception(TimeoutError())
+            return
+        due_s = self._due_s if self._is_waiting else now_s + self._idle_s
+        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+
+    def end(self) -> None:
+        """Nobody reads any more: close the connection, unless the whole answer was read and it can be kept."""
+        self._timer.cancel()
+        self._response.close()
+
+    def cut_off(self, error: Exception) -> None:
+        """Let whoever reads this answer hear at once that it ends here, and why."""
+        self._response.content.set_exception(error)
+        self._response.close()
+
+    async def body(self) -> bytes:
+        """The whole body; an answer larger than the limit is an error."""
+        limit_bytes = self._limits.body_bytes
+        pieces, size_bytes = [], 0
+        while piece := await self.read():
+            size_bytes += len(piece)
+            if size_bytes > limit_bytes:
+                message = f"{self.who} sent an answer of more than {limit_bytes} bytes"
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def error_text(self) -> str:
+        """The body as text, cut at the limit for errors."""
+        text = bytearray()
+        while len(text) < self._limits.error_bytes and (piece := await self.read()):
+            text += piece
+        return bytes(text[: self._limits.error_bytes]).decode("utf-8", "replace")
+
+
+def cause(error: aiohttp.ClientError | OSError) -> str:
+    """What lies behind an error, in a few words."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message.partition("\n")[0].rstrip(": ")
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

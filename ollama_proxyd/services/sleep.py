@@ -1,0 +1,93 @@
+"""Ends work in good order before the machine sleeps, and begins anew when it has woken up."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from ollama_proxyd.core.readings import SystemState, known
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.tasks import Tasks
+from ollama_proxyd.services.waking import Waking
+
+log = logging.getLogger(__name__)
+
+ASLEEP = "the machine goes to sleep; ask again when it has woken up"
+CUT_OFF = "the machine goes to sleep"
+RETRY_S = 5.0
+SHARE_TO_FINISH = 0.8
+"""How much of the time before the machine sleeps requests get to finish; in the rest clients are told of their end."""
+
+
+class Engines(Protocol):
+    """The connections to all backends."""
+
+    def cut_off(self, why: str) -> None:
+        """End every request under way, telling each client why."""
+
+    async def reconnect(self) -> None:
+        """Take no connection from before any more, and check every backend at once."""
+
+
+class Sleep:
+    """What is done before and after; `is_asleep` from the first word of it until the machine has woken up."""
+
+    def __init__(self, activity: Activity, admission: Admission, waking: Waking, engines: Engines) -> None:
+        self._activity = activity
+        self._admission = admission
+        self._waking = waking
+        self._engines = engines
+        self.is_asleep: Cell[bool] = Cell(False)
+
+    async def prepare(self, within_s: float) -> None:
+        """Let nothing new begin, let what runs finish in the time there is, and end the rest honestly."""
+        self._admission.close(ASLEEP, RETRY_S)
+        self.is_asleep.set(True)
+        self._waking.remember()
+        log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
+        if await self._is_quiet(within_s * SHARE_TO_FINISH):
+            return
+        log.warning("%d requests are cut off, because the machine goes to sleep", self._activity.in_flight)
+        self._engines.cut_off(CUT_OFF)
+        await self._is_quiet(within_s * (1 - SHARE_TO_FINISH))
+
+    async def resume(self) -> None:
+        """Begin anew: with new connections, and with backends that were looked at."""
+        log.info("the machine has woken up")
+        try:
+            await self._engines.reconnect()
+        finally:
+            self.reopen()
+
+    def reopen(self) -> None:
+        """Let requests in, whatever became of the rest."""
+        self._admission.open()
+        self.is_asleep.set(False)
+
+    async def _is_quiet(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._activity.quiet()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Awake:
+    """Whether the machine should be kept awake: while requests run and it is known to be on mains power."""
+
+    def __init__(self, activity: Activity, system: Cell[SystemState]) -> None:
+        self._activity = activity
+        self._system = system
+        self.is_wanted: Cell[bool] = Cell(False)
+
+    def follow(self, tasks: Tasks) -> None:
+        """Keep `is_wanted` current from now on."""
+        tasks.start("awake.requests", self._follow(self._activity.is_busy))
+        tasks.start("awake.power", self._follow(self._system))
+
+    async def _follow(self, cell: Cell[bool] | Cell[SystemState]) -> None:
+        async for _ in cell.changes():
+            on_mains = known(self._system.value.on_battery) is False
+            self.is_wanted.set(self._activity.is_busy.value and on_mains)

@@ -1,0 +1,105 @@
+"""Owns what a person changed of Auto's numbers and the quiet hours, over what the configuration says."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.tuning import Tuning, Value, change, check_key, read
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import StateStore
+
+log = logging.getLogger(__name__)
+
+STATE_KEY = "settings"
+
+
+class Tuner:
+    """The one owner of these settings: the configuration's values, and the changes that survive restarts and reloads.
+
+    `tuning` is what applies. Where the changes contradict a configuration that was written later, its values apply
+    alone until one of the two is mended.
+    """
+
+    def __init__(self, base: Tuning, store: StateStore) -> None:
+        self._base = base
+        self._store = store
+        self._by_hand = _restored(store.load().get(STATE_KEY))
+        self.tuning: Cell[Tuning] = Cell(self._applied())
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The keys whose value somebody changed, so that it differs from the configuration's."""
+        tuning = self.tuning.value
+        return tuple(key for key in self._by_hand if getattr(tuning, key) != getattr(self._base, key))
+
+    def rebase(self, base: Tuning) -> None:
+        """Take another configuration's values; what was changed stays changed."""
+        self._base = base
+        self.tuning.set(self._applied())
+
+    def change(self, changes: Mapping[str, object]) -> None:
+        """Put all changes in force and keep them over restarts, or none; raises ProxyError that names the key."""
+        self._put({**self._by_hand, **{key: _allowed(key, value) for key, value in changes.items()}})
+
+    def reset(self, keys: Iterable[str] = ()) -> None:
+        """Go back to the configuration's values for these keys, or for all where none is named; raises ProxyError."""
+        wanted = tuple(keys)
+        for key in wanted:
+            _known(key)
+        gone = frozenset(wanted or self._by_hand)
+        self._put({key: value for key, value in self._by_hand.items() if key not in gone})
+
+    def _put(self, by_hand: Mapping[str, Value]) -> None:
+        try:
+            tuning = change(self._base, by_hand)
+        except ValueError as error:
+            raise _refused(error) from None
+        self._by_hand = {key: value for key, value in by_hand.items() if value != getattr(self._base, key)}
+        self._save()
+        self.tuning.set(tuning)
+
+    def _applied(self) -> Tuning:
+        try:
+            return change(self._base, self._by_hand)
+        except ValueError as error:
+            log.warning(
+                "what was changed of the settings does not fit the configuration, which applies alone: %s", error
+            )
+            return self._base
+
+    def _save(self) -> None:
+        state: dict[str, Json] = {**self._store.load(), STATE_KEY: dict(self._by_hand)}
+        try:
+            self._store.save(state)
+        except OSError as error:
+            log.warning("the changed settings are in force but could not be saved and end with this process: %s", error)
+
+
+def _restored(saved: Json) -> dict[str, Value]:
+    """What was saved, without entries that this version does not know."""
+    known: dict[str, Value] = {}
+    for key, value in saved.items() if isinstance(saved, dict) else ():
+        try:
+            known[key] = read(key, value)
+        except ValueError as error:
+            log.warning("a saved setting is ignored: %s", error)
+    return known
+
+
+def _allowed(key: str, value: object) -> Value:
+    try:
+        return read(key, value)
+    except ValueError as error:
+        raise _refused(error, key) from None
+
+
+def _known(key: str) -> None:
+    try:
+        check_key(key)
+    except ValueError as error:
+        raise _refused(error, key) from None
+
+
+def _refused(error: ValueError, key: str | None = None) -> ProxyError:
+    return ProxyError(ErrorKind.INVALID_REQUEST, str(error), param=key)

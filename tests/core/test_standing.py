@@ -1,0 +1,29 @@
+"""The line about the fleet."""
+
+from ollama_proxyd.core.fleet import BackendView, Health
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
+from ollama_proxyd.core.standing import sentence, standing
+from tests.fakes import spec_of
+
+
+def said(*views: BackendView, chosen: Mode = Mode.BALANCED, effective: Mode | None = None) -> str:
+    setting = ModeSetting(chosen, effective or chosen, "as chosen", DEFAULT_TABLE[effective or chosen])
+    return sentence(setting, "127.0.0.1:8080", standing(views))
+
+
+def view(backend_id: str, health: Health = Health.UP, degraded: str = "") -> BackendView:
+    return BackendView(spec_of(backend_id), health, degraded=degraded)
+
+
+def test_backends_that_are_switched_off_are_not_missed() -> None:
+    views = (view("npu"), view("cpu", Health.DOWN), view("nvidia", Health.DISABLED))
+    assert said(*views) == "Balanced: serving on 127.0.0.1:8080, 1 of 2 backends up"
+
+
+def test_what_auto_takes_and_what_is_degraded_is_said() -> None:
+    line = said(view("npu", degraded="slow"), chosen=Mode.AUTO, effective=Mode.QUIET)
+    assert line == "Auto (Quiet now): serving on 127.0.0.1:8080, 1 of 1 backend up (1 degraded)"
+
+
+def test_without_backends_it_says_what_to_start() -> None:
+    assert said().endswith("no backend yet: start Ollama or llama-server")

@@ -1,0 +1,93 @@
+"""What the page's scripts make of a status, asked of them in Node: the same words as in a terminal."""
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.edges.http_api.dashboard import FOLDER
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+BROWSER = "globalThis.document = {addEventListener() {}, hidden: false}; globalThis.window = document;"
+BACKEND = {"enabled": True, "state": "up", "in_flight": 0, "too_hot": None, "asleep": None}
+
+
+def run(module: str, expression: str) -> Any:
+    """What an expression gives, with `it` for the exports of a script."""
+    source = (FOLDER / module).read_text(encoding="utf-8")
+    address = json.dumps(source)
+    program = (
+        f"{BROWSER} const it = await import('data:text/javascript,' + encodeURIComponent({address}));"
+        f"console.log(JSON.stringify({expression}));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
+    states = [
+        {**BACKEND, "enabled": False, "state": "disabled"},
+        {**BACKEND, "state": "down"},
+        {**BACKEND, "state": "unknown"},
+        {**BACKEND, "in_flight": 2, "too_hot": True},
+        {**BACKEND, "too_hot": True},
+        {**BACKEND, "asleep": True},
+        BACKEND,
+    ]
+    told = run("words.js", f"{json.dumps(states)}.map((each) => it.state(each).word)")
+    assert told == ["switched off", "down", "not checked yet", "serving 2", "too hot", "asleep", "ready"]
+
+
+def test_what_was_saved_is_told_as_in_a_terminal() -> None:
+    days = [
+        {"requests": 3},
+        {"requests": 3, "compared": 3, "saved_joules": 5040.0},
+        {"requests": 3, "compared": 2, "saved_joules": -36.0},
+        {"requests": 3, "compared": 3, "saved_joules": 0.0},
+    ]
+    assert run("words.js", f"{json.dumps(days)}.map((day) => it.saved(day)?.text ?? null)") == [
+        None,
+        "1.4 Wh less than the quickest backend would have used.",
+        "36 J more than the quickest backend would have used for 2 of them.",
+        "As much as the quickest backend would have used.",
+    ]
+
+
+def test_what_the_machine_does_not_say_is_no_zero() -> None:
+    system = dict.fromkeys(
+        ("on_battery", "battery_percent", "power_profile", "hottest_c", "fan_percent", "quiet_hours", "games")
+    )
+    rows = run("words.js", f"it.machine({json.dumps({**system, 'unknown': {'hottest_c': 'no sensor'}})})")
+    assert [row[1] for row in rows] == [None] * 5
+    assert [row[2] for row in rows] == [None] * 5
+    assert rows[2] == ["Heat", None, None, "no sensor"]
+
+
+def test_events_are_read_however_they_are_cut_and_signs_of_life_are_no_events() -> None:
+    text = 'data: {"mode":"Quiet"}\n\n: nothing new\n\ndata: {"mode":"Auto"}\n\nda'
+    for cut in range(1, len(text)):
+        pieces = json.dumps([text[:cut], text[cut:]])
+        told = run_stream(pieces) if cut in {1, 5, 22, 23, 24, 25, 40, len(text) - 1} else None
+        assert told in (None, [["Quiet", "Auto"], "da"])
+
+
+def run_stream(pieces: str) -> Any:
+    expression = (
+        "(() => { const told = []; const stream = new it.Stream({told: (each) => told.push(each.mode)}); let rest = '';"
+        f"for (const piece of {pieces}) rest = stream.take(rest + piece); return [told, rest]; }})()"
+    )
+    return run("stream.js", expression)
+
+
+def test_an_error_in_the_stream_is_told() -> None:
+    expression = (
+        "(() => { const stream = new it.Stream({}); try { stream.take('event: error\\ndata: "
+        '{"error":"a token is needed"}\\n\\n\'); } catch (error) { return error.message; } })()'
+    )
+    assert run("stream.js", expression) == "a token is needed"

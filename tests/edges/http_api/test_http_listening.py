@@ -1,0 +1,85 @@
+"""Sockets that somebody else opened, and socket files."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.edges.host.self_call import is_served
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.cell import Cell
+from tests.fakes import FakeBackend, services_of
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[HttpServer]:
+    server = HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(port=0, token="secret"))
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def held() -> AsyncIterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        held.setblocking(False)
+        yield held
+
+
+async def talk(path: str, host: str, more: str = "") -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    head = f"GET /healthz HTTP/1.1\r\n{host}Authorization: Bearer secret\r\nConnection: close\r\n{more}\r\n"
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.split(b"\r\n", 1)[0]
+
+
+async def test_over_a_socket_file_any_host_will_do_but_no_page_of_another_site(
+    server: HttpServer, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as file:
+        file.bind(str(tmp_path / "s"))
+        file.listen()
+        await server.start([file])
+        for host in ("Host: localhost\r\n", "Host: docker\r\n", "Host: \r\n"):
+            assert await talk(str(tmp_path / "s"), host) == b"HTTP/1.1 200 OK"
+        page = "Origin: https://evil.example\r\n"
+        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", page) == b"HTTP/1.1 403 Forbidden"
+        assert server.url == f"unix:{tmp_path / 's'}"
+
+
+async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: HttpServer, held: socket.socket) -> None:
+    await server.start([held])
+    await server.pause()
+    reader, writer = await asyncio.open_connection(*held.getsockname())
+    writer.write(
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n"
+    )
+    await asyncio.sleep(0.05)
+    assert (server.connections, server.requests) == (0, 0)
+    await server.go_on()
+    async with asyncio.timeout(2):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    assert server.requests == 1
+    writer.close()
+
+
+async def test_a_server_that_serves_is_told_from_one_that_does_not(server: HttpServer, held: socket.socket) -> None:
+    await server.start([held])
+    assert await is_served(held.getsockname(), 2.0) is None
+    await server.pause()
+    assert await is_served(held.getsockname(), 0.1) == "no answer within 0.1 s"
+    await server.go_on()
+
+
+async def test_what_speaks_no_http_does_not_serve() -> None:
+    async def mumble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail\r\n")
+        writer.close()
+
+    other = await asyncio.start_server(mumble, "127.0.0.1", 0)
+    async with other:
+        assert await is_served(other.sockets[0].getsockname(), 2.0) is not None

@@ -1,0 +1,119 @@
+"""What is made of backends after the machine slept."""
+
+from dataclasses import replace
+from typing import Any
+
+from ollama_proxyd.core.events import Timings, Usage
+from ollama_proxyd.core.fleet import LoadedModel
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.ledger import Outcome
+from ollama_proxyd.services.settings import HealthSettings
+from ollama_proxyd.services.switches import Switches
+from ollama_proxyd.services.waking import Waking
+from tests.fakes import FakeBackend, FakeClock, MemoryStore
+
+MODEL = "tiny:latest"
+
+
+class Laptop:
+    """One GPU backend whose engine may lose its GPU."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend("nvidia", loaded=[LoadedModel(MODEL, 100, 100)])
+        self.learner = Learner()
+        self.waking = Waking(self.learner)
+        self.fleet = self.new_fleet()
+
+    def new_fleet(self) -> Fleet:
+        fleet = Fleet([self.backend], HealthSettings(), FakeClock(), self.learner.speeds, Switches(MemoryStore()))
+        self.waking.attend(fleet)
+        return fleet
+
+    async def loads(self, vram: int) -> str:
+        self.backend.loaded = (LoadedModel(MODEL, 100, vram),)
+        await self.fleet.check_all()
+        return self.degraded
+
+    def answers(self, tps: float) -> str:
+        outcome = replace(OUTCOME, timings=Timings(decode_s=50 / tps))
+        self.learner.observe(outcome)
+        self.waking.observe(outcome)
+        return self.degraded
+
+    @property
+    def degraded(self) -> str:
+        return self.fleet.view("nvidia").degraded
+
+    @property
+    def learned_tps(self) -> Any:
+        return self.learner.speeds("nvidia")[MODEL].decode_tps
+
+
+OUTCOME = Outcome(
+    request_id="r",
+    operation=Operation.CHAT,
+    backend_id="nvidia",
+    model=MODEL,
+    decision=None,
+    unix_s=0.0,
+    total_s=1.0,
+    usage=Usage(completion_tokens=50),
+)
+
+
+async def test_a_model_that_comes_back_without_its_gpu_is_shown_until_it_has_it_again() -> None:
+    laptop = Laptop()
+    assert await laptop.loads(100) == ""
+    laptop.waking.remember()
+    assert "fell back to the CPU" in await laptop.loads(0)
+    assert await laptop.loads(100) == ""
+
+
+async def test_before_any_sleep_nothing_is_suspected() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    assert await laptop.loads(0) == ""
+    assert all(not laptop.answers(tps) for tps in (60, 60, 60, 5))
+
+
+async def test_a_slow_answer_after_the_sleep_replaces_what_was_learned_before() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    assert "5 tokens/s instead of 60" in laptop.answers(5)
+    assert round(laptop.learned_tps) == 5
+    assert laptop.answers(58) == ""
+    assert round(laptop.learned_tps) == 58
+
+
+async def test_speed_is_judged_only_in_the_first_answers_after_the_sleep() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    for _ in range(10):
+        laptop.answers(60)
+    assert laptop.answers(5) == ""
+
+
+async def test_a_learned_speed_is_not_counted_on_without_the_gpu() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    laptop.answers(60)
+    laptop.waking.remember()
+    await laptop.loads(0)
+    assert MODEL not in laptop.learner.speeds("nvidia")
+
+
+async def test_a_reload_of_the_configuration_forgets_none_of_it() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    laptop.waking.remember()
+    await laptop.loads(0)
+    laptop.fleet = laptop.new_fleet()
+    assert "fell back to the CPU" in laptop.degraded
