@@ -1,0 +1,104 @@
+"""A desktop for each GNOME and each module of this folder; where it cannot be had, its tests are skipped loudly."""
+
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.desktop.gnome.desktop import Desktop, StartDesktop
+from tests.e2e.harness import ROOT
+from tests.real_things import NOT_TRIED, installed
+
+SUITES = {"trixie": "GNOME 48", "sid": "GNOME 51"}
+"""The Debian releases whose Shells are tested, the oldest and the newest that can be had."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these talk to the real thing."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+@pytest.fixture(
+    scope="session", params=SUITES, ids=[f"{suite}-{name.replace(' ', '')}" for suite, name in SUITES.items()]
+)
+def suite(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def root(suite: str) -> Path:
+    """The Debian with the Shell of that release."""
+    installed("install-desktop-tests")
+    if os.getuid() != 0 and shutil.which("bwrap") is None:
+        pytest.skip(f"{NOT_TRIED}bwrap is missing, which is needed where one is not root (package bubblewrap)")
+    return Path(installed("make-root", "gnome", suite))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_web_proxy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        yield
+
+
+_running: list[Desktop] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what the Shell and the daemon wrote last, and leaves a picture."""
+    report: Any = yield
+    if report.failed:
+        for desktop in _running:
+            report.sections += desktop.last_words(item.name)
+    return report
+
+
+@pytest.fixture(scope="session")
+def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The extension as people install it: what scripts/pack-extension makes, unpacked."""
+    installed("install-extension-checks")
+    folder = tmp_path_factory.mktemp("extension")
+    packed = subprocess.run([ROOT / "scripts/pack-extension", folder], check=True, capture_output=True, text=True)
+    with zipfile.ZipFile(packed.stdout.strip()) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+@pytest.fixture(scope="module")
+def start_desktop(suite: str, root: Path, extension: Path) -> Iterator[StartDesktop]:
+    """Starts desktops that live as long as the module: `start_desktop({"LANGUAGE": "de"})`."""
+    with ExitStack() as stack:
+
+        def start(environment: Mapping[str, str] | None = None) -> Desktop:
+            desktop = Desktop(suite, root, extension, environment)
+            _running.append(desktop)
+            stack.callback(desktop.close)
+            stack.callback(_running.remove, desktop)
+            return desktop
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_desktop(start_desktop: StartDesktop) -> Desktop:
+    return start_desktop()
+
+
+@pytest.fixture
+def desktop(module_desktop: Desktop) -> Iterator[Desktop]:
+    """The module's desktop, with its menus closed; at the end of each test its log must not have a new complaint."""
+    before = len(module_desktop.shell.complaints())
+    module_desktop.tidy()
+    yield module_desktop
+    assert not module_desktop.shell.complaints()[before:]

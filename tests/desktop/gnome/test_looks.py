@@ -1,0 +1,134 @@
+"""How it looks and how it is reached: light and dark, large text, right to left, by keyboard alone."""
+
+import pytest
+
+from tests.desktop.gnome.desktop import MENU, TILE, TITLE, UUID, Desktop, StartDesktop
+from tests.e2e.harness import wait_until
+
+INTERFACE = "org.gnome.desktop.interface"
+LABELS = ("Auto", "Performance", "Balanced", "Efficiency", "Quiet", "Ultra Efficiency")
+OUTSIDE = f"""(() => {{
+    const inside = driver.boxOf(driver.quickSettings().menu.box);
+    return driver.all({MENU}.actor, a => a.mapped && a.text).filter(a => {{
+        const box = driver.boxOf(a);
+        return box.x < inside.x || box.x + box.width > inside.x + inside.width;
+    }}).map(a => a.text);
+}})()"""
+CUT = f"driver.all({MENU}.actor, a => a.mapped && a.clutter_text?.get_layout().is_ellipsized()).map(a => a.text)"
+
+
+def focus_is_on(actor: str) -> str:
+    return f"{actor}.contains(global.stage.key_focus)"
+
+
+def tab_to(desktop: Desktop, actor: str, key: str = "Tab") -> None:
+    """Press a key until an actor has the focus."""
+    for _ in range(40):
+        if desktop.shell.eval(focus_is_on(actor)):
+            return
+        desktop.shell.press(key)
+    raise AssertionError(f"{key} does not lead to {actor}")
+
+
+@pytest.mark.parametrize("scheme", ["prefer-light", "prefer-dark", "default"])
+def test_in_light_and_dark_nothing_is_cut_off(desktop: Desktop, scheme: str) -> None:
+    desktop.daemon.start()
+    desktop.set(INTERFACE, "color-scheme", f"'{scheme}'")
+    try:
+        desktop.open_menu()
+        desktop.until_menu_says("NVIDIA")
+        assert desktop.shell.eval(OUTSIDE) == []
+        assert desktop.shell.eval(CUT) == []
+        desktop.picture(f"scheme-{scheme}")
+    finally:
+        desktop.set(INTERFACE, "color-scheme", "'default'")
+
+
+def test_the_last_entry_of_the_menu_can_be_reached_on_a_small_screen(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.daemon.ask_whole()
+    desktop.open_menu()
+    desktop.until_menu_says("Energy today")
+    tab_to(desktop, f"driver.withText({MENU}.actor, 'Settings')", "Down")
+    desktop.shell.until(f"driver.isOnScreen(driver.withText({MENU}.actor, 'Settings'))")
+    desktop.picture("menu-end", whole=True)
+
+
+def test_with_text_twice_as_large_every_mode_can_be_read_and_clicked(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.set(INTERFACE, "text-scaling-factor", "2.0")
+    try:
+        desktop.open_menu()
+        desktop.until_menu_says("NVIDIA")
+        assert desktop.shell.eval(OUTSIDE) == []
+        assert not set(desktop.shell.eval(CUT)) & set(LABELS)
+        desktop.picture("text-twice-as-large", whole=True)
+        for label in LABELS:
+            desktop.pick(label)
+            desktop.until_subtitle(label)
+    finally:
+        desktop.set(INTERFACE, "text-scaling-factor", "1.0")
+
+
+def test_by_keyboard_alone_a_mode_can_be_chosen(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.daemon.choose("Balanced")
+    desktop.until_subtitle("Balanced")
+    desktop.shell.press("Super_L", "s")
+    desktop.shell.until("driver.quickSettings().menu.isOpen")
+    tab_to(desktop, TILE)
+    tab_to(desktop, f"{TILE}._menuButton", "Right")
+    desktop.shell.press("Return")
+    desktop.shell.until(f"{MENU}.isOpen")
+    tab_to(desktop, f"driver.withText({MENU}.actor, 'Quiet')", "Down")
+    desktop.picture("keyboard", whole=True)
+    desktop.shell.press("Return")
+    wait_until(lambda: desktop.daemon.mode() == "Quiet", "Return chooses the mode")
+    desktop.until_subtitle("Quiet")
+
+
+def test_every_entry_of_the_menu_has_a_name_for_a_screen_reader(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.open_menu()
+    focusable = f"driver.all({MENU}.actor, a => a.mapped && a.can_focus)"
+    name = "(a.get_accessible().get_name() || a.label_actor?.text || '')"
+    names = desktop.shell.eval(f"{focusable}.map(a => {name})")
+    assert len(names) > len(LABELS)
+    assert all(names), names
+
+
+def test_the_shortcut_takes_the_next_mode_and_shows_it(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.daemon.choose("Auto")
+    desktop.until_subtitle("Auto")
+    desktop.set(UUID, "cycle-mode-shortcut", "['<Super>F8']")
+    try:
+        for _ in range(20):  # the Shell hears of the new key a little later
+            desktop.shell.press("Super_L", "F8")
+            desktop.shell.eval("driver.sleep(250)")
+            if desktop.daemon.mode() != "Auto":
+                break
+        assert desktop.daemon.mode() == "Performance", "the mode after Auto"
+    finally:
+        desktop.set(UUID, "cycle-mode-shortcut", "@as []")
+
+
+def test_right_to_left_the_menu_is_mirrored(start_desktop: StartDesktop) -> None:
+    desktop = start_desktop({"CLUTTER_TEXT_DIRECTION": "rtl"})
+    desktop.daemon.start()
+    desktop.open_menu()
+    desktop.until_menu_says("NVIDIA")
+    label = f"driver.all({TILE}, a => a.mapped && a.text === {TITLE!r})[0]"
+    assert desktop.shell.eval(f"driver.boxOf({TILE}._menuButton).x < driver.boxOf({label}).x")
+    assert desktop.shell.eval(OUTSIDE) == []
+    assert desktop.shell.eval(CUT) == []
+    desktop.picture("right-to-left", whole=True)
+    assert desktop.shell.complaints() == []
+
+
+@pytest.mark.parametrize(("language", "not_running"), [("de", "Läuft nicht"), ("fr", "Arrêté")])
+def test_it_speaks_the_persons_language(start_desktop: StartDesktop, language: str, not_running: str) -> None:
+    desktop = start_desktop({"LANG": "en_US.UTF-8", "LANGUAGE": language})
+    desktop.open_tile()
+    assert not_running in desktop.shell.eval("driver.texts(driver.quickSettings().menu.actor)")
+    desktop.picture(f"language-{language}")
