@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from bench.processes import BenchError, Command, Processes, Server, free_port, w
 
 LEAST_S = 60.0
 START_S = 10.0
-SETTLE_S = 75.0
+SETTLE_S = 10.0
+SETTLE_WITH_BACKENDS_S = 75.0
 """After its start the daemon looks at its backends often for a minute; it idles when that is over."""
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -40,6 +41,7 @@ class Situation:
     name: str
     config: Mapping[str, Any]
     arguments: tuple[str, ...] = ()
+    settle_s: float = SETTLE_S
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ def situations(port: int, backend_port: int) -> tuple[Situation, ...]:
     return (
         Situation("nothing to watch", {**nothing, "sensors": {"enabled": False}}),
         Situation("sensors", nothing),
-        Situation("sensors, one backend", {**nothing, "backends": [backend]}),
+        Situation("sensors, one backend", {**nothing, "backends": [backend]}, settle_s=SETTLE_WITH_BACKENDS_S),
         Situation("sensors, looking for engines", {"server": {"http_port": port}}),
-        Situation("sensors, demo fleet", {"server": {"http_port": port}}, ("--demo",)),
+        Situation("sensors, demo fleet", {"server": {"http_port": port}}, ("--demo",), SETTLE_WITH_BACKENDS_S),
     )
 
 
@@ -100,7 +102,7 @@ class Mark:
 
 
 def watch(named: Sequence[tuple[str, int]], seconds: float) -> list[Idle]:
-    """Watch processes side by side for a while, from outside; each is idle, so they are not in each other's way."""
+    """Watch processes for a while, from outside."""
     before = [Mark.of(pid) for _, pid in named]
     time.sleep(seconds)
     after = [Mark.of(pid) for _, pid in named]
@@ -160,8 +162,8 @@ def _bus(processes: Processes) -> Mapping[str, str]:
     return dict.fromkeys(("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"), address)
 
 
-def _start(processes: Processes, situation: Situation, at: int, buses: Mapping[str, str]) -> Server:
-    folder = processes.folder / str(at)
+def _start(processes: Processes, situation: Situation, buses: Mapping[str, str]) -> Server:
+    folder = processes.folder / "daemon"
     homes = {name: str(folder / name.lower()) for name in XDG_HOMES}
     for home in homes.values():
         Path(home).mkdir(parents=True, mode=0o700)
@@ -169,12 +171,20 @@ def _start(processes: Processes, situation: Situation, at: int, buses: Mapping[s
     config.write_text(json.dumps(situation.config))  # JSON is YAML
     argv = (sys.executable, "-P", "-m", "ollama_proxyd", "--config", str(config), *situation.arguments)
     port = int(situation.config["server"]["http_port"])
-    server = processes.start(str(at), Command(argv, {**homes, **buses}), port)
+    server = processes.start("daemon", Command(argv, {**homes, **buses}), port)
     wait_until_ready(server, "/healthz")
     return server
 
 
-def _run(folder: Path, seconds: float, only: str) -> Sequence[Idle]:
+def _run(folder: Path, seconds: float, only: str) -> Iterator[Idle]:
+    """One after the other: daemons keep the same beat, so side by side each would push the others aside."""
+    names = [each.name for each in situations(0, 0) if only in each.name]
+    for at, name in enumerate(names):
+        (folder / str(at)).mkdir()
+        yield _measure(folder / str(at), seconds, name)
+
+
+def _measure(folder: Path, seconds: float, name: str) -> Idle:
     with Processes(folder) as processes:
         buses = _bus(processes)
         backend = processes.start("backend", Command((tools.build("backend"),)), port=0)
@@ -182,14 +192,11 @@ def _run(folder: Path, seconds: float, only: str) -> Sequence[Idle]:
         while not backend.log.read_text().endswith("\n") and time.monotonic() < deadline_s:
             time.sleep(0.01)
         backend_port = int(json.loads(backend.log.read_text())["port"])
-        chosen = [each for each in situations(0, backend_port) if only in each.name]
-        started = []
-        for at, each in enumerate(chosen):
-            port = free_port()
-            placed = Situation(each.name, {**each.config, "server": {"http_port": port}}, each.arguments)
-            started.append((each.name, _start(processes, placed, at, buses).process.pid))
-        time.sleep(SETTLE_S)
-        return watch(started, seconds)
+        chosen = next(each for each in situations(free_port(), backend_port) if each.name == name)
+        daemon = _start(processes, chosen, buses)
+        time.sleep(chosen.settle_s)
+        (seen,) = watch([(name, daemon.process.pid)], seconds)
+        return seen
 
 
 def main() -> int:
@@ -201,7 +208,7 @@ def main() -> int:
     tools.CACHE.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="idle-"))  # a socket's path has to be short
     try:
-        measured = _run(folder, options.seconds, options.only)
+        measured = list(_run(folder, options.seconds, options.only))
     except BenchError as error:
         print(f"scripts/bench idle: {error}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ from ollama_proxyd.cli.commands.backends import backends
 from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.explain import explain
+from ollama_proxyd.cli.commands.install_service import install_service
 from ollama_proxyd.cli.commands.mode import mode
 from ollama_proxyd.cli.commands.status import status
 from ollama_proxyd.cli.commands.watch import watch
@@ -33,7 +34,7 @@ def ai_efficiency(context: click.Context) -> None:
         context.invoke(mode.commands["get"])
 
 
-for command in (status, mode, backends, explain, watch, doctor, config):
+for command in (status, mode, backends, explain, watch, doctor, config, install_service):
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

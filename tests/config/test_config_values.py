@@ -106,7 +106,8 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
         " quiet_hours: {start: '23:30', end: '06:15'}}\n"
         "sensors: {enabled: false, sysfs_root: /tmp/sys, idle_interval_s: 9, busy_interval_s: 0.5, busy_for_s: 7}\n"
         "dbus: {enabled: false}\n"
-        "monitoring: {enabled: false, health_interval_s: 9, health_timeout_s: 2, health_recheck_s: 0.5}\n"
+        "monitoring: {enabled: false, health_interval_s: 9, health_timeout_s: 2, health_recheck_s: 0.5, "
+        "health_idle_interval_s: 90}\n"
         "detection: {enabled: false, ports: [9], interval_s: 1}\n"
         "upstream: {connect_s: 1, first_byte_s: 2, idle_s: 3, probe_s: 4}\n"
     )
@@ -125,7 +126,7 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
     assert config.sensors == SensorSettings(enabled=False, sysfs_root=Path("/tmp/sys"), pace=pace)
     assert config.bus == BusSettings(enabled=False)
     assert config.quiet_hours == QuietHours(23 * 60 + 30, 6 * 60 + 15)
-    assert config.health == HealthSettings(interval_s=9, timeout_s=2, recheck_s=0.5)
+    assert config.health == HealthSettings(interval_s=9, timeout_s=2, recheck_s=0.5, idle_interval_s=90)
     assert (config.detection.enabled, config.detection.ports, config.detection.interval_s) == (False, (9,), 1)
     assert config.timeouts == Timeouts(connect_s=1, first_byte_s=2, idle_s=3, probe_s=4)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.real_things import ROOT
 
-PARTS = ("ollama_proxyd", "systemd", "dbus", "scripts", "man", "completions", "gnome-extension")
+PARTS = ("ollama_proxyd", "systemd", "dbus", "scripts", "man", "completions", "gnome-extension", "docs", "config")
 FILES = ("pyproject.toml", "requirements.lock", "README.md", "LICENSE", "CHANGELOG.md")
 TOOLS = ("sh", "dirname", "basename", "msgfmt", "glib-compile-schemas")
 Done = subprocess.CompletedProcess[str]

@@ -105,7 +105,7 @@ async def _examine(client: HttpClient, host: str, port: int) -> Detected | None:
 
 async def _ask(client: HttpClient, root: URL, path: str, who: str, wait_s: float) -> Answer | None:
     """The answer to one GET; None when none came that is worth reading."""
-    call = Call("GET", root.with_path(path), who, first_byte_s=wait_s)
+    call = Call("GET", root.with_path(path), who, first_byte_s=wait_s, keeps=False)
     try:
         async with client.ask(call) as reply:
             body = await reply.body()

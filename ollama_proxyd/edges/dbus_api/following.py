@@ -24,12 +24,12 @@ async def calmly(cell: Cell[T], tell: Callable[[T], None], clock: Clock) -> None
     A value that comes after a long time is told at once, and no timer wakes the machine after it.
     """
     told: list[T] = []
-    told_s = -MEASURED_EVERY_S
-    async for _ in cell.changes():
-        left_s = told_s + MEASURED_EVERY_S - clock.monotonic() if told else 0.0
-        if left_s > 0:
+    told_s = 0.0
+    async for value in cell.changes():
+        if told and told[0] is value:
+            continue  # it was the latest already when the last pause was over
+        left_s = told_s + MEASURED_EVERY_S - clock.monotonic()
+        if told and left_s > 0:
             await clock.sleep(left_s)
-        if told and told[0] is cell.value:
-            continue  # it was the latest already while there was a pause
         told, told_s = [cell.value], clock.monotonic()
         tell(cell.value)
