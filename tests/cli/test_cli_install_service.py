@@ -1,7 +1,9 @@
 """`install-service`: what goes where, what is never touched, and that it leaves nothing behind."""
 
+import itertools
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -257,6 +259,31 @@ def test_everything_is_as_before_when_a_file_cannot_be_written(
     monkeypatch.undo()
     after = picture(home)
     assert {name: text for name, (text, _) in after.items()} == {name: text for name, (text, _) in before.items()}
+
+
+@pytest.mark.parametrize("parts", [1, 4, 9])
+def test_a_run_that_was_killed_is_finished_by_the_next_one_and_leaves_nothing_for_ever(
+    run: Callable[..., str], home: Path, ctl: Ctl, parts: int
+) -> None:
+    before = picture(home).keys()
+    child = os.fork()
+    if child == 0:
+        written, real = itertools.count(1), placing.write
+
+        def killed(part: Part) -> None:
+            if next(written) > parts:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(part)
+
+        placing.write = killed
+        ctl("install-service")
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert "somebody else" not in run()
+    assert (home / CONFIG).exists()
+    assert (home / ENABLED).is_symlink()
+    run("--uninstall", "--purge")
+    assert picture(home).keys() == before
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Wanted:
 def install(wanted: Wanted, manifest: Manifest) -> Report:
     """Do it; raises InstallError, and then all is as it was."""
     report = Report(wanted.folders.home)
-    is_first = not manifest.files
+    is_first = not manifest.is_whole
     placing = Placing(manifest)
     manager = UserManager(wanted.environ)
     was_active = wanted.is_searched and manager.is_active(SERVICE)
@@ -49,6 +49,7 @@ def install(wanted: Wanted, manifest: Manifest) -> Report:
         if is_first:
             manifest.make_folder(wanted.folders.memory)  # so that it is known whether the folders above it are ours
             settings.write_once(wanted.folders, manifest, wanted.environ, report)
+        manifest.is_whole = True
     except (InstallError, OSError, KeyboardInterrupt, SystemExit) as error:
         _put_back(placing, manager, was_active=was_active, held_socket=held_socket)
         reason = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else error

@@ -13,12 +13,16 @@ FORMAT = 1
 
 @dataclass(slots=True)
 class Manifest:
-    """Files with what they held when they were written, folders that were made, and whole trees."""
+    """Files with what they held when they were written, folders that were made, and whole trees.
+
+    `is_whole` says whether an installation has ever come to its end.
+    """
 
     path: Path
     files: dict[str, str] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
+    is_whole: bool = False
 
     def wrote(self, path: Path) -> bool:
         """Whether what is there now is what was written; a file that somebody has changed is theirs."""
@@ -37,7 +41,13 @@ class Manifest:
     def save(self) -> None:
         """Write it down, unless it stands there so already."""
         self.make_folder(self.path.parent)
-        content = {"format": FORMAT, "files": self.files, "folders": sorted(self.folders), "trees": self.trees}
+        content = {
+            "format": FORMAT,
+            "files": self.files,
+            "folders": sorted(self.folders),
+            "trees": self.trees,
+            "is_whole": self.is_whole,
+        }
         part = Part(self.path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
         if found(self.path) != part:
             write(part)
@@ -50,7 +60,8 @@ def load(folder: Path) -> Manifest:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise InstallError(f"{path} was written by another version; use that version's uninstall first")
-        return Manifest(path, dict(content["files"]), list(content["folders"]), list(content["trees"]))
+        lists = (dict(content["files"]), list(content["folders"]), list(content["trees"]))
+        return Manifest(path, *lists, is_whole=bool(content["is_whole"]))
     except FileNotFoundError:
         return Manifest(path)
     except (ValueError, KeyError, TypeError) as error:

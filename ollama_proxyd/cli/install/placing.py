@@ -8,7 +8,10 @@ from ollama_proxyd.cli.install.part import Part, found, write
 
 
 class Placing:
-    """What one installation changes. `changed` are the paths, `kept` those that others have written or changed."""
+    """What one installation changes. `changed` are the paths, `kept` those that others have written or changed.
+
+    The manifest is saved at each step, so that the next run knows its files even where this one is killed.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -46,17 +49,19 @@ class Placing:
         if now == part:
             return
         self._manifest.make_folder(part.path.parent)
+        self._manifest.save()
         write(part)
         self._manifest.files[str(part.path)] = part.digest
         self._change(part.path, now)
 
     def _drop(self, path: Path) -> None:
-        if self._manifest.wrote(path):
-            before = found(path)
+        is_ours, before = self._manifest.wrote(path), found(path)
+        del self._manifest.files[str(path)]
+        if is_ours:
             path.unlink()
             self._change(path, before)
-        del self._manifest.files[str(path)]
 
     def _change(self, path: Path, before: Part | None) -> None:
         self._before.append((path, before))
         self.changed.append(path)
+        self._manifest.save()
