@@ -77,7 +77,7 @@ class Daemon:
         self._places = Places(options.environ, config.server)
         notifier, lasting = Notifier(options.environ), self._foundation
         self._presence = Presence(notifier, self.services, lambda: self._server.place)
-        self._watchdog = Watchdog(notifier, lambda: self._server.addresses[0], lasting.clock)
+        self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
         self._sleep = Sleep(lasting.activity, lasting.admission, lasting.waking, self._generations)
         self.ended = asyncio.Event()
         """Set when it is to end."""
@@ -167,7 +167,7 @@ class Daemon:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
-            await self.reload()
+            await self._watchers.start("reload.once", self.reload())  # a fault in one reload is not the end of the next
 
     async def reload(self) -> None:
         """Put the configuration as it is written now in force; a bad one changes nothing."""

@@ -1,7 +1,7 @@
 """Feeds the service manager's watchdog as long as requests are really served, and not by a timer alone."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.host.self_call import is_served
@@ -18,11 +18,14 @@ LONGEST_DEADLINE_S = 10.0
 
 
 class Watchdog:
-    """Asks the daemon itself, through its own socket; `calls` counts these requests, which are nobody's use of it."""
+    """Asks the daemon itself, through its own socket; `calls` counts these requests, which are nobody's use of it.
 
-    def __init__(self, notifier: Notifier, address: Callable[[], object], clock: Clock) -> None:
+    addresses: what it listens on; nothing for the moment in which an idle daemon withdraws.
+    """
+
+    def __init__(self, notifier: Notifier, addresses: Callable[[], Sequence[object]], clock: Clock) -> None:
         self._notifier = notifier
-        self._address = address
+        self._addresses = addresses
         self._clock = clock
         self.calls = 0
 
@@ -32,10 +35,15 @@ class Watchdog:
         if period_s is None:
             return
         while True:
-            self.calls += 1
-            trouble = await is_served(self._address(), min(period_s * DEADLINE, LONGEST_DEADLINE_S))
-            if trouble is None:
+            addresses = self._addresses()
+            is_fed = bool(addresses) and await self._is_served(addresses[0], period_s)
+            if is_fed:
                 self._notifier.tell(WATCHDOG=1)
-            else:
-                log.warning("a request to ourselves was not served, so the watchdog is not fed: %s", trouble)
-            await self._clock.sleep(period_s * (FEED_EVERY if trouble is None else TRY_AGAIN_AFTER))
+            await self._clock.sleep(period_s * (FEED_EVERY if is_fed else TRY_AGAIN_AFTER))
+
+    async def _is_served(self, address: object, period_s: float) -> bool:
+        self.calls += 1
+        trouble = await is_served(address, min(period_s * DEADLINE, LONGEST_DEADLINE_S))
+        if trouble is not None:
+            log.warning("a request to ourselves was not served, so the watchdog is not fed: %s", trouble)
+        return trouble is None

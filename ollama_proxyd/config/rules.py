@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ollama_proxyd.config.expectations import nearest
 from ollama_proxyd.config.schema import FileConfig
 from ollama_proxyd.core.fleet import Kind
-from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.flavors import FLAVORS
 
 LOOPBACK: Final = "127.0.0.1"
@@ -120,12 +120,8 @@ def _place(endpoint: str) -> tuple[str, int | None, str] | None:
 
 def _battery_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
     auto = config.efficiency.auto
-    if auto.critical_battery_percent >= auto.low_battery_percent:
-        yield Contradiction(
-            "efficiency.auto.critical_battery_percent",
-            f"{auto.critical_battery_percent:g} is not below low_battery_percent ({auto.low_battery_percent:g}), "
-            f"so {Mode.EFFICIENCY.value} would never be taken",
-        )
+    if why := battery_contradiction(auto.critical_battery_percent, auto.low_battery_percent):
+        yield Contradiction("efficiency.auto.critical_battery_percent", why)
 
 
 def _heat_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
@@ -148,7 +144,7 @@ def _use_quickens_the_sensors(config: FileConfig) -> Iterator[Contradiction]:
 def _quiet_hours_have_a_length(config: FileConfig) -> Iterator[Contradiction]:
     quiet = config.efficiency.quiet_hours
     if quiet.enabled and quiet.start == quiet.end:
-        message = f"{quiet.end} is the start as well, which could mean always or never; use enabled: false for never"
+        message = f"{quiet.end} {NO_LENGTH}; use enabled: false for never"
         yield Contradiction("efficiency.quiet_hours.end", message)
 
 

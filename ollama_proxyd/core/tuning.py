@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.thresholds import AutoSettings
 
+NO_LENGTH = "is the start as well, which could mean always or never"
+"""What is wrong with quiet hours that end when they begin."""
 _AUTO = AutoSettings()
 
 Value: TypeAlias = bool | float | str
@@ -41,9 +43,11 @@ def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
     """The settings with some changed; raises ValueError that names the key at fault and says what is allowed."""
     values: dict[str, Any] = {key: read(key, value) for key, value in changes.items()}
     tuning = replace(base, **values)
-    for contradicts in (battery_contradiction, quiet_contradiction):
-        if why := contradicts(tuning):
-            raise ValueError(why)
+    if why := battery_contradiction(tuning.critical_battery_percent, tuning.low_battery_percent):
+        raise ValueError(f"critical_battery_percent {why}")
+    if tuning.quiet_hours_enabled and tuning.quiet_hours_start == tuning.quiet_hours_end:
+        why = f"quiet_hours_end {tuning.quiet_hours_end} {NO_LENGTH}; set quiet_hours_enabled to false for never"
+        raise ValueError(why)
     return tuning
 
 
@@ -59,7 +63,9 @@ def read(key: str, value: Any) -> Value:
 def check_key(key: str) -> str:
     """The key of a setting; raises ValueError that names those that there are."""
     if key not in _READERS:
-        raise ValueError(f"{key!r} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}")
+        raise ValueError(
+            f"{_shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}"
+        )
     return key
 
 
@@ -69,25 +75,12 @@ def minute_of_day(time: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-def battery_contradiction(tuning: Tuning) -> str:
-    """Why the charges of the battery cannot be meant as they stand, empty where they can."""
-    critical, low = tuning.critical_battery_percent, tuning.low_battery_percent
-    if critical < low:
+def battery_contradiction(critical_percent: float, low_percent: float) -> str:
+    """What is wrong with a critical charge beside a low one, empty where nothing is."""
+    if critical_percent < low_percent:
         return ""
-    return (
-        f"critical_battery_percent {critical:g} is not below low_battery_percent ({low:g}), "
-        f"so {Mode.EFFICIENCY.value} would never be taken"
-    )
-
-
-def quiet_contradiction(tuning: Tuning) -> str:
-    """Why the quiet hours cannot be meant as they stand, empty where they can."""
-    if not tuning.quiet_hours_enabled or tuning.quiet_hours_start != tuning.quiet_hours_end:
-        return ""
-    return (
-        f"quiet_hours_end {tuning.quiet_hours_end} is the start as well, which could mean always or never; "
-        "set quiet_hours_enabled to false for never"
-    )
+    never = f"so {Mode.EFFICIENCY.value} would never be taken"
+    return f"{critical_percent:g} is not below low_battery_percent ({low_percent:g}), {never}"
 
 
 def _shown(value: Any) -> str:

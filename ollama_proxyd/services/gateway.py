@@ -65,6 +65,12 @@ class Gateway:
         """From now on requests are told to come later; those under way go on."""
         self._is_stopping = True
 
+    def check_open(self) -> None:
+        """Raise ProxyError, with the reason, while no new request is let in."""
+        self._around.admission.check()
+        if self._is_stopping:
+            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
+
     async def drained(self) -> None:
         """Wait until no request is under way."""
         await self._idle.wait()
@@ -127,6 +133,7 @@ class Gateway:
 
     async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details as a backend gives them; raises ProxyError."""
+        self.check_open()
         self._enter()
         try:
             return await self._around.fleet.backend(backend_id).show(model, body)
@@ -218,9 +225,7 @@ class Gateway:
         self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
-        self._around.admission.check()
-        if self._is_stopping:
-            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
+        self.check_open()
         limit = self._settings.max_in_flight
         if self._in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"

@@ -1,5 +1,6 @@
 """Owns what sensors showed of each backend's watts while it worked."""
 
+from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import SystemState
@@ -19,6 +20,8 @@ class Meter:
         self._system = system
         self._clock = clock
         self._watts: dict[str, Watts] = {}
+        self._places: dict[str, tuple[object, ...]] = {}
+        """Where each backend was when its watts were learned."""
         self._fleets: list[Fleet] = []
         self._stretches: dict[str, Stretch] = {}
 
@@ -30,6 +33,8 @@ class Meter:
     async def follow(self, fleet: Fleet) -> None:
         """Tell a fleet what is known and what is learned, and see when its backends work; never returns."""
         self._fleets.append(fleet)
+        for view in fleet.views.value:
+            self._forget_if_moved(view.spec)
         for backend_id, watts in self._watts.items():
             fleet.note_watts(backend_id, watts)
         try:
@@ -55,6 +60,13 @@ class Meter:
                 if outcome.succeeded:
                     self._learn(stretch)
                 self._stretches[device_id] = stretch.emptied()
+
+    def _forget_if_moved(self, spec: BackendSpec) -> None:
+        """What a backend drew on one device says nothing of another, where a reload has put it on one."""
+        place = (spec.hardware, spec.pci_address, spec.is_local)
+        if self._places.setdefault(spec.id, place) != place:
+            self._places[spec.id] = place
+            self._watts.pop(spec.id, None)
 
     def _stretch(self, device_id: str, backend_id: str) -> Stretch:
         stretch = self._stretches.get(device_id)

@@ -18,7 +18,7 @@ class Tuner:
     """The one owner of these settings: the configuration's values, and the changes that survive restarts and reloads.
 
     `tuning` is what applies. Where the changes contradict a configuration that was written later, its values apply
-    alone until one of the two is mended.
+    alone until one of the two is mended, or until another change is made that does not fit them: then they are dropped.
     """
 
     def __init__(self, base: Tuning, store: StateStore) -> None:
@@ -40,7 +40,9 @@ class Tuner:
 
     def change(self, changes: Mapping[str, object]) -> None:
         """Put all changes in force and keep them over restarts, or none; raises ProxyError that names the key."""
-        self._put({**self._by_hand, **{key: _allowed(key, value) for key, value in changes.items()}})
+        new = {key: _allowed(key, value) for key, value in changes.items()}
+        together = {**self._by_hand, **new}
+        self._put(together if self._fits(together) or self._fits(self._by_hand) else new)
 
     def reset(self, keys: Iterable[str] = ()) -> None:
         """Go back to the configuration's values for these keys, or for all where none is named; raises ProxyError."""
@@ -49,6 +51,13 @@ class Tuner:
             _known(key)
         gone = frozenset(wanted or self._by_hand)
         self._put({key: value for key, value in self._by_hand.items() if key not in gone})
+
+    def _fits(self, by_hand: Mapping[str, Value]) -> bool:
+        try:
+            change(self._base, by_hand)
+        except ValueError:
+            return False
+        return True
 
     def _put(self, by_hand: Mapping[str, Value]) -> None:
         try:

@@ -15,6 +15,7 @@ from ollama_proxyd.app.daemon import Daemon, Options
 from ollama_proxyd.app.machine import is_in_use
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
+from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
@@ -186,6 +187,29 @@ async def test_the_simulated_devices_of_the_demo_are_no_devices_of_this_machine(
     running = await start({"sensors": {"sysfs_root": str(tmp_path / "sys")}})
     await running.until(running.services.system, lambda system: system.devices)
     assert (await running.get("/thermal"))["devices"][0]["backends"] == []
+
+
+async def test_a_fault_in_one_reload_is_not_the_end_of_the_next(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quiet = {"sensors": {"enabled": False}, "dbus": {"enabled": False}}
+    running = await start(quiet)
+    (tmp_path / "config.yaml").write_text(json.dumps({**quiet, "efficiency": {"auto": {"hot_c": 60}}}))
+    real, faults = Options.load, [KeyError("a fault of ours")]
+
+    def load(options: Options) -> Config:
+        if faults:
+            raise faults.pop()
+        return real(options)
+
+    monkeypatch.setattr(Options, "load", load)
+    before = running.daemon.services.value
+    running.daemon.ask_reload()
+    async with asyncio.timeout(5):
+        while faults:  # noqa: ASYNC110 - no cell tells that it failed
+            await asyncio.sleep(0.01)
+    running.daemon.ask_reload()
+    await running.until(running.daemon.services, lambda bundle: bundle is not before)
 
 
 async def test_a_backend_that_was_switched_off_stays_so_over_a_reload(start: Start) -> None:

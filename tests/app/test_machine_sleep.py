@@ -13,6 +13,7 @@ import pytest
 from ollama_proxyd.app.daemon import Daemon, Options
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
+from ollama_proxyd.services.sleep import ASLEEP
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.host.fake_logind import FakeLogind
 
@@ -72,6 +73,10 @@ async def test_a_long_stream_ends_with_an_error_and_new_requests_wait_for_the_mo
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0
             assert "goes to sleep" in json.dumps((await refused.json())[message])
+    async with client.post("/api/show", json={"model": "demo"}) as refused:
+        assert (refused.status, "goes to sleep" in (await refused.json())["error"]) == (503, True)
+    async with client.get("/readyz") as waiting:
+        assert (waiting.status, await waiting.text()) == (503, f"not ready: {ASLEEP}\n")
     logind.tell(sleeps=False)
     await logind.lock(1)
     async for is_asleep in daemon.is_asleep.changes():
@@ -80,6 +85,8 @@ async def test_a_long_stream_ends_with_an_error_and_new_requests_wait_for_the_mo
     short = {**STORY, "stream": False, "options": {"num_predict": 2}}
     async with client.post("/api/generate", json=short) as answered:
         assert answered.status == 200
+    async with client.get("/readyz") as ready:
+        assert ready.status == 200
 
 
 async def test_a_request_that_has_no_byte_yet_is_refused_and_tried_nowhere_else(

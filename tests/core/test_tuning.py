@@ -104,3 +104,9 @@ def test_a_refusal_does_not_repeat_a_whole_book() -> None:
     with pytest.raises(ValueError, match="quiet_hours_start must be") as refused:
         change(Tuning(), {"quiet_hours_start": "x" * 100_000})
     assert len(str(refused.value)) < 200
+
+
+def test_a_key_that_nobody_could_read_is_not_repeated_in_full() -> None:
+    with pytest.raises(ValueError, match="is not a setting") as refusal:
+        change(Tuning(), {"x" * 1_000_000: 1})
+    assert len(str(refusal.value)) < 400

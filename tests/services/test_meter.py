@@ -157,6 +157,24 @@ async def test_measured_watts_outlive_a_reload(bench: Bench) -> None:
         assert fresh.fleet.view("cpu").watts is None
 
 
+@pytest.mark.parametrize(
+    "place",
+    [{"hardware": Hardware.NVIDIA}, {"pci_address": "0000:03:00.0"}, {"is_local": False}],
+    ids=["another class", "another device", "another machine"],
+)
+async def test_what_a_backend_drew_elsewhere_says_nothing_of_where_it_runs_now(
+    bench: Bench, place: dict[str, Any]
+) -> None:
+    bench.script(9.0, 30.0)
+    await bench.ask()
+    moved = await services_of(FakeBackend(spec_of("igpu", **place)))
+    async with Tasks("test") as tasks:
+        tasks.start("fleet", bench.meter.follow(moved.fleet))
+        await settle()
+        assert moved.fleet.view("igpu").watts is None
+    assert bench.watts == Watts(30.0, pytest.approx(2.0))
+
+
 async def test_a_fleet_that_does_not_have_the_backend_takes_no_note(bench: Bench) -> None:
     before = bench.services.fleet.views.value
     bench.services.fleet.note_watts("gone", Watts(1.0, 9.0))

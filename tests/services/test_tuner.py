@@ -48,6 +48,26 @@ def test_changes_that_contradict_a_later_configuration_wait_and_the_log_says_so(
     assert it.tuning.value == Tuning(critical_battery_percent=45.0)
 
 
+def test_changes_that_wait_do_not_stand_in_the_way_of_others() -> None:
+    it = Tuner(Tuning(), MemoryStore())
+    it.change({"critical_battery_percent": 45})
+    lower = Tuning(low_battery_percent=30.0)
+    it.rebase(lower)
+    it.change({"quiet_hours_enabled": False})
+    assert it.tuning.value == Tuning(low_battery_percent=30.0, quiet_hours_enabled=False)
+    assert it.changed == ("quiet_hours_enabled",)
+    with pytest.raises(ProxyError, match="critical_battery_percent 45 is not below low_battery_percent"):
+        it.change({"critical_battery_percent": 45})
+
+
+def test_changes_that_wait_come_into_force_with_the_change_that_makes_room_for_them() -> None:
+    it = Tuner(Tuning(), MemoryStore())
+    it.change({"critical_battery_percent": 45})
+    it.rebase(Tuning(low_battery_percent=30.0))
+    it.change({"low_battery_percent": 60})
+    assert it.tuning.value == Tuning(critical_battery_percent=45.0, low_battery_percent=60.0)
+
+
 def test_two_settings_that_only_fit_together_are_changed_together() -> None:
     it = Tuner(Tuning(), MemoryStore())
     it.change({"critical_battery_percent": 55, "low_battery_percent": 60})

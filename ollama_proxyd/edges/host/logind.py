@@ -72,7 +72,7 @@ class SleepWatch:
                     await _next(news, wanted=True)
                     await self._sleep(news, lock, await longest_delay_s(bus))
                     lock = await self._hold_up(bus)
-                    await self._sleeper.resume()
+                    await self._wake_up()
         except OSError as error:
             self.say_missing(str(error))
         finally:
@@ -82,19 +82,21 @@ class SleepWatch:
 
     async def _sleep(self, news: asyncio.Queue[bool], lock: Inhibitor | None, delay_s: float) -> None:
         """Prepare, let the machine sleep, and return when it has woken up, or when sleep was called off before."""
-        preparing = asyncio.ensure_future(self._sleeper.prepare(delay_s if lock is not None else 0.0))
-        woken = asyncio.ensure_future(_next(news, wanted=False))
         try:
-            await asyncio.wait({preparing, woken}, return_when=asyncio.FIRST_COMPLETED)
-            if not woken.done() and lock is not None:
-                lock.release()
-            await woken
+            async with Tasks("sleep") as tasks:
+                preparing = tasks.start("prepare", self._sleeper.prepare(delay_s if lock is not None else 0.0))
+                woken = tasks.start("wake", _next(news, wanted=False))
+                await asyncio.wait({preparing, woken}, return_when=asyncio.FIRST_COMPLETED)
+                if not woken.done() and lock is not None:
+                    lock.release()
+                await woken
         finally:
-            preparing.cancel()
-            woken.cancel()
-            await asyncio.gather(preparing, woken, return_exceptions=True)
             if lock is not None:
                 lock.release()
+
+    async def _wake_up(self) -> None:
+        async with Tasks("sleep") as tasks:
+            await tasks.start("resume", self._sleeper.resume())  # a fault here is not the end of watching
 
     @staticmethod
     async def _hold_up(bus: Bus) -> Inhibitor | None:

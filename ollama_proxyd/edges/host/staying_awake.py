@@ -3,7 +3,7 @@
 import logging
 
 from ollama_proxyd.edges.host.inhibitor import LOGIND, Inhibitor, inhibit
-from ollama_proxyd.edges.plumbing.dbus import Bus
+from ollama_proxyd.edges.plumbing.dbus import Bus, CallError
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.tasks import Tasks
 
@@ -12,6 +12,10 @@ log = logging.getLogger(__name__)
 WHY = "answers are being written"
 WANTED = ("idle:sleep", "idle")
 """Where the one is refused (a service outside a person's session may not block sleep), the next is tried."""
+
+
+SILENCES = frozenset({f"org.freedesktop.DBus.Error.{each}" for each in ("NoReply", "Timeout", "ServiceUnknown")})
+"""What the bus says for a logind that is being started anew."""
 
 
 class StayingAwake:
@@ -48,6 +52,8 @@ class StayingAwake:
                 if not bus.is_connected:
                     raise
                 log.warning("logind does not let us hold off %r: %s", self._what[0], error)
+                if _may_pass(error):
+                    return
                 self._what = self._what[1:]
             else:
                 return
@@ -56,3 +62,8 @@ class StayingAwake:
         if self._lock is not None:
             self._lock.release()
         self._lock = None
+
+
+def _may_pass(error: OSError) -> bool:
+    """Whether it was no refusal: the next time may be better."""
+    return isinstance(error, TimeoutError) or (isinstance(error, CallError) and error.name in SILENCES)

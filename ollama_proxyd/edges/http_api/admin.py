@@ -36,11 +36,16 @@ async def alive(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether one backend can serve."""
-    fleet = services_of(request).fleet.views.value
+    """Whether requests are let in and one backend can serve."""
+    services = services_of(request)
+    fleet = services.fleet.views.value
     up = sum(view.health is Health.UP for view in fleet)
-    counted = f"{up}/{len(fleet)} backends can serve\n"
-    return web.Response(text=f"ready: {counted}") if up else web.Response(text=f"not ready: {counted}", status=503)
+    counted = f"{up}/{len(fleet)} backends can serve"
+    try:
+        services.gateway.check_open()
+    except ProxyError as closed:
+        return web.Response(text=f"not ready: {closed.message}\n", status=503)
+    return web.Response(text=f"ready: {counted}\n") if up else web.Response(text=f"not ready: {counted}\n", status=503)
 
 
 async def backends(request: web.Request) -> web.Response:

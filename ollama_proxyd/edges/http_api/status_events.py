@@ -24,7 +24,7 @@ MOST_LISTENERS = 16
 MEASURED_EVERY_S = 1.0
 """Only a change of the mode, of holds or of the configuration is told sooner after what was told before."""
 ALIVE_EVERY_S = 20.0
-"""A stream that has no news says so, so that either side notices when the other is gone."""
+"""A stream that has nothing to tell says so, so that either side notices when the other is gone."""
 WRITE_S = 30.0
 """A listener that takes nothing for so long is given up."""
 
@@ -50,13 +50,13 @@ class News:
         self._any.clear()
         self._urgent.clear()
 
-    async def wait(self) -> bool:
-        """Wait for the next time to tell; False where only a sign of life is due."""
+    async def wait(self, at_most_s: float) -> bool:
+        """Wait for the next time to tell; False where nothing has happened by then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURED_EVERY_S):
                 await self._urgent.wait()
         with suppress(TimeoutError):
-            async with asyncio.timeout(ALIVE_EVERY_S):
+            async with asyncio.timeout(at_most_s):
                 await self._any.wait()
         return self._any.is_set()
 
@@ -141,19 +141,17 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def _tell(request: web.Request, response: Stream, news: News) -> None:
     """Tell what is new until the server stops or whoever listens may do so no more."""
-    listeners, told = request.app[LISTENERS], b""
-    is_due = True
+    listeners, loop = request.app[LISTENERS], asyncio.get_running_loop()
+    told, told_s, is_news = b"", loop.time(), True
     while not listeners.is_closed:
         news.forget()
         check_way_in(request)
         check_token(request)
         now = _event(status_picture(request.app[SERVICES].value))
-        if now != told:
-            await _write(request, response, now)
-        elif not is_due:
-            await _write(request, response, NOTHING_NEW)
-        told = now
-        is_due = await news.wait()
+        if now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
+            await _write(request, response, NOTHING_NEW if now == told else now)
+            told, told_s = now, loop.time()
+        is_news = await news.wait(told_s + ALIVE_EVERY_S - loop.time())
 
 
 async def _write(request: web.Request, response: Stream, piece: bytes) -> None:

@@ -147,5 +147,5 @@ def _totals(totals: BackendTotals) -> Json:
         "completion_tokens": totals.completion_tokens,
         "busy_s": round(totals.busy_s, 3),
         "energy_j": round(totals.energy_j, 3),
-        "energy_is": "estimated from configured watts and time",
+        "energy_is": "estimated from watts and time",
     }

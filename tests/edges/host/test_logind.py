@@ -24,15 +24,21 @@ class Sleeper:
         self.told: list[str] = []
         self.is_prepared = asyncio.Event()
         self.within_s = 0.0
+        self.fault: Exception | None = None
+        self.late_fault: Exception | None = None
 
     async def prepare(self, within_s: float) -> None:
         self.within_s = within_s
         self.told.append("prepare")
+        if self.fault is not None:
+            raise self.fault
         await self.is_prepared.wait()
         self.told.append("prepared")
 
     async def resume(self) -> None:
         self.told.append("resume")
+        if self.late_fault is not None:
+            raise self.late_fault
 
     def reopen(self) -> None:
         self.told.append("reopen")
@@ -108,6 +114,37 @@ async def test_a_sleep_that_is_called_off_ends_the_preparing(logind: FakeLogind,
     await until(lambda: sleeper.told == ["prepare"])
     logind.tell(sleeps=False)
     await until(lambda: sleeper.told == ["prepare", "resume"])
+
+
+async def test_a_fault_while_preparing_is_logged_and_neither_holds_up_the_sleep_nor_deafens(
+    logind: FakeLogind, line: BusLine, tasks: Tasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    sleeper = Sleeper()
+    sleeper.fault = KeyError("a fault of ours")
+    watch(sleeper, line, tasks)
+    for number in range(2):
+        lock = await logind.lock(number)
+        sleeper.told.clear()
+        logind.tell(sleeps=True)
+        await lock.released()
+        logind.tell(sleeps=False)
+        await until(lambda: sleeper.told == ["prepare", "resume"])
+    assert caplog.text.count("KeyError: 'a fault of ours'") == 2
+
+
+async def test_a_fault_after_waking_up_is_logged_and_the_next_sleep_is_heard(
+    logind: FakeLogind, line: BusLine, tasks: Tasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    sleeper = Sleeper()
+    sleeper.is_prepared.set()
+    sleeper.late_fault = KeyError("a fault of ours")
+    watch(sleeper, line, tasks)
+    for number in range(2):
+        lock = await logind.lock(number)
+        logind.tell(sleeps=True)
+        await lock.released()
+        logind.tell(sleeps=False)
+        await until(lambda: caplog.text.count("KeyError: 'a fault of ours'") == number + 1)  # noqa: B023 - awaited here
 
 
 async def test_only_logind_itself_is_believed(
@@ -187,3 +224,17 @@ async def test_where_sleep_may_not_be_blocked_at_least_falling_asleep_by_itself_
     wanted = Cell(True)
     tasks.start("awake", line.keep(StayingAwake(wanted).follow, lambda _: None))
     assert (await logind.lock(0)).what == "idle"
+
+
+async def test_a_lock_that_could_not_be_given_once_is_asked_for_again(
+    logind: FakeLogind, line: BusLine, tasks: Tasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    logind.is_ill = True
+    wanted = Cell(True)
+    tasks.start("awake", line.keep(StayingAwake(wanted).follow, lambda _: None))
+    await until(lambda: "does not let us hold off" in caplog.text)
+    logind.is_ill = False
+    wanted.set(False)
+    await asyncio.sleep(0.05)
+    wanted.set(True)
+    assert (await logind.lock(0)).what == "idle:sleep"

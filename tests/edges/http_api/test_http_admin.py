@@ -46,6 +46,14 @@ async def test_the_process_is_alive_even_when_nothing_is_ready(serve: Serve) -> 
     assert (await site.get("/readyz")).status == 200
 
 
+async def test_a_proxy_that_takes_no_requests_is_not_ready_and_says_why(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    assert (await site.get("/readyz")).status == 200
+    site.services.gateway.refuse_new()
+    answer = await site.get("/readyz")
+    assert (answer.status, answer.body) == (503, b"not ready: the proxy is stopping\n")
+
+
 async def test_backends_are_told_in_configured_order_with_what_was_configured(serve: Serve) -> None:
     answer = await (await serve(*reference_fleet())).get("/backends")
     assert [backend["id"] for backend in answer.json] == ["npu", "igpu", "nvidia", "cpu"]

@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.edges.http_api import status_events
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.tasks import Tasks
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, reference_fleet
 
@@ -174,6 +175,26 @@ async def test_a_quiet_stream_shows_that_it_lives(serve: Serve, monkeypatch: pyt
     async with listening(await serve()) as listener:
         await listener.next()
         assert await listener.piece() == ": nothing new\n"
+
+
+async def test_a_stream_shows_that_it_lives_where_much_happens_that_changes_nothing_in_the_status(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_events, "ALIVE_EVERY_S", 0.2)
+    monkeypatch.setattr(status_events, "MEASURED_EVERY_S", 0.01)
+    site = await serve()
+    site.services.system.set(SystemState(hottest_c=Reading(50.0, 0.0)))
+
+    async def read_the_same_again() -> None:
+        for at_s in count(1):
+            site.services.system.set(SystemState(hottest_c=Reading(50.0, float(at_s))))
+            await asyncio.sleep(0.02)
+
+    async with Tasks("test") as tasks, listening(site) as listener:
+        tasks.start("sensor", read_the_same_again())
+        await listener.next()
+        for _ in range(3):
+            assert await listener.piece() == ": nothing new\n"
 
 
 async def test_only_so_many_may_listen_and_a_seat_is_free_again_when_one_leaves(serve: Serve) -> None:
