@@ -3,6 +3,7 @@
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
+import {isTimeout, quiet, reasonOf} from './errors.js';
 import {NOTHING, Presence} from './viewModel.js';
 
 const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
@@ -13,11 +14,12 @@ const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 const ANSWER_WITHIN_MS = 5000;
 const START_WITHIN_MS = 30000;
 
+const BACKENDS_PATH = `${ROOT}/Backends`;
 const OBJECTS = {
     efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
     routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
+    fleet: {path: BACKENDS_PATH, iface: `${NAME}.Backends`},
 };
-const BACKENDS_PATH = `${ROOT}/Backends`;
 const THERMAL = {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`};
 
 /** Follows the daemon from construction to `destroy`: it comes and goes, and nothing here waits for it. */
@@ -32,7 +34,7 @@ export class DaemonProxy {
         this._throttling = throttling;
         this._bus = Gio.DBus.session;
         this._cancellable = new Gio.Cancellable();
-        this._watched = {routing: false, backends: false};
+        this._watched = {};
         this._session = null;
         this._state = NOTHING;
         this._nameWatch = Gio.bus_watch_name_on_connection(
@@ -56,7 +58,7 @@ export class DaemonProxy {
     /**
      * Which measurements somebody looks at. They move all the time, so that the rest are not followed.
      *
-     * @param {object} wanted - {routing, backends}
+     * @param {object} wanted - {routing, backends, fleet}: whether it is
      */
     watch(wanted) {
         this._watched = wanted;
@@ -76,8 +78,15 @@ export class DaemonProxy {
      * @param {string} token - the mode's token
      */
     async setMode(token) {
-        await this._call(this._session?.owner ?? NAME, OBJECTS.efficiency.path, OBJECTS.efficiency.iface,
-            'SetMode', new GLib.Variant('(s)', [token]), this._cancellable);
+        const session = this._session;
+        try {
+            await this._call(session?.owner ?? NAME, OBJECTS.efficiency.path, OBJECTS.efficiency.iface,
+                'SetMode', new GLib.Variant('(s)', [token]), this._cancellable);
+        } catch (error) {
+            if (session && isTimeout(error))
+                this._miss(session, error);
+            throw error;
+        }
     }
 
     /** Has the bus start the daemon. */
@@ -87,7 +96,8 @@ export class DaemonProxy {
         this._tell({presence: Presence.STARTING});
         try {
             await this._call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus',
-                'StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable, START_WITHIN_MS);
+                'StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable,
+                {withinMs: START_WITHIN_MS});
         } finally {
             if (this._state.presence === Presence.STARTING)
                 this._tell({presence: Presence.ABSENT});
@@ -147,19 +157,21 @@ export class DaemonProxy {
     }
 
     _followMeasurements(session) {
+        const followObject = what => this._listen(session, PROPERTIES, 'PropertiesChanged', OBJECTS[what].path,
+            OBJECTS[what].iface, (_path, change) => this._merge(session, what, change));
         const follow = {
-            routing: () => this._listen(session, PROPERTIES, 'PropertiesChanged', OBJECTS.routing.path,
-                OBJECTS.routing.iface, (_path, change) => this._merge(session, 'routing', change)),
+            routing: () => followObject('routing'),
+            fleet: () => followObject('fleet'),
             // Any path: an object manager's children are told apart by their interface.
             backends: () => this._listen(session, PROPERTIES, 'PropertiesChanged', null, BACKEND,
                 (path, change) => this._mergeBackend(session, path, change)),
         };
-        const load = {routing: () => this._loadObject(session, 'routing'), backends: () => this._loadBackends(session)};
+        const load = what => what === 'backends' ? this._loadBackends(session) : this._loadObject(session, what);
         for (const what of Object.keys(follow)) {
             if (this._watched[what] && !session.measured[what]) {
                 session.measured[what] = follow[what]();
                 if (this._state.presence === Presence.RUNNING)
-                    load[what]().catch(quiet);
+                    load(what).catch(quiet);
             } else if (!this._watched[what] && session.measured[what]) {
                 this._bus.signal_unsubscribe(session.measured[what]);
                 delete session.measured[what];
@@ -171,39 +183,41 @@ export class DaemonProxy {
         this._followMeasurements(session);
         try {
             // The mode is what the tile cannot do without; a daemon without the rest is an old one.
-            const [efficiency] = await Promise.all([
-                this._properties(session, OBJECTS.efficiency.path, OBJECTS.efficiency.iface),
-                this._loadBackends(session).catch(quiet),
+            await Promise.all([
+                this._loadObject(session, 'efficiency'),
+                this._loadBackends(session).catch(() => this._tellOf(session, {lacksBackends: true})),
                 this._loadObject(session, 'routing').catch(quiet),
+                this._loadObject(session, 'fleet').catch(quiet),
             ]);
-            this._tellOf(session, {efficiency, presence: Presence.RUNNING, trouble: ''});
+            session.isAwaited = false;
+            this._tellOf(session, {presence: Presence.RUNNING, trouble: ''});
         } catch (error) {
-            this._tellOf(session, {presence: Presence.SILENT, trouble: reasonOf(error)});
+            this._miss(session, error);
         }
+    }
+
+    /** Without the answer of a daemon that is stopped or busy: the next one is waited for, however long it takes. */
+    async _miss(session, why) {
+        this._tellOf(session, {presence: Presence.SILENT, trouble: reasonOf(why)});
+        if (session !== this._session || session.isAwaited || !isTimeout(why))
+            return;
+        session.isAwaited = true;
+        await this._call(session.owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, session.cancellable,
+            {withinMs: GLib.MAXINT32}).catch(quiet);
+        if (session === this._session)
+            this._load(session);
     }
 
     async _loadObject(session, what) {
         const {path, iface} = OBJECTS[what];
-        const properties = await this._properties(session, path, iface);
-        this._tellOf(session, {[what]: properties});
+        await this._call(session.owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]),
+            session.cancellable, {hear: ([properties]) => this._tellOf(session, {[what]: properties})});
     }
 
     async _loadBackends(session) {
-        const reply = await this._call(session.owner, BACKENDS_PATH, OBJECT_MANAGER, 'GetManagedObjects', null,
-            session.cancellable);
-        const [objects] = reply.recursiveUnpack();
-        const backends = {};
-        for (const path of Object.keys(objects)) { // in the daemon's own order
-            if (objects[path][BACKEND])
-                backends[path] = objects[path][BACKEND];
-        }
-        this._tellOf(session, {backends});
-    }
-
-    async _properties(session, path, iface) {
-        const reply = await this._call(session.owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]),
-            session.cancellable);
-        return reply.recursiveUnpack()[0];
+        await this._call(session.owner, BACKENDS_PATH, OBJECT_MANAGER, 'GetManagedObjects', null,
+            session.cancellable,
+            {hear: ([objects]) => this._tellOf(session, {backends: backendsOf(objects), lacksBackends: false})});
     }
 
     _merge(session, what, [, changed, invalidated]) {
@@ -221,9 +235,8 @@ export class DaemonProxy {
     async _tellThrottling(session, id, isThrottling) {
         let device = {};
         try {
-            const reply = await this._call(session.owner, THERMAL.path, THERMAL.iface, 'GetHardwareState',
-                new GLib.Variant('(s)', [id]), session.cancellable);
-            [device] = reply.recursiveUnpack();
+            await this._call(session.owner, THERMAL.path, THERMAL.iface, 'GetHardwareState',
+                new GLib.Variant('(s)', [id]), session.cancellable, {hear: ([told]) => (device = told)});
         } catch (error) {
             quiet(error); // the news is worth telling without the device's name, too
         }
@@ -242,7 +255,9 @@ export class DaemonProxy {
         this._changed(before);
     }
 
-    _call(destination, path, iface, method, parameters, cancellable, withinMs = ANSWER_WITHIN_MS) {
+    // `hear` gets the reply at once: a signal that comes right after it must not be undone by it when a promise is
+    // taken up later.
+    _call(destination, path, iface, method, parameters, cancellable, {hear = () => {}, withinMs = ANSWER_WITHIN_MS} = {}) {
         return new Promise((resolve, reject) => {
             this._bus.call(destination, path, iface, method, parameters, null, Gio.DBusCallFlags.NO_AUTO_START,
                 withinMs, cancellable, (bus, result) => {
@@ -250,7 +265,8 @@ export class DaemonProxy {
                         const reply = bus.call_finish(result);
                         // Cancelling does not recall a reply that was already under way.
                         cancellable.set_error_if_cancelled();
-                        resolve(reply);
+                        hear(reply.recursiveUnpack());
+                        resolve();
                     } catch (error) {
                         reject(error);
                     }
@@ -260,33 +276,13 @@ export class DaemonProxy {
 }
 
 /**
- * Whether a call failed only because nobody waits for it any more.
+ * The backends among the objects of the daemon's object manager, in the daemon's own order.
  *
- * @param {unknown} error - what was thrown
- * @returns {boolean}
+ * @param {object} objects - interfaces with their properties, by path
+ * @returns {object} properties by path
  */
-export function isCancelled(error) {
-    return error instanceof GLib.Error && error.matches(Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED);
-}
-
-/**
- * What went wrong, without D-Bus's own words around it.
- *
- * @param {unknown} error - what was thrown
- * @returns {string}
- */
-export function reasonOf(error) {
-    if (error instanceof GLib.Error)
-        Gio.DBusError.strip_remote_error(error);
-    return error?.message ?? String(error);
-}
-
-/**
- * What cannot be shown is not shown: the daemon is old, slow or gone, and the next change tells.
- *
- * @param {unknown} error - why
- */
-function quiet(error) {
-    if (!isCancelled(error))
-        console.debug(`ollama-proxy: ${reasonOf(error)}`);
+function backendsOf(objects) {
+    return Object.fromEntries(Object.entries(objects)
+        .filter(([, interfaces]) => interfaces[BACKEND])
+        .map(([path, interfaces]) => [path, interfaces[BACKEND]]));
 }

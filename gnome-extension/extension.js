@@ -9,6 +9,7 @@ import {Extension, gettext as _, ngettext} from 'resource:///org/gnome/shell/ext
 
 import {Actions} from './actions.js';
 import {DaemonProxy} from './daemonProxy.js';
+import {words} from './format.js';
 import {Icons} from './icons.js';
 import {Indicator} from './indicator.js';
 import {AUTO} from './modes.js';
@@ -68,7 +69,7 @@ export default class OllamaProxyExtension extends Extension {
     _sync(before) {
         const {state} = this._daemon;
         this._indicator.sync();
-        this._remember(state.efficiency.CurrentMode);
+        this._remember(words(state.efficiency.CurrentMode));
         this._tell(this._news.compare(before, state, this._nowS()));
     }
 
@@ -81,7 +82,7 @@ export default class OllamaProxyExtension extends Extension {
 
     _watch() {
         const showsWork = this._settings.get_string('indicator') === 'working';
-        this._daemon.watch({routing: this._isMenuOpen, backends: this._isMenuOpen || showsWork});
+        this._daemon.watch({routing: this._isMenuOpen, backends: this._isMenuOpen, fleet: showsWork});
     }
 
     _remember(token) {

@@ -1,13 +1,11 @@
 // The menu behind the tile: the modes, the backends, the last request, the day's energy.
 
+import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 
 import {BackendsSection} from './backendsSection.js';
 import {FigureRow, NoteRow} from './rows.js';
 import {ScrolledSection} from './scrolledSection.js';
-
-/** As many rows high are the separator and the paddings around the menu and its parts. */
-const SPACES = 2.5;
 
 /** Fills a QuickToggleMenu, which owns and destroys the items, and ends it. */
 export class ModeMenu {
@@ -73,15 +71,20 @@ export class ModeMenu {
         this._aboveBackends.visible = backends.length > 0 || more !== '';
     }
 
-    /** Keeps the menu on the screen, below its tile. */
+    /** Keeps Quick Settings on the screen, with what stands around the part that scrolls. */
     fit() {
-        const {sourceActor: tile} = this._menu;
-        const [, y] = tile.get_transformed_position();
-        const row = this._settings.get_preferred_height(-1)[1];
-        const rows = this._dashboard.visible ? 2 : 1;
-        const header = this._menu._header?.get_preferred_height(-1)[1] ?? 2 * row;
-        const note = this._note.visible ? this._note.get_preferred_height(-1)[1] : 0;
-        this._scrolled.fit(y + tile.height, header + note + (rows + SPACES) * row);
+        const {sourceActor: tile, actor, box} = this._menu;
+        const shelf = Main.panel.statusArea.quickSettings.menu.box;
+        const bottom = ({y, height}) => y + height;
+        const [, tileY] = tile.get_transformed_position();
+        const [, shelfY] = shelf.get_transformed_position();
+        // The menu pushes down what is below its tile, also while it still has another height.
+        const below = shelfY + shelf.height - tileY - tile.height - actor.height;
+        const [, whole] = actor.get_theme_node().adjust_preferred_height(...box.get_preferred_height(box.width || -1));
+        const [, scrolled] = this._scrolled.actor.get_preferred_height(-1);
+        const area = Main.layoutManager.getWorkAreaForMonitor(Main.layoutManager.primaryIndex);
+        const margin = Math.max(0, shelfY - area.y); // the same below as above
+        this._scrolled.limit(bottom(area) - margin - tileY - tile.height - Math.max(0, below) - (whole - scrolled));
     }
 
     _syncModes(modes) {

@@ -20,8 +20,6 @@ class OllamaProxyModeToggle extends QuickMenuToggle {
         this.connect('clicked', () => actions.click(() => this.menu.open()));
         this.menu.connect('open-state-changed', (_menu, isOpen) => {
             looked(isOpen);
-            if (isOpen)
-                this._contents.fit();
             this.sync();
         });
         // Up to date once Quick Settings are on the screen, so that the menu opens to its right height.
@@ -44,5 +42,7 @@ class OllamaProxyModeToggle extends QuickMenuToggle {
 
     _syncMenu() {
         this._contents.sync(menuView(this._state(), this._text));
+        if (this.menu.isOpen)
+            this._contents.fit();
     }
 });

@@ -2,7 +2,6 @@
 
 import St from 'gi://St';
 
-import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 import {ensureActorVisibleInScrollView} from 'resource:///org/gnome/shell/misc/animationUtils.js';
 
@@ -28,16 +27,15 @@ export class ScrolledSection extends PopupMenu.PopupMenuSection {
     }
 
     /**
-     * Has the section end above the bottom of the screen, with what stands below it.
+     * Has the section be no higher than that, and scroll.
      *
-     * @param {number} top - where the menu begins on the stage
-     * @param {number} beside - the height of the menu's other parts
+     * @param {number} room - in the stage's pixels
      */
-    fit(top, beside) {
-        const {y, height} = Main.layoutManager.getWorkAreaForMonitor(Main.layoutManager.primaryIndex);
+    limit(room) {
         const {scaleFactor} = St.ThemeContext.get_for_stage(global.stage);
-        const room = Math.max(LEAST_HEIGHT, (y + height - top - beside) / scaleFactor);
-        this.actor.style = `max-height: ${Math.floor(room)}px;`;
+        const style = `max-height: ${Math.max(LEAST_HEIGHT, Math.floor(room / scaleFactor))}px;`;
+        if (style !== this.actor.style)
+            this.actor.style = style;
     }
 
     /**

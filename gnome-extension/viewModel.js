@@ -27,6 +27,8 @@ export const NOTHING = Object.freeze({
     efficiency: Object.freeze({}),
     routing: Object.freeze({}),
     backends: Object.freeze({}),
+    lacksBackends: false, // an old daemon does not tell which there are
+    fleet: Object.freeze({}),
 });
 
 /**
@@ -77,6 +79,10 @@ export function tileView(state, text) {
     };
 }
 
+function inFlightOfAll({backends}) {
+    return Object.values(backends).reduce((sum, backend) => sum + inFlight(facts(backend)), 0);
+}
+
 /**
  * The icon in the panel.
  *
@@ -87,7 +93,7 @@ export function tileView(state, text) {
  */
 export function panelView(state, when, text) {
     const isRunning = state.presence === Presence.RUNNING;
-    const isWorking = Object.values(state.backends).some(backend => inFlight(facts(backend)) > 0);
+    const isWorking = (known(facts(state.fleet).InFlight) ?? inFlightOfAll(state)) > 0;
     const {EffectiveMode: effective, CurrentMode: chosen} = state.efficiency;
     return {
         visible: isRunning && (when === 'always' || (when === 'working' && isWorking)),
@@ -217,7 +223,7 @@ export function menuView(state, text) {
         note,
         modes: modeRows(state, text),
         backends: rows,
-        more,
+        more: state.lacksBackends ? '' : more,
         last: lastRequest(state, text),
         today: energyToday(state, text),
         dashboard: dashboardUri(state),

@@ -46,9 +46,19 @@ for (const [presence, subtitle, says, start] of [
     });
 }
 
-test('a daemon that does not answer says what went wrong', () => {
-    const state = {...NOTHING, presence: Presence.SILENT, trouble: 'Timeout was reached'};
-    assert.equal(menu(state).header.sentence, 'Timeout was reached');
+test('a daemon that cannot tell says what went wrong', () => {
+    const state = {...NOTHING, presence: Presence.SILENT, trouble: 'no such interface'};
+    assert.equal(menu(state).header.sentence, 'No such interface');
+});
+
+test('of an old daemon that does not tell its backends is not said that it has none', () => {
+    assert.equal(menu(running()).more, 'No backends are configured');
+    assert.equal(menu(running({lacksBackends: true})).more, '');
+});
+
+test('of a daemon that never answered is said just that', () => {
+    const state = {...NOTHING, presence: Presence.SILENT, trouble: ''};
+    assert.deepEqual([tile(state).subtitle, menu(state).header.sentence], ['Not answering', 'Not answering']);
 });
 
 test('an old daemon that tells nothing of its mode breaks nothing', () => {
@@ -96,6 +106,12 @@ test('the panel\'s icon follows the preference and the work', () => {
     const shown = (state, when) => panelView(state, when, ENGLISH).visible;
     assert.deepEqual(['never', 'working', 'always'].map(when => shown(idle, when)), [false, false, true]);
     assert.deepEqual(['never', 'working', 'always'].map(when => shown(busy, when)), [false, true, true]);
+});
+
+test('the panel believes the number of all requests before that of each backend, which is heard of more seldom', () => {
+    const shown = (InFlight, n) => panelView(
+        running({fleet: {InFlight}, backends: fleet(backend({InFlight: n}))}), 'working', ENGLISH).visible;
+    assert.deepEqual([shown(1, 0), shown(0, 1), shown(undefined, 1), shown(undefined, 0)], [true, false, true, false]);
 });
 
 test('the panel\'s icon is that of the mode in force', () => {

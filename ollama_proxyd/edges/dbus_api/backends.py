@@ -36,7 +36,7 @@ class Backends:
         self.exported = Exported(
             path=PARENT_PATH,
             contract=contract("Backends"),
-            values=lambda: _counts(self._views),
+            values=self._values,
             methods={
                 "ListBackends": lambda: [row(view) for view in self._views],
                 "GetBackendDetails": lambda backend_id: details(self._view(backend_id)),
@@ -46,7 +46,7 @@ class Backends:
             },
             is_manager=True,
         )
-        self._voice = Voice(PARENT_PATH, self.exported.contract, outlet, _counts(self._views))
+        self._voice = Voice(PARENT_PATH, self.exported.contract, outlet, self._values())
         self._compare(self._views)
 
     async def follow(self) -> None:
@@ -103,11 +103,15 @@ class Backends:
             backend.tell_steady()
 
     def _tell_measured(self, _: int) -> None:
+        self._voice.tell(_work(self._views))
         for backend in self._by_id.values():
             backend.tell_measured()
 
     def _move(self) -> None:
         self._moved.set(self._moved.value + 1)
+
+    def _values(self) -> dict[str, int]:
+        return _counts(self._views) | _work(self._views)
 
     @property
     def _views(self) -> FleetView:
@@ -136,3 +140,7 @@ def _moving_part(view: BackendView) -> tuple[object, ...]:
 
 def _counts(views: FleetView) -> dict[str, int]:
     return {"BackendCount": len(views), "HealthyCount": sum(is_healthy(view) for view in views)}
+
+
+def _work(views: FleetView) -> dict[str, int]:
+    return {"InFlight": sum(view.in_flight for view in views)}

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
+from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
 from dbus_fast.unpack import unpack_variants
 
 T = TypeVar("T")
@@ -14,7 +15,8 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
 async def _connected(address: str) -> MessageBus:
-    return await MessageBus(bus_address=address).connect()
+    # As whom the kernel says: this process may have connected as another user.
+    return await MessageBus(bus_address=address, auth=AuthExternal(UID_NOT_SPECIFIED)).connect()
 
 
 class Refused(AssertionError):
@@ -52,8 +54,12 @@ class Bus:
 
     def matches_of(self, name: str) -> int:
         """How many signals somebody has asked the bus for."""
+        return len(self.rules_of(name))
+
+    def rules_of(self, name: str) -> list[str]:
+        """Which signals somebody has asked the bus for."""
         rules = self.ask(*_DAEMON, "org.freedesktop.DBus.Debug.Stats.GetAllMatchRules")
-        return len(rules.get(self.owner_of(name), []))
+        return list(rules.get(self.owner_of(name), []))
 
     def close(self) -> None:
         self._bus.disconnect()

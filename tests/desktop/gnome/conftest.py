@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.desktop.gnome.desktop import Desktop, StartDesktop
-from tests.e2e.harness import ROOT
+from tests.desktop.gnome.packing import unpacked_extension
 from tests.real_things import NOT_TRIED, installed
 
 SUITES = {"trixie": "GNOME 48", "sid": "GNOME 51"}
@@ -66,13 +64,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The extension as people install it: what scripts/pack-extension makes, unpacked."""
-    installed("install-extension-checks")
-    folder = tmp_path_factory.mktemp("extension")
-    packed = subprocess.run([ROOT / "scripts/pack-extension", folder], check=True, capture_output=True, text=True)
-    with zipfile.ZipFile(packed.stdout.strip()) as archive:
-        archive.extractall(folder / "unpacked")
-    return folder / "unpacked"
+    """The extension as people install it."""
+    return unpacked_extension(tmp_path_factory.mktemp("extension"))
 
 
 @pytest.fixture(scope="module")

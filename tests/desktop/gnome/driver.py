@@ -3,10 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.desktop.gnome.bus import Bus, Refused
-from tests.desktop.gnome.session import Session
 from tests.e2e.harness import wait_until
 
 NAME, PATH = "org.gnome.Shell", "/org/gnome/Shell"
@@ -34,12 +33,25 @@ SHELLS_OWN = re.compile(
 """What it says, with and without an extension, about parts of a desktop that its root does not have."""
 
 
+class Session(Protocol):
+    """What a Shell runs in."""
+
+    def connect(self) -> Bus:
+        """Another program on its bus."""
+
+    def has_ended(self) -> bool:
+        """Whether the Shell is gone."""
+
+    def log_text(self) -> str:
+        """What the Shell has written."""
+
+
 class Shell:
     """The Shell of a session, ready for use: no overview, no banner, the pointer in the middle."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.bus = Bus(session.session_bus.address)
+        self.bus = session.connect()
         wait_until(self._answers, "the Shell answers", PATIENCE_S)
         self.eval(SOURCE.read_text() + "; true")
         self.eval("driver.settle()")

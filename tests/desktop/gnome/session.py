@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from tests.desktop.gnome.bus import Bus
 from tests.desktop.private_bus import PrivateBus
 
 HERE = Path(__file__).parent
@@ -30,6 +31,8 @@ idle-delay=uint32 0
 [org/gnome/desktop/screensaver]
 lock-enabled=false
 """
+SETTINGS_FILE = ".config/glib-2.0/settings/keyfile"
+LOG = "gnome-shell.log"
 NOT_INSTALLED = ("org.gnome.Shell.CalendarServer",)
 """What the Shell starts by itself and takes as an error of its own where the bus does not know it at all."""
 
@@ -37,6 +40,43 @@ NOT_INSTALLED = ("org.gnome.Shell.CalendarServer",)
 def desktop_bus(services: Mapping[str, str] | None = None) -> PrivateBus:
     """A session bus for a desktop: it can start these services."""
     return PrivateBus({**dict.fromkeys(NOT_INSTALLED, "/bin/false"), **(services or {})})
+
+
+def furnish(folder: Path, extensions: Mapping[str, Path]) -> None:
+    """Put into an empty folder what a session needs: a home with these extensions, and what starts the Shell."""
+    (folder / "world").mkdir()
+    (folder / "run").mkdir(mode=0o700)
+    home = folder / "home"
+    for uuid, source in extensions.items():
+        shutil.copytree(source, home / ".local/share/gnome-shell/extensions" / uuid)
+    (home / SETTINGS_FILE).parent.mkdir(parents=True)
+    (home / SETTINGS_FILE).write_text(SETTINGS.format(uuids=list(extensions)))
+    shutil.copy(HERE / "session.sh", folder)
+    (folder / LOG).touch()
+    (folder / "commands.log").touch()
+
+
+def environment_in(folder: Path, buses: tuple[str, str]) -> dict[str, str]:
+    """The environment of a session in a folder, on buses at these addresses."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": str(folder / "home"),
+        "USER": "tester",
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "XDG_SESSION_TYPE": "wayland",
+        "XDG_CURRENT_DESKTOP": "GNOME",
+        "DBUS_SESSION_BUS_ADDRESS": buses[0],
+        "DBUS_SYSTEM_BUS_ADDRESS": buses[1],
+        "GSETTINGS_BACKEND": "keyfile",
+        "LIBGL_ALWAYS_SOFTWARE": "1",
+        "GSK_RENDERER": "cairo",  # else GTK's windows stay blank for their first second
+        "NO_AT_BRIDGE": "1",
+        "GTK_A11Y": "none",
+        "SHELL_LOG": str(folder / LOG),
+        "COMMANDS_LOG": str(folder / "commands.log"),
+    }
 
 
 class Session:
@@ -55,37 +95,30 @@ class Session:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="shell-"))  # a socket's path has to be short
         self.home = self.folder / "home"
-        self.log = self.folder / "gnome-shell.log"
         self.commands_log = self.folder / "commands.log"
         self.session_bus, self.system_bus = buses
-        self._furnish(extensions)
+        furnish(self.folder, extensions)
         folders = [self.folder, *(bus.folder for bus in buses), pictures]
         self._give_to_user(folders)
-        inside = self._environment(environment or {})
+        addresses = (self.session_bus.address, self.system_bus.address)
+        inside = {**environment_in(self.folder, addresses), **(environment or {})}
         command = _unshared(root, self.folder, folders) if os.getuid() == 0 else _wrapped(root, self.folder, folders)
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            with self.log.open("ab") as log:
+            with (self.folder / LOG).open("ab") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, env=inside
                 )
             undo.pop_all()
 
-    def _furnish(self, extensions: Mapping[str, Path]) -> None:
-        (self.folder / "world").mkdir()
-        (self.folder / "run").mkdir(mode=0o700)
-        for uuid, source in extensions.items():
-            shutil.copytree(source, self.home / ".local/share/gnome-shell/extensions" / uuid)
-        self.settings_file.parent.mkdir(parents=True)
-        self.settings_file.write_text(SETTINGS.format(uuids=list(extensions)))
-        shutil.copy(HERE / "session.sh", self.folder)
-        self.log.touch()
-        self.commands_log.touch()
-
     @property
     def settings_file(self) -> Path:
         """Where the session keeps every setting that is not its default."""
-        return self.home / ".config/glib-2.0/settings/keyfile"
+        return self.home / SETTINGS_FILE
+
+    def connect(self) -> Bus:
+        """Another program on its bus."""
+        return Bus(self.session_bus.address)
 
     def _give_to_user(self, folders: Sequence[Path]) -> None:
         if os.getuid() == 0:
@@ -93,28 +126,6 @@ class Session:
                 os.chown(folder, USER, USER)
             for path in self.folder.rglob("*"):
                 os.chown(path, USER, USER)
-
-    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "HOME": str(self.home),
-            "USER": "tester",
-            "SHELL": "/bin/sh",
-            "LANG": "C.UTF-8",
-            "XDG_RUNTIME_DIR": str(self.folder / "run"),
-            "XDG_SESSION_TYPE": "wayland",
-            "XDG_CURRENT_DESKTOP": "GNOME",
-            "DBUS_SESSION_BUS_ADDRESS": self.session_bus.address,
-            "DBUS_SYSTEM_BUS_ADDRESS": self.system_bus.address,
-            "GSETTINGS_BACKEND": "keyfile",
-            "LIBGL_ALWAYS_SOFTWARE": "1",
-            "GSK_RENDERER": "cairo",  # else GTK's windows stay blank for their first second
-            "NO_AT_BRIDGE": "1",
-            "GTK_A11Y": "none",
-            "SHELL_LOG": str(self.log),
-            "COMMANDS_LOG": str(self.commands_log),
-            **more,
-        }
 
     def run(self, command: str) -> None:
         """Start a command in the session."""
@@ -128,7 +139,7 @@ class Session:
 
     def log_text(self) -> str:
         """What the Shell has written."""
-        return self.log.read_text(errors="replace")
+        return (self.folder / LOG).read_text(errors="replace")
 
     def close(self) -> None:
         """End it and everything in it."""

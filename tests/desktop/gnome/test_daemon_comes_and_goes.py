@@ -3,6 +3,7 @@
 import signal
 
 from tests.desktop.gnome.desktop import MENU, TILE, Desktop, StartDesktop
+from tests.desktop.gnome.test_notifications import told
 from tests.e2e.harness import wait_until
 
 
@@ -67,6 +68,12 @@ def test_a_daemon_that_does_not_answer_never_holds_the_shell(desktop: Desktop) -
             desktop.shell.eval("driver.frame()")
         desktop.open_tile()
         assert desktop.shell.eval(f"{TILE}.mapped")
+        desktop.until_subtitle("Not answering")
+        assert told(desktop, "The mode could not be changed|Not answering")
+        desktop.open_menu()
+        desktop.until_menu_says("Try Again")
+        desktop.picture("menu-not-answering")
+        desktop.close_menus()
     finally:
         desktop.daemon.send(signal.SIGCONT)
     wait_until(lambda: desktop.daemon.mode() == "Quiet", "the late call arrives")

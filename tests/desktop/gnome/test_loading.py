@@ -2,6 +2,7 @@
 
 from tests.desktop.gnome.desktop import MENU, PANEL_ICON, TILE, TITLE, UUID, Desktop
 from tests.desktop.gnome.driver import ACTIVE
+from tests.e2e.harness import wait_until
 
 
 def test_it_loads_without_an_error(desktop: Desktop) -> None:
@@ -42,8 +43,10 @@ def test_after_a_request_the_menu_says_where_it_went_and_what_it_took(desktop: D
     desktop.daemon.choose("Efficiency")
     assert desktop.daemon.ask_whole().status == 200
     desktop.open_menu()
-    desktop.until_menu_says("demo:latest → ")
+    desktop.until_menu_says("demo:latest → Simulated NPU, ")
+    desktop.until_menu_says(" J instead of ")
     desktop.until_menu_says("Energy today")
+    desktop.until_menu_says(" J less than in Performance")
     desktop.picture("menu-after-a-request")
 
 
@@ -56,6 +59,23 @@ def test_while_a_request_is_answered_the_panel_shows_it(desktop: Desktop) -> Non
         desktop.open_menu()
         desktop.picture("menu-at-work", whole=True)
     desktop.shell.until(f"!{PANEL_ICON}.visible")
+
+
+def test_while_the_menu_is_closed_measurements_do_not_wake_the_shell(desktop: Desktop) -> None:
+    def measured() -> set[str]:
+        rules = desktop.shell.bus.rules_of("org.gnome.Shell")
+        return {
+            name for name in ("Backend", "Routing") for rule in rules if f"arg0='ie.fio.OllamaProxy.{name}'" in rule
+        }
+
+    desktop.daemon.start()
+    desktop.daemon.choose("Balanced")
+    desktop.until_subtitle("Balanced")
+    assert measured() == set()
+    desktop.open_menu()
+    wait_until(lambda: measured() == {"Backend", "Routing"}, "the open menu follows them")
+    desktop.close_menus()
+    wait_until(lambda: measured() == set(), "the closed one follows none")
 
 
 def test_every_icon_of_the_menu_is_drawn_from_a_file_that_exists(desktop: Desktop) -> None:

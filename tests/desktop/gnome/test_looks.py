@@ -14,6 +14,7 @@ OUTSIDE = f"""(() => {{
         return box.x < inside.x || box.x + box.width > inside.x + inside.width;
     }}).map(a => a.text);
 }})()"""
+IS_ON_SCREEN = "driver.isOnScreen(driver.quickSettings().menu.box)"
 CUT = f"driver.all({MENU}.actor, a => a.mapped && a.clutter_text?.get_layout().is_ellipsized()).map(a => a.text)"
 
 
@@ -49,6 +50,7 @@ def test_the_last_entry_of_the_menu_can_be_reached_on_a_small_screen(desktop: De
     desktop.daemon.ask_whole()
     desktop.open_menu()
     desktop.until_menu_says("Energy today")
+    assert desktop.shell.eval(IS_ON_SCREEN)
     tab_to(desktop, f"driver.withText({MENU}.actor, 'Settings')", "Down")
     desktop.shell.until(f"driver.isOnScreen(driver.withText({MENU}.actor, 'Settings'))")
     desktop.picture("menu-end", whole=True)
@@ -61,6 +63,7 @@ def test_with_text_twice_as_large_every_mode_can_be_read_and_clicked(desktop: De
         desktop.open_menu()
         desktop.until_menu_says("NVIDIA")
         assert desktop.shell.eval(OUTSIDE) == []
+        assert desktop.shell.eval(IS_ON_SCREEN)
         assert not set(desktop.shell.eval(CUT)) & set(LABELS)
         desktop.picture("text-twice-as-large", whole=True)
         for label in LABELS:
@@ -101,6 +104,9 @@ def test_the_shortcut_takes_the_next_mode_and_shows_it(desktop: Desktop) -> None
     desktop.daemon.start()
     desktop.daemon.choose("Auto")
     desktop.until_subtitle("Auto")
+    desktop.shell.press("Super_L", "F8")
+    desktop.shell.eval("driver.sleep(250)")
+    assert desktop.daemon.mode() == "Auto", "there is no shortcut until somebody sets one"
     desktop.set(UUID, "cycle-mode-shortcut", "['<Super>F8']")
     try:
         for _ in range(20):  # the Shell hears of the new key a little later
@@ -122,13 +128,31 @@ def test_right_to_left_the_menu_is_mirrored(start_desktop: StartDesktop) -> None
     assert desktop.shell.eval(f"driver.boxOf({TILE}._menuButton).x < driver.boxOf({label}).x")
     assert desktop.shell.eval(OUTSIDE) == []
     assert desktop.shell.eval(CUT) == []
+    assert desktop.shell.eval(IS_ON_SCREEN)
     desktop.picture("right-to-left", whole=True)
     assert desktop.shell.complaints() == []
 
 
-@pytest.mark.parametrize(("language", "not_running"), [("de", "Läuft nicht"), ("fr", "Arrêté")])
-def test_it_speaks_the_persons_language(start_desktop: StartDesktop, language: str, not_running: str) -> None:
+LANGUAGES = {
+    "de": ("KI-Effizienz", "Läuft nicht", "Ausgeglichen, wie gewählt"),
+    "fr": ("Efficacité IA", "Arrêté", "Équilibré, comme choisi"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_speaks_the_persons_language(start_desktop: StartDesktop, language: str) -> None:
+    title, not_running, as_chosen = LANGUAGES[language]
     desktop = start_desktop({"LANG": "en_US.UTF-8", "LANGUAGE": language})
     desktop.open_tile()
     assert not_running in desktop.shell.eval("driver.texts(driver.quickSettings().menu.actor)")
     desktop.picture(f"language-{language}")
+    desktop.daemon.start()
+    desktop.daemon.ask_whole()
+    desktop.shell.eval(f"driver.openMenuOf({title!r})")
+    texts = f"driver.texts(driver.tile({title!r}).menu.actor)"
+    desktop.shell.until(f"{texts}.includes({as_chosen!r})")
+    for wrong in (OUTSIDE, CUT):
+        assert desktop.shell.eval(wrong.replace(repr(TITLE), repr(title))) == []
+    assert not {"Settings", "Open Dashboard", "Energy today, estimated", "Balanced"} & set(desktop.shell.eval(texts))
+    desktop.picture(f"language-{language}-menu")
+    assert desktop.shell.complaints() == []

@@ -1,10 +1,13 @@
 """Notifications: of what happened by itself, with the reason, once; never of the person's own click."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from dbus_fast import Variant
 
 from tests.desktop.gnome.desktop import UUID, Desktop
+from tests.desktop.gnome.stand_in import StandIn
 from tests.e2e.harness import wait_until
 
 EXTENSION = f"Main.extensionManager.lookup({UUID!r}).stateObj"
@@ -14,6 +17,34 @@ TOLD = "Main.messageTray.getSources().flatMap(source => source.notifications.map
 def told(desktop: Desktop, part: str) -> list[str]:
     """The notifications that say this."""
     return [text for text in desktop.shell.eval(TOLD) if part in text]
+
+
+UP = {"Id": Variant("s", "npu"), "Name": Variant("s", "NPU"), "State": Variant("s", "up"), "Reason": Variant("s", "")}
+DOWN = {"State": Variant("s", "down"), "Reason": Variant("s", "nothing listens at port 1")}
+
+
+@contextmanager
+def fleet_of_one(desktop: Desktop) -> Iterator[StandIn]:
+    """A daemon with one backend, which does what the test says."""
+    desktop.daemon.end()
+    efficiency = {"CurrentMode": Variant("s", "Balanced")}
+    with StandIn(desktop.session.session_bus.address, efficiency, {"npu": UP}) as daemon:
+        desktop.until_subtitle("Balanced")
+        yield daemon
+    desktop.until_subtitle("Not running")
+
+
+def until_all_is_heard(desktop: Desktop, daemon: StandIn) -> None:
+    """Wait until a change is shown that was told after all others, and the answers of what they led to are there."""
+    daemon.change("Efficiency", CurrentMode=Variant("s", "Quiet"))
+    desktop.until_subtitle("Quiet")
+    desktop.shell.eval("driver.sleep(100)")
+
+
+def throttle_for_a_moment(desktop: Desktop, count: int) -> None:
+    """Have the processor's counter of throttling rise once."""
+    for path in desktop.sysfs.root.glob("devices/system/cpu/cpu*/thermal_throttle/package_throttle_count"):
+        desktop.sysfs.write(str(path.relative_to(desktop.sysfs.root)), count)
 
 
 @pytest.fixture
@@ -57,6 +88,60 @@ def test_where_it_is_not_wanted_a_change_of_auto_is_not_told(settled: Desktop) -
         assert told(settled, "") == []
     finally:
         settled.set(UUID, "notify-auto", "true")
+
+
+def test_a_backend_that_went_down_and_came_back_is_told_once_in_a_minute(desktop: Desktop) -> None:
+    with fleet_of_one(desktop) as daemon:
+        for _ in range(2):
+            daemon.change("Backends/npu", **DOWN)
+            daemon.say("Backends", "BackendStatusChanged", "sb", "npu", False)
+            wait_until(lambda: told(desktop, "NPU is down"), "it is told that it is down")
+            daemon.change("Backends/npu", **UP)
+            daemon.say("Backends", "BackendStatusChanged", "sb", "npu", True)
+            wait_until(lambda: told(desktop, "NPU is back"), "it is told that it is back")
+        until_all_is_heard(desktop, daemon)
+        assert told(desktop, "NPU") == [
+            "NPU is down|Nothing listens at port 1",
+            "NPU is back|Requests can go there again",
+        ]
+
+
+def test_where_it_is_not_wanted_a_backends_end_is_not_told(desktop: Desktop) -> None:
+    desktop.set(UUID, "notify-backends", "false")
+    try:
+        with fleet_of_one(desktop) as daemon:
+            daemon.change("Backends/npu", **DOWN)
+            daemon.say("Backends", "BackendStatusChanged", "sb", "npu", False)
+            until_all_is_heard(desktop, daemon)
+            assert told(desktop, "") == []
+    finally:
+        desktop.set(UUID, "notify-backends", "true")
+
+
+def test_a_processor_that_throttles_is_told_when_it_begins_and_when_it_ends(desktop: Desktop) -> None:
+    desktop.daemon.start()
+    desktop.until_subtitle("Balanced")
+    throttle_for_a_moment(desktop, 4)
+    wait_until(lambda: told(desktop, "is throttling|Hot: the throttle counter has risen"), "that it throttles is told")
+    wait_until(lambda: told(desktop, "is throttling no more"), "that it throttles no more is told")
+    assert len(told(desktop, "throttling")) == 2
+
+
+def test_throttling_is_told_once_in_a_minute_and_not_where_it_is_not_wanted(desktop: Desktop) -> None:
+    with fleet_of_one(desktop) as daemon:
+        for _ in range(3):
+            daemon.say("Thermal", "ThrottlingStarted", "s", "npu")
+            daemon.say("Thermal", "ThrottlingStopped", "s", "npu")
+        wait_until(lambda: len(told(desktop, "npu is throttling")) == 2, "both are told")
+        until_all_is_heard(desktop, daemon)
+        assert len(told(desktop, "npu is throttling")) == 2
+        desktop.set(UUID, "notify-throttling", "false")
+        try:
+            daemon.say("Thermal", "ThrottlingStarted", "s", "cpu")
+            until_all_is_heard(desktop, daemon)
+            assert told(desktop, "The processor") == []
+        finally:
+            desktop.set(UUID, "notify-throttling", "true")
 
 
 def test_a_click_that_fails_is_told(desktop: Desktop) -> None:

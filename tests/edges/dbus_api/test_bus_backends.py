@@ -265,6 +265,29 @@ async def test_requests_under_way_are_counted_and_the_speed_is_learned(
     assert await program.get("Backends/npu", "InFlight") == 0
 
 
+async def test_that_some_backend_works_is_told_without_what_it_measures(
+    program: Program, desk: Desk, fleet: dict[str, FakeBackend]
+) -> None:
+    assert await program.get("Backends", "InFlight") == 0
+    go_on = asyncio.Event()
+    for name in ("npu", "cpu"):
+        begin, *rest = fleet[name].script
+        fleet[name].script = (begin, go_on, *rest)
+    running = [asyncio.create_task(desk.request(target=name)) for name in ("npu", "cpu")]
+    for name in ("npu", "cpu"):
+        await fleet[name].opened.wait()
+    desk.clock.advance(1)
+    await program.settle()
+    assert await program.get("Backends", "InFlight") == 2
+    desk.sense(cpu_percent=10.0)
+    desk.clock.advance(1)
+    assert (await program.heard_changes("Backends"))[-1] == {"InFlight": 2}
+    go_on.set()
+    await asyncio.gather(*running)
+    desk.clock.advance(1)
+    assert (await program.heard_changes("Backends"))[-1] == {"InFlight": 0}
+
+
 async def test_nan_after_nan_is_no_news(program: Program, desk: Desk) -> None:
     desk.sense(cpu_percent=10.0)
     desk.clock.advance(1)

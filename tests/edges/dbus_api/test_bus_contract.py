@@ -40,6 +40,7 @@ OF_OLD = {
         "BackendStatusChanged": "sb",
         "BackendCount": ("i", "read"),
         "HealthyCount": ("i", "read"),
+        "InFlight": ("i", "read"),
     },
     "Routing": {
         "GetRoutingStats": ("", "a{sv}"),

@@ -1,0 +1,106 @@
+"""Daemons that are old, slow or ill: the extension shows what they have and tells what fails; the Shell goes on."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from dbus_fast import Variant
+
+from tests.desktop.gnome.desktop import Desktop
+from tests.desktop.gnome.stand_in import StandIn
+from tests.desktop.gnome.test_notifications import told
+from tests.e2e.harness import wait_until
+
+OLD = {"CurrentMode": Variant("s", "Balanced")}
+SENSELESS = {"CurrentMode": Variant("i", 7), "Modes": Variant("s", "all"), "Reason": Variant("ad", [0.5])}
+SLOW_S = 2.0
+QUICK_S = 1.0
+"""What the Shell does within this time it has not been held from; the slow daemon takes longer for each answer."""
+
+Values = Mapping[str, Variant]
+
+
+@contextmanager
+def daemon_with(
+    desktop: Desktop, efficiency: Values, backends: Mapping[str, Values] | None = None
+) -> Iterator[StandIn]:
+    desktop.daemon.end()
+    with StandIn(desktop.session.session_bus.address, efficiency, backends) as daemon:
+        yield daemon
+    desktop.until_subtitle("Not running")
+
+
+def test_an_old_daemon_without_backends_routing_or_a_table_of_modes_can_be_switched(desktop: Desktop) -> None:
+    with daemon_with(desktop, OLD) as daemon:
+        desktop.until_subtitle("Balanced")
+        desktop.pick("Quiet")
+        desktop.until_subtitle("Quiet")
+        desktop.open_menu()
+        assert desktop.is_checked("Quiet")
+        assert {"Auto", "Performance", "Efficiency", "Ultra Efficiency"} <= set(desktop.texts())
+        assert "No backends are configured" not in desktop.texts(), "that is not known"
+        assert "Open Dashboard" not in desktop.texts(), "it does not say where that is"
+        desktop.picture("menu-old-daemon")
+        assert "SetMode" in daemon.asked
+
+
+def test_a_backend_of_which_little_is_told_has_its_row(desktop: Desktop) -> None:
+    backends = {
+        "npu": {"Id": Variant("s", "npu"), "State": Variant("s", "up")},
+        "odd": {"Name": Variant("s", "Odd one"), "State": Variant("d", 0.5), "InFlight": Variant("s", "many")},
+        "bare": {},
+    }
+    with daemon_with(desktop, OLD, backends):
+        desktop.open_menu()
+        for name in ("npu", "Odd one", "Unnamed backend"):
+            desktop.until_menu_says(name)
+
+
+def test_values_of_another_kind_than_agreed_break_nothing(desktop: Desktop) -> None:
+    with daemon_with(desktop, SENSELESS) as daemon:
+        desktop.until_subtitle("Unknown mode")
+        desktop.open_menu()
+        daemon.change("Efficiency", **OLD)
+        desktop.until_subtitle("Balanced")
+
+
+def test_while_a_slow_daemon_takes_its_time_the_shell_goes_on(desktop: Desktop) -> None:
+    with daemon_with(desktop, OLD) as daemon:
+        desktop.until_subtitle("Balanced")
+        daemon.delay_s = SLOW_S
+        desktop.pick("Quiet")
+        began_s = time.monotonic()
+        desktop.shell.eval("driver.frame()")
+        assert time.monotonic() - began_s < QUICK_S
+        assert desktop.subtitle() == "Balanced", "what is shown is what the daemon has said"
+        desktop.until_subtitle("Quiet")
+
+
+def test_what_a_daemon_refuses_is_told_in_its_words(desktop: Desktop) -> None:
+    with daemon_with(desktop, OLD) as daemon:
+        desktop.until_subtitle("Balanced")
+        daemon.refused["SetMode"] = "not on a Friday"
+        desktop.pick("Quiet")
+        wait_until(lambda: told(desktop, "not on a Friday"), "the person is told")
+        assert told(desktop, "The mode could not be changed")
+        assert desktop.subtitle() == "Balanced"
+
+
+def test_a_daemon_that_cannot_tell_its_mode_is_asked_again_on_request(desktop: Desktop) -> None:
+    desktop.daemon.end()
+    with StandIn(desktop.session.session_bus.address, OLD, refused={"GetAll": "still asleep"}) as daemon:
+        desktop.until_subtitle("Not answering")
+        desktop.open_menu()
+        desktop.until_menu_says("Still asleep")
+        daemon.refused.clear()
+        desktop.pick("Try Again")
+        desktop.until_subtitle("Balanced")
+
+
+def test_a_change_right_after_an_answer_is_not_undone_by_it_when_another_answer_is_late(desktop: Desktop) -> None:
+    desktop.daemon.end()
+    late = {"GetManagedObjects": SLOW_S}
+    with StandIn(desktop.session.session_bus.address, OLD, backends={}, delays=late) as daemon:
+        wait_until(lambda: "GetAll" in daemon.asked, "it is asked for its mode")
+        daemon.change("Efficiency", CurrentMode=Variant("s", "Quiet"))
+        desktop.until_subtitle("Quiet")
