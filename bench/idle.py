@@ -148,7 +148,7 @@ def _ratio(without: Idle, with_them: Idle) -> str:
     )
 
 
-def _bus(processes: Processes) -> Mapping[str, str]:
+def buses_for(processes: Processes) -> Mapping[str, str]:
     """A bus of its own in the place of both buses, so that nothing else is heard on them; none without dbus-daemon."""
     program = shutil.which("dbus-daemon")
     nowhere = f"unix:path={processes.folder}/no-bus"
@@ -186,7 +186,7 @@ def _run(folder: Path, seconds: float, only: str) -> Iterator[Idle]:
 
 def _measure(folder: Path, seconds: float, name: str) -> Idle:
     with Processes(folder) as processes:
-        buses = _bus(processes)
+        buses = buses_for(processes)
         backend = processes.start("backend", Command((tools.build("backend"),)), port=0)
         deadline_s = time.monotonic() + START_S
         while not backend.log.read_text().endswith("\n") and time.monotonic() < deadline_s:

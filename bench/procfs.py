@@ -61,6 +61,12 @@ def rss_bytes(of: list[int]) -> int:
     return sum(int(text.split()[1]) * page_bytes for pid in of if (text := _read(PROC / str(pid) / "statm")))
 
 
+def pss_bytes(pid: int) -> int:
+    """The resident memory of a process, a page that several share counted in each by its part."""
+    lines = _read(PROC / str(pid) / "smaps_rollup").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
 def cpu_clock_s(pid: int) -> float:
     """The processor time of a process by its own clock: exact, and of threads that have ended too."""
     return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) computes

@@ -122,6 +122,8 @@ def state(each: BackendInfo) -> str:
         return each.reason or "disabled"
     if each.state != "up":
         return f"{each.state}: {each.reason}" if each.reason else each.state
+    if each.reason:
+        return f"degraded: {each.reason}"
     if each.in_flight:
         return f"serving {each.in_flight}"
     if each.too_hot:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
 
-LEAST_SHARE = 0.5
-"""A model whose part in the GPU's memory fell below this part of what it was has been moved to the CPU."""
+LEAST_SHARE = 0.1
+"""A model of which less than this part of what it was lies in the GPU's memory has been moved to the CPU: an engine
+that still has its GPU puts more there, even where something else has taken most of that memory."""
+SAME_SHARE = 0.9
+"""A model of which less than this part of what it was lies there has a reason to be slower."""
 LEAST_SPEED = 1 / 3
 """So much slower than before is no jitter."""
 ENOUGH_SAMPLES = 3
@@ -40,30 +43,47 @@ def lost_memory(before: Before, view: BackendView) -> dict[str, str]:
     """For each loaded model of which it can be told: why it is taken to run on the CPU now, or "" where it is not."""
     told: dict[str, str] = {}
     for loaded in view.loaded or ():
-        was, now = before.gpu_share.get(loaded.name), _gpu_share(loaded)
-        if was is None or now is None or not was:
+        kept = _kept_share(before, loaded)
+        if kept is None:
             continue
-        moved = now < was * LEAST_SHARE
+        was, now = before.gpu_share[loaded.name], _gpu_share(loaded)
         told[loaded.name] = (
             f"since the machine woke up, {now:.0%} of {loaded.name} lies in the GPU's memory instead of {was:.0%}: "
             f"the engine fell back to the CPU; restart it"
-            if moved
+            if kept < LEAST_SHARE
             else ""
         )
     return told
 
 
-def lost_speed(before: Before, hardware: Hardware, model: str, decode_tps: float) -> str | None:
-    """Why a request showed that a model runs on the CPU now, "" where it showed the contrary, None where neither."""
+def lost_speed(before: Before, view: BackendView, model: str, decode_tps: float) -> str | None:
+    """Why a request showed that a model runs on the CPU now, "" where it showed the contrary, None where neither.
+
+    A model of which less lies in the GPU's memory than before may be slower without any fault.
+    """
     was = before.decode_tps.get(model)
-    if was is None or hardware is Hardware.CPU:
+    if was is None or view.spec.hardware is Hardware.CPU:
         return None
     if decode_tps >= was * LEAST_SPEED:
         return ""
+    kept = [share for loaded in view.loaded or () if loaded.name == model and (share := _kept_share(before, loaded))]
+    if kept and LEAST_SHARE <= kept[0] < SAME_SHARE:
+        return None
     return (
         f"since the machine woke up, {model} writes {decode_tps:.3g} tokens/s instead of {was:.3g}: "
         f"the engine probably fell back to the CPU; restart it"
     )
+
+
+def is_unloaded(view: BackendView, model: str) -> bool:
+    """Whether a backend says that a model is not in its memory; one that does not say has not unloaded it."""
+    return view.loaded is not None and all(loaded.name != model for loaded in view.loaded)
+
+
+def _kept_share(before: Before, loaded: LoadedModel) -> float | None:
+    """What lies in the GPU's memory as a part of what lay there; None where it cannot be told, or nothing did."""
+    was, now = before.gpu_share.get(loaded.name), _gpu_share(loaded)
+    return now / was if was and now is not None else None
 
 
 def _gpu_share(loaded: LoadedModel) -> float | None:

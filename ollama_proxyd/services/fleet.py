@@ -123,7 +123,7 @@ class Fleet:
         if why:
             log.warning("backend %s is degraded: %s", backend_id, why)
         else:
-            log.info("backend %s is as it should be again", backend_id)
+            log.info("backend %s is no longer taken to be degraded", backend_id)
         self._put(replace(now, degraded=why))
 
     def check_soon(self) -> None:
@@ -249,7 +249,9 @@ class Fleet:
         now = self.view(backend_id)
         if now.health is not Health.DOWN:
             log.warning("backend %s is down: %s", backend_id, reason)
-        self._put(replace(now, health=Health.DOWN, health_reason=reason, checked_at_s=self._clock.monotonic()))
+        # Whoever brings it up again may have mended it, so how it served before says nothing.
+        seen_s = self._clock.monotonic()
+        self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded="", checked_at_s=seen_s))
 
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]

@@ -1,28 +1,44 @@
 """Looks at each backend after the machine slept, for engines that came back without their GPU."""
 
+from dataclasses import dataclass
 from functools import partial
 
 from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.core.waking import Before, lost_memory, lost_speed, remember
+from ollama_proxyd.core.waking import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, decode_tps
 from ollama_proxyd.services.ledger import Outcome
 
 FIRST_REQUESTS = 10
-"""From how many answers of a model after the machine woke up its speed is judged."""
+"""A model is watched until so many of its answers since the machine woke up were as they should be."""
+SLOW_COUNTS_S = 900.0
+"""A backend that is taken to be slow gets few requests that could show the contrary, so after this time one may."""
+MEMORY, SPEED = "memory", "speed"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Why a model is taken to run on the CPU, and when that was seen last."""
+
+    why: str
+    seen_s: float
 
 
 class Waking:
-    """The one owner of what backends were before the machine slept, and of what they lost; over all reloads."""
+    """The one owner of what backends were before the machine slept, and of what they lost; over all reloads.
+
+    A loss is over when the model lies in the GPU's memory again or is as fast as it was; when the model was unloaded or
+    the engine was down, because then the next load shows how it is now; and when it is too old to be counted on.
+    """
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
         self._fleet: Fleet | None = None
         self._before: dict[str, Before] = {}
-        self._lost: dict[str, dict[tuple[str, str], str]] = {}
+        self._lost: dict[str, dict[tuple[str, str], Loss]] = {}
         """By backend: what is lost, by model and by what showed it."""
         self._left: dict[tuple[str, str], int] = {}
-        """Requests of which the speed is still to be judged, by backend and model."""
+        """How many good answers end the watch, by backend and model."""
 
     def attend(self, fleet: Fleet) -> None:
         """From now on this is the fleet that requests go to."""
@@ -39,7 +55,8 @@ class Waking:
             backend_id = view.spec.id
             before = remember(self._before.get(backend_id, Before()), view)
             self._before[backend_id] = before
-            self._left.update({(backend_id, model): FIRST_REQUESTS for model in before.decode_tps})
+            models = before.gpu_share.keys() | before.decode_tps.keys()
+            self._left.update({(backend_id, model): FIRST_REQUESTS for model in models})
 
     def observe(self, outcome: Outcome) -> None:
         """Judge the speed of an answer; a speed that was learned with the GPU is no longer counted on without it."""
@@ -47,27 +64,47 @@ class Waking:
         if fleet is None or backend_id is None or model is None or not outcome.succeeded or outcome.queued:
             return
         tps = decode_tps(outcome)
-        left = self._left.get((backend_id, model), 0)
-        is_lost = self._is_lost(backend_id, model)
-        if tps is None or not (left or is_lost) or not fleet.has(backend_id):
+        if tps is None or not self._is_watched(backend_id, model) or not fleet.has(backend_id):
             return
-        self._left[backend_id, model] = max(left - 1, 0)
-        why = lost_speed(self._before[backend_id], fleet.view(backend_id).spec.hardware, model, tps)
+        was_lost = self._is_lost(backend_id, model)
+        why = lost_speed(self._before[backend_id], fleet.view(backend_id), model, tps)
         if why is not None:
-            self._note(fleet, backend_id, (model, "speed"), why)
-            if is_lost is not self._is_lost(backend_id, model):
-                self._learner.restart(outcome)
+            self._note(fleet, backend_id, (model, SPEED), why)
+        is_lost = self._is_lost(backend_id, model)
+        if was_lost is not is_lost:
+            self._learner.restart(outcome)
+        if not is_lost:
+            self._left[backend_id, model] = max(self._left.get((backend_id, model), 0) - 1, 0)
 
     def _look(self, fleet: Fleet, view: BackendView) -> None:
         """See whether a backend's models lie where they lay."""
         backend_id = view.spec.id
         if fleet is not self._fleet or backend_id not in self._before:
             return
-        for model, why in lost_memory(self._before[backend_id], view).items():
+        told = lost_memory(self._before[backend_id], view)
+        for model in {*told, *(model for model, _ in self._lost.get(backend_id, {}))}:
             was_lost = self._is_lost(backend_id, model)
-            self._note(fleet, backend_id, (model, "memory"), why)
+            for what in (MEMORY, SPEED):
+                self._drop_if_over(view, (model, what))
+            if model in told and (was_lost or self._is_watched(backend_id, model)):
+                self._note(fleet, backend_id, (model, MEMORY), told[model])
             if was_lost is not self._is_lost(backend_id, model):
                 self._learner.forget(backend_id, model)
+        self._tell(fleet, backend_id)
+
+    def _drop_if_over(self, view: BackendView, key: tuple[str, str]) -> None:
+        """Forget a loss that says nothing of how the backend is now."""
+        lost = self._lost.get(view.spec.id, {})
+        if key not in lost:
+            return
+        model, what = key
+        was_down = not view.degraded  # which is what the fleet forgets of one that is down
+        is_old = what == SPEED and _seen_s(view) - lost[key].seen_s >= SLOW_COUNTS_S
+        if was_down or is_old or is_unloaded(view, model):
+            del lost[key]
+
+    def _is_watched(self, backend_id: str, model: str) -> bool:
+        return self._left.get((backend_id, model), 0) > 0 or self._is_lost(backend_id, model)
 
     def _is_lost(self, backend_id: str, model: str) -> bool:
         return any(name == model for name, _ in self._lost.get(backend_id, {}))
@@ -75,11 +112,17 @@ class Waking:
     def _note(self, fleet: Fleet, backend_id: str, what: tuple[str, str], why: str) -> None:
         lost = self._lost.setdefault(backend_id, {})
         if why:
-            lost[what] = why
+            lost[what] = Loss(why, _seen_s(fleet.view(backend_id)))
         else:
             lost.pop(what, None)
         self._tell(fleet, backend_id)
 
     def _tell(self, fleet: Fleet, backend_id: str) -> None:
         if fleet.has(backend_id):
-            fleet.note_degraded(backend_id, next(iter(self._lost[backend_id].values()), ""))
+            reasons = [loss.why for loss in self._lost.get(backend_id, {}).values()]
+            fleet.note_degraded(backend_id, reasons[0] if reasons else "")
+
+
+def _seen_s(view: BackendView) -> float:
+    """When the backend was looked at; what was never looked at is as old as it can be."""
+    return 0.0 if view.checked_at_s is None else view.checked_at_s

@@ -1,18 +1,20 @@
 """One box for all tests of this folder, with the project in it; without what it needs they are skipped loudly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.box import installation
+from tests.box import desktop_in_box, installation
 from tests.box.box import Box
 from tests.box.laptop_in_box import LaptopInBox
 from tests.box.service import CONFIG, SOCKET, STATE, UNIT, UNITS, Service
 from tests.e2e import tiny_model
 from tests.real_things import installed
 
+UPOWER = ("org.freedesktop.UPower", "/org/freedesktop/UPower", "org.freedesktop.UPower")
 SERVICE = pytest.StashKey[Service]()
 
 
@@ -33,11 +35,19 @@ def box_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def box(box_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def desktop_shown() -> Mapping[Path, str]:
+    """What the box has to show for a desktop; nothing where that cannot be had: only its tests are skipped."""
+    with suppress(pytest.skip.Exception):
+        return desktop_in_box.shown(Path(installed("make-root", "gnome", "trixie")))
+    return {}
+
+
+@pytest.fixture(scope="session")
+def box(box_root: Path, desktop_shown: Mapping[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A laptop with the project installed for its user, and two real engines; the daemon does not run yet."""
     wheels = Path(installed("install-box-tests").splitlines()[1])
     model = tiny_model.build(tmp_path_factory.mktemp("model") / "tiny.gguf")
-    with Box(box_root, installation.shown(wheels, model)) as running:
+    with Box(box_root, installation.shown(wheels, model) | desktop_shown) as running:
         installation.install(running)
         installation.start_engines(running)
         yield running
@@ -46,6 +56,8 @@ def box(box_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
 @pytest.fixture
 def laptop(box: Box) -> LaptopInBox:
     """The laptop of the box, on its charger with a battery that is nearly full."""
+    # Ask first: a UPower that is just starting might look before the change, and listen after it.
+    box.user("busctl", "--system", "get-property", *UPOWER, "OnBattery")
     laptop = LaptopInBox(box)
     laptop.set_power(online=True, percent=90)
     return laptop

@@ -13,6 +13,8 @@ VENV = f"{HOME}/.local/share/ollama-proxyd/venv"
 BIN = f"{VENV}/bin"
 SOURCE = "/src"
 PARTS = ("ollama_proxyd", "scripts/make-env", "pyproject.toml", "requirements.lock")
+INSIDE = ("box/probe.py", "box/ollama_in_box.py", "edges/host/logind_contract.py")
+"""Programs of the tests' own that are run in the box."""
 WHEELS = "/wheels"
 ENGINE_PORTS = {"fast": 8081, "thrifty": 8082}
 MODEL = "tiny"
@@ -21,7 +23,7 @@ MODEL = "tiny"
 def shown(wheels: Path, model: Path) -> dict[Path, str]:
     """What of this machine the box has to show for it."""
     parts = {ROOT / part: f"{SOURCE}/{part}" for part in PARTS}
-    parts[Path(__file__).with_name("probe.py")] = f"{SOURCE}/probe.py"
+    parts |= {ROOT / "tests" / part: f"{SOURCE}/{Path(part).name}" for part in INSIDE}
     return parts | {wheels: WHEELS, _engine_folder(): str(_engine_folder()), model: f"/models/{MODEL}.gguf"}
 
 

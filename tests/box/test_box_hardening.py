@@ -20,6 +20,9 @@ SECRETS = (f"{HOME}/.ssh/id_ed25519", f"{HOME}/.local/share/keyrings/login.keyri
 DEVICES = ("/dev/snd/pcmC0D0c", "/dev/input/event0", "/dev/video0", "/dev/nvidiactl")
 MOST_EXPOSED = 20
 """In tenths, as systemd-analyze counts."""
+KNOWS_NOTIFY_RELOAD = 253
+NOT_KNOWN_YET = "Failed to parse service type, ignoring: notify-reload"
+"""What an older systemd says of the second Type=, as the unit means it to."""
 Outcomes = dict[str, dict[str, str]]
 
 
@@ -120,4 +123,11 @@ def test_systemd_counts_the_service_as_little_exposed(box: Box) -> None:
 def test_systemd_finds_nothing_wrong_with_the_units(box: Box) -> None:
     units = [f"{UNITS}/{unit}" for unit in (UNIT, SOCKET)]
     done = box.user("systemd-analyze", "--user", "verify", "--man=no", *units)
-    assert (done.stdout, done.stderr) == ("", "")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if not line.endswith(NOT_KNOWN_YET)]
+    assert said == []
+    if systemd_version(box) >= KNOWS_NOTIFY_RELOAD:
+        assert NOT_KNOWN_YET not in done.stderr
+
+
+def systemd_version(box: Box) -> int:
+    return int(box.root("systemctl", "--version").stdout.split()[1])

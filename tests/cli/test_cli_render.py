@@ -142,3 +142,8 @@ def test_one_hold_is_told_by_the_reason_alone() -> None:
 
 def test_the_mode_is_told_before_anything_else() -> None:
     assert render.status(NOW).startswith("mode\n  Auto → Efficiency: on battery at 43 %, below 50 %\n\nbackends\n")
+
+
+def test_a_backend_that_lost_its_gpu_is_called_degraded_with_the_reason_and_not_idle() -> None:
+    lost = replace(backend("nvidia", "asleep", (55.0, None), 64.0, None), reason="the engine fell back to the CPU")
+    assert render.state(lost) == "degraded: the engine fell back to the CPU"

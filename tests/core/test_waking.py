@@ -1,5 +1,7 @@
 """Engines that came back from the machine's sleep without their GPU."""
 
+from dataclasses import replace
+
 import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, LoadedModel, Model
@@ -14,7 +16,7 @@ def view(vram: int | None = 100, **changes: object) -> BackendView:
     return BackendView(spec_of("nvidia"), Health.UP, models=(Model("tiny"),), loaded=loaded, **changes)
 
 
-@pytest.mark.parametrize(("vram", "is_lost"), [(0, True), (40, True), (60, False), (100, False)])
+@pytest.mark.parametrize(("vram", "is_lost"), [(0, True), (9, True), (11, False), (100, False)])
 def test_a_model_that_left_the_memory_of_the_gpu_has_lost_it(vram: int, is_lost: bool) -> None:
     before = remember(Before(), view())
     assert bool(lost_memory(before, view(vram))["tiny"]) is is_lost
@@ -36,14 +38,22 @@ def test_a_backend_without_its_gpu_does_not_become_the_measure() -> None:
 @pytest.mark.parametrize(("tps", "says"), [(10.0, True), (30.0, False)])
 def test_a_third_of_the_speed_is_the_limit(tps: float, says: bool) -> None:
     before = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
-    assert bool(lost_speed(before, Hardware.NVIDIA, "tiny", tps)) is says
+    assert bool(lost_speed(before, view(), "tiny", tps)) is says
+
+
+@pytest.mark.parametrize(("vram", "is_taken_for_lost"), [(0, True), (40, False), (100, True), (None, True)])
+def test_a_model_of_which_only_a_part_fits_beside_something_else_may_be_slow(
+    vram: int | None, is_taken_for_lost: bool
+) -> None:
+    before = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
+    assert bool(lost_speed(before, view(vram), "tiny", 5.0)) is is_taken_for_lost
 
 
 def test_too_few_requests_before_say_nothing_and_a_cpu_cannot_lose_what_it_has_not() -> None:
     few = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=2)}))
-    assert lost_speed(few, Hardware.NVIDIA, "tiny", 1.0) is None
+    assert lost_speed(few, view(), "tiny", 1.0) is None
     enough = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
-    assert lost_speed(enough, Hardware.CPU, "tiny", 1.0) is None
+    assert lost_speed(enough, replace(view(), spec=spec_of("cpu")), "tiny", 1.0) is None
 
 
 def test_a_degraded_backend_is_expected_to_be_as_slow_as_a_cpu_and_explains_it() -> None:

@@ -11,7 +11,7 @@ from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.settings import HealthSettings
 from ollama_proxyd.services.switches import Switches
-from ollama_proxyd.services.waking import Waking
+from ollama_proxyd.services.waking import FIRST_REQUESTS, SLOW_COUNTS_S, Waking
 from tests.fakes import FakeBackend, FakeClock, MemoryStore
 
 MODEL = "tiny:latest"
@@ -22,17 +22,23 @@ class Laptop:
 
     def __init__(self) -> None:
         self.backend = FakeBackend("nvidia", loaded=[LoadedModel(MODEL, 100, 100)])
+        self.clock = FakeClock()
         self.learner = Learner()
         self.waking = Waking(self.learner)
         self.fleet = self.new_fleet()
 
     def new_fleet(self) -> Fleet:
-        fleet = Fleet([self.backend], HealthSettings(), FakeClock(), self.learner.speeds, Switches(MemoryStore()))
+        fleet = Fleet([self.backend], HealthSettings(), self.clock, self.learner.speeds, Switches(MemoryStore()))
         self.waking.attend(fleet)
         return fleet
 
     async def loads(self, vram: int) -> str:
         self.backend.loaded = (LoadedModel(MODEL, 100, vram),)
+        await self.fleet.check_all()
+        return self.degraded
+
+    async def unloads(self) -> str:
+        self.backend.loaded = ()
         await self.fleet.check_all()
         return self.degraded
 
@@ -117,3 +123,85 @@ async def test_a_reload_of_the_configuration_forgets_none_of_it() -> None:
     await laptop.loads(0)
     laptop.fleet = laptop.new_fleet()
     assert "fell back to the CPU" in laptop.degraded
+
+
+async def lost() -> Laptop:
+    """A laptop that woke up without its GPU, with what it showed before."""
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    assert await laptop.loads(0)
+    return laptop
+
+
+async def test_a_model_that_was_unloaded_may_show_itself_anew() -> None:
+    laptop = await lost()
+    assert laptop.answers(5)
+    assert await laptop.unloads() == ""
+    assert MODEL not in laptop.learner.speeds("nvidia")
+    assert await laptop.loads(100) == ""
+    assert laptop.answers(60) == ""
+
+
+async def test_an_engine_that_still_has_no_gpu_is_recognised_at_its_next_load() -> None:
+    laptop = await lost()
+    await laptop.unloads()
+    assert "fell back to the CPU" in await laptop.loads(0)
+
+
+async def test_an_engine_that_was_down_in_between_may_have_been_mended() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    assert laptop.answers(5)
+    laptop.fleet.note_unreachable("nvidia", "connection refused")
+    assert await laptop.loads(100) == ""
+    assert MODEL not in laptop.learner.speeds("nvidia")
+    assert "instead of 60" in laptop.answers(5)
+
+
+async def test_an_engine_that_was_down_and_has_no_gpu_all_the_same_is_still_degraded() -> None:
+    laptop = await lost()
+    laptop.fleet.note_unreachable("nvidia", "connection refused")
+    assert laptop.degraded == ""
+    assert "fell back to the CPU" in await laptop.loads(0)
+
+
+async def test_a_slow_answer_keeps_requests_away_for_a_while_and_not_for_ever() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    assert laptop.answers(5)
+    laptop.clock.advance(SLOW_COUNTS_S - 1)
+    assert await laptop.loads(100)
+    laptop.clock.advance(1)
+    assert await laptop.loads(100) == ""
+    assert "instead of 60" in laptop.answers(5)
+
+
+async def test_a_model_that_shares_the_gpu_after_the_sleep_is_not_degraded() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    assert await laptop.loads(30) == ""
+    assert laptop.answers(15) == ""
+
+
+async def test_long_after_the_sleep_a_load_on_the_cpu_is_somebodys_choice() -> None:
+    laptop = Laptop()
+    await laptop.loads(100)
+    for _ in range(5):
+        laptop.answers(60)
+    laptop.waking.remember()
+    for _ in range(FIRST_REQUESTS):
+        laptop.answers(60)
+    await laptop.unloads()
+    assert await laptop.loads(0) == ""

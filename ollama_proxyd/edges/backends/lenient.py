@@ -39,6 +39,11 @@ def whole(value: Json, *path: str) -> int | None:
     return count(at(value, *path)) or None
 
 
+def none_or_more(value: Json, *path: str) -> int | None:
+    """A whole number that may be zero."""
+    return count(at(value, *path))
+
+
 def truth(value: Json, *path: str) -> bool:
     """True only where the backend says true."""
     return at(value, *path) is True

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.backends.lenient import items, label, text, whole, words
+from ollama_proxyd.edges.backends.lenient import items, label, none_or_more, text, whole, words
 
 
 def read_tags(body: Json) -> tuple[Model, ...]:
@@ -18,7 +18,7 @@ def read_ps(body: Json) -> tuple[LoadedModel, ...]:
         LoadedModel(
             name=name,
             size_bytes=whole(entry, "size"),
-            size_vram_bytes=whole(entry, "size_vram"),
+            size_vram_bytes=none_or_more(entry, "size_vram"),
             context_length=whole(entry, "context_length"),
             expires_at=text(entry, "expires_at"),
         )

@@ -50,7 +50,11 @@ async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -
     assert probe.models == (TINY,)
     assert probe.loaded == (
         LoadedModel(
-            "tiny:latest", size_bytes=6868172, context_length=4096, expires_at="2026-11-20T12:03:25.625297689Z"
+            "tiny:latest",
+            size_bytes=6868172,
+            size_vram_bytes=0,
+            context_length=4096,
+            expires_at="2026-11-20T12:03:25.625297689Z",
         ),
     )
     assert probe.version == "0.33.0"

@@ -1,8 +1,6 @@
 """The part of logind that the daemon uses, on a bus of the test's own.
 
-Checked against systemd 257: Inhibit(ssss) answers with one file descriptor and the lock lasts until its last copy is
-closed; InhibitDelayMaxUSec is a property of type t; PrepareForSleep(b) comes from the owner of the name, with true
-before and false after, and with a delay lock open logind waits at most that long between the two.
+logind_contract.py is what it has to keep: test_fake_logind.py checks it, and tests/box/test_box_logind.py the real one.
 """
 
 import asyncio
@@ -50,6 +48,7 @@ class FakeLogind:
     def __init__(self) -> None:
         self.locks: list[Lock] = []
         self.refused: set[str] = set()
+        self.is_ill = False
         self._taken = asyncio.Event()
         self._bus: MessageBus | None = None
 
@@ -81,6 +80,8 @@ class FakeLogind:
         what, _who, _why, mode = message.body
         if what in self.refused:
             return Message.new_error(message, "org.freedesktop.DBus.Error.AccessDenied", "Permission denied")
+        if self.is_ill:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected")
         lock = Lock(what, mode)
         self.locks.append(lock)
         self._taken.set()

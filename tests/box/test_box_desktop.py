@@ -1,0 +1,80 @@
+"""A whole laptop: the service of the user's manager, UPower on its battery, and the GNOME Shell that shows it."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box.box import Box
+from tests.box.desktop_in_box import FOLDER, shell_in
+from tests.box.installation import MODEL
+from tests.box.laptop_in_box import LaptopInBox
+from tests.box.service import Service
+from tests.desktop.gnome.desktop import MENU, TILE, TITLE, UUID
+from tests.desktop.gnome.driver import Shell
+from tests.desktop.gnome.packing import unpacked_extension
+from tests.e2e import tiny_model
+from tests.e2e.harness import ROOT, Reply
+from tests.real_things import installed
+
+pytestmark = pytest.mark.real
+
+PICTURES = ROOT / "test-artifacts" / "box"
+
+
+@pytest.fixture
+def shell(box: Box, desktop_shown: Mapping[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """The person's desktop with the extension."""
+    if not desktop_shown:
+        installed("make-root", "gnome", "trixie")  # skips, and says why
+    with shell_in(box, {UUID: unpacked_extension(tmp_path_factory.mktemp("extension"))}) as shell:
+        yield shell
+
+
+def asked(service: Service) -> Reply:
+    chat: dict[str, Any] = {"model": MODEL, "messages": tiny_model.HELLO}
+    answer = service.ask("POST", "/v1/chat/completions", chat)
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def picture(shell: Shell, box: Box, name: str) -> None:
+    """A screenshot of the whole screen among the artifacts."""
+    inside = str(FOLDER / "home" / f"{name}.png")
+    shell.screenshot(Path(inside))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    shutil.copy(box.path(inside), PICTURES)
+
+
+def until_shown(shell: Shell, subtitle: str, reason: str) -> None:
+    """Wait until the tile and its open menu say this."""
+    shell.until(f"({TILE}.subtitle ?? '').includes({subtitle!r})")
+    shell.until(f"driver.texts({MENU}.actor).some(text => text.includes({reason!r}))")
+
+
+def test_the_plug_is_pulled_and_the_next_request_and_the_desktop_follow(
+    box: Box, service: Service, laptop: LaptopInBox, shell: Shell
+) -> None:
+    service.start()
+    shell.eval(f"driver.openMenuOf({TITLE!r})")
+    until_shown(shell, "Performance", "n mains power")
+    assert asked(service).headers["x-backend-used"] == "fast"
+    laptop.set_power(online=False, percent=15)
+    until_shown(shell, "Ultra Efficiency", "n battery at 15 %")
+    answer = asked(service)
+    assert answer.headers["x-backend-used"] == "thrifty"
+    assert "Ultra Efficiency" in answer.headers["x-routing-reason"]
+    picture(shell, box, "unplugged")
+    laptop.set_power(online=True, percent=90)
+    until_shown(shell, "Performance", "n mains power")
+
+
+def test_a_click_on_the_tile_has_the_users_manager_start_the_service(service: Service, shell: Shell) -> None:
+    assert service.show("ActiveState") == "inactive"
+    shell.eval("driver.openQuickSettings()")
+    shell.until(f"{TILE}.subtitle === 'Not running'")
+    shell.click(TILE)
+    service.until("ActiveState", "active")
+    shell.until(f"({TILE}.subtitle ?? '').includes('Auto')")
