@@ -50,11 +50,13 @@ def hierarchies() -> list[Path]:
 
 
 def remove_group(group: Path) -> None:
-    """Remove a control group and those below it, once their last processes have ended."""
+    """Remove a control group and those below it, with the processes that outlived their container."""
     deadline_s = time.monotonic() + GRACE_S
     while group.exists() and time.monotonic() < deadline_s:
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
+                for process in Path(folder, "cgroup.procs").read_text(encoding="ascii").split():
+                    os.kill(int(process), signal.SIGKILL)
                 Path(folder).rmdir()
         time.sleep(0.02)
 

@@ -60,3 +60,16 @@ def test_a_box_leaves_nothing_behind(box_root: Path, who: str, how: signal.Signa
     if (who, how) == ("its keeper", signal.SIGKILL):  # nobody was left who could; the next keeper does
         subprocess.run([sys.executable, "-c", "from tests.box import keeper; keeper.sweep()"], cwd=ROOT, check=True)
     wait_until(lambda: not traces_of(name), "nothing of the box is left", 30)
+
+
+def test_what_outlived_a_box_and_its_keeper_is_ended_by_the_next_one(box_root: Path) -> None:
+    with subprocess.Popen(["true"]) as keeper:
+        keeper.wait()
+    groups = [hierarchy / f"{PREFIX}{keeper.pid}" for hierarchy in hierarchies()]
+    with subprocess.Popen(["sleep", "600"]) as outlived:
+        for group in groups:
+            (group / "payload").mkdir(parents=True)
+            (group / "payload" / "cgroup.procs").write_text(str(outlived.pid))
+        subprocess.run([sys.executable, "-c", "from tests.box import keeper; keeper.sweep()"], cwd=ROOT, check=True)
+        assert outlived.wait(10) == -signal.SIGKILL
+    assert not [group for group in groups if group.exists()]
