@@ -58,8 +58,11 @@ class Idle:
 
     @property
     def wakes_per_s(self) -> float:
-        """How often one of its threads was put on a processor; each time it had slept before, or was pushed aside."""
-        return (self.voluntary + self.involuntary) / self.seconds
+        """How often one of its threads woke up: as often as it had gone to sleep by itself.
+
+        A thread that is pushed aside while it runs (an involuntary switch) wakes nothing when it goes on.
+        """
+        return self.voluntary / self.seconds
 
     @property
     def cpu_percent(self) -> float:
@@ -122,14 +125,13 @@ def watch(named: Sequence[tuple[str, int]], seconds: float) -> list[Idle]:
 
 def render(measured: Sequence[Idle]) -> str:
     """The table, and what the sensors alone add."""
-    head = ("situation", "wake-ups/s", "voluntary", "involuntary", "CPU ms/s", "% of a core", "memory MB", "threads")
+    head = ("situation", "wake-ups/s", "pushed aside/s", "CPU ms/s", "% of a core", "memory MB", "threads")
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for each in measured:
-        per_s = (each.voluntary / each.seconds, each.involuntary / each.seconds, each.cpu_ms / each.seconds)
-        shown = ", ".join(f"{value:.3f}" for value in per_s).split(", ")
+        per_s = (each.wakes_per_s, each.involuntary / each.seconds, each.cpu_ms / each.seconds)
+        shown = " | ".join(f"{value:.3f}" for value in per_s)
         lines.append(
-            f"| {each.name} | {each.wakes_per_s:.3f} | {' | '.join(shown)} | {each.cpu_percent:.4f} "
-            f"| {each.rss_bytes / 1e6:.1f} | {each.threads} |"
+            f"| {each.name} | {shown} | {each.cpu_percent:.4f} | {each.rss_bytes / 1e6:.1f} | {each.threads} |"
         )
     by_name = {each.name: each for each in measured}
     if {"nothing to watch", "sensors"} <= set(by_name):

@@ -40,7 +40,7 @@ def test_the_processor_time_is_that_of_the_process_itself() -> None:
 
 def test_the_table_has_each_situation_and_what_the_sensors_add() -> None:
     text = render([idle("nothing to watch", 0, 1.0), idle("sensors", 4, 3.0)])
-    assert "| sensors | 0.500 | 0.400 | 0.100 | 0.300 | 0.0300 | 60.0 | 6 |" in text
+    assert "| sensors | 0.400 | 0.100 | 0.300 | 0.0300 | 60.0 | 6 |" in text
     assert text.endswith(
         "The sensors add 0.400 wake-ups a second and 0.0200 % of a core (3.00 times that of the daemon without them)."
     )
