@@ -83,6 +83,8 @@ function stateOf(backend, text) {
         return {state: 'off', parts: [_('disabled')], reason: ''};
     if (backend.State === 'down')
         return {state: 'down', parts: [_('down')], reason};
+    if (backend.State === 'up' && reason)
+        return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
     if (backend.State === 'up')
         return {...serving(backend, text), reason: ''};
     return {state: 'unknown', parts: [_('not checked yet')], reason: ''};

@@ -50,7 +50,7 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
-    """One backend; `state` is up, down, disabled or unknown, and `reason` says why it is not up.
+    """One backend; `state` is up, down, disabled or unknown, and `reason` says why it is not up, or serves badly.
 
     `rated_power_watts` is what answering is configured to draw, `power_watts` what its device draws now. `too_hot` says
     that heat keeps requests off it unless nothing else can serve. `unknown` has the reason for each part that is None.

@@ -9,8 +9,12 @@ import pytest
 
 from tests.box import desktop_in_box, installation
 from tests.box.box import Box
+from tests.box.desktop_in_box import shell_in
 from tests.box.laptop_in_box import LaptopInBox
 from tests.box.service import CONFIG, SOCKET, STATE, UNIT, UNITS, Service
+from tests.desktop.gnome.desktop import UUID
+from tests.desktop.gnome.driver import Shell
+from tests.desktop.gnome.packing import unpacked_extension
 from tests.e2e import tiny_model
 from tests.real_things import installed
 
@@ -61,6 +65,15 @@ def laptop(box: Box) -> LaptopInBox:
     laptop = LaptopInBox(box)
     laptop.set_power(online=True, percent=90)
     return laptop
+
+
+@pytest.fixture
+def shell(box: Box, desktop_shown: Mapping[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """The person's desktop with the extension."""
+    if not desktop_shown:
+        installed("make-root", "gnome", "trixie")  # skips, and says why
+    with shell_in(box, {UUID: unpacked_extension(tmp_path_factory.mktemp("extension"))}) as shell:
+        yield shell
 
 
 @pytest.fixture

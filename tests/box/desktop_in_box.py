@@ -11,6 +11,7 @@ from tests.box.box import RUNTIME, USER_ID, Box
 from tests.desktop.gnome.bus import Bus
 from tests.desktop.gnome.driver import Shell
 from tests.desktop.gnome.session import HERE, LOG, environment_in, furnish
+from tests.e2e.harness import ROOT
 
 ROOT_INSIDE = "/gnome"
 """Where the box shows the Debian that has the Shell."""
@@ -18,6 +19,7 @@ MOUNTS_INSIDE = "/gnome-mounts.sh"
 FOLDER = Path("/tmp/shell")
 SYSTEM_BUS = "/run/dbus"
 PATIENCE_S = 10.0
+PICTURES = ROOT / "test-artifacts" / "box"
 
 
 def shown(gnome_root: Path) -> dict[Path, str]:
@@ -96,3 +98,11 @@ def shell_in(box: Box, extensions: Mapping[str, Path]) -> Iterator[Shell]:
             shell.close()
     finally:
         desktop.close()
+
+
+def picture(shell: Shell, box: Box, name: str) -> None:
+    """A screenshot of the whole screen among the artifacts."""
+    inside = str(FOLDER / "home" / f"{name}.png")
+    shell.screenshot(Path(inside))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    shutil.copy(box.path(inside), PICTURES)

@@ -1,36 +1,20 @@
 """A whole laptop: the service of the user's manager, UPower on its battery, and the GNOME Shell that shows it."""
 
-import shutil
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.box.box import Box
-from tests.box.desktop_in_box import FOLDER, shell_in
+from tests.box.desktop_in_box import picture
 from tests.box.installation import MODEL
 from tests.box.laptop_in_box import LaptopInBox
 from tests.box.service import Service
-from tests.desktop.gnome.desktop import MENU, TILE, TITLE, UUID
+from tests.desktop.gnome.desktop import MENU, TILE, TITLE
 from tests.desktop.gnome.driver import Shell
-from tests.desktop.gnome.packing import unpacked_extension
 from tests.e2e import tiny_model
-from tests.e2e.harness import ROOT, Reply
-from tests.real_things import installed
+from tests.e2e.harness import Reply
 
 pytestmark = pytest.mark.real
-
-PICTURES = ROOT / "test-artifacts" / "box"
-
-
-@pytest.fixture
-def shell(box: Box, desktop_shown: Mapping[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """The person's desktop with the extension."""
-    if not desktop_shown:
-        installed("make-root", "gnome", "trixie")  # skips, and says why
-    with shell_in(box, {UUID: unpacked_extension(tmp_path_factory.mktemp("extension"))}) as shell:
-        yield shell
 
 
 def asked(service: Service) -> Reply:
@@ -38,14 +22,6 @@ def asked(service: Service) -> Reply:
     answer = service.ask("POST", "/v1/chat/completions", chat)
     assert answer.status == 200, answer.body
     return answer
-
-
-def picture(shell: Shell, box: Box, name: str) -> None:
-    """A screenshot of the whole screen among the artifacts."""
-    inside = str(FOLDER / "home" / f"{name}.png")
-    shell.screenshot(Path(inside))
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    shutil.copy(box.path(inside), PICTURES)
 
 
 def until_shown(shell: Shell, subtitle: str, reason: str) -> None:

@@ -1,8 +1,6 @@
 """The laptop around the service: its charger, its devices, and its sleep, with the real daemons that tell of them."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +8,8 @@ import pytest
 
 from tests.box import installation
 from tests.box.box import Box
-from tests.box.installation import ENGINE_PORTS, MODEL
+from tests.box.engines_in_box import Engines
+from tests.box.installation import MODEL
 from tests.box.laptop_in_box import LaptopInBox
 from tests.box.service import PATIENCE_S, Connection, Service
 from tests.e2e import tiny_model
@@ -68,27 +67,6 @@ def test_a_card_that_is_plugged_in_is_seen_at_once(service: Service, laptop: Lap
             laptop.sysfs.remove(path)
 
 
-class Engines:
-    """The engines of the box, which can be put on hold in the middle of an answer."""
-
-    def __init__(self, box: Box) -> None:
-        self._pids = [box.here(int(_main_pid(box, name))) for name in ENGINE_PORTS]
-
-    def hold(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for pid in self._pids:
-            os.kill(pid, number)
-
-
-def _main_pid(box: Box, name: str) -> str:
-    return box.user("systemctl", "--user", "show", "--property=MainPID", "--value", f"engine-{name}").stdout
-
-
 @pytest.fixture
 def engines(box: Box) -> Iterator[Engines]:
     """The engines, which go on at the end of the test."""
@@ -115,6 +93,32 @@ def test_the_daemon_asks_logind_to_wait_for_it(service: Service, box: Box) -> No
     wait_until(lambda: "ollama-proxyd" in inhibitors(box), "logind knows of the delay", PATIENCE_S)
     line = next(line for line in inhibitors(box).splitlines() if line.startswith("ollama-proxyd"))
     assert line.split()[-1] == "delay"
+
+
+def blocks_of_the_daemon(box: Box) -> list[str]:
+    """What the daemon keeps the machine from doing at this moment."""
+    lines = [line for line in inhibitors(box).splitlines() if line.startswith("ollama-proxyd")]
+    return [line for line in lines if line.split()[-1] == "block"]
+
+
+def test_the_machine_is_kept_awake_while_an_answer_is_written_on_mains_power_only(
+    service: Service, laptop: LaptopInBox, engines: Engines
+) -> None:
+    service.configure(installation.config(sleep={"block_while_generating": True}))
+    service.start()
+    wait_until(lambda: service.bus_property("SystemState", "OnBattery") == "false", "it knows of the charger")
+    with service.opened("POST", "/v1/chat/completions", STREAM) as response:
+        response.readline()
+        engines.hold()
+        wait_until(lambda: blocks_of_the_daemon(service.box), "the machine is kept awake", PATIENCE_S)
+        assert "sleep" in blocks_of_the_daemon(service.box)[0]
+        laptop.set_power(online=False, percent=80)
+        wait_until(lambda: not blocks_of_the_daemon(service.box), "on battery it is not", PATIENCE_S)
+        laptop.set_power(online=True, percent=90)
+        wait_until(lambda: blocks_of_the_daemon(service.box), "on mains power it is again", PATIENCE_S)
+        engines.go_on()
+        response.read()
+    wait_until(lambda: not blocks_of_the_daemon(service.box), "it may sleep when all is written", PATIENCE_S)
 
 
 def in_flight(service: Service) -> int:

@@ -6,9 +6,12 @@ import pytest
 
 from tests.box import installation
 from tests.box.box import Box
+from tests.box.desktop_in_box import picture
 from tests.box.installation import BIN, MODEL, SOURCE, engine
 from tests.box.laptop_in_box import LaptopInBox
 from tests.box.service import BUS_NAME, PATIENCE_S, Service
+from tests.desktop.gnome.desktop import MENU, TITLE
+from tests.desktop.gnome.driver import Shell
 from tests.e2e import tiny_model
 from tests.e2e.harness import wait_until
 
@@ -86,6 +89,13 @@ def test_an_engine_that_lost_its_gpu_is_degraded_until_it_has_it_again(service: 
     assert used(service) == "npu"
     status = service.box.user(f"{BIN}/ollama-proxyctl", "backends").stdout
     assert FELL_BACK in status
+    advice = service.box.user(f"{BIN}/ollama-proxyctl", "doctor", check=False).stdout
+    assert "gpu answers, but worse than it should" in advice
+    assert "restart the engine" in advice
+    assert [FELL_BACK in (row["reason"] or "") for row in service.ask("GET", "/status").json()["backends"]] == [
+        True,
+        False,
+    ]
     assert "degraded" in service.show("StatusText")
     gpu.keep(100)
     wait_until(lambda: FELL_BACK not in reason(service), "the bus says that all is well", PATIENCE_S)
@@ -99,3 +109,14 @@ def test_an_engine_that_shares_its_gpu_after_the_sleep_is_used_as_before(service
     gpu.keep(40)
     assert used(service) == "gpu"
     assert reason(service).strip() == 's ""'
+
+
+def test_the_desktop_says_what_an_engine_lost(service: Service, gpu: Ollama, shell: Shell) -> None:
+    assert used(service) == "gpu"
+    shell.eval(f"driver.openMenuOf({TITLE!r})")
+    sleep_and_wake(service)
+    gpu.keep(0)
+    shell.until(f"driver.texts({MENU}.actor).some(text => /^degraded.*{FELL_BACK}/.test(text))")
+    picture(shell, service.box, "degraded")
+    gpu.keep(100)
+    shell.until(f"!driver.texts({MENU}.actor).some(text => text.includes('degraded'))")

@@ -2,10 +2,13 @@
 
 import pytest
 
+from tests.box import installation
 from tests.box.box import Box
+from tests.box.engines_in_box import Engines
 from tests.box.installation import MODEL
-from tests.box.service import BUS_NAME, UNIT, Service
+from tests.box.service import BUS_NAME, PATIENCE_S, UNIT, Service
 from tests.e2e import tiny_model
+from tests.e2e.harness import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -30,6 +33,21 @@ def test_the_status_says_in_words_where_it_listens_and_what_it_has(service: Serv
     status = service.show("StatusText")
     assert "8080" in status
     assert "2 backends" in status
+
+
+def test_an_engine_that_accepts_and_says_nothing_does_not_keep_the_service_from_starting(
+    service: Service, box: Box
+) -> None:
+    patient = {"health_interval_s": 120, "health_timeout_s": 120}  # longer than systemd waits for the service
+    service.configure(installation.config(monitoring=patient, upstream={"probe_s": 120}))
+    engines = Engines(box)
+    engines.hold("fast")
+    try:
+        service.start()
+        assert "1 of 2 backends up" in service.show("StatusText")
+    finally:
+        engines.go_on()
+    wait_until(lambda: "2 of 2 backends up" in service.show("StatusText"), "both engines are seen", PATIENCE_S)
 
 
 def test_a_clean_stop_is_no_failure(service: Service) -> None:

@@ -4,6 +4,7 @@ import http.client
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.box import installation
 from tests.box.box import HOME, RUNTIME, Box, Done
+from tests.box.engines_in_box import Engines
 from tests.box.installation import MODEL, WHEELS
 from tests.box.service import BUS_NAME, CONFIG, SOCKET, UNIT, Service
 from tests.e2e import tiny_model
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.real
 CHECKOUT = "/checkout"
 ENVIRONMENTS = f"{HOME}/.local/share/ollama-proxyd/environments"
 CHAT = {"model": MODEL, "messages": tiny_model.HELLO}
+STREAM = {**CHAT, "stream": True, "max_tokens": 600, "ignore_eos": True}
 WHERE_A_USER_MAY_WRITE = (HOME, "/tmp", "/var/tmp", RUNTIME)
 NOT_OURS = (f"{RUNTIME}/systemd", f"{RUNTIME}/dbus-1", "/tmp/systemd-private-", "/var/tmp/systemd-private-")
 """What the managers, the bus and other services write there meanwhile."""
@@ -172,6 +175,34 @@ def test_an_upgrade_replaces_the_running_daemon_and_a_broken_one_is_taken_back(
         (checkout / "ollama_proxyd/__init__.py").write_text(good)
         if serving:
             (checkout / "ollama_proxyd/cli/main.py").write_text(serving)
+
+
+def test_an_answer_that_is_being_written_is_finished_before_the_new_daemon_takes_over(
+    service: Service, checkout: Path
+) -> None:
+    service.ask("GET", "/healthz")
+    pid = service.pid()
+    engines = Engines(service.box)
+    good = change(checkout, "__init__.py", r'__version__ = ".*"', '__version__ = "98.0.0"')
+    try:
+        with ThreadPoolExecutor(1) as pool, service.opened("POST", "/v1/chat/completions", STREAM) as response:
+            first = response.readline()
+            engines.hold()
+            installing = pool.submit(install, service.box)
+            wait_until(lambda: "under way: 1" in service.show("StatusText"), "the old daemon waits", 60, every_s=0.1)
+            status = service.show("StatusText")
+            engines.go_on()
+            rest = response.read().decode()
+            said = installing.result().stdout
+    finally:
+        engines.go_on()
+        (checkout / "ollama_proxyd/__init__.py").write_text(good)
+    assert first.startswith(b"data: ")
+    assert rest.rstrip().splitlines()[-1] == "data: [DONE]"
+    assert status == "stopping; requests under way: 1, which get up to 20 s to finish"
+    assert "the running daemon was replaced, and the new one serves" in said
+    assert service.pid() != pid
+    assert version(service) == "98.0.0"
 
 
 def test_a_taken_port_is_named_and_the_rest_is_installed(fresh_box: Box) -> None:

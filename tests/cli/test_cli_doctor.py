@@ -89,6 +89,13 @@ TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
         "backends disable",
     ),
     ("backends", replace(HEALTHY, status=with_backends(("unknown", None))), Level.ERROR, "b0 is unknown", "start"),
+    (
+        "backends",
+        replace(HEALTHY, status=with_backends(("up", None), ("up", "it fell back to the CPU"))),
+        Level.WARNING,
+        "b1 answers, but worse than it should (it fell back to the CPU)",
+        "restart the engine that answers worse",
+    ),
     ("session bus", replace(HEALTHY, session_bus="it is not set"), Level.WARNING, "it is not set", "login session"),
     ("battery", replace(HEALTHY, services={}), Level.WARNING, "Auto cannot follow the battery", "upower"),
     ("battery", replace(HEALTHY, system_bus="no socket"), Level.WARNING, "there is no system bus (no socket)", ""),
@@ -139,6 +146,15 @@ def test_a_backend_that_was_switched_off_is_no_trouble() -> None:
     off = replace(NPU, state="disabled", enabled=False)
     facts = replace(HEALTHY, status=replace(NOW, backends=(NPU, off)))
     assert found(facts, "backends").level is Level.OK
+
+
+def test_a_backend_that_is_down_and_one_that_lost_its_gpu_are_both_named_each_with_what_to_do() -> None:
+    facts = replace(HEALTHY, status=with_backends(("down", "refused"), ("up", "it fell back to the CPU")))
+    finding = found(facts, "backends")
+    assert finding.level is Level.WARNING
+    assert "b0 is down (refused); b1 answers, but worse" in finding.says
+    assert "backends disable" in finding.do
+    assert "restart the engine" in finding.do
 
 
 def test_a_free_port_of_a_stopped_daemon_is_no_trouble_of_its_own() -> None:

@@ -15,8 +15,11 @@ from ollama_proxyd.cli.commands import install_service
 from ollama_proxyd.cli.install import placing, templates
 from ollama_proxyd.cli.install.failures import InstallError
 from ollama_proxyd.cli.install.folders import of_user
+from ollama_proxyd.cli.install.installer import Wanted, install
 from ollama_proxyd.cli.install.manifest import Manifest
 from ollama_proxyd.cli.install.part import Part
+from ollama_proxyd.cli.install.templates import Site
+from ollama_proxyd.cli.install.uninstaller import uninstall
 from tests.cli.conftest import Ctl
 from tests.real_things import NOT_TRIED
 
@@ -231,6 +234,32 @@ def test_a_list_that_cannot_be_read_is_an_error_that_says_what_to_do(home: Path,
     assert done.exit_code == 1
     assert f"{path} cannot be read" in done.output
     assert "remove it, and install again" in done.output
+
+
+@pytest.mark.parametrize(
+    ("prefix", "loaded_from", "stopped"),
+    [
+        (None, "anywhere", ["stop ollama-proxyd.socket ollama-proxyd.service"]),
+        ("opt", "home/.local/share", []),
+        ("opt", "opt/share", ["stop ollama-proxyd.socket ollama-proxyd.service"]),
+    ],
+)
+def test_only_a_daemon_of_the_installation_that_goes_is_stopped(
+    home: Path, tmp_path: Path, prefix: str | None, loaded_from: str, stopped: list[str]
+) -> None:
+    """With a prefix it may be another one than the one that runs."""
+    folders = of_user(os.environ, None if prefix is None else tmp_path / prefix)
+    manifest = Manifest(folders.app / "installed.json")
+    install(Wanted(folders, Site(tmp_path / "programs"), os.environ, is_searched=prefix is None), manifest)
+    runtime, asked = tmp_path / "runtime", tmp_path / "asked"
+    (runtime / "systemd" / "private").mkdir(parents=True)
+    (tmp_path / "programs" / "systemctl").write_text(
+        f'#!/bin/sh\nshift\necho "$*" >>{asked}\nfor unit in "$@"; do :; done\n'
+        f'[ "$1" != show ] || echo "{tmp_path}/{loaded_from}/systemd/user/$unit"\n'
+    )
+    uninstall(folders, manifest, dict(os.environ, XDG_RUNTIME_DIR=str(runtime)), purge=False)
+    assert [line for line in asked.read_text().splitlines() if line.startswith("stop")] == stopped
+    assert not (folders.units / "ollama-proxyd.service").exists()
 
 
 def test_without_a_home_nothing_is_written() -> None:

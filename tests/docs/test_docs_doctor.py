@@ -38,6 +38,21 @@ def fragments(value: ast.expr, names: Names) -> Iterator[list[str]]:
         yield [value.value]
     elif isinstance(value, ast.JoinedStr):
         yield [str(part.value) for part in value.values if isinstance(part, ast.Constant)]
+    for part in parts_of(value):
+        yield from fragments(part, names)
+
+
+def parts_of(value: ast.expr) -> list[ast.expr]:
+    """The sentences that a value puts together."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func).endswith(".join"):
+        return value.args
+    if isinstance(value, ast.List):
+        return value.elts
+    if isinstance(value, ast.Starred):
+        return [value.value]
+    if isinstance(value, ast.ListComp):
+        return [value.elt]
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else []
 
 
 def is_well(call: ast.Call) -> bool:
@@ -70,6 +85,7 @@ def subjects() -> set[str]:
 def test_the_sentences_are_found() -> None:
     assert len(sentences()) > 20
     assert ("daemon", ("it does not run",)) in sentences()
+    assert ("backends", (" answers, but worse than it should (", ")")) in sentences()
 
 
 @pytest.mark.parametrize(("subject", "parts"), sentences(), ids=str)

@@ -45,8 +45,18 @@ test('a backend that is down says why, in a line of its own', () => {
     assert.equal(row.accessibleName, 'iGPU, down: connection refused');
 });
 
+test('a backend that answers worse than it should says why, and what it does', () => {
+    const Reason = 'the engine fell back to the CPU; restart it';
+    const row = backendRow(backend({Reason}), ENGLISH);
+    assert.deepEqual([row.state, row.status, row.detail], ['degraded', '', `degraded: ${Reason}`]);
+    assert.equal(row.accessibleName, `iGPU, degraded: ${Reason}`);
+    assert.ok(existsSync(new URL(`../../gnome-extension/icons/${row.icon}-symbolic.svg`, import.meta.url)));
+    assert.equal(backendRow(backend({...BUSY, Reason}), ENGLISH).detail, `degraded · 22 tok/s · 12 W: ${Reason}`);
+});
+
 test('each state has an icon of its own', () => {
-    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {State: 'down'}, {State: 'disabled'}, {State: 'unknown'}];
+    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {State: 'down'}, {State: 'disabled'}, {State: 'unknown'},
+        {Reason: 'the engine fell back to the CPU'}];
     assert.equal(new Set(states.map(told => backendRow(backend(told), ENGLISH).icon)).size, states.length);
 });
 

@@ -86,7 +86,7 @@ def configuration(facts: Facts) -> Finding:
 
 
 def backends(facts: Facts) -> Finding | None:
-    """Whether something can answer; only a running daemon knows."""
+    """Whether something can answer, and as well as it should; only a running daemon knows."""
     if facts.status is None:
         return None
     wanted = [each for each in facts.status.backends if each.enabled]
@@ -94,13 +94,15 @@ def backends(facts: Facts) -> Finding | None:
         do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
         return Finding(Level.ERROR, "backends", "there is none, so nothing can answer", do)
     down = [each for each in wanted if each.state != "up"]
-    if not down:
+    worse = [each for each in wanted if each.state == "up" and each.reason]
+    if not down and not worse:
         return Finding(Level.OK, "backends", f"all can serve: {', '.join(each.id for each in wanted)}")
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
-    says = "; ".join(f"{each.id} is {each.state}{f' ({each.reason})' if each.reason else ''}" for each in down)
-    return Finding(
-        level, "backends", says, "start these engines, or take them out: ollama-proxyctl backends disable ID"
-    )
+    are_down = [f"{each.id} is {each.state}{f' ({each.reason})' if each.reason else ''}" for each in down]
+    are_worse = [f"{each.id} answers, but worse than it should ({each.reason})" for each in worse]
+    start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
+    restart = ["restart the engine that answers worse"] if worse else []
+    return Finding(level, "backends", "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
 
 
 def battery(facts: Facts) -> Finding:

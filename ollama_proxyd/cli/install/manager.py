@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from ollama_proxyd.cli.install import surroundings
 from ollama_proxyd.cli.install.failures import InstallError
@@ -53,6 +54,13 @@ class UserManager:
         if self.missing is None:
             self._run("systemctl", "--user", "stop", SOCKET, SERVICE)
             self._run("systemctl", "--user", "reset-failed", SOCKET, SERVICE)
+
+    def uses(self, unit: Path) -> bool:
+        """Whether this file, and not one of another folder, is the unit of its name."""
+        if self.missing is not None:
+            return False
+        shown = self._run("systemctl", "--user", "show", "--property=FragmentPath", "--value", unit.name)
+        return shown.stdout.strip() in {str(unit), str(unit.resolve())}
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         try:

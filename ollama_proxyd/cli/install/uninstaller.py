@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ollama_proxyd.cli.install import surroundings
 from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import Folders
+from ollama_proxyd.cli.install.folders import Folders, of_user
 from ollama_proxyd.cli.install.manager import UserManager
 from ollama_proxyd.cli.install.manifest import Manifest
 from ollama_proxyd.cli.install.removing import remove, remove_empty
@@ -37,9 +37,11 @@ def uninstall(folders: Folders, manifest: Manifest, environ: Mapping[str, str], 
 
 def _remove(folders: Folders, manifest: Manifest, environ: Mapping[str, str], report: Report) -> None:
     manager = UserManager(environ)
-    if any(Path(name).parent == folders.extensions / EXTENSION for name in manifest.files):
+    files = [Path(name) for name in manifest.files]
+    is_usual = folders.data == of_user(environ).data  # with a prefix, what runs may be another installation
+    if is_usual and any(path.parent == folders.extensions / EXTENSION for path in files):
         _tell_desktop(environ, "gnome-extensions", "disable", EXTENSION)
-    if any(Path(name).parent == folders.units for name in manifest.files):
+    if any(is_usual or manager.uses(path) for path in files if path.parent == folders.units):
         manager.stop()
     count = len(manifest.files)
     stay = remove(manifest)

@@ -14,7 +14,7 @@ from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 
 BACKLOG = 1024
-EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - shown, not bound
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
 
 
 class _FileSite(web.BaseSite):
@@ -102,7 +102,7 @@ def came_by_file(request: web.Request) -> bool:
 
 
 def _url(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in EVERYWHERE else host
+    shown = EVERYWHERE.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 

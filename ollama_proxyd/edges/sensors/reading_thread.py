@@ -63,14 +63,15 @@ class ReadingThread:
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, or the OSError that it raises."""
         job = _Job(work)
-        if self._jobs is None:
-            self._jobs = self._start()
-        self._jobs.put(job)
+        jobs = self._jobs  # a thread that ends by a fault takes it away at any moment
+        if jobs is None:
+            jobs = self._jobs = self._start()
+        jobs.put(job)
         await asyncio.wait({job.outcome}, timeout=PATIENCE_S)
         job.settle()  # it may be done, and not told because of the one behind it
         if not job.outcome.done() and job.claim():
-            if self._jobs is not None:
-                self._jobs.put(None)  # the thread that hangs ends when it comes back
+            if (jobs := self._jobs) is not None:
+                jobs.put(None)  # the thread that hangs ends when it comes back
             self._jobs = self._start(job)
         return await job.outcome
 

@@ -5,6 +5,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 FORMAT: Final = 1
 MAX_BYTES: Final = 1024 * 1024
 ASIDE_SUFFIX: Final = ".unreadable"
+ABANDONED_S: Final = 3600.0
+"""A file that was begun so long ago is no longer being written: its writer was killed."""
 
 
 def state_path(environ: Mapping[str, str]) -> Path:
@@ -36,6 +39,7 @@ class StateFile:
 
     def load(self) -> Mapping[str, Json]:
         """What was saved last, empty when nothing was; a file that is not ours is set aside."""
+        self._remove_abandoned()
         try:
             if not stat.S_ISREG(self._path.stat().st_mode):
                 self._set_aside("it is not a plain file")
@@ -54,7 +58,7 @@ class StateFile:
         content = msgspec.json.encode({"format": FORMAT, "state": state})
         folder = self._path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._path.name}.")
+        handle, name = tempfile.mkstemp(dir=folder, prefix=self._begun_prefix)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -66,6 +70,17 @@ class StateFile:
                 Path(name).unlink()
             raise
         _settle(folder)
+
+    def _remove_abandoned(self) -> None:
+        """Take away what a daemon that was killed had begun to write."""
+        with contextlib.suppress(OSError):
+            for begun in self._path.parent.glob(f"{self._begun_prefix}*"):
+                if time.time() - begun.lstat().st_mtime > ABANDONED_S:
+                    begun.unlink()
+
+    @property
+    def _begun_prefix(self) -> str:
+        return f".{self._path.name}."
 
     def _decode(self, content: bytes) -> Mapping[str, Json]:
         if len(content) > MAX_BYTES:

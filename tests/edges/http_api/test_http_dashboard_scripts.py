@@ -12,7 +12,7 @@ from ollama_proxyd.edges.http_api.dashboard import FOLDER
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 BROWSER = "globalThis.document = {addEventListener() {}, hidden: false}; globalThis.window = document;"
-BACKEND = {"enabled": True, "state": "up", "in_flight": 0, "too_hot": None, "asleep": None}
+BACKEND = {"enabled": True, "state": "up", "in_flight": 0, "too_hot": None, "asleep": None, "reason": None}
 
 
 def run(module: str, expression: str) -> Any:
@@ -38,10 +38,11 @@ def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
         {**BACKEND, "in_flight": 2, "too_hot": True},
         {**BACKEND, "too_hot": True},
         {**BACKEND, "asleep": True},
+        {**BACKEND, "in_flight": 1, "reason": "the engine fell back to the CPU"},
         BACKEND,
     ]
     told = run("words.js", f"{json.dumps(states)}.map((each) => it.state(each).word)")
-    assert told == ["switched off", "down", "not checked yet", "serving 2", "too hot", "asleep", "ready"]
+    assert told == ["switched off", "down", "not checked yet", "serving 2", "too hot", "asleep", "degraded", "ready"]
 
 
 def test_what_was_saved_is_told_as_in_a_terminal() -> None:

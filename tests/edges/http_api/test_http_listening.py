@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -83,3 +84,14 @@ async def test_what_speaks_no_http_does_not_serve() -> None:
     other = await asyncio.start_server(mumble, "127.0.0.1", 0)
     async with other:
         assert await is_served(other.sockets[0].getsockname(), 2.0) is not None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_the_url_of_a_server_that_listens_everywhere_leads_to_it(host: str) -> None:
+    server = HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(host=host, port=0, token="secret"))
+    try:
+        await server.start()
+        address = urlsplit(server.url)
+        assert await is_served((address.hostname, address.port), 2.0) is None
+    finally:
+        await server.stop()

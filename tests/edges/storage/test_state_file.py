@@ -3,7 +3,10 @@
 import errno
 import logging
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,36 @@ def test_file_and_folder_are_for_the_owner_alone(path: Path) -> None:
 def test_saving_leaves_no_other_files(path: Path) -> None:
     StateFile(path).save({"a": 1})
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
+KILLED_WHILE_IT_WRITES = """
+import os, signal, sys
+from pathlib import Path
+from ollama_proxyd.edges.storage.state_file import StateFile
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+StateFile(Path(sys.argv[1])).save({"mode": "Balanced"})
+"""
+
+
+def test_who_is_killed_while_writing_leaves_what_was_saved_before(path: Path) -> None:
+    store = StateFile(path)
+    store.save({"mode": "Quiet"})
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert store.load() == {"mode": "Quiet"}
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_what_a_killed_one_had_begun_is_removed_and_what_somebody_writes_now_is_not(path: Path) -> None:
+    store = StateFile(path)
+    store.save({"mode": "Quiet"})
+    old, new, other = (path.with_name(name) for name in (".state.json.old", ".state.json.new", "notes"))
+    for each in (old, new, other):
+        each.write_text("{")
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    assert store.load() == {"mode": "Quiet"}
+    assert sorted(path.parent.iterdir()) == sorted([new, other, path])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import { about, count, ended, energy, hardware, machine, number, saved, state } 
 
 const by = (id) => document.getElementById(id);
 const cards = new Map();
+let cardsMade = 0;
 let shown = null;
 let isLost = false;
 
@@ -93,7 +94,7 @@ function modeButton(row) {
 function newCard(id) {
   const parts = {
     icon: make("span", { class: "hardware" }),
-    name: make("h3", { id: `name-${cards.size}` }),
+    name: make("h3", { id: `name-${cardsMade++}` }),
     kind: make("p", { class: "quiet small" }),
     state: make("span", { class: "chip" }),
     reason: make("p", { class: "why" }),

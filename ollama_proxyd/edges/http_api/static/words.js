@@ -20,6 +20,7 @@ export function state(backend) {
   if (!backend.enabled) return { icon: "off", word: "switched off", look: "off" };
   if (backend.state === "down") return { icon: "down", word: "down", look: "bad" };
   if (backend.state !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
+  if (backend.reason) return { icon: "down", word: "degraded", look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };
   if (backend.too_hot) return { icon: "hot", word: "too hot", look: "warm" };
   return backend.asleep ? { icon: "asleep", word: "asleep", look: "asleep" } : { icon: "idle", word: "ready", look: "good" };
