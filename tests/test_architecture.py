@@ -1,6 +1,7 @@
 """The budgets of ARCHITECTURE.md, held: small modules, small functions, a sentence for each module."""
 
 import ast
+import re
 import statistics
 from functools import cache
 from pathlib import Path
@@ -73,3 +74,8 @@ def test_an_unexpected_exception_stops_only_at_a_boundary(path: Path) -> None:
     if str(path.relative_to(ROOT / "ollama_proxyd")) not in BOUNDARIES:
         assert "Exception" not in caught
         assert not bare
+
+
+def test_the_inside_names_no_http_header() -> None:
+    inside = [path for path in MODULES if path.relative_to(ROOT / "ollama_proxyd").parts[0] in {"core", "services"}]
+    assert [str(path.relative_to(ROOT)) for path in inside if re.search(r"\bX-[A-Z]", source(path))] == []

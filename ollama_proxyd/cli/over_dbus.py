@@ -141,7 +141,8 @@ class BusDaemon:
 
     def explain(self, question: Mapping[str, Any]) -> Any:
         """Where a request would go."""
-        typed = {name: Variant(_signature(value), value) for name, value in question.items()}
+        renamed = {"power_efficient": "prefer_power_efficiency"}
+        typed = {renamed.get(name, name): Variant(_signature(value), value) for name, value in question.items()}
         return json.loads(self._call("Routing", "Explain", "a{sv}", typed))
 
     def changes(self) -> Iterator[Routed | None]:

@@ -24,14 +24,8 @@ TIMEOUT_S = 10.0
 SETTINGS = "showing and changing settings"
 WHOLE = ("battery_percent", "fan_percent")
 """Percentages that are told in whole numbers."""
-HINTS = {
-    "target": "target_backend",
-    "latency_critical": "latency_critical",
-    "prefer_power_efficiency": "power_efficient",
-    "max_latency_ms": "max_latency_ms",
-    "max_power_watts": "max_power_watts",
-}
-"""What HTTP calls the parts of a question that a request would say in its headers."""
+HINTS = frozenset({"target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts"})
+"""The parts of a question that a request would say in its headers."""
 SILENT_S = 60.0
 """A stream of events shows within this time that it lives."""
 
@@ -112,7 +106,7 @@ class HttpDaemon:
 
     def explain(self, question: Mapping[str, Any]) -> Any:
         """Where a request would go."""
-        hints = {HINTS[name]: value for name, value in question.items() if name in HINTS}
+        hints = {name: value for name, value in question.items() if name in HINTS}
         system = {name: value for name, value in question.items() if name in Machine.__slots__}
         rest = {name: value for name, value in question.items() if name not in HINTS and name not in system}
         return self._ask("POST", "/routing/explain", rest | {"hints": hints} | ({"system": system} if system else {}))

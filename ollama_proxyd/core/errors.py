@@ -1,5 +1,6 @@
 """The one error type inside the daemon; each edge turns its kinds into statuses by a table."""
 
+from collections.abc import Mapping
 from enum import Enum
 
 from ollama_proxyd.core.policy.decision import Decision
@@ -43,7 +44,7 @@ class ProxyError(Exception):
     Attributes:
         kind: which row of an edge's table applies.
         message: a sentence that names what was wrong, where, and what to do.
-        param: the field or header at fault, if one is.
+        param: the field at fault, if one is; a field of Hints by its name there.
         retry_after_s: seconds after which trying again makes sense, if known.
         status: the backend's own HTTP status (UPSTREAM_* only).
         detail: the backend's own error body as text (UPSTREAM_* only).
@@ -75,3 +76,12 @@ class ProxyError(Exception):
         self.decision: Decision | None = None
         self.backend_id: str | None = None
         self.is_told = False
+
+    def named(self, words: Mapping[str, str]) -> "ProxyError":
+        """The same error with an edge's own word for the field at fault, where it has one."""
+        word = words.get(self.param) if self.param else None
+        if word is None or self.param is None:
+            return self
+        named = ProxyError(self.kind, self.message.replace(self.param, word, 1))
+        vars(named).update(vars(self), message=named.message, param=word)
+        return named

@@ -21,9 +21,9 @@ _KINDS: tuple[tuple[frozenset[Code], ErrorKind], ...] = (
 """The nearest to success decides: one backend that is only busy makes the refusal a matter of time."""
 
 _PARAMS: Mapping[Code, str] = {
-    Code.HINT_POWER: "X-Max-Power-Watts",
-    Code.HINT_LATENCY: "X-Max-Latency-Ms",
-    Code.DEADLINE: "X-Deadline-Ms",
+    Code.HINT_POWER: "max_power_watts",
+    Code.HINT_LATENCY: "max_latency_ms",
+    Code.DEADLINE: "deadline_ms",
     Code.MODEL_NOT_HELD: "model",
 }
 _RETRIED = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
@@ -37,8 +37,8 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
     target = query.hints.target
     if target is not None and all(view.spec.id != target for view in fleet):
         known = ", ".join(view.spec.id for view in fleet) or "none"
-        message = f"X-Target-Backend names {target!r}, which is not a backend here; the backends are: {known}"
-        return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="X-Target-Backend")
+        message = f"target names {target!r}, which is not a backend here; the backends are: {known}"
+        return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
     concerned = [view for view in fleet if target is None or view.spec.id == target]
     decisive = _decisive(decision, {view.spec.id for view in concerned})
     up = [rejected for rejected in decisive if _first(rejected) not in _NOT_UP]

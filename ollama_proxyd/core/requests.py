@@ -47,16 +47,16 @@ class MediaType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What the routing headers said; None where the client said nothing."""
+    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time."""
 
     target: str | None = None
     latency_critical: bool = False
     power_efficient: bool = False
     max_latency_ms: float | None = None
-    max_power_w: float | None = None
+    max_power_watts: float | None = None
     priority: Priority | None = None
     media_type: MediaType | None = None
-    deadline_unix_ms: int | None = None
+    deadline_ms: int | None = None
     request_id: str = ""
 
 

@@ -29,8 +29,10 @@ class Attempt:
                 accepted = await anext(self._events)
                 first = await anext(self._events)
         except TimeoutError:
-            message = f"backend {self._backend_id} did not begin to answer before the deadline of X-Deadline-Ms"
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, code="deadline_exceeded") from None
+            message = f"backend {self._backend_id} did not begin to answer before deadline_ms"
+            raise ProxyError(
+                ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code="deadline_exceeded"
+            ) from None
         except StopAsyncIteration:
             message = f"backend {self._backend_id} ended its answer before it began"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None

@@ -193,8 +193,8 @@ class Gateway:
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)
         if left_s is not None and left_s <= 0:
-            message = f"the deadline of X-Deadline-Ms passed {-left_s:.1f} s before the request was routed"
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="X-Deadline-Ms", code="deadline_exceeded")
+            message = f"deadline_ms passed {-left_s:.1f} s before the request was routed"
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code="deadline_exceeded")
         return Query(
             model=request.model,
             operation=request.operation,
@@ -207,7 +207,7 @@ class Gateway:
 
     def _time_left_s(self, hints: Hints) -> float | None:
         """Seconds until the client's deadline, below zero when it has passed; None when it set none."""
-        return None if hints.deadline_unix_ms is None else hints.deadline_unix_ms / 1000 - self._around.clock.unix()
+        return None if hints.deadline_ms is None else hints.deadline_ms / 1000 - self._around.clock.unix()
 
     def _fail(self, account: Account, error: ProxyError) -> None:
         account.error = error.kind

@@ -108,7 +108,7 @@ def test_the_chosen_modes_limits_do_not_bind_the_other_side() -> None:
 
 
 def test_the_requests_own_limits_bind_both_sides() -> None:
-    assert there(compared(max_power_w=20.0)).instead.power_w <= 20.0
+    assert there(compared(max_power_watts=20.0)).instead.power_w <= 20.0
 
 
 def test_an_embedding_has_no_answer_to_scale() -> None:

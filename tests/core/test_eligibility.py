@@ -170,7 +170,7 @@ def test_a_target_overrides_the_limits_of_the_mode() -> None:
 
 
 def test_a_requests_own_limits_hold_for_its_target_too() -> None:
-    assert why(NVIDIA, target="nvidia", max_power_w=54.5) == [
+    assert why(NVIDIA, target="nvidia", max_power_watts=54.5) == [
         ("hint_power", "nvidia needs 55 W; the request allows at most 54.5 W"),
     ]
     assert why(NPU, target="npu", max_latency_ms=700) == [
@@ -179,7 +179,7 @@ def test_a_requests_own_limits_hold_for_its_target_too() -> None:
 
 
 def test_a_request_is_never_given_more_power_or_latency_than_it_allows() -> None:
-    assert order(ask(max_power_w=12)) == ["igpu", "npu"]
+    assert order(ask(max_power_watts=12)) == ["igpu", "npu"]
     assert order(ask(max_latency_ms=350)) == ["igpu", "nvidia"]
 
 
@@ -196,5 +196,5 @@ def test_a_backend_that_cannot_begin_before_the_deadline_is_rejected() -> None:
 
 
 def test_every_limit_that_is_exceeded_is_named() -> None:
-    decision = ask((CPU,), Mode.EFFICIENCY, max_power_w=1, max_latency_ms=1, time_left_s=0.001)
+    decision = ask((CPU,), Mode.EFFICIENCY, max_power_watts=1, max_latency_ms=1, time_left_s=0.001)
     assert codes(decision) == {"cpu": ["mode_power", "hint_power", "hint_latency", "deadline"]}

@@ -106,7 +106,7 @@ hints = st.builds(
     latency_critical=st.booleans(),
     power_efficient=st.booleans(),
     max_latency_ms=st.sampled_from((None, None, 300, 900, 1e5)),
-    max_power_w=st.sampled_from((None, None, 12, 60.5)),
+    max_power_watts=st.sampled_from((None, None, 12, 60.5)),
     priority=maybe(st.sampled_from(Priority)),
 )
 queries = st.builds(
@@ -221,7 +221,7 @@ def test_no_limit_that_is_firm_is_ever_exceeded(
     row, asked = in_force.row, query.hints
     decision = rank(query, fleet, machine, in_force)
     for each in decision.ranked:
-        assert asked.max_power_w is None or each.power_w <= asked.max_power_w
+        assert asked.max_power_watts is None or each.power_w <= asked.max_power_watts
         assert asked.max_latency_ms is None or each.latency_ms <= asked.max_latency_ms
         assert query.time_left_s is None or each.latency_ms <= query.time_left_s * 1000
         assert asked.target in {None, each.backend_id}

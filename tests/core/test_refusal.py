@@ -30,7 +30,7 @@ def refused(query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED) -> Pr
 def test_an_unknown_target_is_not_found_and_the_backends_are_named() -> None:
     error = refused(Query("tiny", hints=Hints(target="tpu")), view("npu"), view("igpu"))
     assert error.kind is ErrorKind.BACKEND_NOT_FOUND
-    assert error.param == "X-Target-Backend"
+    assert error.param == "target"
     assert "npu, igpu" in error.message
 
 
@@ -87,9 +87,9 @@ def test_a_mode_whose_concurrency_is_used_up_asks_to_come_later() -> None:
 
 
 def test_a_limit_of_the_request_is_named_by_its_header() -> None:
-    error = refused(Query("tiny", hints=Hints(max_power_w=1.0)), view("npu"))
+    error = refused(Query("tiny", hints=Hints(max_power_watts=1.0)), view("npu"))
     assert error.kind is ErrorKind.UNAVAILABLE
-    assert error.param == "X-Max-Power-Watts"
+    assert error.param == "max_power_watts"
 
 
 def test_a_deadline_that_no_backend_can_meet_is_a_timeout() -> None:

@@ -226,7 +226,7 @@ async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked
     clock, backend = FakeClock(), FakeBackend("npu")
     services = await services_of(backend, clock=clock)
     with pytest.raises(ProxyError) as caught:
-        await answer(services, request(deadline_unix_ms=int(clock.unix() * 1000) - 1))
+        await answer(services, request(deadline_ms=int(clock.unix() * 1000) - 1))
     assert caught.value.kind is ErrorKind.UPSTREAM_TIMEOUT
     assert not backend.requests
 
@@ -236,7 +236,7 @@ async def test_a_backend_that_does_not_begin_before_the_deadline_is_given_up() -
     backend = FakeBackend("npu", Accepted("npu"), asyncio.Event())
     services = await services_of(backend, clock=clock)
     with pytest.raises(ProxyError) as caught:
-        await answer(services, request(deadline_unix_ms=int(clock.unix() * 1000) + 850))
+        await answer(services, request(deadline_ms=int(clock.unix() * 1000) + 850))
     assert caught.value.code == "deadline_exceeded"
     assert backend.open == 0
 
@@ -351,10 +351,10 @@ async def test_an_answer_that_ends_before_it_began_is_a_failure_of_the_backend()
 async def test_explaining_a_deadline_decides_as_the_request_would_be_decided() -> None:
     clock = FakeClock()
     services = await services_of(*reference_fleet(), clock=clock)
-    soon = Hints(deadline_unix_ms=int(clock.unix() * 1000) + 200)
+    soon = Hints(deadline_ms=int(clock.unix() * 1000) + 200)
     ranked = [each.backend_id for each in services.gateway.explain(Query("tiny", hints=soon)).ranked]
     assert ranked == ["nvidia"]
-    assert not services.gateway.explain(Query("tiny", hints=Hints(deadline_unix_ms=1))).ranked
+    assert not services.gateway.explain(Query("tiny", hints=Hints(deadline_ms=1))).ranked
 
 
 async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was_tried() -> None:

@@ -20,9 +20,7 @@ PROFILES = ("power-saver", "balanced", "performance")
 @click.option("--mode", type=MODE, help="As if this mode were chosen.")
 @click.option("--target", type=BACKEND, metavar="ID", help="As if the request named this backend.")
 @click.option("--latency-critical", is_flag=True, default=None, help="As if time counted for more.")
-@click.option(
-    "--power-efficient", "prefer_power_efficiency", is_flag=True, default=None, help="As if only energy counted."
-)
+@click.option("--power-efficient", is_flag=True, default=None, help="As if only energy counted.")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="As if it had to begin by then.")
 @click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if it might draw no more.")
 @click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")

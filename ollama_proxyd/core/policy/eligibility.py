@@ -167,7 +167,7 @@ def _game(view: BackendView, _priced: Ranked, situation: Situation) -> Rejection
 
 
 def _hint_power(view: BackendView, priced: Ranked, situation: Situation) -> Rejection | None:
-    limit_w = situation.query.hints.max_power_w
+    limit_w = situation.query.hints.max_power_watts
     if limit_w is None or priced.power_w <= limit_w:
         return None
     return Rejection(Code.HINT_POWER, f"{_needs(view, priced)}; the request allows at most {limit_w:g} W")

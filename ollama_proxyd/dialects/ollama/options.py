@@ -69,6 +69,6 @@ def refuse(name: str, value: Json) -> NoReturn:
     raise ProxyError(
         ErrorKind.UNSUPPORTED,
         f"'{name}' is {shown}, which changes the answer and which the chosen backend (Ollama's API) cannot express; "
-        "leave it out or choose another backend with X-Target-Backend",
+        "leave it out or name another backend",
         param=name,
     )

@@ -104,8 +104,9 @@ class Routing:
         return facts.body()
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
-        question = read_question(asked)
-        return self._services.value.gateway.explain(question.query, question.mode, question.system)
+        services = self._services.value
+        question = read_question(asked, services.system.value.devices)
+        return services.gateway.explain(question.query, question.mode, question.system)
 
     def _simulate(self, asked: Mapping[str, Variant]) -> tuple[str, str]:
         decision = self._decide(asked)

@@ -12,8 +12,7 @@ from ollama_proxyd.edges.http_api import views
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
-from ollama_proxyd.edges.http_api.reply import json_reply
-from ollama_proxyd.edges.http_api.strict_json import read_struct
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 
 
 class ModeChoice(msgspec.Struct):

@@ -5,12 +5,12 @@ from multidict import CIMultiDict
 
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import DOOR
-from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, ROWS
+from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
 
 REMEMBER_S = 600
 
 _METHODS = "GET, HEAD, POST"
-_ASKED = ", ".join(("Authorization", "Content-Type", REQUEST_ID_HEADER, *(row.header for row in ROWS)))
+_ASKED = ", ".join(("Authorization", "Content-Type", REQUEST_ID_HEADER, *HEADERS.values()))
 _SHOWN = ", ".join((*routing_headers.NAMES, routing_headers.IGNORED_FIELDS, REQUEST_ID_HEADER))
 
 

@@ -13,7 +13,7 @@ from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.dialects.ollama import errors as ollama
 from ollama_proxyd.dialects.openai import errors as openai
 from ollama_proxyd.edges.http_api import routing_headers
-from ollama_proxyd.edges.http_api.reply import JSON_TYPE
+from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
 STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
     {"unsupported_media_type": 415, "body_timeout": 408, "expectation_failed": 417}

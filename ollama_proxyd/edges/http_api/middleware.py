@@ -11,8 +11,7 @@ from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
 from ollama_proxyd.edges.http_api.dashboard import is_public
 from ollama_proxyd.edges.http_api.entrance import check_token, check_way_in
 from ollama_proxyd.edges.http_api.errors import error_reply
-from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, read_request_id
-from ollama_proxyd.edges.http_api.ids import new_id
+from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER, new_id, read_request_id
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ async def _fail(request: web.Request, error: ProxyError) -> web.StreamResponse:
     started = request.get(STARTED)
     if started is not None:
         return await end_broken(started, error)
-    return error_reply(error, request.path)
+    return error_reply(error.named(HEADERS), request.path)
 
 
 async def _fail_unexpectedly(request: web.Request) -> web.StreamResponse:

@@ -12,10 +12,9 @@ from ollama_proxyd.dialects.openai.encode_embedding import EmbeddingEncoder
 from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, STARTED_AT, services_of
-from ollama_proxyd.edges.http_api.hints import read_hints
-from ollama_proxyd.edges.http_api.ids import new_id
-from ollama_proxyd.edges.http_api.reply import JSON_TYPE
+from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.edges.http_api.streaming import Encoder, Types, deliver
+from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 from ollama_proxyd.edges.http_api.timestamps import unix_of, unix_s
 
 TYPES = Types(whole=JSON_TYPE, stream="text/event-stream")

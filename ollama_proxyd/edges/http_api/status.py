@@ -6,10 +6,9 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
-from ollama_proxyd.edges.http_api.reply import json_reply
 from ollama_proxyd.edges.http_api.status_events import events
 from ollama_proxyd.edges.http_api.status_picture import backend_picture, status_picture
-from ollama_proxyd.edges.http_api.strict_json import read_struct
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 
 
 class Switch(msgspec.Struct):

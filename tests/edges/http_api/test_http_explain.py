@@ -102,9 +102,9 @@ async def test_a_question_that_nobody_can_serve_is_answered_and_no_error(serve: 
     [
         {"X-Target-Backend": "cpu"},
         {"x-target-backend": "cpu"},
-        {"target_backend": "cpu"},
+        {"target": "cpu"},
         {"X-Latency-Critical": "true", "max_power_watts": "28"},
-        {"latency_critical": True, "max_power_watts": 28.0, "target_backend": "cpu"},
+        {"latency_critical": True, "max_power_watts": 28.0, "target": "cpu"},
     ],
 )
 async def test_hints_go_by_the_names_of_headers_or_in_plain(serve: Serve, hints: dict[str, Any]) -> None:
