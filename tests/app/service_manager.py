@@ -110,10 +110,10 @@ class Service:
         self._log.close()
 
 
-def listening(folder: Path | None = None) -> socket.socket:
+def listening(folder: Path | None = None, name: str = "proxy.sock") -> socket.socket:
     """A socket as a socket unit would hold it: TCP, or a Unix socket in a folder."""
     made = socket.socket(socket.AF_UNIX if folder else socket.AF_INET)
-    made.bind(str(folder / "proxy.sock") if folder else ("127.0.0.1", 0))
+    made.bind(str(folder / name) if folder else ("127.0.0.1", 0))
     made.listen(64)
     return made
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.edges.host.control_socket import PATH as CONTROL
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
 from tests.app.service_manager import PATIENCE_S, Service, ask, listening
 from tests.desktop.private_bus import PrivateBus
@@ -118,6 +119,43 @@ def test_a_socket_file_of_its_own_is_for_the_owner_and_goes_with_it(run: Run, tm
     assert "200 OK" in ask(str(path))
     assert service.stop() == 0
     assert not path.exists()
+
+
+def test_the_control_socket_is_for_its_owner_and_goes_with_the_daemon(run: Run, tmp_path: Path) -> None:
+    service = run()
+    service.notify.until("READY")
+    path = tmp_path / CONTROL
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert "200 OK" in ask(str(path))
+    assert service.stop() == 0
+    assert not path.exists()
+
+
+def test_the_control_socket_of_a_daemon_that_runs_is_left_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / CONTROL).parent.mkdir()
+    with listening(tmp_path, CONTROL) as held:
+        service = run()
+        service.notify.until("READY")
+        assert "another program listens there; reach this daemon with ollama-proxyctl --url" in service.log()
+        assert service.stop() == 0
+        assert Path(held.getsockname()).exists()
+
+
+def test_without_a_runtime_folder_there_is_no_control_socket_and_the_log_says_so(run: Run) -> None:
+    service = run(XDG_RUNTIME_DIR="")
+    service.notify.until("READY")
+    assert "no control socket, because XDG_RUNTIME_DIR is not set" in service.log()
+
+
+def test_a_given_socket_stands_in_for_the_control_socket(run: Run, tmp_path: Path) -> None:
+    (tmp_path / CONTROL).parent.mkdir()
+    held = listening(tmp_path, CONTROL)
+    service = run(FREE, held)
+    service.notify.until("READY")
+    assert "another program listens there" not in service.log()
+    assert "200 OK" in ask(held.getsockname())
+    assert service.stop() == 0
+    assert Path(held.getsockname()).exists()
 
 
 def test_the_watchdog_is_fed_by_a_daemon_that_serves_and_by_no_other(run: Run) -> None:

@@ -1,10 +1,12 @@
-"""A Unix socket of the daemon's own: a file that only its owner may connect to, and that is gone when it ends."""
+"""Unix sockets that the daemon opens itself: mode 0600, removed when it ends."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -29,8 +31,20 @@ def socket_path(written: str, environ: Mapping[str, str]) -> Path:
     return Path(runtime, written)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Create a folder with mode 0700; raises ProxyError if it is a link or belongs to another user."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise _cannot(folder, "the folder belongs to another user, or is a link")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise _cannot(folder, error.strerror or str(error)) from error
+
+
 class SocketFile:
-    """The socket and its file, from making it until `close`."""
+    """A listening socket and its file, until `close`."""
 
     def __init__(self, path: Path) -> None:
         """Listen there; raises ProxyError with a sentence that says why that cannot be."""
@@ -40,8 +54,9 @@ class SocketFile:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             os.fchmod(self.socket.fileno(), MODE)  # on Linux the file is made with the mode of the socket
-            _bind(self.socket, path)
-            self.socket.listen(BACKLOG)
+            with _locked(path.parent):
+                _bind(self.socket, path)
+                self.socket.listen(BACKLOG)
             self.socket.setblocking(False)
             self._file = _identity(path)
         except OSError as error:
@@ -52,13 +67,24 @@ class SocketFile:
             raise
 
     def close(self) -> None:
-        """Listen no more, and take the file away, unless another program has put its own in its place."""
+        """Stop listening and remove the file, unless another program has replaced it."""
         self.socket.close()
         try:
             if _identity(self.path) == self._file:
                 self.path.unlink()
         except OSError:
             return
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two daemons that start together must not both replace a stale file: the second would remove the first's."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _bind(made: socket.socket, path: Path) -> None:
@@ -74,16 +100,16 @@ def _bind(made: socket.socket, path: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Take away a socket file behind which nobody listens any more, and nothing else."""
+    """Remove the socket file of a dead daemon, and nothing else."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
-        raise _cannot(path, "there is a file of that name that is no socket; it is left alone")
+        raise _cannot(path, "a file of that name is there and is no socket; it is left alone")
     if _is_alive(path):
         raise _cannot(path, "another program listens there", code="port_taken")
     path.unlink()
 
 
 def _is_alive(path: Path) -> bool:
-    """Whether somebody listens; only a refused connection says that nobody does."""
+    """Whether a program listens; only a refused connection means that none does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         caller.settimeout(TRY_S)
         try:
@@ -101,5 +127,4 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _cannot(path: Path, why: str, code: str = "cannot_listen") -> ProxyError:
-    message = f"cannot listen on the Unix socket {path}: {why}; server.unix_socket in the configuration names it"
-    return ProxyError(ErrorKind.UNAVAILABLE, message, code=code)
+    return ProxyError(ErrorKind.UNAVAILABLE, f"cannot listen on the Unix socket {path}: {why}", code=code)

@@ -1,6 +1,7 @@
 """Sockets that somebody else opened, and socket files."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,9 +30,9 @@ def held() -> AsyncIterator[socket.socket]:
         yield held
 
 
-async def talk(path: str, host: str, more: str = "") -> bytes:
+async def talk(path: str, host: str, more: str = "", token: str = "Authorization: Bearer secret\r\n") -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
-    head = f"GET /healthz HTTP/1.1\r\n{host}Authorization: Bearer secret\r\nConnection: close\r\n{more}\r\n"
+    head = f"GET /healthz HTTP/1.1\r\n{host}{token}Connection: close\r\n{more}\r\n"
     writer.write(head.encode())
     answer = await reader.read()
     writer.close()
@@ -50,6 +51,26 @@ async def test_over_a_socket_file_any_host_will_do_but_no_page_of_another_site(
         page = "Origin: https://evil.example\r\n"
         assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", page) == b"HTTP/1.1 403 Forbidden"
         assert server.url == f"unix:{tmp_path / 's'}"
+
+
+async def test_over_a_socket_file_this_user_needs_no_token(server: HttpServer, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as file:
+        file.bind(str(tmp_path / "s"))
+        file.listen()
+        await server.start([file])
+        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", token="") == b"HTTP/1.1 200 OK"
+
+
+async def test_over_a_socket_file_another_user_needs_the_token(
+    server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as file:
+        file.bind(str(tmp_path / "s"))
+        file.listen()
+        await server.start([file])
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", token="") == b"HTTP/1.1 401 Unauthorized"
+        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n") == b"HTTP/1.1 200 OK"
 
 
 async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: HttpServer, held: socket.socket) -> None:

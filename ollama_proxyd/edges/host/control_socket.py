@@ -1,0 +1,12 @@
+"""Where the control socket is: the same path for the daemon, its socket unit and ollama-proxyctl."""
+
+from collections.abc import Mapping
+
+PATH = "ollama-proxyd/ollama-proxyd.sock"
+"""In the runtime folder; systemd/ollama-proxyd.socket has the same."""
+
+
+def control_socket(environ: Mapping[str, str]) -> str | None:
+    """The path, None without a runtime folder."""
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    return f"{runtime}/{PATH}" if runtime.startswith("/") else None
