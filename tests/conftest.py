@@ -3,12 +3,26 @@
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.desktop.private_bus import PrivateBus, StartBus
 from tests.real_things import NOT_TRIED, installed
+
+pytest_plugins = ["tests.time_limit"]
+
+TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 300, "extension": 300, "packaging": 300}
+"""For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test of a slow folder its time."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in TIME_LIMITS_S and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[folder]))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
