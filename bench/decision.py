@@ -3,12 +3,13 @@
 import time
 
 from ollama_proxyd.core.auto import choose
-from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, Kind, Model, Profile
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, Model, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 
 DECISIONS = 2000
@@ -27,7 +28,7 @@ def _fleet() -> FleetView:
     return tuple(
         BackendView(
             spec=BackendSpec(
-                hardware.value, hardware.value, Kind.OLLAMA, "http://127.0.0.1:1", hardware, profile=profile
+                hardware.value, hardware.value, Api.OLLAMA, "http://127.0.0.1:1", hardware, profile=profile
             ),
             health=Health.UP,
             models=models,

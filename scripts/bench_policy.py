@@ -9,22 +9,13 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ollama_proxyd.core.auto import choose
-from ollama_proxyd.core.fleet import (
-    BackendSpec,
-    BackendView,
-    FleetView,
-    Hardware,
-    Health,
-    Kind,
-    LoadedModel,
-    Model,
-    Profile,
-)
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, LoadedModel, Model, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 
 GOAL_US = 100
@@ -43,7 +34,7 @@ def fleet(rounds: int, models: int) -> FleetView:
     held = tuple(Model(f"model-{at}:latest", size_bytes=4_000_000_000) for at in range(models))
     return tuple(
         BackendView(
-            spec=BackendSpec(f"{hardware.value}{at}", hardware.value, Kind.OLLAMA, "", hardware, profile=profile),
+            spec=BackendSpec(f"{hardware.value}{at}", hardware.value, Api.OLLAMA, "", hardware, profile=profile),
             health=Health.UP,
             models=held,
             loaded=(LoadedModel(held[-1].name),),

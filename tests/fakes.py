@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
-from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, LoadedModel, Model, Probe, Profile
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.core.requests import Api, Json, Request
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
@@ -118,13 +118,13 @@ Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]
 """Something a fake backend does: say an event, fail, wait until a test lets it go on, or call a function."""
 
 
-def spec_of(backend_id: str, kind: Kind = Kind.OLLAMA, **changes: Any) -> BackendSpec:
+def spec_of(backend_id: str, api: Api = Api.OLLAMA, **changes: Any) -> BackendSpec:
     """A backend of the reference fleet by its id, or an unknown one."""
     hardware, profile = REFERENCE_PROFILES.get(backend_id, (Hardware.UNKNOWN, Profile()))
     facts: dict[str, Any] = {
         "id": backend_id,
         "name": f"Test {backend_id}",
-        "kind": kind,
+        "api": api,
         "endpoint": f"http://127.0.0.1:1/{backend_id}",
         "hardware": hardware,
         "profile": profile,

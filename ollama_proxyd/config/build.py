@@ -18,8 +18,9 @@ from ollama_proxyd.config.settings import (
     SensorSettings,
     SleepSettings,
 )
-from ollama_proxyd.core.fleet import BackendSpec, Kind, ModelRules, Profile
+from ollama_proxyd.core.fleet import BackendSpec, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeTable
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
@@ -27,7 +28,7 @@ from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, Mod
 
 BYTES_PER_GB = 10**9
 
-DEFAULT_FLAVORS = {Kind.OLLAMA: "ollama", Kind.OPENAI: "generic"}
+DEFAULT_FLAVORS = {Api.OLLAMA: "ollama", Api.OPENAI: "generic"}
 
 ROW_KEYS = {
     "price_of_time_watts": "price_of_time_w",
@@ -106,7 +107,7 @@ def _backend(backend: schema_backends.Backend, api_key: str | None) -> Configure
     spec = BackendSpec(
         id=backend.id,
         name=backend.name or backend.id,
-        kind=backend.type,
+        api=backend.type,
         endpoint=backend.endpoint.rstrip("/"),
         hardware=backend.hardware,
         flavor=backend.flavor or DEFAULT_FLAVORS[backend.type],

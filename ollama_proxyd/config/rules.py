@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ollama_proxyd.config.expectations import nearest
 from ollama_proxyd.config.schema import FileConfig
-from ollama_proxyd.core.fleet import Kind
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.flavors import FLAVORS
 
@@ -71,7 +71,7 @@ def _ids_differ(config: FileConfig) -> Iterator[Contradiction]:
 
 def _flavors_are_known(config: FileConfig) -> Iterator[Contradiction]:
     for index, backend in enumerate(config.backends):
-        known = list(FLAVORS) if backend.type is Kind.OPENAI else [Kind.OLLAMA.value]
+        known = list(FLAVORS) if backend.type is Api.OPENAI else [Api.OLLAMA.value]
         if backend.flavor is not None and backend.flavor not in known:
             near = nearest(backend.flavor, known)
             advice = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"

@@ -4,7 +4,8 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from ollama_proxyd.core.fleet import Hardware, Kind
+from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.requests import Api
 
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
@@ -93,7 +94,7 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Endpoint,
         Meta(description="Where it listens, such as http://127.0.0.1:11434."),
     ]
-    type: Annotated[Kind, Meta(description="Which API it speaks.")] = Kind.OLLAMA
+    type: Annotated[Api, Meta(description="Which API it speaks.")] = Api.OLLAMA
     name: Annotated[
         Annotated[str, Meta(min_length=1)] | None, Meta(description="The name for people; null takes the id.")
     ] = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.requests import Api
 
 
 class Hardware(Enum):
@@ -16,13 +17,6 @@ class Hardware(Enum):
     AMDGPU = "amdgpu"
     CPU = "cpu"
     UNKNOWN = "unknown"
-
-
-class Kind(Enum):
-    """Which API a backend speaks."""
-
-    OLLAMA = "ollama"
-    OPENAI = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ class BackendSpec:
 
     id: str
     name: str
-    kind: Kind
+    api: Api
     endpoint: str
     hardware: Hardware = Hardware.UNKNOWN
     flavor: str = "generic"

@@ -17,8 +17,8 @@ class Operation(Enum):
     EMBEDDING = "embedding"
 
 
-class Dialect(Enum):
-    """Whose wire format a client or a backend speaks."""
+class Api(Enum):
+    """A wire format that clients and engines speak."""
 
     OPENAI = "openai"
     OLLAMA = "ollama"
@@ -244,7 +244,7 @@ class Request:
     """
 
     operation: Operation
-    dialect: Dialect
+    api: Api
     endpoint: str
     model: str
     stream: bool

@@ -277,7 +277,7 @@ async def test_quiet_hours_that_the_configuration_switches_off_keep_their_times(
 async def test_the_watts_of_a_device_are_learned_while_its_backend_works(start: Start) -> None:
     demo = await start({"sensors": {"enabled": False}, "dbus": {"enabled": False}})
     igpu = next(view.spec for view in demo.services.fleet.views.value if view.spec.id == "igpu")
-    backend = {"id": "gpu", "endpoint": igpu.endpoint, "type": igpu.kind.value, "hardware": "igpu"}
+    backend = {"id": "gpu", "endpoint": igpu.endpoint, "type": igpu.api.value, "hardware": "igpu"}
     running = await start(
         {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "backends": [backend]}, demo=Demo.NEVER
     )

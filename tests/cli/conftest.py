@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from ollama_proxyd.cli.control import ai_efficiency, control
 from ollama_proxyd.core.readings import Reading, SystemState
-from ollama_proxyd.core.requests import Chat, Dialect, Operation, Request
+from ollama_proxyd.core.requests import Api, Chat, Operation, Request
 from ollama_proxyd.edges.dbus_api.service import BusService
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -94,7 +94,7 @@ class ServedDaemon:
         async def answer() -> None:
             request = Request(
                 operation=Operation.CHAT,
-                dialect=Dialect.OLLAMA,
+                api=Api.OLLAMA,
                 endpoint="chat",
                 model=model,
                 stream=True,

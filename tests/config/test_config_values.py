@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ollama_proxyd.config.settings import BusSettings, Config, SensorSettings
-from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind, ModelRules, Profile
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -52,7 +53,7 @@ def test_every_key_of_a_backend_arrives(loaded: Loader) -> None:
     assert backend.spec == BackendSpec(
         id="npu",
         name="The NPU",
-        kind=Kind.OPENAI,
+        api=Api.OPENAI,
         endpoint="http://127.0.0.1:8000/v3",
         hardware=Hardware.NPU,
         flavor="ovms",
@@ -82,7 +83,7 @@ def test_a_backend_at_another_address_than_loopback_is_not_taken_for_a_device_of
 
 def test_a_backend_needs_only_id_and_endpoint(loaded: Loader) -> None:
     (backend,) = loaded("backends: [{id: a, endpoint: 'http://127.0.0.1:11434'}]").backends
-    assert backend.spec == BackendSpec("a", "a", Kind.OLLAMA, "http://127.0.0.1:11434", flavor="ollama")
+    assert backend.spec == BackendSpec("a", "a", Api.OLLAMA, "http://127.0.0.1:11434", flavor="ollama")
 
 
 def test_a_backend_that_is_switched_off_stays_in_the_list(loaded: Loader) -> None:

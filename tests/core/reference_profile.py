@@ -4,24 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 from ollama_proxyd.core.auto import choose
-from ollama_proxyd.core.fleet import (
-    BackendSpec,
-    BackendView,
-    FleetView,
-    Hardware,
-    Health,
-    Kind,
-    LoadedModel,
-    Model,
-    Profile,
-)
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, LoadedModel, Model, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejection
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, DeviceState, PowerState, Reading, SystemState
-from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.core.thresholds import AutoSettings
 
 TINY = Model("tiny:latest", size_bytes=2_000_000_000)
@@ -39,7 +29,7 @@ def backend(backend_id: str = "npu", profile: Profile | None = None, **spec: Any
     hardware = spec.pop("hardware", Hardware(backend_id) if backend_id in PROFILES else Hardware.UNKNOWN)
     chosen = profile if profile is not None else PROFILES.get(backend_id, Profile())
     return BackendView(
-        spec=BackendSpec(backend_id, backend_id, Kind.OLLAMA, "", hardware=hardware, profile=chosen, **spec),
+        spec=BackendSpec(backend_id, backend_id, Api.OLLAMA, "", hardware=hardware, profile=chosen, **spec),
         health=Health.UP,
         models=(TINY,),
         loaded=(LoadedModel(TINY.name),),

@@ -12,7 +12,6 @@ from ollama_proxyd.core.fleet import (
     FleetView,
     Hardware,
     Health,
-    Kind,
     LoadedModel,
     Model,
     ModelRules,
@@ -31,7 +30,7 @@ from ollama_proxyd.core.readings import (
     SystemState,
     known,
 )
-from ollama_proxyd.core.requests import Hints, Operation, Priority
+from ollama_proxyd.core.requests import Api, Hints, Operation, Priority
 from tests.core.reference_profile import order, priced, setting
 
 thorough = settings(deadline=None, max_examples=80)
@@ -76,7 +75,7 @@ def backends(backend_id: str, profiles: st.SearchStrategy, wild: bool) -> st.Sea
         BackendSpec,
         id=st.just(backend_id),
         name=st.just(backend_id),
-        kind=st.sampled_from(Kind),
+        api=st.sampled_from(Api),
         endpoint=st.just(""),
         hardware=st.sampled_from(Hardware),
         profile=profiles,

@@ -12,7 +12,7 @@ from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishRe
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.requests import Chat, Dialect, Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import Outcome, Routed
 from ollama_proxyd.services.settings import GatewaySettings
@@ -22,7 +22,7 @@ from tests.fakes import FakeBackend, FakeClock, reference_fleet, services_of, wo
 def request(model: str = "tiny", stream: bool = True, **hints: object) -> Request:
     return Request(
         operation=Operation.CHAT,
-        dialect=Dialect.OLLAMA,
+        api=Api.OLLAMA,
         endpoint="chat",
         model=model,
         stream=stream,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Chat, Dialect, Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
 from ollama_proxyd.services import journal
 from tests.fakes import FakeBackend, services_of
 
@@ -16,7 +16,7 @@ async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level:
     services.ledger.outcomes.listen(journal.note)
     request = Request(
         operation=Operation.CHAT,
-        dialect=Dialect.OLLAMA,
+        api=Api.OLLAMA,
         endpoint="chat",
         model="tiny",
         stream=True,

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ollama_proxyd.core.fleet import BackendSpec, Kind
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.plumbing.http import HttpClient, Limits, Timeouts
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -173,6 +174,6 @@ async def a_client(timeouts: Timeouts | None = None, limits: Limits | None = Non
         await client.close()
 
 
-def spec_of(url: str, kind: Kind, flavor: str = "generic", backend_id: str = "it") -> BackendSpec:
+def spec_of(url: str, kind: Api, flavor: str = "generic", backend_id: str = "it") -> BackendSpec:
     """A backend at an address."""
-    return BackendSpec(id=backend_id, name=backend_id, kind=kind, endpoint=url, flavor=flavor)
+    return BackendSpec(id=backend_id, name=backend_id, api=kind, endpoint=url, flavor=flavor)

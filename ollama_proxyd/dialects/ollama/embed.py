@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Dialect, Embedding, Hints, Json, LoadAction, Operation, Request
+from ollama_proxyd.core.requests import Api, Embedding, Hints, Json, LoadAction, Operation, Request
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.ollama import settings
 from ollama_proxyd.dialects.ollama.bodies import decode, refusal
@@ -63,7 +63,7 @@ def _request(
 ) -> Request:
     return Request(
         operation=Operation.EMBEDDING,
-        dialect=Dialect.OLLAMA,
+        api=Api.OLLAMA,
         endpoint=endpoint,
         model=model,
         stream=False,

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from ollama_proxyd.core.requests import Content, Dialect, Hints, Json, LoadAction, Operation, Request
+from ollama_proxyd.core.requests import Api, Content, Hints, Json, LoadAction, Operation, Request
 from ollama_proxyd.dialects.ollama import settings
 
 CANONICAL_FIELDS = ("keep_alive", "truncate", "shift")
@@ -46,7 +46,7 @@ def request_of(
     operation, endpoint, read_content = call
     return Request(
         operation=operation,
-        dialect=Dialect.OLLAMA,
+        api=Api.OLLAMA,
         endpoint=endpoint,
         model=head.model or "",
         stream=head.stream is not False and not only_loads,

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.requests import Chat, Completion, Content, Dialect, Embedding, Json, Request
+from ollama_proxyd.core.requests import Api, Chat, Completion, Content, Embedding, Json, Request
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.dialects.ollama import conversation
 from ollama_proxyd.dialects.ollama.keys import refuse_lookalikes
@@ -30,7 +30,7 @@ def render(request: Request, model: str) -> Rendered:
 
     Ollama's answers echo the name as asked, so an Ollama client's own spelling is kept where it means the same model.
     """
-    if request.dialect is Dialect.OLLAMA:
+    if request.api is Api.OLLAMA:
         fields = decode_fields(request.body)
         refuse_lookalikes(fields)
         same = canonical(request.model) == canonical(model)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ollama_proxyd.core.requests import Chat, Completion, Dialect, Json, Request
+from ollama_proxyd.core.requests import Api, Chat, Completion, Json, Request
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.dialects.openai.flavors import flavor_named
 from ollama_proxyd.dialects.openai.refusals import refuse_internal
@@ -30,7 +30,7 @@ class Rendered:
 
 def render(request: Request, model: str, flavor: str = "generic") -> Rendered:
     """The request under the engine's own name of the model; raises INVALID_REQUEST or UNSUPPORTED."""
-    if request.dialect is Dialect.OPENAI:
+    if request.api is Api.OPENAI:
         fields = decode_fields(request.body)
         refuse_internal(fields)
         return Rendered(PATHS[request.endpoint], with_model(request.body, fields, model))

@@ -6,7 +6,7 @@ from functools import cache
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Content, Dialect, Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Content, Hints, Operation, Request
 from ollama_proxyd.dialects.openai.media import NO_MEDIA, Media
 
 BYTES_PER_TOKEN = 4
@@ -48,7 +48,7 @@ def request_of(
     options = head.stream_options
     return Request(
         operation=operation,
-        dialect=Dialect.OPENAI,
+        api=Api.OPENAI,
         endpoint=endpoint,
         model=head.model,
         stream=bool(head.stream),

@@ -94,7 +94,7 @@ async def _examine(client: HttpClient, host: str, port: int) -> Detected | None:
     spec = BackendSpec(
         id=f"{found.flavor}-{port}",
         name=f"{label} on port {port}",
-        kind=found.kind,
+        api=found.kind,
         endpoint=f"http://{host}:{port}",
         hardware=Hardware.UNKNOWN,
         flavor=found.flavor,

@@ -38,7 +38,7 @@ class Exchange:
             return
         speech = self._speech
         rendered = speech.render(request, model)
-        may_stream = request.stream or request.dialect is not speech.dialect
+        may_stream = request.stream or request.api is not speech.api
         accept = f"{speech.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
         self.in_flight += 1
         try:
@@ -62,14 +62,14 @@ class Exchange:
     def _listener(self, request: Request, model: str, who: str) -> "_Forwarding | _Decoding":
         """What becomes of a stream: it is passed on to a client of the same dialect that wants one, else decoded."""
         speech = self._speech
-        if request.dialect is speech.dialect and request.stream:
+        if request.api is speech.api and request.stream:
             return _Forwarding(speech, None if speech.echoes(request.model, model) else request.model, who)
         return _Decoding(speech, request, who)
 
     def _whole(self, request: Request, model: str, who: str, body: bytes) -> list[Event]:
         """The events of an answer that came in one piece."""
         speech = self._speech
-        if request.dialect is not speech.dialect or request.stream:
+        if request.api is not speech.api or request.stream:
             return speech.decode_answer(request, body)
         ending = speech.ending_of(body)
         if ending.error is not None or not ending.complete:

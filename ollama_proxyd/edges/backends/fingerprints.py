@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ollama_proxyd.core.fleet import Kind
-from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.requests import Api, Json
 from ollama_proxyd.edges.backends.lenient import at, items, text, truth, whole
 
 OWN_NAME = "ollama-proxyd"
@@ -28,7 +27,7 @@ class Fingerprint:
     """
 
     flavor: str
-    kind: Kind | None
+    kind: Api | None
     path: str
     matches: Callable[[Answer], bool]
     sign: str
@@ -107,7 +106,7 @@ def _is_ollama_list(answer: Answer) -> bool:
     return any(text(entry, "digest") for entry in _json_list(answer, "models", "name"))
 
 
-OLLAMA, OPENAI = Kind.OLLAMA, Kind.OPENAI
+OLLAMA, OPENAI = Api.OLLAMA, Api.OPENAI
 
 FINGERPRINTS: tuple[Fingerprint, ...] = (
     Fingerprint(OWN_NAME, None, "/version", _says("name", value=OWN_NAME), "it is ollama-proxyd itself"),

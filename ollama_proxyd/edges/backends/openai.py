@@ -8,8 +8,8 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
-from ollama_proxyd.core.fleet import BackendSpec, Kind, LoadedModel, Probe
-from ollama_proxyd.core.requests import Dialect, Json, Operation, Request
+from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Probe
+from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.dialects.ollama.show import describe
 from ollama_proxyd.edges.backends.checkup import Checkup, settled
 from ollama_proxyd.edges.backends.detect import identify
@@ -47,11 +47,7 @@ class OpenAIBackend:
 
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
-        if (
-            request.operation is Operation.EMBEDDING
-            and request.dialect is not Dialect.OPENAI
-            and self._flavor.counts_tokens
-        ):
+        if request.operation is Operation.EMBEDDING and request.api is not Api.OPENAI and self._flavor.counts_tokens:
             return answer_cut(self._exchange, self._server, request, model)
         return self._exchange.answer(request, model)
 
@@ -80,7 +76,7 @@ class OpenAIBackend:
             return probe
         self._is_recognised = True
         found = await identify(self._client, URL(self._spec.endpoint).origin(), self._server.who)
-        if found is None or found.kind is not Kind.OPENAI or flavor_of(found.flavor) is GENERIC:
+        if found is None or found.kind is not Api.OPENAI or flavor_of(found.flavor) is GENERIC:
             return probe
         self._speak(found.flavor)
         return replace(await self._ask_as_known(), flavor=found.flavor)

@@ -7,7 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event, Finished
-from ollama_proxyd.core.requests import Dialect, Request
+from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 
 _JSON = msgspec.json.Decoder(msgspec.Raw)
@@ -79,7 +79,7 @@ class Speech(Protocol):
     """How one dialect is spoken with a backend."""
 
     @property
-    def dialect(self) -> Dialect:
+    def api(self) -> Api:
         """Which one."""
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.requests import Dialect, Request
+from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.dialects.framing.ndjson import NdjsonCutter, lines
 from ollama_proxyd.dialects.ollama import decode, ending
 from ollama_proxyd.dialects.ollama.render import Rendered, render
@@ -15,7 +15,7 @@ from ollama_proxyd.edges.backends.speech import renamed_lines
 class OllamaSpeech:
     """NDJSON lines, each an object; the last one is done."""
 
-    dialect = Dialect.OLLAMA
+    api = Api.OLLAMA
     stream_type = "application/x-ndjson"
     answers_loads = True
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ollama_proxyd.core.events import Event
-from ollama_proxyd.core.requests import Dialect, Embedding, Operation, Request
+from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.framing.sse import SseCutter, events
 from ollama_proxyd.dialects.openai import decode, ending
 from ollama_proxyd.dialects.openai.render import Rendered, render
@@ -16,7 +16,7 @@ _DATA = b"data:"
 class OpenAISpeech:
     """Server-sent events; `base` is where the API begins, `flavor` the engine's name."""
 
-    dialect = Dialect.OPENAI
+    api = Api.OPENAI
     stream_type = "text/event-stream"
     answers_loads = False
 
@@ -70,7 +70,7 @@ class OpenAISpeech:
 
 def _top_logprobs(request: Request) -> int | None:
     """How many alternatives to keep: all where the engine read the client's own wish, in whatever words."""
-    return None if request.dialect is Dialect.OPENAI else decode.top_logprobs_of(request.content())
+    return None if request.api is Api.OPENAI else decode.top_logprobs_of(request.content())
 
 
 def _split(line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -26,7 +26,7 @@ def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
     spec = view.spec
     power_w, latency_ms = number(spec.profile.power_w), _latency_ms(view)
     latency = NO_COUNT if latency_ms is None else latency_ms
-    return spec.id, spec.name, spec.kind.value, spec.hardware.value, is_healthy(view), power_w, latency
+    return spec.id, spec.name, spec.api.value, spec.hardware.value, is_healthy(view), power_w, latency
 
 
 def steady(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def measured(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, 
 def details(view: BackendView) -> dict[str, Variant]:
     """What GetBackendDetails tells."""
     spec, facts = view.spec, Facts()
-    for key, text in (("id", spec.id), ("name", spec.name), ("type", spec.kind.value), ("engine", spec.flavor)):
+    for key, text in (("id", spec.id), ("name", spec.name), ("type", spec.api.value), ("engine", spec.flavor)):
         facts.say(key, "s", text)
     facts.say("hardware", "s", spec.hardware.value)
     facts.say("endpoint", "s", spec.endpoint)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from ollama_proxyd.core.fleet import BackendSpec, Kind
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.demo.devices import DEVICES, Device
 from ollama_proxyd.edges.demo.engine import Engine
 from ollama_proxyd.edges.demo.server import make_app
@@ -53,7 +54,7 @@ def _spec(device: Device, port: int) -> BackendSpec:
     return BackendSpec(
         id=device.id,
         name=f"Simulated {device.label}",
-        kind=Kind.OLLAMA,
+        api=Api.OLLAMA,
         endpoint=f"http://{_HOST}:{port}",
         hardware=device.hardware,
         flavor="demo",

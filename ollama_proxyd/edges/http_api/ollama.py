@@ -7,10 +7,9 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Kind
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.requests import Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Hints, Operation, Request
 from ollama_proxyd.dialects.ollama import chat, embed, generate, models
 from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.ollama.errors import not_found
@@ -68,7 +67,7 @@ def _holder(services: Services, name: str, hints: Hints) -> str:
     """Who is asked about a model: the target, else a backend that keeps Ollama's own files, else the first."""
     if hints.target is None:
         holders = catalog.find(services, name).backends
-        return min(holders, key=lambda each: services.fleet.view(each).spec.kind is not Kind.OLLAMA)
+        return min(holders, key=lambda each: services.fleet.view(each).spec.api is not Api.OLLAMA)
     query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target))
     decision = services.gateway.explain(query)
     if not decision.ranked:

@@ -42,7 +42,7 @@ def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]
     return {
         "id": spec.id,
         "name": spec.name,
-        "kind": spec.kind.value,
+        "kind": spec.api.value,
         "flavor": spec.flavor,
         "endpoint": spec.endpoint,
         "hardware": spec.hardware.value,

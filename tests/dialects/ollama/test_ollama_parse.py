@@ -7,10 +7,10 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
+    Api,
     Audio,
     Chat,
     Completion,
-    Dialect,
     Embedding,
     Hints,
     Image,
@@ -126,7 +126,7 @@ def test_a_chat_tells_routing_what_it_needs() -> None:
     hints = Hints(target="npu")
     body = msgspec.json.encode({"model": "tiny", "messages": [HELLO], "options": {"num_predict": 9}})
     request = chat.parse(body, hints)
-    assert (request.operation, request.dialect, request.endpoint) == (Operation.CHAT, Dialect.OLLAMA, "chat")
+    assert (request.operation, request.api, request.endpoint) == (Operation.CHAT, Api.OLLAMA, "chat")
     assert (request.model, request.max_tokens, request.hints) == ("tiny", 9, hints)
     assert request.body is body
     assert request.prompt_tokens == len(body) // 4

@@ -6,11 +6,11 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
     CANONICAL_OPTIONS,
+    Api,
     Audio,
     Chat,
     Completion,
     Content,
-    Dialect,
     Embedding,
     Hints,
     Image,
@@ -33,7 +33,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 
 def foreign(content: Content, *, stream: bool = False) -> Request:
     operation = {Chat: Operation.CHAT, Completion: Operation.COMPLETION, Embedding: Operation.EMBEDDING}[type(content)]
-    return Request(operation, Dialect.OPENAI, "any", "asked", stream, b"", lambda: content)
+    return Request(operation, Api.OPENAI, "any", "asked", stream, b"", lambda: content)
 
 
 def sent(content: Content, *, stream: bool = False) -> tuple[str, dict[str, Json], tuple[str, ...]]:

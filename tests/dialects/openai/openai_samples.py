@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxyd.core.requests import Content, Dialect, Hints, Message, Operation, Request, Text
+from ollama_proxyd.core.requests import Api, Content, Hints, Message, Operation, Request, Text
 from ollama_proxyd.dialects.framing.sse import events
 from ollama_proxyd.dialects.openai import chat
 
@@ -24,7 +24,7 @@ def openai_chat(**fields: object) -> Request:
 
 
 def native(content: Content, endpoint: str = "chat", *, stream: bool = False) -> Request:
-    return Request(OPERATIONS[endpoint], Dialect.OLLAMA, endpoint, "tiny", stream, b"{}", lambda: content)
+    return Request(OPERATIONS[endpoint], Api.OLLAMA, endpoint, "tiny", stream, b"{}", lambda: content)
 
 
 def said(text: str, role: str = "user") -> Message:

@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Dialect, Hints, Operation
+from ollama_proxyd.core.requests import Api, Hints, Operation
 from ollama_proxyd.dialects.openai import chat, completions, embeddings
 from tests.dialects.openai.openai_samples import body_of, encoded, openai_chat
 
@@ -23,7 +23,7 @@ def image(url: object) -> list[dict[str, object]]:
 def test_routing_learns_what_it_needs_and_the_bytes_stay_the_clients() -> None:
     body = body_of(stream=True, stream_options={"include_usage": True}, max_tokens=7, nobody_knows=1)
     request = chat.parse(body, Hints(target="npu"))
-    assert (request.operation, request.dialect, request.endpoint) == (Operation.CHAT, Dialect.OPENAI, "chat")
+    assert (request.operation, request.api, request.endpoint) == (Operation.CHAT, Api.OPENAI, "chat")
     assert (request.model, request.stream, request.wants_usage, request.max_tokens) == ("tiny", True, True, 7)
     assert request.hints.target == "npu"
     assert request.body is body

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from ollama_proxyd.core.fleet import Hardware, Kind
+from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends import detect as detect_module
 from ollama_proxyd.edges.backends.detect import KNOWN_PORTS, detect
 from ollama_proxyd.edges.backends.fingerprints import FINGERPRINTS, Answer, recognise
@@ -20,7 +21,7 @@ async def test_an_engine_is_recognised_by_what_it_answers(flavor: str) -> None:
     async with serving(ENGINES[flavor]()) as engine:
         (found,) = await detect([engine.port])
     assert found.spec.flavor == flavor
-    assert found.spec.kind is (Kind.OLLAMA if flavor == "ollama" else Kind.OPENAI)
+    assert found.spec.api is (Api.OLLAMA if flavor == "ollama" else Api.OPENAI)
     assert found.spec.id == f"{flavor}-{engine.port}"
     assert found.spec.endpoint == engine.url
 
@@ -91,7 +92,7 @@ async def test_a_server_is_only_asked_with_get() -> None:
 
 
 def test_every_flavor_that_is_detected_has_its_row() -> None:
-    backends = [sign for sign in FINGERPRINTS if sign.kind is Kind.OPENAI]
+    backends = [sign for sign in FINGERPRINTS if sign.kind is Api.OPENAI]
     assert {sign.flavor for sign in backends} <= set(FLAVORS)
 
 

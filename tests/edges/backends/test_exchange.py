@@ -11,8 +11,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
-from ollama_proxyd.core.fleet import Kind
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.ollama import embed as ollama_embed
 from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
@@ -41,7 +40,7 @@ def ollama_request(model: str = "tiny", **fields: Any) -> Request:
 
 @asynccontextmanager
 async def backend_at(
-    url: str, kind: Kind, flavor: str = "generic", timeouts: Timeouts | None = None
+    url: str, kind: Api, flavor: str = "generic", timeouts: Timeouts | None = None
 ) -> AsyncGenerator[Backend, None]:
     async with a_client(timeouts) as client:
         yield make_backend(spec_of(url, kind, flavor), client)
@@ -51,7 +50,7 @@ async def events_of(backend: Backend, request: Request, model: str = "tiny") -> 
     return [event async for event in backend.answer(request, model)]
 
 
-async def answer(kind: Kind, routes: dict[str, Any], request: Request, flavor: str = "generic") -> list[Event]:
+async def answer(kind: Api, routes: dict[str, Any], request: Request, flavor: str = "generic") -> list[Event]:
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, kind, flavor) as backend:
         return await events_of(backend, request)
 
@@ -93,14 +92,14 @@ def at_once(data: bytes) -> tuple[bytes, ...]:
 @pytest.mark.parametrize(
     ("kind", "route", "sent", "content_type", "request_of"),
     [
-        (Kind.OPENAI, CHAT, OPENAI_FRAMES, SSE, openai_request),
-        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES, NDJSON, ollama_request),
+        (Api.OPENAI, CHAT, OPENAI_FRAMES, SSE, openai_request),
+        (Api.OLLAMA, API_CHAT, OLLAMA_FRAMES, NDJSON, ollama_request),
     ],
     ids=["openai", "ollama"],
 )
 async def test_frames_of_one_dialect_pass_byte_for_byte_however_they_are_chunked(
     chunking: Callable[[bytes], tuple[bytes, ...]],
-    kind: Kind,
+    kind: Api,
     route: str,
     sent: tuple[bytes, ...],
     content_type: str,
@@ -122,7 +121,7 @@ async def test_frames_of_one_dialect_pass_byte_for_byte_however_they_are_chunked
 async def test_the_clients_bytes_reach_a_backend_of_its_dialect_unchanged() -> None:
     body = b'{ "model":"tiny", "zeta":[1.0,{"b":null}],"stream":true,"messages":[{"role":"user","content":"hi"}] }'
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OPENAI) as backend:
         await events_of(backend, openai_chat.parse(body, Hints(request_id="req-1")))
     asked = engine.asked[0]
     assert asked.body == body
@@ -134,25 +133,25 @@ async def test_the_clients_bytes_reach_a_backend_of_its_dialect_unchanged() -> N
 async def test_a_key_goes_to_the_backend_that_asks_for_it() -> None:
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
     async with serving(FakeEngine(routes)) as engine, a_client() as client:
-        await events_of(make_backend(spec_of(engine.url, Kind.OPENAI), client, "secret"), openai_request())
+        await events_of(make_backend(spec_of(engine.url, Api.OPENAI), client, "secret"), openai_request())
     assert engine.asked[0].headers["Authorization"] == "Bearer secret"
 
 
 @pytest.mark.parametrize("endpoint", ["", "/", "/v1", "/v1/"])
 async def test_an_endpoint_may_be_written_with_the_apis_base_or_without(endpoint: str) -> None:
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url + endpoint, Kind.OPENAI) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url + endpoint, Api.OPENAI) as backend:
         assert await events_of(backend, openai_request())
 
 
 async def test_a_flavor_has_its_own_base() -> None:
     routes = {"POST /v3/chat/completions": streams(*OPENAI_FRAMES, content_type=SSE)}
-    assert frames(await answer(Kind.OPENAI, routes, openai_request(), "ovms")) == OPENAI_STREAM
+    assert frames(await answer(Api.OPENAI, routes, openai_request(), "ovms")) == OPENAI_STREAM
 
 
 async def test_the_client_sees_its_own_name_for_the_model_in_every_frame() -> None:
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OPENAI) as backend:
         passed = frames(await events_of(backend, openai_request("tiny:latest")))
     assert engine.asked[0].json["model"] == "tiny"
     assert passed == OPENAI_STREAM.replace(b'"model":"tiny"', b'"model":"tiny:latest"')
@@ -160,17 +159,17 @@ async def test_the_client_sees_its_own_name_for_the_model_in_every_frame() -> No
 
 async def test_nothing_but_the_name_changes_in_a_frame_or_an_answer() -> None:
     sent = b'data: { "model" : "tiny" , "choices":[ {"index":0,"delta":{},"finish_reason": "stop"} ] }\r\n\r\n'
-    events = await answer(Kind.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request("tiny:latest"))
+    events = await answer(Api.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request("tiny:latest"))
     assert frames(events) == sent.replace(b'"tiny"', b'"tiny:latest"')
     whole = b'{\n  "model": "tiny",\n  "choices": [ {"index": 0, "finish_reason": "stop", "message": {}} ]\n}\n'
     routes = {CHAT: Says(whole, headers={"Content-Type": "application/json"})}
-    events = await answer(Kind.OPENAI, routes, openai_request("tiny:latest", stream=False))
+    events = await answer(Api.OPENAI, routes, openai_request("tiny:latest", stream=False))
     assert frames(events) == whole.replace(b'"tiny"', b'"tiny:latest"')
 
 
 async def test_ollamas_frames_are_not_rewritten_when_it_repeats_the_name_as_asked() -> None:
     routes = {API_CHAT: streams(*OLLAMA_FRAMES, content_type=NDJSON)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
         events = await events_of(backend, ollama_request(), "tiny:latest")
     assert engine.asked[0].json["model"] == "tiny"
     assert frames(events) == OLLAMA_STREAM
@@ -179,7 +178,7 @@ async def test_ollamas_frames_are_not_rewritten_when_it_repeats_the_name_as_aske
 async def test_ollamas_frames_are_renamed_when_the_model_has_another_name_there() -> None:
     sent = OLLAMA_STREAM.replace(b'"tiny"', b'"other:1b"')
     routes = {API_CHAT: streams(sent, content_type=NDJSON)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
         events = await events_of(backend, ollama_request(), "other:1b")
     assert engine.asked[0].json["model"] == "other:1b"
     assert frames(events) == OLLAMA_STREAM
@@ -187,14 +186,14 @@ async def test_ollamas_frames_are_renamed_when_the_model_has_another_name_there(
 
 async def test_a_last_line_without_its_newline_still_counts() -> None:
     sent = OLLAMA_STREAM.rstrip()
-    events = await answer(Kind.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
+    events = await answer(Api.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
     assert frames(events) == sent
     assert isinstance(events[-1], Finished)
 
 
 async def test_frames_are_counted_when_nobody_counts_tokens() -> None:
     sent = [frame for frame in OPENAI_FRAMES if b"usage" not in frame]
-    events = await answer(Kind.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request())
+    events = await answer(Api.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request())
     assert isinstance(events[-1], Finished)
     assert events[-1].usage.estimated
 
@@ -202,15 +201,15 @@ async def test_frames_are_counted_when_nobody_counts_tokens() -> None:
 @pytest.mark.parametrize(
     ("kind", "route", "sent", "content_type", "request_of"),
     [
-        (Kind.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, openai_request),
-        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, ollama_request),
-        (Kind.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, lambda: ollama_request(stream=True)),
-        (Kind.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, openai_request),
+        (Api.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, openai_request),
+        (Api.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, ollama_request),
+        (Api.OPENAI, CHAT, OPENAI_FRAMES[:4], SSE, lambda: ollama_request(stream=True)),
+        (Api.OLLAMA, API_CHAT, OLLAMA_FRAMES[:2], NDJSON, openai_request),
     ],
     ids=["openai", "ollama", "openai-for-ollama", "ollama-for-openai"],
 )
 async def test_a_stream_without_its_proper_end_is_an_error_after_what_came(
-    kind: Kind, route: str, sent: tuple[bytes, ...], content_type: str, request_of: Callable[[], Request]
+    kind: Api, route: str, sent: tuple[bytes, ...], content_type: str, request_of: Callable[[], Request]
 ) -> None:
     routes = {route: streams(*sent, b'{"half', content_type=content_type)}
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, kind) as backend:
@@ -222,7 +221,7 @@ async def test_a_stream_without_its_proper_end_is_an_error_after_what_came(
 
 async def test_an_error_in_place_of_the_first_frame_comes_before_anything_else() -> None:
     routes = {API_CHAT: streams(b'{"error":"model runner has stopped"}\n', content_type=NDJSON)}
-    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Kind.OLLAMA) as backend:
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
         got, error = await until_it_fails(backend, ollama_request())
     assert got == [Accepted("it")]
     assert "model runner has stopped" in error.message
@@ -233,7 +232,7 @@ async def test_an_error_in_place_of_the_first_frame_goes_on_in_the_engines_own_w
     sent = b"data: " + json.dumps({"error": said}).encode() + b"\n\n"
     async with (
         serving(FakeEngine({CHAT: streams(sent, content_type=SSE)})) as engine,
-        backend_at(engine.url, Kind.OPENAI) as backend,
+        backend_at(engine.url, Api.OPENAI) as backend,
     ):
         got, error = await until_it_fails(backend, openai_request())
     assert got == [Accepted("it")]
@@ -246,18 +245,18 @@ STRANGE = {"guided_json": {"type": "object"}, "messages": [{"role": "user", "con
 
 async def test_in_one_dialect_a_field_called_error_makes_nobody_read_the_request() -> None:
     sent = b'data: {"error":null,"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
-    events = await answer(Kind.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request(**STRANGE))
+    events = await answer(Api.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request(**STRANGE))
     assert frames(events) == sent
 
 
 async def test_in_one_dialect_a_whole_answer_instead_of_a_stream_makes_nobody_read_the_request() -> None:
     body = {"choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": "yes"}}]}
-    assert text(await answer(Kind.OPENAI, {CHAT: Says(body)}, openai_request(**STRANGE))) == "yes"
+    assert text(await answer(Api.OPENAI, {CHAT: Says(body)}, openai_request(**STRANGE))) == "yes"
 
 
 async def test_an_openai_backend_answers_an_ollama_client() -> None:
     routes = {CHAT: streams(*sevens(OPENAI_STREAM), content_type=SSE)}
-    events = await answer(Kind.OPENAI, routes, ollama_request(stream=True))
+    events = await answer(Api.OPENAI, routes, ollama_request(stream=True))
     assert text(events) == "Grüß Gott"
     assert frames(events) == b""
     assert isinstance(events[-1], Finished)
@@ -267,7 +266,7 @@ async def test_an_openai_backend_answers_an_ollama_client() -> None:
 
 async def test_an_ollama_backend_answers_an_openai_client() -> None:
     routes = {API_CHAT: streams(*sevens(OLLAMA_STREAM), content_type=NDJSON)}
-    events = await answer(Kind.OLLAMA, routes, openai_request(user="somebody"))
+    events = await answer(Api.OLLAMA, routes, openai_request(user="somebody"))
     assert text(events) == "Grüß Gott"
     assert isinstance(events[0], Accepted)
     assert "user" in events[0].ignored_fields
@@ -279,21 +278,21 @@ async def test_a_whole_answer_passes_as_one_frame() -> None:
     body = b'{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"yes"}}],'
     body += b' "model":"tiny", "usage":{"completion_tokens":1,"prompt_tokens":4}}'
     routes = {CHAT: Says(body, headers={"Content-Type": "application/json; charset=utf-8"})}
-    events = await answer(Kind.OPENAI, routes, openai_request(stream=False))
+    events = await answer(Api.OPENAI, routes, openai_request(stream=False))
     assert events[1] == Delta(frame=body)
     assert events[2] == Finished(FinishReason.STOP, Usage(4, 1))
 
 
 async def test_a_whole_answer_is_decoded_for_the_other_dialect() -> None:
     body = {"model": "tiny", "message": {"role": "assistant", "content": "yes"}, "done": True, "eval_count": 1}
-    events = await answer(Kind.OLLAMA, {API_CHAT: Says(body)}, openai_request(stream=False))
+    events = await answer(Api.OLLAMA, {API_CHAT: Says(body)}, openai_request(stream=False))
     assert text(events) == "yes"
     assert isinstance(events[-1], Finished)
 
 
 async def test_a_whole_answer_to_a_wish_for_a_stream_becomes_events() -> None:
     body = {"choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": "yes"}}]}
-    events = await answer(Kind.OPENAI, {CHAT: Says(body)}, openai_request())
+    events = await answer(Api.OPENAI, {CHAT: Says(body)}, openai_request())
     assert text(events) == "yes"
     assert frames(events) == b""
 
@@ -301,23 +300,23 @@ async def test_a_whole_answer_to_a_wish_for_a_stream_becomes_events() -> None:
 async def test_embeddings_cross_the_dialects_both_ways() -> None:
     ollama = ollama_embed.parse(b'{"model":"tiny","input":["a","b"]}', Hints())
     vectors = {"data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [1.0, 0.0]}]}
-    events = await answer(Kind.OPENAI, {"POST /v1/embeddings": Says(vectors)}, ollama)
+    events = await answer(Api.OPENAI, {"POST /v1/embeddings": Says(vectors)}, ollama)
     assert Embedded(((1.0, 0.0), (0.0, 1.0))) in events
     openai = openai_embeddings.parse(b'{"model":"tiny","input":"a"}', Hints())
-    events = await answer(Kind.OLLAMA, {"POST /api/embed": Says({"embeddings": [[1.0, 0.0]]})}, openai)
+    events = await answer(Api.OLLAMA, {"POST /api/embed": Says({"embeddings": [[1.0, 0.0]]})}, openai)
     assert Embedded(((1.0, 0.0),)) in events
 
 
 @pytest.mark.parametrize(("keep_alive", "reason"), [(0, FinishReason.UNLOAD), ("5m", FinishReason.LOAD)])
 async def test_a_wish_to_load_needs_no_call_to_an_openai_backend(keep_alive: object, reason: FinishReason) -> None:
     request = ollama_chat.parse(json.dumps({"model": "tiny", "keep_alive": keep_alive}).encode(), Hints())
-    events = await answer(Kind.OPENAI, {}, request)
+    events = await answer(Api.OPENAI, {}, request)
     assert events == [Accepted("it", ignored_fields=("keep_alive",)), Finished(reason)]
 
 
 async def test_closing_the_answer_closes_the_connection_upstream_at_once() -> None:
     handler = streams(OPENAI_FRAMES[0], content_type=SSE, then_hang=True)
-    async with serving(FakeEngine({CHAT: handler})) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+    async with serving(FakeEngine({CHAT: handler})) as engine, backend_at(engine.url, Api.OPENAI) as backend:
         async with aclosing(backend.answer(openai_request(), "tiny")) as events:
             assert isinstance(await anext(events), Accepted)
             assert isinstance(await anext(events), Delta)
@@ -332,7 +331,7 @@ async def test_cancelling_a_wait_for_the_first_byte_closes_the_connection_upstre
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with serving(FakeEngine({CHAT: thinks})) as engine, backend_at(engine.url, Kind.OPENAI) as backend:
+    async with serving(FakeEngine({CHAT: thinks})) as engine, backend_at(engine.url, Api.OPENAI) as backend:
         task = asyncio.create_task(events_of(backend, openai_request()))
         await reached.wait()
         task.cancel()
@@ -343,7 +342,7 @@ async def test_cancelling_a_wait_for_the_first_byte_closes_the_connection_upstre
 
 async def refused(status: int, body: Any, headers: dict[str, str] | None = None) -> ProxyError:
     with pytest.raises(ProxyError) as caught:
-        await answer(Kind.OPENAI, {CHAT: Says(body, status, headers or {})}, openai_request())
+        await answer(Api.OPENAI, {CHAT: Says(body, status, headers or {})}, openai_request())
     return caught.value
 
 
@@ -407,10 +406,10 @@ async def test_a_line_of_almost_sixteen_mebibytes_passes_and_a_longer_one_is_ref
     limit = 16 * 1024 * 1024
     line = b'{"message":{"content":"' + b"x" * (limit - 100) + b'"}}\n'
     sent = line + OLLAMA_FRAMES[-1]
-    events = await answer(Kind.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
+    events = await answer(Api.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
     assert frames(events) == sent
     with pytest.raises(ProxyError, match="longer than the limit"):
-        await answer(Kind.OLLAMA, {API_CHAT: streams(b"x" * (limit + 1), content_type=NDJSON)}, ollama_request())
+        await answer(Api.OLLAMA, {API_CHAT: streams(b"x" * (limit + 1), content_type=NDJSON)}, ollama_request())
 
 
 async def test_a_stream_of_http_1_0_passes() -> None:
@@ -419,5 +418,5 @@ async def test_a_stream_of_http_1_0_passes() -> None:
         writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + OPENAI_STREAM)
         await writer.drain()
 
-    async with playing(old) as raw, backend_at(raw.url, Kind.OPENAI, "mlx") as backend:
+    async with playing(old) as raw, backend_at(raw.url, Api.OPENAI, "mlx") as backend:
         assert frames(await events_of(backend, openai_request())) == OPENAI_STREAM

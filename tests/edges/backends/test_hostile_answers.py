@@ -11,8 +11,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
-from ollama_proxyd.core.fleet import Kind
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.ollama import embed as ollama_embed
 from ollama_proxyd.dialects.openai import chat as openai_chat
@@ -27,28 +26,28 @@ SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", {"Content-Type"
 CHAT, API_CHAT = "POST /v1/chat/completions", "POST /api/chat"
 FORGED = "oops \x1b[2J\r\n12:00:00 INFO backend it is up"
 IN_ONE_LINE = "oops [2J 12:00:00 INFO backend it is up"
-PARSE = {Kind.OPENAI: openai_chat.parse, Kind.OLLAMA: ollama_chat.parse}
-ROUTE = {Kind.OPENAI: CHAT, Kind.OLLAMA: API_CHAT}
-TYPE = {Kind.OPENAI: SSE, Kind.OLLAMA: NDJSON}
+PARSE = {Api.OPENAI: openai_chat.parse, Api.OLLAMA: ollama_chat.parse}
+ROUTE = {Api.OPENAI: CHAT, Api.OLLAMA: API_CHAT}
+TYPE = {Api.OPENAI: SSE, Api.OLLAMA: NDJSON}
 
 
-def asked(client: Kind, *, stream: bool = True, request_id: str = "") -> Request:
+def asked(client: Api, *, stream: bool = True, request_id: str = "") -> Request:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
     return PARSE[client](json.dumps(body).encode(), Hints(request_id=request_id))
 
 
 @asynccontextmanager
-async def a_backend(kind: Kind, route: Says | Handler) -> AsyncGenerator[tuple[FakeEngine, Backend], None]:
+async def a_backend(kind: Api, route: Says | Handler) -> AsyncGenerator[tuple[FakeEngine, Backend], None]:
     async with serving(FakeEngine({ROUTE[kind]: route, "POST /api/embed": route})) as engine, a_client() as client:
         yield engine, make_backend(spec_of(engine.url, kind), client)
 
 
-async def answer(kind: Kind, route: Says | Handler, request: Request) -> list[Event]:
+async def answer(kind: Api, route: Says | Handler, request: Request) -> list[Event]:
     async with a_backend(kind, route) as (_, backend):
         return [event async for event in backend.answer(request, "tiny")]
 
 
-async def failure(kind: Kind, route: Says | Handler, request: Request) -> ProxyError:
+async def failure(kind: Api, route: Says | Handler, request: Request) -> ProxyError:
     with pytest.raises(ProxyError) as caught:
         await answer(kind, route, request)
     return caught.value
@@ -56,15 +55,15 @@ async def failure(kind: Kind, route: Says | Handler, request: Request) -> ProxyE
 
 @pytest.mark.parametrize("request_id", ["req-1", "A.b_c-9", "x" * 64])
 async def test_a_request_id_of_plain_characters_goes_to_the_backend(request_id: str) -> None:
-    async with a_backend(Kind.OPENAI, streams(*OPENAI_FRAMES, content_type=SSE)) as (engine, backend):
-        _ = [event async for event in backend.answer(asked(Kind.OPENAI, request_id=request_id), "tiny")]
+    async with a_backend(Api.OPENAI, streams(*OPENAI_FRAMES, content_type=SSE)) as (engine, backend):
+        _ = [event async for event in backend.answer(asked(Api.OPENAI, request_id=request_id), "tiny")]
     assert engine.asked[0].headers["X-Request-ID"] == request_id
 
 
 @pytest.mark.parametrize("request_id", ["tcp://10.0.0.1:5555/evil", "a b", "x" * 65, "../x", "ä", "a\n", ""])
 async def test_any_other_request_id_stays_here(request_id: str) -> None:
-    async with a_backend(Kind.OPENAI, streams(*OPENAI_FRAMES, content_type=SSE)) as (engine, backend):
-        _ = [event async for event in backend.answer(asked(Kind.OPENAI, request_id=request_id), "tiny")]
+    async with a_backend(Api.OPENAI, streams(*OPENAI_FRAMES, content_type=SSE)) as (engine, backend):
+        _ = [event async for event in backend.answer(asked(Api.OPENAI, request_id=request_id), "tiny")]
     assert "X-Request-ID" not in engine.asked[0].headers
 
 
@@ -72,7 +71,7 @@ async def test_any_other_request_id_stays_here(request_id: str) -> None:
     ("told", "retry_after_s"), [("7", 7.0), ("999999", 999999.0), ("9" * 7, 5.0), ("9" * 400, 5.0), ("-1", 5.0)]
 )
 async def test_a_moment_to_come_back_has_at_most_six_digits(told: str, retry_after_s: float) -> None:
-    error = await failure(Kind.OPENAI, Says({"error": "busy"}, 503, {"Retry-After": told}), asked(Kind.OPENAI))
+    error = await failure(Api.OPENAI, Says({"error": "busy"}, 503, {"Retry-After": told}), asked(Api.OPENAI))
     assert error.retry_after_s == retry_after_s
 
 
@@ -81,18 +80,16 @@ async def test_a_moment_to_come_back_has_at_most_six_digits(told: str, retry_aft
     [FORGED.encode(), {"error": FORGED}, {"error": {"message": FORGED}}, {"message": FORGED}, {"detail": FORGED}],
 )
 async def test_the_words_of_an_error_status_are_one_printable_line(body: Any) -> None:
-    error = await failure(Kind.OPENAI, Says(body, 500, JSON if isinstance(body, bytes) else {}), asked(Kind.OPENAI))
+    error = await failure(Api.OPENAI, Says(body, 500, JSON if isinstance(body, bytes) else {}), asked(Api.OPENAI))
     assert error.message.endswith(f"answered 500: {IN_ONE_LINE}")
 
 
-@pytest.mark.parametrize("client", [Kind.OPENAI, Kind.OLLAMA])
-@pytest.mark.parametrize("kind", [Kind.OPENAI, Kind.OLLAMA])
+@pytest.mark.parametrize("client", [Api.OPENAI, Api.OLLAMA])
+@pytest.mark.parametrize("kind", [Api.OPENAI, Api.OLLAMA])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_words_of_an_error_in_an_answer_are_one_printable_line(
-    client: Kind, kind: Kind, stream: bool
-) -> None:
+async def test_the_words_of_an_error_in_an_answer_are_one_printable_line(client: Api, kind: Api, stream: bool) -> None:
     frame = json.dumps({"error": FORGED}).encode()
-    sent = b"data: " + frame + b"\n\n" if kind is Kind.OPENAI else frame + b"\n"
+    sent = b"data: " + frame + b"\n\n" if kind is Api.OPENAI else frame + b"\n"
     error = await failure(kind, streams(sent, content_type=TYPE[kind]), asked(client, stream=stream))
     assert error.message.endswith(IN_ONE_LINE)
     assert error.message.isprintable()
@@ -109,9 +106,9 @@ async def test_a_content_type_that_is_no_text_is_shown_in_one_line() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: te\xff\xfe-t\r\nContent-Length: 0\r\n\r\n")
 
     async with playing(script) as server, a_client() as client:
-        backend = make_backend(spec_of(server.url, Kind.OPENAI), client)
+        backend = make_backend(spec_of(server.url, Api.OPENAI), client)
         with pytest.raises(ProxyError) as caught:
-            _ = [event async for event in backend.answer(asked(Kind.OPENAI), "tiny")]
+            _ = [event async for event in backend.answer(asked(Api.OPENAI), "tiny")]
     assert "answered with te -t instead of JSON" in caught.value.message
     caught.value.message.encode()
 
@@ -130,13 +127,13 @@ def endless(piece: bytes, content_type: str) -> Handler:
 @pytest.mark.parametrize(
     ("client", "kind", "piece"),
     [
-        (Kind.OLLAMA, Kind.OPENAI, b'data: {"choices":[{"index":0,"delta":{"content":"zzzz"}}]}\n\n'),
-        (Kind.OPENAI, Kind.OPENAI, b'data: {"choices":[{"index":0,"delta":{"content":"zzzz"}}]}\n\n'),
-        (Kind.OPENAI, Kind.OLLAMA, b'{"message":{"content":"zzzz"},"done":false}\n'),
+        (Api.OLLAMA, Api.OPENAI, b'data: {"choices":[{"index":0,"delta":{"content":"zzzz"}}]}\n\n'),
+        (Api.OPENAI, Api.OPENAI, b'data: {"choices":[{"index":0,"delta":{"content":"zzzz"}}]}\n\n'),
+        (Api.OPENAI, Api.OLLAMA, b'{"message":{"content":"zzzz"},"done":false}\n'),
     ],
 )
 async def test_an_answer_without_end_is_not_gathered_without_end(
-    client: Kind, kind: Kind, piece: bytes, monkeypatch: pytest.MonkeyPatch
+    client: Api, kind: Api, piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "MOST_GATHERED_BYTES", 20_000)
     error = await failure(kind, endless(piece, TYPE[kind]), asked(client, stream=False))
@@ -153,9 +150,9 @@ async def test_an_answer_without_end_may_be_streamed_on(monkeypatch: pytest.Monk
         async for event in events:
             got.append(event)  # noqa: PERF401 - what came before the error must stay
 
-    async with a_backend(Kind.OPENAI, endless(piece, SSE)) as (_, backend):
+    async with a_backend(Api.OPENAI, endless(piece, SSE)) as (_, backend):
         with pytest.raises(ProxyError, match="broke off"):
-            await follow(backend.answer(asked(Kind.OLLAMA), "tiny"))
+            await follow(backend.answer(asked(Api.OLLAMA), "tiny"))
     assert sum(isinstance(event, Delta) for event in got) == 1000
 
 
@@ -163,17 +160,17 @@ IMPOSSIBLE = [-1, 10**400, 1.5, 1e308, "many", [], True]
 
 
 @pytest.mark.parametrize("tokens", IMPOSSIBLE)
-@pytest.mark.parametrize("client", [Kind.OPENAI, Kind.OLLAMA])
+@pytest.mark.parametrize("client", [Api.OPENAI, Api.OLLAMA])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_impossible_counts_and_times_of_an_openai_server_are_not_believed(
-    tokens: Any, client: Kind, stream: bool
+    tokens: Any, client: Api, stream: bool
 ) -> None:
     usage = {"prompt_tokens": tokens, "completion_tokens": tokens, "prompt_tokens_details": {"cached_tokens": tokens}}
     clock = {"prompt_n": tokens, "predicted_n": tokens, "cache_n": tokens, "prompt_ms": -1, "predicted_ms": 1e308}
     choice = {"index": 0, "delta": {"content": "hi"}, "message": {"content": "hi"}, "finish_reason": "stop"}
     frame = json.dumps({"choices": [choice], "usage": usage, "timings": clock}).encode()
     sends = streams(b"data: " + frame + b"\n\ndata: [DONE]\n\n", content_type=SSE) if stream else Says(frame, 200, JSON)
-    finished = (await answer(Kind.OPENAI, sends, asked(client, stream=stream)))[-1]
+    finished = (await answer(Api.OPENAI, sends, asked(client, stream=stream)))[-1]
     assert isinstance(finished, Finished)
     assert finished.usage.prompt_tokens is None
     assert finished.usage.cached_tokens is None
@@ -182,13 +179,13 @@ async def test_impossible_counts_and_times_of_an_openai_server_are_not_believed(
 
 
 @pytest.mark.parametrize("told", IMPOSSIBLE)
-@pytest.mark.parametrize("client", [Kind.OPENAI, Kind.OLLAMA])
-async def test_impossible_counts_and_times_of_an_ollama_are_not_believed(told: Any, client: Kind) -> None:
+@pytest.mark.parametrize("client", [Api.OPENAI, Api.OLLAMA])
+async def test_impossible_counts_and_times_of_an_ollama_are_not_believed(told: Any, client: Api) -> None:
     names = ("prompt_eval_count", "eval_count")
     clocks = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
     line = {"message": {"content": "hi"}, "done": True, **dict.fromkeys(names, told), **dict.fromkeys(clocks, told)}
     frame = json.dumps(line).encode() + b"\n"
-    finished = (await answer(Kind.OLLAMA, streams(frame, content_type=NDJSON), asked(client)))[-1]
+    finished = (await answer(Api.OLLAMA, streams(frame, content_type=NDJSON), asked(client)))[-1]
     assert isinstance(finished, Finished)
     assert finished.usage.prompt_tokens is None
     assert finished.usage.completion_tokens is None or finished.usage.estimated
@@ -200,7 +197,7 @@ async def test_impossible_counts_and_times_of_an_ollama_are_not_believed(told: A
 async def test_impossible_counts_of_vectors_are_not_believed() -> None:
     request = ollama_embed.parse(b'{"model":"tiny","input":["a"]}', Hints())
     said = {"embeddings": [[0.5]], "prompt_eval_count": -1, "total_duration": 10**400}
-    finished = (await answer(Kind.OLLAMA, Says(said), request))[-1]
+    finished = (await answer(Api.OLLAMA, Says(said), request))[-1]
     assert isinstance(finished, Finished)
     assert finished.usage.prompt_tokens is None
     assert finished.timings.total_s is None

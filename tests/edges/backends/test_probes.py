@@ -8,8 +8,8 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
-from ollama_proxyd.core.fleet import Kind, LoadedModel, Model, Probe
-from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
+from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.dialects.openai import chat as openai_chat
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.make import make_backend
@@ -19,12 +19,12 @@ from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, LLAMACPP_SLOTS, OLL
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 
 
-async def probe_of(engine: FakeEngine, kind: Kind = Kind.OPENAI, flavor: str = "generic") -> Probe:
+async def probe_of(engine: FakeEngine, kind: Api = Api.OPENAI, flavor: str = "generic") -> Probe:
     async with serving(engine), a_client() as client:
         return await make_backend(spec_of(engine.url, kind, flavor), client).probe()
 
 
-async def failure_of(engine: FakeEngine, kind: Kind = Kind.OPENAI, flavor: str = "generic") -> ProxyError:
+async def failure_of(engine: FakeEngine, kind: Api = Api.OPENAI, flavor: str = "generic") -> ProxyError:
     with pytest.raises(ProxyError) as caught:
         await probe_of(engine, kind, flavor)
     return caught.value
@@ -46,7 +46,7 @@ TINY = Model(
 
 
 async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -> None:
-    probe = await probe_of(ollama(), Kind.OLLAMA)
+    probe = await probe_of(ollama(), Api.OLLAMA)
     assert probe.models == (TINY,)
     assert probe.loaded == (
         LoadedModel(
@@ -60,9 +60,9 @@ async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -
     assert probe.version == "0.33.0"
 
 
-@pytest.mark.parametrize(("kind", "engine"), [(Kind.OLLAMA, ollama()), (Kind.OPENAI, llamacpp())])
+@pytest.mark.parametrize(("kind", "engine"), [(Api.OLLAMA, ollama()), (Api.OPENAI, llamacpp())])
 async def test_a_health_check_keeps_no_connection_for_a_next_one_that_comes_too_late(
-    kind: Kind, engine: FakeEngine
+    kind: Api, engine: FakeEngine
 ) -> None:
     await probe_of(engine, kind)
     checks = [asked for asked in engine.asked if asked.method == "GET"]
@@ -72,27 +72,27 @@ async def test_a_health_check_keeps_no_connection_for_a_next_one_that_comes_too_
 
 async def test_an_ollama_model_is_asked_once_what_it_can_do() -> None:
     async with serving(ollama()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OLLAMA), client)
+        backend = make_backend(spec_of(engine.url, Api.OLLAMA), client)
         assert await backend.probe() == await backend.probe()
     assert sum(asked.path == "/api/show" for asked in engine.asked) == 1
 
 
 async def test_an_imitator_of_ollama_needs_only_the_list() -> None:
     engine = FakeEngine({"GET /api/tags": Says(OLLAMA_TAGS)})
-    probe = await probe_of(engine, Kind.OLLAMA)
+    probe = await probe_of(engine, Api.OLLAMA)
     assert probe.loaded is None
     assert probe.version is None
     assert probe.models[0].capabilities == {"completion"}
 
 
 async def test_ollama_without_a_list_is_down() -> None:
-    error = await failure_of(FakeEngine({"GET /api/version": Says({"version": "1"})}), Kind.OLLAMA)
+    error = await failure_of(FakeEngine({"GET /api/version": Says({"version": "1"})}), Api.OLLAMA)
     assert error.status == 404
 
 
 async def test_odd_entries_are_left_out_and_odd_facts_count_as_not_said() -> None:
     tags = {"models": [{"name": "odd", "size": "big", "digest": 7, "details": [], "capabilities": "all"}, {"x": 1}, 3]}
-    probe = await probe_of(FakeEngine({"GET /api/tags": Says(tags)}), Kind.OLLAMA)
+    probe = await probe_of(FakeEngine({"GET /api/tags": Says(tags)}), Api.OLLAMA)
     assert probe.models == (Model("odd"),)
 
 
@@ -169,7 +169,7 @@ async def test_llama_server_that_loads_its_model_is_down_and_says_why() -> None:
 async def test_a_llama_server_without_a_free_slot_is_busy_not_down() -> None:
     engine = llamacpp()
     async with serving(engine), a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         before = await backend.probe()
         engine.routes["GET /health"] = Says({"status": "no slot available"}, 503)
         after = await backend.probe()
@@ -194,7 +194,7 @@ async def test_a_slow_check_is_busy_while_a_request_is_under_way_and_down_when_n
     engine.routes["POST /v1/chat/completions"] = answers
     body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     async with serving(engine), a_client(Timeouts(probe_s=0.05)) as client:
-        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         await backend.probe()
         engine.routes["GET /health"] = hangs
         events = backend.answer(openai_chat.parse(json.dumps(body).encode(), Hints()), "tiny")
@@ -244,7 +244,7 @@ async def test_a_server_of_one_model_has_it_loaded_and_an_unknown_one_does_not_s
 
 async def test_ollamas_show_gets_the_clients_fields_and_the_backends_name() -> None:
     async with serving(ollama()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OLLAMA), client)
+        backend = make_backend(spec_of(engine.url, Api.OLLAMA), client)
         shown = await backend.show("tiny:latest", {"name": "TINY", "verbose": True})
     assert engine.asked[0].json == {"verbose": True, "model": "tiny:latest"}
     assert shown["capabilities"] == ["tools", "thinking", "completion"]
@@ -252,7 +252,7 @@ async def test_ollamas_show_gets_the_clients_fields_and_the_backends_name() -> N
 
 async def test_an_openai_backend_shows_what_it_tells_of_its_model() -> None:
     async with serving(llamacpp()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "llamacpp"), client)
+        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         shown = await backend.show("tiny", {"model": "tiny"})
         with pytest.raises(ProxyError) as caught:
             await backend.show("nope", {})
@@ -279,7 +279,7 @@ def test_parameters_are_written_as_ollama_writes_them(number: int | None, writte
 
 async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up() -> None:
     async with serving(llamacpp()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OPENAI, "generic"), client)
+        backend = make_backend(spec_of(engine.url, Api.OPENAI, "generic"), client)
         probe = await backend.probe()
         assert probe.flavor == "llamacpp"
         assert probe.slots == 4

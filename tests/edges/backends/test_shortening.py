@@ -8,8 +8,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Embedded, Event, Finished
-from ollama_proxyd.core.fleet import Kind
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import embed
 from ollama_proxyd.dialects.openai import embeddings
 from ollama_proxyd.edges.backends.make import make_backend
@@ -73,7 +72,7 @@ def asked(**fields: Any) -> Request:
 
 async def answer(engine: WordEngine, request: Request, flavor: str = "llamacpp") -> list[Event]:
     async with serving(engine), a_client() as client:
-        backend = make_backend(spec_of(engine.url, Kind.OPENAI, flavor), client)
+        backend = make_backend(spec_of(engine.url, Api.OPENAI, flavor), client)
         return [event async for event in backend.answer(request, "tiny")]
 
 

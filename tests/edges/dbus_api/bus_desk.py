@@ -11,7 +11,7 @@ from dbus_fast.unpack import unpack_variants
 
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, Unavailable
-from ollama_proxyd.core.requests import Dialect, Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Hints, Operation, Request
 from ollama_proxyd.edges.dbus_api.service import NAMES, BusService
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.services.bundle import Services
@@ -180,7 +180,7 @@ class Desk:
         """A client's request, answered."""
         request = Request(
             operation=Operation.CHAT,
-            dialect=Dialect.OLLAMA,
+            api=Api.OLLAMA,
             endpoint="chat",
             model=model,
             stream=True,

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason
-from ollama_proxyd.core.fleet import BackendSpec, Hardware, Kind
-from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.fleet import BackendSpec, Hardware
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat
 from ollama_proxyd.edges.backends.make import make_backend
 from ollama_proxyd.edges.demo.devices import DEVICES
@@ -67,7 +67,7 @@ async def test_the_fleet_is_the_reference_profile(demo: Demo) -> None:
         "nvidia": (Hardware.NVIDIA, 55.0, 0.15, 65.0),
         "cpu": (Hardware.CPU, 28.0, 1.2, 6.0),
     }
-    assert {spec.kind for spec in demo.specs.values()} == {Kind.OLLAMA}
+    assert {spec.api for spec in demo.specs.values()} == {Api.OLLAMA}
 
 
 @pytest.mark.parametrize("device", [device.id for device in DEVICES])

@@ -3,7 +3,8 @@
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Kind, LoadedModel, Model, ModelRules
+from ollama_proxyd.core.fleet import LoadedModel, Model, ModelRules
+from ollama_proxyd.core.requests import Api
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, spec_of
 
@@ -89,8 +90,8 @@ async def test_show_asks_a_holder_by_its_own_name_of_the_model(serve: Serve) -> 
 
 
 async def test_show_prefers_a_backend_that_keeps_ollamas_own_files(serve: Serve) -> None:
-    plain = FakeBackend(spec_of("npu", Kind.OPENAI))
-    native = FakeBackend(spec_of("cpu", Kind.OLLAMA))
+    plain = FakeBackend(spec_of("npu", Api.OPENAI))
+    native = FakeBackend(spec_of("cpu", Api.OLLAMA))
     answer = await (await serve(plain, native)).post("/api/show", {"model": "tiny"})
     assert answer.headers["X-Backend-Used"] == "cpu"
 
