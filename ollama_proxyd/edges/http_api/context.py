@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from ollama_proxyd import __version__
-from ollama_proxyd.edges.http_api.door import Door
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -12,7 +11,6 @@ SERVER_NAME = f"ollama-proxyd/{__version__}"
 
 SERVICES: web.AppKey[Cell[Services]] = web.AppKey("services", Cell)
 SETTINGS: web.AppKey[Cell[ServerSettings]] = web.AppKey("settings", Cell)
-DOOR: web.AppKey[Cell[Door]] = web.AppKey("door", Cell)
 STARTED_AT: web.AppKey[int] = web.AppKey("started_at", int)
 """Unix time in seconds."""
 

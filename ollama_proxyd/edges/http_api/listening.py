@@ -2,9 +2,7 @@
 
 import asyncio
 import errno
-import os
 import socket
-import struct
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +15,6 @@ from ollama_proxyd.edges.http_api.settings import ServerSettings
 
 BACKLOG = 1024
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
-
-_PEER = struct.Struct("iII")
-"""struct ucred: process, user and group."""
 
 
 class _FileSite(web.BaseSite):
@@ -98,21 +93,6 @@ class Listening:
     def place(self) -> str:
         """The same in few words."""
         return self.url.removeprefix("http://")
-
-
-def came_by_file(request: web.Request) -> bool:
-    """Whether a request came over a Unix socket, where no web page can ask and Host says nothing."""
-    transport = request.transport
-    return transport is not None and isinstance(transport.get_extra_info("sockname"), str | bytes)
-
-
-def is_own_user(request: web.Request) -> bool:
-    """Whether a request comes over a Unix socket from this user, who may read the token anyway; unix(7) SO_PEERCRED."""
-    peer = request.transport.get_extra_info("socket") if came_by_file(request) and request.transport else None
-    if peer is None:
-        return False
-    _pid, uid, _gid = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return bool(uid == os.geteuid())
 
 
 def _url(host: str, port: int) -> str:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from ollama_proxyd.edges.http_api.counters import Counters
-from ollama_proxyd.edges.http_api.expectation import waiting
+from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.gauges import FleetGauges
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -29,7 +29,7 @@ def add_to(app: web.Application, services: Cell[Services]) -> None:
     registry.register(FleetGauges(services))
     app[REGISTRY] = registry
     app.cleanup_ctx.append(partial(_follow, services, Counters(registry)))
-    app.add_routes(waiting((web.get("/metrics", show_metrics),)))
+    app.add_routes(deferred((web.get("/metrics", show_metrics),)))
 
 
 async def show_metrics(request: web.Request) -> web.Response:

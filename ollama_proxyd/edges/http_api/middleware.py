@@ -1,4 +1,4 @@
-"""What every request passes through: its name, the door, and the one place where errors become answers."""
+"""What every request passes through: its id, the access rules, and the place where errors become answers."""
 
 import logging
 
@@ -6,11 +6,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import cross_origin, expectation, routing_headers
+from ollama_proxyd.edges.http_api import access, routing_headers
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
 from ollama_proxyd.edges.http_api.dashboard import is_public
-from ollama_proxyd.edges.http_api.entrance import check_token, check_way_in
 from ollama_proxyd.edges.http_api.errors import error_reply
+from ollama_proxyd.edges.http_api.expect_continue import send_100
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER, new_id, read_request_id
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
 
@@ -25,12 +25,12 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
-        check_way_in(request)
-        if cross_origin.is_preflight(request):
-            return cross_origin.preflight_reply()
+        access.check_host(request)
+        if access.is_preflight(request):
+            return access.preflight_reply()
         if not is_public(request):
-            check_token(request)
-        await expectation.meet(request)
+            access.check_token(request)
+        await send_100(request)
         return await handler(request)
     except ProxyError as error:
         return await _fail(request, error)
@@ -51,7 +51,7 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_id()
     if routing_headers.BACKEND_USED not in headers:
         headers.update(_ANSWERED_HERE)
-    cross_origin.add_permission(request, headers)
+    access.add_cors_headers(request, headers)
 
 
 def _check_target(request: web.Request) -> None:

@@ -8,9 +8,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.edges.http_api import admin, dashboard, explain, metrics, ollama, openai, status
-from ollama_proxyd.edges.http_api.context import DOOR, SERVICES, SETTINGS, STARTED_AT
-from ollama_proxyd.edges.http_api.door import Door
-from ollama_proxyd.edges.http_api.expectation import waiting
+from ollama_proxyd.edges.http_api.access import ACCESS, rules
+from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.listening import Listening
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -30,12 +30,12 @@ def build_app(services: Cell[Services], settings: ServerSettings) -> web.Applica
     app = web.Application(middlewares=[front], client_max_size=settings.max_body_bytes)
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
-    app[DOOR] = Cell(Door(settings))
+    app[ACCESS] = Cell(rules(settings))
     app[STARTED_AT] = unix_s()
     app[LISTENERS] = Listeners()
     app.on_response_prepare.append(complete)
     for routes in (openai.ROUTES, ollama.ROUTES, admin.ROUTES, status.ROUTES, explain.ROUTES, dashboard.ROUTES):
-        app.add_routes(waiting(routes))
+        app.add_routes(deferred(routes))
     if settings.serve_metrics:
         metrics.add_to(app, services)
     return app
@@ -115,7 +115,7 @@ class HttpServer:
     def reconfigure(self, settings: ServerSettings) -> None:
         """Apply what may change while listening: names, origins, the token and the size of bodies."""
         self._app[SETTINGS].set(settings)
-        self._app[DOOR].set(Door(settings))
+        self._app[ACCESS].set(rules(settings))
 
     async def refuse_new(self) -> None:
         """Listen no more; what is under way goes on, but for streams of events, which would never end."""

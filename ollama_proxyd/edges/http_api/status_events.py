@@ -10,8 +10,8 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.http_api.context import DOOR, SERVICES
-from ollama_proxyd.edges.http_api.entrance import check_token, check_way_in
+from ollama_proxyd.edges.http_api.access import ACCESS, check_host, check_token
+from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.status_picture import status_picture
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
@@ -133,7 +133,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         request[STARTED] = Started(response, LastWords())
         async with Tasks("status") as tasks:
             tasks.start("news", news.follow(request.app[SERVICES]))
-            tasks.start("door", news.heed(request.app[DOOR].changes(), urgent=True))
+            tasks.start("access", news.heed(request.app[ACCESS].changes(), urgent=True))
             await _tell(request, response, news)
         await response.write_eof()
     return response
@@ -145,7 +145,7 @@ async def _tell(request: web.Request, response: Stream, news: News) -> None:
     told, told_s, is_news = b"", loop.time(), True
     while not listeners.is_closed:
         news.forget()
-        check_way_in(request)
+        check_host(request)
         check_token(request)
         now = _event(status_picture(request.app[SERVICES].value))
         if now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:

@@ -1,4 +1,4 @@
-"""A client that waits to be told that its body is wanted is told so only after it was let in."""
+"""Sends `100 Continue` only after the access checks (RFC 9110, 10.1.1)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,14 +9,14 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 CONTINUE = "100-continue"
 
 
-def waiting(routes: Iterable[web.RouteDef]) -> Iterator[web.RouteDef]:
-    """The same routes, which leave it to `meet` to answer an expectation."""
+def deferred(routes: Iterable[web.RouteDef]) -> Iterator[web.RouteDef]:
+    """The same routes; `send_100` answers the Expect header."""
     for route in routes:
         yield web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": _not_yet})
 
 
-async def meet(request: web.Request) -> None:
-    """Answer what the Expect header asks for; raises ProxyError for what nobody can promise."""
+async def send_100(request: web.Request) -> None:
+    """Answer the Expect header; raises ProxyError for another expectation."""
     expected = request.headers.get(hdrs.EXPECT)
     if expected is None:
         return
@@ -29,4 +29,4 @@ async def meet(request: web.Request) -> None:
 
 
 async def _not_yet(_request: web.Request) -> None:
-    """Nothing is promised before the door has looked at the request."""
+    """Promise nothing before the access checks."""

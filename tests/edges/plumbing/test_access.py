@@ -1,28 +1,30 @@
-"""Who is let in."""
+"""Access rules: hosts, origins, token."""
 
-from typing import Any
+import os
+import socket
+import struct
 
 import pytest
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api.door import Door
-from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.access import AccessRules, Caller
+
+FIELDS = {"Host": "hosts", "Origin": "origins", "Authorization": "authorizations"}
 
 
-def headers(*pairs: tuple[str, str], host: str = "localhost:8080") -> CIMultiDictProxy[str]:
-    return CIMultiDictProxy(CIMultiDict([("Host", host), *pairs]))
-
-
-def door(**settings: Any) -> Door:
-    return Door(ServerSettings(**settings))
+def headers(*pairs: tuple[str, str], host: str = "localhost:8080") -> Caller:
+    values: dict[str, list[str]] = {"hosts": [host]}
+    for name, value in pairs:
+        if name in FIELDS:
+            values.setdefault(FIELDS[name], []).append(value)
+    return Caller(**values, site=dict(pairs).get("Sec-Fetch-Site", "none"))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8080", "LocalHost:9", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080"]
 )
 def test_the_names_of_this_machine_are_answered_on_any_port(host: str) -> None:
-    door().check_origin(headers(host=host))
+    AccessRules().check_host(headers(host=host))
 
 
 @pytest.mark.parametrize(
@@ -56,34 +58,63 @@ def test_the_names_of_this_machine_are_answered_on_any_port(host: str) -> None:
 )
 def test_any_other_host_is_refused_so_that_a_rebound_name_reaches_nothing(host: str) -> None:
     with pytest.raises(ProxyError) as refused:
-        door().check_origin(headers(host=host))
+        AccessRules().check_host(headers(host=host))
     assert refused.value.kind is ErrorKind.FORBIDDEN
     assert "server.allowed_hosts" in refused.value.message
 
 
 def test_a_request_without_or_with_two_hosts_is_refused() -> None:
-    for given in (CIMultiDict(), CIMultiDict([("Host", "localhost"), ("host", "evil.com")])):
+    for hosts in ((), ("localhost", "evil.com")):
         with pytest.raises(ProxyError, match="Host headers are refused"):
-            door().check_origin(CIMultiDictProxy(given))
+            AccessRules().check_host(Caller(hosts))
+
+
+class FromUser:
+    """A Unix socket whose other end is a user's."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+
+    def getsockopt(self, level: int, name: int, size: int, /) -> bytes:
+        assert (level, name, size) == (socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return struct.pack("iII", 7, self._uid, 100)
+
+
+OWN = FromUser(os.geteuid())
+
+
+def test_over_a_unix_socket_any_host_will_do_and_a_foreign_page_will_not() -> None:
+    AccessRules().check_host(Caller(("whatever",), unix_socket=OWN))
+    AccessRules().check_host(Caller(unix_socket=OWN))
+    with pytest.raises(ProxyError, match="may not use this server"):
+        AccessRules().check_host(Caller(("whatever",), ("https://evil.com",), unix_socket=OWN))
+    with pytest.raises(ProxyError, match="other sites"):
+        AccessRules().check_host(Caller(site="cross-site", unix_socket=OWN))
+
+
+def test_over_a_unix_socket_only_another_user_needs_the_token() -> None:
+    AccessRules(token="s3cret").check_token(Caller(unix_socket=OWN))
+    with pytest.raises(ProxyError):
+        AccessRules(token="s3cret").check_token(Caller(unix_socket=FromUser(os.geteuid() + 1)))
 
 
 def test_a_configured_name_is_answered_and_no_part_of_it() -> None:
-    named = door(allowed_hosts=("Laptop.Local", "[fd00::1]"))
-    named.check_origin(headers(host="laptop.local:8080"))
-    named.check_origin(headers(host="[fd00::1]:8080"))
+    named = AccessRules(hosts=("Laptop.Local", "[fd00::1]"))
+    named.check_host(headers(host="laptop.local:8080"))
+    named.check_host(headers(host="[fd00::1]:8080"))
     with pytest.raises(ProxyError):
-        named.check_origin(headers(host="local"))
+        named.check_host(headers(host="local"))
 
 
 def test_the_address_that_the_server_listens_on_is_one_of_its_names() -> None:
-    door(host="192.168.1.5").check_origin(headers(host="192.168.1.5:8080"))
-    door(host="fd00::7").check_origin(headers(host="[fd00::7]:8080"))
+    AccessRules(hosts=("192.168.1.5",)).check_host(headers(host="192.168.1.5:8080"))
+    AccessRules(hosts=("fd00::7",)).check_host(headers(host="[fd00::7]:8080"))
 
 
 def test_listening_everywhere_does_not_make_every_name_ours() -> None:
     for host, asked in (("0.0.0.0", "0.0.0.0"), ("::", "[::]"), ("0.0.0.0", "evil.com")):
         with pytest.raises(ProxyError):
-            door(host=host).check_origin(headers(host=asked))
+            AccessRules(hosts=(host,)).check_host(headers(host=asked))
 
 
 @pytest.mark.parametrize(
@@ -104,46 +135,46 @@ def test_listening_everywhere_does_not_make_every_name_ours() -> None:
 )
 def test_pages_of_other_origins_are_refused(origin: str) -> None:
     with pytest.raises(ProxyError, match="may not use this server") as refused:
-        door().check_origin(headers(("Origin", origin)))
+        AccessRules().check_host(headers(("Origin", origin)))
     assert refused.value.kind is ErrorKind.FORBIDDEN
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:8080", "https://localhost:8080", "HTTP://LOCALHOST:8080"])
 def test_our_own_pages_are_let_in(origin: str) -> None:
-    door().check_origin(headers(("Origin", origin), ("Sec-Fetch-Site", "same-origin")))
+    AccessRules().check_host(headers(("Origin", origin), ("Sec-Fetch-Site", "same-origin")))
 
 
 def test_a_configured_origin_is_let_in_whatever_its_scheme() -> None:
-    named = door(allowed_origins=("chrome-extension://abcdef", "https://Chat.Example/"))
-    named.check_origin(headers(("Origin", "chrome-extension://abcdef"), ("Sec-Fetch-Site", "cross-site")))
-    named.check_origin(headers(("Origin", "https://chat.example")))
+    named = AccessRules(origins=("chrome-extension://abcdef", "https://Chat.Example/"))
+    named.check_host(headers(("Origin", "chrome-extension://abcdef"), ("Sec-Fetch-Site", "cross-site")))
+    named.check_host(headers(("Origin", "https://chat.example")))
     with pytest.raises(ProxyError):
-        named.check_origin(headers(("Origin", "chrome-extension://other")))
+        named.check_host(headers(("Origin", "chrome-extension://other")))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "new-word"])
 def test_requests_that_browsers_mark_as_foreign_are_refused_even_without_an_origin(site: str) -> None:
     with pytest.raises(ProxyError, match="other sites"):
-        door().check_origin(headers(("Sec-Fetch-Site", site)))
+        AccessRules().check_host(headers(("Sec-Fetch-Site", site)))
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
 def test_requests_that_a_person_or_our_own_page_made_are_let_in(site: str) -> None:
-    door().check_origin(headers(("Sec-Fetch-Site", site)))
+    AccessRules().check_host(headers(("Sec-Fetch-Site", site)))
 
 
 def test_two_origins_are_refused() -> None:
     with pytest.raises(ProxyError):
-        door().check_origin(headers(("Origin", "http://localhost:8080"), ("Origin", "http://localhost:8080")))
+        AccessRules().check_host(headers(("Origin", "http://localhost:8080"), ("Origin", "http://localhost:8080")))
 
 
 def test_no_token_is_asked_for_where_none_is_configured() -> None:
-    door().check_token(headers())
+    AccessRules().check_token(headers())
 
 
 @pytest.mark.parametrize("value", ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret "])
 def test_the_configured_token_opens(value: str) -> None:
-    door(token="s3cret").check_token(headers(("Authorization", value)))
+    AccessRules(token="s3cret").check_token(headers(("Authorization", value)))
 
 
 @pytest.mark.parametrize(
@@ -162,10 +193,10 @@ def test_the_configured_token_opens(value: str) -> None:
 )
 def test_anything_but_the_token_is_refused(value: str) -> None:
     with pytest.raises(ProxyError) as refused:
-        door(token="s3cret").check_token(headers(("Authorization", value)))
+        AccessRules(token="s3cret").check_token(headers(("Authorization", value)))
     assert refused.value.kind is ErrorKind.UNAUTHORIZED
 
 
 def test_two_tokens_are_refused() -> None:
     with pytest.raises(ProxyError):
-        door(token="a").check_token(headers(("Authorization", "Bearer a"), ("Authorization", "Bearer a")))
+        AccessRules(token="a").check_token(headers(("Authorization", "Bearer a"), ("Authorization", "Bearer a")))
