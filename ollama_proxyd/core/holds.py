@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.modes import THRIFT, Mode
 
+LONGEST_TEXT = 200
+"""Characters of a reason and of an application id: people read them in a menu."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One program's wish; `owner` is whoever may release it (a bus name), and it ends with the owner."""
+    """One program's wish, which ends with its owner: a unique bus name, or "http:" and the id of an open answer."""
 
     cookie: int
     mode: Mode

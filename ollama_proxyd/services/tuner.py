@@ -39,18 +39,20 @@ class Tuner:
         self.tuning.set(self._applied())
 
     def change(self, changes: Mapping[str, object]) -> None:
-        """Put all changes in force and keep them over restarts, or none; raises ProxyError that names the key."""
-        new = {key: _allowed(key, value) for key, value in changes.items()}
-        together = {**self._by_hand, **new}
+        """Put all changes in force and keep them over restarts, or none; raises ProxyError that names the key.
+
+        None goes back to the configuration's value.
+        """
+        for key in changes:
+            _known(key)
+        new = {key: _allowed(key, value) for key, value in changes.items() if value is not None}
+        kept = {key: value for key, value in self._by_hand.items() if key not in changes}
+        together = {**kept, **new}
         self._put(together if self._fits(together) or self._fits(self._by_hand) else new)
 
     def reset(self, keys: Iterable[str] = ()) -> None:
         """Go back to the configuration's values for these keys, or for all where none is named; raises ProxyError."""
-        wanted = tuple(keys)
-        for key in wanted:
-            _known(key)
-        gone = frozenset(wanted or self._by_hand)
-        self._put({key: value for key, value in self._by_hand.items() if key not in gone})
+        self.change(dict.fromkeys(tuple(keys) or self._by_hand))
 
     def _fits(self, by_hand: Mapping[str, Value]) -> bool:
         try:

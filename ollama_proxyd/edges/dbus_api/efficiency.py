@@ -8,7 +8,7 @@ from typing import Any
 from dbus_fast import Variant
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.holds import LONGEST_TEXT, Hold
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
@@ -38,9 +38,6 @@ ICONS: Mapping[Mode, str] = {
 """Names that every desktop's icon theme knows."""
 
 _SIGNATURES = {bool: "b", str: "s", float: "d"}
-
-LONGEST_TEXT = 200
-"""Characters of a hold's reason and application id: people read them in a menu."""
 
 
 class Efficiency:

@@ -9,6 +9,9 @@ from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+UNIQUE = ":"
+"""Unique names of the bus begin so; other owners are not on it."""
+
 
 class Holders:
     """The programs on one connection to the bus that hold a mode."""
@@ -23,7 +26,7 @@ class Holders:
         """Watch every program from its first hold to its last; when this ends, with the connection, so do the holds."""
         try:
             async for holds in self._governor.holds.changes():
-                self._compare({hold.owner for hold in holds})
+                self._compare({hold.owner for hold in holds if hold.owner.startswith(UNIQUE)})
         finally:
             for owner in tuple(self._watched):
                 self._governor.release_all(owner)

@@ -1,24 +1,14 @@
-"""The routes about the proxy itself: health, backends, the efficiency mode, heat and the version."""
+"""The routes about the proxy itself: health, backends, heat and the version."""
 
-import msgspec
 from aiohttp import web
 
 from ollama_proxyd import __version__
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import Health
-from ollama_proxyd.core.modes import parse_mode
-from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api import views
-from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
-from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
-
-
-class ModeChoice(msgspec.Struct):
-    """The body that selects a mode."""
-
-    mode: str
+from ollama_proxyd.edges.http_api.strict_json import json_reply
 
 
 async def health(request: web.Request) -> web.Response:
@@ -54,21 +44,6 @@ async def backends(request: web.Request) -> web.Response:
     return json_reply([views.backend_of(view, services.ledger, devices) for view in fleet])
 
 
-async def efficiency(request: web.Request) -> web.Response:
-    """The mode in force, who holds one, and the table of modes."""
-    return json_reply(_efficiency(request))
-
-
-async def select_efficiency(request: web.Request) -> web.Response:
-    """Put a mode in force for the next request on, and keep it over restarts."""
-    choice = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), ModeChoice)
-    try:
-        services_of(request).governor.select(parse_mode(choice.mode))
-    except ValueError as error:
-        raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), param="mode") from None
-    return json_reply(_efficiency(request))
-
-
 async def thermal(request: web.Request) -> web.Response:
     """The readings of the machine and of its devices, each a value or the reason why there is none."""
     services = services_of(request)
@@ -80,18 +55,11 @@ async def version(_request: web.Request) -> web.Response:
     return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL})
 
 
-def _efficiency(request: web.Request) -> Json:
-    governor = services_of(request).governor
-    return views.efficiency(governor.setting.value, governor.table, governor.holds.value)
-
-
 ROUTES = (
     web.get("/health", health),
     web.get("/healthz", alive),
     web.get("/readyz", ready),
     web.get("/backends", backends),
-    web.get("/efficiency", efficiency),
-    web.post("/efficiency", select_efficiency),
     web.get("/thermal", thermal),
     web.get("/version", version),
 )

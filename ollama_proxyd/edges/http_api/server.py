@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ollama_proxyd.edges.http_api import admin, dashboard, explain, metrics, ollama, openai, status
+from ollama_proxyd.edges.http_api import admin, dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, rules
 from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.expect_continue import deferred
@@ -34,8 +34,8 @@ def build_app(services: Cell[Services], settings: ServerSettings) -> web.Applica
     app[STARTED_AT] = unix_s()
     app[LISTENERS] = Listeners()
     app.on_response_prepare.append(complete)
-    for routes in (openai.ROUTES, ollama.ROUTES, admin.ROUTES, status.ROUTES, explain.ROUTES, dashboard.ROUTES):
-        app.add_routes(deferred(routes))
+    for each in (openai, ollama, admin, efficiency, status, explain, dashboard):
+        app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)
     return app

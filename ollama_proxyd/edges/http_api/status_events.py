@@ -1,6 +1,7 @@
-"""GET /status/events: the status at once, and again whenever something in it has changed, without anybody polling."""
+"""GET /status/events: the status at once and after each change; with ?requests, each request's way too."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,16 +14,18 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.access import ACCESS, check_host, check_token
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
-from ollama_proxyd.edges.http_api.status_picture import status_picture
+from ollama_proxyd.edges.http_api.status_picture import REFUSED, status_picture
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell, Topic
-from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ledger import Ledger, Routed
 from ollama_proxyd.services.tasks import Tasks
 
 MOST_LISTENERS = 16
 MEASURED_EVERY_S = 1.0
 """Only a change of the mode, of holds or of the configuration is told sooner after what was told before."""
+MOST_ROUTED = 256
+"""Requests whose way is kept for a listener until it is told."""
 ALIVE_EVERY_S = 20.0
 """A stream that has nothing to tell says so, so that either side notices when the other is gone."""
 WRITE_S = 30.0
@@ -38,6 +41,7 @@ class News:
     def __init__(self) -> None:
         self._any = asyncio.Event()
         self._urgent = asyncio.Event()
+        self.routed: deque[Routed] = deque(maxlen=MOST_ROUTED)
 
     def note(self, *, urgent: bool) -> None:
         """Something may have changed."""
@@ -60,6 +64,10 @@ class News:
                 await self._any.wait()
         return self._any.is_set()
 
+    def note_routed(self, routed: Routed) -> None:
+        """Keep a request's way until it is told; of many at once the latest."""
+        self.routed.append(routed)
+
     async def follow(self, services: Cell[Services]) -> None:
         """Note every change from now on, after a reload those of the new services; never returns."""
         async with Tasks("status") as tasks:
@@ -68,7 +76,10 @@ class News:
                 async for bundle in services.changes():
                     await tasks.close()
                     _do(forget)
-                    forget = tuple(topic.listen(self._note_request) for topic in _topics(bundle.ledger))
+                    forget = (
+                        bundle.ledger.routed.listen(self.note_routed),
+                        *(topic.listen(self._note_request) for topic in _topics(bundle.ledger)),
+                    )
                     tasks.start("fleet", self.heed(bundle.fleet.views.changes(), urgent=False))
                     tasks.start("system", self.heed(bundle.system.changes(), urgent=False))
                     tasks.start("mode", self.heed(bundle.governor.setting.changes(), urgent=True))
@@ -148,8 +159,10 @@ async def _tell(request: web.Request, response: Stream, news: News) -> None:
         check_host(request)
         check_token(request)
         now = _event(status_picture(request.app[SERVICES].value))
-        if now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
-            await _write(request, response, NOTHING_NEW if now == told else now)
+        ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
+        news.routed.clear()
+        if ways or now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
+            await _write(request, response, ways + (b"" if now == told else now) or NOTHING_NEW)
             told, told_s = now, loop.time()
         is_news = await news.wait(told_s + ALIVE_EVERY_S - loop.time())
 
@@ -167,6 +180,13 @@ async def _write(request: web.Request, response: Stream, piece: bytes) -> None:
 
 def _event(picture: Json) -> bytes:
     return b"data: " + msgspec.json.encode(picture) + b"\n\n"
+
+
+def _way(routed: Routed) -> bytes:
+    """Where a request went."""
+    reason = routed.decision.reason if routed.decision else REFUSED
+    way = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id, "reason": reason}
+    return b"event: request\ndata: " + msgspec.json.encode(way) + b"\n\n"
 
 
 def _topics(ledger: Ledger) -> tuple[Topic[Any], ...]:

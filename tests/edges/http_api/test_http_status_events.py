@@ -264,3 +264,16 @@ async def test_who_may_ask_no_more_is_told_no_more(serve: Serve) -> None:
 
 async def test_there_is_no_head_of_a_stream_that_never_ends(serve: Serve) -> None:
     assert (await (await serve()).ask("HEAD", "/status/events")).status == 405
+
+
+@pytest.mark.usefixtures("quick")
+async def test_each_request_s_way_is_told_to_those_who_ask_for_it(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    async with site.client.get("/status/events?requests") as reply:
+        listener = Listener(reply)
+        await listener.next()
+        await site.chat()
+        kind, _, data = (await listener.piece()).partition("\ndata: ")
+        told = json.loads(data)
+    assert (kind, told["backend"]) == ("event: request", "npu")
+    assert told["reason"] == (await site.get("/status")).json["last_decision"]["reason"]

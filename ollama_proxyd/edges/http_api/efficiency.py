@@ -1,0 +1,110 @@
+"""The efficiency mode over HTTP: choose it, hold it while an answer stays open, change Auto's settings."""
+
+from dataclasses import asdict
+from typing import Annotated, TypeAlias
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.holds import LONGEST_TEXT
+from ollama_proxyd.core.modes import Mode, parse_mode
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import decode_object
+from ollama_proxyd.edges.http_api import views
+from ollama_proxyd.edges.http_api.body import read_body
+from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
+from ollama_proxyd.edges.http_api.hints import new_id
+from ollama_proxyd.edges.http_api.streaming import Stream
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.services.tuner import Tuner
+
+HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+Text: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+
+
+class ModeChoice(msgspec.Struct):
+    """The body that selects a mode."""
+
+    mode: str
+
+
+class HoldRequest(msgspec.Struct):
+    """The body that holds a mode."""
+
+    mode: str
+    reason: Text = ""
+    application_id: Text = ""
+
+
+async def efficiency(request: web.Request) -> web.Response:
+    """The mode in force, its holds, and the table of modes."""
+    return json_reply(_efficiency(request))
+
+
+async def select(request: web.Request) -> web.Response:
+    """Put a mode in force for the next request on, and keep it over restarts."""
+    choice = read_struct(await _body(request), ModeChoice)
+    services_of(request).governor.select(_mode(choice.mode))
+    return json_reply(_efficiency(request))
+
+
+async def hold(request: web.Request) -> web.StreamResponse:
+    """Hold a mode while the answer stays open; its one line says that the hold is in force."""
+    wanted = read_struct(await _body(request), HoldRequest)
+    governor, owner = services_of(request).governor, f"http:{new_id()}"
+    cookie = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner)
+    try:
+        response = Stream(headers=HEADERS)
+        await response.prepare(request)
+        await response.write(msgspec.json.encode({"cookie": cookie, **msgspec.to_builtins(wanted)}) + b"\n")
+        async for holds in governor.holds.changes():
+            if all(each.cookie != cookie for each in holds):
+                break
+        await response.write_eof()
+    finally:
+        governor.release_all(owner)
+    return response
+
+
+async def settings(request: web.Request) -> web.Response:
+    """Auto's settings, and which of them differ from the configuration."""
+    return json_reply(_settings(services_of(request).tuner))
+
+
+async def change_settings(request: web.Request) -> web.Response:
+    """Change some settings, all or none; null goes back to the configuration's value."""
+    changes = decode_object(await _body(request))
+    tuner = services_of(request).tuner
+    tuner.change(changes)
+    return json_reply(_settings(tuner))
+
+
+async def _body(request: web.Request) -> bytes:
+    return await read_body(request, request.app[SETTINGS].value.max_body_bytes)
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return parse_mode(name)
+    except ValueError as error:
+        raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), param="mode") from None
+
+
+def _efficiency(request: web.Request) -> Json:
+    governor = services_of(request).governor
+    return views.efficiency(governor.setting.value, governor.table, governor.holds.value)
+
+
+def _settings(tuner: Tuner) -> Json:
+    return {"settings": asdict(tuner.tuning.value), "changed": list(tuner.changed)}
+
+
+ROUTES = (
+    web.get("/efficiency", efficiency),
+    web.post("/efficiency", select),
+    web.post("/efficiency/hold", hold),
+    web.get("/settings", settings),
+    web.post("/settings", change_settings),
+)
