@@ -24,8 +24,7 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.server import HttpServer
-from ollama_proxyd.edges.storage.kept_state import KeptState
-from ollama_proxyd.edges.storage.state_file import StateFile, state_path
+from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.settings import SensingSettings

@@ -1,11 +1,8 @@
 """Where the server listens: at its own address, on a socket file, or on sockets that somebody opened before."""
 
-import asyncio
 import errno
 import socket
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 from aiohttp import web
 
@@ -15,29 +12,6 @@ from ollama_proxyd.edges.http_api.settings import ServerSettings
 
 BACKLOG = 1024
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
-
-
-class _FileSite(web.BaseSite):
-    """A Unix socket that is open already, which the library has no site for."""
-
-    def __init__(self, runner: web.AppRunner, opened: socket.socket, *, backlog: int) -> None:
-        super().__init__(runner, backlog=backlog)
-        self._socket = opened
-
-    @property
-    def name(self) -> str:
-        """How the library calls it."""
-        return f"unix:{self._socket.getsockname()}"
-
-    async def start(self) -> None:
-        """Accept on it."""
-        await super().start()
-        server = self._runner.server
-        assert server is not None
-        loop = asyncio.get_running_loop()
-        # From Python 3.13 on the file would go with the server, and with it what a socket unit still listens on.
-        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await loop.create_unix_server(server, sock=self._socket, backlog=self._backlog, **keep)
 
 
 class Listening:
@@ -73,8 +47,7 @@ class Listening:
     async def go_on(self) -> None:
         """Accept on the given sockets."""
         for each in self._given:
-            kind = _FileSite if each.family == socket.AF_UNIX else web.SockSite
-            site = kind(self._runner, each.dup(), backlog=BACKLOG)
+            site = web.SockSite(self._runner, each.dup(), backlog=BACKLOG)
             await site.start()
             self._sites.append(site)
 

@@ -6,16 +6,13 @@ from typing import Final, TypeAlias
 
 from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
-from ollama_proxyd.edges.sensors.amdgpu import AmdGpu
 from ollama_proxyd.edges.sensors.cpu import PackageHeat
-from ollama_proxyd.edges.sensors.driver import HwmonOnly, Instrument, Values
+from ollama_proxyd.edges.sensors.drivers import AmdGpu, HwmonOnly, Instrument, IntelGpu, IntelNpu, Values
 from ollama_proxyd.edges.sensors.hwmon import Chip, find_chips
-from ollama_proxyd.edges.sensors.intel_gpu import IntelGpu
-from ollama_proxyd.edges.sensors.npu import IntelNpu
 from ollama_proxyd.edges.sensors.nvidia import DRIVER as NVIDIA_DRIVER
 from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
+from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
-from ollama_proxyd.edges.sensors.slope import Trend
 
 _Maker: TypeAlias = Callable[[Sysfs, PciDevice, Sequence[Chip]], Instrument]
 _INSTRUMENTS: Final[Mapping[str, _Maker]] = {

@@ -9,10 +9,9 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed
 from ollama_proxyd.edges.plumbing.sysfs import Sysfs
 from ollama_proxyd.edges.sensors.hwmon import CPU, CPU_CHIPS, Chip, Fans, Heat, fastest, find_chips, hottest
-from ollama_proxyd.edges.sensors.processor import Load, ThermalZones, Throttle, memory
-from ollama_proxyd.edges.sensors.rapl import Rapl
+from ollama_proxyd.edges.sensors.processor import Load, Rapl, ThermalZones, Throttle, memory
+from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
-from ollama_proxyd.edges.sensors.slope import Trend
 
 _FIRST_LINES: Final = 4096
 """Enough of /proc/cpuinfo for the first processor; each further one would be asked for its clock."""

@@ -8,8 +8,8 @@ from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading,
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, DeviceGate, Raw, Sysfs
 from ollama_proxyd.edges.sensors.nvml import Nvml
 from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
+from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
-from ollama_proxyd.edges.sensors.slope import Trend
 
 DRIVER: Final = "nvidia"
 _LEFT_ALONE: Final = Unavailable("idle: left alone so that it can sleep")

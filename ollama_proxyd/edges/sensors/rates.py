@@ -1,5 +1,7 @@
-"""Counters that only rise: how much they have risen and how fast, from two readings of them."""
+"""Speeds from several readings: of a counter that only rises, and of a temperature."""
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
@@ -43,3 +45,46 @@ class Rate:
         if elapsed_s > MAX_INTERVAL_S:
             return Unavailable(f"not read for {elapsed_s:.0f} s")
         return Reading(risen / elapsed_s, now.at_s)
+
+
+WINDOW_S: Final = 30.0
+"""Readings of this time count; where readings are rarer, the last MIN_SAMPLES do."""
+MAX_AGE_S: Final = 100.0
+MIN_SAMPLES: Final = 3
+
+
+def slope(samples: Sequence[Reading[float]]) -> float | None:
+    """The straight line through the samples that fits best, per second; None when they are too few or of one moment."""
+    count = len(samples)
+    if count < MIN_SAMPLES:
+        return None
+    mean_at_s = sum(sample.at_s for sample in samples) / count
+    mean = sum(sample.value for sample in samples) / count
+    spread = sum((sample.at_s - mean_at_s) ** 2 for sample in samples)
+    if not spread:
+        return None
+    return sum((sample.at_s - mean_at_s) * (sample.value - mean) for sample in samples) / spread
+
+
+class Trend:
+    """The last temperatures of one device."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Reading[float]] = deque()
+
+    def step(self, temperature_c: Maybe[float]) -> Maybe[float]:
+        """Degrees per second, with this reading the latest; a gap in the readings starts again."""
+        if isinstance(temperature_c, Unavailable):
+            self._samples.clear()
+            return temperature_c
+        self._samples.append(temperature_c)
+        self._forget(temperature_c.at_s)
+        rising = slope(self._samples)
+        if rising is None:
+            return Unavailable(f"needs {MIN_SAMPLES} readings of the temperature")
+        return Reading(rising, temperature_c.at_s)
+
+    def _forget(self, now_s: float) -> None:
+        samples = self._samples
+        while now_s - samples[0].at_s > (WINDOW_S if len(samples) > MIN_SAMPLES else MAX_AGE_S):
+            samples.popleft()

@@ -16,9 +16,8 @@ from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat
 from ollama_proxyd.edges.backends.make import make_backend
 from ollama_proxyd.edges.demo.devices import DEVICES
-from ollama_proxyd.edges.demo.engine import Engine
+from ollama_proxyd.edges.demo.engine import TYPICAL_TOKENS, Engine, vector
 from ollama_proxyd.edges.demo.fleet import start_demo
-from ollama_proxyd.edges.demo.words import TYPICAL_TOKENS, vector
 from ollama_proxyd.edges.plumbing.http import HttpClient
 
 FAST = 0.001

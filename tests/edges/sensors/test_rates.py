@@ -3,8 +3,7 @@
 import pytest
 
 from ollama_proxyd.core.readings import Reading, Unavailable, known
-from ollama_proxyd.edges.sensors.rates import Rate
-from ollama_proxyd.edges.sensors.slope import Trend, slope
+from ollama_proxyd.edges.sensors.rates import Rate, Trend, slope
 
 
 def test_one_reading_is_no_rate() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.edges.storage.kept_state import KeptState
+from ollama_proxyd.edges.storage.state_file import KeptState
 from tests.fakes import MemoryStore
 
 
