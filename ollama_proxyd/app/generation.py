@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.config.settings import Config, ConfiguredBackend
-from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.fleet import Fleet
@@ -32,7 +32,7 @@ class Generation:
         self._metering = Tasks("generation")
         """Goes on while requests drain: until they end, their backends work on the devices."""
         fleet = Fleet(
-            [make_backend(each.spec, self._http, each.api_key) for each in self.backends],
+            [EngineBackend(each.spec, self._http, each.api_key) for each in self.backends],
             config.health,
             foundation.clock,
             foundation.learner.speeds,

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from ollama_proxyd.config.expectations import nearest
 from ollama_proxyd.config.schema import FileConfig
-from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
-from ollama_proxyd.edges.backends.flavors import FLAVORS
+from ollama_proxyd.edges.backends.engines import ENGINES
 
 LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
@@ -71,7 +70,7 @@ def _ids_differ(config: FileConfig) -> Iterator[Contradiction]:
 
 def _flavors_are_known(config: FileConfig) -> Iterator[Contradiction]:
     for index, backend in enumerate(config.backends):
-        known = list(FLAVORS) if backend.type is Api.OPENAI else [Api.OLLAMA.value]
+        known = sorted(engine.name for engine in ENGINES.values() if engine.api is backend.type)
         if backend.flavor is not None and backend.flavor not in known:
             near = nearest(backend.flavor, known)
             advice = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"

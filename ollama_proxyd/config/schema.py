@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field
 
 from ollama_proxyd.config.schema_backends import Backend, EnvironmentName, FilePath, NotNegative, Positive
 from ollama_proxyd.config.schema_efficiency import Efficiency
-from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
+from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, SensingSettings

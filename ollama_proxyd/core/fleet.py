@@ -125,7 +125,6 @@ class Probe:
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
     slots: int | None = None
-    busy: bool = False
     flavor: str | None = None
     """The engine, where the backend found out by itself which one it is."""
 

@@ -8,7 +8,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
-from ollama_proxyd.edges.backends.detect import KNOWN_PORTS
+from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings

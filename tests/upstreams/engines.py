@@ -37,7 +37,6 @@ LLAMACPP_PROPS = {
     "build_info": "b11669-Debian",
     "is_sleeping": False,
 }
-LLAMACPP_SLOTS = [{"id": number, "n_ctx": 2048, "is_processing": False} for number in range(4)]
 NOT_FOUND = {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}}
 
 TINY_DETAILS = {
@@ -120,7 +119,6 @@ def llamacpp() -> FakeEngine:
             "/health": {"status": "ok"},
             "/v1/models": LLAMACPP_MODELS,
             "/props": LLAMACPP_PROPS,
-            "/slots": LLAMACPP_SLOTS,
         },
         "llama.cpp",
     )
@@ -136,7 +134,6 @@ ENGINES: dict[str, Any] = {
             "/api/version": {"version": "0.7.0"},
             "/api/tags": OLLAMA_TAGS,
             "/props": LLAMACPP_PROPS,
-            "/api/extra/perf": {"idle": 0, "queue": 1},
             "/v1/models": openai_list("koboldcpp/tiny"),
         }
     ),

@@ -1,6 +1,7 @@
 """JSON request bodies: decoded strictly with errors that name the field, and renamed without touching the rest."""
 
 import re
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ T = TypeVar("T")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
 _NAME = msgspec.json.Decoder(str)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 
@@ -134,3 +136,26 @@ def _is_text(value: msgspec.Raw, text: str) -> bool:
         return _NAME.decode(value) == text
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
+
+
+def renamed(payload: bytes, name: str) -> bytes:
+    """A JSON object under another model name; anything without one stays as it is."""
+    try:
+        fields = decode_fields(payload)
+    except ProxyError:
+        return payload
+    return with_model(payload, fields, name) if "model" in fields else payload
+
+
+def is_whole(payloads: Iterable[bytes]) -> bool:
+    """Whether there are payloads, each a whole JSON text or the mark of the end."""
+    texts = tuple(payloads)
+    return bool(texts) and all(text.strip() == b"[DONE]" or _is_json(text) for text in texts)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _RAW.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

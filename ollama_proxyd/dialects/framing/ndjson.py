@@ -1,4 +1,4 @@
-"""Cuts a stream of newline-delimited JSON into whole lines, wherever the transport broke it."""
+"""Splits a stream of newline-delimited JSON into whole lines, wherever the transport broke it."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
-class NdjsonCutter:
+class NdjsonSplitter:
     """Keeps the unfinished end of what was fed until its newline comes."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
@@ -30,7 +30,7 @@ class NdjsonCutter:
         self._hold(chunk[end:])
         return block
 
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """What came after the last newline: a last line without one, or a line that broke off."""
         return b"".join(self._pieces)
 

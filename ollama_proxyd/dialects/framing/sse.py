@@ -1,4 +1,4 @@
-"""Server-sent events: cuts a byte stream at event boundaries, and reads the data of each event."""
+"""Server-sent events: splits a byte stream into whole events, and reads the data of each event."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ _LONGEST_SEPARATOR_BYTES = 4
 """The blank line and the end of the line before it: CR LF CR LF."""
 
 
-class SseCutter:
+class SseSplitter:
     """Collects transport chunks and hands out whole events, untouched."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -19,6 +19,8 @@ class SseCutter:
     def feed(self, chunk: bytes) -> bytes:
         """All events that are whole now, as one block; b"" when none is."""
         if not self._rest:
+            if chunk.endswith(b"\n\n"):
+                return chunk
             cut = _end_of_events(chunk, 0)
             if cut == len(chunk):
                 return chunk
@@ -31,7 +33,7 @@ class SseCutter:
         del self._rest[:cut]
         return block
 
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """What came after the last whole event."""
         return bytes(self._rest)
 

@@ -1,41 +1,14 @@
 """How an answer that was passed on untouched ended, read from its last line alone."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.dialects.base import Ending
 from ollama_proxyd.dialects.ollama.answers import End, estimated, finished
 
 _END = msgspec.json.Decoder(End)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What the end said: `complete` when the answer was whole, `error` when the backend said that it failed."""
-
-    finished: Finished
-    complete: bool
-    error: ProxyError | None = None
-
-
-class Tail:
-    """Keeps the last block of a stream and counts its lines; no line is read before the end."""
-
-    def __init__(self) -> None:
-        self._block = b""
-        self._frames = 0
-
-    def add(self, block: bytes) -> None:
-        """Note a block of whole lines on its way to the client."""
-        self._block = block
-        self._frames += block.count(b"\n")
-
-    def ending(self) -> Ending:
-        """How the stream ended."""
-        return peek_usage(self._block, self._frames)
 
 
 def peek_usage(tail: bytes, frames_seen: int) -> Ending:

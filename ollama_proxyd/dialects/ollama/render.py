@@ -1,12 +1,12 @@
 """Writes any request for an Ollama backend: the client's own bytes where it speaks Ollama, else field by field."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Chat, Completion, Content, Embedding, Json, Request
+from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.dialects.ollama import conversation
 from ollama_proxyd.dialects.ollama.keys import refuse_lookalikes
@@ -14,15 +14,6 @@ from ollama_proxyd.dialects.ollama.options import place
 
 _TEXT_FIELDS: Final = frozenset({"keep_alive", "truncate", "shift"})
 _EMBED_FIELDS: Final = frozenset({"keep_alive", "truncate", "dimensions"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What to POST to a backend, and which of the client's fields it cannot carry."""
-
-    path: str
-    body: bytes
-    ignored_fields: tuple[str, ...] = ()
 
 
 def render(request: Request, model: str) -> Rendered:

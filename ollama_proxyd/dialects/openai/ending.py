@@ -1,45 +1,14 @@
 """How a stream that was passed on untouched ended, read from its last events alone."""
 
-from collections import deque
-from dataclasses import dataclass
-
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Finished, FinishReason, Usage
+from ollama_proxyd.dialects.base import Ending
 from ollama_proxyd.dialects.framing.sse import events
 from ollama_proxyd.dialects.openai.failures import error_in_answer
 from ollama_proxyd.dialects.openai.frames import FRAME, UNREADABLE, Frame, finish_reason, timings_of, usage_of
 
-KEPT_BLOCKS = 4
-"""Enough for a finish reason, the usage and [DONE] that each came alone."""
-
 _FRAMES_WITHOUT_TEXT = 2
 """At the least the finish reason and [DONE] carry no token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What the end said: `complete` when a finish reason or [DONE] was seen, `error` when the engine failed."""
-
-    finished: Finished
-    complete: bool
-    error: ProxyError | None = None
-
-
-class Tail:
-    """Keeps the last blocks of a stream and counts its events; no block is read before the end."""
-
-    def __init__(self) -> None:
-        self._blocks: deque[bytes] = deque(maxlen=KEPT_BLOCKS)
-        self._frames = 0
-
-    def add(self, block: bytes) -> None:
-        """Note a block of whole events on its way to the client."""
-        self._blocks.append(block)
-        self._frames += block.count(b"data:")
-
-    def ending(self) -> Ending:
-        """How the stream ended."""
-        return peek_usage(b"".join(self._blocks), self._frames)
 
 
 def peek_usage(tail: bytes, frames_seen: int) -> Ending:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, Options
-from ollama_proxyd.dialects.openai.flavors import Fate, Flavor
+from ollama_proxyd.dialects.openai.quirks import OptionPolicy, Quirks
 from ollama_proxyd.dialects.openai.refusals import unsupported
 
-Table = Mapping[str, str | Fate]
+Table = Mapping[str, str | OptionPolicy]
 
 _GENERATION: Table = {
     "max_tokens": "max_tokens",
@@ -16,44 +16,44 @@ _GENERATION: Table = {
     "stop": "stop",
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
-    "n": Fate.REFUSE,
+    "n": OptionPolicy.REFUSE,
     "logit_bias": "logit_bias",
     "user": "user",
     # Refinements of sampling that not every engine has.
-    "top_k": Fate.DROP,
-    "min_p": Fate.DROP,
-    "typical_p": Fate.DROP,
-    "repeat_penalty": Fate.DROP,
-    "repeat_last_n": Fate.DROP,
-    "num_keep": Fate.DROP,
+    "top_k": OptionPolicy.DROP,
+    "min_p": OptionPolicy.DROP,
+    "typical_p": OptionPolicy.DROP,
+    "repeat_penalty": OptionPolicy.DROP,
+    "repeat_last_n": OptionPolicy.DROP,
+    "num_keep": OptionPolicy.DROP,
     # How the engine keeps its models; these engines decide that when they start.
-    "num_ctx": Fate.DROP,
-    "keep_alive": Fate.DROP,
-    "truncate": Fate.DROP,
-    "shift": Fate.DROP,
-    "dimensions": Fate.DROP,
+    "num_ctx": OptionPolicy.DROP,
+    "keep_alive": OptionPolicy.DROP,
+    "truncate": OptionPolicy.DROP,
+    "shift": OptionPolicy.DROP,
+    "dimensions": OptionPolicy.DROP,
 }
 
 CHAT: Table = {
     **_GENERATION,
     "tool_choice": "tool_choice",
     "parallel_tool_calls": "parallel_tool_calls",
-    "best_of": Fate.REFUSE,
-    "echo": Fate.REFUSE,
+    "best_of": OptionPolicy.REFUSE,
+    "echo": OptionPolicy.REFUSE,
 }
 
 COMPLETION: Table = {
     **_GENERATION,
-    "tool_choice": Fate.REFUSE,
-    "parallel_tool_calls": Fate.DROP,
+    "tool_choice": OptionPolicy.REFUSE,
+    "parallel_tool_calls": OptionPolicy.DROP,
     "best_of": "best_of",
     "echo": "echo",
 }
 
 EMBEDDING: Table = {
-    **dict.fromkeys(CANONICAL_OPTIONS, Fate.DROP),
+    **dict.fromkeys(CANONICAL_OPTIONS, OptionPolicy.DROP),
     "user": "user",
-    "dimensions": Fate.OURS,
+    "dimensions": OptionPolicy.HANDLED_HERE,
 }
 
 NO_CHANGE: Mapping[str, tuple[Json, ...]] = {
@@ -68,16 +68,16 @@ CHANGE_THE_ANSWER: Mapping[str, tuple[Json, ...]] = {"_debug_render_only": (Fals
 """Fields without a canonical name that are refused rather than dropped, but for values that ask for nothing."""
 
 
-def render_options(options: Options, table: Table, flavor: Flavor) -> tuple[dict[str, Json], list[str]]:
+def render_options(options: Options, table: Table, quirks: Quirks) -> tuple[dict[str, Json], list[str]]:
     """The engine's fields, and the client's that were dropped; raises UNSUPPORTED for what changes the answer."""
     fields: dict[str, Json] = {}
     dropped: list[str] = []
-    for name, value, place in _placed(options, table, flavor):
+    for name, value, place in _placed(options, table, quirks):
         if isinstance(place, str):
             fields[place] = value
-        elif place is Fate.DROP:
+        elif place is OptionPolicy.DROP:
             dropped.append(name)
-        elif place is Fate.REFUSE:
+        elif place is OptionPolicy.REFUSE:
             raise unsupported(name, "the chosen backend's API cannot express it")
     limit = fields.get("max_tokens")
     if isinstance(limit, int) and limit < 0:
@@ -85,30 +85,30 @@ def render_options(options: Options, table: Table, flavor: Flavor) -> tuple[dict
     return fields, dropped
 
 
-def _placed(options: Options, table: Table, flavor: Flavor) -> Iterator[tuple[str, Json, str | Fate]]:
-    """Every option under the client's own name for it, with the engine's name or its fate."""
+def _placed(options: Options, table: Table, quirks: Quirks) -> Iterator[tuple[str, Json, str | OptionPolicy]]:
+    """Every option under the client's own name for it, with the engine's name or its policy."""
     for name, value in options.known.items():
-        yield options.name_of(name), value, _place(name, value, table, flavor)
+        yield options.name_of(name), value, _place(name, value, table, quirks)
     for name, value in options.unknown.items():
-        yield name, value, _place_of_unknown(name, value, table, flavor)
+        yield name, value, _place_of_unknown(name, value, table, quirks)
 
 
-def _place(name: str, value: Json, table: Table, flavor: Flavor) -> str | Fate:
+def _place(name: str, value: Json, table: Table, quirks: Quirks) -> str | OptionPolicy:
     place = table[name]
-    if place is Fate.DROP:
-        place = (flavor.embedding if table is EMBEDDING else flavor.options).get(name, place)
+    if place is OptionPolicy.DROP:
+        place = (quirks.embedding if table is EMBEDDING else quirks.options).get(name, place)
     if isinstance(place, str):
         return place
     if value is None or value in NO_CHANGE.get(name, ()):
-        return Fate.OURS
-    if name == "truncate" and value is False and place is Fate.DROP:
-        return Fate.REFUSE if flavor.may_cut else Fate.OURS
+        return OptionPolicy.HANDLED_HERE
+    if name == "truncate" and value is False and place is OptionPolicy.DROP:
+        return OptionPolicy.REFUSE if quirks.may_cut else OptionPolicy.HANDLED_HERE
     return place
 
 
-def _place_of_unknown(name: str, value: Json, table: Table, flavor: Flavor) -> str | Fate:
+def _place_of_unknown(name: str, value: Json, table: Table, quirks: Quirks) -> str | OptionPolicy:
     if value is None or value in CHANGE_THE_ANSWER.get(name, ()):
-        return Fate.OURS
+        return OptionPolicy.HANDLED_HERE
     if table is EMBEDDING:
-        return Fate.DROP
-    return flavor.extras.get(name, Fate.REFUSE if name in CHANGE_THE_ANSWER else Fate.DROP)
+        return OptionPolicy.DROP
+    return quirks.extras.get(name, OptionPolicy.REFUSE if name in CHANGE_THE_ANSWER else OptionPolicy.DROP)

@@ -14,7 +14,7 @@ from ollama_proxyd.core.requests import (
     Text,
     Think,
 )
-from ollama_proxyd.dialects.openai.flavors import Flavor, SchemaField
+from ollama_proxyd.dialects.openai.quirks import Quirks, SchemaField
 from ollama_proxyd.dialects.openai.refusals import unsupported
 from ollama_proxyd.dialects.openai.settings import CHAT, COMPLETION, EMBEDDING, render_options
 from ollama_proxyd.dialects.openai.templates import fill
@@ -33,34 +33,34 @@ class Translation:
     ignored_fields: tuple[str, ...]
 
 
-def translate_chat(chat: Chat, flavor: Flavor) -> Translation:
+def translate_chat(chat: Chat, quirks: Quirks) -> Translation:
     """A chat as a chat completion."""
-    fields: dict[str, Json] = {"messages": render_messages(chat.messages, flavor.message_thinking)}
+    fields: dict[str, Json] = {"messages": render_messages(chat.messages, quirks.message_thinking)}
     if chat.tools:
         fields["tools"] = list(chat.tools)
     if chat.format is not None:
         fields["response_format"] = response_format(chat.format)
     if chat.think is not None:
-        fields.update(_think(chat.think, flavor))
+        fields.update(_think(chat.think, quirks))
     if chat.logprobs is not None:
         fields["logprobs"] = chat.logprobs
     if chat.logprobs:
         fields["top_logprobs"] = max(chat.top_logprobs or 0, 1)  # engines take 0 for none at all
-    options, dropped = render_options(chat.options, CHAT, flavor)
-    if not flavor.message_thinking and any(message.thinking for message in chat.messages):
+    options, dropped = render_options(chat.options, CHAT, quirks)
+    if not quirks.message_thinking and any(message.thinking for message in chat.messages):
         dropped.append("messages.thinking")
     return Translation("chat", {**fields, **options}, tuple(dropped))
 
 
-def translate_completion(completion: Completion, flavor: Flavor) -> Translation:
+def translate_completion(completion: Completion, quirks: Quirks) -> Translation:
     """A completion as it is where no chat template applies, else as a chat of one turn."""
-    if completion.suffix and not flavor.suffix:
+    if completion.suffix and not quirks.suffix:
         raise unsupported("suffix", "the chosen backend's API cannot fill in the middle")
     dropped = ("context",) if completion.context else ()
     if completion.raw or completion.template or completion.suffix:
-        translation = _plain(completion, flavor)
+        translation = _plain(completion, quirks)
     else:
-        translation = translate_chat(_as_chat(completion), flavor)
+        translation = translate_chat(_as_chat(completion), quirks)
     return Translation(translation.endpoint, translation.fields, translation.ignored_fields + dropped)
 
 
@@ -80,7 +80,7 @@ def _as_chat(completion: Completion) -> Chat:
     )
 
 
-def _plain(completion: Completion, flavor: Flavor) -> Translation:
+def _plain(completion: Completion, quirks: Quirks) -> Translation:
     if completion.images:
         raise unsupported("images", "the chosen backend takes images only in a chat")
     prompt = completion.prompt
@@ -90,22 +90,22 @@ def _plain(completion: Completion, flavor: Flavor) -> Translation:
     if completion.suffix:
         fields["suffix"] = completion.suffix
     if completion.format is not None:
-        fields.update(_completion_format(completion.format, flavor))
+        fields.update(_completion_format(completion.format, quirks))
     if completion.logprobs:
         fields["logprobs"] = max(completion.top_logprobs or 0, 1)
-    options, dropped = render_options(completion.options, COMPLETION, flavor)
+    options, dropped = render_options(completion.options, COMPLETION, quirks)
     if completion.think is not None:
         dropped.append("think")
     return Translation("completions", {**fields, **options}, tuple(dropped))
 
 
-def translate_embedding(embedding: Embedding, flavor: Flavor) -> Translation:
+def translate_embedding(embedding: Embedding, quirks: Quirks) -> Translation:
     """Texts to embed; the vectors' size and length are ours to shape."""
     inputs: Json = embedding.inputs[0] if embedding.single and embedding.inputs else list(embedding.inputs)
     fields: dict[str, Json] = {"input": inputs, "encoding_format": "float"}
     if not embedding.normalized:
-        fields.update(flavor.raw_vectors)
-    options, dropped = render_options(embedding.options, EMBEDDING, flavor)
+        fields.update(quirks.raw_vectors)
+    options, dropped = render_options(embedding.options, EMBEDDING, quirks)
     return Translation("embeddings", {**fields, **options}, tuple(dropped))
 
 
@@ -119,21 +119,21 @@ def response_format(wanted: Format) -> dict[str, Json]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _completion_format(wanted: Format, flavor: Flavor) -> dict[str, Json]:
-    if flavor.completion_schema is None:
+def _completion_format(wanted: Format, quirks: Quirks) -> dict[str, Json]:
+    if quirks.completion_schema is None:
         raise unsupported("format", "the chosen backend forces a format only in a chat")
-    if flavor.completion_schema is SchemaField.RESPONSE_FORMAT:
+    if quirks.completion_schema is SchemaField.RESPONSE_FORMAT:
         return {"response_format": response_format(wanted)}
     return {"json_schema": {"type": "object"} if isinstance(wanted, JsonObject) else wanted.schema}
 
 
-def _think(think: Think, flavor: Flavor) -> dict[str, Json]:
+def _think(think: Think, quirks: Quirks) -> dict[str, Json]:
     fields: dict[str, Json] = {}
-    if flavor.template_kwargs:
+    if quirks.template_kwargs:
         template: dict[str, Json] = {"enable_thinking": bool(think)}
         if isinstance(think, str):
             template["reasoning_effort"] = think
         fields["chat_template_kwargs"] = template
-    if flavor.effort and think is not True:
+    if quirks.effort and think is not True:
         fields["reasoning_effort"] = _NEAREST_EFFORT.get(think, think) if isinstance(think, str) else "none"
     return fields

@@ -1,7 +1,6 @@
 """A health check that knows the difference between busy and down."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -27,7 +26,6 @@ class Checkup:
         except ProxyError as error:
             if self._last is None or not self._is_busy(error):
                 raise
-            return replace(self._last, busy=True)
         return self._last
 
     def _is_busy(self, error: ProxyError) -> bool:
@@ -37,8 +35,8 @@ class Checkup:
         return slow or full
 
 
-async def settled(asking: Awaitable[T]) -> T | ProxyError:
-    """The outcome, an error as a value: several questions at once can all come to their end."""
+async def outcome_of(asking: Awaitable[T]) -> T | ProxyError:
+    """The outcome, an error as a value, so that several questions at once all come to their end."""
     try:
         return await asking
     except ProxyError as error:

@@ -1,13 +1,16 @@
-"""One request and its answer over HTTP, the same for every kind of backend."""
+"""One request and its answer over HTTP, the same for every engine."""
 
+import math
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import LoadAction, Request
 from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.dialects.base import Dialect, Ending, StreamReader
+from ollama_proxyd.dialects.framing.jsonbody import is_whole, renamed
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
-from ollama_proxyd.edges.backends.speech import Speech, is_whole, renamed
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -19,147 +22,136 @@ _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishRe
 
 
 class Exchange:
-    """Sends requests to one backend; frames pass untouched where client and backend speak one dialect."""
+    """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_backend_id", "_server", "_speech", "in_flight")
+    __slots__ = ("_backend_id", "_server", "_speaks", "in_flight")
 
-    def __init__(self, backend_id: str, server: Server, speech: Speech) -> None:
+    def __init__(self, backend_id: str, server: Server, speaks: tuple[Dialect, ...]) -> None:
         self._backend_id = backend_id
         self._server = server
-        self._speech = speech
+        self._speaks = speaks
         self.in_flight = 0
+
+    def dialect_for(self, request: Request) -> Dialect:
+        """The client's own dialect where the engine speaks it, else the one to translate to."""
+        return next((each for each in self._speaks if each.api is request.api), self._speaks[0])
 
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
-        if request.load_action is not None and not self._speech.answers_loads:
-            ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
-            yield Accepted(self._backend_id, ignored_fields=ignored)
-            yield Finished(_LOAD_REASONS[request.load_action])
-            return
-        speech = self._speech
-        rendered = speech.render(request, model)
-        may_stream = request.stream or request.api is not speech.api
-        accept = f"{speech.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
+        dialect = self.dialect_for(request)
+        rendered = dialect.render(request, model)
+        most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
+        size_bytes = 0
         self.in_flight += 1
         try:
-            async with self._server.post(rendered.path, rendered.body, accept, request.hints.request_id) as reply:
-                self._check_type(reply)
+            async with self._server.post(
+                rendered.path, rendered.body, _accepted_types(dialect, request), request.hints.request_id
+            ) as reply:
+                _check_type(reply, dialect)
                 yield Accepted(self._backend_id, ignored_fields=rendered.ignored_fields)
-                in_frames = speech.is_stream(request, reply.content_type)
-                if not in_frames:
-                    for event in self._whole(request, model, reply.who, await reply.body()):
+                if not dialect.is_stream(request, reply.content_type):
+                    for event in _whole(dialect, request, model, reply.who, await reply.body()):
                         yield event
                     return
-                listener = self._listener(request, model, reply.who)
+                splitter, reader = dialect.splitter(), _reader(dialect, request, model, reply.who)
                 while chunk := await reply.read():
-                    for event in listener.hear(chunk):
+                    size_bytes += len(chunk)
+                    if size_bytes > most_bytes:
+                        raise _too_large(reply.who)
+                    for event in reader.feed(splitter.feed(chunk)):
                         yield event
-                for event in listener.end():
+                for event in _last(dialect, reader, splitter.remainder()):
                     yield event
         finally:
             self.in_flight -= 1
 
-    def _listener(self, request: Request, model: str, who: str) -> "_Forwarding | _Decoding":
-        """What becomes of a stream: it is passed on to a client of the same dialect that wants one, else decoded."""
-        speech = self._speech
-        if request.api is speech.api and request.stream:
-            return _Forwarding(speech, None if speech.echoes(request.model, model) else request.model, who)
-        return _Decoding(speech, request, who)
 
-    def _whole(self, request: Request, model: str, who: str, body: bytes) -> list[Event]:
-        """The events of an answer that came in one piece."""
-        speech = self._speech
-        if request.api is not speech.api or request.stream:
-            return speech.decode_answer(request, body)
-        ending = speech.ending_of(body)
-        if ending.error is not None or not ending.complete:
-            raise ending.error or _broke_off(who)
-        is_echo = speech.echoes(request.model, model)
-        return [Delta(frame=body if is_echo else renamed(body, request.model)), ending.finished]
-
-    def _check_type(self, reply: Reply) -> None:
-        if reply.content_type not in _JSON_TYPES and reply.content_type != self._speech.stream_type:
-            message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
+def _last(dialect: Dialect, reader: StreamReader, remainder: bytes) -> Iterator[Event]:
+    """The events of a last frame without its end, if it is whole, and how the stream ended."""
+    if remainder and is_whole(dialect.payloads(remainder)):
+        yield from reader.feed(remainder)
+    yield reader.finish()
 
 
-class _Forwarding:
+def _accepted_types(dialect: Dialect, request: Request) -> str:
+    may_stream = request.stream or request.api is not dialect.api
+    return f"{dialect.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
+
+
+async def load_only(request: Request, action: LoadAction, backend_id: str) -> AsyncGenerator[Event, None]:
+    """The answer to a request that only loads or unloads a model, for an engine that has no such request."""
+    ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
+    yield Accepted(backend_id, ignored_fields=ignored)
+    yield Finished(_LOAD_REASONS[action])
+
+
+def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamReader:
+    """What becomes of a stream: passed on to a client of the same dialect that wants one, else decoded."""
+    if request.api is dialect.api and request.stream:
+        return _PassThrough(dialect, None if dialect.echoes(request.model, model) else request.model, who)
+    return dialect.decoder(request)
+
+
+def _whole(dialect: Dialect, request: Request, model: str, who: str, body: bytes) -> list[Event]:
+    """The events of an answer that came in one piece."""
+    if request.api is not dialect.api or request.stream:
+        return dialect.decode_answer(request, body)
+    finished = _proper_end(dialect.answer_ending(body), who)
+    frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
+    return [Delta(frame=frame), finished]
+
+
+class _PassThrough:
     """Whole frames as they come, under the client's name for the model if it is another."""
 
-    __slots__ = ("_begun", "_cutter", "_name", "_speech", "_tail", "_who")
+    __slots__ = ("_blocks", "_dialect", "_frames", "_mark", "_name", "_who")
 
-    def __init__(self, speech: Speech, name: str | None, who: str) -> None:
-        self._speech = speech
+    def __init__(self, dialect: Dialect, name: str | None, who: str) -> None:
+        self._dialect = dialect
         self._name = name
         self._who = who
-        self._cutter = speech.cutter()
-        self._tail = speech.tail()
-        self._begun = False
+        self._mark = dialect.frame_mark
+        self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
+        self._frames = 0
 
-    def hear(self, chunk: bytes) -> tuple[Event, ...]:
-        """The frames that are whole now."""
-        block = self._cutter.feed(chunk)
-        return (self._pass_on(block),) if block else ()
-
-    def end(self) -> Iterator[Event]:
-        """What is left, and how it ended; raises when that was no proper end."""
-        rest = self._cutter.rest()
-        if rest and is_whole(self._speech.payloads(rest)):
-            yield self._pass_on(rest)
-        ending = self._tail.ending()
-        if ending.error is not None:
-            ending.error.is_told = True
-            raise ending.error
-        if not ending.complete:
-            raise _broke_off(self._who)
-        yield ending.finished
-
-    def _pass_on(self, block: bytes) -> Delta:
-        if not self._begun:
+    def feed(self, block: bytes) -> tuple[Event, ...]:
+        """The block, untouched but for the model's name."""
+        if not block:
+            return ()
+        if not self._blocks and _ERROR_MARK in block:
             self._refuse_error(block)
-            self._begun = True
-        self._tail.add(block)
-        return Delta(frame=block if self._name is None else self._speech.rename(block, self._name))
+        self._blocks.append(block)
+        self._frames += block.count(self._mark)
+        return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
 
     def _refuse_error(self, block: bytes) -> None:
         """Raise an error that came with the first frames: the client has nothing yet, so it can be a status."""
-        if _ERROR_MARK not in block:
-            return
-        first = self._speech.tail()
-        first.add(block)
-        if (error := first.ending().error) is not None:
+        if (error := self._dialect.stream_ending(block, 1).error) is not None:
             raise error
 
-
-class _Decoding:
-    """A stream's meaning, for a client of another dialect or one that wants its answer in one piece."""
-
-    __slots__ = ("_cutter", "_decoder", "_gathers", "_size_bytes", "_speech", "_who")
-
-    def __init__(self, speech: Speech, request: Request, who: str) -> None:
-        self._speech = speech
-        self._who = who
-        self._cutter = speech.cutter()
-        self._decoder = speech.decoder(request)
-        self._gathers = not request.stream
-        self._size_bytes = 0
-
-    def hear(self, chunk: bytes) -> list[Event]:
-        """What the frames that are whole now mean."""
-        self._size_bytes += len(chunk)
-        if self._gathers and self._size_bytes > MOST_GATHERED_BYTES:
-            message = f"{self._who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-        return self._decoder.feed(self._cutter.feed(chunk))
-
-    def end(self) -> Iterator[Event]:
-        """What is left, and how it ended; raises when that was no proper end."""
-        rest = self._cutter.rest()
-        if rest and is_whole(self._speech.payloads(rest)):
-            yield from self._decoder.feed(rest)
-        yield self._decoder.finish()
+    def finish(self) -> Finished:
+        """How the stream ended; raises when that was no proper end."""
+        ending = self._dialect.stream_ending(b"".join(self._blocks), self._frames)
+        if ending.error is not None:
+            ending.error.is_told = True
+        return _proper_end(ending, self._who)
 
 
-def _broke_off(who: str) -> ProxyError:
-    message = f"{who} ended its answer before it was complete"
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
+def _proper_end(ending: Ending, who: str) -> Finished:
+    if ending.error is not None:
+        raise ending.error
+    if not ending.complete:
+        message = f"{who} ended its answer before it was complete"
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
+    return ending.finished
+
+
+def _check_type(reply: Reply, dialect: Dialect) -> None:
+    if reply.content_type not in _JSON_TYPES and reply.content_type != dialect.stream_type:
+        message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
+
+
+def _too_large(who: str) -> ProxyError:
+    message = f"{who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message)

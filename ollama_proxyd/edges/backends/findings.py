@@ -17,7 +17,6 @@ class Findings:
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
     slots: int | None = None
-    busy: bool = False
     shared: Model | None = None
 
 
@@ -34,7 +33,6 @@ def combine(found: Iterable[Findings]) -> Probe:
             loaded=each.loaded if probe.loaded is None else probe.loaded,
             version=probe.version or each.version,
             slots=probe.slots or each.slots,
-            busy=probe.busy or each.busy,
         )
         shared = shared or each.shared
     held = models.values()

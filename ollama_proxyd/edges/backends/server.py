@@ -11,7 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.wording import one_line
-from ollama_proxyd.edges.backends.lenient import at, text
+from ollama_proxyd.edges.backends.untrusted_json import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
 
@@ -58,7 +58,7 @@ class Server:
         reply, body = await self._short(path, question)
         return _decoded(reply, body)
 
-    async def knock(self, path: str) -> None:
+    async def ping(self, path: str) -> None:
         """Raise what the answer means unless it is a success; its body is of no interest."""
         await self._short(path, None)
 

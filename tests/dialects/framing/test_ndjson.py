@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.ndjson import MAX_LINE_BYTES, NdjsonCutter, lines
+from ollama_proxyd.dialects.framing.ndjson import MAX_LINE_BYTES, NdjsonSplitter, lines
 
 
 def cut_anywhere(stream: bytes, cuts: list[int]) -> list[bytes]:
@@ -20,46 +20,46 @@ def test_however_the_stream_is_broken_its_bytes_come_out_whole_and_in_order(
     texts: list[bytes], cuts: list[int], rest: bytes
 ) -> None:
     stream = b"".join(text.replace(b"\n", b"") + b"\n" for text in texts) + rest.replace(b"\n", b"")
-    cutter = NdjsonCutter()
-    blocks = [cutter.feed(piece) for piece in cut_anywhere(stream, cuts)]
-    assert b"".join(blocks) + cutter.rest() == stream
+    splitter = NdjsonSplitter()
+    blocks = [splitter.feed(piece) for piece in cut_anywhere(stream, cuts)]
+    assert b"".join(blocks) + splitter.remainder() == stream
     assert all(block == b"" or block.endswith(b"\n") for block in blocks)
-    assert b"\n" not in cutter.rest()
+    assert b"\n" not in splitter.remainder()
 
 
 def test_a_chunk_of_whole_lines_is_passed_on_as_the_same_object() -> None:
     chunk = b'{"a":1}\n{"b":2}\n'
-    assert NdjsonCutter().feed(chunk) is chunk
+    assert NdjsonSplitter().feed(chunk) is chunk
 
 
 def test_a_line_is_given_out_with_the_chunk_that_ends_it() -> None:
-    cutter = NdjsonCutter()
-    assert cutter.feed(b'{"a":') == b""
-    assert cutter.feed(b'1}\n{"b"') == b'{"a":1}\n'
-    assert cutter.rest() == b'{"b"'
+    splitter = NdjsonSplitter()
+    assert splitter.feed(b'{"a":') == b""
+    assert splitter.feed(b'1}\n{"b"') == b'{"a":1}\n'
+    assert splitter.remainder() == b'{"b"'
 
 
 def test_a_line_may_be_sixteen_mebibytes() -> None:
     line = b"x" * MAX_LINE_BYTES + b"\n"
-    cutter = NdjsonCutter()
+    splitter = NdjsonSplitter()
     half = len(line) // 2
-    assert cutter.feed(line[:half]) == b""
-    assert cutter.feed(line[half:]) == line
+    assert splitter.feed(line[:half]) == b""
+    assert splitter.feed(line[half:]) == line
 
 
 @pytest.mark.parametrize("chunks", [[b"12345"], [b"12345\n"], [b"123", b"45\n"], [b"1\n", b"12345"], [b"1\n12345"]])
 def test_a_longer_line_is_a_failure_of_the_backend_that_names_the_limit(chunks: list[bytes]) -> None:
     *before, last = chunks
-    cutter = NdjsonCutter(max_line_bytes=4)
+    splitter = NdjsonSplitter(max_line_bytes=4)
     for chunk in before:
-        cutter.feed(chunk)
+        splitter.feed(chunk)
     with pytest.raises(ProxyError, match="limit of 4 bytes") as caught:
-        cutter.feed(last)
+        splitter.feed(last)
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
 def test_many_short_lines_together_may_be_longer_than_one_line() -> None:
-    assert NdjsonCutter(max_line_bytes=4).feed(b"1\n2\n3\n4\n5\n6\n") == b"1\n2\n3\n4\n5\n6\n"
+    assert NdjsonSplitter(max_line_bytes=4).feed(b"1\n2\n3\n4\n5\n6\n") == b"1\n2\n3\n4\n5\n6\n"
 
 
 def test_empty_lines_are_no_lines() -> None:

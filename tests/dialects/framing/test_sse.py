@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.sse import SseCutter, events
+from ollama_proxyd.dialects.framing.sse import SseSplitter, events
 
 STREAMS = st.lists(
     st.sampled_from(
@@ -23,10 +23,10 @@ STREAMS = st.lists(
 
 
 def cut(stream: bytes, cuts: Iterable[int]) -> tuple[list[bytes], bytes]:
-    cutter = SseCutter()
+    splitter = SseSplitter()
     places = [0, *sorted(place % (len(stream) + 1) for place in cuts), len(stream)]
-    blocks = [cutter.feed(stream[start:end]) for start, end in itertools.pairwise(places)]
-    return blocks, cutter.rest()
+    blocks = [splitter.feed(stream[start:end]) for start, end in itertools.pairwise(places)]
+    return blocks, splitter.remainder()
 
 
 @settings(deadline=None)
@@ -48,28 +48,28 @@ def test_every_block_ends_with_a_blank_line(stream: bytes, cuts: list[int]) -> N
 
 def test_a_chunk_of_whole_events_goes_through_as_the_same_object() -> None:
     chunk = b"data: 1\n\ndata: 2\n\n"
-    assert SseCutter().feed(chunk) is chunk
+    assert SseSplitter().feed(chunk) is chunk
 
 
 def test_an_event_without_its_blank_line_waits() -> None:
-    cutter = SseCutter()
-    assert cutter.feed(b"data: 1\n\ndata: 2\n") == b"data: 1\n\n"
-    assert cutter.rest() == b"data: 2\n"
-    assert cutter.feed(b"\n") == b"data: 2\n\n"
-    assert cutter.rest() == b""
+    splitter = SseSplitter()
+    assert splitter.feed(b"data: 1\n\ndata: 2\n") == b"data: 1\n\n"
+    assert splitter.remainder() == b"data: 2\n"
+    assert splitter.feed(b"\n") == b"data: 2\n\n"
+    assert splitter.remainder() == b""
 
 
 def test_an_event_larger_than_the_limit_is_the_backends_failure_and_the_limit_is_named() -> None:
-    cutter = SseCutter(max_event_bytes=100)
-    cutter.feed(b"data: " + b"x" * 90)
+    splitter = SseSplitter(max_event_bytes=100)
+    splitter.feed(b"data: " + b"x" * 90)
     with pytest.raises(ProxyError, match="more than 100 bytes") as caught:
-        cutter.feed(b"x" * 20)
+        splitter.feed(b"x" * 20)
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
 def test_many_small_events_may_together_be_larger_than_the_limit() -> None:
-    cutter = SseCutter(max_event_bytes=10)
-    assert cutter.feed(b"data: 1\n\n" * 50) == b"data: 1\n\n" * 50
+    splitter = SseSplitter(max_event_bytes=10)
+    assert splitter.feed(b"data: 1\n\n" * 50) == b"data: 1\n\n" * 50
 
 
 def test_the_data_of_several_lines_is_joined_and_other_fields_are_skipped() -> None:

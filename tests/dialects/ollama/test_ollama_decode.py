@@ -18,9 +18,9 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.dialects.framing.ndjson import NdjsonCutter
+from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter
 from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.ollama.ending import Tail, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.ending import peek_answer, peek_usage
 
 THINKS = b'{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}\n'
 SAYS = b'{"model":"m","message":{"role":"assistant","content":"hi \xe2\x98\xba"},"done":false}\n'
@@ -134,9 +134,9 @@ def test_a_stream_without_its_last_line_broke_off() -> None:
 def test_the_events_are_the_same_wherever_the_transport_cut(cuts: list[int]) -> None:
     stream = THINKS + SAYS + DONE
     edges = [0, *sorted(cuts), len(stream)]
-    cutter, decoder = NdjsonCutter(), StreamDecoder()
+    splitter, decoder = NdjsonSplitter(), StreamDecoder()
     events = [
-        event for start, end in itertools.pairwise(edges) for event in decoder.feed(cutter.feed(stream[start:end]))
+        event for start, end in itertools.pairwise(edges) for event in decoder.feed(splitter.feed(stream[start:end]))
     ]
     assert [*events, decoder.finish()] == [
         Delta(thinking="hm"),
@@ -174,10 +174,7 @@ def test_an_answer_without_vectors_is_a_failure(body: bytes) -> None:
 
 
 def test_the_end_of_a_passed_on_stream_is_read_from_its_last_block() -> None:
-    tail = Tail()
-    for block in (THINKS, SAYS, SAYS + DONE):
-        tail.add(block)
-    ending = tail.ending()
+    ending = peek_usage(SAYS + DONE, 4)
     assert ending.finished == Finished(FinishReason.STOP, USAGE, TIMINGS)
     assert (ending.complete, ending.error) == (True, None)
 

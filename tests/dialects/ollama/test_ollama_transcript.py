@@ -12,7 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Hints, Operation, Request
-from ollama_proxyd.dialects.framing.ndjson import NdjsonCutter
+from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter
 from ollama_proxyd.dialects.ollama import chat, embed, generate, models
 from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
 from ollama_proxyd.dialects.ollama.encode import STREAM_TYPE, WHOLE_TYPE, Encoder
@@ -69,9 +69,9 @@ REFUSALS = [name for name in native(400, 404, 500) if name not in NOT_FOUND | EN
 def decoded(request: Request, body: str) -> list[Event]:
     if not request.stream:
         return decode_answer(body.encode(), request.operation)
-    cutter, decoder = NdjsonCutter(), StreamDecoder()
+    splitter, decoder = NdjsonSplitter(), StreamDecoder()
     text = body.encode()
-    events = [event for at in range(0, len(text), 97) for event in decoder.feed(cutter.feed(text[at : at + 97]))]
+    events = [event for at in range(0, len(text), 97) for event in decoder.feed(splitter.feed(text[at : at + 97]))]
     return [*events, decoder.finish()]
 
 

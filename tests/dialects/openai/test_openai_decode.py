@@ -20,7 +20,7 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
-from ollama_proxyd.dialects.framing.sse import SseCutter
+from ollama_proxyd.dialects.framing.sse import SseSplitter
 from ollama_proxyd.dialects.openai.decode import StreamDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings, pack, unpack
 from tests.dialects.openai.openai_samples import chunk, encoded, said, sse
@@ -66,9 +66,9 @@ def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int
         chunk({"content": "a\u20ac"}), chunk({"content": "b"}), chunk({}, "stop"), "[DONE]"
     )
     places = sorted(chance.randrange(len(stream)) for _ in range(pieces))
-    cutter, decoder, found = SseCutter(), StreamDecoder(), list[Event]()
+    splitter, decoder, found = SseSplitter(), StreamDecoder(), list[Event]()
     for start, end in zip([0, *places], [*places, len(stream)], strict=True):
-        found += decoder.feed(cutter.feed(stream[start:end]))
+        found += decoder.feed(splitter.feed(stream[start:end]))
     assert [*found, decoder.finish()] == decoded(stream)
 
 

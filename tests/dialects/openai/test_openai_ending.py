@@ -5,17 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
-from ollama_proxyd.dialects.openai.ending import Tail, peek_answer, peek_usage
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from tests.dialects.openai.openai_samples import chunk, encoded, sse
 
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3}
 
 
 def test_reason_usage_and_done_are_found_though_each_came_in_a_block_of_its_own() -> None:
-    tail = Tail()
-    for frame in (*[chunk({"content": "x"})] * 50, chunk({}, "length"), {"choices": [], "usage": USAGE}, "[DONE]"):
-        tail.add(sse(frame))
-    ending = tail.ending()
+    frames = (*[chunk({"content": "x"})] * 50, chunk({}, "length"), {"choices": [], "usage": USAGE}, "[DONE]")
+    blocks = [sse(frame) for frame in frames]
+    ending = peek_usage(b"".join(blocks[-OpenAI.tail_blocks :]), len(blocks))
     assert ending.finished.reason is FinishReason.LENGTH
     assert ending.finished.usage == Usage(2, 3)
     assert ending.complete
@@ -29,10 +29,8 @@ def test_without_usage_the_timings_tell_the_tokens() -> None:
 
 
 def test_without_either_the_events_are_counted_and_the_number_is_called_an_estimate() -> None:
-    tail = Tail()
-    tail.add(sse(*[chunk({"content": "x"})] * 7))
-    tail.add(sse(chunk({}, "stop"), "[DONE]"))
-    assert tail.ending().finished.usage == Usage(completion_tokens=7, estimated=True)
+    tail = sse(*[chunk({"content": "x"})] * 7) + sse(chunk({}, "stop"), "[DONE]")
+    assert peek_usage(tail, tail.count(OpenAI.frame_mark)).finished.usage == Usage(completion_tokens=7, estimated=True)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
     CANONICAL_OPTIONS,
+    Api,
     Audio,
     Chat,
     Completion,
@@ -25,15 +26,22 @@ from ollama_proxyd.core.requests import (
     Think,
     ToolCall,
 )
+from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.openai import completions, embeddings
-from ollama_proxyd.dialects.openai.flavors import FLAVORS, Fate
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.quirks import OptionPolicy
 from ollama_proxyd.dialects.openai.refusals import INTERNAL_FIELDS
-from ollama_proxyd.dialects.openai.render import render
 from ollama_proxyd.dialects.openai.settings import CHAT, COMPLETION, EMBEDDING
+from ollama_proxyd.edges.backends.engines import ENGINES, engine_of
 from tests.dialects.openai.openai_samples import body_of, encoded, native, openai_chat, said
 
 HELLO = (said("hi"),)
+
+
+def render(request: Request, model: str, flavor: str = "generic") -> Rendered:
+    """The request as this engine gets it."""
+    return engine_of(Api.OPENAI, flavor).speaks[0].render(request, model)
 
 
 def sent(request: Request, flavor: str = "llamacpp") -> dict[str, Any]:
@@ -55,7 +63,7 @@ def completion_sent(flavor: str = "llamacpp", **fields: Any) -> dict[str, Any]:
 
 def test_in_the_same_dialect_only_the_model_is_renamed() -> None:
     rendered = render(openai_chat(top_k=0, x_unknown={"a": None}), "theirs")
-    assert rendered.path == "/chat/completions"
+    assert rendered.path == "/v1/chat/completions"
     assert rendered.body == body_of(top_k=0, x_unknown={"a": None}).replace(b'"tiny"', b'"theirs"')
     assert rendered.ignored_fields == ()
 
@@ -110,8 +118,8 @@ def test_in_the_same_dialect_a_body_with_the_right_name_is_not_touched() -> None
 def test_each_endpoint_keeps_its_path() -> None:
     completion = completions.parse(b'{"model":"m","prompt":[1,2]}', Hints())
     embedding = embeddings.parse(b'{"model":"m","input":[[1],[2]]}', Hints())
-    assert render(completion, "m").path == "/completions"
-    assert render(embedding, "m").path == "/embeddings"
+    assert render(completion, "m").path == "/v1/completions"
+    assert render(embedding, "m").path == "/v1/embeddings"
 
 
 @pytest.mark.parametrize("name", sorted(INTERNAL_FIELDS))
@@ -125,13 +133,15 @@ def test_what_belongs_to_a_servers_inside_is_refused_even_in_the_same_dialect(na
 
 
 @pytest.mark.parametrize("table", [CHAT, COMPLETION, EMBEDDING], ids=["chat", "completion", "embedding"])
-def test_every_canonical_option_has_a_place_or_a_fate(table: dict[str, object]) -> None:
+def test_every_canonical_option_has_a_place_or_a_policy(table: dict[str, object]) -> None:
     assert set(table) == CANONICAL_OPTIONS
 
 
-@pytest.mark.parametrize("flavor", FLAVORS.values(), ids=FLAVORS.keys())
-def test_an_engines_row_only_names_options_that_would_else_be_dropped(flavor: Any) -> None:
-    assert all(CHAT[name] is Fate.DROP and COMPLETION[name] is Fate.DROP for name in flavor.options)
+def test_an_engines_row_only_names_options_that_would_else_be_dropped() -> None:
+    for dialect in (dialect for engine in ENGINES.values() for dialect in engine.speaks if isinstance(dialect, OpenAI)):
+        for name in dialect.quirks.options:
+            assert CHAT[name] is OptionPolicy.DROP
+            assert COMPLETION[name] is OptionPolicy.DROP
 
 
 NUMBERS = st.sampled_from([None, 0, 1, 7])
@@ -334,7 +344,7 @@ def test_what_openai_says_survives_a_journey_through_the_cores_words() -> None:
 
 def test_a_raw_completion_is_a_completion() -> None:
     rendered = render(native(Completion("hi", raw=True, think=True), "generate"), "theirs", "llamacpp")
-    assert rendered.path == "/completions"
+    assert rendered.path == "/v1/completions"
     fields = msgspec.json.decode(rendered.body)
     assert {name: fields[name] for name in fields if not name.startswith("stream")} == {
         "model": "theirs",
@@ -346,7 +356,7 @@ def test_a_raw_completion_is_a_completion() -> None:
 def test_a_templated_completion_is_a_chat_of_one_turn() -> None:
     content = Completion("hi", raw=False, system="be brief", images=(Image("xx", "image/png"),), think=False)
     rendered = render(native(content, "generate"), "theirs", "llamacpp")
-    assert rendered.path == "/chat/completions"
+    assert rendered.path == "/v1/chat/completions"
     fields = msgspec.json.decode(rendered.body)
     assert fields["messages"][0] == {"role": "system", "content": "be brief"}
     assert [part["type"] for part in fields["messages"][1]["content"]] == ["text", "image_url"]
@@ -406,7 +416,7 @@ def test_a_raw_completion_asks_for_log_probabilities_with_a_number() -> None:
 def test_texts_to_embed_go_one_or_many_and_the_vectors_are_shaped_here() -> None:
     content = Embedding(("a",), single=True, options=Options(known={"dimensions": 4, "temperature": 0, "top_k": 2}))
     rendered = render(native(content, "embed"), "theirs", "llamacpp")
-    assert rendered.path == "/embeddings"
+    assert rendered.path == "/v1/embeddings"
     assert msgspec.json.decode(rendered.body) == {"model": "theirs", "input": "a", "encoding_format": "float"}
     assert rendered.ignored_fields == ("temperature", "top_k")
     assert sent(native(Embedding(("a",), single=False), "embed"))["input"] == ["a"]

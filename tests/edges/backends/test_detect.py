@@ -5,21 +5,32 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import web
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends import detect as detect_module
-from ollama_proxyd.edges.backends.detect import KNOWN_PORTS, detect
-from ollama_proxyd.edges.backends.fingerprints import FINGERPRINTS, Answer, recognise
-from ollama_proxyd.edges.backends.flavors import FLAVORS
+from ollama_proxyd.edges.backends.detect import Detected, detect
+from ollama_proxyd.edges.backends.engine import Answer
+from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, SIGNS, recognise
 from tests.upstreams.engines import ENGINES, STRANGERS
-from tests.upstreams.fake_engines import RawServer, playing, serving
+from tests.upstreams.fake_engines import FakeEngine, RawServer, playing, serving
+
+
+async def patiently(ports: list[int]) -> tuple[Detected, ...]:
+    """What is found where no answer is late."""
+    return await detect(ports, limit_s=60)
+
+
+async def never(request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 @pytest.mark.parametrize("flavor", ENGINES)
 async def test_an_engine_is_recognised_by_what_it_answers(flavor: str) -> None:
     async with serving(ENGINES[flavor]()) as engine:
-        (found,) = await detect([engine.port])
+        (found,) = await patiently([engine.port])
     assert found.spec.flavor == flavor
     assert found.spec.api is (Api.OLLAMA if flavor == "ollama" else Api.OPENAI)
     assert found.spec.id == f"{flavor}-{engine.port}"
@@ -29,19 +40,51 @@ async def test_an_engine_is_recognised_by_what_it_answers(flavor: str) -> None:
 @pytest.mark.parametrize("stranger", STRANGERS)
 async def test_what_is_no_engine_is_no_backend(stranger: str) -> None:
     async with serving(STRANGERS[stranger]()) as engine:
-        assert await detect([engine.port]) == ()
+        assert await patiently([engine.port]) == ()
 
 
 async def test_a_llama_server_that_still_loads_its_model_is_recognised() -> None:
     answers = {"/props": Answer(503, {"server": "llama.cpp"}, json={"error": {"message": "Loading model"}})}
     found = recognise(answers)
     assert found is not None
-    assert found.flavor == "llamacpp"
+    assert found[0].name == "llamacpp"
+
+
+async def test_an_answer_that_comes_late_makes_no_engine_a_commoner_one() -> None:
+    engine = ENGINES["koboldcpp"]()
+    engine.routes["GET /api/extra/version"] = never
+    async with serving(engine):
+        assert await detect([engine.port], limit_s=0.2) == ()
+
+
+def test_a_sign_that_was_seen_needs_no_answer_to_commoner_ones() -> None:
+    version = Answer(200, json={"result": "KoboldCpp"})
+    found = recognise({"/version": Answer(404), "/api/extra/version": version, "/props": None})
+    assert found is not None
+    assert found[0].name == "koboldcpp"
+
+
+async def test_a_server_with_a_short_listen_queue_is_asked_a_few_things_at_a_time() -> None:
+    most = 0
+    under_way = 0
+
+    async def counts(request: web.Request) -> web.Response:
+        nonlocal most, under_way
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return web.Response(status=404)
+
+    engine = FakeEngine({f"GET {sign.path}": counts for _, sign in SIGNS})
+    async with serving(engine):
+        await patiently([engine.port])
+    assert 0 < most <= 5
 
 
 async def test_what_was_found_says_how_and_that_its_device_is_unknown() -> None:
     async with serving(ENGINES["llamacpp"]()) as engine:
-        (found,) = await detect([engine.port])
+        (found,) = await patiently([engine.port])
     assert found.spec.hardware is Hardware.UNKNOWN
     assert found.how == (
         f"llamacpp-{engine.port} was recognised as llama-server because /props and its Server header are llama.cpp's; "
@@ -56,7 +99,7 @@ async def test_nothing_listens_and_nothing_is_found() -> None:
 async def test_where_nothing_listens_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    async def look(client: object, host: str, port: int) -> None:
+    async def look(client: object, host: str, port: int, limit_s: float) -> None:
         asked.append(port)
 
     monkeypatch.setattr(detect_module, "_look", look)
@@ -91,14 +134,9 @@ async def test_a_server_is_only_asked_with_get() -> None:
     assert {asked.method for asked in engine.asked} == {"GET"}
 
 
-def test_every_flavor_that_is_detected_has_its_row() -> None:
-    backends = [sign for sign in FINGERPRINTS if sign.kind is Api.OPENAI]
-    assert {sign.flavor for sign in backends} <= set(FLAVORS)
-
-
 def test_the_daemons_own_sign_comes_first_and_the_commonest_one_last() -> None:
-    assert FINGERPRINTS[0].kind is None
-    assert FINGERPRINTS[-1].flavor == "generic"
+    assert SIGNS[0][0].api is None
+    assert SIGNS[-1][0].name == "generic"
 
 
 def test_no_port_is_listed_twice() -> None:

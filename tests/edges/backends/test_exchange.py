@@ -18,7 +18,7 @@ from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
 from ollama_proxyd.dialects.openai import chat as openai_chat
 from ollama_proxyd.dialects.openai import embeddings as openai_embeddings
 from ollama_proxyd.dialects.openai.errors import render_error as openai_error
-from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.ports import Backend
 from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, spec_of, streams
@@ -43,7 +43,7 @@ async def backend_at(
     url: str, kind: Api, flavor: str = "generic", timeouts: Timeouts | None = None
 ) -> AsyncGenerator[Backend, None]:
     async with a_client(timeouts) as client:
-        yield make_backend(spec_of(url, kind, flavor), client)
+        yield EngineBackend(spec_of(url, kind, flavor), client)
 
 
 async def events_of(backend: Backend, request: Request, model: str = "tiny") -> list[Event]:
@@ -133,7 +133,7 @@ async def test_the_clients_bytes_reach_a_backend_of_its_dialect_unchanged() -> N
 async def test_a_key_goes_to_the_backend_that_asks_for_it() -> None:
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
     async with serving(FakeEngine(routes)) as engine, a_client() as client:
-        await events_of(make_backend(spec_of(engine.url, Api.OPENAI), client, "secret"), openai_request())
+        await events_of(EngineBackend(spec_of(engine.url, Api.OPENAI), client, "secret"), openai_request())
     assert engine.asked[0].headers["Authorization"] == "Bearer secret"
 
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.requests import Api, Json
 from ollama_proxyd.dialects.ollama.models import render_ps, render_tags
 from ollama_proxyd.dialects.ollama.show import describe
-from ollama_proxyd.edges.backends import ollama_facts, openai_facts
+from ollama_proxyd.edges.backends import facts
+from ollama_proxyd.edges.backends.engine import Answer
+from ollama_proxyd.edges.backends.engines import ENGINES, PATHS, lemonade, ollama, ovms, recognise, tgi
 from ollama_proxyd.edges.backends.findings import combine
-from ollama_proxyd.edges.backends.fingerprints import PATHS, Answer, recognise
-from ollama_proxyd.edges.backends.flavors import FLAVORS
-from ollama_proxyd.edges.backends.lenient import label
+from ollama_proxyd.edges.backends.untrusted_json import label
 from tests.any_json import ANY_JSON, HUGE, nearly
 
 META = {"n_ctx": 1, "n_ctx_train": 3, "n_params": 1000, "size": 1, "n_embd": 2, "ftype": "q"}
@@ -67,7 +67,12 @@ TAG = {
     "context_length": 3,
     "expires_at": "2024-01-01T00:00:00Z",
 }
-QUESTIONS = {question.path: question for flavor in FLAVORS.values() for question in (flavor.model_list, *flavor.extras)}
+QUESTIONS = {
+    question.path: question
+    for engine in ENGINES.values()
+    if engine.api is Api.OPENAI
+    for question in (engine.model_list, *engine.extras)
+}
 
 
 @settings(deadline=None)
@@ -82,9 +87,9 @@ def test_anything_a_server_says_can_be_read_and_shown(said: Json) -> None:
 @settings(deadline=None)
 @given(said=nearly({"models": [TAG, TAG], "capabilities": ["completion"]}))
 def test_anything_an_ollama_says_can_be_read_and_shown(said: Json) -> None:
-    ollama_facts.read_capabilities(said)
-    render_tags((model, ["it"]) for model in ollama_facts.read_tags(said))
-    render_ps((loaded, None, ["it"]) for loaded in ollama_facts.read_ps(said))
+    ollama.read_show(said)
+    render_tags((model, ["it"]) for model in ollama.read_tags(said).models)
+    render_ps((loaded, None, ["it"]) for loaded in ollama.read_ps(said).loaded or ())
 
 
 @settings(deadline=None)
@@ -95,18 +100,18 @@ def test_anything_is_recognised_or_not(said: Json, paths: set[str]) -> None:
 
 @pytest.mark.parametrize("created", [253402300800, 1700000000000, 10**30, HUGE, -5, 0, "soon", True])
 def test_a_time_that_cannot_be_is_not_said(created: Json) -> None:
-    (model,) = openai_facts.read_models({"data": [{"id": "tiny", "created": created}]}).models
+    (model,) = facts.read_models({"data": [{"id": "tiny", "created": created}]}).models
     assert model.modified_at is None
 
 
 def test_a_time_that_can_be_is_told() -> None:
-    (model,) = openai_facts.read_models({"data": [{"id": "tiny", "created": 1700000000}]}).models
+    (model,) = facts.read_models({"data": [{"id": "tiny", "created": 1700000000}]}).models
     assert model.modified_at == "2023-11-14T22:13:20Z"
 
 
 @pytest.mark.parametrize("key", ["n_params", "size", "n_ctx_train", "n_embd"])
 def test_a_number_that_no_reader_can_hold_is_not_said(key: str) -> None:
-    (model,) = openai_facts.read_models({"data": [{"id": "tiny", "meta": {key: HUGE}}]}).models
+    (model,) = facts.read_models({"data": [{"id": "tiny", "meta": {key: HUGE}}]}).models
     told = (model.parameter_size, model.size_bytes, model.context_length, model.embedding_length)
     assert told == (None,) * 4
 
@@ -115,11 +120,11 @@ def test_a_number_that_no_reader_can_hold_is_not_said(key: str) -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda name: openai_facts.read_models({"data": [{"id": name}]}).models,
-        lambda name: openai_facts.read_ovms_config({name: {"model_version_status": [{}]}}).models,
-        lambda name: ollama_facts.read_tags({"models": [{"name": name}]}),
-        lambda name: openai_facts.read_tgi_info({"model_id": name}).models,
-        lambda name: openai_facts.read_lemonade_health({"model_loaded": name}).loaded,
+        lambda name: facts.read_models({"data": [{"id": name}]}).models,
+        lambda name: ovms.read_config({name: {"model_version_status": [{}]}}).models,
+        lambda name: ollama.read_tags({"models": [{"name": name}]}).models,
+        lambda name: tgi.read_info({"model_id": name}).models,
+        lambda name: lemonade.read_health({"model_loaded": name}).loaded,
     ],
 )
 def test_a_name_that_is_no_printable_line_is_no_name(read: Callable[[str], Any], name: str) -> None:
@@ -128,5 +133,5 @@ def test_a_name_that_is_no_printable_line_is_no_name(read: Callable[[str], Any],
 
 
 def test_a_version_that_is_no_printable_line_is_not_said() -> None:
-    assert openai_facts.read_version({"version": "1\n2"}).version is None
+    assert facts.read_version({"version": "1\n2"}).version is None
     assert label({"version": "0.9 (β)"}, "version") == "0.9 (β)"

@@ -16,7 +16,7 @@ from ollama_proxyd.dialects.ollama import chat as ollama_chat
 from ollama_proxyd.dialects.ollama import embed as ollama_embed
 from ollama_proxyd.dialects.openai import chat as openai_chat
 from ollama_proxyd.edges.backends import exchange
-from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.server import said_in
 from ollama_proxyd.services.ports import Backend
 from tests.upstreams.fake_engines import FakeEngine, Handler, Says, a_client, playing, serving, spec_of, streams
@@ -39,7 +39,7 @@ def asked(client: Api, *, stream: bool = True, request_id: str = "") -> Request:
 @asynccontextmanager
 async def a_backend(kind: Api, route: Says | Handler) -> AsyncGenerator[tuple[FakeEngine, Backend], None]:
     async with serving(FakeEngine({ROUTE[kind]: route, "POST /api/embed": route})) as engine, a_client() as client:
-        yield engine, make_backend(spec_of(engine.url, kind), client)
+        yield engine, EngineBackend(spec_of(engine.url, kind), client)
 
 
 async def answer(kind: Api, route: Says | Handler, request: Request) -> list[Event]:
@@ -106,7 +106,7 @@ async def test_a_content_type_that_is_no_text_is_shown_in_one_line() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: te\xff\xfe-t\r\nContent-Length: 0\r\n\r\n")
 
     async with playing(script) as server, a_client() as client:
-        backend = make_backend(spec_of(server.url, Api.OPENAI), client)
+        backend = EngineBackend(spec_of(server.url, Api.OPENAI), client)
         with pytest.raises(ProxyError) as caught:
             _ = [event async for event in backend.answer(asked(Api.OPENAI), "tiny")]
     assert "answered with te -t instead of JSON" in caught.value.message

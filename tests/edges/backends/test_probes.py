@@ -11,17 +11,17 @@ from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
-from ollama_proxyd.edges.backends.make import make_backend
-from ollama_proxyd.edges.backends.openai_facts import human_count
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, LLAMACPP_SLOTS, OLLAMA_TAGS, llamacpp, ollama, openai_list
+from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, llamacpp, ollama, openai_list
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 
 
 async def probe_of(engine: FakeEngine, kind: Api = Api.OPENAI, flavor: str = "generic") -> Probe:
     async with serving(engine), a_client() as client:
-        return await make_backend(spec_of(engine.url, kind, flavor), client).probe()
+        return await EngineBackend(spec_of(engine.url, kind, flavor), client).probe()
 
 
 async def failure_of(engine: FakeEngine, kind: Api = Api.OPENAI, flavor: str = "generic") -> ProxyError:
@@ -72,7 +72,7 @@ async def test_a_health_check_keeps_no_connection_for_a_next_one_that_comes_too_
 
 async def test_an_ollama_model_is_asked_once_what_it_can_do() -> None:
     async with serving(ollama()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OLLAMA), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OLLAMA), client)
         assert await backend.probe() == await backend.probe()
     assert sum(asked.path == "/api/show" for asked in engine.asked) == 1
 
@@ -112,7 +112,7 @@ async def test_llama_server_tells_what_it_knows_of_its_model() -> None:
         ),
     )
     assert probe.loaded == (LoadedModel("tiny", size_bytes=434432, context_length=2048),)
-    assert (probe.slots, probe.version, probe.busy) == (4, "b11669-Debian", False)
+    assert (probe.slots, probe.version) == (4, "b11669-Debian")
 
 
 async def test_a_model_named_for_embedding_is_taken_for_one() -> None:
@@ -122,17 +122,9 @@ async def test_a_model_named_for_embedding_is_taken_for_one() -> None:
     assert probe.models[0].capabilities == {"embedding"}
 
 
-async def test_llama_server_is_busy_when_every_slot_is_at_work() -> None:
+async def test_llama_server_without_props_still_counts() -> None:
     engine = llamacpp()
-    engine.routes["GET /slots"] = Says([{**slot, "is_processing": True} for slot in LLAMACPP_SLOTS])
-    assert (await probe_of(engine, flavor="llamacpp")).busy
-    engine.routes["GET /slots"] = Says([*LLAMACPP_SLOTS, {"id": 9, "is_processing": True}])
-    assert not (await probe_of(engine, flavor="llamacpp")).busy
-
-
-async def test_llama_server_without_slots_and_props_still_counts() -> None:
-    engine = llamacpp()
-    del engine.routes["GET /slots"], engine.routes["GET /props"]
+    del engine.routes["GET /props"]
     probe = await probe_of(engine, flavor="llamacpp")
     assert probe.slots is None
     assert probe.models[0].capabilities is None
@@ -159,7 +151,7 @@ async def test_a_router_of_llama_servers_tells_which_models_are_loaded() -> None
 async def test_llama_server_that_loads_its_model_is_down_and_says_why() -> None:
     engine = llamacpp()
     loading = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
-    for path in ("/health", "/v1/models", "/props", "/slots"):
+    for path in ("/health", "/v1/models", "/props"):
         engine.routes[f"GET {path}"] = Says(loading, 503)
     error = await failure_of(engine, flavor="llamacpp")
     assert error.kind is ErrorKind.UPSTREAM_FAILED
@@ -169,12 +161,11 @@ async def test_llama_server_that_loads_its_model_is_down_and_says_why() -> None:
 async def test_a_llama_server_without_a_free_slot_is_busy_not_down() -> None:
     engine = llamacpp()
     async with serving(engine), a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         before = await backend.probe()
         engine.routes["GET /health"] = Says({"status": "no slot available"}, 503)
         after = await backend.probe()
-    assert after.busy
-    assert after.models == before.models
+    assert after == before
 
 
 async def hangs(request: web.Request) -> web.StreamResponse:
@@ -194,12 +185,12 @@ async def test_a_slow_check_is_busy_while_a_request_is_under_way_and_down_when_n
     engine.routes["POST /v1/chat/completions"] = answers
     body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     async with serving(engine), a_client(Timeouts(probe_s=0.05)) as client:
-        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
-        await backend.probe()
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
+        before = await backend.probe()
         engine.routes["GET /health"] = hangs
         events = backend.answer(openai_chat.parse(json.dumps(body).encode(), Hints()), "tiny")
         assert isinstance(await anext(events), Accepted)
-        assert (await backend.probe()).busy
+        assert await backend.probe() == before
         await events.aclose()
         with pytest.raises(ProxyError) as caught:
             await backend.probe()
@@ -228,8 +219,8 @@ async def test_lemonade_tells_what_its_models_can_do_and_which_is_loaded() -> No
     assert probe.loaded == (LoadedModel("Qwen-NPU"),)
 
 
-async def test_koboldcpp_says_when_it_is_busy() -> None:
-    assert (await probe_of(ENGINES["koboldcpp"](), flavor="koboldcpp")).busy
+async def test_koboldcpp_answers_one_request_at_a_time() -> None:
+    assert (await probe_of(ENGINES["koboldcpp"](), flavor="koboldcpp")).slots == 1
 
 
 async def test_sglang_says_whether_it_generates() -> None:
@@ -244,7 +235,7 @@ async def test_a_server_of_one_model_has_it_loaded_and_an_unknown_one_does_not_s
 
 async def test_ollamas_show_gets_the_clients_fields_and_the_backends_name() -> None:
     async with serving(ollama()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OLLAMA), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OLLAMA), client)
         shown = await backend.show("tiny:latest", {"name": "TINY", "verbose": True})
     assert engine.asked[0].json == {"verbose": True, "model": "tiny:latest"}
     assert shown["capabilities"] == ["tools", "thinking", "completion"]
@@ -252,7 +243,7 @@ async def test_ollamas_show_gets_the_clients_fields_and_the_backends_name() -> N
 
 async def test_an_openai_backend_shows_what_it_tells_of_its_model() -> None:
     async with serving(llamacpp()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         shown = await backend.show("tiny", {"model": "tiny"})
         with pytest.raises(ProxyError) as caught:
             await backend.show("nope", {})
@@ -279,7 +270,7 @@ def test_parameters_are_written_as_ollama_writes_them(number: int | None, writte
 
 async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up() -> None:
     async with serving(llamacpp()) as engine, a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OPENAI, "generic"), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "generic"), client)
         probe = await backend.probe()
         assert probe.flavor == "llamacpp"
         assert probe.slots == 4

@@ -14,7 +14,7 @@ from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat
-from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.demo.devices import DEVICES
 from ollama_proxyd.edges.demo.engine import TYPICAL_TOKENS, Engine, vector
 from ollama_proxyd.edges.demo.fleet import start_demo
@@ -136,7 +136,7 @@ async def test_vectors_are_the_same_for_the_same_text_and_of_unit_length(demo: D
 
 async def test_the_daemons_own_backend_can_check_and_use_a_device(demo: Demo) -> None:
     client = HttpClient()
-    backend = make_backend(demo.specs["nvidia"], client)
+    backend = EngineBackend(demo.specs["nvidia"], client)
     probe = await backend.probe()
     events = [event async for event in backend.answer(hello(options={"num_predict": 2}), "demo:latest")]
     shown = await backend.show("demo:latest", {})

@@ -11,7 +11,7 @@ from ollama_proxyd.core.events import Embedded, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import embed
 from ollama_proxyd.dialects.openai import embeddings
-from ollama_proxyd.edges.backends.make import make_backend
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of
 
 SPECIALS = 2
@@ -72,7 +72,7 @@ def asked(**fields: Any) -> Request:
 
 async def answer(engine: WordEngine, request: Request, flavor: str = "llamacpp") -> list[Event]:
     async with serving(engine), a_client() as client:
-        backend = make_backend(spec_of(engine.url, Api.OPENAI, flavor), client)
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, flavor), client)
         return [event async for event in backend.answer(request, "tiny")]
 
 

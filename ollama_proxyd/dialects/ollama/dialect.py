@@ -1,4 +1,4 @@
-"""Ollama's API as an exchange speaks it."""
+"""Ollama's API as one dialect."""
 
 import secrets
 from collections.abc import Iterator
@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Request
-from ollama_proxyd.dialects.framing.ndjson import NdjsonCutter, lines
+from ollama_proxyd.dialects.base import Dialect, Ending, Rendered
+from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter, lines
 from ollama_proxyd.dialects.ollama import decode, ending
-from ollama_proxyd.dialects.ollama.render import Rendered, render
-from ollama_proxyd.edges.backends.speech import renamed_lines
+from ollama_proxyd.dialects.ollama.render import render
 
 
-class OllamaSpeech:
+class Ollama(Dialect):
     """NDJSON lines, each an object; the last one is done."""
 
     api = Api.OLLAMA
     stream_type = "application/x-ndjson"
+    frame_mark = b"\n"
+    tail_blocks = 1
     answers_loads = True
 
     def render(self, request: Request, model: str) -> Rendered:
-        """The request under the backend's own model name."""
+        """The request under the engine's own model name."""
         return render(request, model)
 
     def echoes(self, asked: str, model: str) -> bool:
@@ -31,38 +33,34 @@ class OllamaSpeech:
         """Lines and a single object read the same, and some servers call both JSON."""
         return content_type == self.stream_type or request.stream
 
-    def cutter(self) -> NdjsonCutter:
-        """A new cutter."""
-        return NdjsonCutter()
-
-    def tail(self) -> ending.Tail:
-        """A new tail."""
-        return ending.Tail()
-
-    def ending_of(self, body: bytes) -> ending.Ending:
-        """How an answer ended that came whole."""
-        return ending.peek_answer(body)
-
-    def decoder(self, request: Request) -> decode.StreamDecoder:  # noqa: ARG002 - the other dialect needs it
-        """A new decoder."""
-        return decode.StreamDecoder(_call_id_prefix())
-
-    def decode_answer(self, request: Request, body: bytes) -> list[Event]:
-        """The events of an answer that came whole."""
-        return decode.decode_answer(body, request.operation, _call_id_prefix())
+    def splitter(self) -> NdjsonSplitter:
+        """A splitter for one stream."""
+        return NdjsonSplitter()
 
     def payloads(self, block: bytes) -> Iterator[bytes]:
         """The lines."""
         return lines(block)
 
-    def rename(self, block: bytes, name: str) -> bytes:
-        """The lines with another model name."""
-        return renamed_lines(block, name, _split)
+    def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
+        """The line without its end."""
+        payload = line.rstrip(b"\r\n")
+        return b"", payload, line[len(payload) :]
 
+    def stream_ending(self, tail: bytes, frames: int) -> Ending:
+        """How a stream ended."""
+        return ending.peek_usage(tail, frames)
 
-def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
-    payload = line.rstrip(b"\r\n")
-    return b"", payload, line[len(payload) :]
+    def answer_ending(self, body: bytes) -> Ending:
+        """How a whole answer ended."""
+        return ending.peek_answer(body)
+
+    def decoder(self, request: Request) -> decode.StreamDecoder:  # noqa: ARG002 - the other dialect needs it
+        """A decoder for one stream."""
+        return decode.StreamDecoder(_call_id_prefix())
+
+    def decode_answer(self, request: Request, body: bytes) -> list[Event]:
+        """The events of a whole answer."""
+        return decode.decode_answer(body, request.operation, _call_id_prefix())
 
 
 def _call_id_prefix() -> str:

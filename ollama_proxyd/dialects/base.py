@@ -1,0 +1,113 @@
+"""A dialect: one API's wire format, as its clients and its engines use it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.dialects.framing.jsonbody import renamed
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A request for an engine, and the client's fields that the engine's API cannot express."""
+
+    path: str
+    body: bytes
+    ignored_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a passed-on answer ended: `complete` at its proper end, `error` when the engine reported a failure."""
+
+    finished: Finished
+    complete: bool
+    error: ProxyError | None = None
+
+
+class FrameSplitter(Protocol):
+    """Splits a byte stream into whole frames."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All frames that are whole now, as one block."""
+
+    def remainder(self) -> bytes:
+        """The bytes after the last whole frame."""
+
+
+class StreamReader(Protocol):
+    """Turns whole frames into events."""
+
+    def feed(self, block: bytes) -> Sequence[Event]:
+        """The events of a block of frames."""
+
+    def finish(self) -> Finished:
+        """How the stream ended; raises ProxyError when it broke off."""
+
+
+class Dialect(ABC):
+    """One API's wire format.
+
+    api: its name. base: where an engine's API begins. stream_type: the content type of its streams.
+    frame_mark: occurs once in each frame. tail_blocks: how many last blocks of a stream tell how it ended.
+    answers_loads: whether a request can ask only to load or unload a model.
+    """
+
+    api: ClassVar[Api]
+    stream_type: ClassVar[str]
+    frame_mark: ClassVar[bytes]
+    tail_blocks: ClassVar[int]
+    answers_loads: ClassVar[bool]
+    base: str = ""
+
+    @abstractmethod
+    def render(self, request: Request, model: str) -> Rendered:
+        """The request under the engine's own model name."""
+
+    @abstractmethod
+    def echoes(self, asked: str, model: str) -> bool:
+        """Whether answers to a request rendered for `model` carry the client's name for it."""
+
+    @abstractmethod
+    def is_stream(self, request: Request, content_type: str) -> bool:
+        """Whether an answer comes in frames."""
+
+    @abstractmethod
+    def splitter(self) -> FrameSplitter:
+        """A splitter for one stream."""
+
+    @abstractmethod
+    def payloads(self, block: bytes) -> Iterator[bytes]:
+        """The JSON texts in a block of whole frames."""
+
+    @abstractmethod
+    def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
+        """A line of a block: what precedes its payload, the payload, and the rest."""
+
+    @abstractmethod
+    def stream_ending(self, tail: bytes, frames: int) -> Ending:
+        """How a stream of so many frames ended, from its last blocks; never raises."""
+
+    @abstractmethod
+    def answer_ending(self, body: bytes) -> Ending:
+        """How a whole answer ended; never raises."""
+
+    @abstractmethod
+    def decoder(self, request: Request) -> StreamReader:
+        """A decoder for the stream that answers a request."""
+
+    @abstractmethod
+    def decode_answer(self, request: Request, body: bytes) -> list[Event]:
+        """The events of a whole answer."""
+
+    def rename(self, block: bytes, name: str) -> bytes:
+        """The frames, or a whole answer, under another model name."""
+        lines = []
+        for line in block.splitlines(keepends=True):
+            before, payload, after = self.split_line(line)
+            lines.append(before + renamed(payload, name) + after if payload else line)
+        return b"".join(lines)

@@ -1,0 +1,151 @@
+"""An engine behind the Backend port; what is special about it is its row in the table of engines."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import replace
+
+from yarl import URL
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Event
+from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
+from ollama_proxyd.core.requests import Api, Json, Operation, Request
+from ollama_proxyd.dialects.ollama.show import describe
+from ollama_proxyd.edges.backends.checkup import Checkup, outcome_of
+from ollama_proxyd.edges.backends.detect import identify
+from ollama_proxyd.edges.backends.engine import Engine, Question
+from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
+from ollama_proxyd.edges.backends.exchange import Exchange, load_only
+from ollama_proxyd.edges.backends.findings import Findings, combine
+from ollama_proxyd.edges.backends.server import Server
+from ollama_proxyd.edges.backends.truncation import answer_truncated
+from ollama_proxyd.edges.backends.untrusted_json import text
+from ollama_proxyd.edges.plumbing.http import HttpClient
+
+_DETAILS_AT_ONCE = 4
+_RECOGNITIONS = 3
+"""How often a server is asked what it is: an answer that decides may come too late."""
+
+
+class EngineBackend:
+    """Any engine of the table."""
+
+    def __init__(self, spec: BackendSpec, client: HttpClient, api_key: str | None = None) -> None:
+        self._spec = spec
+        self._client = client
+        self._api_key = api_key
+        self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
+        self._use(engine_of(spec.api, spec.flavor))
+        self._checkup = Checkup(self._ask, lambda: self._exchange.in_flight)
+        self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
+
+    def _use(self, engine: Engine) -> None:
+        """Talk to the server as to this engine."""
+        self._engine = engine
+        self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
+        self._exchange = Exchange(self._spec.id, self._server, engine.speaks)
+
+    @property
+    def spec(self) -> BackendSpec:
+        """What this backend is."""
+        return self._spec
+
+    def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        """Send the request under the backend's own model name: Accepted, deltas, Finished."""
+        engine = self._engine
+        action = request.load_action
+        if action is not None and not self._exchange.dialect_for(request).answers_loads:
+            return load_only(request, action, self._spec.id)
+        if request.operation is Operation.EMBEDDING and engine.counts_tokens and request.api is not engine.api:
+            return answer_truncated(self._exchange, self._server, request, model)
+        return self._exchange.answer(request, model)
+
+    async def probe(self) -> Probe:
+        """Health, models and loaded models from the paths in the engine's row."""
+        return await self._checkup.run()
+
+    async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """A model's details in the shape of Ollama's /api/show: the engine's own, or from what it tells of the model.
+
+        In the engine's own question `model` and the older `name` both become its name for the model.
+        """
+        details = self._engine.details
+        if details is not None:
+            asked = {key: value for key, value in body.items() if key != "name"}
+            shown = await self._server.fetch(details.path, {**asked, "model": model})
+            if not isinstance(shown, Mapping):
+                message = f"{self._server.who} answered {details.path} with no JSON object"
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+            return shown
+        probe = await self._checkup.run()
+        known = next((each for each in probe.models if each.name == model), None)
+        if known is None:
+            message = f"{self._server.who} holds no model {model!r}"
+            raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=404)
+        return describe(known, self._engine.label, self._spec.endpoint, await self._template())
+
+    async def _template(self) -> str | None:
+        if self._engine.template is None:
+            return None
+        answer = await outcome_of(self._server.fetch(self._engine.template))
+        return None if isinstance(answer, ProxyError) else text(answer, "chat_template")
+
+    async def _ask(self) -> Probe:
+        probe = await self._ask_as_known()
+        if not self._recognitions_left:
+            return probe
+        found = await identify(self._client, URL(self._spec.endpoint).origin(), self._server.who)
+        self._recognitions_left = 0 if found else self._recognitions_left - 1
+        if found is None or found[0].api is not Api.OPENAI or found[0] is GENERIC:
+            return probe
+        self._use(found[0])
+        return replace(await self._ask_as_known(), flavor=found[0].name)
+
+    async def _ask_as_known(self) -> Probe:
+        engine = self._engine
+        health, listed, *extras = await asyncio.gather(
+            outcome_of(self._health()),
+            outcome_of(self._findings(engine.model_list)),
+            *(outcome_of(self._findings(question)) for question in engine.extras),
+        )
+        for required in (health, listed):
+            if isinstance(required, ProxyError):
+                raise required
+        found = [each for each in (*extras, listed) if isinstance(each, Findings)]
+        probe = combine([*found, Findings(slots=engine.slots)])
+        if engine.details is not None:
+            probe = replace(probe, models=await self._with_details(probe.models, engine.details))
+        if probe.loaded is None and engine.resident:
+            return replace(probe, loaded=tuple(LoadedModel(model.name) for model in probe.models))
+        return probe
+
+    async def _health(self) -> None:
+        if self._engine.health is not None:
+            await self._server.ping(self._engine.health)
+
+    async def _findings(self, question: Question) -> Findings:
+        return question.read(await self._server.fetch(question.path))
+
+    async def _with_details(self, models: Iterable[Model], details: Question) -> tuple[Model, ...]:
+        """Models with what the engine says of each, asked once for every digest."""
+        turns = asyncio.Semaphore(_DETAILS_AT_ONCE)
+
+        async def complete(model: Model) -> Model:
+            key = (model.name, model.digest)
+            if key not in self._capabilities:
+                async with turns:
+                    shown = await outcome_of(self._server.fetch(details.path, {"model": model.name}))
+                if isinstance(shown, ProxyError):
+                    return model
+                known = details.read(shown).shared
+                self._capabilities[key] = known.capabilities if known else None
+            capabilities = self._capabilities[key]
+            return model if capabilities is None else replace(model, capabilities=capabilities)
+
+        return tuple(await asyncio.gather(*(complete(model) for model in models)))
+
+
+def _is_unknown(spec: BackendSpec) -> bool:
+    """Whether the server's make is unknown, and it is on this machine, where a few questions disturb nobody."""
+    host = URL(spec.endpoint).host or ""
+    return spec.api is Api.OPENAI and spec.flavor == GENERIC.name and host in {"localhost", "127.0.0.1", "::1"}

@@ -1,0 +1,110 @@
+"""What is known of an engine: how it is recognised, what it is asked, and which dialects it speaks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ollama_proxyd.core.requests import Api, Json
+from ollama_proxyd.dialects.base import Dialect
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.edges.backends import facts
+from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.untrusted_json import at, items, text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a GET: header names in lower case; `json` is None where the body is not JSON."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    json: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of one engine: the path to ask, what must come back, and that sign in words."""
+
+    path: str
+    matches: Callable[[Answer], bool]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A path that a health check asks, and what its answer tells."""
+
+    path: str
+    read: Callable[[Json], Findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine.
+
+    name: in the configuration and in ids. label: for people. signs: any of them identifies it.
+    ports: where it listens by default. speaks: its dialects; others are translated to the first. Without one it never
+    becomes a backend.
+    health: answers 2xx when it can serve; None where the model list tells as much. models: the list that must come.
+    extras: questions that may fail. details: asked for each model with a POST. template: its answer holds the chat
+    template. slots: how many requests it answers at once, where that is fixed. resident: its models stay in memory
+    while it runs. counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
+    """
+
+    name: str
+    label: str
+    signs: tuple[Sign, ...] = ()
+    ports: tuple[int, ...] = ()
+    speaks: tuple[Dialect, ...] = (OpenAI(),)
+    health: str | None = None
+    models: Question | None = None
+    extras: tuple[Question, ...] = ()
+    details: Question | None = None
+    template: str | None = None
+    slots: int | None = None
+    resident: bool = False
+    counts_tokens: bool = False
+
+    @property
+    def api(self) -> Api | None:
+        """The API that other dialects are translated to."""
+        return self.speaks[0].api if self.speaks else None
+
+    @property
+    def model_list(self) -> Question:
+        """The question whose answer lists the models."""
+        return self.models or Question(f"{self.speaks[0].base}/models", facts.read_models)
+
+
+VERSION = Question("/version", facts.read_version)
+
+
+def listed(answer: Answer, list_key: str, name_key: str) -> tuple[Json, ...]:
+    """The entries of a list in which every entry has its name, () otherwise."""
+    entries = items(answer.json, list_key) if answer.status == 200 else ()
+    return entries if all(text(entry, name_key) for entry in entries) else ()
+
+
+def lists_models(answer: Answer) -> bool:
+    """Whether the answer is OpenAI's list of models."""
+    return text(answer.json, "object") == "list" and bool(listed(answer, "data", "id"))
+
+
+def says(*path: str, value: str) -> Callable[[Answer], bool]:
+    """The answer holds this value."""
+    return lambda answer: answer.status == 200 and at(answer.json, *path) == value
+
+
+def has_text(key: str) -> Callable[[Answer], bool]:
+    """The answer holds some text under a key."""
+    return lambda answer: answer.status == 200 and text(answer.json, key) is not None
+
+
+def serves(path: str) -> Callable[[Answer], bool]:
+    """The answer is an OpenAPI description with a path."""
+    return lambda answer: answer.status == 200 and at(answer.json, "paths", path) is not None
+
+
+def owned_by(owner: str) -> Callable[[Answer], bool]:
+    """The answer lists a model of this owner."""
+    return lambda answer: any(text(entry, "owned_by") == owner for entry in listed(answer, "data", "id"))

@@ -1,0 +1,62 @@
+"""llama-server, of llama.cpp."""
+
+from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.quirks import LLAMACPP_OPTIONS, OptionPolicy, Quirks, SchemaField
+from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign
+from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.untrusted_json import label, text, truth, whole
+
+_THINKING = ("enable_thinking", "<think>", "reasoning_effort")
+
+
+def _is_llamacpp(answer: Answer) -> bool:
+    by_header = answer.headers.get("server") == "llama.cpp" and answer.status in {200, 503}
+    by_props = whole(answer.json, "total_slots") is not None or text(answer.json, "role") == "router"
+    return by_header or (answer.status == 200 and by_props and text(answer.json, "build_info") is not None)
+
+
+def read_props(body: Json) -> Findings:
+    """/props: how many requests it takes at once, and what its chat template can do."""
+    template = text(body, "chat_template") or ""
+    able = {
+        "completion": True,
+        "vision": truth(body, "modalities", "vision"),
+        "audio": truth(body, "modalities", "audio"),
+        "tools": truth(body, "chat_template_caps", "supports_tools"),
+        "thinking": any(mark in template for mark in _THINKING),
+    }
+    slots = whole(body, "total_slots")
+    known = frozenset(word for word, can in able.items() if can)
+    return Findings(
+        version=label(body, "build_info"),
+        slots=slots,
+        loaded=() if truth(body, "is_sleeping") else None,
+        shared=Model(name="", capabilities=known) if slots is not None else None,
+    )
+
+
+ENGINE = Engine(
+    name="llamacpp",
+    label="llama-server",
+    signs=(Sign("/props", _is_llamacpp, "/props and its Server header are llama.cpp's"),),
+    ports=(8080, 8081, 8082, 8083),
+    speaks=(
+        OpenAI(
+            quirks=Quirks(
+                options=LLAMACPP_OPTIONS,
+                extras={f"options.{name}": name for name in ("mirostat", "mirostat_tau", "mirostat_eta")},
+                embedding={"truncate": OptionPolicy.HANDLED_HERE},
+                effort=False,
+                completion_schema=SchemaField.JSON_SCHEMA,
+                raw_vectors={"embd_normalize": -1},
+            )
+        ),
+    ),
+    health="/health",
+    extras=(Question("/props", read_props),),
+    template="/props",
+    resident=True,
+    counts_tokens=True,
+)

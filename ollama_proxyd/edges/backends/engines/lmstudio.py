@@ -1,0 +1,57 @@
+"""LM Studio."""
+
+from ollama_proxyd.core.fleet import LoadedModel, Model
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign
+from ollama_proxyd.edges.backends.facts import named
+from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.untrusted_json import text, truth, whole, words
+
+_TYPES = {
+    "llm": frozenset({"completion"}),
+    "vlm": frozenset({"completion", "vision"}),
+    "embeddings": frozenset({"embedding"}),
+}
+
+
+def _is_lmstudio(answer: Answer) -> bool:
+    return answer.status == 200 and truth(answer.json, "lmstudio")
+
+
+def read_models(body: Json) -> Findings:
+    """/api/v0/models: kinds of models, and which are in memory."""
+    entries = tuple(named(body, "data", "id"))
+    return Findings(
+        models=tuple(
+            Model(
+                name=name,
+                family=text(entry, "arch"),
+                quantization=text(entry, "quantization"),
+                format=text(entry, "compatibility_type"),
+                context_length=whole(entry, "max_context_length"),
+                capabilities=_capabilities(entry),
+            )
+            for entry, name in entries
+        ),
+        loaded=tuple(
+            LoadedModel(name, context_length=whole(entry, "loaded_context_length"))
+            for entry, name in entries
+            if text(entry, "state") == "loaded"
+        ),
+    )
+
+
+def _capabilities(entry: Json) -> frozenset[str] | None:
+    known = _TYPES.get(text(entry, "type") or "")
+    if known and "tool_use" in (words(entry, "capabilities") or ()):
+        return known | {"tools"}
+    return known
+
+
+ENGINE = Engine(
+    name="lmstudio",
+    label="LM Studio",
+    signs=(Sign("/lmstudio-greeting", _is_lmstudio, "/lmstudio-greeting says lmstudio"),),
+    ports=(1234,),
+    models=Question("/api/v0/models", read_models),
+)

@@ -1,0 +1,83 @@
+"""Ollama, and servers that imitate its API."""
+
+from collections.abc import Iterable
+
+from ollama_proxyd.core.fleet import LoadedModel, Model
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign, listed
+from ollama_proxyd.edges.backends.facts import read_version
+from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.untrusted_json import items, label, none_or_more, text, whole, words
+
+
+def _greets(answer: Answer) -> bool:
+    return answer.status == 200 and answer.text.strip() == "Ollama is running"
+
+
+def _lists_digests(answer: Answer) -> bool:
+    return any(text(entry, "digest") for entry in listed(answer, "models", "name"))
+
+
+def read_tags(body: Json) -> Findings:
+    """/api/tags: the models."""
+    return Findings(models=tuple(_model(entry, name) for entry, name in _named(body)))
+
+
+def read_ps(body: Json) -> Findings:
+    """/api/ps: the models in memory."""
+    return Findings(
+        loaded=tuple(
+            LoadedModel(
+                name=name,
+                size_bytes=whole(entry, "size"),
+                size_vram_bytes=none_or_more(entry, "size_vram"),
+                context_length=whole(entry, "context_length"),
+                expires_at=text(entry, "expires_at"),
+            )
+            for entry, name in _named(body)
+        )
+    )
+
+
+def read_show(body: Json) -> Findings:
+    """/api/show: what a model can do; the list of /api/tags is known to leave things out."""
+    return Findings(shared=Model(name="", capabilities=words(body, "capabilities")))
+
+
+def _named(body: Json) -> Iterable[tuple[Json, str]]:
+    for entry in items(body, "models"):
+        name = label(entry, "name") or label(entry, "model")
+        if name is not None:
+            yield entry, name
+
+
+def _model(entry: Json, name: str) -> Model:
+    return Model(
+        name=name,
+        size_bytes=whole(entry, "size"),
+        digest=text(entry, "digest"),
+        modified_at=text(entry, "modified_at"),
+        family=text(entry, "details", "family"),
+        parameter_size=text(entry, "details", "parameter_size"),
+        quantization=text(entry, "details", "quantization_level"),
+        format=text(entry, "details", "format"),
+        context_length=whole(entry, "details", "context_length"),
+        embedding_length=whole(entry, "details", "embedding_length"),
+        capabilities=words(entry, "capabilities"),
+    )
+
+
+ENGINE = Engine(
+    name="ollama",
+    label="Ollama",
+    signs=(
+        Sign("/", _greets, 'it answers "Ollama is running"'),
+        Sign("/api/tags", _lists_digests, "/api/tags lists models with digests"),
+    ),
+    ports=(11434, 11435, 11436, 11437),
+    speaks=(Ollama(),),
+    models=Question("/api/tags", read_tags),
+    extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
+    details=Question("/api/show", read_show),
+)

@@ -1,0 +1,12 @@
+"""transformers serve, of Hugging Face."""
+
+from ollama_proxyd.edges.backends.engine import VERSION, Engine, Sign, serves
+
+ENGINE = Engine(
+    name="transformers",
+    label="transformers serve",
+    signs=(Sign("/openapi.json", serves("/load_model"), "its OpenAPI has /load_model"),),
+    ports=(8000,),
+    health="/health",
+    extras=(VERSION,),
+)

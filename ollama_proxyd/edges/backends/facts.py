@@ -1,0 +1,83 @@
+"""What many engines say about themselves in the same words, as findings."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ollama_proxyd.core.fleet import LoadedModel, Model
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.untrusted_json import at, items, label, text, whole
+
+_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
+_LATEST_UNIX_S = 253_402_300_799
+"""The end of the year 9999, after which RFC 3339 knows none."""
+
+
+def read_models(body: Json) -> Findings:
+    """The list that every server has, with the extras that llama.cpp, vLLM and LM Studio put into it."""
+    entries = tuple(named(body, "data", "id"))
+    models = tuple(_model(entry, name) for entry, name in entries)
+    if not any(_tells_of_memory(entry) for entry, _ in entries):
+        return Findings(models)
+    loaded = (
+        LoadedModel(name, size_bytes=whole(entry, "meta", "size"), context_length=whole(entry, "meta", "n_ctx"))
+        for entry, name in entries
+        if text(entry, "status", "value") in {"loaded", None}
+    )
+    return Findings(models, loaded=tuple(loaded))
+
+
+def _tells_of_memory(entry: Json) -> bool:
+    """llama-server gives `meta` to a model in memory, and in router mode a status to each."""
+    return at(entry, "status", "value") is not None or whole(entry, "meta", "n_ctx") is not None
+
+
+def _model(entry: Json, name: str) -> Model:
+    is_llamacpp = at(entry, "meta") is not None
+    return Model(
+        name=name,
+        size_bytes=whole(entry, "meta", "size"),
+        modified_at=_rfc3339(whole(entry, "created")),
+        parameter_size=human_count(whole(entry, "meta", "n_params")),
+        quantization=text(entry, "meta", "ftype"),
+        format="gguf" if is_llamacpp else None,
+        context_length=whole(entry, "meta", "n_ctx_train") or whole(entry, "max_model_len"),
+        embedding_length=whole(entry, "meta", "n_embd"),
+        capabilities=_named_for_embedding(name),
+    )
+
+
+def _named_for_embedding(name: str) -> frozenset[str] | None:
+    """No server of this kind tells an embedding model apart, and its makers all put it into the name."""
+    return frozenset({"embedding"}) if "embed" in name.lower() else None
+
+
+def human_count(number: int | None) -> str | None:
+    """Parameters as Ollama writes them: 163K, 7B, 1.5B."""
+    if number is None:
+        return None
+    for unit, letter in _UNITS:
+        if number >= unit:
+            exact = number % unit == 0 or letter == "K"
+            return f"{number / unit:.0f}{letter}" if exact else f"{number / unit:.1f}{letter}"
+    return str(number)
+
+
+def _rfc3339(unix_s: int | None) -> str | None:
+    """The moment as text; some servers tell it in a unit of their own, which no calendar has."""
+    if unix_s is None or unix_s > _LATEST_UNIX_S:
+        return None
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_version(body: Json) -> Findings:
+    """Any answer with a version in it."""
+    return Findings(version=label(body, "version"))
+
+
+def named(body: Json, list_key: str, name_key: str) -> Iterable[tuple[Json, str]]:
+    """The entries of a list that have a name, each with it."""
+    for entry in items(body, list_key):
+        name = label(entry, name_key)
+        if name is not None:
+            yield entry, name
