@@ -10,8 +10,8 @@ from dbus_fast import BusType
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.edges.dbus_api.service import BusService
+from ollama_proxyd.edges.host.inhibitor import StayingAwake
 from ollama_proxyd.edges.host.logind import SleepWatch
-from ollama_proxyd.edges.host.staying_awake import StayingAwake
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.sensors.gamemode import gamemode
 from ollama_proxyd.edges.sensors.hotplug import Hotplug

@@ -21,7 +21,7 @@ class Hardware(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A backend's priors, used until speed was measured; None where nobody said.
+    """A backend's priors, used until speed was measured; None where none is configured.
 
     power_w: watts while it works. ttft_s: seconds to the first token of a short prompt. decode_tps: tokens per second.
     prefill_tps: prompt tokens per second. wake_s, wake_j: to wake the device. load_s, load_j: to load a model.

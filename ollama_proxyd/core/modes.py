@@ -64,7 +64,7 @@ class ModeSetting:
 
     @property
     def wanted(self) -> Mode:
-        """The mode that somebody asked for, before Auto made its own of it."""
+        """The selected mode, before Auto resolves it."""
         return self.chosen if self.held is None else self.held
 
 
@@ -122,7 +122,7 @@ LIMITS = ("max_power_w", "max_temp_c", "max_fan_percent", "max_concurrency")
 
 
 def row_in_force(wanted: Mode, effective: Mode, table: ModeTable) -> ModeRow:
-    """The row that applies; Auto's own limits hold besides those of the mode that it took, and the stricter counts."""
+    """The row that applies; of Auto's limits and its mode's, the stricter counts."""
     row = table[effective]
     if wanted is not Mode.AUTO:
         return row

@@ -8,7 +8,7 @@ from ollama_proxyd.core.modes import ModeSetting
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How many backends there are besides those that are switched off, how many serve, and how many of them badly."""
+    """Counts: enabled backends, serving backends, and serving ones with trouble."""
 
     wanted: int = 0
     up: int = 0

@@ -9,7 +9,7 @@ LEAST_SHARE = 0.1
 """A model of which less than this part of what it was lies in the GPU's memory has been moved to the CPU: an engine
 that still has its GPU puts more there, even where something else has taken most of that memory."""
 SAME_SHARE = 0.9
-"""A model of which less than this part of what it was lies there has a reason to be slower."""
+"""Below this share of its former GPU memory, a model has a reason to be slower."""
 LEAST_SPEED = 1 / 3
 """So much slower than before is no jitter."""
 ENOUGH_SAMPLES = 3
@@ -40,7 +40,7 @@ def remember(before: Before, view: BackendView) -> Before:
 
 
 def lost_memory(before: Before, view: BackendView) -> dict[str, str]:
-    """For each loaded model of which it can be told: why it is taken to run on the CPU now, or "" where it is not."""
+    """By loaded model: why it seems to run on the CPU now, "" where it does not."""
     told: dict[str, str] = {}
     for loaded in view.loaded or ():
         kept = _kept_share(before, loaded)
@@ -59,7 +59,7 @@ def lost_memory(before: Before, view: BackendView) -> dict[str, str]:
 def lost_speed(before: Before, view: BackendView, model: str, decode_tps: float) -> str | None:
     """Why a request showed that a model runs on the CPU now, "" where it showed the contrary, None where neither.
 
-    A model of which less lies in the GPU's memory than before may be slower without any fault.
+    A model with less GPU memory than before may be slower without any fault.
     """
     was = before.decode_tps.get(model)
     if was is None or view.spec.hardware is Hardware.CPU:

@@ -13,7 +13,7 @@ from ollama_proxyd.core.readings import SystemState
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a decision was taken from, kept until somebody has time to ask what another mode would have made of it."""
+    """What a decision was taken from, kept for a later comparison with another mode."""
 
     query: Query
     fleet: FleetView
@@ -22,7 +22,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The backend that served, and the one that would have served in Performance; they may be the same.
+    """The backend that served, and the choice of Performance; they may be the same.
 
     Both energies are estimates by the same formula for the same prompt and for an answer of `expected_tokens`.
     """

@@ -21,12 +21,12 @@ SHORT_PROMPT_TOKENS = 512
 URGENT_PRICE_W = 100.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
 WAKE_S = 2.0
-"""For a sleeping device to wake, where nobody said."""
+"""Wake-up time of a sleeping device, where none is configured."""
 KEEP_ALIVE_S = 300.0
-"""How long engines keep a model after its last use, where nobody said."""
+"""How long engines keep an unused model, where none is configured."""
 LOAD_OVERHEAD_S = 0.5
 LOAD_BYTES_PER_S = 1.5e9
-"""How fast a model's file gets into memory, where nobody said."""
+"""How fast a model is loaded, where none is configured."""
 TYPICAL_MODEL_BYTES = 4e9
 LARGEST_MODEL_BYTES = 1e13
 
@@ -57,7 +57,7 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
     """What one second of waiting is worth for this request.
 
     A client that asks for both speed and thrift has not asked for either: the mode's own price holds. Work of the
-    lowest priority has nobody waiting for it, unless it calls itself latency-critical.
+    lowest priority has no one waiting, unless it is latency-critical.
     """
     if hints.latency_critical and not hints.power_efficient:
         return max(row.price_of_time_w, URGENT_PRICE_W)

@@ -7,7 +7,7 @@ from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
 from ollama_proxyd.core.learning import blend
 
 PREFILL_SPEEDUP = 15.0
-"""How many times faster a prompt is read than an answer is written, where nobody said: many tokens at once."""
+"""Prefill speed over decode speed, where none is configured: a prompt is read in batches."""
 MOST = 1e9
 """Larger numbers are mistakes; they count as unknown."""
 SLOWEST_TPS = 1e-3
@@ -80,7 +80,7 @@ def measured_power_w(view: BackendView) -> float | None:
 
 
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
-    """Whether somebody gave a number that can be true."""
+    """Whether a plausible number is configured."""
     return value is not None and least <= value <= most
 
 

@@ -11,7 +11,7 @@ FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
 def take(environ: Mapping[str, str], pid: int | None = None, first_fd: int = FIRST_FD) -> tuple[socket.socket, ...]:
-    """The sockets that are meant for this process; raises ProxyError for one on which nobody can listen."""
+    """The sockets for this process; raises ProxyError for an unusable one."""
     count = _count(environ, os.getpid() if pid is None else pid)
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     named = zip(range(first_fd, first_fd + count), [*names, *[""] * count], strict=False)

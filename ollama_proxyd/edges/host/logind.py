@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from typing import Protocol
 
 from ollama_proxyd.edges.host.inhibitor import LOGIND, Inhibitor, inhibit, longest_delay_s
 from ollama_proxyd.edges.plumbing.dbus import Bus, Match
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.sleep import Sleep
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -14,23 +14,10 @@ log = logging.getLogger(__name__)
 WHY = "requests under way are ended in good order"
 
 
-class Sleeper(Protocol):
-    """Whoever has something to do before the machine sleeps and after."""
-
-    async def prepare(self, within_s: float) -> None:
-        """Get ready in this time; it may be called off at any moment."""
-
-    async def resume(self) -> None:
-        """The machine has woken up, or does not sleep after all."""
-
-    def reopen(self) -> None:
-        """Nobody will tell when the machine wakes up, so go on."""
-
-
 class SleepWatch:
-    """The sleeper's ear on the system bus; without logind it says so once and waits for one."""
+    """Tells `Sleep` what logind signals; without logind it logs that once and waits for one."""
 
-    def __init__(self, sleeper: Sleeper) -> None:
+    def __init__(self, sleeper: Sleep) -> None:
         self._sleeper = sleeper
         self._said_missing = False
 
@@ -55,12 +42,12 @@ class SleepWatch:
             if listening is not None:
                 listening.cancel()
             if name is None:
-                self.say_missing(f"nobody is {LOGIND.name} on the {bus.label}")
+                self.say_missing(f"{LOGIND.name} is not on the {bus.label}")
             else:
                 listening = tasks.start("sleep", self._listen(bus, name))
 
     async def _listen(self, bus: Bus, owner: str) -> None:
-        """Follow one logind; only its own signals count, since anybody may send some that look like them."""
+        """Follow one logind; any process can send such signals, so only its own count."""
         news: asyncio.Queue[bool] = asyncio.Queue()
         match = Match(LOGIND.interface, "PrepareForSleep", LOGIND.path, owner)
         lock: Inhibitor | None = None

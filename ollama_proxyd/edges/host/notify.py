@@ -13,7 +13,7 @@ SEND_S = 1.0
 
 
 class Notifier:
-    """The way to the manager; without one, as in a terminal, nothing is told and nobody minds."""
+    """The connection to the service manager; without one, as in a terminal, nothing is sent."""
 
     def __init__(self, environ: Mapping[str, str], pid: int | None = None) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))

@@ -5,13 +5,13 @@ from typing import Any
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ollama-proxyd-watchdog\r\nConnection: close\r\n\r\n"
 SERVING = frozenset({b"200", b"401"})
-"""Let in or asked for the token: in both cases the request has gone all the way to the door."""
+"""Let in or asked for the token: both answers come from the running server."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 LONGEST_HEAD_BYTES = 16_384
 
 
 async def is_served(at: Any, deadline_s: float) -> str | None:
-    """None when whoever listens at a socket's address answers in time, else what happened instead."""
+    """None when the socket answers in time, else what happened instead."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(deadline_s):

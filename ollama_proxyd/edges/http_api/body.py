@@ -1,4 +1,4 @@
-"""Reads a request's body: no more of it than is allowed, and no longer than it keeps coming."""
+"""Reads a request's body, within limits of size and of silence."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from aiohttp import StreamReader, hdrs, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 
 IDLE_S = 30.0
-"""A body of which nothing arrives for so long is given up."""
+"""A body that stalls for so long is given up."""
 
 
 async def read_body(request: web.Request, most_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Where the server listens: at its own address, on a socket file, or on sockets that somebody opened before."""
+"""Where the server listens: at its own address, and on sockets that are open already."""
 
 import errno
 import socket
@@ -17,7 +17,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S10
 class Listening:
     """The places of one server; it can stop accepting for a moment on the sockets that it was given.
 
-    Whoever gives sockets keeps them: connections that come while nobody accepts wait in them.
+    Given sockets stay open: connections wait in them during a pause.
     """
 
     def __init__(self, runner: web.AppRunner, settings: ServerSettings) -> None:
@@ -64,7 +64,7 @@ class Listening:
 
     @property
     def place(self) -> str:
-        """The same in few words."""
+        """`host:port`, for log lines."""
         return self.url.removeprefix("http://")
 
 

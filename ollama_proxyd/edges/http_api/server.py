@@ -20,7 +20,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
 LAST_WORDS_S = 1.0
-"""How long answers that were cut off get to say so to their clients."""
+"""How long broken-off answers get to tell their clients."""
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client gets to read why."""
 
@@ -72,7 +72,7 @@ class HttpServer:
 
     @property
     def place(self) -> str:
-        """The same in few words."""
+        """`host:port`, for log lines."""
         return self._listening.place
 
     @property
@@ -118,7 +118,7 @@ class HttpServer:
         self._app[ACCESS].set(rules(settings))
 
     async def refuse_new(self) -> None:
-        """Listen no more; what is under way goes on, but for streams of events, which would never end."""
+        """Stop listening; requests under way go on, event streams end."""
         self._app[LISTENERS].close()
         await self._listening.pause()
 

@@ -38,7 +38,7 @@ class CallError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An interface of an object: whom a call asks, whose properties are followed."""
+    """An interface of an object: the target of calls and of followed properties."""
 
     name: str
     path: str
@@ -91,13 +91,13 @@ class _Connection(MessageBus):
 
 
 def _retrieve(sent: asyncio.Future[None]) -> None:
-    """A write that failed ends the connection, and everybody hears of that; asyncio need not log it as well."""
+    """A failed write ends the connection, which is reported; asyncio need not log it as well."""
     if not sent.cancelled():
         sent.exception()
 
 
 class Bus:
-    """One live connection; `connect` makes it. `connection` is the library's own, for whoever exports objects."""
+    """One live connection; `connect` makes it. Objects are exported on the library's own `connection`."""
 
     def __init__(self, connection: MessageBus, label: str) -> None:
         self.connection = connection
@@ -183,7 +183,7 @@ class Bus:
         return reply
 
     def send(self, message: Message) -> None:
-        """Send a message that nobody answers; raises BusError when the connection has ended."""
+        """Send a message without a reply; raises BusError when the connection has ended."""
         self.connection.send(message)
 
     @asynccontextmanager
@@ -215,13 +215,13 @@ class Bus:
 
     @asynccontextmanager
     async def hear_owners(self, name: str, heard: Callable[[str | None], None]) -> AsyncGenerator[None, None]:
-        """Call `heard` with the new owner of a name at every change (None when nobody owns it any more)."""
+        """Call `heard` with the new owner of a name at every change (None without one)."""
         match = Match(BUS.interface, "NameOwnerChanged", BUS.path, BUS.name, arg0=name)
         async with self.hear(match, lambda message: heard(message.body[2] or None)):
             yield
 
     async def owner_of(self, name: str) -> str | None:
-        """The unique name of whoever owns a name now."""
+        """The unique name of a name's owner now."""
         try:
             (owner,) = await self.call(BUS, "GetNameOwner", "s", [name])
         except CallError:

@@ -33,7 +33,7 @@ class BusLine:
     async def keep(self, use: Callable[[Bus], Awaitable[None]], lost: Callable[[str], None]) -> NoReturn:
         """Run `use` with the bus, again whenever the bus is lost and has come back; `lost` hears each reason.
 
-        `use` is expected to last as long as the connection; what it raises besides OSError is not caught.
+        `use` is expected to last as long as the connection; only OSError is caught.
         """
         before: Bus | None = None
         pause_s = FIRST_PAUSE_S

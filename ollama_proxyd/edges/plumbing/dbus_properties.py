@@ -1,7 +1,7 @@
-"""Follows the properties of objects that belong to somebody else, by their signals.
+"""Follows the properties of other programs' objects, by their signals.
 
 Signals are matched on path and interface and accepted only from the owner of the name: one process may own two names
-(power-profiles-daemon does), and anybody may send a signal that looks like a service's.
+(power-profiles-daemon does), and any process can send a signal that looks like a service's.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class NotRunning(Unavailable):
-    """Nobody owns the name of a service. is_installed: the bus would know how to start it, or it was there before."""
+    """A service's name has no owner. is_installed: the bus can start it, or it was there before."""
 
     is_installed: bool
 

@@ -52,7 +52,7 @@ class Call:
     first_byte_s: float | None = None
     """Instead of the client's own timeout."""
     keeps: bool = True
-    """Whether its connection is kept for the next request. One that nobody will use wakes the machine once more."""
+    """Whether its connection is kept for the next request. An unused one wakes the machine once more."""
 
 
 class _Connector(aiohttp.TCPConnector):

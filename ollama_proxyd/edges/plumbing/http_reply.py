@@ -90,12 +90,12 @@ class Reply:
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
 
     def end(self) -> None:
-        """Nobody reads any more: close the connection, unless the whole answer was read and it can be kept."""
+        """Reading has ended: close the connection, unless the whole answer was read and it can be kept."""
         self._timer.cancel()
         self._response.close()
 
     def cut_off(self, error: Exception) -> None:
-        """Let whoever reads this answer hear at once that it ends here, and why."""
+        """End this answer for its reader at once, with this error."""
         self._response.content.set_exception(error)
         self._response.close()
 

@@ -92,7 +92,7 @@ class Cpu:
 
 
 def model_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """What the maker calls the processor; "CPU" where nobody says."""
+    """The maker's name of the processor; "CPU" where it is unknown."""
     try:
         with cpuinfo.open(encoding="utf-8", errors="replace") as file:
             lines = file.read(_FIRST_LINES).splitlines()

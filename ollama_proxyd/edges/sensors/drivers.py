@@ -11,7 +11,7 @@ from ollama_proxyd.edges.sensors.pci import PciDevice
 from ollama_proxyd.edges.sensors.rates import Rate
 
 Values: TypeAlias = Mapping[str, Any]
-"""A Maybe by the name of DeviceState's field; a field that is left out is one of which the driver says nothing."""
+"""A Maybe by DeviceState's field; the driver says nothing about a missing field."""
 
 MICRO: Final = 1e-6
 _POWER: Final = ("power1_average", "power1_input")
@@ -27,7 +27,7 @@ class Instrument(Protocol):
 
 
 class HwmonOnly:
-    """A device of which hwmon says all that there is (nouveau, and whatever else has a monitor)."""
+    """A device that only hwmon describes (nouveau and others)."""
 
     def __init__(self, chips: Sequence[Chip]) -> None:
         self._chips = chips

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import pyudev
 
 from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.edges.sensors.sampled import Sampled
 
 log = logging.getLogger(__name__)
 
@@ -17,32 +18,19 @@ SUBSYSTEMS: Final = ("accel", "drm", "hwmon", "pci", "powercap")
 UDEV_CONTROL: Final = Path("/run/udev/control")
 
 
-class Monitor(Protocol):
-    """What we use of pyudev's monitor."""
-
-    def fileno(self) -> int:
-        """What becomes readable when something has happened."""
-
-    def poll(self, timeout: float) -> object | None:
-        """The next event, None when there is none yet."""
-
-
-class Rediscovering(Protocol):
-    """A sensor that knows devices."""
-
-    def rediscover(self) -> None:
-        """Look again before the next reading."""
+Monitor: TypeAlias = Any
+"""pyudev's monitor; the library has no types."""
 
 
 def udev_monitor() -> Monitor:
-    """A monitor of the subsystems that matter; raises OSError or ImportError where there is nobody to listen to."""
-    if not UDEV_CONTROL.exists():  # libudev would then listen to nobody, and not say so
+    """A monitor of the subsystems that matter; raises OSError or ImportError where udev is missing."""
+    if not UDEV_CONTROL.exists():  # libudev would then wait in silence
         raise OSError(f"udevd does not run ({UDEV_CONTROL} is not there)")
     monitor = pyudev.Monitor.from_netlink(pyudev.Context())
     for subsystem in SUBSYSTEMS:
         monitor.filter_by(subsystem)
     monitor.start()
-    return monitor  # type: ignore[no-any-return]
+    return monitor
 
 
 class Hotplug:
@@ -51,7 +39,7 @@ class Hotplug:
     Its empty report says that asking them now is worth it.
     """
 
-    def __init__(self, sensors: Iterable[Rediscovering], connect: Callable[[], Monitor] = udev_monitor) -> None:
+    def __init__(self, sensors: Iterable[Sampled], connect: Callable[[], Monitor] = udev_monitor) -> None:
         self._sensors = tuple(sensors)
         self._connect = connect
 

@@ -37,7 +37,7 @@ class Fans:
 
 
 class Chip:
-    """One monitor. Its folder was listed; what its files say is read only when somebody asks, behind the gate."""
+    """One monitor. Its folder was listed; its files are read only behind the gate."""
 
     def __init__(self, sysfs: Sysfs, path: str, name: str, owner: str) -> None:
         self.path, self.name, self.owner = path, name, owner

@@ -91,7 +91,7 @@ class Nvidia:
         self._gpus: dict[PciDevice, _Gpu] = {}
 
     def rediscover(self) -> None:
-        """Devices have come or gone; a session that knows of one that went is of no more use."""
+        """Devices have come or gone; a session with a removed device is useless."""
         self._found.forget()
 
     def sample(self, at_s: float) -> Sensed:

@@ -35,7 +35,7 @@ def read(heard: Heard) -> Parts:
 
 
 def _rank(said: Properties | Unavailable) -> int:
-    """An answer before a reason, and a reason before the one that only says that this version has no such name."""
+    """An answer comes before a reason; "no such name in this version" comes last."""
     if isinstance(said, NotRunning) and not said.is_installed:
         return 2
     return 1 if isinstance(said, Unavailable) else 0

@@ -24,7 +24,7 @@ class _Job(Generic[T]):
         self.outcome: asyncio.Future[T] = self.loop.create_future()
 
     def claim(self) -> bool:
-        """Whether whoever asks is the first, and is to do it."""
+        """Whether the caller is the first, and is to do it."""
         return self._claim.acquire(blocking=False)
 
     def run(self) -> None:
@@ -38,7 +38,7 @@ class _Job(Generic[T]):
             self._is_finished = True
 
     def settle(self) -> None:
-        """In the loop: tell the outcome if there is one by now and somebody still waits."""
+        """In the loop: set the outcome, if there is one and it is still awaited."""
         if not self._is_finished or self.outcome.done():
             return
         if isinstance(self._result, OSError):

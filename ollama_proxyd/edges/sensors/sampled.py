@@ -24,7 +24,7 @@ class Source(Protocol):
 
 
 class Discovered(Generic[T]):
-    """What was found on the machine, kept until somebody says that it changed."""
+    """What was found on the machine, kept until it is forgotten."""
 
     def __init__(self, find: Callable[[], T]) -> None:
         self._find = find

@@ -7,17 +7,18 @@ import pytest
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
+from ollama_proxyd.edges.host.inhibitor import StayingAwake
 from ollama_proxyd.edges.host.logind import SleepWatch
-from ollama_proxyd.edges.host.staying_awake import StayingAwake
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.sleep import Sleep
 from ollama_proxyd.services.tasks import Tasks
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.host.fake_logind import DELAY_S, MANAGER, PATH, FakeLogind
 
 
-class Sleeper:
+class Sleeper(Sleep):
     """Writes down what it is told; preparing takes until `is_prepared`."""
 
     def __init__(self) -> None:
