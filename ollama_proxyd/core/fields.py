@@ -15,6 +15,7 @@ class WrongValueError(ValueError):
     """The message says what the value must be, without the field's name."""
 
 
+LONGEST_VALUE = 60
 LONGEST_NAME = 100
 """Characters of an unknown key that an error repeats."""
 
@@ -37,10 +38,9 @@ def between(lowest: float, highest: float) -> Reader:
     """A number in a range."""
 
     def read(value: Json) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WrongValueError(f"must be a number, not {shown(value)}")
-        if not lowest <= value <= highest:  # NaN is between nothing
-            raise WrongValueError(f"must lie between {lowest:g} and {highest:g}, not at {value:g}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not lowest <= value <= highest:  # NaN is between nothing
+            raise WrongValueError(f"must be a number from {lowest:g} to {highest:g}, not {shown(value)}")
         return float(value)
 
     return read
@@ -80,7 +80,8 @@ def mapping(value: Json) -> Mapping[str, Json]:
 
 def shown(value: Json) -> str:
     """The value in an error, cut where it is long."""
-    return repr(value)[:80]
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def read_fields(values: Mapping[str, Json], readers: Mapping[str, Reader], where: str = "") -> dict[str, Any]:

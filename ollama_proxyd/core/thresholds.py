@@ -46,13 +46,18 @@ NOTHING_PAST: Past = frozenset()
 
 
 class Row(NamedTuple):
-    """Which reading a threshold is about, its limit, and the value at which it is left again."""
+    """Which reading a threshold is about, its limit, and how far the reading must come back."""
 
     reading: Callable[[SystemState], float | None]
     limit: Callable[[AutoSettings], float]
-    leave: Callable[[AutoSettings], float]
+    margin: Callable[[AutoSettings], float]
     rises: bool
     """Whether it is passed upwards."""
+
+    def leave(self, settings: AutoSettings) -> float:
+        """Where the threshold is left again."""
+        margin = self.margin(settings)
+        return self.limit(settings) - margin if self.rises else self.limit(settings) + margin
 
 
 def _discharging(system: SystemState) -> float | None:
@@ -71,35 +76,25 @@ def _fan(system: SystemState) -> float | None:
     return known(system.fan_percent)
 
 
+def _battery_margin(settings: AutoSettings) -> float:
+    return settings.battery_margin_percent
+
+
+def _heat_margin(settings: AutoSettings) -> float:
+    return settings.heat_margin_c
+
+
+def _fan_margin(settings: AutoSettings) -> float:
+    return settings.fan_margin_percent
+
+
 TABLE: dict[Threshold, Row] = {
-    Threshold.CRITICAL_BATTERY: Row(
-        _discharging,
-        lambda auto: auto.critical_battery_percent,
-        lambda auto: auto.critical_battery_percent + auto.battery_margin_percent,
-        rises=False,
-    ),
-    Threshold.LOW_BATTERY: Row(
-        _discharging,
-        lambda auto: auto.low_battery_percent,
-        lambda auto: auto.low_battery_percent + auto.battery_margin_percent,
-        rises=False,
-    ),
-    Threshold.FULL_BATTERY: Row(
-        _on_mains,
-        lambda auto: auto.full_battery_percent,
-        lambda auto: auto.full_battery_percent - auto.battery_margin_percent,
-        rises=True,
-    ),
-    Threshold.HOT: Row(_hottest, lambda auto: auto.hot_c, lambda auto: auto.hot_c - auto.heat_margin_c, rises=True),
-    Threshold.CRITICAL_HEAT: Row(
-        _hottest, lambda auto: auto.critical_c, lambda auto: auto.critical_c - auto.heat_margin_c, rises=True
-    ),
-    Threshold.LOUD: Row(
-        _fan,
-        lambda auto: auto.loud_fan_percent,
-        lambda auto: auto.loud_fan_percent - auto.fan_margin_percent,
-        rises=True,
-    ),
+    Threshold.CRITICAL_BATTERY: Row(_discharging, lambda auto: auto.critical_battery_percent, _battery_margin, False),
+    Threshold.LOW_BATTERY: Row(_discharging, lambda auto: auto.low_battery_percent, _battery_margin, False),
+    Threshold.FULL_BATTERY: Row(_on_mains, lambda auto: auto.full_battery_percent, _battery_margin, True),
+    Threshold.HOT: Row(_hottest, lambda auto: auto.hot_c, _heat_margin, True),
+    Threshold.CRITICAL_HEAT: Row(_hottest, lambda auto: auto.critical_c, _heat_margin, True),
+    Threshold.LOUD: Row(_fan, lambda auto: auto.loud_fan_percent, _fan_margin, True),
 }
 
 

@@ -1,10 +1,11 @@
 """The numbers of Auto and the quiet hours that a person may change while the daemon runs, and what they may be."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.fields import Reader, WrongValueError, between, flag, shown
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.thresholds import AutoSettings
 
@@ -53,19 +54,17 @@ def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
 
 def read(key: str, value: Any) -> Value:
     """A value as the setting has it; raises ValueError that names the key and says what is allowed."""
-    reader = _READERS[check_key(key)]
-    known = reader(value)
-    if known is None:
-        raise ValueError(f"{key} must be {_EXPECTED[reader]}, not {_shown(value)}")
+    try:
+        known: Value = _READERS[check_key(key)](value)
+    except WrongValueError as error:
+        raise ValueError(f"{key} {error}") from None
     return known
 
 
 def check_key(key: str) -> str:
     """The key of a setting; raises ValueError that names those that there are."""
     if key not in _READERS:
-        raise ValueError(
-            f"{_shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}"
-        )
+        raise ValueError(f"{shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}")
     return key
 
 
@@ -83,37 +82,19 @@ def battery_contradiction(critical_percent: float, low_percent: float) -> str:
     return f"{critical_percent:g} is not below low_battery_percent ({low_percent:g}), {never}"
 
 
-def _shown(value: Any) -> str:
-    """A value as it can be quoted in a sentence."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+def _time(value: Any) -> str:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise WrongValueError(f'must be a time of day such as "22:00", not {shown(value)}')
+    return value
 
 
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _percent(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value <= 100 else None
-
-
-def _time(value: Any) -> str | None:
-    return value if isinstance(value, str) and _TIME.fullmatch(value) else None
-
-
-_LONGEST_QUOTE = 60
 _TIME = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
-_READERS: Mapping[str, Callable[[Any], Value | None]] = {
-    "quiet_hours_enabled": _flag,
+_PERCENT = between(0, 100)
+_READERS: Mapping[str, Reader] = {
+    "quiet_hours_enabled": flag,
     "quiet_hours_start": _time,
     "quiet_hours_end": _time,
-    "critical_battery_percent": _percent,
-    "low_battery_percent": _percent,
-    "full_battery_percent": _percent,
-}
-_EXPECTED: Mapping[Callable[[Any], Value | None], str] = {
-    _flag: "true or false",
-    _time: 'a time of day such as "22:00"',
-    _percent: "a number from 0 to 100",
+    "critical_battery_percent": _PERCENT,
+    "low_battery_percent": _PERCENT,
+    "full_battery_percent": _PERCENT,
 }

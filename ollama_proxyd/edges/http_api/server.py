@@ -1,5 +1,6 @@
 """The HTTP server: its routes, and its life from the first listening to the last answer."""
 
+import errno
 import logging
 import socket
 from collections.abc import Sequence
@@ -7,18 +8,21 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import admin, dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, rules
 from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.expect_continue import deferred
-from ollama_proxyd.edges.http_api.listening import Listening
 from ollama_proxyd.edges.http_api.middleware import complete, front
+from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.http_api.status_events import LISTENERS, Listeners
 from ollama_proxyd.edges.http_api.timestamps import unix_s
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
+BACKLOG = 1024
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
 LINGER_S = 2.0
@@ -57,7 +61,8 @@ class HttpServer:
             lingering_time=LINGER_S,
             shutdown_timeout=LAST_WORDS_S,
         )
-        self._listening = Listening(self._runner, settings)
+        self._given: tuple[socket.socket, ...] = ()
+        self._sites: list[web.BaseSite] = []
 
     @property
     def port(self) -> int:
@@ -67,13 +72,19 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds the server."""
-        return self._listening.url
+        """Where a client on this machine finds the server; the configured place before it has begun."""
+        places = [each for each in self._runner.addresses if isinstance(each, tuple)]
+        if places:
+            name, port = places[0][:2]
+            own = self._settings.host if not self._given else name  # a name says more than what it stands for
+            return _url(own, port)
+        files = [each for each in self._runner.addresses if isinstance(each, str)]
+        return f"unix:{files[0]}" if files else _url(self._settings.host, self._settings.port)
 
     @property
     def place(self) -> str:
         """`host:port`, for log lines."""
-        return self._listening.place
+        return self.url.removeprefix("http://")
 
     @property
     def addresses(self) -> Sequence[object]:
@@ -92,25 +103,42 @@ class HttpServer:
         server = self._runner.server
         return 0 if server is None else server.requests_count
 
-    async def start(self, given: Sequence[socket.socket] = (), besides: Sequence[socket.socket] = ()) -> None:
+    async def start(self, given: Sequence[socket.socket] = (), extra: Sequence[socket.socket] = ()) -> None:
         """Begin to listen; raises ProxyError with a sentence that says why it cannot.
 
-        given: sockets to accept on instead of the configured address. besides: others that are accepted on as well.
+        given: sockets to accept on instead of the configured address. extra: sockets to accept on as well. Both stay
+        open: connections wait in them during a pause.
         """
+        self._given = (*given, *extra)
         await self._runner.setup()
         try:
-            await self._listening.begin(given, besides)
+            if not given:
+                await self._listen()
+            await self.go_on()
         except BaseException:
             await self._runner.cleanup()
             raise
 
+    async def _listen(self) -> None:
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise _cannot_listen(self._settings, error) from error
+        self._sites.append(site)
+
     async def pause(self) -> None:
-        """Accept nothing for a moment; connections wait in the sockets that were given."""
-        await self._listening.pause()
+        """Stop accepting; connections wait in the given sockets."""
+        for site in self._sites:
+            await site.stop()
+        self._sites.clear()
 
     async def go_on(self) -> None:
-        """Accept on them again."""
-        await self._listening.go_on()
+        """Accept on the given sockets again."""
+        for each in self._given:
+            site = web.SockSite(self._runner, each.dup(), backlog=BACKLOG)
+            await site.start()
+            self._sites.append(site)
 
     def reconfigure(self, settings: ServerSettings) -> None:
         """Apply what may change while listening: names, origins, the token and the size of bodies."""
@@ -120,7 +148,7 @@ class HttpServer:
     async def refuse_new(self) -> None:
         """Stop listening; requests under way go on, event streams end."""
         self._app[LISTENERS].close()
-        await self._listening.pause()
+        await self.pause()
 
     async def stop(self) -> None:
         """Close what is still open, with a moment for last words."""
@@ -137,3 +165,23 @@ def _protocol_log() -> logging.Logger:
 
 def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
+
+
+def _url(host: str, port: int) -> str:
+    shown = EVERYWHERE.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:
+    """The sentence for a person who starts the server."""
+    port, host, code = settings.port, settings.host, "cannot_listen"
+    if error.errno == errno.EADDRINUSE:
+        owner, code = port_owner(port), "port_taken"
+        taken = f"port {port} is taken by another program{f' ({owner})' if owner else ''}"
+        message = f"{taken}; end that program, or choose another port with server.http_port in the configuration"
+    elif error.errno == errno.EACCES:
+        code = "port_needs_rights"
+        message = f"port {port} needs rights that this program lacks; choose one above 1023"
+    else:
+        message = f"cannot listen on {host} port {port}: {error.strerror or error}"
+    return ProxyError(ErrorKind.UNAVAILABLE, message, code=code)
