@@ -1,13 +1,13 @@
 """A dialect: one API's wire format, as its clients and its engines use it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event, Finished
-from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 
 
@@ -27,6 +27,29 @@ class Ending:
     finished: Finished
     complete: bool
     error: ProxyError | None = None
+
+
+Parse = Callable[[bytes, Hints], Request]
+"""Reads a client's body as far as routing needs it; raises ProxyError."""
+
+
+class Stamps(NamedTuple):
+    """Where the ids and times in an answer come from."""
+
+    new_id: Callable[[], str]
+    unix_s: Callable[[], int]
+    rfc3339: Callable[[], str]
+    monotonic_ns: Callable[[], int]
+
+
+class Encoder(Protocol):
+    """Writes the events of one answer for a client."""
+
+    def encode(self, event: Event) -> bytes:
+        """One event of a stream, empty where the dialect has nothing to say about it."""
+
+    def whole(self, events: Iterable[Event]) -> bytes:
+        """All events as one answer."""
 
 
 class FrameSplitter(Protocol):
@@ -52,17 +75,37 @@ class StreamReader(Protocol):
 class Dialect(ABC):
     """One API's wire format.
 
-    api: its name. base: where an engine's API begins. stream_type: the content type of its streams.
-    frame_mark: occurs once in each frame. tail_blocks: how many last blocks of a stream tell how it ended.
-    answers_loads: whether a request can ask only to load or unload a model.
+    api: its name. whole_type, stream_type: the content types of its answers.
+    For clients: prefix: where its paths begin. calls: the paths that are routed to engines.
+    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. tail_blocks: how many last
+    blocks of a stream tell how it ended. answers_loads: whether a request can ask only to load or unload a model.
     """
 
     api: ClassVar[Api]
+    whole_type: ClassVar[str]
     stream_type: ClassVar[str]
+    prefix: ClassVar[str]
+    calls: ClassVar[Mapping[str, Parse]]
     frame_mark: ClassVar[bytes]
     tail_blocks: ClassVar[int]
     answers_loads: ClassVar[bool]
     base: str = ""
+
+    @abstractmethod
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
+        """An encoder for the answer to a client's request that came at `begun_ns`."""
+
+    @abstractmethod
+    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
+        """The status and the body of an error before the answer's first byte."""
+
+    @abstractmethod
+    def stream_error(self, error: ProxyError) -> bytes:
+        """The last frame of a stream that broke off."""
+
+    def reworded(self, error: ProxyError, request: Request) -> ProxyError:  # noqa: ARG002 - for dialects that do
+        """The error in the words that the API has for it, where it has its own."""
+        return error
 
     @abstractmethod
     def render(self, request: Request, model: str) -> Rendered:

@@ -2,13 +2,17 @@
 
 import secrets
 from collections.abc import Iterator
+from types import MappingProxyType
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Request
-from ollama_proxyd.dialects.base import Dialect, Ending, Rendered
+from ollama_proxyd.dialects.base import Dialect, Ending, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter, lines
-from ollama_proxyd.dialects.ollama import decode, ending
+from ollama_proxyd.dialects.ollama import chat, decode, embed, ending, generate
+from ollama_proxyd.dialects.ollama.encode import Encoder
+from ollama_proxyd.dialects.ollama.errors import not_found, render_error
 from ollama_proxyd.dialects.ollama.render import render
 
 
@@ -16,10 +20,36 @@ class Ollama(Dialect):
     """NDJSON lines, each an object; the last one is done."""
 
     api = Api.OLLAMA
+    whole_type = "application/json; charset=utf-8"
     stream_type = "application/x-ndjson"
+    prefix = "/api/"
+    calls = MappingProxyType(
+        {
+            "/api/chat": chat.parse,
+            "/api/generate": generate.parse,
+            "/api/embed": embed.parse,
+            "/api/embeddings": embed.parse_legacy,
+        }
+    )
     frame_mark = b"\n"
     tail_blocks = 1
     answers_loads = True
+
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
+        """An encoder for one answer."""
+        return Encoder(request, stamps.rfc3339, lambda: stamps.monotonic_ns() - begun_ns)
+
+    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
+        """{"error": "a sentence"}."""
+        return render_error(error)
+
+    def stream_error(self, error: ProxyError) -> bytes:
+        """The error as a line."""
+        return render_error(error)[1] + b"\n"
+
+    def reworded(self, error: ProxyError, request: Request) -> ProxyError:
+        """Ollama words a missing model differently for each call."""
+        return not_found(request.endpoint, request.model, error) if error.kind is ErrorKind.MODEL_NOT_FOUND else error
 
     def render(self, request: Request, model: str) -> Rendered:
         """The request under the engine's own model name."""

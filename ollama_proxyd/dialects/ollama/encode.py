@@ -1,7 +1,6 @@
 """Writes events as Ollama's clients read them: lines of a stream, or one object."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
 import msgspec
 
@@ -9,13 +8,9 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, TokenLogprob
 from ollama_proxyd.core.requests import Operation, Request
 from ollama_proxyd.dialects.ollama.counters import count
-from ollama_proxyd.dialects.ollama.errors import render_error
 from ollama_proxyd.dialects.ollama.lines import ChatLine, GenerateLine, Message, ToolCall, with_counters, write_logprob
 from ollama_proxyd.dialects.ollama.toolcalls import ToolCalls
 from ollama_proxyd.dialects.ollama.vectors import encode_vectors
-
-STREAM_TYPE: Final = "application/x-ndjson"
-WHOLE_TYPE: Final = "application/json; charset=utf-8"
 
 _JSON = msgspec.json.Encoder()
 _REASONS = {FinishReason.TOOL_CALLS: "stop"}
@@ -36,13 +31,12 @@ class Encoder:
         self._elapsed_ns = elapsed_ns
         self._calls = ToolCalls()
         self._first_ns: int | None = None
-        self._passed_through = False
 
     def encode(self, event: Event) -> bytes:
         """The line that says this, or b"" where Ollama's clients are told nothing."""
         if isinstance(event, Delta):
             return self._delta(event)
-        if isinstance(event, Finished) and not self._passed_through:
+        if isinstance(event, Finished):
             return self._line(Delta(), event) + b"\n"
         return b""
 
@@ -50,8 +44,6 @@ class Encoder:
         """The one object that a client gets who did not ask for a stream."""
         gathered = list(events)
         deltas = [event for event in gathered if isinstance(event, Delta)]
-        if any(delta.frame is not None for delta in deltas):
-            return b"".join(delta.frame or b"" for delta in deltas)
         finished = next((event for event in gathered if isinstance(event, Finished)), None)
         if finished is None:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer ended before it was complete")
@@ -64,14 +56,7 @@ class Encoder:
         thinking = "".join(delta.thinking for delta in deltas)
         return self._line(Delta(text=text, thinking=thinking, logprobs=tuple(logprobs) or None), finished)
 
-    def error(self, error: ProxyError) -> bytes:
-        """The line that ends a stream which broke off."""
-        return render_error(error)[1] + b"\n"
-
     def _delta(self, delta: Delta) -> bytes:
-        if delta.frame is not None:
-            self._passed_through = True
-            return delta.frame
         if self._first_ns is None:
             self._first_ns = self._elapsed_ns()
         if delta.tool_calls:

@@ -1,12 +1,18 @@
 """OpenAI's API as one dialect."""
 
 from collections.abc import Iterator
+from types import MappingProxyType
 
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
-from ollama_proxyd.dialects.base import Dialect, Ending, Rendered
+from ollama_proxyd.dialects.base import Dialect, Encoder, Ending, Rendered, Stamps
 from ollama_proxyd.dialects.framing.sse import SseSplitter, events
-from ollama_proxyd.dialects.openai import decode, ending
+from ollama_proxyd.dialects.openai import chat, completions, decode, embeddings, ending
+from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
+from ollama_proxyd.dialects.openai.encode_completion import CompletionEncoder
+from ollama_proxyd.dialects.openai.encode_embedding import EmbeddingEncoder
+from ollama_proxyd.dialects.openai.errors import render_error, stream_error
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings
@@ -18,7 +24,16 @@ class OpenAI(Dialect):
     """Server-sent events; `base` is where an engine's API begins, `quirks` how the engine differs."""
 
     api = Api.OPENAI
+    whole_type = "application/json"
     stream_type = "text/event-stream"
+    prefix = "/v1/"
+    calls = MappingProxyType(
+        {
+            "/v1/chat/completions": chat.parse,
+            "/v1/completions": completions.parse,
+            "/v1/embeddings": embeddings.parse,
+        }
+    )
     frame_mark = _DATA
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
     answers_loads = False
@@ -26,6 +41,22 @@ class OpenAI(Dialect):
     def __init__(self, base: str = "/v1", quirks: Quirks = GENERIC) -> None:
         self.base = base
         self.quirks = quirks
+
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:  # noqa: ARG002 - see base
+        """An encoder for one answer."""
+        if request.operation is Operation.CHAT:
+            return ChatEncoder(request, stamps.unix_s(), stamps.new_id())
+        if request.operation is Operation.COMPLETION:
+            return CompletionEncoder(request, stamps.unix_s(), stamps.new_id())
+        return EmbeddingEncoder(request)
+
+    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
+        """OpenAI's error object."""
+        return render_error(error)
+
+    def stream_error(self, error: ProxyError) -> bytes:
+        """An error event, without the [DONE] of a stream that went well."""
+        return stream_error(error)
 
     def render(self, request: Request, model: str) -> Rendered:
         """The request under the engine's own model name."""

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, Usage
+from ollama_proxyd.core.events import Embedded, Event, Finished, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
-from ollama_proxyd.dialects.openai.encode_text import error_event
 from ollama_proxyd.dialects.openai.vectors import pack
 
 
@@ -17,21 +15,15 @@ class EmbeddingEncoder:
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def encode(self, event: Event) -> bytes:
-        """An engine's own bytes; vectors come only whole."""
-        return event.frame or b"" if isinstance(event, Delta) else b""
-
-    def error(self, error: ProxyError) -> bytes:
-        """An error after the first byte."""
-        return error_event(error)
+    def encode(self, event: Event) -> bytes:  # noqa: ARG002 - see Encoder
+        """Nothing: vectors come only whole."""
+        return b""
 
     def whole(self, events: Iterable[Event]) -> bytes:
-        """The answer as one JSON object, or the engine's own bytes where it speaks this dialect."""
+        """The answer as one JSON object."""
         vectors: tuple[tuple[float, ...], ...] = ()
         usage = Usage()
         for event in events:
-            if isinstance(event, Delta) and event.frame is not None:
-                return event.frame
             if isinstance(event, Embedded):
                 vectors = event.vectors
             elif isinstance(event, Finished):

@@ -5,10 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.requests import Json, Request
-from ollama_proxyd.dialects.openai.errors import error_body
 
 FINGERPRINT = "fp_ollama_proxyd"
 DONE = b"data: [DONE]\n\n"
@@ -25,12 +23,11 @@ REASONS = {
 
 
 class TextEncoder(ABC):
-    """Writes one answer. Frames of an engine that speaks OpenAI's dialect go out as they are."""
+    """Writes one answer."""
 
     def __init__(self, request: Request, created: int, answer_id: str, kinds: tuple[str, str]) -> None:
         streamed, self._whole_kind = kinds
         self._wants_usage = request.wants_usage
-        self._passed_on = False
         self._head: dict[str, Json] = {
             "id": answer_id,
             "object": streamed,
@@ -43,11 +40,8 @@ class TextEncoder(ABC):
     def encode(self, event: Event) -> bytes:
         """What a streaming client is sent for an event, b"" for nothing."""
         if isinstance(event, Delta):
-            if event.frame is not None:
-                self._passed_on = True
-                return event.frame
             return b"".join(self._chunk(choice) for choice in self._pieces(event))
-        if isinstance(event, Finished) and not self._passed_on:
+        if isinstance(event, Finished):
             return self._ending(event)
         return b""
 
@@ -60,15 +54,9 @@ class TextEncoder(ABC):
                 deltas.append(event)
             elif isinstance(event, Finished):
                 finished = event
-        if any(delta.frame is not None for delta in deltas):
-            return b"".join(delta.frame or b"" for delta in deltas)
         choice = self._answer(deltas, finished)
         answer = {**self._head, "object": self._whole_kind, "choices": [choice], "usage": usage_object(finished.usage)}
         return msgspec.json.encode(answer)
-
-    def error(self, error: ProxyError) -> bytes:
-        """An error after the first byte: the last event of the stream, without the [DONE] of one that went well."""
-        return error_event(error)
 
     def _ending(self, finished: Finished) -> bytes:
         chunks = [self._chunk(choice) for choice in self._last_pieces(finished)]
@@ -91,11 +79,6 @@ class TextEncoder(ABC):
     @abstractmethod
     def _answer(self, deltas: list[Delta], finished: Finished) -> Json:
         """The choice of a whole answer."""
-
-
-def error_event(error: ProxyError) -> bytes:
-    """An error as a server-sent event."""
-    return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
 
 
 def usage_object(usage: Usage) -> dict[str, Json] | None:

@@ -46,6 +46,11 @@ def render_error(error: ProxyError) -> tuple[int, bytes]:
     return status_of(error), msgspec.json.encode(_ours(error))
 
 
+def stream_error(error: ProxyError) -> bytes:
+    """The error as a server-sent event."""
+    return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
+
+
 def _ours(error: ProxyError) -> dict[str, Json]:
     kind, code = TABLE[told_kind(error)]
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code or code}}

@@ -1,7 +1,6 @@
 """Ollama's API in front of one simulated device."""
 
 import time
-from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -12,13 +11,14 @@ from aiohttp.typedefs import Handler
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Hints, Request
-from ollama_proxyd.dialects.ollama import chat, embed, generate
-from ollama_proxyd.dialects.ollama.encode import STREAM_TYPE, WHOLE_TYPE, Encoder
-from ollama_proxyd.dialects.ollama.errors import render_error
+from ollama_proxyd.dialects.base import Parse
+from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.ollama.models import render_ps, render_tags, render_version
 from ollama_proxyd.dialects.ollama.show import describe, parse_show
 from ollama_proxyd.edges.demo.engine import Engine
 
+_DIALECT = Ollama()
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -33,10 +33,7 @@ def make_app(engine: Engine) -> web.Application:
             web.get("/api/tags", server.tags),
             web.get("/api/ps", server.ps),
             web.post("/api/show", server.show),
-            web.post("/api/chat", server.answering(chat.parse)),
-            web.post("/api/generate", server.answering(generate.parse)),
-            web.post("/api/embed", server.answering(embed.parse)),
-            web.post("/api/embeddings", server.answering(embed.parse_legacy)),
+            *(web.post(path, server.answering(parse)) for path, parse in _DIALECT.calls.items()),
         ]
     )
     return app
@@ -71,7 +68,7 @@ class _Server:
         engine_name = f"the simulated {self._engine.device.label} of ollama-proxyd's demo fleet"
         return _json(msgspec.json.encode(describe(model, engine_name, f"{http.scheme}://{http.host}")))
 
-    def answering(self, parse: Callable[[bytes, Hints], Request]) -> Handler:
+    def answering(self, parse: Parse) -> Handler:
         """The handler of a call whose answer is computed, or would be."""
 
         async def handle(http: web.Request) -> web.StreamResponse:
@@ -90,7 +87,7 @@ class _Server:
         return handle
 
     async def _stream(self, http: web.Request, request: Request, encoder: Encoder) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": STREAM_TYPE})
+        response = web.StreamResponse(headers={"Content-Type": _DIALECT.stream_type})
         await response.prepare(http)
         async with aclosing(self._engine.answer(request)) as events:
             async for event in events:
@@ -100,12 +97,12 @@ class _Server:
 
 
 def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, headers={"Content-Type": WHOLE_TYPE})
+    return web.Response(body=body, headers={"Content-Type": _DIALECT.whole_type})
 
 
 def _refused(error: ProxyError) -> web.Response:
-    status, body = render_error(error)
-    return web.Response(body=body, status=status, headers={"Content-Type": WHOLE_TYPE})
+    status, body = _DIALECT.render_error(error)
+    return web.Response(body=body, status=status, headers={"Content-Type": _DIALECT.whole_type})
 
 
 def _created_at() -> str:

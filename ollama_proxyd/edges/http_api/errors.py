@@ -1,7 +1,7 @@
 """Turns the one error of the inside into an answer in the words of whoever asked."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -9,9 +9,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.framing.statuses import STATUSES
-from ollama_proxyd.dialects.ollama import errors as ollama
-from ollama_proxyd.dialects.openai import errors as openai
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
@@ -29,8 +28,8 @@ LATEST_RETRY_S = 999_999.0
 Render = Callable[[ProxyError], tuple[int, bytes]]
 
 
-class Voice(NamedTuple):
-    """Who tells a client what went wrong, and in which content type."""
+class ErrorRenderer(NamedTuple):
+    """Writes an error for a client, and in which content type."""
 
     render: Render
     content_type: str = JSON_TYPE
@@ -44,23 +43,38 @@ def render_own(error: ProxyError) -> tuple[int, bytes]:
     return STATUSES[error.kind], msgspec.json.encode(body)
 
 
-OPENAI = Voice(openai.render_error)
-OLLAMA = Voice(ollama.render_error, f"{JSON_TYPE}; charset=utf-8")
-OWN = Voice(render_own)
+OWN = ErrorRenderer(render_own)
 
 
-def voice_of(path: str) -> Voice:
-    """Who speaks for a path: the dialect that it belongs to, or the server itself."""
-    if path.startswith("/v1/"):
-        return OPENAI
-    return OLLAMA if path.startswith("/api/") else OWN
+class ErrorRenderers:
+    """Which dialect words the errors of each route."""
+
+    def __init__(self) -> None:
+        self._by_handler: dict[object, ErrorRenderer] = {}
+        self._by_prefix: dict[str, ErrorRenderer] = {}
+
+    def add(self, dialect: Dialect, routes: Iterable[web.RouteDef]) -> None:
+        """Errors of these routes, and of unknown paths beside them, are in this dialect."""
+        renderer = ErrorRenderer(dialect.render_error, dialect.whole_type)
+        self._by_prefix.setdefault(dialect.prefix, renderer)
+        self._by_handler.update({route.handler: renderer for route in routes})
+
+    def of(self, request: web.Request) -> ErrorRenderer:
+        """Who words an error of a request: its route's dialect, else that of the unknown path's neighbours."""
+        match = request.match_info
+        if match.http_exception is None:
+            return self._by_handler.get(match.handler, OWN)
+        beside = (each for prefix, each in self._by_prefix.items() if request.path.startswith(prefix))
+        return next(beside, OWN)
 
 
-def error_reply(error: ProxyError, path: str) -> web.Response:
+RENDERERS: web.AppKey[ErrorRenderers] = web.AppKey("renderers", ErrorRenderers)
+
+
+def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
     """The answer that tells a client what went wrong and how its request was routed, if it was."""
-    voice = voice_of(path)
-    status, body = voice.render(error)
-    headers = {"Content-Type": voice.content_type, **_routing(error)}
+    status, body = renderer.render(error)
+    headers = {"Content-Type": renderer.content_type, **_routing(error)}
     retry_after_s = error.retry_after_s
     if retry_after_s is None or not 0 < retry_after_s <= LATEST_RETRY_S:
         retry_after_s = RETRY_AFTER_S.get(error.kind)

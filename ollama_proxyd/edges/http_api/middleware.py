@@ -9,7 +9,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import access, routing_headers
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
 from ollama_proxyd.edges.http_api.dashboard import is_public
-from ollama_proxyd.edges.http_api.errors import error_reply
+from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
 from ollama_proxyd.edges.http_api.expect_continue import send_100
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER, new_id, read_request_id
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
@@ -64,7 +64,7 @@ async def _fail(request: web.Request, error: ProxyError) -> web.StreamResponse:
     started = request.get(STARTED)
     if started is not None:
         return await end_broken(started, error)
-    return error_reply(error.named(HEADERS), request.path)
+    return error_reply(error.named(HEADERS), request.app[RENDERERS].of(request))
 
 
 async def _fail_unexpectedly(request: web.Request) -> web.StreamResponse:
@@ -77,6 +77,6 @@ async def _fail_unexpectedly(request: web.Request) -> web.StreamResponse:
 def _method_not_allowed(request: web.Request, refusal: web.HTTPMethodNotAllowed) -> web.StreamResponse:
     allowed = ", ".join(sorted(refusal.allowed_methods))
     message = f"{request.path[:200]} takes {allowed}, not {request.method[:20]}"
-    reply = error_reply(ProxyError(ErrorKind.METHOD_NOT_ALLOWED, message), request.path)
+    reply = error_reply(ProxyError(ErrorKind.METHOD_NOT_ALLOWED, message), request.app[RENDERERS].of(request))
     reply.headers[hdrs.ALLOW] = allowed
     return reply

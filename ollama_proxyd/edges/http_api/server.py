@@ -12,6 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import admin, dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, rules
 from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.port_owner import port_owner
@@ -38,6 +39,9 @@ def build_app(services: Cell[Services], settings: ServerSettings) -> web.Applica
     app[STARTED_AT] = unix_s()
     app[LISTENERS] = Listeners()
     app.on_response_prepare.append(complete)
+    app[RENDERERS] = ErrorRenderers()
+    for each in (openai, ollama):
+        app[RENDERERS].add(each.DIALECT, each.ROUTES)
     for each in (openai, ollama, admin, efficiency, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:

@@ -126,13 +126,9 @@ class Listeners:
 LISTENERS: web.AppKey[Listeners] = web.AppKey("listeners", Listeners)
 
 
-class LastWords:
-    """How a stream of events says that it ends by an error."""
-
-    @staticmethod
-    def error(error: ProxyError) -> bytes:
-        """The error as an event of its own."""
-        return b"event: error\ndata: " + render_own(error)[1] + b"\n\n"
+def _error_event(error: ProxyError) -> bytes:
+    """An error as the last event of a stream."""
+    return b"event: error\ndata: " + render_own(error)[1] + b"\n\n"
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -141,7 +137,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     with listeners.seat() as news:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
-        request[STARTED] = Started(response, LastWords())
+        request[STARTED] = Started(response, _error_event)
         async with Tasks("status") as tasks:
             tasks.start("news", news.follow(request.app[SERVICES]))
             tasks.start("access", news.heed(request.app[ACCESS].changes(), urgent=True))

@@ -1,36 +1,25 @@
 """The hot path: a routed answer goes to the client event by event, or as one piece."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple
 
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event
+from ollama_proxyd.core.events import Accepted, Delta, Event
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
 from ollama_proxyd.edges.http_api import routing_headers
+from ollama_proxyd.edges.http_api.body import read_body
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.hints import new_id, read_hints
+from ollama_proxyd.edges.http_api.timestamps import rfc3339, unix_s
 from ollama_proxyd.services.gateway import Gateway
 
-
-class Encoder(Protocol):
-    """Writes events in the client's dialect."""
-
-    def encode(self, event: Event) -> bytes:
-        """One event of a stream, empty where the dialect has nothing to say about it."""
-
-    def whole(self, events: Sequence[Event]) -> bytes:
-        """All events as one answer."""
-
-    def error(self, error: ProxyError) -> bytes:
-        """What ends a stream that broke off."""
-
-
-class Types(NamedTuple):
-    """The content types of a dialect's answers."""
-
-    whole: str
-    stream: str
+STAMPS = Stamps(new_id, unix_s, rfc3339, time.monotonic_ns)
 
 
 class Stream(web.StreamResponse):
@@ -39,58 +28,86 @@ class Stream(web.StreamResponse):
     _send_headers_immediately = False
 
 
-class LastWords(Protocol):
-    """Says in a stream's own words why it ends."""
-
-    def error(self, error: ProxyError) -> bytes:
-        """What ends a stream that broke off."""
+StreamErrorEncoder = Callable[[ProxyError], bytes]
+"""Writes an error as the last frame of a stream."""
 
 
 class Started(NamedTuple):
     """An answer whose headers are gone: what goes wrong now can only be said in its own words."""
 
     response: Stream
-    encoder: LastWords
+    error: StreamErrorEncoder
 
 
 STARTED: web.RequestKey[Started] = web.RequestKey("started", Started)
 
 
+def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A handler for one call of a dialect."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        begun_ns = time.monotonic_ns()
+        hints = read_hints(request.headers, request[REQUEST_ID])
+        asked = parse(await read_body(request, request.app[SETTINGS].value.max_body_bytes), hints)
+        try:
+            return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
+        except ProxyError as error:
+            reworded = dialect.reworded(error, asked)
+            if reworded is error:
+                raise
+            raise reworded from error
+
+    return answer
+
+
 async def deliver(
-    request: web.Request, gateway: Gateway, asked: Request, encoder: Encoder, types: Types
+    request: web.Request, gateway: Gateway, asked: Request, dialect: Dialect, begun_ns: int
 ) -> web.StreamResponse:
     """Have a request answered; raises ProxyError, which becomes a status while nothing has been sent."""
     async with aclosing(gateway.answer(asked)) as events:
         accepted = await anext(events)
         headers = _headers(accepted)
-        if not asked.stream:
-            body = encoder.whole([event async for event in events])
-            headers["Content-Type"] = types.whole
-            return web.Response(body=body, headers=headers)
-        headers["Content-Type"] = types.stream
-        return await _stream(request, events, encoder, headers)
+        make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
+        if asked.stream:
+            headers["Content-Type"] = dialect.stream_type
+            return await _stream(request, events, headers, dialect.stream_error, make_encoder)
+        headers["Content-Type"] = dialect.whole_type
+        gathered = [event async for event in events]
+        frames = [event.frame for event in gathered if isinstance(event, Delta) and event.frame is not None]
+        return web.Response(body=b"".join(frames) if frames else make_encoder().whole(gathered), headers=headers)
 
 
 async def _stream(
-    request: web.Request, events: AsyncGenerator[Event, None], encoder: Encoder, headers: Mapping[str, str]
+    request: web.Request,
+    events: AsyncGenerator[Event, None],
+    headers: Mapping[str, str],
+    stream_error: StreamErrorEncoder,
+    make_encoder: Callable[[], Encoder],
 ) -> web.StreamResponse:
+    """Send the events: an engine's own frames as they are, up to their own end, everything else encoded."""
     response = Stream(headers=headers)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
     await response.prepare(request)
-    request[STARTED] = Started(response, encoder)
-    encode, write = encoder.encode, response.write
+    request[STARTED] = Started(response, stream_error)
+    write = response.write
+    encoder: Encoder | None = None
+    is_passed_on = False
     async for event in events:
-        piece = encode(event)
-        if piece:
-            await write(piece)
+        if isinstance(event, Delta) and event.frame is not None:
+            is_passed_on = True
+            await write(event.frame)
+        elif not is_passed_on:
+            encoder = encoder or make_encoder()
+            if piece := encoder.encode(event):
+                await write(piece)
     await response.write_eof()
     return response
 
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
     """Say in the stream itself what went wrong, unless the backend has said so, and end it."""
-    await started.response.write_eof(b"" if error.is_told else started.encoder.error(error))
+    await started.response.write_eof(b"" if error.is_told else started.error(error))
     return started.response
 
 

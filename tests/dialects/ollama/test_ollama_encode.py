@@ -20,6 +20,7 @@ from ollama_proxyd.core.events import (
 )
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.dialects.ollama import chat, embed, generate
+from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.encode import Encoder
 
 CHAT = chat.parse(b'{"model":"Tiny","messages":[{"role":"user","content":"x"}]}', Hints())
@@ -110,14 +111,6 @@ def test_a_whole_answer_holds_everything_once() -> None:
     assert whole(GENERATE, [Delta(text="h"), Delta(text="i"), TIMED])["response"] == "hi"
 
 
-def test_frames_of_an_ollama_backend_are_forwarded_untouched_and_not_ended_twice() -> None:
-    writer = encoder(CHAT)
-    frame = b'{ "model":"x", "odd": 1.0 }\n'
-    assert writer.encode(Delta(frame=frame)) is frame
-    assert writer.encode(TIMED) == b""
-    assert encoder(CHAT).whole([Delta(frame=b'{"a"'), Delta(frame=b":1}"), TIMED]) == b'{"a":1}'
-
-
 def test_fragments_of_tool_calls_are_gathered_and_come_whole_in_the_last_line() -> None:
     events = [
         Delta(tool_calls=(ToolCallDelta(0, "c1", "f", '{"z"'),)),
@@ -202,7 +195,7 @@ def test_an_answer_that_never_ended_is_not_given_an_end() -> None:
 
 def test_a_stream_that_breaks_ends_with_an_error_line() -> None:
     error = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
-    assert encoder(CHAT).error(error) == b'{"error":"the backend broke off"}\n'
+    assert Ollama().stream_error(error) == b'{"error":"the backend broke off"}\n'
 
 
 def test_vectors_come_with_what_is_known_of_their_cost() -> None:

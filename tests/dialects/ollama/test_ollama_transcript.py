@@ -15,7 +15,8 @@ from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter
 from ollama_proxyd.dialects.ollama import chat, embed, generate, models
 from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.ollama.encode import STREAM_TYPE, WHOLE_TYPE, Encoder
+from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.ollama.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error
 from ollama_proxyd.dialects.ollama.show import describe, parse_show
@@ -123,7 +124,7 @@ def test_a_right_request_is_taken_and_can_be_read_in_full(name: str) -> None:
 def test_whether_an_answer_streams_is_known_from_the_request(name: str) -> None:
     request, _ = answered(name)
     told = CASES[name]["response"]["headers"]["content-type"]
-    assert told == (STREAM_TYPE if request.stream else WHOLE_TYPE)
+    assert told == (Ollama.stream_type if request.stream else Ollama.whole_type)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

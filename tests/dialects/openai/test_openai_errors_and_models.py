@@ -4,8 +4,7 @@ import msgspec
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.openai.encode_text import error_event
-from ollama_proxyd.dialects.openai.errors import TABLE, render_error
+from ollama_proxyd.dialects.openai.errors import TABLE, render_error, stream_error
 from ollama_proxyd.dialects.openai.models import render_list, render_one
 
 
@@ -69,7 +68,7 @@ ENGINES_OWN = (
 def test_an_engines_own_error_in_openais_form_is_passed_on_unchanged(kind: ErrorKind, own: int) -> None:
     error = ProxyError(kind, "our words", status=own, detail=ENGINES_OWN)
     assert render_error(error)[1] == ENGINES_OWN.encode()
-    line, end = error_event(error).split(b"\n", 1)
+    line, end = stream_error(error).split(b"\n", 1)
     assert end == b"\n"
     assert msgspec.json.decode(line.removeprefix(b"data: ")) == msgspec.json.decode(ENGINES_OWN)
 

@@ -12,7 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api.errors import STATUSES, error_reply, render_own
+from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.edges.http_api.errors import OWN, STATUSES, ErrorRenderer, ErrorRenderers, error_reply, render_own
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -20,6 +22,9 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.edges.http_api.conftest import CHAT, Answer, Serve
 from tests.fakes import FakeBackend, services_of
+
+OPENAI_ERRORS = ErrorRenderer(OpenAI().render_error)
+OLLAMA_ERRORS = ErrorRenderer(Ollama().render_error)
 
 
 def sentence(answer: Answer) -> str:
@@ -29,9 +34,9 @@ def sentence(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
-def test_every_kind_has_a_status_and_words_on_every_path(kind: ErrorKind) -> None:
-    for path in ("/v1/chat/completions", "/api/chat", "/health", "/"):
-        reply = error_reply(ProxyError(kind, "a sentence"), path)
+def test_every_kind_has_a_status_and_words_in_every_dialect(kind: ErrorKind) -> None:
+    for renderer in (OPENAI_ERRORS, OLLAMA_ERRORS, OWN):
+        reply = error_reply(ProxyError(kind, "a sentence"), renderer)
         assert reply.status == STATUSES[kind]
         assert "a sentence" in reply.text
 
@@ -102,7 +107,7 @@ async def test_nothing_up_is_a_503_that_says_when_to_come_back(serve: Serve) -> 
 
 
 async def test_the_time_to_come_back_is_rounded_up() -> None:
-    reply = error_reply(ProxyError(ErrorKind.OVERLOADED, "busy", retry_after_s=1.2), "/v1/x")
+    reply = error_reply(ProxyError(ErrorKind.OVERLOADED, "busy", retry_after_s=1.2), OPENAI_ERRORS)
     assert reply.headers["Retry-After"] == "2"
 
 
@@ -334,9 +339,39 @@ async def test_more_requests_than_allowed_are_told_to_come_later(serve: Serve) -
 @pytest.mark.parametrize("retry_after_s", [math.inf, -math.inf, math.nan, -1.0, 0.0, 1e300])
 def test_a_moment_to_come_back_that_cannot_be_is_replaced_by_our_own(retry_after_s: float) -> None:
     error = ProxyError(ErrorKind.UNAVAILABLE, "no", retry_after_s=retry_after_s)
-    assert error_reply(error, "/v1/chat/completions").headers["Retry-After"] == "5"
+    assert error_reply(error, OPENAI_ERRORS).headers["Retry-After"] == "5"
 
 
 def test_a_moment_to_come_back_is_told_in_whole_seconds() -> None:
     error = ProxyError(ErrorKind.UPSTREAM_FAILED, "no", status=503, retry_after_s=1.2)
-    assert error_reply(error, "/v1/chat/completions").headers["Retry-After"] == "2"
+    assert error_reply(error, OPENAI_ERRORS).headers["Retry-After"] == "2"
+
+
+class Messages(Ollama):
+    """A second dialect under OpenAI's prefix."""
+
+    prefix = "/v1/"
+
+
+async def nothing(_request: web.Request) -> web.StreamResponse:
+    raise AssertionError
+
+
+async def test_two_dialects_under_one_prefix_each_word_the_errors_of_their_own_routes() -> None:
+    routes = {
+        OpenAI(): [web.post("/v1/chat/completions", nothing)],
+        Messages(): [web.post("/v1/messages", front)],
+    }
+    app, renderers = web.Application(), ErrorRenderers()
+    for dialect, own in routes.items():
+        renderers.add(dialect, own)
+        app.add_routes(own)
+
+    async def words_of(method: str, path: str) -> object:
+        request = make_mocked_request(method, path, app=app)
+        request._match_info = await app.router.resolve(request)
+        return json.loads(renderers.of(request).render(ProxyError(ErrorKind.FORBIDDEN, "no"))[1])["error"]
+
+    assert await words_of("POST", "/v1/messages") == "no"
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/messages"), ("POST", "/v1/nope")):
+        assert isinstance(await words_of(method, path), dict), "the first dialect of a prefix words what is unknown"

@@ -13,8 +13,10 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Usage
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.base import Encoder, Stamps
 from ollama_proxyd.dialects.openai.chat import parse
-from ollama_proxyd.edges.http_api.streaming import Types, deliver
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.edges.http_api.streaming import deliver
 from tests.edges.http_api.conftest import CHAT, Serve
 from tests.fakes import FakeBackend, frames, services_of
 
@@ -60,6 +62,12 @@ async def test_a_stream_is_not_to_be_cached_or_held_back(serve: Serve) -> None:
 async def test_frames_of_the_clients_own_dialect_are_passed_on_untouched(serve: Serve) -> None:
     site = await serve(FakeBackend("npu", *frames("npu", *SSE_FRAMES)))
     assert (await site.chat(stream=True)).body == b"".join(SSE_FRAMES)
+
+
+async def test_nothing_follows_the_frames_of_the_clients_own_dialect(serve: Serve) -> None:
+    for path in ("/v1/chat/completions", "/api/chat"):
+        site = await serve(FakeBackend("npu", *frames("npu", b"{}\n")))
+        assert (await site.post(path, {**CHAT, "stream": True})).body == b"{}\n"
 
 
 async def test_a_whole_answer_of_the_clients_own_dialect_is_passed_on_untouched(serve: Serve) -> None:
@@ -232,13 +240,11 @@ class OneAnswer:
             self.closed = True
 
 
-class Mute:
-    """An encoder that fails at the first piece."""
+class Mute(OpenAI):
+    """A dialect that fails at the first piece."""
 
-    def encode(self, _event: Event) -> bytes:
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
         raise ZeroDivisionError
-
-    whole = error = encode
 
 
 async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
@@ -246,7 +252,7 @@ async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
     gateway = OneAnswer(Accepted("npu", decision), Delta("x"), Delta("y"), Finished())
     asked = parse(json.dumps({**CHAT, "stream": True}).encode(), Hints())
     with pytest.raises(ZeroDivisionError):
-        await deliver(make_mocked_request("POST", "/"), gateway, asked, Mute(), Types("a/b", "c/d"))
+        await deliver(make_mocked_request("POST", "/"), gateway, asked, Mute(), 0)
     assert gateway.closed
 
 
