@@ -84,7 +84,9 @@ class HttpDaemon:
         said = self._status()["system"]
         names = [name for name in Machine.__slots__ if name != "unknown"]
         parts: dict[str, Any] = {name: _whole(said[name]) if name in WHOLE else said[name] for name in names}
-        return Machine(**parts, unknown={name: said["unknown"][name] for name in names if name in said["unknown"]})
+        return Machine(
+            **parts, unknown={name: said["unknown"][name]["reason"] for name in names if name in said["unknown"]}
+        )
 
     def served(self) -> Served:
         """The counts of the present day."""
@@ -190,7 +192,8 @@ def _mode(row: Any) -> ModeInfo:
 
 def _backend(each: Any) -> BackendInfo:
     parts = {name: each[name] for name in BackendInfo.__slots__}
-    return BackendInfo(**parts | {"models": tuple(each["models"])})
+    unknown = {name: why["reason"] for name, why in each["unknown"].items()}
+    return BackendInfo(**parts | {"models": tuple(each["models"]), "unknown": unknown})
 
 
 def _whole(percent: float | None) -> int | None:

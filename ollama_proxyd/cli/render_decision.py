@@ -29,10 +29,10 @@ def decision(answer: Any) -> str:
     parts = [_reason(answer), f"mode: {answer['mode']}{taken}: {answer['mode_reason']}"]
     if answer["ranked"]:
         parts.append(_candidates(answer["ranked"]))
-    notes = [f"  {each['backend_id']}: {note}" for each in answer["ranked"] for note in each["notes"]]
+    notes = [f"  {each['backend_id']}: {note['reason']}" for each in answer["ranked"] for note in each["notes"]]
     if notes:
         parts.append("\n".join(["notes:", *notes]))
-    rejected = [f"  {_named(each, no['message'])}" for each in answer["rejected"] for no in each["rejections"]]
+    rejected = [f"  {_named(each, no['reason'])}" for each in answer["rejected"] for no in each["rejections"]]
     if rejected:
         parts.append("\n".join(["not used:", *rejected]))
     return "\n\n".join(parts)
@@ -42,7 +42,7 @@ def _reason(answer: Any) -> str:
     """Why; where nothing can serve, without what the list of the others says of each anyway."""
     if answer["ranked"]:
         return str(answer["reason"])
-    messages = {no["message"] for each in answer["rejected"] for no in each["rejections"]}
+    messages = {no["reason"] for each in answer["rejected"] for no in each["rejections"]}
     return _without(answer["reason"], messages) or "nothing can serve this"
 
 

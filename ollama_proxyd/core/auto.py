@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ollama_proxyd.core.auto_rules import NOTHING_KNOWN, judge
 from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.thresholds import NOTHING_PAST, AutoSettings, Past, Threshold, thresholds_past
 
 PROTECTS = frozenset({Threshold.CRITICAL_BATTERY, Threshold.CRITICAL_HEAT})
@@ -20,13 +21,14 @@ class AutoState:
     """
 
     mode: Mode = NOTHING_KNOWN.mode
-    reason: str = NOTHING_KNOWN.reason
+    reason: Reason = NOTHING_KNOWN.reason
     past: Past = NOTHING_PAST
     changed_s: float | None = None
     due_s: float | None = None
 
 
 AT_FIRST = AutoState()
+AS_CHOSEN = Reason("as_chosen")
 
 
 def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSettings) -> AutoState:
@@ -38,9 +40,12 @@ def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSett
     due_s = now_s if state.changed_s is None else state.changed_s + settings.dwell_s
     if now_s >= due_s or _must_protect(state.mode, verdict.mode, past):
         return AutoState(verdict.mode, verdict.reason, past, now_s)
-    reason = (
-        f"{state.mode.value} stays until {settings.dwell_s:g} s after its last change; "
-        f"then {verdict.mode.value}: {verdict.reason}"
+    reason = Reason(
+        "mode_change_pending",
+        mode=state.mode.value,
+        dwell_seconds=settings.dwell_s,
+        next_mode=verdict.mode.value,
+        reason=verdict.reason,
     )
     return replace(state, reason=reason, past=past, due_s=due_s)
 
@@ -48,7 +53,7 @@ def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSett
 def choose(chosen: Mode, system: SystemState, table: ModeTable, auto: AutoSettings) -> ModeSetting:
     """What a choice means at this moment alone, without memory of the moments before."""
     if chosen is not Mode.AUTO:
-        return ModeSetting(chosen, chosen, "as chosen", table[chosen])
+        return ModeSetting(chosen, chosen, AS_CHOSEN, table[chosen])
     verdict = judge(system, auto)
     return ModeSetting(chosen, verdict.mode, verdict.reason, row_in_force(chosen, verdict.mode, table))
 

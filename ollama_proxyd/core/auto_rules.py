@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import SystemState, known
-from ollama_proxyd.core.thresholds import AutoSettings, Past, Threshold, thresholds_past, where
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.thresholds import AutoSettings, Past, Threshold, edge, thresholds_past
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What Auto makes of the machine's state: a mode, and one sentence with the numbers."""
+    """What Auto makes of the machine's state."""
 
     mode: Mode
-    reason: str
+    reason: Reason
 
 
 AutoRule = Callable[[SystemState, AutoSettings, Past], Verdict | None]
@@ -34,59 +35,64 @@ def _battery_below(
     percent = known(system.battery_percent)
     if percent is None or threshold not in past:
         return None
-    return Verdict(mode, f"on battery at {percent:g} %, {where(threshold, percent, settings)} %")
+    is_below, limit = edge(threshold, percent, settings)
+    code = "battery_low" if is_below else "battery_still_low"
+    return Verdict(mode, Reason(code, battery_percent=percent, limit_percent=limit))
 
 
 def _quiet_hours(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
-    return Verdict(Mode.QUIET, "these are the quiet hours") if known(system.quiet_hours) else None
+    return Verdict(Mode.QUIET, Reason("quiet_hours")) if known(system.quiet_hours) else None
 
 
 def _hot(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
     hottest_c = known(system.hottest_c)
     for threshold in (Threshold.HOT, Threshold.CRITICAL_HEAT):
         if hottest_c is not None and threshold in past:
-            edge = where(threshold, hottest_c, settings)
-            return Verdict(Mode.EFFICIENCY, f"the hottest device is at {hottest_c:g} °C, {edge} °C")
+            is_above, limit_c = edge(threshold, hottest_c, settings)
+            code = "hot" if is_above else "still_hot"
+            return Verdict(Mode.EFFICIENCY, Reason(code, temperature_celsius=hottest_c, limit_celsius=limit_c))
     return None
 
 
 def _degraded(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     why = known(system.performance_degraded)
-    return Verdict(Mode.EFFICIENCY, f"the machine holds its performance back: {why}") if why else None
+    return Verdict(Mode.EFFICIENCY, Reason("performance_degraded", detail=why)) if why else None
 
 
 def _loud(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
     percent = known(system.fan_percent)
     if percent is None or Threshold.LOUD not in past:
         return None
-    return Verdict(Mode.QUIET, f"the fan runs at {percent:g} %, {where(Threshold.LOUD, percent, settings)} %")
+    is_above, limit = edge(Threshold.LOUD, percent, settings)
+    code = "fan_loud" if is_above else "fan_still_loud"
+    return Verdict(Mode.QUIET, Reason(code, fan_percent=percent, limit_percent=limit))
 
 
 def _power_saver(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     if known(system.power_profile) != "power-saver":
         return None
-    return Verdict(Mode.EFFICIENCY, "the power profile is power-saver")
+    return Verdict(Mode.EFFICIENCY, Reason("power_saver_profile"))
 
 
 def _on_battery(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     if not known(system.on_battery):
         return None
-    percent = known(system.battery_percent)
-    return Verdict(Mode.BALANCED, "on battery" if percent is None else f"on battery at {percent:g} %")
+    return Verdict(Mode.BALANCED, Reason("on_battery", battery_percent=known(system.battery_percent)))
 
 
 def _on_mains(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
     if known(system.on_battery) is not False:
         return None
     if known(system.power_profile) == "performance":
-        return Verdict(Mode.PERFORMANCE, "on mains power, and the power profile is performance")
+        return Verdict(Mode.PERFORMANCE, Reason("performance_profile"))
     percent, full = known(system.battery_percent), Threshold.FULL_BATTERY
     if percent is None:
-        return Verdict(Mode.BALANCED, "on mains power")
-    charged = f"on mains power with the battery at {percent:g} %"
+        return Verdict(Mode.BALANCED, Reason("on_mains"))
+    mode, code, limit = Mode.BALANCED, "battery_not_full", settings.full_battery_percent
     if full in past:
-        return Verdict(Mode.PERFORMANCE, f"{charged}, {where(full, percent, settings)} %")
-    return Verdict(Mode.BALANCED, f"{charged}, not above {settings.full_battery_percent:g} %")
+        is_above, limit = edge(full, percent, settings)
+        mode, code = Mode.PERFORMANCE, "battery_full" if is_above else "battery_still_full"
+    return Verdict(mode, Reason(code, battery_percent=percent, limit_percent=limit))
 
 
 AUTO_RULES: tuple[AutoRule, ...] = (
@@ -102,8 +108,8 @@ AUTO_RULES: tuple[AutoRule, ...] = (
 )
 """Auto's rules; the first that applies decides."""
 
-NOTHING_KNOWN = Verdict(Mode.BALANCED, "no sensor says anything yet")
-_NOTHING_APPLIES = Verdict(Mode.BALANCED, "no reading asks for another mode")
+NOTHING_KNOWN = Verdict(Mode.BALANCED, Reason("no_reading_yet"))
+_NOTHING_APPLIES = Verdict(Mode.BALANCED, Reason("nothing_applies"))
 
 
 def judge(system: SystemState, settings: AutoSettings, past: Past | None = None) -> Verdict:

@@ -8,10 +8,11 @@ from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.heat import from_heat, is_heat_known
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason
 
-NOT_LEARNED = Unavailable("no request has shown it yet")
-NO_THERMOMETER = Unavailable("its device does not say how hot it is")
-NOT_TOLD = Unavailable("the device does not say whether it sleeps")
+NOT_LEARNED = Unavailable.because("not_learned")
+NO_THERMOMETER = Unavailable.because("no_thermometer")
+NOT_TOLD = Unavailable.because("sleep_unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,6 @@ def _why_no_heat(device: DeviceState) -> Unavailable:
     return heat if isinstance(heat, Unavailable) else NO_THERMOMETER
 
 
-def _why_unbound(view: BackendView, system: SystemState) -> str:
+def _why_unbound(view: BackendView, system: SystemState) -> Reason:
     why = why_unbound(view.spec, system.devices)
-    if why is not None:
-        return why
-    return "no sensor speaks for its device" if view.spec.is_local else "it does not run on this machine"
+    return why or Reason("no_device" if view.spec.is_local else "not_local")

@@ -2,6 +2,7 @@
 
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.readings import DeviceState
+from ollama_proxyd.core.reasons import Reason
 
 
 def device_of(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> DeviceState | None:
@@ -14,13 +15,13 @@ def device_of(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> DeviceStat
     return found[0] if len(found) == 1 else None
 
 
-def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> str | None:
+def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason | None:
     """Why no device is known for a backend, None where none is to be expected."""
     if spec.pci_address is not None:
-        return f"no sensor speaks for the device at {spec.pci_address}, so its heat and sleep are not counted"
+        return Reason("device_not_sensed", pci_address=spec.pci_address)
     if not devices or not spec.is_local or spec.hardware is Hardware.UNKNOWN:
         return None
     name, count = spec.hardware.value, sum(device.hardware is spec.hardware for device in devices)
     if count == 0:
-        return f"no sensor speaks for a device of class {name}, so its heat and sleep are not counted"
-    return f"there are {count} devices of class {name} and pci_address names none, so heat and sleep are not counted"
+        return Reason("class_not_sensed", hardware=name)
+    return Reason("class_ambiguous", count=count, hardware=name)

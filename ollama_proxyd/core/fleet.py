@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 
 
@@ -135,13 +136,13 @@ class BackendView:
 
     `speeds` holds what was learned, by the backend's own model name; `watts` what its device was measured to draw
     while it works, None until that was seen.
-    `health_reason` is a sentence, empty when UP. `degraded` is one as well: why it serves worse than it should.
+    `health_reason` is None when UP; `degraded` is why it serves worse than it should.
     """
 
     spec: BackendSpec
     health: Health = Health.UNKNOWN
-    health_reason: str = ""
-    degraded: str = ""
+    health_reason: Reason | None = None
+    degraded: Reason | None = None
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
@@ -152,8 +153,8 @@ class BackendView:
     watts: Watts | None = None
 
     @property
-    def remark(self) -> str:
-        """Why it does not serve, or not as well as it should; empty when all is well."""
+    def reason(self) -> Reason | None:
+        """Why it does not serve, or not as well as it should; None when all is well."""
         return self.health_reason or self.degraded
 
 

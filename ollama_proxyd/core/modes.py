@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
 
+from ollama_proxyd.core.reasons import Reason
+
 
 class Mode(Enum):
     """A mode's token, the same in and out everywhere; labels are separate."""
@@ -51,14 +53,14 @@ THRIFT = (
 
 @dataclass(frozen=True, slots=True)
 class ModeSetting:
-    """The mode in force: what was chosen, what came of it, why (one sentence), and the row that applies.
+    """The mode in force: what was chosen, what came of it, why, and the row that applies.
 
     `held` is the mode that a program holds above the chosen one, None where none does.
     """
 
     chosen: Mode
     effective: Mode
-    reason: str
+    reason: Reason
     row: ModeRow
     held: Mode | None = None
 

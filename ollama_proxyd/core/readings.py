@@ -3,18 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.reasons import Reason, Value
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No value, and why ("no sensor", "stale for 95 s"). Never 0, -1 or a silent None."""
+    """No value, and why. Never 0, -1 or a silent None."""
 
-    reason: str
+    reason: Reason
+
+    @classmethod
+    def because(cls, code: str, /, **values: Value | None) -> Self:
+        """No value, for the reason with this code and these values."""
+        return cls(Reason(code, **values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Reading(Generic[T]):
 
 Maybe: TypeAlias = Reading[T] | Unavailable
 
-NO_SENSOR = Unavailable("no sensor yet")
+NO_SENSOR = Unavailable(Reason("no_sensor"))
 
 
 def known(reading: Maybe[T]) -> T | None:

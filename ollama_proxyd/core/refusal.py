@@ -48,7 +48,7 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
     elif kind is ErrorKind.MODEL_NOT_FOUND and code is Code.MODEL_NOT_HELD:
         message = _not_found(query, concerned)
     else:
-        message = decision.reason
+        message = str(decision.reason)
     retry_after_s = seen_within_s if kind in _RETRIED else None
     param = None if code is None else _PARAMS.get(code)
     return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
@@ -59,7 +59,7 @@ def _decisive(decision: Decision, concerned: set[str]) -> list[Rejected]:
 
 
 def _first(rejected: Rejected) -> Code:
-    return rejected.rejections[0].code
+    return Code(rejected.rejections[0].code)
 
 
 def _kind(codes: list[Code]) -> tuple[ErrorKind, Code | None]:

@@ -111,10 +111,9 @@ def _is_past(row: Row, system: SystemState, settings: AutoSettings, was_past: bo
     return value > edge if row.rises else value < edge
 
 
-def where(threshold: Threshold, value: float, settings: AutoSettings) -> str:
-    """How a reading that is past a threshold stands to it, with the numbers: "below 50", "not yet up to 53"."""
+def edge(threshold: Threshold, value: float, settings: AutoSettings) -> tuple[bool, float]:
+    """Whether a reading that is past a threshold is still beyond its limit, and the number that counts for it now."""
     row = TABLE[threshold]
-    limit, leave = row.limit(settings), row.leave(settings)
-    if row.rises:
-        return f"above {limit:g}" if value > limit else f"not yet down to {leave:g}"
-    return f"below {limit:g}" if value < limit else f"not yet up to {leave:g}"
+    limit = row.limit(settings)
+    is_beyond = value > limit if row.rises else value < limit
+    return is_beyond, limit if is_beyond else row.leave(settings)

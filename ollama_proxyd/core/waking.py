@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
+from ollama_proxyd.core.reasons import Reason
 
 LEAST_SHARE = 0.1
 """A model of which less than this part of what it was lies in the GPU's memory has been moved to the CPU: an engine
@@ -39,40 +40,33 @@ def remember(before: Before, view: BackendView) -> Before:
     return Before({**before.gpu_share, **shares}, {**before.decode_tps, **speeds})
 
 
-def lost_memory(before: Before, view: BackendView) -> dict[str, str]:
-    """By loaded model: why it seems to run on the CPU now, "" where it does not."""
-    told: dict[str, str] = {}
+def lost_memory(before: Before, view: BackendView) -> dict[str, Reason | None]:
+    """By loaded model: why it seems to run on the CPU now, None where it does not."""
+    told: dict[str, Reason | None] = {}
     for loaded in view.loaded or ():
         kept = _kept_share(before, loaded)
         if kept is None:
             continue
-        was, now = before.gpu_share[loaded.name], _gpu_share(loaded)
-        told[loaded.name] = (
-            f"since the machine woke up, {now:.0%} of {loaded.name} lies in the GPU's memory instead of {was:.0%}: "
-            f"the engine fell back to the CPU; restart it"
-            if kept < LEAST_SHARE
-            else ""
-        )
+        was = 100 * before.gpu_share[loaded.name]
+        lost = Reason("gpu_memory_lost", model=loaded.name, gpu_percent=kept * was, before_gpu_percent=was)
+        told[loaded.name] = lost if kept < LEAST_SHARE else None
     return told
 
 
-def lost_speed(before: Before, view: BackendView, model: str, decode_tps: float) -> str | None:
-    """Why a request showed that a model runs on the CPU now, "" where it showed the contrary, None where neither.
+def lost_speed(before: Before, view: BackendView, model: str, decode_tps: float) -> Reason | bool:
+    """Why a request showed that a model runs on the CPU now; else whether it showed the contrary.
 
     A model with less GPU memory than before may be slower without any fault.
     """
     was = before.decode_tps.get(model)
     if was is None or view.spec.hardware is Hardware.CPU:
-        return None
+        return False
     if decode_tps >= was * LEAST_SPEED:
-        return ""
+        return True
     kept = [share for loaded in view.loaded or () if loaded.name == model and (share := _kept_share(before, loaded))]
     if kept and LEAST_SHARE <= kept[0] < SAME_SHARE:
-        return None
-    return (
-        f"since the machine woke up, {model} writes {decode_tps:.3g} tokens/s instead of {was:.3g}: "
-        f"the engine probably fell back to the CPU; restart it"
-    )
+        return False
+    return Reason("gpu_speed_lost", model=model, tokens_per_second=decode_tps, before_tokens_per_second=was)
 
 
 def is_unloaded(view: BackendView, model: str) -> bool:

@@ -13,7 +13,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.requests import Hints, Json, Operation
 
-NOT_SAID = Unavailable("not said in this question")
+NOT_SAID = Unavailable.because("not_asked_for")
 
 _PERCENT = between(0, 100)
 _CELSIUS = between(-100, 1000)

@@ -10,6 +10,7 @@ from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.standing import Standing, standing
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell, Topic
@@ -108,15 +109,15 @@ class Fleet:
     def note_unreachable(self, backend_id: str, reason: str) -> None:
         """A request found nothing listening: the backend counts as down until a check says otherwise."""
         if self.view(backend_id).health is not Health.DISABLED:
-            self._note_down(backend_id, reason)
+            self._note_down(backend_id, Reason("backend_down", detail=reason))
 
     def note_watts(self, backend_id: str, watts: Watts) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
         if backend_id in self._index:
             self._put(replace(self.view(backend_id), watts=watts))
 
-    def note_degraded(self, backend_id: str, why: str) -> None:
-        """A backend serves worse than it should, or "" when it does so no longer."""
+    def note_degraded(self, backend_id: str, why: Reason | None) -> None:
+        """A backend serves worse than it should, or None when it does so no longer."""
         now = self.view(backend_id)
         if now.degraded == why:
             return
@@ -190,7 +191,7 @@ class Fleet:
             if isinstance(result, Exception):
                 backend_id = backend.spec.id
                 log.error("the health check of backend %s failed by a fault of the proxy", backend_id, exc_info=result)
-                self._note_down(backend_id, f"its health check failed by a fault of the proxy: {result!r}")
+                self._note_down(backend_id, Reason("check_failed", detail=repr(result)))
 
     async def _check(self, backend: Backend) -> None:
         backend_id = backend.spec.id
@@ -199,7 +200,7 @@ class Fleet:
                 probe = await backend.probe()
         except ProxyError as error:
             if self._is_on(backend):
-                self._note_down(backend_id, error.message)
+                self._note_down(backend_id, Reason("backend_down", detail=error.message))
         except TimeoutError:
             if self._is_on(backend):
                 self._note_silent(backend_id)
@@ -216,7 +217,7 @@ class Fleet:
         why_off = self._switches.why_off(backend_id)
         if why_off is not None:
             return {"health": Health.DISABLED, "health_reason": why_off}
-        return {"health": Health.UNKNOWN, "health_reason": "not checked yet"}
+        return {"health": Health.UNKNOWN, "health_reason": Reason("not_checked_yet")}
 
     def _note_up(self, backend_id: str, probe: Probe) -> None:
         now = self.view(backend_id)
@@ -227,7 +228,7 @@ class Fleet:
                 now,
                 spec=replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec,
                 health=Health.UP,
-                health_reason="",
+                health_reason=None,
                 models=probe.models,
                 loaded=probe.loaded,
                 version=probe.version,
@@ -243,15 +244,15 @@ class Fleet:
         if now.in_flight and now.health is Health.UP:
             log.info("backend %s is too busy to answer its health check", backend_id)
         else:
-            self._note_down(backend_id, f"no answer within {self._settings.timeout_s:g} s")
+            self._note_down(backend_id, Reason("no_answer", timeout_seconds=self._settings.timeout_s))
 
-    def _note_down(self, backend_id: str, reason: str) -> None:
+    def _note_down(self, backend_id: str, reason: Reason) -> None:
         now = self.view(backend_id)
         if now.health is not Health.DOWN:
             log.warning("backend %s is down: %s", backend_id, reason)
         # Whoever brings it up again may have mended it, so how it served before says nothing.
         seen_s = self._clock.monotonic()
-        self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded="", checked_at_s=seen_s))
+        self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded=None, checked_at_s=seen_s))
 
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]

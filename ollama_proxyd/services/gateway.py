@@ -12,6 +12,7 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.services.account import Account
@@ -188,7 +189,7 @@ class Gateway:
             return decision
         status = f", status {failure.status}" if failure.status else ""
         failed = f"{failure.backend_id} failed ({failure.kind.value}{status})"  # its own words may quote the prompt
-        return replace(decision, reason=f"{decision.reason}; tried again because {failed}")
+        return replace(decision, reason=Reason("tried_again", reason=decision.reason, detail=failed))
 
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)

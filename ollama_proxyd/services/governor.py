@@ -4,11 +4,12 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from ollama_proxyd.core.auto import AT_FIRST, choose, step
+from ollama_proxyd.core.auto import AS_CHOSEN, AT_FIRST, choose, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import Hold, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.cell import Cell, Topic
@@ -142,7 +143,7 @@ class Governor:
         wanted = self._chosen if hold is None else hold.mode
         if Mode.AUTO in {self._chosen, wanted}:
             self._auto = step(self._auto, self._system, self._clock.monotonic(), self._settings.auto)
-        effective, reason = wanted, "as chosen"
+        effective, reason = wanted, AS_CHOSEN
         if wanted is Mode.AUTO:
             effective, reason = self._auto.mode, self._auto.reason
         if hold is not None:
@@ -162,7 +163,10 @@ class Governor:
             return default
 
 
-def _held(hold: Hold, reason: str) -> str:
-    why = f": {hold.reason}" if hold.reason else ""
-    auto = f"; {reason}" if hold.mode is Mode.AUTO else ""
-    return f"held by {hold.application_id or 'a program'}{why}{auto}"
+def _held(hold: Hold, reason: Reason) -> Reason:
+    return Reason(
+        "held",
+        application_id=hold.application_id or "a program",
+        detail=hold.reason or None,
+        reason=reason if hold.mode is Mode.AUTO else None,
+    )

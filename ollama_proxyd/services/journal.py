@@ -48,4 +48,4 @@ def _why(outcome: Outcome) -> str:
         return "not routed"
     ranked = next((each for each in outcome.decision.ranked if each.backend_id == outcome.backend_id), None)
     terms = "" if ranked is None else " " + " ".join(f"{name}={value:.4g}" for name, value in ranked.terms.items())
-    return outcome.decision.reason + terms
+    return f"{outcome.decision.reason}{terms}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.merging import merge, without_readings
 from ollama_proxyd.core.readings import Maybe, Reading, Sensed, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
@@ -18,7 +19,7 @@ MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 600.0
 """Local time can jump (suspend, summer time, travel), so the hour is looked at again at least this often."""
 
-NO_QUIET_HOURS = Unavailable("quiet hours are switched off")
+NO_QUIET_HOURS = Unavailable.because("quiet_hours_off")
 THE_HOUR = "the hour"
 
 
@@ -43,7 +44,7 @@ class Sensing:
         self._lost.pop(name, None)
         self._merge()
 
-    def lose(self, name: str, reason: str) -> None:
+    def lose(self, name: str, reason: Reason) -> None:
         """Until its next report nothing that a sensor said counts; that its devices are there still does."""
         self._lost[name] = Unavailable(reason)
         self._merge()

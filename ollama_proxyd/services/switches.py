@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.ports import StateStore
 
 log = logging.getLogger(__name__)
@@ -20,12 +21,12 @@ class Switches:
         entries = saved.items() if isinstance(saved, dict) else ()
         self._by_hand = {key: value for key, value in entries if isinstance(value, bool)}
 
-    def why_off(self, backend_id: str) -> str | None:
+    def why_off(self, backend_id: str) -> Reason | None:
         """The reason why a backend may not be used, None when it may."""
         by_hand = self._by_hand.get(backend_id)
         if by_hand is None:
-            return "disabled in the configuration" if backend_id in self._off else None
-        return None if by_hand else "switched off by hand"
+            return Reason("disabled_in_configuration") if backend_id in self._off else None
+        return None if by_hand else Reason("switched_off")
 
     def set(self, backend_id: str, enabled: bool) -> None:
         """Switch a backend on or off and keep that over restarts.

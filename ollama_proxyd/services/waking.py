@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.waking import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, decode_tps
@@ -20,7 +21,7 @@ MEMORY, SPEED = "memory", "speed"
 class Loss:
     """Why a model is taken to run on the CPU, and when that was seen last."""
 
-    why: str
+    why: Reason
     seen_s: float
 
 
@@ -68,8 +69,8 @@ class Waking:
             return
         was_lost = self._is_lost(backend_id, model)
         why = lost_speed(self._before[backend_id], fleet.view(backend_id), model, tps)
-        if why is not None:
-            self._note(fleet, backend_id, (model, SPEED), why)
+        if why is not False:
+            self._note(fleet, backend_id, (model, SPEED), None if why is True else why)
         is_lost = self._is_lost(backend_id, model)
         if was_lost is not is_lost:
             self._learner.restart(outcome)
@@ -109,9 +110,9 @@ class Waking:
     def _is_lost(self, backend_id: str, model: str) -> bool:
         return any(name == model for name, _ in self._lost.get(backend_id, {}))
 
-    def _note(self, fleet: Fleet, backend_id: str, what: tuple[str, str], why: str) -> None:
+    def _note(self, fleet: Fleet, backend_id: str, what: tuple[str, str], why: Reason | None) -> None:
         lost = self._lost.setdefault(backend_id, {})
-        if why:
+        if why is not None:
             lost[what] = Loss(why, _seen_s(fleet.view(backend_id)))
         else:
             lost.pop(what, None)
@@ -120,7 +121,7 @@ class Waking:
     def _tell(self, fleet: Fleet, backend_id: str) -> None:
         if fleet.has(backend_id):
             reasons = [loss.why for loss in self._lost.get(backend_id, {}).values()]
-            fleet.note_degraded(backend_id, reasons[0] if reasons else "")
+            fleet.note_degraded(backend_id, reasons[0] if reasons else None)
 
 
 def _seen_s(view: BackendView) -> float:

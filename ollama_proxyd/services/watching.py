@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
 from ollama_proxyd.services.settings import SensingSettings
@@ -28,7 +29,7 @@ class Listener(Protocol):
     def report(self, name: str, sensed: Sensed) -> None:
         """A sensor says something."""
 
-    def lose(self, name: str, reason: str) -> None:
+    def lose(self, name: str, reason: Reason) -> None:
         """What a sensor said no longer counts."""
 
 
@@ -105,7 +106,7 @@ class PolledWatch:
         self._fails = True
         age_s = self._pace.clock.monotonic() - self._heard_s
         if age_s >= STALE_PERIODS * self._pace.period_s:
-            self._listener.lose(self._sensor.name, f"stale for {age_s:.0f} s")
+            self._listener.lose(self._sensor.name, Reason("sensor_stale", age_seconds=age_s))
 
 
 async def poll(sensors: Sequence[PolledSensor], listener: Listener, pace: Pace, tasks: Tasks) -> None:
@@ -123,7 +124,7 @@ async def follow(sensor: SignalSensor, listener: Listener, pace: Pace, tasks: Ta
     while True:
         began_s = clock.monotonic()
         await tasks.start(f"{sensor.name}.follow", _follow_once(sensor, listener, pace))
-        listener.lose(sensor.name, f"{sensor.name} broke off")
+        listener.lose(sensor.name, Reason("sensor_broke_off", sensor=sensor.name))
         if clock.monotonic() - began_s > LONGEST_RETRY_S:
             retry_s = FIRST_RETRY_S
         await clock.sleep(retry_s)

@@ -8,9 +8,10 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from tests.cli.conftest import Ctl, ServedDaemon
 from tests.fakes import FakeBackend
+from tests.reasons import unavailable
 
 
 def read(ctl: Ctl, *arguments: str) -> Any:
@@ -120,7 +121,7 @@ def test_the_json_of_the_status_is_the_same_over_both(over_dbus: ServedDaemon, c
 
 
 def test_a_sleeping_card_is_called_asleep_with_what_the_others_draw(daemon: ServedDaemon, ctl: Ctl) -> None:
-    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, power_w=Unavailable("it sleeps"))
+    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, power_w=unavailable("it sleeps"))
     heat = {"temperature_c": Reading(41.5, 0.0), "power_w": Reading(0.4, 0.0)}
     awake = DeviceState("0000:00:0b.0", Hardware.NPU, "NPU", PowerState.AWAKE, **heat)
     daemon.do(lambda: daemon.services.system.set(SystemState(devices=(asleep, awake))))
@@ -142,7 +143,7 @@ cpu      cpu       idle    28 W                   tiny:latest
 def test_what_nobody_says_of_sleep_is_unknown_and_not_awake(daemon: ServedDaemon, ctl: Ctl) -> None:
     npu = read(ctl, "backends")[0]
     assert npu["asleep"] is npu["too_hot"] is None
-    assert npu["unknown"]["asleep"] == "no sensor speaks for its device"
+    assert npu["unknown"]["asleep"] == "no sensor reports its device"
 
 
 def test_refused_requests_are_counted_and_what_was_saved_is_told(daemon: ServedDaemon, ctl: Ctl) -> None:

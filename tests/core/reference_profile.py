@@ -7,10 +7,11 @@ from ollama_proxyd.core.auto import choose
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Hardware, Health, LoadedModel, Model, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow, ModeSetting
-from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejection
+from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, DeviceState, PowerState, Reading, SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.core.thresholds import AutoSettings
 
@@ -87,9 +88,9 @@ def order(decision: Decision) -> list[str]:
     return [ranked.backend_id for ranked in decision.ranked]
 
 
-def rejections(decision: Decision) -> dict[str, tuple[Rejection, ...]]:
+def rejections(decision: Decision) -> dict[str, tuple[Reason, ...]]:
     return {each.backend_id: each.rejections for each in decision.rejected}
 
 
 def codes(decision: Decision) -> dict[str, list[str]]:
-    return {backend_id: [no.code.value for no in nos] for backend_id, nos in rejections(decision).items()}
+    return {backend_id: [no.code for no in nos] for backend_id, nos in rejections(decision).items()}

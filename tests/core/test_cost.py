@@ -68,11 +68,13 @@ def test_a_latency_critical_request_never_lowers_the_price_of_time() -> None:
 
 
 def test_the_reason_says_which_wish_changed_the_price_of_time() -> None:
-    assert ask(latency_critical=True).reason.startswith("Balanced (latency-critical): nvidia needs")
-    assert ask(power_efficient=True).reason.startswith("Balanced (power-efficient): npu needs")
-    assert ask(priority=Priority.BEST_EFFORT).reason.startswith("Balanced (in the background): npu needs")
-    assert ask(mode=Mode.AUTO).reason.startswith("Auto (Balanced): igpu needs")
-    assert ask(mode=Mode.AUTO, latency_critical=True).reason.startswith("Auto (Balanced, latency-critical): nvidia")
+    assert str(ask(latency_critical=True).reason).startswith("Balanced (latency-critical): nvidia needs")
+    assert str(ask(power_efficient=True).reason).startswith("Balanced (power-efficient): npu needs")
+    assert str(ask(priority=Priority.BEST_EFFORT).reason).startswith("Balanced (in the background): npu needs")
+    assert str(ask(mode=Mode.AUTO).reason).startswith("Auto (Balanced): igpu needs")
+    assert str(ask(mode=Mode.AUTO, latency_critical=True).reason).startswith(
+        "Auto (Balanced, latency-critical): nvidia"
+    )
 
 
 def test_the_clients_limit_shortens_the_answer_and_never_lengthens_it() -> None:
@@ -95,7 +97,7 @@ def test_the_learned_length_of_answers_is_shared_by_all_backends() -> None:
 def test_embedding_writes_no_answer() -> None:
     decision = ask((NPU,), operation=Operation.EMBEDDING, prompt_tokens=40)
     assert decision.ranked[0].terms["decode_s"] == 0
-    assert "for embedding about 40 tokens" in decision.reason
+    assert "for embedding about 40 tokens" in str(decision.reason)
 
 
 def test_a_prompt_beyond_a_short_one_is_read_at_the_configured_rate() -> None:
@@ -119,7 +121,7 @@ def test_a_busy_backend_gives_way_to_a_free_one() -> None:
     fleet = (NPU, replace(IGPU, in_flight=1), NVIDIA)
     decision = ask(fleet)
     assert order(decision)[0] == "nvidia"
-    assert "s of it in the queue" in ask((replace(IGPU, in_flight=1),)).reason
+    assert "s of it in the queue" in str(ask((replace(IGPU, in_flight=1),)).reason)
 
 
 def test_a_loaded_model_costs_no_loading() -> None:
@@ -140,7 +142,7 @@ def test_loading_is_estimated_from_the_size_of_the_model_and_says_so() -> None:
     assert only(large).terms["load_s"] == pytest.approx(0.5 + 20)
     assert only(large).terms["load_j"] == pytest.approx(3 * 20.5)
     assert only(small).terms["load_s"] < only(large).terms["load_s"]
-    assert only(large).notes[0] == "time to load 20 s is estimated for a model of 30 GB"
+    assert str(only(large).notes[0]) == "time to load 20 s is estimated for a model of 30 GB"
 
 
 def test_a_model_stays_for_five_minutes_where_nobody_said() -> None:
@@ -151,7 +153,7 @@ def test_a_model_stays_for_five_minutes_where_nobody_said() -> None:
 def test_unknown_residency_adds_nothing_but_a_note() -> None:
     cost = only(replace(NPU, loaded=None))
     assert cost.terms["load_s"] == cost.terms["load_j"] == 0
-    assert cost.notes == ("it is unknown whether the model is loaded, so loading is not counted",)
+    assert [note.code for note in cost.notes] == ["load_unknown"]
 
 
 def test_a_sleeping_device_is_woken_at_a_cost() -> None:
@@ -160,7 +162,7 @@ def test_a_sleeping_device_is_woken_at_a_cost() -> None:
     assert (terms["wake_s"], terms["wake_j"]) == (3, 40)
     estimated = only(NVIDIA, system=asleep)
     assert estimated.terms["wake_j"] == 55 * estimated.terms["wake_s"] > 0
-    assert "is estimated" in estimated.notes[0]
+    assert "is estimated" in str(estimated.notes[0])
 
 
 @pytest.mark.parametrize("power_state", [PowerState.AWAKE, PowerState.UNKNOWN])
@@ -176,8 +178,8 @@ def test_an_unknown_profile_is_estimated_from_the_class_of_hardware_and_says_so(
     assert cost.power_w > 0
     assert cost.latency_ms > 0
     assert len(cost.notes) == 3
-    assert cost.notes[0] == f"power {cost.power_w:g} W is estimated {source}"
-    assert all(note.endswith(f"is estimated {source}") for note in cost.notes)
+    assert str(cost.notes[0]) == f"power {cost.power_w:g} W is estimated {source}"
+    assert all(str(note).endswith(f"is estimated {source}") for note in cost.notes)
 
 
 def test_a_configured_zero_is_not_an_unknown() -> None:
@@ -217,7 +219,7 @@ def test_measured_speed_changes_the_decision_and_says_so() -> None:
     slow = replace(IGPU, speeds={TINY.name: Speed(decode_tps=4, samples=20)})
     decision = ask((NPU, slow, NVIDIA))
     assert order(decision)[0] == "nvidia"
-    assert "speed measured in 20 requests" in decision.ranked[2].notes
+    assert "speed measured in 20 requests" in map(str, decision.ranked[2].notes)
 
 
 def test_what_was_measured_of_one_model_says_nothing_of_another() -> None:

@@ -16,9 +16,10 @@ from ollama_proxyd.core.readings import (
     Unavailable,
 )
 from tests.core.reference_profile import REFERENCE
+from tests.reasons import unavailable, why
 
 NPU, IGPU, NVIDIA, CPU = (view.spec for view in REFERENCE)
-ASLEEP = Unavailable("asleep")
+ASLEEP = unavailable("asleep")
 
 
 def device(device_id: str, hardware: Hardware = Hardware.NVIDIA, at_s: float = 1.0, **values: Any) -> DeviceState:
@@ -43,9 +44,9 @@ def test_of_two_readings_the_later_counts() -> None:
 
 
 def test_a_reading_counts_more_than_a_reason_and_a_reason_more_than_silence() -> None:
-    silent, reasoned = Sensed({"games": NO_SENSOR}), Sensed({"games": Unavailable("no GameMode here")})
+    silent, reasoned = Sensed({"games": NO_SENSOR}), Sensed({"games": unavailable("no GameMode here")})
     assert of(silent, reasoned, Sensed({"games": Reading(0, 0.0)})).games == Reading(0, 0.0)
-    assert of(silent, reasoned).games == Unavailable("no GameMode here")
+    assert why(of(silent, reasoned).games) == "no GameMode here"
 
 
 def test_several_sensors_speak_for_one_device() -> None:
@@ -81,8 +82,8 @@ def test_a_sleeping_device_takes_no_part_in_the_hottest() -> None:
     assert of(Sensed(devices=(asleep,)), specs=(NVIDIA,)).hottest_c == ASLEEP
 
 
-NO_MAXIMUM = Unavailable("thinkpad tells 2,400 rpm, but not the fan's maximum")
-MUTE = Unavailable("xe tells nothing of it")
+NO_MAXIMUM = unavailable("thinkpad tells 2,400 rpm, but not the fan's maximum")
+MUTE = unavailable("xe tells nothing of it")
 
 
 def test_an_unknown_fan_has_the_reason_of_the_fan_that_is_there() -> None:
@@ -122,7 +123,7 @@ def test_a_lost_sensor_leaves_its_devices_and_takes_its_readings() -> None:
         {"games": Reading(1, 1.0), "cpu_percent": ASLEEP},
         (device("gpu", name="RTX", power_state=PowerState.AWAKE, temperature_c=60.0, power_w=ASLEEP),),
     )
-    gone = Unavailable("stale for 95 s")
+    gone = unavailable("stale for 95 s")
     lost = without_readings(sensed, gone)
     assert lost.system == {"games": gone, "cpu_percent": ASLEEP}
     (left,) = lost.devices

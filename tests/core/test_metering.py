@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.core.learning import ENOUGH_S, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
-from ollama_proxyd.core.readings import Reading, Unavailable
+from ollama_proxyd.core.readings import Reading
 from tests.core.reference_profile import REFERENCE, ask, backend, device, only, order, priced, rejections
+from tests.reasons import unavailable
 
 BEGUN = Stretch("igpu", since_s=100.0)
 
@@ -50,7 +51,7 @@ def test_what_no_device_draws_at_work_counts_for_nothing(absurd_w: float) -> Non
 
 
 def test_a_silent_sensor_shows_nothing() -> None:
-    assert BEGUN.after(Unavailable("asleep")) is BEGUN
+    assert BEGUN.after(unavailable("asleep")) is BEGUN
 
 
 def test_what_was_learned_is_taken_out_and_the_stretch_goes_on() -> None:
@@ -123,7 +124,7 @@ def test_measured_watts_stand_in_the_place_of_the_configured_and_the_decision_sa
     priced_now = only(view)
     assert priced_now.power_w == 41.26
     assert priced_now.terms["prefill_j"] == pytest.approx(41.26 * 0.35)
-    assert "power measured 41.3 W" in priced_now.notes
+    assert "power measured 41.3 W" in map(str, priced_now.notes)
 
 
 def test_with_measured_watts_and_known_speed_nothing_is_a_guess() -> None:
@@ -142,4 +143,4 @@ def test_a_modes_limit_is_held_against_the_measured_watts() -> None:
     modest = replace(backend("nvidia"), watts=Watts(14.0, 30.0))
     decision = ask((hungry, modest), mode=priced(2, max_power_w=15.0))
     assert order(decision) == ["nvidia"]
-    assert rejections(decision)["igpu"][0].message == "igpu needs 41 W as measured; Test allows at most 15 W"
+    assert str(rejections(decision)["igpu"][0]) == "igpu needs 41 W as measured; Test allows at most 15 W"

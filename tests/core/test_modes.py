@@ -6,8 +6,9 @@ import pytest
 
 from ollama_proxyd.core.auto import choose
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, parse_mode, row_in_force
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, Reading, SystemState
 from ollama_proxyd.core.thresholds import AutoSettings
+from tests.reasons import unavailable
 
 
 def state(**values: object) -> SystemState:
@@ -16,7 +17,7 @@ def state(**values: object) -> SystemState:
 
 def auto(settings: AutoSettings | None = None, **values: object) -> tuple[Mode, str]:
     setting = choose(Mode.AUTO, state(**values), DEFAULT_TABLE, settings or AutoSettings())
-    return setting.effective, setting.reason
+    return setting.effective, str(setting.reason)
 
 
 def test_every_mode_has_a_row() -> None:
@@ -72,7 +73,7 @@ def test_what_is_like_no_mode_gets_no_guess(text: str) -> None:
 def test_a_chosen_mode_is_in_force_whatever_the_machine_says(mode: Mode) -> None:
     setting = choose(mode, state(on_battery=True, battery_percent=1.0), DEFAULT_TABLE, AutoSettings())
     assert (setting.chosen, setting.effective, setting.row) == (mode, mode, DEFAULT_TABLE[mode])
-    assert setting.reason == "as chosen"
+    assert str(setting.reason) == "as chosen"
 
 
 def test_auto_takes_the_row_of_the_mode_it_chose() -> None:
@@ -107,7 +108,7 @@ def test_auto_lifts_no_limit_of_the_mode_that_it_took() -> None:
         (
             {"performance_degraded": "lap-detected"},
             "Efficiency",
-            "the machine holds its performance back: lap-detected",
+            "the machine is throttled: lap-detected",
         ),
         ({"fan_percent": 71.0}, "Quiet", "the fan runs at 71 %, above 70 %"),
         ({"power_profile": "power-saver"}, "Efficiency", "the power profile is power-saver"),
@@ -159,7 +160,7 @@ def test_earlier_rules_go_before_later_ones() -> None:
         ("on battery at 30 %, below 50 %", {"battery_percent": 60.0}),
         ("these are the quiet hours", {"quiet_hours": False}),
         ("the hottest device is at 90 °C, above 75 °C", {"hottest_c": 40.0}),
-        ("the machine holds its performance back: lap-detected", {"performance_degraded": ""}),
+        ("the machine is throttled: lap-detected", {"performance_degraded": ""}),
         ("the fan runs at 95 %, above 70 %", {"fan_percent": 10.0}),
         ("the power profile is power-saver", {"power_profile": "balanced"}),
         ("on battery at 60 %", {"on_battery": False}),
@@ -172,12 +173,12 @@ def test_earlier_rules_go_before_later_ones() -> None:
 
 def test_auto_without_any_sensor_is_balanced_and_says_so() -> None:
     setting = choose(Mode.AUTO, UNKNOWN_SYSTEM, DEFAULT_TABLE, AutoSettings())
-    assert (setting.effective, setting.reason) == (Mode.BALANCED, "no sensor says anything yet")
+    assert (setting.effective, setting.reason.code) == (Mode.BALANCED, "no_reading_yet")
 
 
 def test_a_reading_that_went_away_skips_its_rule() -> None:
-    system = SystemState(on_battery=Reading(True, 1.0), battery_percent=Unavailable("stale for 95 s"))
-    assert choose(Mode.AUTO, system, DEFAULT_TABLE, AutoSettings()).reason == "on battery"
+    system = SystemState(on_battery=Reading(True, 1.0), battery_percent=unavailable("stale for 95 s"))
+    assert str(choose(Mode.AUTO, system, DEFAULT_TABLE, AutoSettings()).reason) == "on battery"
 
 
 def test_every_number_of_auto_can_be_changed() -> None:

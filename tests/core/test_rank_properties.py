@@ -253,7 +253,7 @@ def test_a_limit_that_only_auto_chose_never_leaves_a_person_without_an_answer(fl
     assert decision.ranked
     within = [each for each in decision.ranked if each.power_w <= 10]
     assert len(within) in {0, len(decision.ranked)}
-    assert bool(within) != ("within the limits of Ultra Efficiency" in decision.mode_reason)
+    assert bool(within) != ("within the limits of Ultra Efficiency" in str(decision.mode_reason))
 
 
 def without_heat(machine: SystemState) -> SystemState:
@@ -282,4 +282,4 @@ def test_a_device_in_danger_serves_only_where_every_other_is_in_danger_too(
     served = set(order(decision))
     if served & throttled:
         assert served == set(bound)
-        assert "although" in decision.reason
+        assert "although" in str(decision.reason)

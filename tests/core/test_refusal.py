@@ -11,13 +11,14 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints
 from tests.fakes import spec_of
+from tests.reasons import because
 
 TINY = Model("tiny:latest", capabilities=frozenset({"completion"}))
 
 
 def view(backend_id: str, *models: Model, health: Health = Health.UP) -> BackendView:
     reason = "" if health is Health.UP else "Connection refused"
-    return BackendView(spec_of(backend_id), health=health, health_reason=reason, models=models or (TINY,))
+    return BackendView(spec_of(backend_id), health=health, health_reason=because(reason), models=models or (TINY,))
 
 
 def refused(query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED) -> ProxyError:

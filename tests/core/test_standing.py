@@ -4,6 +4,7 @@ from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
 from ollama_proxyd.core.standing import sentence, standing
 from tests.fakes import spec_of
+from tests.reasons import because
 
 
 def said(*views: BackendView, chosen: Mode = Mode.BALANCED, effective: Mode | None = None) -> str:
@@ -21,7 +22,7 @@ def test_backends_that_are_switched_off_are_not_missed() -> None:
 
 
 def test_what_auto_takes_and_what_is_degraded_is_said() -> None:
-    line = said(view("npu", degraded="slow"), chosen=Mode.AUTO, effective=Mode.QUIET)
+    line = said(view("npu", degraded=because("slow")), chosen=Mode.AUTO, effective=Mode.QUIET)
     assert line == "Auto (Quiet now): serving on 127.0.0.1:8080, 1 of 1 backend up (1 degraded)"
 
 

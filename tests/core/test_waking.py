@@ -7,8 +7,10 @@ import pytest
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, LoadedModel, Model
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.policy.priors import CLASS_PRIORS, expect
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.waking import Before, lost_memory, lost_speed, remember
 from tests.fakes import spec_of
+from tests.reasons import because
 
 
 def view(vram: int | None = 100, **changes: object) -> BackendView:
@@ -32,13 +34,13 @@ def test_a_server_that_does_not_tell_is_not_suspected() -> None:
 
 def test_a_backend_without_its_gpu_does_not_become_the_measure() -> None:
     before = remember(Before(), view())
-    assert remember(before, view(0, degraded="lost")) == before
+    assert remember(before, view(0, degraded=because("lost"))) == before
 
 
 @pytest.mark.parametrize(("tps", "says"), [(10.0, True), (30.0, False)])
 def test_a_third_of_the_speed_is_the_limit(tps: float, says: bool) -> None:
     before = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
-    assert bool(lost_speed(before, view(), "tiny", tps)) is says
+    assert isinstance(lost_speed(before, view(), "tiny", tps), Reason) is says
 
 
 @pytest.mark.parametrize(("vram", "is_taken_for_lost"), [(0, True), (40, False), (100, True), (None, True)])
@@ -46,19 +48,19 @@ def test_a_model_of_which_only_a_part_fits_beside_something_else_may_be_slow(
     vram: int | None, is_taken_for_lost: bool
 ) -> None:
     before = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
-    assert bool(lost_speed(before, view(vram), "tiny", 5.0)) is is_taken_for_lost
+    assert isinstance(lost_speed(before, view(vram), "tiny", 5.0), Reason) is is_taken_for_lost
 
 
 def test_too_few_requests_before_say_nothing_and_a_cpu_cannot_lose_what_it_has_not() -> None:
     few = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=2)}))
-    assert lost_speed(few, view(), "tiny", 1.0) is None
+    assert lost_speed(few, view(), "tiny", 1.0) is False
     enough = remember(Before(), view(speeds={"tiny": Speed(decode_tps=60.0, samples=5)}))
-    assert lost_speed(enough, replace(view(), spec=spec_of("cpu")), "tiny", 1.0) is None
+    assert lost_speed(enough, replace(view(), spec=spec_of("cpu")), "tiny", 1.0) is False
 
 
 def test_a_degraded_backend_is_expected_to_be_as_slow_as_a_cpu_and_explains_it() -> None:
-    expected = expect(view(degraded="its GPU is lost"), "tiny")
+    expected = expect(view(degraded=because("its GPU is lost")), "tiny")
     slow = CLASS_PRIORS[Hardware.CPU]
     assert (expected.decode_tps, expected.ttft_s) == (slow.decode_tps, slow.ttft_s)
-    assert "degraded: its GPU is lost" in expected.notes
+    assert "degraded: its GPU is lost" in map(str, expected.notes)
     assert expect(view(), "tiny").decode_tps > slow.decode_tps

@@ -77,7 +77,7 @@ async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
     first = accepted(await answer(services, request()))
     assert first.backend_id == "npu"
     assert first.decision is not None
-    assert "tried again because igpu failed (upstream_failed)" in first.decision.reason
+    assert "tried again because igpu failed (upstream_failed)" in str(first.decision.reason)
     assert outcome(services).attempts == 2
 
 
@@ -362,7 +362,7 @@ async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was
     with pytest.raises(ProxyError) as caught:
         await answer(services, request())
     assert caught.value.decision is not None
-    assert "tried again" not in caught.value.decision.reason
+    assert "tried again" not in str(caught.value.decision.reason)
     assert [each.backend_id for each in caught.value.decision.ranked] == ["igpu"]
 
 
@@ -371,8 +371,8 @@ async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_i
     services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
     first = accepted(await answer(services, request()))
     assert first.decision is not None
-    assert "MY PROMPT" not in first.decision.reason
-    assert "status 500" in first.decision.reason
+    assert "MY PROMPT" not in str(first.decision.reason)
+    assert "status 500" in str(first.decision.reason)
 
 
 async def test_a_gateway_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -> None:

@@ -11,12 +11,13 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import DeviceState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeBackend, PatientClock, Step, reference_fleet, services_of, settle, spec_of, words
+from tests.reasons import unavailable
 from tests.services.test_gateway import answer, request
 
 IGPU = DeviceState("0000:00:02.0", Hardware.IGPU, "")
@@ -50,7 +51,7 @@ class Bench:
         def step() -> None:
             self.clock.advance(2.0)
             now_s = self.clock.monotonic()
-            said: Any = Unavailable("silent") if power_w is None else Reading(power_w, now_s)
+            said: Any = unavailable("silent") if power_w is None else Reading(power_w, now_s)
             shown = DeviceState(device.id, device.hardware, "", power_w=said)
             self.services.system.set(SystemState(devices=(shown,)))
 

@@ -10,6 +10,7 @@ from ollama_proxyd.services.settings import QuietHours
 from ollama_proxyd.services.tasks import Tasks
 from tests.core.reference_profile import REFERENCE, device
 from tests.fakes import FakeClock, PatientClock, settle
+from tests.reasons import because, why
 
 NIGHT = QuietHours(start_minute=22 * 60, end_minute=7 * 60)
 
@@ -78,10 +79,10 @@ def test_a_report_without_news_sets_nothing() -> None:
 def test_a_lost_sensor_is_unavailable_with_the_reason_until_it_speaks_again() -> None:
     sensing = sensing_at(0)
     sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0)}))
-    sensing.lose("upower", "stale for 90 s")
-    assert sensing.system.value.on_battery == Unavailable("stale for 90 s")
-    sensing.lose("upower", "stale for 120 s")
-    assert sensing.system.value.on_battery == Unavailable("stale for 120 s")
+    sensing.lose("upower", because("stale for 90 s"))
+    assert why(sensing.system.value.on_battery) == "stale for 90 s"
+    sensing.lose("upower", because("stale for 120 s"))
+    assert why(sensing.system.value.on_battery) == "stale for 120 s"
     sensing.report("upower", Sensed({"on_battery": Reading(True, 99.0)}))
     assert sensing.system.value.on_battery == Reading(True, 99.0)
 
@@ -89,7 +90,7 @@ def test_a_lost_sensor_is_unavailable_with_the_reason_until_it_speaks_again() ->
 def test_losing_a_sensor_that_never_spoke_changes_nothing() -> None:
     sensing = sensing_at(0)
     before = sensing.system.value
-    sensing.lose("upower", "gone")
+    sensing.lose("upower", because("gone"))
     assert sensing.system.value is before
 
 
@@ -124,4 +125,4 @@ async def test_quiet_hours_that_somebody_changes_count_at_once() -> None:
         assert known(sensing.system.value.quiet_hours) is False
         tuning.set(Tuning(quiet_hours_enabled=False))
         await settle()
-        assert sensing.system.value.quiet_hours == Unavailable("quiet hours are switched off")
+        assert why(sensing.system.value.quiet_hours) == "quiet hours are switched off"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell
@@ -14,6 +14,7 @@ from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.waking import Waking
 from tests.fakes import FakeClock, settle
+from tests.reasons import unavailable
 
 
 class Engines:
@@ -85,7 +86,7 @@ async def test_requests_are_let_in_again_whatever_goes_wrong() -> None:
 
 
 async def test_the_machine_stays_awake_for_requests_on_mains_power_only() -> None:
-    activity, system = Activity(FakeClock()), Cell(SystemState(on_battery=Unavailable("no UPower")))
+    activity, system = Activity(FakeClock()), Cell(SystemState(on_battery=unavailable("no UPower")))
     awake = Awake(activity, system)
     async with Tasks("test") as tasks:
         awake.follow(tasks)

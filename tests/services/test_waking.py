@@ -50,7 +50,7 @@ class Laptop:
 
     @property
     def degraded(self) -> str:
-        return self.fleet.view("nvidia").degraded
+        return str(self.fleet.view("nvidia").degraded or "")
 
     @property
     def learned_tps(self) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed, Unavailable
+from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed
 from ollama_proxyd.services import watching
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.sensing import Sensing
@@ -14,6 +14,7 @@ from ollama_proxyd.services.settings import SensingSettings
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
 from tests.fakes import PatientClock, settle
+from tests.reasons import why
 
 SETTINGS = SensingSettings(idle_s=30.0, busy_s=2.0, busy_after_s=60.0)
 START_S = 1_020.0
@@ -129,9 +130,9 @@ async def test_a_dead_sensor_is_stale_after_three_of_its_periods(laptop: Laptop)
     assert sensor.asked[-1] == 90
     assert laptop.cpu_percent == Reading(2.0, START_S + 30)
     await laptop.clock.pass_by(30)
-    assert laptop.cpu_percent == Unavailable("stale for 90 s")
+    assert why(laptop.cpu_percent) == "stale for 90 s"
     await laptop.clock.pass_by(30)
-    assert laptop.cpu_percent == Unavailable("stale for 120 s")
+    assert why(laptop.cpu_percent) == "stale for 120 s"
 
 
 async def test_under_load_a_dead_sensor_is_stale_sooner(laptop: Laptop) -> None:
@@ -143,7 +144,7 @@ async def test_under_load_a_dead_sensor_is_stale_sooner(laptop: Laptop) -> None:
     await laptop.clock.pass_by(4)
     assert isinstance(laptop.cpu_percent, Reading)
     await laptop.clock.pass_by(2)
-    assert laptop.cpu_percent == Unavailable("stale for 6 s")
+    assert why(laptop.cpu_percent) == "stale for 6 s"
 
 
 async def test_a_sensor_that_comes_back_counts_again_and_the_log_tells_both_once(
@@ -220,7 +221,7 @@ async def test_a_sensor_that_breaks_off_is_followed_again(laptop: Laptop, failur
     else:
         herald.break_off.set_exception(failure)
     await settle()
-    assert laptop.sensing.system.value.on_battery == Unavailable("herald broke off")
+    assert why(laptop.sensing.system.value.on_battery) == "herald broke off"
     await laptop.clock.pass_by(1)
     assert herald.begun == 2
     assert laptop.sensing.system.value.on_battery == Reading(True, 1.0)

@@ -9,6 +9,7 @@ from ollama_proxyd.core.policy.priors import MOST
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def compare(decision: Decision, moment: Moment, performance: ModeRow) -> Compari
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or moment.query.hints.target is not None:
         return Comparison(served, served, decision.expected_tokens)
-    setting = ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, "for comparison", performance)
+    setting = ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, Reason("comparison"), performance)
     ranked = rank(moment.query, moment.fleet, moment.system, setting).ranked
     return Comparison(served, ranked[0], decision.expected_tokens) if ranked else None
 

@@ -12,6 +12,7 @@ from ollama_proxyd.core.policy.heat import heat_share
 from ollama_proxyd.core.policy.priors import MOST, Expectation, expect, is_known
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 
 TYPICAL_OUTPUT_TOKENS = 200.0
@@ -49,7 +50,7 @@ class Candidate(NamedTuple):
     view: BackendView
     model: Model
     device: DeviceState | None = None
-    unbound: str | None = None
+    unbound: Reason | None = None
     """Why the device is not known, None where none is to be expected."""
 
 
@@ -138,7 +139,7 @@ def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> fl
     return ahead * service_s / slots
 
 
-def _wake(candidate: Candidate, power_w: float, notes: list[str]) -> tuple[float, float]:
+def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[float, float]:
     """Seconds and joules to wake the device, if it sleeps."""
     device, profile = candidate.device, candidate.view.spec.profile
     if device is None or device.power_state is not PowerState.ASLEEP:
@@ -146,11 +147,11 @@ def _wake(candidate: Candidate, power_w: float, notes: list[str]) -> tuple[float
     wake_s = profile.wake_s
     if not is_known(wake_s):
         wake_s = WAKE_S
-        notes.append(f"time to wake the device {wake_s:g} s is estimated")
+        notes.append(Reason("wake_estimated", wake_seconds=wake_s))
     return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
 
 
-def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[str]) -> float:
+def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reason]) -> float:
     """What heat adds: a device that must slow down takes up to twice the time, and the more surely the nearer it is."""
     device = candidate.device
     if device is None:
@@ -158,15 +159,15 @@ def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[str]
             notes.append(candidate.unbound)
         return 0.0
     share, note = heat_share(device, asked.max_temp_c)
-    if note:
+    if note is not None:
         notes.append(note)
     return share * work_j
 
 
-def _load(view: BackendView, model: Model, power_w: float, notes: list[str]) -> tuple[float, float, float]:
+def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) -> tuple[float, float, float]:
     """Seconds and joules to load the model, and joules for keeping it afterwards, if it is known not to be loaded."""
     if view.loaded is None:
-        notes.append("it is unknown whether the model is loaded, so loading is not counted")
+        notes.append(Reason("load_unknown"))
         return 0.0, 0.0, 0.0
     if resolve(model.name, (loaded.name for loaded in view.loaded)) is not None:
         return 0.0, 0.0, 0.0
@@ -175,9 +176,9 @@ def _load(view: BackendView, model: Model, power_w: float, notes: list[str]) -> 
     if not is_known(load_s):
         size_bytes = model.size_bytes if is_known(model.size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
         load_s = LOAD_OVERHEAD_S + size_bytes / LOAD_BYTES_PER_S
-        notes.append(f"time to load {load_s:.2g} s is estimated for a model of {size_bytes / 1e9:.2g} GB")
+        notes.append(Reason("load_estimated", load_seconds=load_s, size_gb=size_bytes / 1e9))
     load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
     if not is_known(profile.idle_w):
-        notes.append("watts of keeping the model loaded are unknown and not counted")
+        notes.append(Reason("keep_loaded_unknown"))
         return load_s, load_j, 0.0
     return load_s, load_j, profile.idle_w * (profile.keep_alive_s if is_known(profile.keep_alive_s) else KEEP_ALIVE_S)

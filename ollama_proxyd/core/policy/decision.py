@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Ranked:
     """Estimated time to the first token."""
     power_w: float
     terms: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
 
@@ -62,26 +63,18 @@ class RejectionCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """One rule that excludes a backend: a stable code, and a sentence with the numbers."""
-
-    code: RejectionCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """A backend that cannot serve this request now, and every rule that says so."""
 
     backend_id: str
-    rejections: tuple[Rejection, ...]
+    rejections: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Where a request goes: `ranked` cheapest first; every backend is in exactly one of the two lists.
 
-    `mode` is what was chosen, `effective_mode` what Auto made of it; `reason` is one readable sentence.
+    `mode` is what was chosen, `effective_mode` what Auto made of it.
     `expected_tokens` is the length of the answer that every estimate is for.
     """
 
@@ -89,6 +82,6 @@ class Decision:
     rejected: tuple[Rejected, ...]
     mode: Mode
     effective_mode: Mode
-    mode_reason: str
-    reason: str
+    mode_reason: Reason
+    reason: Reason
     expected_tokens: float = 0.0

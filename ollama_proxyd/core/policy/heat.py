@@ -4,10 +4,10 @@ from typing import TypeGuard
 
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.modes import ModeRow
-from ollama_proxyd.core.policy.decision import Rejection
 from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.priors import is_known
 from ollama_proxyd.core.readings import DeviceState, Reading, known
+from ollama_proxyd.core.reasons import Reason
 
 SOON_S = 30.0
 """A device that will be too hot within this time pays for it already."""
@@ -15,13 +15,13 @@ COLDEST_C, HOTTEST_C = -100.0, 1000.0
 """What is beyond is a sensor's mistake and counts as unknown."""
 
 
-def beyond_mode(view: BackendView, device: DeviceState, row: ModeRow) -> list[Rejection]:
+def beyond_mode(view: BackendView, device: DeviceState, row: ModeRow) -> list[Reason]:
     """Every limit of the mode that a device is past."""
     nos = (_mode_temperature(view, device, row), _mode_fan(view, device, row))
     return [no for no in nos if no is not None]
 
 
-def from_heat(view: BackendView, device: DeviceState, row: ModeRow) -> list[Rejection]:
+def from_heat(view: BackendView, device: DeviceState, row: ModeRow) -> list[Reason]:
     """Every reason of heat alone that keeps requests off a device in a mode; its fan is another matter."""
     hot = _mode_temperature(view, device, row)
     return [*([hot] if hot is not None else []), *in_danger(view, device)]
@@ -33,53 +33,55 @@ def is_heat_known(device: DeviceState) -> bool:
     return bool(why_throttled) or _temperature(device) is not None
 
 
-def in_danger(view: BackendView, device: DeviceState) -> list[Rejection]:
+def in_danger(view: BackendView, device: DeviceState) -> list[Reason]:
     """Every reason to spare a device whatever the mode."""
     nos = (_critical(view, device), _throttling(view, device))
     return [no for no in nos if no is not None]
 
 
-def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, str]:
+def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Reason | None]:
     """How near a device is to being too hot, from 0 (not within the next half minute) to 1 (now), and a note on it."""
     now_c, limit_c, critical_c = _temperature(device), max_temp_c, known(device.critical_c)
     if _is_sane(critical_c) and (limit_c is None or critical_c < limit_c):
         limit_c = critical_c
     if now_c is None or limit_c is None:
-        return 0.0, ""
+        return 0.0, None
     if now_c >= limit_c:
-        return 1.0, f"its device is at {now_c:g} °C, past {limit_c:g} °C"
+        return 1.0, Reason("too_hot_now", temperature_celsius=now_c, limit_celsius=limit_c)
     slope = known(device.slope_c_per_s)
     if not is_known(slope) or now_c + slope * SOON_S <= limit_c:
-        return 0.0, ""
+        return 0.0, None
     left_s = (limit_c - now_c) / slope
-    return 1 - left_s / SOON_S, f"its device is at {now_c:g} °C and reaches {limit_c:g} °C in about {left_s:.0f} s"
+    soon = Reason("too_hot_soon", temperature_celsius=now_c, limit_celsius=limit_c, left_seconds=left_s)
+    return 1 - left_s / SOON_S, soon
 
 
-def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Rejection | None:
+def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
     now_c, limit_c = _temperature(device), row.max_temp_c
     if now_c is None or limit_c is None or now_c <= limit_c:
         return None
-    return Rejection(Code.MODE_TEMPERATURE, f"{_at(view, now_c)}; {row.label} allows at most {limit_c:g} °C")
+    values = {"temperature_celsius": now_c, "limit_celsius": limit_c}
+    return Reason(Code.MODE_TEMPERATURE, backend_id=view.spec.id, mode_label=row.label, **values)
 
 
-def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Rejection | None:
+def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
     percent, limit = known(device.fan_percent), row.max_fan_percent
     if percent is None or limit is None or not percent > limit:
         return None
-    message = f"the fan of {view.spec.id} runs at {percent:g} %; {row.label} allows at most {limit:g} %"
-    return Rejection(Code.MODE_FAN, message)
+    values = {"fan_percent": percent, "limit_percent": limit}
+    return Reason(Code.MODE_FAN, backend_id=view.spec.id, mode_label=row.label, **values)
 
 
-def _critical(view: BackendView, device: DeviceState) -> Rejection | None:
+def _critical(view: BackendView, device: DeviceState) -> Reason | None:
     now_c, critical_c = _temperature(device), known(device.critical_c)
     if now_c is None or not _is_sane(critical_c) or now_c < critical_c:
         return None
-    return Rejection(Code.CRITICAL_HEAT, f"{_at(view, now_c)}, which is critical from {critical_c:g} °C on")
+    return Reason(Code.CRITICAL_HEAT, backend_id=view.spec.id, temperature_celsius=now_c, limit_celsius=critical_c)
 
 
-def _throttling(view: BackendView, device: DeviceState) -> Rejection | None:
+def _throttling(view: BackendView, device: DeviceState) -> Reason | None:
     why = known(device.throttling)
-    return Rejection(Code.THROTTLING, f"the device of {view.spec.id} holds itself back: {why}") if why else None
+    return Reason(Code.THROTTLING, backend_id=view.spec.id, detail=why) if why else None
 
 
 def _temperature(device: DeviceState) -> float | None:
@@ -89,7 +91,3 @@ def _temperature(device: DeviceState) -> float | None:
 
 def _is_sane(value: float | None) -> TypeGuard[float]:
     return is_known(value, COLDEST_C, HOTTEST_C)
-
-
-def _at(view: BackendView, now_c: float) -> str:
-    return f"the device of {view.spec.id} is at {now_c:g} °C"

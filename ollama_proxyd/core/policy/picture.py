@@ -1,6 +1,7 @@
 """A routing decision as plain data, the same for everybody who explains one."""
 
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
+from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 
 
@@ -8,10 +9,10 @@ def picture(decision: Decision) -> dict[str, Json]:
     """A decision with every term by its name."""
     return {
         "backend": decision.ranked[0].backend_id if decision.ranked else None,
-        "reason": decision.reason,
+        **reason_fields(decision.reason),
         "mode": decision.mode.value,
         "effective_mode": decision.effective_mode.value,
-        "mode_reason": decision.mode_reason,
+        **{f"mode_{key}": value for key, value in reason_fields(decision.mode_reason).items()},
         "ranked": [_ranked(each) for each in decision.ranked],
         "rejected": [_rejected(each) for each in decision.rejected],
     }
@@ -26,7 +27,7 @@ def _ranked(each: Ranked) -> Json:
         "latency_ms": each.latency_ms,
         "power_w": each.power_w,
         "terms": dict(each.terms),
-        "notes": list(each.notes),
+        "notes": [reason_fields(note) for note in each.notes],
         "is_guess": each.is_guess,
     }
 
@@ -34,5 +35,5 @@ def _ranked(each: Ranked) -> Json:
 def _rejected(each: Rejected) -> Json:
     return {
         "backend_id": each.backend_id,
-        "rejections": [{"code": no.code.value, "message": no.message} for no in each.rejections],
+        "rejections": [reason_fields(no) for no in each.rejections],
     }

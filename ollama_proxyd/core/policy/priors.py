@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeGuard
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
 from ollama_proxyd.core.learning import blend
+from ollama_proxyd.core.reasons import Reason
 
 PREFILL_SPEEDUP = 15.0
 """Prefill speed over decode speed, where none is configured: a prompt is read in batches."""
@@ -39,7 +40,7 @@ class Expectation(NamedTuple):
     ttft_s: float
     decode_tps: float
     prefill_tps: float
-    notes: list[str]
+    notes: list[Reason]
     is_guess: bool
     """Whether any of it is taken from the class of hardware."""
 
@@ -47,7 +48,7 @@ class Expectation(NamedTuple):
 def expect(view: BackendView, model: str) -> Expectation:
     """What to expect of a backend with one of its models."""
     spec, profile = view.spec, view.spec.profile
-    notes: list[str] = []
+    notes: list[Reason] = []
     measured_w = measured_power_w(view)
     power_w = profile.power_w if measured_w is None else measured_w
     if not is_known(power_w):
@@ -63,11 +64,11 @@ def expect(view: BackendView, model: str) -> Expectation:
     if speed is not None and speed.samples > 0:
         ttft_s = min(blend(ttft_s, speed.ttft_s, speed.samples), MOST)
         decode_tps = max(blend(decode_tps, speed.decode_tps, speed.samples), SLOWEST_TPS)
-        notes.append(f"speed measured in {speed.samples} request{'s' if speed.samples > 1 else ''}")
+        notes.append(Reason("speed_measured", samples=speed.samples, is_many=speed.samples > 1))
     if view.degraded:
-        notes.append(f"degraded: {view.degraded}")
+        notes.append(Reason("degraded", reason=view.degraded))
     if measured_w is not None:
-        notes.append(f"power measured {measured_w:.3g} W")
+        notes.append(Reason("power_measured", power_watts=measured_w))
     prefill_tps = profile.prefill_tps
     if view.degraded or not is_known(prefill_tps, SLOWEST_TPS):
         prefill_tps = PREFILL_SPEEDUP * decode_tps
@@ -84,7 +85,12 @@ def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> Typ
     return value is not None and least <= value <= most
 
 
-_IN_WORDS = {"power_w": "power {:g} W", "ttft_s": "time to the first token {:g} s", "decode_tps": "speed {:g} tokens/s"}
+_NOTED_AS = {
+    "power_w": ("power_from_class", "power_of_unknown", "power_watts"),
+    "ttft_s": ("ttft_from_class", "ttft_of_unknown", "ttft_seconds"),
+    "decode_tps": ("speed_from_class", "speed_of_unknown", "tokens_per_second"),
+}
+"""The codes of the note for hardware of a known and of an unknown class, and the name of its value."""
 
 
 def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
@@ -93,9 +99,10 @@ def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
     return max(ttft_s, slow.ttft_s), min(decode_tps, slow.decode_tps)
 
 
-def _estimate(spec: BackendSpec, what: str, notes: list[str]) -> float:
+def _estimate(spec: BackendSpec, what: str, notes: list[Reason]) -> float:
     value: float = getattr(CLASS_PRIORS[spec.hardware], what)
-    unknown = spec.hardware is Hardware.UNKNOWN
-    source = "as its hardware is unknown" if unknown else f"from hardware class {spec.hardware.value}"
-    notes.append(f"{_IN_WORDS[what].format(value)} is estimated {source}")
+    of_class, of_unknown, name = _NOTED_AS[what]
+    is_unknown = spec.hardware is Hardware.UNKNOWN
+    hardware = None if is_unknown else spec.hardware.value
+    notes.append(Reason(of_unknown if is_unknown else of_class, hardware=hardware, **{name: value}))
     return value

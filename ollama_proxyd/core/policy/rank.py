@@ -8,10 +8,11 @@ from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
+from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import Situation, beyond_limits, held, is_preferred, too_hot, unfit
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.reasons import why_chosen, why_none
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 
 
 def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetting) -> Decision:
@@ -27,8 +28,9 @@ def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetti
             break
     rejected = unable + limited
     if ranked:
-        although = "" if situation is strict else _although(ranked[0], fit, strict)
-        reason = why_chosen(query, setting, asked, ranked) + although
+        reason = why_chosen(query, setting, asked, ranked)
+        if situation is not strict and (against := _against(ranked[0], fit, strict)):
+            reason = Reason("although", reason=reason, rejections=against)
     else:
         reason = why_none(query, setting, rejected)
     return Decision(
@@ -54,7 +56,7 @@ def _concessions(strict: Situation) -> Iterator[Situation]:
 
 def _without_limits(setting: ModeSetting) -> ModeSetting:
     row = replace(setting.row, max_power_w=None, max_temp_c=None, max_fan_percent=None)
-    reason = f"{setting.reason}; nothing that can serve this is within the limits of {row.label}"
+    reason = Reason("no_backend_within_limits", reason=setting.reason, mode_label=row.label)
     return replace(setting, row=row, reason=reason)
 
 
@@ -97,10 +99,7 @@ def _order(
     return tuple(entry[4] for entry in within), tuple(beyond)
 
 
-def _although(best: Ranked, fit: Sequence[Candidate], strict: Situation) -> str:
+def _against(best: Ranked, fit: Sequence[Candidate], strict: Situation) -> tuple[Reason, ...]:
     """What spoke against the backend that serves because nothing else can."""
-    for candidate in fit:
-        if candidate.view.spec.id == best.backend_id:
-            nos = too_hot(candidate.view, candidate.device, strict)
-            return f", although {'; '.join(no.message for no in nos)}" if nos else ""
-    return ""
+    served = next(candidate for candidate in fit if candidate.view.spec.id == best.backend_id)
+    return too_hot(served.view, served.device, strict)

@@ -69,4 +69,4 @@ class Backend:
 
 def _steady_part(view: BackendView) -> tuple[object, ...]:
     """What a request that comes or goes does not change: comparing it is cheap, and requests are many."""
-    return view.spec, view.health, view.remark, view.models
+    return view.spec, view.health, view.reason, view.models

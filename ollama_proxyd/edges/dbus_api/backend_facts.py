@@ -10,6 +10,7 @@ from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number
 from ollama_proxyd.services.ledger import BackendTotals
 
@@ -37,7 +38,7 @@ def steady(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, An
         "Name": spec.name,
         "Hardware": spec.hardware.value,
         "State": view.health.value,
-        "Reason": view.remark,
+        "Reason": str(view.reason or ""),
         "Models": [model.name for model in view.models],
         "Asleep": now.asleep is True,
         "Enabled": view.health is not Health.DISABLED,
@@ -57,7 +58,7 @@ def measured(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, 
     return {
         **{name: number(None if isinstance(value, Unavailable) else value) for name, value in numbers.items()},
         "InFlight": view.in_flight,
-        "Unknown": {name: value.reason for name, value in told.items() if isinstance(value, Unavailable)},
+        "Unknown": {name: str(value.reason) for name, value in told.items() if isinstance(value, Unavailable)},
     }
 
 
@@ -70,18 +71,17 @@ def details(view: BackendView) -> dict[str, Variant]:
     facts.say("endpoint", "s", spec.endpoint)
     facts.say("healthy", "b", is_healthy(view))
     facts.say("state", "s", view.health.value)
-    facts.say("reason", "s", view.remark)
+    facts.say("reason", "s", str(view.reason or ""))
     facts.say("priority", "i", int32(spec.priority))
     facts.say("slots", "i", int32(view.slots))
     facts.say("supported_patterns", "as", list(spec.rules.supported))
     facts.say("excluded_patterns", "as", list(spec.rules.excluded))
     facts.say("preferred_models", "as", list(spec.rules.preferred))
-    _optional(facts, "power_watts", "d", spec.profile.power_w, "nobody said what it draws")
-    why_unmeasured = "no sensor has shown for long enough what its device draws while it alone works there"
-    _optional(facts, "measured_power_watts", "d", measured_power_w(view), why_unmeasured)
-    _optional(facts, "avg_latency_ms", "i", _latency_ms(view), "nobody said, and no request has shown it yet")
+    _optional(facts, "power_watts", "d", spec.profile.power_w, "not_configured")
+    _optional(facts, "measured_power_watts", "d", measured_power_w(view), "not_measured")
+    _optional(facts, "avg_latency_ms", "i", _latency_ms(view), "not_configured_or_learned")
     most_bytes = spec.rules.max_size_bytes
-    _optional(facts, "max_model_size_gb", "i", most_bytes and most_bytes // _BYTES_PER_GB, "there is no limit")
+    _optional(facts, "max_model_size_gb", "i", most_bytes and most_bytes // _BYTES_PER_GB, "no_limit")
     _abilities(facts, view)
     return facts.body()
 
@@ -96,18 +96,18 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
     facts.say("tokens", "x", int64(totals.completion_tokens))
     facts.say("energy_joules", "d", number(totals.energy_j))
     facts.say("total_latency_ms", "x", int64(totals.busy_s * 1000))
-    none_yet = "it has served no request yet"
+    none_yet = "no_request_yet"
     mean_ms = int32(totals.busy_s * 1000 / requests) if requests else None
     _optional(facts, "avg_latency_ms", "i", mean_ms, none_yet)
     _optional(facts, "error_rate", "d", 100 * totals.failures / requests if requests else None, none_yet)
     loaded = None if view.loaded is None else [model.name for model in view.loaded]
-    _optional(facts, "loaded_models", "as", loaded, "its engine does not say which models are in memory")
+    _optional(facts, "loaded_models", "as", loaded, "loaded_unknown")
     return facts.body()
 
 
-def _optional(facts: Facts, key: str, signature: str, value: Any, why_not: str) -> None:
+def _optional(facts: Facts, key: str, signature: str, value: Any, code: str) -> None:
     if value is None:
-        facts.lack(key, why_not)
+        facts.lack(key, Reason(code))
     else:
         facts.say(key, signature, value)
 
@@ -124,7 +124,7 @@ def _abilities(facts: Facts, view: BackendView) -> None:
             able = any(model.capabilities is None or word in model.capabilities for model in view.models)
             facts.say(key, "b", able)
         else:
-            facts.lack(key, "it holds no models, as far as is known")
+            facts.lack(key, Reason("no_models"))
 
 
 def _latency_ms(view: BackendView) -> int | None:

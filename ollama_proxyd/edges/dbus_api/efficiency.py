@@ -86,7 +86,7 @@ class Efficiency:
         return {
             "CurrentMode": setting.chosen.value,
             "EffectiveMode": setting.effective.value,
-            "Reason": setting.reason,
+            "Reason": str(setting.reason),
             "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
             "Settings": _settings(self._tuner.tuning.value),
@@ -102,7 +102,9 @@ class Efficiency:
         if setting.chosen is not before.chosen:
             self._voice.say("ModeChanged", before.chosen.value, setting.chosen.value)
         if setting.effective is not before.effective:
-            self._voice.say("EffectiveModeChanged", before.effective.value, setting.effective.value, setting.reason)
+            self._voice.say(
+                "EffectiveModeChanged", before.effective.value, setting.effective.value, str(setting.reason)
+            )
 
     def _tell_release(self, hold: Hold) -> None:
         self._voice.say("ModeReleased", hold.cookie)

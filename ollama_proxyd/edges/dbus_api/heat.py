@@ -14,11 +14,12 @@ from ollama_proxyd.core.readings import (
     Unavailable,
     known,
 )
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.dbus_api.values import Facts, int32, int64, number
 
-_NO_THERMOMETER = Unavailable("no device with a thermometer is known")
-_NO_FAN = Unavailable("no fan with a known maximum is known")
-_NOBODY_SAYS = Unavailable("no device says whether it holds itself back")
+_NO_THERMOMETER = Unavailable.because("no_device_reports", detail="its temperature")
+_NO_FAN = Unavailable.because("no_device_reports", detail="the speed of a fan with a known maximum")
+_NOBODY_SAYS = Unavailable.because("no_device_reports", detail="whether it is throttled")
 
 
 def mean_temperature(system: SystemState) -> Maybe[float]:
@@ -64,7 +65,7 @@ def device_facts(device: DeviceState) -> Facts:
     facts.say("hardware", "s", device.hardware.value)
     facts.say("name", "s", device.name)
     if device.power_state is PowerState.UNKNOWN:
-        facts.lack("asleep", "the device does not say whether it sleeps")
+        facts.lack("asleep", Reason("sleep_unknown"))
     else:
         facts.say("asleep", "b", device.power_state is PowerState.ASLEEP)
     facts.read("temperature", "d", device.temperature_c, number)

@@ -10,6 +10,7 @@ from dbus_fast import Variant
 from ollama_proxyd import __version__
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.picture import picture
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly
@@ -77,7 +78,7 @@ class Routing:
         latency_ms = next(
             (int32(each.latency_ms) for each in decision.ranked if each.backend_id == routed.backend_id), NO_COUNT
         )
-        self._voice.say("RequestRouted", routed.backend_id, decision.reason, latency_ms)
+        self._voice.say("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
 
     def _values(self) -> dict[str, Any]:
         last = self._ledger.last_routed
@@ -100,7 +101,7 @@ class Routing:
         if overall.requests:
             facts.say("success_rate", "d", 100 * success / overall.requests)
         else:
-            facts.lack("success_rate", "no request has ended yet")
+            facts.lack("success_rate", Reason("no_request_yet"))
         return facts.body()
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
@@ -110,7 +111,7 @@ class Routing:
 
     def _simulate(self, asked: Mapping[str, Variant]) -> tuple[str, str]:
         decision = self._decide(asked)
-        return _backend(decision), decision.reason
+        return _backend(decision), str(decision.reason)
 
 
 def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, float, int]]:
@@ -121,7 +122,8 @@ def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, floa
             continue
         best = outcome.decision.ranked[0] if outcome.decision.ranked else None
         power_w, latency_ms = (best.power_w, int32(best.latency_ms)) if best else (NOT_A_NUMBER, NO_COUNT)
-        rows.append((int64(outcome.unix_s), _backend(outcome.decision), outcome.decision.reason, power_w, latency_ms))
+        reason = str(outcome.decision.reason)
+        rows.append((int64(outcome.unix_s), _backend(outcome.decision), reason, power_w, latency_ms))
     return rows
 
 
@@ -140,9 +142,9 @@ def _last(routed: Routed) -> dict[str, Variant]:
     facts, decision = Facts(), routed.decision
     facts.say("timestamp", "x", int64(routed.unix_s))
     if decision is None:
-        facts.say("reason", "s", "it was refused before it was routed")
+        facts.say("reason", "s", str(Reason("refused_before_routing")))
         return facts.body()
-    facts.say("reason", "s", decision.reason)
+    facts.say("reason", "s", str(decision.reason))
     facts.say("mode", "s", decision.mode.value)
     facts.say("effective_mode", "s", decision.effective_mode.value)
     if decision.ranked:

@@ -8,6 +8,7 @@ from dbus_fast import Variant
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading, SystemState, Unavailable, known
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import unknown_hardware
 from ollama_proxyd.edges.dbus_api.exported import Exported
@@ -27,7 +28,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 
-_NO_LIMIT = Unavailable("no device says at which temperature it protects itself")
+_NO_LIMIT = Unavailable.because("no_device_reports", detail="at which temperature it protects itself")
 
 
 class Thermal:
@@ -90,7 +91,7 @@ class Thermal:
         device = max(named, key=_heat)
         facts, at_s = device_facts(device), read_at_s(device)
         if at_s is None:
-            facts.lack("updated_at", "nothing was read of it yet")
+            facts.lack("updated_at", Reason("never_read"))
         else:
             facts.say("updated_at", "x", int64(self._clock.unix() - (self._clock.monotonic() - at_s)))
         return facts.body()
@@ -103,7 +104,7 @@ class Thermal:
         for key, mode in (("fan_quiet", Mode.QUIET), ("fan_moderate", Mode.EFFICIENCY)):
             limit = table[mode].max_fan_percent
             if limit is None:
-                facts.lack(key, f"the mode {mode.value} does not limit the fan")
+                facts.lack(key, Reason("no_fan_limit", mode=mode.value))
             else:
                 facts.say(key, "i", int32(limit))
         facts.say("fan_loud", "i", int32(auto.loud_fan_percent))
@@ -129,7 +130,7 @@ def _measured(system: SystemState) -> Mapping[str, Any]:
     plain.read("AverageTemperature", mean_temperature(system), NOT_A_NUMBER, number)
     plain.read("AverageFanSpeed", mean_fan(system), NO_COUNT, int32)
     if isinstance(now := any_throttling(system), Unavailable):
-        plain.unknown["ThrottlingActive"] = now.reason
+        plain.unknown["ThrottlingActive"] = str(now.reason)
     return {**plain.values, "Devices": all_devices(system), "Unknown": plain.unknown}
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from dbus_fast import Variant
 
 from ollama_proxyd.core.readings import Maybe, Reading
+from ollama_proxyd.core.reasons import Reason
 
 T = TypeVar("T")
 
@@ -31,9 +32,9 @@ class Facts:
         """A value that is known."""
         self._known[key] = Variant(signature, value)
 
-    def lack(self, key: str, reason: str) -> None:
+    def lack(self, key: str, reason: Reason) -> None:
         """A value that is not known, and why."""
-        self._unknown[key] = reason
+        self._unknown[key] = str(reason)
 
     def read(self, key: str, signature: str, reading: Maybe[Any], convert: Callable[[Any], Any] | None = None) -> None:
         """What a sensor says, or why it says nothing."""
@@ -62,7 +63,7 @@ class Plain:
             self.values[name] = convert(reading.value) if convert else reading.value
         else:
             self.values[name] = stand_in
-            self.unknown[name] = reading.reason
+            self.unknown[name] = str(reading.reason)
 
 
 def int32(value: float) -> int:

@@ -29,7 +29,7 @@ def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[
     used = next((ranked for ranked in decision.ranked if ranked.backend_id == backend_id), None)
     headers = {
         BACKEND_USED: NONE if backend_id is None else header_text(backend_id),
-        ROUTING_REASON: header_text(decision.reason),
+        ROUTING_REASON: header_text(str(decision.reason)),
         **_estimates(used),
         ALTERNATIVES: _others(decision, backend_id),
     }

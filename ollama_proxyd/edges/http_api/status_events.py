@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.access import ACCESS, check_host, check_token
 from ollama_proxyd.edges.http_api.context import SERVICES
@@ -181,7 +182,8 @@ def _event(picture: Json) -> bytes:
 def _way(routed: Routed) -> bytes:
     """Where a request went."""
     reason = routed.decision.reason if routed.decision else REFUSED
-    way = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id, "reason": reason}
+    way: dict[str, Json] = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id}
+    way |= reason_fields(reason)
     return b"event: request\ndata: " + msgspec.json.encode(way) + b"\n\n"
 
 

@@ -10,13 +10,14 @@ from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.views import DEVICE_FACTS, efficiency
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import Day, Ledger, Outcome
 
 ESTIMATED = "estimated from watts and time"
-REFUSED = "it was refused before it was routed"
+REFUSED = Reason("refused_before_routing")
 
 
 def status_picture(services: Services) -> dict[str, Json]:
@@ -42,7 +43,7 @@ def backend_picture(view: BackendView, system: SystemState, row: ModeRow) -> dic
         "name": spec.name,
         "hardware": spec.hardware.value,
         "state": view.health.value,
-        "reason": view.remark or None,
+        **reason_fields(view.reason),
         "enabled": view.health is not Health.DISABLED,
         "models": [model.name for model in view.models],
         "in_flight": view.in_flight,
@@ -71,7 +72,7 @@ def _plain(state: SystemState | DeviceState, without: set[str] | frozenset[str])
 def _known(parts: Mapping[str, Json]) -> dict[str, Json]:
     """Each part as a value or null, and the reasons for the nulls."""
     values = {name: part.value if isinstance(part, Reading) else part for name, part in parts.items()}
-    reasons = {name: part.reason for name, part in parts.items() if isinstance(part, Unavailable)}
+    reasons = {name: reason_fields(part.reason) for name, part in parts.items() if isinstance(part, Unavailable)}
     return {**values, **dict.fromkeys(reasons), "unknown": reasons}
 
 
@@ -98,7 +99,7 @@ def _last(ledger: Ledger) -> Json:
     told: dict[str, Json] = {
         "unix_s": routed.unix_s,
         "backend": routed.backend_id,
-        "reason": REFUSED if decision is None else decision.reason,
+        **reason_fields(REFUSED if decision is None else decision.reason),
         "ended": next(
             (_ended(each) for each in reversed(ledger.recent()) if each.request_id == routed.request_id), None
         ),

@@ -9,6 +9,7 @@ from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeSetting, ModeTable
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
+from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.services.ledger import BackendTotals, Ledger
 
@@ -31,7 +32,7 @@ def status_of(fleet: FleetView) -> str:
 
 def health_of(view: BackendView) -> Json:
     """A backend's health and the reason for it."""
-    return {"id": view.spec.id, "health": view.health.value, "reason": view.remark or None}
+    return {"id": view.spec.id, "health": view.health.value, **reason_fields(view.reason)}
 
 
 def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]) -> Json:
@@ -50,7 +51,7 @@ def backend_of(view: BackendView, ledger: Ledger, devices: Sequence[DeviceState]
         "device": None if device is None else device.id,
         "asleep": None if device is None else _ASLEEP[device.power_state],
         "health": view.health.value,
-        "reason": view.remark or None,
+        **reason_fields(view.reason),
         "version": view.version,
         "models": [model.name for model in view.models],
         "loaded": loaded,
@@ -68,7 +69,7 @@ def efficiency(setting: ModeSetting, table: ModeTable, holds: Sequence[Hold]) ->
     return {
         "mode": setting.chosen.value,
         "effective_mode": setting.effective.value,
-        "reason": setting.reason,
+        **reason_fields(setting.reason),
         "in_force": asdict(setting.row),
         "holds": [
             {"mode": hold.mode.value, "reason": hold.reason, "application_id": hold.application_id} for hold in holds
@@ -107,7 +108,7 @@ def _heat_status(readings: Iterable[object]) -> str:
 def _reading(item: Json) -> Json:
     if isinstance(item, Reading):
         return {"status": "available", "value": item.value}
-    return {"status": "unavailable", "reason": item.reason}
+    return {"status": "unavailable", **reason_fields(item.reason)}
 
 
 def _hardware_note(spec: BackendSpec) -> str | None:

@@ -14,6 +14,7 @@ from dbus_fast import Message
 from dbus_fast.unpack import unpack_variants
 
 from ollama_proxyd.core.readings import Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -66,7 +67,7 @@ class _Followed:
         self._was_there = False
         self._is_stale = False
         self._news: dict[str, Any] = {}
-        self.state: Properties | Unavailable = Unavailable(f"{remote.service.title} was not asked yet")
+        self.state: Properties | Unavailable = Unavailable.because("service_not_asked", service=remote.service.title)
 
     async def begin(self, stack: AsyncExitStack) -> None:
         """Hear its signals until the stack unwinds, and find out who owns its name."""
@@ -108,7 +109,7 @@ class _Followed:
         service = self.remote.service
         if self._owner is None:
             is_known = self._was_there or await self._bus.can_start(service.name)
-            self.state = _not_running(service, "has left the bus" if self._was_there else "is not running", is_known)
+            self.state = _not_running(service, "service_left" if self._was_there else "service_not_running", is_known)
         elif self._is_stale:
             await self._ask(self._owner)
         elif self._news and not isinstance(self.state, Unavailable):
@@ -123,7 +124,7 @@ class _Followed:
         except BusError:
             raise
         except OSError as error:
-            self.state = Unavailable(f"{self.remote.service.title} does not answer: {error}")
+            self.state = Unavailable.because("service_failed", service=self.remote.service.title, detail=str(error))
             return
         # What was heard while asking may be newer than the answer, and is never older in the end.
         self.state = {**unpack_variants(values), **self._take_news()}
@@ -142,11 +143,10 @@ class _Followed:
         self._is_stale = True
 
 
-def _not_running(service: Service, what: str, is_installed: bool) -> NotRunning:
+def _not_running(service: Service, code: str, is_installed: bool) -> NotRunning:
     if not is_installed:
-        return NotRunning(f"{service.title} is not installed; install the package {service.package}", False)
-    remedy = f"; start it: systemctl start {service.unit}" if service.unit else ""
-    return NotRunning(f"{service.title} {what}{remedy}", True)
+        return NotRunning(Reason("service_not_installed", service=service.title, package=service.package), False)
+    return NotRunning(Reason(code, service=service.title, unit=service.unit or None), True)
 
 
 async def follow(

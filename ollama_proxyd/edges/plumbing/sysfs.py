@@ -57,7 +57,7 @@ class Sysfs:
                 os.close(handle)
         except OSError as error:
             return _trouble(whole, error)
-        return content.decode(errors="replace").strip() or Unavailable(f"{whole} was empty")
+        return content.decode(errors="replace").strip() or Unavailable.because("file_empty", file=whole)
 
     def read_int(self, path: str) -> Raw[int]:
         """The whole number that a file says."""
@@ -67,7 +67,7 @@ class Sysfs:
         try:
             return int(text)
         except ValueError:
-            return Unavailable(f"{self.absolute(path)} says {text[:40]!r}, which is not a number")
+            return Unavailable.because("file_not_a_number", file=self.absolute(path), detail=text[:40])
 
     def children(self, path: str) -> tuple[str, ...]:
         """The sorted names in a folder; none where there is no such folder or it cannot be listed."""
@@ -114,12 +114,12 @@ class DeviceGate:
             return PowerState.UNKNOWN, status
         state = _STATES.get(status, PowerState.UNKNOWN)
         if state is PowerState.UNKNOWN:
-            return state, Unavailable(f"not asked: the kernel calls its power state {status[:40]!r}")
-        return state, Unavailable("asleep")
+            return state, Unavailable.because("power_state_odd", detail=status[:40])
+        return state, Unavailable.because("asleep")
 
 
 def _trouble(path: str, error: OSError) -> Unavailable:
     if error.errno in _FORBIDDEN:
-        return Forbidden(f"{path} may not be read by this user")
+        return Forbidden.because("file_forbidden", file=path)
     words = _TROUBLE.get(error.errno or 0, f"cannot be read: {error.strerror}")
-    return Unavailable(f"{path} {words}")
+    return Unavailable.because("file_unreadable", file=path, detail=words)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed, Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
 from ollama_proxyd.edges.sensors.cpu import PackageHeat
 from ollama_proxyd.edges.sensors.drivers import AmdGpu, HwmonOnly, Instrument, IntelGpu, IntelNpu, Values
@@ -41,7 +42,7 @@ class _Device:
             self._trend.step(values)
             return self._device.state(gate.power_state(self._device.address), values)
         driver = self._device.driver
-        silence = Unavailable(f"{driver} tells nothing of it" if driver else "no driver is bound to the device")
+        silence = Unavailable(Reason("driver_silent", driver=driver) if driver else Reason("no_driver"))
         return replace(self._device.state(PowerState.AWAKE, silence), **values)
 
     def _read(self, at_s: float) -> Values:

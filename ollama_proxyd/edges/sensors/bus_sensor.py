@@ -52,7 +52,7 @@ class BusSensor:
                     self._tell(self._source.read(heard), report)
 
         def lost(reason: str) -> None:
-            self._tell(dict.fromkeys(self._source.parts, Unavailable(reason)), report)
+            self._tell(dict.fromkeys(self._source.parts, Unavailable.because("bus_unavailable", detail=reason)), report)
 
         await self._line.keep(use, lost)
 

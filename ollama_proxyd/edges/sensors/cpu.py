@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed
+from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import Sysfs
 from ollama_proxyd.edges.sensors.hwmon import CPU, CPU_CHIPS, Chip, Fans, Heat, fastest, find_chips, hottest
 from ollama_proxyd.edges.sensors.processor import Load, Rapl, ThermalZones, Throttle, memory
@@ -29,7 +29,11 @@ class PackageHeat:
         """The hottest sensor of the package."""
         return hottest(
             self._heats(at_s),
-            f"no hwmon of {', '.join(sorted(CPU_CHIPS))} and no thermal zone of the processor in {self._sysfs.root}",
+            Unavailable.because(
+                "nothing_found",
+                detail=f"hwmon of {', '.join(sorted(CPU_CHIPS))} and no thermal zone of the processor",
+                folder=self._sysfs.root,
+            ),
         )
 
     def _heats(self, at_s: float) -> Iterator[Heat]:
@@ -87,7 +91,7 @@ class Cpu:
         return PackageHeat(self._sysfs, chips), [chip for chip in chips if chip.owner == "" and chip.has_fans]
 
     def _fastest(self, chips: Sequence[Chip], at_s: float) -> Fans:
-        absent = f"no fan below {self._sysfs.absolute('class/hwmon')}"
+        absent = Unavailable.because("nothing_found", detail="fan", folder=self._sysfs.absolute("class/hwmon"))
         return fastest((fan for chip in chips for fan in chip.fans(at_s)), absent)
 
 

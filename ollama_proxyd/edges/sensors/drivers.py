@@ -17,6 +17,10 @@ MICRO: Final = 1e-6
 _POWER: Final = ("power1_average", "power1_input")
 _ENERGY: Final = ("energy1_input", "energy2_input")
 """The whole card, or only its package."""
+_NO_TEMPERATURE: Final = Unavailable.because("not_reported", source="its monitor", detail="a temperature")
+_NO_FAN: Final = Unavailable.because("no_fan")
+_NO_ENERGY: Final = Unavailable.because("not_reported", source="its monitor", detail="energy")
+_NO_POWER: Final = Unavailable.because("not_reported", source="its monitor", detail="power")
 
 
 class Instrument(Protocol):
@@ -37,8 +41,8 @@ class HwmonOnly:
         """Temperature, fan, power and energy."""
         if not self._chips:
             return {}
-        heat = hottest((heat for chip in self._chips for heat in chip.heats(at_s)), "its monitor has no temperature")
-        fans = fastest((fan for chip in self._chips for fan in chip.fans(at_s)), "it has no fan of its own")
+        heat = hottest((heat for chip in self._chips for heat in chip.heats(at_s)), _NO_TEMPERATURE)
+        fans = fastest((fan for chip in self._chips for fan in chip.fans(at_s)), _NO_FAN)
         power, energy = self._power(at_s)
         return {
             "temperature_c": heat.temperature_c,
@@ -52,15 +56,15 @@ class HwmonOnly:
     def _power(self, at_s: float) -> tuple[Maybe[float], Maybe[float]]:
         """Watts as the driver averages them, or from its energy counter."""
         counted = [(chip, name) for chip in self._chips for name in _ENERGY if chip.has(name)]
-        energy: Maybe[float] = Unavailable("its monitor counts no energy")
-        rate: Maybe[float] = Unavailable("its monitor measures no power")
+        energy: Maybe[float] = _NO_ENERGY
+        rate: Maybe[float] = _NO_POWER
         if counted:
             chip, name = counted[0]
             counter = chip.number(name)
             rate = self._energy[chip].step(counter, at_s)
             energy = scaled(counter, MICRO, at_s)
         measured = [scaled(chip.number(name), MICRO, at_s) for chip in self._chips for name in _POWER if chip.has(name)]
-        return (highest(measured, "") if measured else _in_watts(rate)), energy
+        return (highest(measured, _NO_POWER) if measured else _in_watts(rate)), energy
 
 
 def _in_watts(microwatts: Maybe[float]) -> Maybe[float]:
@@ -87,7 +91,7 @@ class AmdGpu:
             "utilisation_percent": scaled(busy, 1.0, at_s),
             "memory_used_bytes": self._memory("used", at_s),
             "memory_total_bytes": self._memory("total", at_s),
-            "throttling": Unavailable("amdgpu tells of throttling only in a binary table that differs by model"),
+            "throttling": Unavailable.because("throttling_unreadable", driver="amdgpu"),
         }
 
     def _memory(self, what: str, at_s: float) -> Maybe[int]:
@@ -149,7 +153,7 @@ class IntelGpu:
 
     def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
         self._sysfs = sysfs
-        self._driver = device.driver
+        self._no_engine = Unavailable.because("not_reported", source=device.driver, detail="any engine")
         self._layout = _LAYOUTS[device.driver]
         self._hwmon = HwmonOnly(chips)
         find = _xe_engines if device.driver == "xe" else _i915_engines
@@ -160,7 +164,7 @@ class IntelGpu:
         busy = (self._busy(engine, rate, at_s) for engine, rate in self._engines.items())
         return {
             **self._hwmon.read(at_s),
-            "utilisation_percent": highest(busy, f"{self._driver} shows no engine"),
+            "utilisation_percent": highest(busy, self._no_engine),
             "throttling": self._throttling(at_s),
         }
 
@@ -172,7 +176,7 @@ class IntelGpu:
         return Reading(min(100.0, max(0.0, 100.0 - idle.value / 10)), idle.at_s)
 
     def _throttling(self, at_s: float) -> Maybe[str]:
-        absent: Unavailable | None = None if self._engines else Unavailable(f"{self._driver} shows no engine")
+        absent: Unavailable | None = None if self._engines else self._no_engine
         hot = []
         for engine in self._engines:
             status = self._sysfs.read_int(f"{engine}/{self._layout.throttled}")

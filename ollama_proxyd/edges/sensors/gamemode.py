@@ -25,11 +25,15 @@ def read(heard: Heard) -> Parts:
 
 def _games(said: Properties | Unavailable) -> Any:
     if isinstance(said, NotRunning):
-        return 0 if said.is_installed else Unavailable("GameMode is not installed, so games cannot be noticed")
+        return 0 if said.is_installed else said
     if isinstance(said, Unavailable):
         return said
     count = said.get("ClientCount")
-    return count if isinstance(count, int) else Unavailable("GameMode does not say how many games run")
+    return (
+        count
+        if isinstance(count, int)
+        else Unavailable.because("not_reported", source="GameMode", detail="how many games run")
+    )
 
 
 SOURCE: Final = Source((GAMES,), ("games",), read)

@@ -84,7 +84,7 @@ class Chip:
         if isinstance(rpm, Unavailable):
             return rpm
         if isinstance(most, Unavailable) or most <= 0:
-            return Unavailable(f"{self.name} tells {rpm.value:,.0f} rpm, but not the fan's maximum")
+            return Unavailable.because("fan_maximum_unknown", sensor=self.name, fan_rpm=rpm.value)
         return Reading(min(100.0, 100.0 * rpm.value / most), rpm.at_s)
 
     def _constant(self, attribute: str) -> Raw[int]:
@@ -98,7 +98,7 @@ class Chip:
 
     def _limit(self, attribute: str) -> Raw[int]:
         if not self.has(attribute):
-            return Unavailable(f"{self.name} names no {attribute}")
+            return Unavailable.because("not_reported", source=self.name, detail=attribute)
         return self._sysfs.read_int(f"{self.path}/{attribute}")
 
     def _choice(self) -> list[str]:
@@ -126,16 +126,16 @@ def find_chips(sysfs: Sysfs) -> tuple[Chip, ...]:
     return tuple(found)
 
 
-def hottest(heats: Iterable[Heat], otherwise: str) -> Heat:
+def hottest(heats: Iterable[Heat], otherwise: Unavailable) -> Heat:
     """The hottest that can be read, else the first one's reason, else the reason given."""
     all_of_them = tuple(heats)
     read = [(heat.temperature_c.value, heat) for heat in all_of_them if isinstance(heat.temperature_c, Reading)]
     if read:
         return max(read, key=lambda pair: pair[0])[1]
-    return all_of_them[0] if all_of_them else Heat(Unavailable(otherwise), Unavailable(otherwise))
+    return all_of_them[0] if all_of_them else Heat(otherwise, otherwise)
 
 
-def fastest(fans: Iterable[Fans], otherwise: str) -> Fans:
+def fastest(fans: Iterable[Fans], otherwise: Unavailable) -> Fans:
     """The highest speed and the highest percentage that can be read."""
     all_of_them = tuple(fans)
     return Fans(
@@ -143,13 +143,13 @@ def fastest(fans: Iterable[Fans], otherwise: str) -> Fans:
     )
 
 
-def highest(readings: Iterable[Maybe[float]], otherwise: str) -> Maybe[float]:
+def highest(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[float]:
     """The highest of the values, else the first reason, else the reason given."""
     all_of_them = tuple(readings)
     values = [reading for reading in all_of_them if isinstance(reading, Reading)]
     if values:
         return max(values, key=lambda reading: reading.value)
-    return all_of_them[0] if all_of_them else Unavailable(otherwise)
+    return all_of_them[0] if all_of_them else otherwise
 
 
 def scaled(raw: Raw[int], factor: float, at_s: float) -> Maybe[float]:

@@ -12,8 +12,8 @@ from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
 
 DRIVER: Final = "nvidia"
-_LEFT_ALONE: Final = Unavailable("idle: left alone so that it can sleep")
-_PERHAPS_IDLE: Final = Unavailable("whether it works is not known, no request does on it: left alone so it can sleep")
+_LEFT_ALONE: Final = Unavailable.because("left_alone")
+_PERHAPS_IDLE: Final = Unavailable.because("perhaps_idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ class Nvidia:
             self._nvml.release(address)
         name = values.pop("name")
         values["slope_c_per_s"] = gpu.trend.step(values["temperature_c"])
-        state = replace(gpu.device.state(PowerState.AWAKE, Unavailable("NVML does not tell")), **values)
+        state = replace(
+            gpu.device.state(PowerState.AWAKE, Unavailable.because("driver_silent", driver="NVML")), **values
+        )
         return replace(state, name=name) if isinstance(name, str) else state
 
     def _can_sleep(self, address: str) -> bool:

@@ -83,7 +83,7 @@ class Nvml:
         """Whether programs hold work on a device that was just read."""
         handle = self._handles.get(pci_address)
         if handle is None:
-            return Unavailable("the device does not answer")
+            return Unavailable.because("device_silent")
         lists = [self._call((name,), handle) for name in _PROGRAMS]
         if any(each for each in lists if not isinstance(each, Unavailable)):
             return True
@@ -95,11 +95,11 @@ class Nvml:
         try:
             nvml = self._load()
         except ImportError:
-            return Unavailable("the Python package nvidia-ml-py is not installed")
+            return Unavailable.because("package_not_installed", package="nvidia-ml-py")
         try:
             nvml.nvmlInit()
         except nvml.NVMLError as error:
-            return Unavailable(f"NVML does not start: {error}")
+            return Unavailable.because("nvml_not_started", detail=str(error))
         self._nvml = nvml
         return None
 
@@ -147,12 +147,14 @@ class Nvml:
             except nvml.NVMLError_FunctionNotFound:
                 continue
             except (nvml.NVMLError, UnicodeDecodeError) as error:  # names are decoded by the binding
-                refusals.append(Unavailable(f"{name}: {error}"))
-        return refusals[0] if refusals else Unavailable(f"the driver is too old for {names[0]}")
+                refusals.append(Unavailable.because("call_failed", source=name, detail=str(error)))
+        return refusals[0] if refusals else Unavailable.because("driver_too_old", source=names[0])
 
 
 def _above_0(critical_c: Maybe[float]) -> Maybe[float]:
     """A device that names no limit may name 0, and is not always beyond it."""
     if isinstance(critical_c, Reading) and critical_c.value <= 0:
-        return Unavailable(f"NVML names a slowdown temperature of {critical_c.value:g} °C")
+        return Unavailable.because(
+            "implausible", source="NVML", detail=f"a slowdown temperature of {critical_c.value:g} °C"
+        )
     return critical_c

@@ -43,7 +43,11 @@ def _rank(said: Properties | Unavailable) -> int:
 
 def _text(said: Properties, name: str) -> Any:
     value = said.get(name)
-    return value if isinstance(value, str) else Unavailable(f"power-profiles-daemon does not tell its {name}")
+    return (
+        value
+        if isinstance(value, str)
+        else Unavailable.because("not_reported", source="power-profiles-daemon", detail=name)
+    )
 
 
 def _remote(name: str, path: str) -> Remote:

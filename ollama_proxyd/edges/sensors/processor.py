@@ -37,10 +37,10 @@ class Load:
         idle = times.idle + getattr(times, "iowait", 0.0)
         last, self._last = self._last, (total, idle)
         if last is None:
-            return Unavailable("needs a second reading")
+            return Unavailable.because("readings_needed", count=2)
         elapsed = total - last[0]
         if elapsed <= 0:
-            return Unavailable("no time has passed")
+            return Unavailable.because("no_time_passed")
         return Reading(min(100.0, max(0.0, 100.0 * (1 - (idle - last[1]) / elapsed))), at_s)
 
 
@@ -74,7 +74,7 @@ class Throttle:
         """Why the processor holds itself back, "" when it does not."""
         if not self._counters:
             whole = self._sysfs.absolute(f"{_CPUS}/cpu0/thermal_throttle")
-            return Unavailable(f"this processor counts no throttling ({whole} is not there)")
+            return Unavailable.because("nothing_found", detail="counter of throttling", folder=whole)
         before = self._total()
         steps = [rate.step(self._sysfs.read_int(path), at_s) for path, rate in self._counters.items()]
         risen = self._total() - before
@@ -100,7 +100,9 @@ class ThermalZones:
     def heats(self, at_s: float) -> Iterable[Heat]:
         """The temperature of each zone and its critical trip point."""
         for path, trip in self._zones:
-            critical: Maybe[float] = Unavailable(f"{self._sysfs.absolute(path)} has no critical trip point")
+            critical: Maybe[float] = Unavailable.because(
+                "not_reported", source=self._sysfs.absolute(path), detail="a critical trip point"
+            )
             if trip is not None:
                 critical = scaled(self._sysfs.read_int(trip), 1e-3, at_s)
             yield Heat(scaled(self._sysfs.read_int(path), 1e-3, at_s), critical)
@@ -156,7 +158,8 @@ class Rapl:
     def read(self, at_s: float) -> tuple[Maybe[float], Maybe[float]]:
         """Watts since the last reading, and joules since the first one."""
         if not self._counters:
-            absent = Unavailable(f"no package counter below {self._sysfs.absolute('class/powercap')}")
+            folder = self._sysfs.absolute("class/powercap")
+            absent = Unavailable.because("nothing_found", detail="package counter", folder=folder)
             return absent, absent
         steps = [rate.step(self._counter(zone), at_s) for zone, rate in self._counters.items()]
         return _sum(steps, at_s), self._energy(steps, at_s)
@@ -165,8 +168,7 @@ class Rapl:
         path = f"{zone}/energy_uj"
         counter = self._sysfs.read_int(path)
         if isinstance(counter, Forbidden):
-            whole = self._sysfs.absolute(path)
-            return Forbidden(f"{whole} is for root alone; an administrator may allow it: chmod o+r {whole}")
+            return Forbidden.because("file_root_only", file=self._sysfs.absolute(path))
         return counter
 
     def _energy(self, steps: Sequence[Maybe[float]], at_s: float) -> Maybe[float]:

@@ -19,7 +19,7 @@ class Rate:
     def __init__(self, wraps_at: int | None = None) -> None:
         self._wraps_at = wraps_at
         self._last: Reading[int] | None = None
-        self._per_s: Maybe[float] = Unavailable("needs a second reading")
+        self._per_s: Maybe[float] = Unavailable.because("readings_needed", count=2)
         self.total = 0
         """How much the counter has risen since it was first read."""
 
@@ -31,7 +31,9 @@ class Rate:
         if last is not None and at_s - last.at_s < MIN_INTERVAL_S:
             return self._per_s
         self._last = Reading(counter, at_s)
-        self._per_s = Unavailable("needs a second reading") if last is None else self._between(last, self._last)
+        self._per_s = (
+            Unavailable.because("readings_needed", count=2) if last is None else self._between(last, self._last)
+        )
         return self._per_s
 
     def _between(self, before: Reading[int], now: Reading[int]) -> Maybe[float]:
@@ -39,11 +41,11 @@ class Rate:
         if risen < 0 and self._wraps_at is not None:
             risen += self._wraps_at
         if risen < 0:
-            return Unavailable("the counter was set back")
+            return Unavailable.because("counter_reset")
         self.total += risen
         elapsed_s = now.at_s - before.at_s
         if elapsed_s > MAX_INTERVAL_S:
-            return Unavailable(f"not read for {elapsed_s:.0f} s")
+            return Unavailable.because("counter_too_old", age_seconds=elapsed_s)
         return Reading(risen / elapsed_s, now.at_s)
 
 
@@ -81,7 +83,7 @@ class Trend:
         self._forget(temperature_c.at_s)
         rising = slope(self._samples)
         if rising is None:
-            return Unavailable(f"needs {MIN_SAMPLES} readings of the temperature")
+            return Unavailable.because("readings_needed", count=MIN_SAMPLES)
         return Reading(rising, temperature_c.at_s)
 
     def _forget(self, now_s: float) -> None:

@@ -27,10 +27,15 @@ STATES: Final[Mapping[int, str]] = {
 }
 WARNINGS: Final[Mapping[int, str]] = {1: "none", 2: "discharging", 3: "low", 4: "critical", 5: "action"}
 
-NO_BATTERY: Final = Unavailable("this machine has no battery")
-NO_RATE: Final = Unavailable("UPower does not know the battery's rate yet")
-NO_TIME: Final = Unavailable("UPower does not know yet how long the battery lasts")
-NOT_DISCHARGING: Final = Unavailable("the battery is not discharging")
+
+def _not_reported(what: str) -> Unavailable:
+    return Unavailable.because("not_reported", source="UPower", detail=what)
+
+
+NO_BATTERY: Final = Unavailable.because("no_battery")
+NO_RATE: Final = _not_reported("the battery's rate yet")
+NO_TIME: Final = _not_reported("the time until the battery is empty yet")
+NOT_DISCHARGING: Final = Unavailable.because("not_discharging")
 BATTERY_PARTS: Final = ("battery_percent", "battery_state", "battery_warning", "battery_rate_w", "time_to_empty_s")
 
 
@@ -53,7 +58,7 @@ def _on_battery(daemon: Properties | Unavailable) -> Any:
     if isinstance(daemon, Unavailable):
         return daemon
     value = daemon.get("OnBattery")
-    return value if isinstance(value, bool) else Unavailable("UPower does not say whether the machine is on battery")
+    return value if isinstance(value, bool) else _not_reported("the power source")
 
 
 def _battery(battery: Properties | Unavailable) -> Parts:
@@ -63,11 +68,9 @@ def _battery(battery: Properties | Unavailable) -> Parts:
         return dict.fromkeys(BATTERY_PARTS, NO_BATTERY)
     state = STATES.get(battery.get("State", 0), "")
     return {
-        "battery_percent": battery.get("Percentage", Unavailable("UPower does not say how full the battery is")),
-        "battery_state": state or Unavailable("UPower does not know what the battery does"),
-        "battery_warning": WARNINGS.get(
-            battery.get("WarningLevel", 0), Unavailable("UPower does not say whether the battery is low")
-        ),
+        "battery_percent": battery.get("Percentage", _not_reported("the battery's charge")),
+        "battery_state": state or _not_reported("the battery's state"),
+        "battery_warning": WARNINGS.get(battery.get("WarningLevel", 0), _not_reported("the battery's warning level")),
         "battery_rate_w": _rate_w(battery, state),
         "time_to_empty_s": _time_to_empty_s(battery, state),
     }

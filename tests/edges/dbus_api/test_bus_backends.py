@@ -11,9 +11,10 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import DeviceState, PowerState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, PowerState
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused
 from tests.fakes import FakeBackend, MemoryStore, spec_of
+from tests.reasons import unavailable
 
 NPU = DeviceState("0000:00:0b.0", Hardware.NPU, "Intel NPU", PowerState.AWAKE)
 DOWN = ProxyError(ErrorKind.UPSTREAM_FAILED, "nothing listens at http://127.0.0.1:1/npu")
@@ -212,12 +213,12 @@ async def test_a_device_that_falls_asleep_is_told_at_once_and_its_numbers_are_un
 ) -> None:
     desk.sense_device(NPU, temperature_c=51.5)
     await program.heard()
-    asleep = Unavailable("asleep, and not woken to be asked")
+    asleep = unavailable("asleep, and not woken to be asked")
     desk.sense_device(NPU, power_state=PowerState.ASLEEP, temperature_c=asleep)
     assert await program.heard_changes("Backends/npu") == [{"Asleep": True}]
     values = await program.get_all("Backends/npu")
     assert math.isnan(values["TemperatureCelsius"])
-    assert values["Unknown"]["TemperatureCelsius"] == asleep.reason
+    assert values["Unknown"]["TemperatureCelsius"] == str(asleep.reason)
 
 
 async def test_measurements_are_told_at_most_five_times_a_second(program: Program, desk: Desk) -> None:
@@ -328,8 +329,8 @@ async def test_a_loud_fan_is_no_heat(program: Program, desk: Desk) -> None:
 
 
 async def test_that_nobody_knows_how_hot_a_device_is_is_said(program: Program, desk: Desk) -> None:
-    asleep = Unavailable("asleep, and not woken to be asked")
+    asleep = unavailable("asleep, and not woken to be asked")
     desk.sense_device(NPU, temperature_c=asleep)
     await program.settle()
     values = await program.get_all("Backends/npu")
-    assert (values["TooHot"], values["Unknown"]["TooHot"]) == (False, asleep.reason)
+    assert (values["TooHot"], values["Unknown"]["TooHot"]) == (False, str(asleep.reason))

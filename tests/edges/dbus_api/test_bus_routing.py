@@ -84,7 +84,7 @@ async def test_another_state_of_the_machine_can_be_imagined(program: Program, de
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     assert (explained["mode"], explained["effective_mode"]) == ("Auto", "UltraEfficiency")
     imagined = SystemState(on_battery=Reading(True, 0.0), battery_percent=Reading(12.0, 0.0))
-    assert explained["mode_reason"] == desk.services.value.governor.imagine(Mode.AUTO, imagined).reason
+    assert explained["mode_reason"] == str(desk.services.value.governor.imagine(Mode.AUTO, imagined).reason)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pytest
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import DeviceState, Unavailable
+from ollama_proxyd.core.readings import DeviceState
 from tests.edges.dbus_api.bus_desk import Desk, Program
+from tests.reasons import unavailable
 
 
 async def test_without_a_sensor_nothing_is_made_up(program: Program) -> None:
@@ -41,7 +42,7 @@ async def test_the_charger_is_told_once_and_never_when_it_merely_becomes_known(p
     desk.clock.advance(1)
     desk.sense(on_battery=True)
     assert await program.heard() == []
-    desk.sense(on_battery=Unavailable("upower is gone"))
+    desk.sense(on_battery=unavailable("upower is gone"))
     assert await program.heard_named() == []
     desk.sense(on_battery=False)
     assert await program.heard_named() == [("PowerSourceChanged", False)]

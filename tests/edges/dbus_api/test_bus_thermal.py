@@ -5,8 +5,9 @@ import math
 import pytest
 
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.readings import DeviceState, PowerState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, PowerState
 from tests.edges.dbus_api.bus_desk import Desk, Program, Refused
+from tests.reasons import unavailable
 
 CPU = DeviceState("cpu", Hardware.CPU, "A CPU")
 GPU = DeviceState("0000:01:00.0", Hardware.NVIDIA, "A GPU", PowerState.AWAKE)
@@ -101,7 +102,7 @@ async def test_a_warning_comes_once_and_again_only_after_it_was_cooler(program: 
 async def test_a_sensor_that_is_silent_for_a_while_is_no_reason_to_warn_again(program: Program, desk: Desk) -> None:
     desk.sense_device(GPU, temperature_c=80.0)
     await program.heard()
-    desk.sense_device(GPU, temperature_c=Unavailable("stale"))
+    desk.sense_device(GPU, temperature_c=unavailable("stale"))
     await program.heard()
     desk.sense_device(GPU, temperature_c=80.0)
     assert await program.heard_named() == []

@@ -7,9 +7,10 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health, Profile
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, MemoryStore, reference_fleet, spec_of, words
+from tests.reasons import unavailable
 
 REFUSED = ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused")
 
@@ -25,7 +26,17 @@ async def test_health_is_ok_when_all_can_serve_degraded_when_some_and_down_when_
         answer = await site.get("/health")
         seen.append((answer.status, answer.json["status"]))
     assert seen == [(200, "ok"), (200, "degraded"), (503, "down")]
-    assert answer.json["backends"][1] == {"id": "cpu", "health": "down", "reason": "connection refused"}
+    why = {
+        "reason": "connection refused",
+        "reason_code": "backend_down",
+        "reason_details": {"detail": "connection refused"},
+    }
+    assert answer.json["backends"][1] == {
+        "id": "cpu",
+        "health": "down",
+        **why,
+        "reason_details": {"detail": "connection refused"},
+    }
 
 
 async def test_a_disabled_backend_does_not_degrade_health(serve: Serve) -> None:
@@ -132,17 +143,18 @@ async def test_a_mode_that_cannot_be_saved_is_in_force_all_the_same(serve: Serve
 async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(serve: Serve) -> None:
     body = (await (await serve()).get("/thermal")).json
     assert body["status"] == "unavailable"
-    assert body["hottest_c"] == {"status": "unavailable", "reason": "no sensor yet"}
+    why = {"reason": "no sensor yet", "reason_code": "no_sensor", "reason_details": {}}
+    assert body["hottest_c"] == {"status": "unavailable", **why}
 
 
 async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) -> None:
     site = await serve(FakeBackend("npu"), FakeBackend("nvidia"))
-    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, temperature_c=Unavailable("asleep"))
+    asleep = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, temperature_c=unavailable("asleep"))
     awake = DeviceState("0000:00:0b.0", Hardware.NPU, "NPU", PowerState.AWAKE, temperature_c=Reading(41.5, 1.0))
     site.services.system.set(SystemState(devices=(asleep, awake)))
     sleeper, waker = (await site.get("/thermal")).json["devices"]
     assert (sleeper["id"], sleeper["power_state"], sleeper["backends"]) == ("0000:01:00.0", "asleep", ["nvidia"])
-    assert sleeper["temperature_c"] == {"status": "unavailable", "reason": "asleep"}
+    assert sleeper["temperature_c"]["reason"] == "asleep"
     assert waker["temperature_c"] == {"status": "available", "value": 41.5}
     backends = (await site.get("/backends")).json
     assert [(each["device"], each["asleep"]) for each in backends] == [("0000:00:0b.0", False), ("0000:01:00.0", True)]

@@ -28,7 +28,7 @@ async def test_it_tells_every_term_and_every_rejection(serve: Serve) -> None:
     told = (await site.post(EXPLAIN, {"hints": {"max_power_watts": 20}})).json
     terms = told["ranked"][0]["terms"]
     assert terms["cost_j"] == pytest.approx(terms["energy_j"] + terms["price_of_time_w"] * terms["time_s"])
-    codes = {each["backend_id"]: [no["code"] for no in each["rejections"]] for each in told["rejected"]}
+    codes = {each["backend_id"]: [no["reason_code"] for no in each["rejections"]] for each in told["rejected"]}
     assert codes == {"nvidia": ["hint_power"], "cpu": ["hint_power"]}
     assert len(told["ranked"]) + len(told["rejected"]) == 4
 
@@ -58,7 +58,7 @@ async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ra
     assert told["now"]["backend"] == "nvidia"
     (nvidia,) = (each for each in told["asleep"]["ranked"] if each["backend_id"] == "nvidia")
     assert nvidia["terms"]["wake_s"] > 0
-    codes = {name: [no["code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told}
+    codes = {name: [no["reason_code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told}
     assert codes == {
         "now": [],
         "asleep": [],
@@ -94,7 +94,7 @@ async def test_a_question_that_nobody_can_serve_is_answered_and_no_error(serve: 
     answer = await (await serve()).post(EXPLAIN, {"model": "nope"})
     assert answer.status == 200
     assert answer.json["backend"] is None
-    assert answer.json["rejected"][0]["rejections"][0]["code"] == "model_not_held"
+    assert answer.json["rejected"][0]["rejections"][0]["reason_code"] == "model_not_held"
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, reference_fleet, words
+from tests.reasons import unavailable
 
-SLEEPING = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, power_w=Unavailable("it sleeps"))
+SLEEPING = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.ASLEEP, power_w=unavailable("it sleeps"))
 AWAKE = DeviceState(
     "0000:00:0b.0",
     Hardware.NPU,
@@ -56,7 +57,7 @@ async def test_a_sleeping_card_is_called_asleep(serve: Serve) -> None:
     site.services.system.set(SystemState(devices=(SLEEPING, AWAKE)))
     nvidia = await backend(site, "nvidia")
     assert (nvidia["asleep"], nvidia["power_watts"]) == (True, None)
-    assert nvidia["unknown"]["power_watts"] == "it sleeps"
+    assert nvidia["unknown"]["power_watts"]["reason"] == "it sleeps"
     assert "asleep" not in nvidia["unknown"]
 
 
@@ -76,14 +77,15 @@ async def test_a_device_that_heat_keeps_requests_off_is_called_too_hot_in_this_m
     site.services.governor.select(Mode.QUIET)
     assert (await backend(site, "npu"))["too_hot"] is True
     nvidia = await backend(site, "nvidia")
-    assert (nvidia["too_hot"], nvidia["unknown"]["too_hot"]) == (None, "no sensor yet")
+    assert (nvidia["too_hot"], nvidia["unknown"]["too_hot"]["reason_code"]) == (None, "no_sensor")
 
 
 async def test_a_backend_without_a_device_is_neither_asleep_nor_awake_and_says_why(serve: Serve) -> None:
     npu = await backend(await serve(FakeBackend("npu")), "npu")
     assert npu["asleep"] is npu["power_watts"] is npu["temperature_celsius"] is npu["tokens_per_second"] is None
-    assert npu["unknown"]["asleep"] == npu["unknown"]["power_watts"] == "no sensor speaks for its device"
-    assert npu["unknown"]["tokens_per_second"] == "no request has shown it yet"
+    codes = {name: why["reason_code"] for name, why in npu["unknown"].items()}
+    assert codes["asleep"] == codes["power_watts"] == "no_device"
+    assert codes["tokens_per_second"] == "not_learned"
 
 
 async def test_a_backend_that_is_down_says_why(serve: Serve) -> None:
@@ -104,15 +106,15 @@ async def test_the_speed_that_was_measured_is_told(serve: Serve) -> None:
 async def test_the_machine_is_told_in_plain_values_with_a_reason_for_each_gap(serve: Serve) -> None:
     site = await serve(*reference_fleet())
     on_battery, slow = Reading(value=True, at_s=1.0), SystemState(devices=(AWAKE,))
-    site.services.system.set(replace(slow, on_battery=on_battery, fan_percent=Unavailable("no fan was found")))
+    site.services.system.set(replace(slow, on_battery=on_battery, fan_percent=unavailable("no fan was found")))
     told = await status(site)
     system, (device,) = told["system"], told["devices"]
     assert (system["on_battery"], system["fan_percent"]) == (True, None)
-    assert system["unknown"]["fan_percent"] == "no fan was found"
+    assert system["unknown"]["fan_percent"]["reason"] == "no fan was found"
     assert "on_battery" not in system["unknown"]
     assert (device["id"], device["power_state"], device["backends"]) == ("0000:00:0b.0", "awake", ["npu"])
     assert (device["temperature_c"], device["fan_percent"]) == (41.5, None)
-    assert device["unknown"]["fan_percent"] == "no sensor yet"
+    assert device["unknown"]["fan_percent"]["reason"] == "no sensor yet"
 
 
 async def test_today_counts_every_request_the_refused_ones_too(serve: Serve) -> None:

@@ -12,12 +12,13 @@ import aiohttp
 import pytest
 
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
+from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.edges.http_api import status_events
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.tasks import Tasks
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, reference_fleet
+from tests.reasons import unavailable
 
 WITHIN_S = 5
 
@@ -242,7 +243,7 @@ async def test_a_listener_that_takes_nothing_is_given_up(serve: Serve, monkeypat
         deaf.connect(("127.0.0.1", site.server.port))
         deaf.sendall(b"GET /status/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: listening_tasks() > 0)
-        site.services.system.set(SystemState(hottest_c=Unavailable("long " * 100_000)))
+        site.services.system.set(SystemState(hottest_c=unavailable("long " * 100_000)))
         modes = cycle((Mode.QUIET, Mode.BALANCED))
 
         def is_given_up() -> bool:

@@ -12,10 +12,12 @@ from dbus_fast import Message, Variant
 from dbus_fast.aio import MessageBus
 
 from ollama_proxyd.core.readings import Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.plumbing.dbus import BusError, connect
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning, Properties, Remote, Service, follow
 from tests.desktop.fake_objects import PROPERTIES, FakeObjects
 from tests.desktop.private_bus import PrivateBus, StartBus
+from tests.reasons import why
 
 States: TypeAlias = AsyncGenerator[tuple[Properties | Unavailable, ...], None]
 
@@ -24,8 +26,8 @@ LAMP_REMOTE = Remote(LAMP, "/lamp", "org.example.Lamp")
 LAMP_INTERFACE = (LAMP_REMOTE.path, LAMP_REMOTE.interface)
 OLD_REMOTE = Remote(Service("org.example.OldLamp", "Lamp", package="lamp"), "/old", "org.example.OldLamp")
 OLD_INTERFACE = (OLD_REMOTE.path, OLD_REMOTE.interface)
-LEFT = NotRunning("Lamp has left the bus; start it: systemctl start lampd", is_installed=True)
-NOT_INSTALLED = NotRunning("Lamp is not installed; install the package lamp", is_installed=False)
+LEFT = NotRunning(Reason("service_left", service="Lamp", unit="lampd"), is_installed=True)
+NOT_INSTALLED = NotRunning(Reason("service_not_installed", service="Lamp", package="lamp"), is_installed=False)
 
 
 def lamp(**more: Variant) -> FakeObjects:
@@ -192,8 +194,7 @@ async def test_another_owner_of_the_name_is_asked_anew(private_bus: PrivateBus) 
 
 async def test_an_installed_service_that_does_not_run_says_how_to_start_it(bus_with: StartBus) -> None:
     async with following(bus_with({LAMP.name: "/bin/false"})) as states:
-        reason = "Lamp is not running; start it: systemctl start lampd"
-        assert await following_state(states) == NotRunning(reason, is_installed=True)
+        assert why(await following_state(states)) == "Lamp is not running; start it: systemctl start lampd"
 
 
 @pytest.mark.parametrize("starts", [False, True])
@@ -211,7 +212,7 @@ async def test_a_service_is_started_only_where_that_is_harmless(
 async def test_a_service_without_the_object_says_so(private_bus: PrivateBus) -> None:
     service = await FakeObjects({}).start(private_bus.address, LAMP.name)
     async with following(private_bus) as states:
-        assert await following_state(states) == Unavailable("Lamp does not answer: no such object")
+        assert why(await following_state(states)) == "Lamp does not answer: no such object"
     await service.stop()
 
 

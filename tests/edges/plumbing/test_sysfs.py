@@ -8,6 +8,7 @@ import pytest
 
 from ollama_proxyd.core.readings import PowerState, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Forbidden, Sysfs
+from tests.reasons import why
 from tests.upstreams.sysfs_tree import NVIDIA_GPU, SysfsTree
 
 
@@ -35,16 +36,16 @@ def test_a_number_may_be_negative(tree: SysfsTree) -> None:
 
 def test_a_half_written_file_is_no_value(tree: SysfsTree) -> None:
     tree.empty(str(tree.write("a", 1).relative_to(tree.root)))
-    assert Sysfs(tree.root).read_int("a") == Unavailable(f"{tree.root}/a was empty")
+    assert why(Sysfs(tree.root).read_int("a")) == f"{tree.root}/a was empty"
 
 
 def test_words_in_the_place_of_a_number_are_no_value(tree: SysfsTree) -> None:
     tree.write("a", "<unset>")
-    assert Sysfs(tree.root).read_int("a") == Unavailable(f"{tree.root}/a says '<unset>', which is not a number")
+    assert why(Sysfs(tree.root).read_int("a")) == f"{tree.root}/a says '<unset>', which is not a number"
 
 
 def test_a_missing_file_is_no_value_and_the_reason_names_it(tree: SysfsTree) -> None:
-    assert Sysfs(tree.root).read_text("class/none") == Unavailable(f"{tree.root}/class/none is not there")
+    assert why(Sysfs(tree.root).read_text("class/none")) == f"{tree.root}/class/none is not there"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,13 @@ def test_a_missing_file_is_no_value_and_the_reason_names_it(tree: SysfsTree) -> 
 )
 def test_a_driver_in_trouble_is_no_value(monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
     refuse(monkeypatch, number)
-    assert Sysfs("/s").read_text("a") == Unavailable(f"/s/a {words}")
+    assert why(Sysfs("/s").read_text("a")) == f"/s/a {words}"
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_what_is_forbidden_can_be_told_from_what_is_missing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     refuse(monkeypatch, number)
-    assert Sysfs("/s").read_int("a") == Forbidden("/s/a may not be read by this user")
+    assert Sysfs("/s").read_int("a") == Forbidden.because("file_forbidden", file="/s/a")
 
 
 def test_no_descriptor_stays_open_when_reading_fails(monkeypatch: pytest.MonkeyPatch, tree: SysfsTree) -> None:
@@ -124,7 +125,7 @@ def test_a_device_is_asked_only_when_the_kernel_calls_it_active(
 def test_a_device_that_sleeps_answers_asleep(tree: SysfsTree) -> None:
     tree.nvidia_gpu()
     tree.sleep(NVIDIA_GPU)
-    assert DeviceGate(Sysfs(tree.root)).ask(NVIDIA_GPU, lambda: 40) == Unavailable("asleep")
+    assert why(DeviceGate(Sysfs(tree.root)).ask(NVIDIA_GPU, lambda: 40)) == "asleep"
 
 
 def test_a_device_whose_state_cannot_be_read_is_not_asked(tree: SysfsTree) -> None:

@@ -9,6 +9,7 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, PowerState, Unavailable, known
 from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
 from ollama_proxyd.edges.sensors.accelerators import Accelerators
+from tests.reasons import why
 from tests.upstreams.sysfs_tree import AMD_GPU, NPU, XE_GPU, SysfsTree
 
 
@@ -68,7 +69,7 @@ def test_intels_integrated_graphics_are_as_hot_as_the_package(bench: Bench) -> N
 def test_an_intel_card_is_of_no_class_and_has_its_own_heat_and_watts(bench: Bench) -> None:
     bench.tree.coretemp(71)
     folder = bench.tree.xe_gpu(card=True)
-    assert bench.look().power_w == Unavailable("needs a second reading")
+    assert why(bench.look().power_w) == "needs 2 readings of it"
     bench.tree.write(f"{folder}/hwmon/hwmon3/energy1_input", 55555555 + 50_000_000)
     state = bench.look()
     assert state.hardware is Hardware.UNKNOWN
@@ -126,14 +127,14 @@ def test_the_neural_processor_is_as_busy_as_its_counter_says(bench: Bench) -> No
     state = bench.look()
     assert known(state.utilisation_percent) == pytest.approx(40.0)
     assert known(state.memory_used_bytes) == 4096
-    assert state.power_w == Unavailable("intel_vpu tells nothing of it")
+    assert why(state.power_w) == "intel_vpu reports nothing of it"
 
 
 def test_amds_neural_processor_is_known_by_its_driver(bench: Bench) -> None:
     bench.tree.pci("0000:c4:00.1", "1022:17f0", "118000", "amdxdna")
     state = bench.look()
     assert (state.hardware, state.power_state) == (Hardware.NPU, PowerState.AWAKE)
-    assert state.utilisation_percent == Unavailable("amdxdna tells nothing of it")
+    assert why(state.utilisation_percent) == "amdxdna reports nothing of it"
 
 
 def test_nouveau_is_read_through_hwmon(bench: Bench) -> None:
@@ -150,7 +151,7 @@ def test_what_nvidias_driver_speaks_for_is_left_to_its_sensor(bench: Bench) -> N
 
 def test_a_device_without_a_driver_says_so(bench: Bench) -> None:
     bench.tree.nvidia_gpu(driver="")
-    assert bench.look().temperature_c == Unavailable("no driver is bound to the device")
+    assert why(bench.look().temperature_c) == "no driver is bound to the device"
 
 
 @pytest.mark.parametrize(("ids", "kind"), [("1a03:2000", "030000"), ("1af4:1050", "038000"), ("8086:15f3", "020000")])
@@ -165,7 +166,7 @@ def test_a_device_that_sleeps_says_only_that(bench: Bench) -> None:
     state = bench.look()
     assert state.power_state is PowerState.ASLEEP
     values = [getattr(state, field.name) for field in fields(state)][4:]
-    assert set(values) == {Unavailable("asleep")}
+    assert set(values) == {Unavailable.because("asleep")}
 
 
 def test_a_device_that_wakes_is_read(bench: Bench) -> None:
@@ -188,7 +189,7 @@ def test_sleep_ends_a_trend_and_not_a_counter(bench: Bench) -> None:
     bench.tree.write(f"{folder}/npu_busy_time_us", 1_000_000 + 1_000_000)
     after = bench.look()
     assert known(after.utilisation_percent) == pytest.approx(10.0)
-    assert after.slope_c_per_s == Unavailable("needs 3 readings of the temperature")
+    assert why(after.slope_c_per_s) == "needs 3 readings of it"
 
 
 def test_a_device_that_is_plugged_in_appears_and_the_others_go_on(bench: Bench) -> None:

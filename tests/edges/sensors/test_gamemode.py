@@ -1,8 +1,8 @@
 """How many games run, as far as GameMode knows."""
 
-from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning
 from ollama_proxyd.edges.sensors.gamemode import read
+from tests.reasons import because, unavailable, why
 
 
 def test_the_games_that_asked_for_strength_are_counted() -> None:
@@ -10,18 +10,18 @@ def test_the_games_that_asked_for_strength_are_counted() -> None:
 
 
 def test_no_game_runs_while_the_first_one_has_not_started_gamemode() -> None:
-    assert read((NotRunning("GameMode is not running", is_installed=True),)) == {"games": 0}
+    assert read((NotRunning(because("GameMode is not running"), is_installed=True),)) == {"games": 0}
 
 
 def test_without_gamemode_nobody_knows_of_games() -> None:
-    reason = Unavailable("GameMode is not installed, so games cannot be noticed")
-    assert read((NotRunning("GameMode is not installed", is_installed=False),)) == {"games": reason}
+    gone = NotRunning(because("GameMode is not installed"), is_installed=False)
+    assert read((gone,)) == {"games": gone}
 
 
 def test_a_gamemode_that_does_not_answer_says_so() -> None:
-    silent = Unavailable("GameMode does not answer")
+    silent = unavailable("GameMode does not answer")
     assert read((silent,)) == {"games": silent}
 
 
 def test_a_gamemode_that_does_not_count_is_not_taken_for_none() -> None:
-    assert read(({},)) == {"games": Unavailable("GameMode does not say how many games run")}
+    assert why(read(({},))["games"]) == "GameMode does not report how many games run"

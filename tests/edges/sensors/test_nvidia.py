@@ -13,6 +13,7 @@ from ollama_proxyd.edges.sensors import nvml as nvml_module
 from ollama_proxyd.edges.sensors.nvidia import Nvidia
 from ollama_proxyd.edges.sensors.nvml import Nvml
 from tests.edges.sensors.fake_nvml import FUNCTIONS, FakeNvml, Gpu, NVMLError
+from tests.reasons import why
 from tests.upstreams.sysfs_tree import NVIDIA_GPU, SysfsTree
 
 SECOND_GPU = "0000:41:00.0"
@@ -61,7 +62,7 @@ def test_an_awake_gpu_says_everything_in_our_units(bench: Bench) -> None:
 
 
 def test_a_gpu_without_a_fan_of_its_own_says_why(bench: Bench) -> None:
-    assert bench.look().fan_percent == Unavailable("nvmlDeviceGetFanSpeed: Not Supported")
+    assert why(bench.look().fan_percent) == "nvmlDeviceGetFanSpeed: Not Supported"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_the_library_is_not_even_loaded_while_the_gpu_sleeps(bench: Bench) -> No
     bench.tree.sleep(NVIDIA_GPU)
     state = bench.look()
     assert state.power_state is PowerState.ASLEEP
-    assert state.temperature_c == state.power_w == state.slope_c_per_s == Unavailable("asleep")
+    assert state.temperature_c == state.power_w == state.slope_c_per_s == Unavailable.because("asleep")
     assert bench.nvml.loads == 0
 
 
@@ -109,7 +110,7 @@ def test_a_gpu_that_has_done_nothing_for_a_while_is_let_go(bench: Bench) -> None
         assert bench.nvml.is_open
     bench.look()
     assert not bench.nvml.is_open
-    assert bench.look().temperature_c == Unavailable("idle: left alone so that it can sleep")
+    assert why(bench.look().temperature_c) == "idle: left alone so that it can sleep"
     assert not bench.nvml.is_open
 
 
@@ -179,7 +180,7 @@ def test_a_gpu_of_unknown_utilisation_is_asked_as_long_as_programs_are_on_it(ben
     bench.gpu.programs = 0
     for _ in range(5):
         bench.look()
-    assert bench.look().temperature_c == Unavailable("idle: left alone so that it can sleep")
+    assert why(bench.look().temperature_c) == "idle: left alone so that it can sleep"
     assert not bench.nvml.is_open
 
 
@@ -192,8 +193,9 @@ def test_a_gpu_of_which_nothing_is_known_but_its_requests_is_let_go_and_not_call
     bench.used.clear()
     for _ in range(5):
         bench.look()
-    assert bench.look().temperature_c == Unavailable(
-        "whether it works is not known, no request does on it: left alone so it can sleep"
+    assert (
+        why(bench.look().temperature_c)
+        == "whether it works is not known, no request does on it: left alone so it can sleep"
     )
     assert not bench.nvml.is_open
 
@@ -222,7 +224,7 @@ def test_an_idle_gpu_is_let_go_while_another_one_works(bench: Bench) -> None:
         bench.look_at_all()
     bench.nvml.handles.clear()
     idle, busy = bench.look_at_all()
-    assert idle.temperature_c == Unavailable("idle: left alone so that it can sleep")
+    assert why(idle.temperature_c) == "idle: left alone so that it can sleep"
     assert known(busy.temperature_c) == 48
     assert NVIDIA_GPU not in bench.nvml.handles
 
@@ -231,7 +233,7 @@ def test_without_a_driver_library_there_is_a_reason(bench: Bench) -> None:
     bench.nvml.refusal = NVMLError("NVML Shared Library Not Found")
     state = bench.look()
     assert state.power_state is PowerState.AWAKE
-    assert state.temperature_c == Unavailable("NVML does not start: NVML Shared Library Not Found")
+    assert why(state.temperature_c) == "NVML does not start: NVML Shared Library Not Found"
     bench.nvml.refusal = None
     assert known(bench.look().temperature_c) == 48
 
@@ -241,12 +243,12 @@ def test_without_the_binding_there_is_a_reason(bench: Bench) -> None:
         raise ImportError("pynvml")
 
     answer = Nvml(load).read(NVIDIA_GPU, 0.0)
-    assert answer == Unavailable("the Python package nvidia-ml-py is not installed")
+    assert why(answer) == "the Python package nvidia-ml-py is not installed"
 
 
 def test_a_gpu_that_nvml_does_not_know_has_a_reason_and_holds_no_session(bench: Bench) -> None:
     bench.nvml.gpus.clear()
-    assert bench.look().temperature_c == Unavailable("nvmlDeviceGetHandleByPciBusId: Not Found")
+    assert why(bench.look().temperature_c) == "nvmlDeviceGetHandleByPciBusId: Not Found"
     assert not bench.nvml.is_open
 
 
@@ -261,7 +263,7 @@ def test_an_older_driver_is_asked_by_the_older_name(bench: Bench, name: str) -> 
 
 def test_a_driver_that_knows_neither_name_says_so(bench: Bench) -> None:
     bench.nvml.missing = {"nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"}
-    assert bench.look().temperature_c == Unavailable("the driver is too old for nvmlDeviceGetTemperatureV")
+    assert why(bench.look().temperature_c) == "the driver is too old for nvmlDeviceGetTemperatureV"
 
 
 def test_a_gpu_that_is_taken_away_is_forgotten_with_its_session(bench: Bench) -> None:
@@ -283,8 +285,8 @@ def test_a_function_that_the_driver_has_and_refuses_is_asked_by_its_older_name(b
     bench.nvml.failing["nvmlDeviceGetTemperatureV"] = NVMLError("Argument Version Mismatch")
     assert known(bench.look().temperature_c) == 48
     bench.nvml.failing["nvmlDeviceGetTemperature"] = NVMLError("Not Supported")
-    reason = Unavailable("nvmlDeviceGetTemperatureV: Argument Version Mismatch")
-    assert bench.look().temperature_c == reason, "of two refusals the present function's"
+    reason = "nvmlDeviceGetTemperatureV: Argument Version Mismatch"
+    assert why(bench.look().temperature_c) == reason, "of two refusals the present function's"
 
 
 def test_a_name_that_is_no_text_is_left_out(bench: Bench) -> None:
@@ -300,7 +302,7 @@ def test_a_session_in_which_a_gpu_in_use_says_nothing_any_more_is_ended_and_the_
     bench.used.add(NVIDIA_GPU)
     bench.look()
     bench.nvml.failing[""] = NVMLError("GPU is lost")
-    assert bench.look().temperature_c == Unavailable("nvmlDeviceGetTemperatureV: GPU is lost")
+    assert why(bench.look().temperature_c) == "nvmlDeviceGetTemperatureV: GPU is lost"
     assert not bench.nvml.is_open
     bench.nvml.failing.clear()
     assert known(bench.look().temperature_c) == 48
@@ -309,7 +311,7 @@ def test_a_session_in_which_a_gpu_in_use_says_nothing_any_more_is_ended_and_the_
 
 def test_a_slowdown_temperature_of_0_is_none(bench: Bench) -> None:
     bench.gpu.slowdown_celsius = 0
-    assert bench.look().critical_c == Unavailable("NVML names a slowdown temperature of 0 °C")
+    assert why(bench.look().critical_c) == "NVML reports a slowdown temperature of 0 °C"
 
 
 def test_the_fake_has_the_functions_of_the_real_binding() -> None:

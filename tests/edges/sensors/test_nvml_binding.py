@@ -20,7 +20,7 @@ nvml = Nvml()
 def plain(value):
     if isinstance(value, Reading):
         return value.value
-    return {"reason": value.reason} if isinstance(value, Unavailable) else value
+    return {"reason": str(value.reason)} if isinstance(value, Unavailable) else value
 def said(address):
     answer = nvml.read(address, 1.0)
     return plain(answer) if isinstance(answer, Unavailable) else {name: plain(each) for name, each in answer.items()}

@@ -7,12 +7,13 @@ import pytest
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning
 from ollama_proxyd.edges.sensors.power_profiles import SOURCE, read
+from tests.reasons import because, unavailable, why
 
 BALANCED = {"ActiveProfile": "balanced", "PerformanceDegraded": "", "ActiveProfileHolds": []}
 SAVER = {"ActiveProfile": "power-saver", "PerformanceDegraded": "lap-detected", "ActiveProfileHolds": [{}]}
-NOT_INSTALLED = NotRunning("power-profiles-daemon is not installed", is_installed=False)
-NOT_RUNNING = NotRunning("power-profiles-daemon is not running", is_installed=True)
-NO_ANSWER = Unavailable("power-profiles-daemon does not answer")
+NOT_INSTALLED = NotRunning(because("power-profiles-daemon is not installed"), is_installed=False)
+NOT_RUNNING = NotRunning(because("power-profiles-daemon is not running"), is_installed=True)
+NO_ANSWER = unavailable("power-profiles-daemon does not answer")
 
 
 def test_the_profile_and_the_reason_for_its_weakness_are_read() -> None:
@@ -48,8 +49,8 @@ def test_without_the_daemon_the_most_telling_reason_is_given(
 
 
 def test_a_version_that_knows_no_degradation_is_not_taken_for_a_good_one() -> None:
-    reason = Unavailable("power-profiles-daemon does not tell its PerformanceDegraded")
-    assert read(({"ActiveProfile": "balanced"}, NOT_INSTALLED))["performance_degraded"] == reason
+    told = read(({"ActiveProfile": "balanced"}, NOT_INSTALLED))
+    assert why(told["performance_degraded"]) == "power-profiles-daemon does not report PerformanceDegraded"
 
 
 def test_the_number_of_holds_is_a_matter_for_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,10 +4,11 @@ import pytest
 
 from ollama_proxyd.core.readings import Reading, Unavailable, known
 from ollama_proxyd.edges.sensors.rates import Rate, Trend, slope
+from tests.reasons import unavailable, why
 
 
 def test_one_reading_is_no_rate() -> None:
-    assert Rate().step(100, 0.0) == Unavailable("needs a second reading")
+    assert why(Rate().step(100, 0.0)) == "needs 2 readings of it"
 
 
 def test_a_rate_is_what_the_counter_rose_by_each_second() -> None:
@@ -27,7 +28,7 @@ def test_a_counter_that_wraps_goes_on_rising() -> None:
 def test_a_counter_that_was_set_back_has_no_rate_until_it_is_read_again() -> None:
     rate = Rate()
     rate.step(990, 0.0)
-    assert rate.step(10, 2.0) == Unavailable("the counter was set back")
+    assert why(rate.step(10, 2.0)) == "the counter was set back"
     assert known(rate.step(20, 4.0)) == pytest.approx(5.0)
     assert rate.total == 10
 
@@ -35,7 +36,7 @@ def test_a_counter_that_was_set_back_has_no_rate_until_it_is_read_again() -> Non
 def test_a_missing_reading_is_bridged_by_the_next_one() -> None:
     rate = Rate()
     rate.step(100, 0.0)
-    assert rate.step(Unavailable("empty"), 5.0) == Unavailable("empty")
+    assert why(rate.step(unavailable("empty"), 5.0)) == "empty"
     assert known(rate.step(200, 10.0)) == pytest.approx(10.0)
 
 
@@ -49,7 +50,7 @@ def test_two_readings_at_almost_the_same_moment_count_as_one() -> None:
 def test_after_a_long_silence_the_average_is_old_news() -> None:
     rate = Rate()
     rate.step(0, 0.0)
-    assert rate.step(10, 3600.0) == Unavailable("not read for 3600 s")
+    assert why(rate.step(10, 3600.0)) == "not read for 3600 s"
     assert known(rate.step(20, 3610.0)) == pytest.approx(1.0)
 
 
@@ -99,5 +100,5 @@ def test_a_gap_starts_a_trend_again() -> None:
     trend = Trend()
     for at_s in (0.0, 5.0, 10.0):
         trend.step(Reading(50.0, at_s))
-    assert trend.step(Unavailable("asleep")) == Unavailable("asleep")
-    assert trend.step(Reading(80.0, 20.0)) == Unavailable("needs 3 readings of the temperature")
+    assert why(trend.step(unavailable("asleep"))) == "asleep"
+    assert why(trend.step(Reading(80.0, 20.0))) == "needs 3 readings of it"

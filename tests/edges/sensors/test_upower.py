@@ -14,6 +14,7 @@ from ollama_proxyd.edges.sensors.upower import (
     SOURCE,
     read,
 )
+from tests.reasons import because
 
 DISCHARGING = {
     "IsPresent": True,
@@ -114,7 +115,7 @@ def test_what_upower_leaves_out_is_absent_and_takes_nothing_else_away(field: str
 
 
 def test_without_upower_every_part_says_why() -> None:
-    gone = NotRunning("UPower is not running", is_installed=True)
+    gone = NotRunning(because("UPower is not running"), is_installed=True)
     assert read((gone, gone)) == dict.fromkeys(SOURCE.parts, gone)
 
 

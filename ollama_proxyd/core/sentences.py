@@ -1,0 +1,190 @@
+"""The sentence of each reason by its code; docs/reasons.md shows the same table.
+
+`{name}` is a value, `{name:form}` one in a form: Python's own, `quoted`, or `figure` (two digits). A part in brackets
+is left out where one of its values was not given or is false; `{name:?}` only asks for that and is not shown.
+"""
+
+from collections.abc import Mapping
+
+_POWER = "{backend_id} needs [{is_estimated:?}an estimated ]{power_watts:g} W[{is_measured:?} as measured]"
+_LATENCY = "{backend_id} would begin to answer after about {latency_ms:.0f} ms"
+_HEAT = "the device of {backend_id} is at {temperature_celsius:g} °C"
+_COST = (
+    "needs [{is_estimated:?}an estimated ]{energy_joules:figure} J and {time_seconds:figure} s"
+    "[ ({queue_wait_seconds:figure} s of it in the queue)] for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
+)
+_MAINS = "on mains power with the battery at {battery_percent:g} %"
+
+MODES: Mapping[str, str] = {
+    "as_chosen": "as chosen",
+    "comparison": "for comparison",
+    "held": "held by {application_id}[: {detail}][; {reason}]",
+    "mode_change_pending": ("{mode} stays until {dwell_seconds:g} s after its last change; then {next_mode}: {reason}"),
+    "no_backend_within_limits": "{reason}; no backend is within the limits of {mode_label}",
+    "no_reading_yet": "no sensor has reported yet",
+    "nothing_applies": "no reading asks for another mode",
+    "on_battery": "on battery[ at {battery_percent:g} %]",
+    "battery_low": "on battery at {battery_percent:g} %, below {limit_percent:g} %",
+    "battery_still_low": "on battery at {battery_percent:g} %, not yet up to {limit_percent:g} %",
+    "on_mains": "on mains power",
+    "performance_profile": "on mains power, and the power profile is performance",
+    "battery_full": f"{_MAINS}, above {{limit_percent:g}} %",
+    "battery_still_full": f"{_MAINS}, not yet down to {{limit_percent:g}} %",
+    "battery_not_full": f"{_MAINS}, not above {{limit_percent:g}} %",
+    "power_saver_profile": "the power profile is power-saver",
+    "quiet_hours": "these are the quiet hours",
+    "hot": "the hottest device is at {temperature_celsius:g} °C, above {limit_celsius:g} °C",
+    "still_hot": "the hottest device is at {temperature_celsius:g} °C, not yet down to {limit_celsius:g} °C",
+    "fan_loud": "the fan runs at {fan_percent:g} %, above {limit_percent:g} %",
+    "fan_still_loud": "the fan runs at {fan_percent:g} %, not yet down to {limit_percent:g} %",
+    "performance_degraded": "the machine is throttled: {detail}",
+}
+"""Why a mode is in force."""
+
+HEALTH: Mapping[str, str] = {
+    "not_checked_yet": "not checked yet",
+    "disabled_in_configuration": "disabled in the configuration",
+    "switched_off": "switched off by hand",
+    "backend_down": "{detail}",
+    "check_failed": "its health check failed by a fault of the proxy: {detail}",
+    "no_answer": "no answer within {timeout_seconds:g} s",
+    "gpu_memory_lost": (
+        "since the machine woke up, {gpu_percent:.0f} % of {model} lies in the GPU's memory instead of "
+        "{before_gpu_percent:.0f} %: the engine fell back to the CPU; restart it"
+    ),
+    "gpu_speed_lost": (
+        "since the machine woke up, {model} writes {tokens_per_second:.3g} tokens/s instead of "
+        "{before_tokens_per_second:.3g}: the engine probably fell back to the CPU; restart it"
+    ),
+}
+"""Why a backend does not serve, or worse than it should."""
+
+REJECTIONS: Mapping[str, str] = {
+    "not_the_target": "{backend_id} is not the target; the request names {target:quoted}",
+    "down": "{backend_id} is down[: {reason}]",
+    "disabled": "{backend_id} is disabled[: {reason}]",
+    "health_unknown": "{backend_id} is not known to be up[: {reason}]",
+    "already_tried": "{backend_id} has already failed this request",
+    "model_not_held": "{backend_id} does not hold [{model:quoted}][{is_any:?}any model]",
+    "model_excluded": "{backend_id} is configured not to serve {model:quoted}[, only {supported}]",
+    "model_too_large": (
+        "{model:quoted} has {size_gb:.4g} GB; {backend_id} is configured for at most {limit_gb:.4g} GB"
+    ),
+    "no_vision": "{model:quoted} on {backend_id} cannot see images",
+    "operation_unsupported": "{model:quoted} on {backend_id} does not support {operation}",
+    "mode_power": f"{_POWER}; {{mode_label}} allows at most {{limit_watts:g}} W",
+    "mode_concurrency": "{in_flight} requests are under way; {mode_label} allows at most {limit}",
+    "mode_temperature": f"{_HEAT}; {{mode_label}} allows at most {{limit_celsius:g}} °C",
+    "mode_fan": "the fan of {backend_id} runs at {fan_percent:g} %; {mode_label} allows at most {limit_percent:g} %",
+    "critical_heat": f"{_HEAT}, which is critical from {{limit_celsius:g}} °C on",
+    "throttling": "{backend_id} is throttled: {detail}",
+    "game": "{backend_id} is reserved for a running game (GameMode)",
+    "hint_power": f"{_POWER}; the request allows at most {{limit_watts:g}} W",
+    "hint_latency": f"{_LATENCY}; the request allows at most {{limit_ms:g}} ms",
+    "deadline": f"{_LATENCY}; the request's deadline is in {{limit_ms:.0f}} ms",
+}
+"""Why a backend cannot serve a request."""
+
+DECISIONS: Mapping[str, str] = {
+    "cheapest": (
+        f"{{mode_label}}: {{backend_id}} {_COST}; next is {{next_backend_id}} with {{next_energy_joules:figure}} J"
+        " and {next_time_seconds:figure} s"
+    ),
+    "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this now",
+    "target_named": f"the request names {{backend_id}}, which {_COST}",
+    "although": "{reason}, although {rejections}",
+    "tried_again": "{reason}; tried again because {detail}",
+    "no_backend": "no backend is configured, and none was found yet",
+    "unknown_target": "no backend is called {target:quoted}",
+    "model_held_nowhere": "no backend holds {model:quoted}",
+    "target_refused": "{rejections}[; {advice}]",
+    "all_refused": "{mode_label}: nothing can serve this: {rejections}[; and {more} more][; {advice}]",
+    "refused_before_routing": "it was refused before it was routed",
+}
+"""Why a request went where it went, or nowhere."""
+
+NOTES: Mapping[str, str] = {
+    "power_from_class": "power {power_watts:g} W is estimated from hardware class {hardware}",
+    "ttft_from_class": "time to the first token {ttft_seconds:g} s is estimated from hardware class {hardware}",
+    "speed_from_class": "speed {tokens_per_second:g} tokens/s is estimated from hardware class {hardware}",
+    "power_of_unknown": "power {power_watts:g} W is estimated as its hardware is unknown",
+    "ttft_of_unknown": "time to the first token {ttft_seconds:g} s is estimated as its hardware is unknown",
+    "speed_of_unknown": "speed {tokens_per_second:g} tokens/s is estimated as its hardware is unknown",
+    "speed_measured": "speed measured in {samples} request[{is_many:?}s]",
+    "power_measured": "power measured {power_watts:.3g} W",
+    "degraded": "degraded: {reason}",
+    "wake_estimated": "time to wake the device {wake_seconds:g} s is estimated",
+    "load_estimated": "time to load {load_seconds:.2g} s is estimated for a model of {size_gb:.2g} GB",
+    "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",
+    "keep_loaded_unknown": "watts of keeping the model loaded are unknown and not counted",
+    "too_hot_now": "its device is at {temperature_celsius:g} °C, past {limit_celsius:g} °C",
+    "too_hot_soon": (
+        "its device is at {temperature_celsius:g} °C and reaches {limit_celsius:g} °C in about {left_seconds:.0f} s"
+    ),
+}
+"""What an estimate stands on."""
+
+READINGS: Mapping[str, str] = {
+    "no_sensor": "no sensor yet",
+    "file_unreadable": "{file} {detail}",
+    "file_forbidden": "{file} may not be read by this user",
+    "file_root_only": "{file} is for root alone; an administrator may allow it: chmod o+r {file}",
+    "file_empty": "{file} was empty",
+    "file_not_a_number": "{file} says {detail:quoted}, which is not a number",
+    "call_failed": "{source}: {detail}",
+    "driver_too_old": "the driver is too old for {source}",
+    "driver_silent": "{driver} reports nothing of it",
+    "nvml_not_started": "NVML does not start: {detail}",
+    "package_not_installed": "the Python package {package} is not installed",
+    "device_silent": "the device does not answer",
+    "nothing_found": "there is no {detail} in {folder}",
+    "no_fan": "it has no fan of its own",
+    "throttling_unreadable": "{driver} reports throttling only in a binary table that differs by model",
+    "not_asked_for": "not said in this question",
+    "sensor_stale": "stale for {age_seconds:.0f} s",
+    "sensor_broke_off": "{sensor} broke off",
+    "bus_unavailable": "{detail}",
+    "service_not_installed": "{service} is not installed[; install the package {package}]",
+    "service_not_running": "{service} is not running[; start it: systemctl start {unit}]",
+    "service_left": "{service} has left the bus[; start it: systemctl start {unit}]",
+    "service_not_asked": "{service} was not asked yet",
+    "service_failed": "{service} does not answer: {detail}",
+    "not_reported": "{source} does not report {detail}",
+    "no_battery": "this machine has no battery",
+    "not_discharging": "the battery is not discharging",
+    "quiet_hours_off": "quiet hours are switched off",
+    "asleep": "asleep",
+    "power_state_odd": "not asked: the kernel calls its power state {detail:quoted}",
+    "left_alone": "idle: left alone so that it can sleep",
+    "perhaps_idle": "whether it works is not known, no request does on it: left alone so it can sleep",
+    "readings_needed": "needs {count} readings of it",
+    "no_time_passed": "no time has passed",
+    "counter_reset": "the counter was set back",
+    "counter_too_old": "not read for {age_seconds:.0f} s",
+    "fan_maximum_unknown": "{sensor} reports {fan_rpm:,.0f} rpm, but not the fan's maximum",
+    "implausible": "{source} reports {detail}",
+    "no_driver": "no driver is bound to the device",
+    "no_thermometer": "its device does not report its temperature",
+    "sleep_unknown": "the device does not say whether it sleeps",
+    "no_device_reports": "no device reports {detail}",
+    "never_read": "nothing was read of it yet",
+    "device_not_sensed": "no sensor reports the device at {pci_address}, so its heat and sleep are not counted",
+    "class_not_sensed": "no sensor reports a device of class {hardware}, so its heat and sleep are not counted",
+    "class_ambiguous": (
+        "there are {count} devices of class {hardware} and pci_address names none, so heat and sleep are not counted"
+    ),
+    "no_device": "no sensor reports its device",
+    "not_local": "it does not run on this machine",
+    "not_learned": "no request has shown it yet",
+    "not_configured": "it is not configured",
+    "not_configured_or_learned": "it is not configured, and no request has shown it yet",
+    "not_measured": "no sensor has shown for long enough what its device draws while it alone works there",
+    "no_limit": "there is no limit",
+    "no_fan_limit": "the mode {mode} does not limit the fan",
+    "no_request_yet": "no request has ended yet",
+    "loaded_unknown": "its engine does not say which models are in memory",
+    "no_models": "it holds no models, as far as is known",
+}
+"""Why a value is not known."""
+
+SENTENCES: Mapping[str, str] = {**MODES, **HEALTH, **REJECTIONS, **DECISIONS, **NOTES, **READINGS}

@@ -1,0 +1,63 @@
+"""docs/reasons.md shows each reason's code, values and sentence; the program uses each, with these values."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from ollama_proxyd.core import sentences
+from ollama_proxyd.core.reasons import fields_of
+from ollama_proxyd.core.sentences import SENTENCES
+
+ROOT = Path(__file__).parents[2]
+GROUPS = {
+    "Modes": sentences.MODES,
+    "Health": sentences.HEALTH,
+    "Rejections": sentences.REJECTIONS,
+    "Decisions": sentences.DECISIONS,
+    "Notes": sentences.NOTES,
+    "Readings": sentences.READINGS,
+}
+
+
+def rows() -> Iterator[str]:
+    for title, table in GROUPS.items():
+        yield f"## {title}"
+        for code, sentence in table.items():
+            values = ", ".join(f"`{name}`" for name in sorted(fields_of(code))) or "none"
+            yield f"| `{code}` | {values} | {sentence} |"
+
+
+def programs() -> Iterator[ast.AST]:
+    for path in (ROOT / "ollama_proxyd").rglob("*.py"):
+        if path.name != "sentences.py":
+            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def calls() -> Iterator[tuple[str, set[str]]]:
+    """Each reason that is made with a code and values as they stand there."""
+    for node in programs():
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in {"Reason", "because"}:
+            yield node.args[0].value, {each.arg for each in node.keywords if each.arg}
+
+
+def test_the_page_shows_the_table_of_the_program() -> None:
+    page = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if line.startswith(("| `", "## "))]
+    assert shown == list(rows())
+
+
+def test_a_reason_has_only_values_that_its_sentence_knows() -> None:
+    wrong = {code: values for code, values in calls() if not values <= fields_of(code)}
+    assert not wrong
+
+
+def test_the_program_gives_every_reason_of_the_table() -> None:
+    said = {node.value for node in programs() if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert not SENTENCES.keys() - said
+
+
+def test_a_code_means_one_thing() -> None:
+    assert len(SENTENCES) == sum(len(table) for table in GROUPS.values())
