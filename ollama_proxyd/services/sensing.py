@@ -60,9 +60,9 @@ class Sensing:
         """Ask the one, at a pace, and follow the other sensors from now on."""
         pace = pace or Pace(self._clock, Activity(self._clock), SensingSettings())
         if polled:
-            tasks.start("poll", poll(polled, self, pace, tasks))
+            tasks.start("poll", poll(polled, self.report, self.lose, pace, tasks))
         for sensor in signals:
-            tasks.start(sensor.name, follow(sensor, self, pace, tasks))
+            tasks.start(sensor.name, follow(sensor, self.report, self.lose, pace, tasks))
 
     def look_at_the_hour(self, quiet: QuietHours | None) -> float:
         """Take note of whether these are quiet hours; returns the seconds after which to look again."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
@@ -23,14 +23,10 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 
 
-class Listener(Protocol):
-    """Whoever wants to know what sensors say."""
-
-    def report(self, name: str, sensed: Sensed) -> None:
-        """A sensor says something."""
-
-    def lose(self, name: str, reason: Reason) -> None:
-        """What a sensor said no longer counts."""
+Report: TypeAlias = Callable[[str, Sensed], None]
+"""Takes what the sensor of a name says."""
+Lose: TypeAlias = Callable[[str, Reason], None]
+"""Takes why what the sensor of a name said no longer counts."""
 
 
 async def first_of(*calls: Coroutine[Any, Any, object]) -> None:
@@ -79,9 +75,10 @@ class Pace:
 class PolledWatch:
     """One sensor that has to be asked, and when it answered last."""
 
-    def __init__(self, sensor: PolledSensor, listener: Listener, pace: Pace) -> None:
+    def __init__(self, sensor: PolledSensor, report: Report, lose: Lose, pace: Pace) -> None:
         self._sensor = sensor
-        self._listener = listener
+        self._report = report
+        self._lose = lose
         self._pace = pace
         self._heard_s = pace.clock.monotonic()
         self._fails = False
@@ -98,7 +95,7 @@ class PolledWatch:
         if self._fails:
             log.info("sensor %s answers again", name)
         self._fails, self._heard_s = False, self._pace.clock.monotonic()
-        self._listener.report(name, sensed)
+        self._report(name, sensed)
 
     def _note_failure(self, why: str) -> None:
         if not self._fails:
@@ -106,35 +103,35 @@ class PolledWatch:
         self._fails = True
         age_s = self._pace.clock.monotonic() - self._heard_s
         if age_s >= STALE_PERIODS * self._pace.period_s:
-            self._listener.lose(self._sensor.name, Reason("sensor_stale", age_seconds=age_s))
+            self._lose(self._sensor.name, Reason("sensor_stale", age_seconds=age_s))
 
 
-async def poll(sensors: Sequence[PolledSensor], listener: Listener, pace: Pace, tasks: Tasks) -> None:
+async def poll(sensors: Sequence[PolledSensor], report: Report, lose: Lose, pace: Pace, tasks: Tasks) -> None:
     """Ask all sensors together, so that the machine wakes up once for all of them; never returns."""
-    watches = [(sensor.name, PolledWatch(sensor, listener, pace)) for sensor in sensors]
+    watches = [(sensor.name, PolledWatch(sensor, report, lose, pace)) for sensor in sensors]
     while True:
         since_s = pace.clock.monotonic()
         await asyncio.gather(*(tasks.start(name, watch.ask()) for name, watch in watches))
         await pace.pause(since_s)
 
 
-async def follow(sensor: SignalSensor, listener: Listener, pace: Pace, tasks: Tasks) -> None:
+async def follow(sensor: SignalSensor, report: Report, lose: Lose, pace: Pace, tasks: Tasks) -> None:
     """Follow a sensor, and begin again when it breaks off, at longer and longer intervals; never returns."""
     clock, retry_s = pace.clock, FIRST_RETRY_S
     while True:
         began_s = clock.monotonic()
-        await tasks.start(f"{sensor.name}.follow", _follow_once(sensor, listener, pace))
-        listener.lose(sensor.name, Reason("sensor_broke_off", sensor=sensor.name))
+        await tasks.start(f"{sensor.name}.follow", _follow_once(sensor, report, pace))
+        lose(sensor.name, Reason("sensor_broke_off", sensor=sensor.name))
         if clock.monotonic() - began_s > LONGEST_RETRY_S:
             retry_s = FIRST_RETRY_S
         await clock.sleep(retry_s)
         retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
 
-async def _follow_once(sensor: SignalSensor, listener: Listener, pace: Pace) -> None:
+async def _follow_once(sensor: SignalSensor, report: Report, pace: Pace) -> None:
     def hear(sensed: Sensed) -> None:
         if sensed.system or sensed.devices:
-            listener.report(sensor.name, sensed)
+            report(sensor.name, sensed)
         else:
             pace.nudge()
 

@@ -35,7 +35,7 @@ LARGE = Model(
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class SimulatedDevice:
     """A device that is simulated: its pace in seconds and tokens a second, its draw in watts."""
 
     id: str
@@ -53,8 +53,8 @@ class Device:
 
 
 DEVICES = (
-    Device("npu", "NPU", Hardware.NPU, 3.0, 0.8, 10.0, (SMALL,)),
-    Device("igpu", "integrated GPU", Hardware.IGPU, 12.0, 0.35, 22.0, (SMALL,)),
-    Device("nvidia", "NVIDIA GPU", Hardware.NVIDIA, 55.0, 0.15, 65.0, (SMALL, LARGE)),
-    Device("cpu", "CPU", Hardware.CPU, 28.0, 1.2, 6.0, (SMALL, LARGE)),
+    SimulatedDevice("npu", "NPU", Hardware.NPU, 3.0, 0.8, 10.0, (SMALL,)),
+    SimulatedDevice("igpu", "integrated GPU", Hardware.IGPU, 12.0, 0.35, 22.0, (SMALL,)),
+    SimulatedDevice("nvidia", "NVIDIA GPU", Hardware.NVIDIA, 55.0, 0.15, 65.0, (SMALL, LARGE)),
+    SimulatedDevice("cpu", "CPU", Hardware.CPU, 28.0, 1.2, 6.0, (SMALL, LARGE)),
 )

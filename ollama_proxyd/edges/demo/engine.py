@@ -12,7 +12,7 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishRe
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Embedding, LoadAction, Request
-from ollama_proxyd.edges.demo.devices import Device
+from ollama_proxyd.edges.demo.devices import SimulatedDevice
 
 TYPICAL_TOKENS = 200
 """How long an answer is when the request does not limit it."""
@@ -20,10 +20,10 @@ TYPICAL_TOKENS = 200
 _VECTOR_LENGTH = 64
 
 
-class Engine:
+class SimulatedEngine:
     """Answers requests as the device would; `time_scale` below 1 makes it faster than life."""
 
-    def __init__(self, device: Device, time_scale: float) -> None:
+    def __init__(self, device: SimulatedDevice, time_scale: float) -> None:
         self.device = device
         self._time_scale = time_scale
         self._turn = asyncio.Lock()
@@ -83,14 +83,14 @@ class Engine:
 
     @staticmethod
     async def _sleep_until(due_s: float) -> None:
-        await asyncio.sleep(max(0.0, due_s - Engine._now_s()))
+        await asyncio.sleep(max(0.0, due_s - SimulatedEngine._now_s()))
 
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
 
 
-def tokens(device: Device) -> Iterator[str]:
+def tokens(device: SimulatedDevice) -> Iterator[str]:
     """Words without end; each token is one word with the space before it."""
     timing = f"begin after {device.ttft_s:g} seconds, say {device.decode_tps:g} words a second"
     sentences = (

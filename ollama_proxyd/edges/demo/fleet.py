@@ -7,8 +7,8 @@ from aiohttp import web
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Api
-from ollama_proxyd.edges.demo.devices import DEVICES, Device
-from ollama_proxyd.edges.demo.engine import Engine
+from ollama_proxyd.edges.demo.devices import DEVICES, SimulatedDevice
+from ollama_proxyd.edges.demo.engine import SimulatedEngine
 from ollama_proxyd.edges.demo.server import make_app
 
 _HOST = "127.0.0.1"
@@ -34,7 +34,7 @@ async def start_demo(time_scale: float = 1.0, ports: Sequence[int] = _ANY_PORT) 
     specs: list[BackendSpec] = []
     for device, port in zip(DEVICES, ports, strict=True):
         runner = web.AppRunner(
-            make_app(Engine(device, time_scale)),
+            make_app(SimulatedEngine(device, time_scale)),
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=_SHUTDOWN_S,
@@ -50,7 +50,7 @@ async def start_demo(time_scale: float = 1.0, ports: Sequence[int] = _ANY_PORT) 
     return DemoFleet(runners, tuple(specs))
 
 
-def _spec(device: Device, port: int) -> BackendSpec:
+def _spec(device: SimulatedDevice, port: int) -> BackendSpec:
     return BackendSpec(
         id=device.id,
         name=f"Simulated {device.label}",

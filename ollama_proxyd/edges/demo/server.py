@@ -16,13 +16,13 @@ from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.encode import Encoder
 from ollama_proxyd.dialects.ollama.models import render_ps, render_tags, render_version
 from ollama_proxyd.dialects.ollama.show import describe, parse_show
-from ollama_proxyd.edges.demo.engine import Engine
+from ollama_proxyd.edges.demo.engine import SimulatedEngine
 
 _DIALECT = Ollama()
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
-def make_app(engine: Engine) -> web.Application:
+def make_app(engine: SimulatedEngine) -> web.Application:
     """The device's API."""
     server = _Server(engine)
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
@@ -42,7 +42,7 @@ def make_app(engine: Engine) -> web.Application:
 class _Server:
     """The routes."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: SimulatedEngine) -> None:
         self._engine = engine
 
     async def root(self, _request: web.Request) -> web.Response:

@@ -19,7 +19,7 @@ Parts: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BusSource:
     """What a sensor follows and how it understands it. parts: the names of all that `read` gives."""
 
     remotes: tuple[Remote, ...]
@@ -30,7 +30,7 @@ class Source:
 class BusSensor:
     """Reports what a source says, and again whenever that changes."""
 
-    def __init__(self, name: str, source: Source, line: BusLine, clock: Clock) -> None:
+    def __init__(self, name: str, source: BusSource, line: BusLine, clock: Clock) -> None:
         self._name = name
         self._source = source
         self._line = line

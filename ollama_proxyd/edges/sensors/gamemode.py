@@ -5,7 +5,7 @@ from typing import Any, Final
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning, Properties, Remote, Service
-from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, Heard, Parts, Source
+from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, BusSource, Heard, Parts
 from ollama_proxyd.services.ports import Clock
 
 GAMEMODE = Service("com.feralinteractive.GameMode", "GameMode", package="gamemode", unit="", starts=False)
@@ -36,4 +36,4 @@ def _games(said: Properties | Unavailable) -> Any:
     )
 
 
-SOURCE: Final = Source((GAMES,), ("games",), read)
+SOURCE: Final = BusSource((GAMES,), ("games",), read)

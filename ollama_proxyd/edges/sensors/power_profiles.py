@@ -6,7 +6,7 @@ from typing import Any, Final
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning, Properties, Remote, Service
-from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, Heard, Parts, Source
+from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, BusSource, Heard, Parts
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -57,4 +57,4 @@ def _remote(name: str, path: str) -> Remote:
     return Remote(service, path, name)
 
 
-SOURCE: Final = Source(tuple(_remote(name, path) for name, path in NAMES), tuple(PART_OF), read)
+SOURCE: Final = BusSource(tuple(_remote(name, path) for name, path in NAMES), tuple(PART_OF), read)

@@ -13,7 +13,7 @@ RELIST_S: Final = 300.0
 """What the machine has is looked up this often even when no event says that it changed: containers hear none."""
 
 
-class Source(Protocol):
+class Sampler(Protocol):
     """Something that can be read, slowly perhaps; only one thread at a time calls it."""
 
     def sample(self, at_s: float) -> Sensed:
@@ -50,7 +50,7 @@ class Sampled:
     Sensors that are asked together share a thread, so that the machine wakes once for them.
     """
 
-    def __init__(self, name: str, clock: Clock, source: Source, thread: ReadingThread | None = None) -> None:
+    def __init__(self, name: str, clock: Clock, source: Sampler, thread: ReadingThread | None = None) -> None:
         self._thread = thread or ReadingThread()
         self._name = name
         self._clock = clock

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.dbus_properties import Properties, Remote, Service
-from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, Heard, Parts, Source
+from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, BusSource, Heard, Parts
 from ollama_proxyd.services.ports import Clock
 
 UPOWER = Service("org.freedesktop.UPower", "UPower", package="upower", unit="upower", starts=True)
@@ -92,4 +92,4 @@ def _time_to_empty_s(battery: Properties, state: str) -> float | Unavailable:
     return float(battery.get("TimeToEmpty", 0)) or NO_TIME
 
 
-SOURCE: Final = Source((DAEMON, BATTERY), ("on_battery", *BATTERY_PARTS), read)
+SOURCE: Final = BusSource((DAEMON, BATTERY), ("on_battery", *BATTERY_PARTS), read)

@@ -16,7 +16,7 @@ from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.demo.devices import DEVICES
-from ollama_proxyd.edges.demo.engine import TYPICAL_TOKENS, Engine, vector
+from ollama_proxyd.edges.demo.engine import TYPICAL_TOKENS, SimulatedEngine, vector
 from ollama_proxyd.edges.demo.fleet import start_demo
 from ollama_proxyd.edges.plumbing.http import HttpClient
 
@@ -151,7 +151,7 @@ async def test_the_daemons_own_backend_can_check_and_use_a_device(demo: Demo) ->
 
 async def test_a_device_keeps_its_pace() -> None:
     scale = 0.02
-    engine = Engine(DEVICES[0], scale)
+    engine = SimulatedEngine(DEVICES[0], scale)
     began_s = time.monotonic()
     events = [event async for event in engine.answer(hello(options={"num_predict": 50}))]
     assert time.monotonic() - began_s >= (0.8 + 49 / 10) * scale * 0.95
@@ -161,7 +161,7 @@ async def test_a_device_keeps_its_pace() -> None:
 
 
 async def test_a_device_answers_one_request_after_another() -> None:
-    engine = Engine(DEVICES[0], FAST)
+    engine = SimulatedEngine(DEVICES[0], FAST)
     order: list[str] = []
 
     async def ask(name: str) -> None:
@@ -173,7 +173,7 @@ async def test_a_device_answers_one_request_after_another() -> None:
 
 
 async def test_a_client_that_leaves_makes_room_for_the_next() -> None:
-    engine = Engine(DEVICES[0], FAST)
+    engine = SimulatedEngine(DEVICES[0], FAST)
     async with aclosing(engine.answer(hello())) as events:
         assert isinstance(await anext(events), Delta)
     rest = [event async for event in engine.answer(hello(options={"num_predict": 1}))]

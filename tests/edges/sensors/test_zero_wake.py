@@ -15,7 +15,7 @@ from ollama_proxyd.edges.sensors.accelerators import Accelerators
 from ollama_proxyd.edges.sensors.cpu import Cpu
 from ollama_proxyd.edges.sensors.nvidia import Nvidia
 from ollama_proxyd.edges.sensors.nvml import Nvml
-from ollama_proxyd.edges.sensors.sampled import Source
+from ollama_proxyd.edges.sensors.sampled import Sampler
 from tests.edges.sensors.fake_nvml import FakeNvml, Gpu
 from tests.upstreams.sysfs_tree import AMD_GPU, NPU, NVIDIA_GPU, XE_GPU, SysfsTree, laptop
 
@@ -63,7 +63,7 @@ def tree(tmp_path: Path) -> SysfsTree:
     return laptop(tmp_path)
 
 
-def sources(tree: SysfsTree, nvml: Nvml) -> tuple[Source, ...]:
+def sources(tree: SysfsTree, nvml: Nvml) -> tuple[Sampler, ...]:
     sysfs = Sysfs(tree.root)
     gate = DeviceGate(sysfs)
     return Cpu(sysfs), Accelerators(sysfs, gate), Nvidia(sysfs, gate, nvml, lambda _: False)
