@@ -20,7 +20,7 @@ from ollama_proxyd.cli.session import HELP, daemon_options
 def control() -> None:
     """Ask and steer the running ollama-proxyd.
 
-    It is asked over the session bus, or over HTTP where there is none.
+    It is asked over HTTP on its Unix socket, over TCP where there is none.
     """
 
 

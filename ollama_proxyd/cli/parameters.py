@@ -51,10 +51,10 @@ class BackendId(click.ParamType[str]):
         """The ids that begin so, none where no daemon answers: pressing a key must not fail."""
         try:
             with ctx.ensure_object(Asked).reach() as daemon:
-                found = daemon.backends()
+                found = daemon.get("/status")["backends"]
         except Failed:
             return []
-        return [CompletionItem(each.id, help=each.name) for each in found if each.id.startswith(incomplete)]
+        return [CompletionItem(each["id"], help=each["name"]) for each in found if each["id"].startswith(incomplete)]
 
 
 MODE = ModeName()

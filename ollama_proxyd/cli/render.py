@@ -1,18 +1,7 @@
-"""The daemon's answers as text that a tired person can read."""
+"""The daemon's JSON as text that a tired person can read; the keys are those of docs/http-api.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
-
-from ollama_proxyd.cli.pictures import (
-    BackendInfo,
-    Efficiency,
-    HoldInfo,
-    InForce,
-    Machine,
-    ModeInfo,
-    Served,
-    Settings,
-    Status,
-)
+from typing import Any
 
 LIMITS = (
     ("max_power_w", "at most {:g} W"),
@@ -28,132 +17,135 @@ SMALL_J = 1000.0
 """From here on an energy is told in watt-hours."""
 
 
-def status(picture: Status) -> str:
+def status(now: Any) -> str:
     """The whole screen."""
     parts = {
-        "mode": mode(picture.efficiency),
-        "backends": backends(picture.backends),
-        "machine": machine(picture.machine),
-        picture.served.since: served(picture.served),
+        "mode": mode(now),
+        "backends": backends(now["backends"]),
+        "machine": machine(now["system"]),
+        "today": served(now["today"]),
     }
     return "\n\n".join(f"{head}\n{_indented(text)}" for head, text in parts.items())
 
 
-def mode(now: InForce) -> str:
+def mode(now: Any) -> str:
     """The mode in force and why; the reason names the hold that counts, the others have a line each."""
-    taken = "" if now.mode == now.effective_mode else f" → {now.effective_mode}"
-    holds = map(_hold, now.holds) if len(now.holds) > 1 else ()
-    return "\n".join([f"{now.mode}{taken}: {now.reason}", *holds])
+    taken = "" if now["mode"] == now["effective_mode"] else f" → {now['effective_mode']}"
+    holds = map(_hold, now["holds"]) if len(now["holds"]) > 1 else ()
+    return "\n".join([f"{now['mode']}{taken}: {now['reason']}", *holds])
 
 
-def modes(now: Efficiency) -> str:
-    """Every mode with its price of time and what it allows at most; the chosen one is marked."""
+def modes(now: Any) -> str:
+    """Every mode with its price of time and its limits; the chosen one is marked."""
     rows = [
         (
-            "*" if row.mode == now.in_force.mode else " ",
-            row.mode,
+            "*" if row["mode"] == now["mode"] else " ",
+            row["mode"],
             _price(row),
-            quantity(row.max_power_w, "W"),
-            quantity(row.max_temp_c, "°C"),
-            quantity(row.max_fan_percent, "%"),
-            "" if row.max_concurrency is None else str(row.max_concurrency),
+            quantity(row["max_power_w"], "W"),
+            quantity(row["max_temp_c"], "°C"),
+            quantity(row["max_fan_percent"], "%"),
+            quantity(row["max_concurrency"], "at once"),
         )
-        for row in now.modes
+        for row in now["modes"]
     ]
-    return table(("", "mode", "a second is worth", "power", "heat", "fan", "requests at once"), rows)
+    return table(("", "mode", "value of time", "power", "heat", "fan", "requests"), rows)
 
 
-def mode_info(row: ModeInfo) -> str:
-    """All that is known of one mode."""
-    lines = [("a second of waiting is worth", _price(row)), ("limits", limits(row) or "none")]
-    return f"{row.mode}: {row.description}\n{_indented(table(('', ''), [line for line in lines if line[1]]))}"
+def mode_info(row: Any) -> str:
+    """Everything about one mode."""
+    lines = [("value of time", _price(row)), ("limits", limits(row) or "none")]
+    return f"{row['mode']}: {row['description']}\n{_indented(table(('', ''), [line for line in lines if line[1]]))}"
 
 
-def limits(row: ModeInfo) -> str:
+def limits(row: Any) -> str:
     """A mode's limits in words, empty when there are none."""
-    found = ((words, getattr(row, name)) for name, words in LIMITS)
-    return ", ".join(words.format(value) for words, value in found if value is not None)
+    return ", ".join(words.format(row[name]) for name, words in LIMITS if row[name] is not None)
 
 
-def backends(all_of_them: Sequence[BackendInfo]) -> str:
+def backends(all_of_them: Sequence[Any]) -> str:
     """Each backend in a line."""
     if not all_of_them:
         return "no backend is configured, and none was found on this machine"
     rows = [
         (
-            each.id,
-            each.hardware,
+            each["id"],
+            each["hardware"],
             state(each),
-            quantity(each.rated_power_watts, "W"),
-            quantity(each.power_watts, "W"),
-            quantity(each.tokens_per_second, "tokens/s"),
-            quantity(each.temperature_celsius, "°C"),
-            _models(each.models),
+            quantity(each["rated_power_watts"], "W"),
+            quantity(each["power_watts"], "W"),
+            quantity(each["tokens_per_second"], "tokens/s"),
+            quantity(each["temperature_celsius"], "°C"),
+            _models(each["models"]),
         )
         for each in all_of_them
     ]
     return table(("backend", "hardware", "state", "rated", "draws", "speed", "heat", "models"), rows)
 
 
-def backend(each: BackendInfo) -> str:
-    """All that is known of one backend."""
+def backend(each: Any) -> str:
+    """Everything about one backend."""
     lines = [
-        ("name", each.name),
-        ("hardware", each.hardware),
+        ("name", each["name"]),
+        ("hardware", each["hardware"]),
         ("state", state(each)),
-        ("rated", quantity(each.rated_power_watts, "W while it answers") or "unknown"),
-        ("draws", quantity(each.power_watts, "W now") or _unknown(each, "power_watts")),
-        ("speed", quantity(each.tokens_per_second, "tokens/s") or _unknown(each, "tokens_per_second")),
+        ("rated", quantity(each["rated_power_watts"], "W while it answers") or "unknown"),
+        ("draws", quantity(each["power_watts"], "W now") or _unknown(each, "power_watts")),
+        ("speed", quantity(each["tokens_per_second"], "tokens/s") or _unknown(each, "tokens_per_second")),
         ("heat", _heat(each) or _unknown(each, "temperature_celsius")),
-        ("sleep", SLEEP.get(each.asleep) or _unknown(each, "asleep")),
-        ("models", ", ".join(each.models) or "none"),
+        ("sleep", SLEEP.get(each["asleep"]) or _unknown(each, "asleep")),
+        ("models", ", ".join(each["models"]) or "none"),
     ]
-    return f"{each.id}\n{_indented(table(('', ''), lines))}"
+    return f"{each['id']}\n{_indented(table(('', ''), lines))}"
 
 
-def _heat(each: BackendInfo) -> str:
-    too_hot = ", too hot for this mode" if each.too_hot else ""
-    return quantity(each.temperature_celsius, f"°C{too_hot}")
+def _heat(each: Any) -> str:
+    too_hot = ", too hot for this mode" if each["too_hot"] else ""
+    return quantity(each["temperature_celsius"], f"°C{too_hot}")
 
 
-def state(each: BackendInfo) -> str:
+def state(each: Any) -> str:
     """What a backend does, or why it cannot."""
-    if not each.enabled:
-        return each.reason or "disabled"
-    if each.state != "up":
-        return f"{each.state}: {each.reason}" if each.reason else each.state
-    if each.reason:
-        return f"degraded: {each.reason}"
-    if each.in_flight:
-        return f"serving {each.in_flight}"
-    if each.too_hot:
+    if not each["enabled"]:
+        return str(each["reason"] or "disabled")
+    if each["state"] != "up":
+        return f"{each['state']}: {each['reason']}" if each["reason"] else str(each["state"])
+    if each["reason"]:
+        return f"degraded: {each['reason']}"
+    if each["in_flight"]:
+        return f"serving {each['in_flight']}"
+    if each["too_hot"]:
         return "too hot"
-    return "asleep" if each.asleep else "idle"
+    return "asleep" if each["asleep"] else "idle"
 
 
-def machine(now: Machine) -> str:
-    """What the sensors say; what they do not say is called unknown, with the reason."""
+def machine(now: Any) -> str:
+    """The sensors' readings; a missing one is unknown, with the reason."""
     return table(("", ""), list(machine_lines(now).items()))
 
 
-def machine_lines(now: Machine) -> dict[str, str]:
-    """What the sensors say, by the names that people read."""
+def machine_lines(now: Any) -> dict[str, str]:
+    """The sensors' readings, by the names that people read."""
     lines = {
         "power": _power(now) or _unknown(now, "on_battery"),
         "profile": _profile(now) or _unknown(now, "power_profile"),
-        "heat": quantity(now.hottest_c, "°C at the hottest device") or _unknown(now, "hottest_c"),
-        "fan": quantity(now.fan_percent, "%") or _unknown(now, "fan_percent"),
-        "quiet hours": QUIET.get(now.quiet_hours) or _unknown(now, "quiet_hours"),
+        "heat": quantity(now["hottest_c"], "°C at the hottest device") or _unknown(now, "hottest_c"),
+        "fan": _percent(now["fan_percent"]) or _unknown(now, "fan_percent"),
+        "quiet hours": QUIET.get(now["quiet_hours"]) or _unknown(now, "quiet_hours"),
     }
-    return lines | ({"games": f"{now.games} running"} if now.games else {})
+    return lines | ({"games": f"{now['games']} running"} if now["games"] else {})
 
 
-def served(sums: Served) -> str:
+def served(today: Any) -> str:
     """What was done, and what that took."""
-    failed = f", {sums.failures} of them failed" if sums.failures else ""
-    if not sums.requests:
+    failed = f", {today['errors']} of them failed" if today["errors"] else ""
+    if not today["requests"]:
         return "no requests"
-    parts = [f"{_count(sums.requests, 'request')}{failed}", f"about {energy(sums.energy_j)}, estimated", _saved(sums)]
+    parts = [
+        f"{_count(today['requests'], 'request')}{failed}",
+        f"about {energy(today['energy_joules'])}, estimated",
+        _saved(today),
+    ]
     return "; ".join(part for part in parts if part)
 
 
@@ -164,15 +156,16 @@ def energy(joules: float) -> str:
     return f"{number(joules / JOULES_PER_WH)} Wh"
 
 
-def _saved(sums: Served) -> str:
-    """What the quickest backends would have used instead; nothing where nothing was compared."""
-    if sums.saved_j is None or not sums.compared:
+def _saved(today: Any) -> str:
+    """Compared with the quickest backends; nothing where nothing was compared."""
+    saved_j, compared = today.get("saved_joules"), today.get("compared")
+    if saved_j is None or not compared:
         return ""
-    of = "" if sums.compared == sums.requests else f" for {sums.compared} of them"
-    if number(abs(sums.saved_j)) == "0":
+    of = "" if compared == today["requests"] else f" for {compared} of them"
+    if number(abs(saved_j)) == "0":
         return f"as much as the quickest backend would have used{of}"
-    which = "less" if sums.saved_j > 0 else "more"
-    return f"{energy(abs(sums.saved_j))} {which} than the quickest backend would have used{of}"
+    which = "less" if saved_j > 0 else "more"
+    return f"{energy(abs(saved_j))} {which} than the quickest backend would have used{of}"
 
 
 def number(value: float) -> str:
@@ -190,31 +183,35 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int
     return "\n".join("  ".join(f"{line[at]:{sides[at]}{widths[at]}}" for at in columns).rstrip() for line in shown)
 
 
-def _hold(hold: HoldInfo) -> str:
-    why = f", {hold.reason}" if hold.reason else ""
-    return f"held: {hold.mode} by {hold.application_id or 'a program'}{why}"
+def _hold(hold: Any) -> str:
+    why = f", {hold['reason']}" if hold["reason"] else ""
+    return f"held: {hold['mode']} by {hold['application_id'] or 'a program'}{why}"
 
 
-def _power(now: Machine) -> str:
-    if now.on_battery is None:
+def _power(now: Any) -> str:
+    if now["on_battery"] is None:
         return ""
-    charge = "" if now.battery_percent is None else f", battery at {number(now.battery_percent)} %"
-    return f"{'on battery' if now.on_battery else 'on mains power'}{charge}"
+    charge = "" if now["battery_percent"] is None else f", battery at {_percent(now['battery_percent'])}"
+    return f"{'on battery' if now['on_battery'] else 'on mains power'}{charge}"
 
 
-def _profile(now: Machine) -> str:
-    degraded = f", held back: {now.performance_degraded}" if now.performance_degraded else ""
-    return f"{now.power_profile}{degraded}" if now.power_profile else ""
+def _profile(now: Any) -> str:
+    degraded = f", held back: {now['performance_degraded']}" if now["performance_degraded"] else ""
+    return f"{now['power_profile']}{degraded}" if now["power_profile"] else ""
 
 
-def _unknown(now: Machine | BackendInfo, name: str) -> str:
-    why = now.unknown.get(name)
-    return f"unknown: {why}" if why else "unknown"
+def _unknown(now: Any, name: str) -> str:
+    why = now["unknown"].get(name)
+    return f"unknown: {why['reason']}" if why else "unknown"
 
 
-def _price(row: ModeInfo) -> str:
+def _price(row: Any) -> str:
     """Auto has no price of its own."""
-    return "" if row.price_of_time_w is None or row.mode == "Auto" else f"{row.price_of_time_w:g} W"
+    return "" if row["mode"] == "Auto" else f"{row['price_of_time_w']:g} W"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} %"
 
 
 def _models(names: Sequence[str]) -> str:
@@ -222,9 +219,10 @@ def _models(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_MODELS]) + more
 
 
-def settings(now: Settings) -> str:
+def settings(now: Any) -> str:
     """Each setting, and whether it differs from the configuration."""
-    rows = [(key, _setting(value), "changed" if key in now.changed else "") for key, value in now.settings.items()]
+    changed = now["changed"]
+    rows = [(key, _setting(value), "changed" if key in changed else "") for key, value in now["settings"].items()]
     return table(("", "", ""), rows)
 
 

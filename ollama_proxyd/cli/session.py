@@ -2,31 +2,41 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ollama_proxyd.cli.port import Daemon
-from ollama_proxyd.cli.reach import reach
+from ollama_proxyd.cli.failures import Unreachable
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ollama_proxyd.cli.client import Client
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class Asked:
-    """What the options before the command say; every command finds it in its context."""
+    """The options before the command; every command finds them in its context."""
 
     def __init__(self) -> None:
         self.as_json = False
         self.url: str | None = None
         self.start = False
 
-    def reach(self) -> Daemon:
-        """The daemon; raises Unreachable."""
-        return reach(self.url, start=self.start)
+    def reach(self) -> "Client":
+        """The daemon; raises Failed."""
+        from ollama_proxyd.cli.client import reach  # noqa: PLC0415 - 40 ms that --help need not wait for
+
+        try:
+            return reach(self.url)
+        except Unreachable:
+            if not self.start or self.url:
+                raise
+        from ollama_proxyd.cli.session_bus import start_daemon  # noqa: PLC0415 - 0.2 s for D-Bus
+
+        start_daemon()
+        return reach(None)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -48,37 +58,30 @@ def daemon_options(command: Decorated) -> Decorated:
         metavar="URL",
         expose_value=False,
         callback=_remember,
-        help="Ask over HTTP at this address, not over the session bus.",
+        help="Ask at this address: http://HOST:PORT or unix:/PATH.",
     )
     start = click.option(
         "--start",
         is_flag=True,
         expose_value=False,
         callback=_remember,
-        help="Have the session bus start the daemon if it does not run.",
+        help="Start the daemon through the session bus if it does not run.",
     )
     return url(start(json_option(command)))
 
 
 def asked() -> Asked:
-    """What the options of the running command say."""
+    """The options of the running command."""
     return click.get_current_context().ensure_object(Asked)
 
 
-def answer(ask: Callable[[Daemon], T], show: Callable[[T], str]) -> None:
-    """Ask the daemon and print what it says."""
+def answer(ask: "Callable[[Client], Any]", show: Callable[[Any], str]) -> None:
+    """Ask the daemon and print its answer."""
     with asked().reach() as daemon:
         data = ask(daemon)
     say(data, show)
 
 
-def say(data: T, show: Callable[[T], str]) -> None:
-    """Print data as JSON, or as text if nobody asked for JSON."""
-    click.echo(json.dumps(plain(data), indent=2, ensure_ascii=False) if asked().as_json else show(data))
-
-
-def plain(data: Any) -> Any:
-    """Data as JSON writes it: an object for each picture."""
-    if isinstance(data, tuple | list):
-        return [plain(each) for each in data]
-    return asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
+def say(data: Any, show: Callable[[Any], str]) -> None:
+    """Print data as JSON if that was asked for, else as text."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False) if asked().as_json else show(data))

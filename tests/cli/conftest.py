@@ -1,10 +1,13 @@
-"""A daemon in a thread of its own, on a real bus and a real port, so that commands can wait for it as in life."""
+"""A daemon in a thread of its own, on a real socket, so that commands can wait for it as in life."""
 
 import asyncio
 import http.server
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -13,19 +16,15 @@ from click.testing import CliRunner, Result
 from ollama_proxyd.cli.control import ai_efficiency, control
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
-from ollama_proxyd.edges.dbus_api.service import BusService
+from ollama_proxyd.edges.host.control_socket import PATH
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.edges.plumbing.clock import SystemClock
-from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from tests.cli.program import Program, Start
-from tests.desktop.private_bus import PrivateBus
 from tests.fakes import FakeBackend, reference_fleet, services_of
 
 T = TypeVar("T")
-NAME = "ie.fio.OllamaProxy"
 
 
 class ServedDaemon:
@@ -36,8 +35,6 @@ class ServedDaemon:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._token = token
-        self.url = "http://127.0.0.1:1"
-        """Where it listens, once it does."""
         self._close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.services: Services = self.run(services_of(*backends))
         self.cell = Cell(self.services)
@@ -54,34 +51,16 @@ class ServedDaemon:
 
         return self.run(call())
 
-    def listen(self) -> str:
-        """Serve HTTP; returns the address."""
+    def listen(self, *sockets: socket.socket) -> str:
+        """Serve HTTP over TCP, and on these sockets too; returns the address."""
 
         async def start() -> str:
             server = HttpServer(self.cell, ServerSettings(port=0, drain_s=0.2, token=self._token))
-            await server.start()
+            await server.start(extra=sockets)
             self._close.append(server.stop)
             return server.url
 
-        self.url = self.run(start())
-        return self.url
-
-    def join(self, address: str) -> None:
-        """Serve on a bus; returns once the name is taken."""
-
-        async def start() -> None:
-            clock = SystemClock()
-            line = BusLine(address, clock)
-            service = BusService(self.cell, line, clock, self.url)
-            await service.start()
-            self._close += [line.close, service.stop]
-            bus = await line.bus()
-            taken = asyncio.Event()
-            async with bus.hear_owners(NAME, lambda _: taken.set()), asyncio.timeout(5):
-                if await bus.owner_of(NAME) is None:
-                    await taken.wait()
-
-        self.run(start())
+        return self.run(start())
 
     def know(self, **parts: Any) -> None:
         """The machine says this; what it says not stays unknown."""
@@ -120,7 +99,7 @@ class ServedDaemon:
 
 
 @pytest.fixture(autouse=True)
-def no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine's own is reached: no bus, no usual port, no configuration."""
     for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "OLLAMA_PROXY_HOST", "OLLAMA_PROXY_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -146,29 +125,31 @@ def serve() -> Iterator[Callable[..., ServedDaemon]]:
 
 
 @pytest.fixture
-def over_http(serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch) -> ServedDaemon:
-    """A daemon on the usual port, where there is no bus."""
+def over_tcp(serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch) -> ServedDaemon:
+    """A daemon on the usual port, without a control socket."""
     daemon = serve()
     monkeypatch.setenv("OLLAMA_PROXY_HTTP_PORT", daemon.listen().rpartition(":")[2])
     return daemon
 
 
 @pytest.fixture
-def over_dbus(
-    private_bus: PrivateBus, serve: Callable[..., ServedDaemon], monkeypatch: pytest.MonkeyPatch
-) -> ServedDaemon:
-    """A daemon on the session bus."""
+def control_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A socket where commands look for the daemon; its path must be short."""
+    with tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as made:
+        path = Path(runtime, PATH)
+        path.parent.mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        made.bind(str(path))
+        made.listen()
+        yield made
+
+
+@pytest.fixture
+def daemon(serve: Callable[..., ServedDaemon], control_socket: socket.socket) -> ServedDaemon:
+    """A daemon on its control socket."""
     daemon = serve()
-    daemon.join(private_bus.address)
-    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", private_bus.address)
+    daemon.listen(control_socket)
     return daemon
-
-
-@pytest.fixture(params=["over_http", "over_dbus"])
-def daemon(request: pytest.FixtureRequest) -> ServedDaemon:
-    """The same daemon, reached in both ways."""
-    found: ServedDaemon = request.getfixturevalue(request.param)
-    return found
 
 
 Ctl = Callable[..., Result]

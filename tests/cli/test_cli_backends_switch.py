@@ -1,4 +1,4 @@
-"""Taking backends out of service and putting them back, over the bus and over HTTP."""
+"""Taking backends out of service and putting them back."""
 
 import json
 
@@ -6,7 +6,7 @@ from ollama_proxyd.core.fleet import Health
 from tests.cli.conftest import Ctl, ServedDaemon
 
 
-def test_a_disabled_backend_serves_no_more_until_it_is_enabled(daemon: ServedDaemon, ctl: Ctl) -> None:
+def test_a_disabled_backend_does_not_serve_until_it_is_enabled(daemon: ServedDaemon, ctl: Ctl) -> None:
     assert ctl("backends", "disable", "igpu").output == "igpu: switched off by hand\n"
     assert daemon.services.fleet.view("igpu").health is Health.DISABLED
     assert json.loads(ctl("backends", "enable", "igpu", "--json").output)["enabled"] is True

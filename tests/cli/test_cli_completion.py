@@ -51,7 +51,7 @@ def test_modes_are_completed_without_regard_to_case() -> None:
     assert completed("explain", "--mode", "Ultra") == ["UltraEfficiency"]
 
 
-def test_backends_are_completed_from_the_daemon(over_dbus: ServedDaemon) -> None:
+def test_backends_are_completed_from_the_daemon(daemon: ServedDaemon) -> None:
     with click.Context(control).scope():
         assert completed("backends", "disable", "n") == ["npu", "nvidia"]
 

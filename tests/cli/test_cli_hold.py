@@ -1,35 +1,37 @@
-"""`mode hold`: the mode lasts as long as the command, and the command is as if nobody stood before it."""
+"""`mode hold`: the mode lasts as long as the command, and signals and exit statuses pass through."""
 
 import signal
+from contextlib import suppress
 
 import pytest
 
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.modes import Mode
 from tests.cli.conftest import Ctl, ServedDaemon
 from tests.cli.program import Start, wait_until
 
-pytestmark = pytest.mark.usefixtures("over_dbus")
+pytestmark = pytest.mark.usefixtures("daemon")
 
 
 def effective(daemon: ServedDaemon) -> Mode:
     return daemon.services.governor.setting.value.effective
 
 
-def test_the_mode_is_held_while_the_command_runs(over_dbus: ServedDaemon, start: Start) -> None:
+def test_the_mode_is_held_while_the_command_runs(daemon: ServedDaemon, start: Start) -> None:
     program = start("mode", "hold", "--reason", "a long build", "Quiet", "--", "sh", "-c", "echo on; exec sleep 9")
-    wait_until(lambda: effective(over_dbus) is Mode.QUIET)
-    (hold,) = over_dbus.services.governor.holds.value
+    wait_until(lambda: effective(daemon) is Mode.QUIET)
+    (hold,) = daemon.services.governor.holds.value
     assert (hold.mode, hold.reason) == (Mode.QUIET, "a long build")
     assert program.line() == "on"
     program.process.terminate()
     program.finish()
-    wait_until(lambda: effective(over_dbus) is Mode.BALANCED)
+    wait_until(lambda: effective(daemon) is Mode.BALANCED)
 
 
-def test_without_a_reason_the_command_is_the_reason(over_dbus: ServedDaemon, start: Start) -> None:
+def test_without_a_reason_the_command_is_the_reason(daemon: ServedDaemon, start: Start) -> None:
     program = start("mode", "hold", "Quiet", "sleep", "9")
-    wait_until(lambda: effective(over_dbus) is Mode.QUIET)
-    assert over_dbus.services.governor.holds.value[0].reason == "sleep 9"
+    wait_until(lambda: effective(daemon) is Mode.QUIET)
+    assert daemon.services.governor.holds.value[0].reason == "sleep 9"
     program.process.terminate()
     program.finish()
 
@@ -56,11 +58,11 @@ def test_a_command_that_a_signal_ended_is_told_as_shells_do(start: Start) -> Non
     assert start("mode", "hold", "Quiet", "--", "sh", "-c", "kill -KILL $$").finish()[0] == 128 + signal.SIGKILL
 
 
-def test_the_hold_ends_even_when_the_program_is_killed(over_dbus: ServedDaemon, start: Start) -> None:
+def test_the_hold_ends_even_when_the_program_is_killed(daemon: ServedDaemon, start: Start) -> None:
     program = start("mode", "hold", "Quiet", "--", "sleep", "0.3")
-    wait_until(lambda: effective(over_dbus) is Mode.QUIET)
+    wait_until(lambda: effective(daemon) is Mode.QUIET)
     program.process.kill()
-    wait_until(lambda: effective(over_dbus) is Mode.BALANCED)
+    wait_until(lambda: effective(daemon) is Mode.BALANCED)
 
 
 def test_a_command_that_does_not_exist_ends_with_127(ctl: Ctl) -> None:
@@ -79,10 +81,29 @@ def test_a_hold_without_a_command_is_a_usage_error(ctl: Ctl) -> None:
     assert ctl("mode", "hold", "Quiet").exit_code == 2
 
 
-def test_over_http_nothing_can_be_held(over_dbus: ServedDaemon, ctl: Ctl) -> None:
-    result = ctl("--url", over_dbus.listen(), "mode", "hold", "Quiet", "--", "true")
-    assert result.exit_code == 1
-    assert "holding a mode works over the session bus alone" in result.stderr
+def test_a_mode_is_held_over_tcp_too(over_tcp: ServedDaemon, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    program = start("mode", "hold", "Quiet", "sleep", "9")
+    wait_until(lambda: effective(over_tcp) is Mode.QUIET)
+    program.process.terminate()
+    program.finish()
+    wait_until(lambda: effective(over_tcp) is Mode.BALANCED)
+
+
+def test_a_long_command_is_a_reason_in_short(daemon: ServedDaemon, start: Start) -> None:
+    program = start("mode", "hold", "Quiet", "sleep", *["0.1"] * 90)
+    wait_until(lambda: effective(daemon) is Mode.QUIET)
+    assert len(daemon.services.governor.holds.value[0].reason) == 200
+    assert program.finish() == (0, "", "")
+
+
+def test_a_hold_that_the_daemon_refuses_runs_nothing(daemon: ServedDaemon, ctl: Ctl) -> None:
+    with suppress(ProxyError):
+        while True:
+            daemon.do(lambda: daemon.services.governor.hold(Mode.QUIET, "", "", ":1.1"))
+    result = ctl("mode", "hold", "Quiet", "--", "sh", "-c", "echo ran")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "programs hold a mode already" in result.stderr
 
 
 def test_pipes_of_the_command_break_as_they_always_do(start: Start) -> None:
@@ -90,10 +111,10 @@ def test_pipes_of_the_command_break_as_they_always_do(start: Start) -> None:
 
 
 @pytest.mark.parametrize("options", [["--reason", "a talk"], ["--reason=a talk"]])
-def test_options_may_stand_behind_the_mode(over_dbus: ServedDaemon, start: Start, options: list[str]) -> None:
+def test_options_may_stand_behind_the_mode(daemon: ServedDaemon, start: Start, options: list[str]) -> None:
     program = start("mode", "hold", "Quiet", *options, "--", "sleep", "9")
-    wait_until(lambda: effective(over_dbus) is Mode.QUIET)
-    assert over_dbus.services.governor.holds.value[0].reason == "a talk"
+    wait_until(lambda: effective(daemon) is Mode.QUIET)
+    assert daemon.services.governor.holds.value[0].reason == "a talk"
     program.process.terminate()
     program.finish()
 

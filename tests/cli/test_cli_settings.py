@@ -1,4 +1,4 @@
-"""`mode settings`: the quiet hours and Auto's thresholds, shown and changed over the session bus."""
+"""`mode settings`: the quiet hours and Auto's thresholds."""
 
 import json
 from typing import Any
@@ -12,8 +12,8 @@ def read(ctl: Ctl, *arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
-def test_the_settings_are_shown_with_those_that_were_changed(over_dbus: ServedDaemon, ctl: Ctl) -> None:
-    over_dbus.do(lambda: over_dbus.services.tuner.change({"low_battery_percent": 45.0}))
+def test_the_settings_are_shown_with_those_that_were_changed(daemon: ServedDaemon, ctl: Ctl) -> None:
+    daemon.do(lambda: daemon.services.tuner.change({"low_battery_percent": 45.0}))
     assert (
         ctl("mode", "settings").output
         == """\
@@ -27,15 +27,15 @@ full_battery_percent      80
     )
 
 
-def test_several_are_changed_at_once_as_a_person_writes_them(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_several_are_changed_at_once_as_a_person_writes_them(daemon: ServedDaemon, ctl: Ctl) -> None:
     told = read(ctl, "quiet_hours_enabled=Off", "quiet_hours_start=21:30", "low_battery_percent=45")
-    tuning = over_dbus.services.tuner.tuning.value
+    tuning = daemon.services.tuner.tuning.value
     assert (tuning.quiet_hours_enabled, tuning.quiet_hours_start, tuning.low_battery_percent) == (False, "21:30", 45.0)
     assert told["settings"]["quiet_hours_enabled"] is False
     assert sorted(told["changed"]) == ["low_battery_percent", "quiet_hours_enabled", "quiet_hours_start"]
 
 
-def test_what_the_daemon_does_not_take_is_told_as_it_says_and_ends_with_2(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_what_the_daemon_does_not_take_is_told_as_it_says_and_ends_with_2(daemon: ServedDaemon, ctl: Ctl) -> None:
     for changes, name in (
         (["low_battery_percent=much"], "low_battery_percent"),
         (["quiet_hours_start=25:00"], "quiet_hours_start"),
@@ -47,10 +47,10 @@ def test_what_the_daemon_does_not_take_is_told_as_it_says_and_ends_with_2(over_d
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith("ollama-proxyctl: ")
         assert name in result.stderr
-    assert over_dbus.services.tuner.changed == ()
+    assert daemon.services.tuner.changed == ()
 
 
-def test_some_or_all_go_back_to_the_configuration(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_some_or_all_go_back_to_the_configuration(daemon: ServedDaemon, ctl: Ctl) -> None:
     ctl("mode", "settings", "quiet_hours_start=21:30", "low_battery_percent=45", "full_battery_percent=90")
     assert sorted(read(ctl, "low_battery_percent", "--reset")["changed"]) == [
         "full_battery_percent",
@@ -59,18 +59,11 @@ def test_some_or_all_go_back_to_the_configuration(over_dbus: ServedDaemon, ctl: 
     assert read(ctl, "--reset")["changed"] == []
 
 
-def test_what_is_no_change_is_a_usage_error(over_dbus: ServedDaemon, ctl: Ctl) -> None:
+def test_what_is_no_change_is_a_usage_error(daemon: ServedDaemon, ctl: Ctl) -> None:
     for words in (["low_battery_percent"], ["=5"], ["a=1", "a=2"], ["--reset", "low_battery_percent=5"]):
         assert ctl("mode", "settings", *words).exit_code == 2
-    assert over_dbus.services.tuner.changed == ()
+    assert daemon.services.tuner.changed == ()
 
 
-def test_over_http_it_says_that_a_bus_is_needed(over_http: ServedDaemon, ctl: Ctl) -> None:
-    for words in ([], ["low_battery_percent=45"], ["--reset"]):
-        result = ctl("mode", "settings", *words)
-        assert result.exit_code == 1
-        assert "showing and changing settings works over the session bus alone" in result.stderr
-
-
-def test_the_alias_has_it_too(over_dbus: ServedDaemon, alias: Ctl) -> None:
+def test_the_alias_has_it_too(daemon: ServedDaemon, alias: Ctl) -> None:
     assert alias("settings").output.startswith("quiet_hours_enabled ")

@@ -1,13 +1,16 @@
 """`ollama-proxyctl backends`: show them, take them out of service, put them back."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ollama_proxyd.cli import render
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import BACKEND
-from ollama_proxyd.cli.pictures import BackendInfo
-from ollama_proxyd.cli.port import Daemon
 from ollama_proxyd.cli.session import answer, json_option
+
+if TYPE_CHECKING:
+    from ollama_proxyd.cli.client import Client
 
 
 @click.group(invoke_without_command=True)
@@ -23,14 +26,14 @@ def backends(context: click.Context) -> None:
 @json_option
 def list_() -> None:
     """Show each backend: state, watts, speed, heat and models."""
-    answer(lambda daemon: daemon.backends(), render.backends)
+    answer(lambda daemon: daemon.get("/status")["backends"], render.backends)
 
 
 @backends.command()
 @click.argument("backend_id", type=BACKEND, metavar="ID")
 @json_option
 def show(backend_id: str) -> None:
-    """Show all that is known of one backend."""
+    """Show everything about one backend."""
     answer(lambda daemon: find(daemon, backend_id), render.backend)
 
 
@@ -50,18 +53,19 @@ def disable(backend_id: str) -> None:
     _switch(backend_id, enabled=False)
 
 
-def find(daemon: Daemon, backend_id: str) -> BackendInfo:
+def find(daemon: "Client", backend_id: str) -> Any:
     """One backend; raises Failed that names those that there are."""
-    by_id = {each.id: each for each in daemon.backends()}
+    by_id = {each["id"]: each for each in daemon.get("/status")["backends"]}
     if backend_id not in by_id:
         raise Failed(f"there is no backend {backend_id!r}; there are: {', '.join(by_id) or 'none'}")
     return by_id[backend_id]
 
 
 def _switch(backend_id: str, *, enabled: bool) -> None:
-    def switch(daemon: Daemon) -> BackendInfo:
-        find(daemon, backend_id)
-        daemon.enable(backend_id, enabled)
-        return find(daemon, backend_id)
+    from urllib.parse import quote  # noqa: PLC0415 - loaded with the client, which other commands need not wait for
 
-    answer(switch, lambda each: f"{each.id}: {render.state(each)}")
+    path = f"/backends/{quote(backend_id, safe='')}"
+    answer(
+        lambda daemon: daemon.post(path, {"enabled": enabled}),
+        lambda each: f"{each['id']}: {render.state(each)}",
+    )

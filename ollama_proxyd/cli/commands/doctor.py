@@ -2,21 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_proxyd.cli.commands.status import picture
-from ollama_proxyd.cli.failures import Failed
-from ollama_proxyd.cli.pictures import Status
-from ollama_proxyd.cli.reach import over_http
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:
     from ollama_proxyd.cli.doctor.checks import Finding
-    from ollama_proxyd.cli.doctor.facts import HttpFacts
 
 
 @click.command()
@@ -29,28 +23,9 @@ def doctor() -> None:
     from ollama_proxyd.cli.doctor.checks import examine, worst  # noqa: PLC0415 - 0.3 s for the configuration
     from ollama_proxyd.cli.doctor.gather import Places, gather  # noqa: PLC0415 - as above
 
-    facts = gather(Places(os.environ, Path.home()), asked().url, None)
-    facts = replace(facts, status=_status(facts.http))
-    findings = examine(facts)
+    findings = examine(gather(Places(os.environ, Path.home()), asked().url))
     say([_plain(finding) for finding in findings], lambda _: _text(findings))
     click.get_current_context().exit(int(worst(findings)))
-
-
-def _status(http: "HttpFacts") -> Status | None:
-    """What the daemon says of itself, over the bus or at the address where it was found."""
-    try:
-        with asked().reach() as daemon:
-            return picture(daemon)
-    except Failed:
-        return None if http.version is None else _status_at(http.url)
-
-
-def _status_at(url: str) -> Status | None:
-    try:
-        with over_http(url) as daemon:
-            return picture(daemon)
-    except Failed:
-        return None
 
 
 def _plain(finding: "Finding") -> dict[str, Any]:

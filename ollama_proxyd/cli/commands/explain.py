@@ -1,5 +1,6 @@
 """`ollama-proxyctl explain`: where a request would go, and what every candidate would cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ from ollama_proxyd.cli.parameters import BACKEND, MODE
 from ollama_proxyd.cli.render_decision import decision
 from ollama_proxyd.cli.session import json_option, say
 
+HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts")
+SYSTEM = ("on_battery", "battery_percent", "hottest_c", "fan_percent", "power_profile", "quiet_hours")
 PROFILES = ("power-saver", "balanced", "performance")
 
 
@@ -40,9 +43,18 @@ def explain(**asked: Any) -> None:
     Nothing is sent and nothing changes. Where a part of the machine's state is imagined, the rest of it is unknown.
     Ends with 3 where no backend can serve the request.
     """
-    question = {name: value for name, value in asked.items() if value is not None}
     with session.asked().reach() as daemon:
-        found = daemon.explain(question)
+        found = daemon.post("/routing/explain", question(asked))
     say(found, decision)
     if found["backend"] is None:
         click.get_current_context().exit(EXIT_NOTHING_SERVES)
+
+
+def question(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as the body of POST /routing/explain."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    nested = {
+        part: {name: given.pop(name) for name in names if name in given}
+        for part, names in (("hints", HINTS), ("system", SYSTEM))
+    }
+    return given | {part: values for part, values in nested.items() if values}

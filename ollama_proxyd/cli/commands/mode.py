@@ -1,15 +1,19 @@
 """`ollama-proxyctl mode`, which is `ai-efficiency` too: show, choose and hold efficiency modes."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ollama_proxyd.cli import render
 from ollama_proxyd.cli.hold import run
 from ollama_proxyd.cli.parameters import MODE
-from ollama_proxyd.cli.pictures import InForce, ModeInfo, Settings
-from ollama_proxyd.cli.port import Daemon
 from ollama_proxyd.cli.session import answer, asked, json_option
 
+if TYPE_CHECKING:
+    from ollama_proxyd.cli.client import Client
+
 REASON = "--reason"
+SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @click.group(invoke_without_command=True)
@@ -25,7 +29,7 @@ def mode(context: click.Context) -> None:
 @json_option
 def get() -> None:
     """Show the mode in force and why."""
-    answer(in_force, render.mode)
+    answer(efficiency, render.mode)
 
 
 @mode.command("set")
@@ -33,19 +37,14 @@ def get() -> None:
 @json_option
 def set_(name: str) -> None:
     """Put a mode in force; it survives restarts and ends every hold."""
-
-    def choose(daemon: Daemon) -> InForce:
-        daemon.select(name)
-        return in_force(daemon)
-
-    answer(choose, render.mode)
+    answer(lambda daemon: daemon.post("/efficiency", {"mode": name}), render.mode)
 
 
 @mode.command("list")
 @json_option
 def list_() -> None:
     """Show every mode with its price of time and its limits."""
-    answer(lambda daemon: daemon.efficiency(), render.modes)
+    answer(efficiency, render.modes)
 
 
 @mode.command()
@@ -53,18 +52,17 @@ def list_() -> None:
 @json_option
 def info(name: str) -> None:
     """Show what one mode asks for."""
-
-    def find(daemon: Daemon) -> ModeInfo:
-        return next(row for row in daemon.efficiency().modes if row.mode == name)
-
-    answer(find, render.mode_info)
+    answer(
+        lambda daemon: next(row for row in efficiency(daemon)["modes"] if row["mode"] == name),
+        render.mode_info,
+    )
 
 
 class Hold(click.Command):
-    """A command whose options may stand behind the mode too; what is held for begins at the first other word."""
+    """A command whose options may stand before or after the mode."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the options before the mode, where click takes them."""
+        """Put the options before the mode, where click expects them."""
         return super().parse_args(ctx, args if ctx.resilient_parsing else _options_first(args))
 
 
@@ -83,8 +81,7 @@ def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
     Of several holds the thriftiest wins. Choosing a mode by hand ends them all.
     """
     command = _without_dashes(command)
-    with asked().reach() as daemon:
-        daemon.hold(name, reason or " ".join(command))
+    with asked().reach() as daemon, daemon.hold(name, reason or " ".join(command)):
         status = run(command)
     click.get_current_context().exit(status)
 
@@ -96,30 +93,38 @@ def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
 def settings(changes: tuple[str, ...], reset: bool) -> None:
     """Show or change the quiet hours and the battery's thresholds of Auto.
 
-    What is changed survives restarts. It needs the session bus.
+    Changes survive restarts.
     """
-    wanted = None if reset else _changes(changes)
     if reset and any("=" in each for each in changes):
         raise click.UsageError("--reset takes the KEYs that are to be as configured again, without values")
+    wanted: dict[str, Any] = dict.fromkeys(changes) if reset else _changes(changes)
 
-    def change(daemon: Daemon) -> Settings:
-        if wanted is None:
-            daemon.reset_settings(changes)
-        elif wanted:
-            daemon.change_settings(wanted)
-        return daemon.settings()
+    def change(daemon: "Client") -> Any:
+        now = daemon.get("/settings")
+        body = dict.fromkeys(now["changed"]) if reset and not wanted else wanted
+        return daemon.post("/settings", body) if body else now
 
     answer(change, render.settings)
 
 
-def _changes(words: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _changes(words: tuple[str, ...]) -> dict[str, bool | float | str]:
+    found: dict[str, bool | float | str] = {}
     for word in words:
         key, sign, value = word.partition("=")
         if not sign or not key or key in found:
             raise click.UsageError(f"{word!r} is not KEY=VALUE, each KEY once; such as low_battery_percent=30")
-        found[key] = value
+        found[key] = _value(value)
     return found
+
+
+def _value(text: str) -> bool | float | str:
+    """A value as a person writes it: a switch, a number or a text."""
+    if text.lower() in SWITCHES:
+        return SWITCHES[text.lower()]
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _options_first(words: list[str]) -> list[str]:
@@ -148,6 +153,6 @@ def _without_dashes(words: tuple[str, ...]) -> tuple[str, ...]:
     return command
 
 
-def in_force(daemon: Daemon) -> InForce:
-    """The mode without the table of modes."""
-    return daemon.efficiency().in_force
+def efficiency(daemon: "Client") -> Any:
+    """The mode in force and the table of modes."""
+    return daemon.get("/efficiency")

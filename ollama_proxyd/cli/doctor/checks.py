@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from ollama_proxyd import __version__
 from ollama_proxyd.cli.doctor.facts import Facts
@@ -35,23 +36,23 @@ Check = Callable[[Facts], Finding | None]
 
 
 def session_bus(facts: Facts) -> Finding:
-    """The desktop, `mode hold` and `watch` need it."""
+    """The desktop needs it."""
     if facts.session_bus is None:
         return Finding(Level.OK, "session bus", "there is one")
-    says = f"there is none ({facts.session_bus}), so the desktop cannot show the daemon and programs cannot hold a mode"
+    says = f"there is none ({facts.session_bus}), so the desktop cannot show the daemon"
     return Finding(Level.WARNING, "session bus", says, "run this in a login session; on a server it does not matter")
 
 
 def daemon(facts: Facts) -> Finding:
     """Whether it runs, and is of our version."""
     version = facts.http.version
-    if not facts.on_the_bus and version is None and not facts.http.refusal:
+    if version is None and not facts.http.refusal:
         return Finding(Level.ERROR, "daemon", "it does not run", START)
     if version is not None and version != __version__:
         says = f"version {version} runs, but {__version__} is installed"
         return Finding(Level.WARNING, "daemon", says, "end it and start it again")
     if not facts.on_the_bus and facts.session_bus is None:
-        says = f"it answers at {facts.http.url}, but is not on this session bus"
+        says = "it runs, but is not on this session bus"
         return Finding(Level.WARNING, "daemon", says, "run it in the same session, as a user service")
     return Finding(Level.OK, "daemon", "it runs")
 
@@ -63,13 +64,10 @@ def port(facts: Facts) -> Finding:
         return Finding(Level.OK, "port", f"the daemon answers at {http.url}")
     if http.refusal:
         return Finding(Level.WARNING, "port", http.refusal)
-    choose = "end that program, or choose another port with server.http_port in the configuration"
     if http.port_taken:
+        choose = "end that program, or choose another port with server.http_port in the configuration"
         holder = f" ({http.holder})" if http.holder else ""
         return Finding(Level.ERROR, "port", f"another program{holder} answers at {http.url}", choose)
-    if facts.on_the_bus:
-        says = f"the daemon runs, but not at {http.url}: {http.trouble}"
-        return Finding(Level.WARNING, "port", says, "see its log: journalctl --user -u ollama-proxyd")
     return Finding(Level.OK, "port", f"{http.url} is free")
 
 
@@ -89,20 +87,24 @@ def backends(facts: Facts) -> Finding | None:
     """Whether something can answer, and as well as it should; only a running daemon knows."""
     if facts.status is None:
         return None
-    wanted = [each for each in facts.status.backends if each.enabled]
+    wanted = [each for each in facts.status["backends"] if each["enabled"]]
     if not wanted:
         do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
         return Finding(Level.ERROR, "backends", "there is none, so nothing can answer", do)
-    down = [each for each in wanted if each.state != "up"]
-    worse = [each for each in wanted if each.state == "up" and each.reason]
+    down = [each for each in wanted if each["state"] != "up"]
+    worse = [each for each in wanted if each["state"] == "up" and each["reason"]]
     if not down and not worse:
-        return Finding(Level.OK, "backends", f"all can serve: {', '.join(each.id for each in wanted)}")
+        return Finding(Level.OK, "backends", f"all can serve: {', '.join(each['id'] for each in wanted)}")
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
-    are_down = [f"{each.id} is {each.state}{f' ({each.reason})' if each.reason else ''}" for each in down]
-    are_worse = [f"{each.id} answers, but worse than it should ({each.reason})" for each in worse]
+    are_down = [f"{each['id']} is {each['state']}{_cause(each)}" for each in down]
+    are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
     start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
     restart = ["restart the engine that answers worse"] if worse else []
     return Finding(level, "backends", "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
+
+
+def _cause(backend: Any) -> str:
+    return f" ({backend['reason']})" if backend["reason"] else ""
 
 
 def battery(facts: Facts) -> Finding:

@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from ollama_proxyd.cli.pictures import Status
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class HttpFacts:
-    """What is found at the address where the daemon should listen.
+    """Where the daemon listens, or should.
 
-    `version` is the daemon's when it answers, `refusal` why it does not tell; else `trouble` says what happened, and
-    `holder` names the program that has the port, as far as that can be seen.
+    `version` is the daemon's if it answers, `refusal` why it refuses to tell. Else `holder` names the program that has
+    the port, as far as the kernel tells.
     """
 
     url: str
     version: str | None = None
     refusal: str = ""
-    trouble: str = ""
     holder: str | None = None
     port_taken: bool = False
 
@@ -44,16 +42,17 @@ class Device:
 class Facts:
     """Everything at once.
 
-    `session_bus` and `system_bus` say why there is none, None where there is one. `services` are names on the system
-    bus, each with whether it is there or can be started. `energy_counters` are files, each with whether it can be
-    read. `leftovers` are files of an earlier ollama-proxy; `old_daemon` says that such a one runs.
+    `session_bus` and `system_bus` say why there is none, None where there is one. `status` is the answer to GET
+    /status, None without one. `services` are names on the system bus, each with whether it is there or can be started.
+    `energy_counters` are files, each with whether it can be read. `leftovers` are files of an earlier ollama-proxy;
+    `old_daemon` says that it runs.
     """
 
     session_bus: str | None
     on_the_bus: bool
     http: HttpFacts
     config: ConfigFacts
-    status: Status | None
+    status: Any
     system_bus: str | None
     services: Mapping[str, bool]
     energy_counters: Mapping[str, bool]

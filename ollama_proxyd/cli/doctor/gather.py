@@ -4,19 +4,17 @@ import grp
 import os
 import socket
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from ollama_proxyd.cli.bus import BUS, Bus, Target
+from dbus_fast import BusType
+
+from ollama_proxyd.cli import session_bus
+from ollama_proxyd.cli.client import default_url, host_and_port, reach
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
 from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, Facts, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Unreachable
-from ollama_proxyd.cli.over_dbus import NAME, PROPERTIES, ROOT
-from ollama_proxyd.cli.over_http import HttpDaemon, host_and_port
-from ollama_proxyd.cli.pictures import Status
-from ollama_proxyd.cli.reach import bus_address, default_url, token
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
@@ -40,26 +38,27 @@ class Places:
     home: Path
     sysfs: Path = Path("/sys")
     dev: Path = Path("/dev")
-    system_bus: str = "unix:path=/run/dbus/system_bus_socket"
+    system_bus: BusType | str = BusType.SYSTEM
 
 
-def gather(places: Places, url: str | None, status: Status | None) -> Facts:
-    """Every fact; `status` is what the daemon said, if one answered."""
+def gather(places: Places, url: str | None) -> Facts:
+    """Every fact."""
     config, loaded = _config(places)
-    session = _session_bus()
-    system_bus, services = _system_bus(places)
+    no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
+    no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
+    http, status = _daemon(url, _url(loaded), loaded.server.token if loaded else None)
     return Facts(
-        session_bus=session.why_none,
-        on_the_bus=session.on_the_bus,
-        http=_http(url or session.endpoint or _url(loaded), token() or (loaded.server.token if loaded else None)),
+        session_bus=no_session_bus,
+        on_the_bus=names.get(session_bus.NAME, False),
+        http=http,
         config=config,
         status=status,
-        system_bus=system_bus,
+        system_bus=no_system_bus,
         services=services,
         energy_counters={str(path): os.access(path, os.R_OK) for path in _top_level(places.sysfs)},
         devices=tuple(_device(path) for pattern in NODES for path in sorted(places.dev.glob(pattern))),
         leftovers=tuple(str(path) for name in OLD_FILES if (path := places.home / name).exists()),
-        old_daemon=session.old_daemon,
+        old_daemon=names.get(OLD_NAME, False),
     )
 
 
@@ -82,15 +81,20 @@ def _url(config: Config | None) -> str:
     return f"http://[{shown}]:{config.server.port}" if ":" in shown else f"http://{shown}:{config.server.port}"
 
 
-def _http(url: str, secret: str | None) -> HttpFacts:
+def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any]:
+    """Where the daemon is, and its status if it answers."""
+    where = url or configured
     try:
-        with HttpDaemon(url, secret) as daemon:
-            return HttpFacts(url, version=daemon.version())
-    except Unreachable as error:
-        host, port = host_and_port(url)
-        return HttpFacts(url, trouble=error.message, holder=port_owner(port), port_taken=_listens(host, port))
+        with reach(url, configured, token) as daemon:
+            about = daemon.version()
+            return HttpFacts(about["endpoint"], version=about["version"]), daemon.get("/status")
+    except Unreachable:
+        if not where.startswith("http:"):
+            return HttpFacts(where), None
+        host, port = host_and_port(where)
+        return HttpFacts(where, holder=port_owner(port), port_taken=_listens(host, port)), None
     except Failed as error:
-        return HttpFacts(url, refusal=error.message)
+        return HttpFacts(where, refusal=error.message), None
 
 
 def _listens(host: str, port: int) -> bool:
@@ -99,48 +103,6 @@ def _listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-class _Session(NamedTuple):
-    """Why there is no session bus, whether the daemon is on it and where that listens, and whether an old one is."""
-
-    why_none: str | None
-    on_the_bus: bool = False
-    endpoint: str | None = None
-    old_daemon: bool = False
-
-
-def _session_bus() -> _Session:
-    address = bus_address()
-    if address is None:
-        return _Session("DBUS_SESSION_BUS_ADDRESS is not set")
-    try:
-        with closing(Bus(address)) as bus:
-            owner, old = bus.owner_of(NAME), bus.owner_of(OLD_NAME)
-            return _Session(None, owner is not None, owner and _endpoint(bus, owner), old is not None)
-    except Failed as error:
-        return _Session(error.message)
-
-
-def _endpoint(bus: Bus, owner: str) -> str | None:
-    """Where the daemon says that it listens; an older one does not say."""
-    try:
-        endpoint = bus.call(Target(owner, f"{ROOT}/Routing", PROPERTIES), "Get", "ss", f"{NAME}.Routing", "Endpoint")
-    except Failed:
-        return None
-    return str(endpoint) or None
-
-
-def _system_bus(places: Places) -> tuple[str | None, Mapping[str, bool]]:
-    """Why there is no system bus, and which services are on it or can be started."""
-    try:
-        with closing(Bus(places.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or places.system_bus)) as bus:
-            startable = bus.call(BUS, "ListActivatableNames")
-            return None, {
-                name: name in startable or bus.owner_of(name) is not None for name in (UPOWER, *POWER_PROFILES)
-            }
-    except Failed as error:
-        return error.message, {}
 
 
 def _top_level(sysfs: Path) -> list[Path]:

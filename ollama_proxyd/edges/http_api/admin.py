@@ -6,7 +6,7 @@ from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.edges.http_api import views
-from ollama_proxyd.edges.http_api.context import services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.strict_json import json_reply
 
@@ -50,9 +50,10 @@ async def thermal(request: web.Request) -> web.Response:
     return json_reply(views.machine(services.system.value, services.fleet.views.value))
 
 
-async def version(_request: web.Request) -> web.Response:
-    """What this program is; the name tells it from the engines that it imitates."""
-    return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL})
+async def version(request: web.Request) -> web.Response:
+    """What this program is and where it listens; the name tells it from the engines that it imitates."""
+    endpoint = request.app[ENDPOINT]()
+    return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL, "endpoint": endpoint})
 
 
 ROUTES = (

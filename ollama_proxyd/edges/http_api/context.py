@@ -1,5 +1,7 @@
 """What handlers find in the application and in a request."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from ollama_proxyd import __version__
@@ -13,6 +15,8 @@ SERVICES: web.AppKey[Cell[Services]] = web.AppKey("services", Cell)
 SETTINGS: web.AppKey[Cell[ServerSettings]] = web.AppKey("settings", Cell)
 STARTED_AT: web.AppKey[int] = web.AppKey("started_at", int)
 """Unix time in seconds."""
+ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
+"""Where clients on this machine find the server."""
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 

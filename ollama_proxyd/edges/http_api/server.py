@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import admin, dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, rules
-from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.context import ENDPOINT, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
@@ -65,7 +65,9 @@ class HttpServer:
             lingering_time=LINGER_S,
             shutdown_timeout=LAST_WORDS_S,
         )
+        self._app[ENDPOINT] = lambda: self.url
         self._given: tuple[socket.socket, ...] = ()
+        self._is_activated = False
         self._sites: list[web.BaseSite] = []
 
     @property
@@ -80,7 +82,7 @@ class HttpServer:
         places = [each for each in self._runner.addresses if isinstance(each, tuple)]
         if places:
             name, port = places[0][:2]
-            own = self._settings.host if not self._given else name  # a name says more than what it stands for
+            own = name if self._is_activated else self._settings.host  # a name says more than what it stands for
             return _url(own, port)
         files = [each for each in self._runner.addresses if isinstance(each, str)]
         return f"unix:{files[0]}" if files else _url(self._settings.host, self._settings.port)
@@ -114,6 +116,7 @@ class HttpServer:
         open: connections wait in them during a pause.
         """
         self._given = (*given, *extra)
+        self._is_activated = bool(given)
         await self._runner.setup()
         try:
             if not given:

@@ -1,0 +1,48 @@
+"""What only a message bus can answer: who is on it, and please start the daemon."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from dbus_fast import BusType
+
+from ollama_proxyd.cli.failures import Unreachable
+from ollama_proxyd.edges.plumbing.dbus import connect
+
+NAME = "ie.fio.OllamaProxy"
+
+
+def start_daemon() -> None:
+    """Have the session bus start the daemon and wait until it is there; raises Unreachable."""
+
+    async def start() -> None:
+        bus = await connect(BusType.SESSION)
+        try:
+            await bus.start(NAME)
+        finally:
+            await bus.close()
+
+    try:
+        asyncio.run(start())
+    except OSError as error:
+        raise Unreachable(f"the session bus cannot start the daemon: {error}; start it with: ollama-proxyd") from None
+
+
+def find(
+    which: BusType | str, names: Iterable[str], *, or_startable: bool = False
+) -> tuple[str | None, Mapping[str, bool]]:
+    """Why there is no such bus, and for each name whether it has an owner, or can be started. Starts nothing."""
+
+    async def look() -> dict[str, bool]:
+        bus = await connect(which)
+        try:
+            return {
+                name: await bus.owner_of(name) is not None or (or_startable and await bus.can_start(name))
+                for name in names
+            }
+        finally:
+            await bus.close()
+
+    try:
+        return None, asyncio.run(look())
+    except OSError as error:
+        return str(error), {}
