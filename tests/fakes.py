@@ -1,7 +1,7 @@
 """Stand-ins that tests share: a clock, a backend with a script, a memory instead of a file, and the reference fleet."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
@@ -13,13 +13,16 @@ from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.fleet import Fleet
-from ollama_proxyd.services.gateway import Gateway, Surroundings
+from ollama_proxyd.services.fleet import Changes, Fleet
+from ollama_proxyd.services.gate import Gate
+from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
-from ollama_proxyd.services.ports import StateStore
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings
+from ollama_proxyd.services.ports import Clock, StateStore
+from ollama_proxyd.services.settings import GatewaySettings, ModeSettings
 from ollama_proxyd.services.switches import Switches
 from ollama_proxyd.services.tuner import Tuner
 
@@ -170,8 +173,6 @@ class FakeBackend:
         self.open = 0
         self.opened = asyncio.Event()
         """Set when an answer was asked for."""
-        self.opened = asyncio.Event()
-        """Set when an answer began."""
         self.closed = asyncio.Event()
         """Set when an answer ended, in whatever way."""
 
@@ -182,7 +183,6 @@ class FakeBackend:
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         self.requests.append((request, model))
         self.open += 1
-        self.opened.set()
         self.opened.set()
         try:
             for step in self.script:
@@ -213,6 +213,23 @@ def reference_fleet(**changes: Any) -> tuple[FakeBackend, ...]:
     return tuple(FakeBackend(spec_of(backend_id, **changes)) for backend_id in REFERENCE_PROFILES)
 
 
+class FakeFleet(Fleet):
+    """The real fleet over fake backends."""
+
+    def __init__(self, clock: Clock, learner: Learner | None = None, store: StateStore | None = None) -> None:
+        self._stock: dict[str, FakeBackend] = {}
+        speeds, switches = (learner or Learner()).speeds, Switches(store or MemoryStore())
+        super().__init__(lambda wanted: self._stock[wanted.spec.id], clock, speeds, switches)
+
+    def have(self, *backends: FakeBackend, off: Collection[str] = ()) -> Changes:
+        """Reconcile with exactly these backends."""
+        self._stock = {each.spec.id: each for each in backends}
+        changes = self.reconcile([BackendConfig(each.spec, each.spec.id not in off) for each in backends])
+        for member in self.members:
+            member.backend = self._stock[member.id]
+        return changes
+
+
 async def services_of(
     *backends: FakeBackend,
     mode: Mode = Mode.BALANCED,
@@ -220,23 +237,34 @@ async def services_of(
     store: StateStore | None = None,
     settings: GatewaySettings | None = None,
     table: ModeTable = DEFAULT_TABLE,
+    gate: Gate | None = None,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
     store = store or MemoryStore()
     learner = Learner()
-    fleet = Fleet(backends, HealthSettings(), clock, learner.speeds, Switches(store))
+    fleet = FakeFleet(clock, learner, store)
+    fleet.have(*backends)
+    health = HealthMonitor(fleet, clock)
     governor = Governor(ModeSettings(table), mode, store, clock)
     ledger = Ledger(clock)
     ledger.outcomes.listen(learner.observe)
     system = Cell(SystemState())
-    around = Surroundings(fleet, governor, ledger, system, clock, Activity(clock))
-    await fleet.check_all()
+    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, Activity(clock), gate or Gate())
+    await health.check_all()
     return Services(
-        gateway=Gateway(around, settings or GatewaySettings()),
+        gateway=Gateway(deps, settings or GatewaySettings()),
         fleet=fleet,
+        health=health,
         governor=governor,
         ledger=ledger,
         tuner=Tuner(Tuning(), store),
         system=system,
     )
+
+
+async def reload(services: Services, *backends: FakeBackend) -> None:
+    """A reload of the configuration has brought these backends, and they have been checked."""
+    assert isinstance(services.fleet, FakeFleet)
+    services.fleet.have(*backends)
+    await services.health.check_all()

@@ -3,20 +3,18 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ollama_proxyd.app import limits
-from ollama_proxyd.app.foundation import Foundation
-from ollama_proxyd.app.generation import FIRST_CHECK_S, Generation
-from ollama_proxyd.app.generations import Generations
+from ollama_proxyd.app.foundation import FIRST_CHECK_S, Foundation
 from ollama_proxyd.app.idle_exit import Use, until_unused
+from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
 from ollama_proxyd.app.machine import Machine
-from ollama_proxyd.app.places import Places
-from ollama_proxyd.app.presence import Presence
-from ollama_proxyd.app.sources import Demo, Found, Source, Sources
+from ollama_proxyd.app.service_status import ServiceStatus
+from ollama_proxyd.app.sources import Demo, Found, Sources
 from ollama_proxyd.app.watchdog import Watchdog
 from ollama_proxyd.config import changes, watch
 from ollama_proxyd.config.load import Overrides, find, load, search_paths
@@ -25,12 +23,9 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
-from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.settings import SensingSettings
 from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.watching import Pace
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +33,6 @@ BUS_WAIT_S = 5.0
 """The service manager is told that the daemon is ready when it has its names on the bus, or after this time."""
 FIRST_ROUND_S = 5.0
 """How long the first backend may take to say that it serves."""
-LOOKS_AT = (1, 1, 2, 4)
-"""How many of its intervals detection waits after each look that found nothing; a request makes it look sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +54,21 @@ class Daemon:
 
     def __init__(self, options: Options, config: Config) -> None:
         self._options = options
-        self._foundation = Foundation.lay(config, KeptState(StateFile(state_path(options.environ))))
-        self._sources = Sources(options.demo)
+        self._config = config
+        self._foundation = lasting = Foundation.build(config, KeptState(StateFile(state_path(options.environ))))
+        self.services = lasting.services
+        self._sources = Sources(options.demo, Found(self.services.fleet, lasting.activity, lasting.clock))
         self._watchers = Tasks("daemon")
         self._search: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._reload_asked = asyncio.Event()
-        self._config = config
-        self._source = Source.CONFIGURED
-        self._generations = Generations(Generation(config, (), self._foundation))
-        self.services: Cell[Services] = Cell(self._generations.current.services)
-        self._machine = Machine(config, self._foundation.clock)
+        self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
-        self._places = Places(options.environ, config.server)
-        notifier, lasting = Notifier(options.environ), self._foundation
-        self._presence = Presence(notifier, self.services, lambda: self._server.place)
+        self._listeners = Listeners(options.environ, config.server)
+        notifier = Notifier(options.environ)
+        self._status = ServiceStatus(notifier, self.services, lambda: self._server.place)
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
-        self._sleep = Sleep(lasting.activity, lasting.admission, lasting.waking, self._generations)
+        self._sleep = Sleep(lasting.activity, lasting.gate, lasting.detector, lasting.http.cut_off, lasting.reconnect)
         self.ended = asyncio.Event()
         """Set when it is to end."""
 
@@ -87,9 +78,9 @@ class Daemon:
         return self._server.url
 
     @property
-    def source(self) -> Source:
-        """Where its backends come from."""
-        return self._source
+    def source(self) -> str:
+        """Where its backends come from, for a person."""
+        return self._sources.inventory.label
 
     @property
     def is_asleep(self) -> Cell[bool]:
@@ -105,33 +96,34 @@ class Daemon:
         await self._open()
         await self._machine.show(self.services, self.url)
         self._machine.prepare_for_sleep(self._sleep, Awake(self._foundation.activity, self._foundation.sensing.system))
-        self._presence.follow(self._sleep.is_asleep, self._machine.bus_trouble, self._watchers)
-        if self._presence.is_heard:
+        self._status.follow(self._sleep.is_asleep, self._machine.bus_trouble, self._watchers)
+        if self._status.is_heard:
             await self._machine.settled(BUS_WAIT_S)
-        self._presence.ready()
+        self._status.ready()
         self._watchers.start("watchdog", self._watchdog.feed())
         self._watchers.start("idle", self._end_when_idle())
         self._watchers.start("config-file", self._follow_the_file())
         self._watchers.start("reload", self._reload_when_asked())
 
     async def _open(self) -> None:
-        self._places.open()
-        if not self._places.is_activated:
-            await self._places.listen(self._server)
+        self._listeners.open()
+        if not self._listeners.is_activated:
+            await self._listeners.listen(self._server)
         self._foundation.start()
         self._machine.listen(self.services, self._foundation.sensing, self._foundation.activity)
-        await self._adopt(self._config, await self._sources.find(self._config), FIRST_ROUND_S)
-        if self._places.is_activated:
-            await self._places.listen(self._server)
+        self._watchers.start("found", self._follow_found())
+        await self._adopt(self._config, FIRST_ROUND_S)
+        if self._listeners.is_activated:
+            await self._listeners.listen(self._server)
 
     async def _end_when_idle(self) -> None:
-        idle_s = self._places.idle_exit_s
+        idle_s = self._listeners.idle_exit_s
         if idle_s is not None:
             await until_unused(self._use, self, self._foundation.clock, idle_s)
             self.ended.set()
 
     def _use(self) -> Use:
-        holds = len(self._foundation.governor.holds.value)
+        holds = len(self.services.governor.holds.value)
         return Use(self._server.requests - self._watchdog.calls, self._server.connections, holds)
 
     async def withdraw(self) -> None:
@@ -147,14 +139,15 @@ class Daemon:
     async def stop(self) -> None:
         """Listen no more, let running requests finish for a while, close everything."""
         drain_s = self._config.server.drain_s
-        self._presence.stopping(drain_s, self._foundation.activity.in_flight)
+        self._status.stopping(drain_s, self._foundation.activity.in_flight)
         await self._watchers.close()
-        self._generations.current.services.gateway.refuse_new()
+        self._foundation.gate.stop()
         await self._server.refuse_new()
-        await self._generations.close(drain_s)
+        await self._foundation.drain(drain_s)
+        await self._foundation.http.close()
         await self._machine.close()
         await self._server.stop()
-        self._places.close()
+        self._listeners.close()
         await self._sources.close()
         await self._foundation.close()
 
@@ -171,45 +164,40 @@ class Daemon:
     async def reload(self) -> None:
         """Put the configuration as it is written now in force; a bad one changes nothing."""
         async with self._reloading:
-            self._presence.reloading()
-            problem = ""
+            self._status.reloading()
+            problem = "a fault of the proxy, which the log describes"
             try:
                 await self._reload()
+                problem = ""
             except ConfigError as error:
                 log.error("the configuration is not reloaded and nothing has changed:\n%s", error)  # noqa: TRY400
                 problem = str(error)
             finally:
-                self._presence.reloaded(problem)
+                self._status.reloaded(problem)
 
     async def _reload(self) -> None:
         config = self._options.load()
         difference = changes.compare(self._config, config)
+        await self._adopt(changes.until_restart(self._config, config))
         for sentence in (*difference.applied, *difference.waiting):
             log.info("reload: %s", sentence)
         for warning in config.warnings:
             log.warning("%s", warning)
-        config = changes.until_restart(self._config, config)
-        await self._adopt(config, await self._sources.find(config))
         log.info("the configuration was reloaded")
 
-    async def _adopt(self, config: Config, found: Found, patience_s: float = FIRST_CHECK_S) -> None:
-        """Build a generation, swap it in, and let the old one drain."""
-        generation = Generation(config, found.backends, self._foundation)
-        try:
-            await generation.start(patience_s)
-        except BaseException:
-            await generation.close(0)
-            raise
-        self._generations.swap(generation)
-        self._foundation.waking.attend(generation.services.fleet)
-        self._config, self._source = config, found.source
+    async def _adopt(self, config: Config, patience_s: float = FIRST_CHECK_S) -> None:
+        """Put a configuration in force in one step, once all that it needs is known."""
+        offers = await self._sources.survey(config)
+        self._foundation.reconfigure(config, self._sources.inventory.merge(offers))
+        self._sources.inventory.put(offers)
+        self._config = config
         configure_logging(config.log.level, self._options.environ)
         self._server.reconfigure(config.server)
-        self.services.set(generation.services)
         if self._search is not None:
             self._search.cancel()
-        if self._sources.is_looking(found, config):
-            self._search = self._watchers.start("search", self._look_again(generation, found))
+        if self._sources.is_searched(config):
+            self._search = self._watchers.start("search", self._sources.found.search(config.detection))
+        await self._foundation.first_check(patience_s)
 
     async def _follow_the_file(self) -> None:
         found = find(self._options.config, self._options.environ)
@@ -218,36 +206,12 @@ class Daemon:
         async for _ in watch.changes(paths, self._foundation.clock):
             self.ask_reload()
 
-    async def _look_again(self, generation: Generation, now: Found) -> None:
-        """Look for engines again whenever, and as long as, none answers, or only the demo stands in for them."""
-        is_serving = generation.services.fleet.is_serving
-        clock, wait_s = self._foundation.clock, generation.config.detection.interval_s
-        async for _ in is_serving.changes():
-            pauses = lengthening(wait_s)
-            while now.source is Source.DEMO or not is_serving.value:
-                rhythm = SensingSettings(idle_s=next(pauses), busy_s=wait_s)
-                await Pace(clock, self._foundation.activity, rhythm).pause(clock.monotonic())
-                found = await self._sources.look_around(generation.config)
-                if not found.backends:
-                    continue
-                if found.backends == generation.backends:
-                    generation.services.fleet.check_soon()  # it answers again, so it may be healthy again
-                else:
-                    self._watchers.start("adopt", self._adopt_found(generation, found))
-                    return
-
-    async def _adopt_found(self, generation: Generation, found: Found) -> None:
-        async with self._reloading:
-            if self._generations.current is generation:
-                await self._adopt(generation.config, found)
-
-
-def lengthening(pause_s: float) -> Iterator[float]:
-    """Pauses between looks that find nothing: longer while nobody uses the proxy, so that the machine can sleep."""
-    for factor in LOOKS_AT:
-        yield factor * pause_s
-    while True:
-        yield LOOKS_AT[-1] * pause_s
+    async def _follow_found(self) -> None:
+        """Have the backends that were found, whenever others are."""
+        async for _ in self._sources.found.backends.changes():
+            async with self._reloading:
+                self.services.fleet.reconcile(self._sources.inventory.backends)
+                await self._foundation.first_check()
 
 
 async def run(options: Options, config: Config, on_ready: Callable[[Daemon], None]) -> None:

@@ -1,89 +1,140 @@
-"""What lives as long as the process: the mode, the machine's state, the books, and what was learned."""
+"""The parts of the daemon, wired once for the life of the process."""
 
+import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.tuning import Tuning
+from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.clock import SystemClock
+from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import journal
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.gate import Gate
+from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.inventory import Backends
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.sensing import Sensing
 from ollama_proxyd.services.settings import ModeSettings
+from ollama_proxyd.services.switches import Switches
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.tuner import Tuner
-from ollama_proxyd.services.waking import Waking
+
+log = logging.getLogger(__name__)
+
+FIRST_CHECK_S = 1.0
+"""A backend that takes longer to say how it is joins later and holds up nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """The parts that a reload of the configuration leaves standing."""
+    """What a reload of the configuration reconfigures and never replaces."""
 
     clock: SystemClock
-    sensing: Sensing
-    governor: Governor
     activity: Activity
-    admission: Admission
-    store: StateStore
-    ledger: Ledger
-    learner: Learner
+    gate: Gate
+    sensing: Sensing
     meter: Meter
-    tuner: Tuner
-    waking: Waking
+    detector: GpuLossDetector
+    http: HttpClient
+    services: Services
     tasks: Tasks
 
     @classmethod
-    def lay(cls, config: Config, store: StateStore) -> "Foundation":
+    def build(cls, config: Config, store: StateStore) -> "Foundation":
         """Wire the parts; nothing runs yet."""
         clock = SystemClock()
-        ledger, learner = Ledger(clock), Learner()
-        ledger.outcomes.listen(learner.observe)
-        waking = Waking(learner)
-        ledger.outcomes.listen(waking.observe)
-        ledger.outcomes.listen(journal.note)
-        sensing = Sensing(clock)
-        meter = Meter(sensing.system, clock)
-        ledger.outcomes.listen(meter.observe)
-        tuner = Tuner(_tuning(config), store)
-        return cls(
-            clock=clock,
-            sensing=sensing,
-            governor=Governor(_tuned(config.modes, tuner), config.default_mode, store, clock),
-            activity=Activity(clock),
-            admission=Admission(),
-            store=store,
-            ledger=ledger,
-            learner=learner,
-            meter=meter,
-            tuner=tuner,
-            waking=waking,
-            tasks=Tasks("foundation"),
+        activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
+        http = HttpClient(config.timeouts)
+        fleet = Fleet(
+            lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key), clock, learner.speeds, Switches(store)
         )
+        health = HealthMonitor(fleet, clock, config.health)
+        detector, meter = GpuLossDetector(fleet, learner), Meter(sensing.system, fleet, clock)
+        for observe in (learner.observe, detector.observe, journal.note, meter.observe):
+            ledger.outcomes.listen(observe)
+        fleet.reconciled.listen(lambda _: sensing.concern([member.config.spec for member in fleet.members]))
+        tuner = Tuner(_tuning(config), store)
+        governor = Governor(_tuned(config.modes, tuner), config.default_mode, store, clock)
+        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate)
+        services = Services(
+            gateway=Gateway(deps, config.gateway),
+            fleet=fleet,
+            health=health,
+            governor=governor,
+            ledger=ledger,
+            tuner=tuner,
+            system=sensing.system,
+        )
+        return cls(clock, activity, gate, sensing, meter, detector, http, services, Tasks("foundation"))
 
     def start(self) -> None:
-        """Let the mode follow the machine's state, and both follow what somebody sets."""
-        self.governor.follow(self.sensing.system, self.tasks)
+        """Let the mode follow the machine's state, and both follow what somebody sets; watch the backends."""
+        self.services.governor.follow(self.sensing.system, self.tasks)
         self.tasks.start("tuning", self._follow_the_tuner())
-        self.tasks.start("hour", self.sensing.follow_the_hour(self.tuner.tuning))
-        self.tasks.start("meter", self.meter.follow_sensors())
+        self.tasks.start("hour", self.sensing.follow_the_hour(self.services.tuner.tuning))
+        self.tasks.start("health", self.services.health.watch(self.activity))
+        self.meter.follow(self.tasks)
 
-    def reconfigure(self, config: Config) -> None:
-        """Apply another configuration, below what somebody changed by hand."""
-        self.tuner.rebase(_tuning(config))
-        self.governor.reconfigure(_tuned(config.modes, self.tuner))
+    def reconfigure(self, config: Config, backends: Backends) -> None:
+        """Put a configuration in force, below what somebody changed by hand; raises before anything has changed."""
+        services = self.services
+        services.fleet.reconcile(backends)  # the only step that can fail
+        services.tuner.rebase(_tuning(config))
+        services.governor.reconfigure(_tuned(config.modes, services.tuner))
+        services.health.reconfigure(config.health)
+        services.gateway.reconfigure(config.gateway)
+        self.http.timeouts = config.timeouts
 
-    async def _follow_the_tuner(self) -> None:
-        async for tuning in self.tuner.tuning.changes():
-            self.governor.tune(tuning)
+    async def first_check(self, patience_s: float = FIRST_CHECK_S) -> None:
+        """Check backends that are new.
+
+        All of them get a moment to say how they are; after it the first one that serves ends the wait.
+        """
+        check = self.tasks.start("first-check", self.services.health.check_new())
+        await asyncio.wait([check], timeout=FIRST_CHECK_S)
+        if patience_s > FIRST_CHECK_S:
+            serving = self.tasks.start("serving", self._until_one_serves())
+            left_s = patience_s - FIRST_CHECK_S
+            await asyncio.wait([check, serving], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            serving.cancel()
+
+    async def _until_one_serves(self) -> None:
+        async for is_serving in self.services.fleet.is_serving.changes():
+            if is_serving:
+                return
+
+    async def reconnect(self) -> None:
+        """Take no connection from before any more, and check every backend at once."""
+        await self.http.renew()
+        self.tasks.start("check", self.services.health.check_all())
+
+    async def drain(self, within_s: float) -> None:
+        """Let running requests finish; what still runs then is cut off, and its clients are told so."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.activity.quiet()
+        except TimeoutError:
+            running = self.activity.in_flight
+            log.warning("%d requests were still running after %g s and are cut off", running, within_s)
 
     async def close(self) -> None:
-        """End the background work."""
+        """End the background work and close every connection."""
         await self.tasks.close()
+        await self.http.close()
+
+    async def _follow_the_tuner(self) -> None:
+        async for tuning in self.services.tuner.tuning.changes():
+            self.services.governor.tune(tuning)
 
 
 def _tuning(config: Config) -> Tuning:

@@ -43,7 +43,7 @@ class Machine:
         self._session_bus = BusLine(BusType.SESSION, clock)
         self._service: BusService | None = None
 
-    def listen(self, services: Cell[Services], sensing: Sensing, activity: Activity) -> None:
+    def listen(self, services: Services, sensing: Sensing, activity: Activity) -> None:
         """Have the sensors tell what they see, if they may."""
         if not self._sensors.enabled:
             return
@@ -57,7 +57,7 @@ class Machine:
         sensing.watch(polled, signals, self._tasks, Pace(self._clock, activity, self._sensors.pace))
         self._tasks.start("system-bus", self._look_for_the_system_bus())
 
-    async def show(self, services: Cell[Services], url: str) -> None:
+    async def show(self, services: Services, url: str) -> None:
         """Be on the session bus as soon as there is one, if that is wanted; `url` is where clients find the daemon."""
         if self._is_shown:
             self._service = BusService(services, self._session_bus, self._clock, url)
@@ -113,9 +113,8 @@ class Machine:
             log.warning("nothing is known of battery and power profile until there is a system bus: %s", error)
 
 
-def is_in_use(services: Cell[Services], pci_address: str) -> bool:
+def is_in_use(services: Services, pci_address: str) -> bool:
     """Whether requests run on the device with this address; any thread may ask."""
-    bundle = services.value
-    devices = bundle.system.value.devices
-    working = (device_of(view.spec, devices) for view in bundle.fleet.views.value if view.in_flight)
+    devices = services.system.value.devices
+    working = (device_of(spec, devices) for spec in services.fleet.at_work())
     return any(device is not None and device.id == pci_address for device in working)

@@ -1,22 +1,24 @@
-"""Where the backends come from: the configuration, else what answers on this machine, else the demo fleet."""
+"""The sources of backends: the configuration, the engines that answer on this machine, and the demo fleet."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 
-from ollama_proxyd.config.settings import Config, ConfiguredBackend
+from ollama_proxyd.config.settings import Config, DetectionSettings
 from ollama_proxyd.edges.backends.detect import detect
 from ollama_proxyd.edges.demo.fleet import DemoFleet, start_demo
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.inventory import BackendConfig, Backends, Inventory, Source
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.settings import SensingSettings
+from ollama_proxyd.services.watching import Pace
 
 log = logging.getLogger(__name__)
 
-
-class Source(Enum):
-    """Which of the three it was, as words for a person."""
-
-    CONFIGURED = "from the configuration"
-    DETECTED = "found on this machine"
-    DEMO = "the built-in demo fleet: simulated devices that load no model"
+LOOKS_AT = (1, 1, 2, 4)
+"""How many of its intervals detection waits after each look that found nothing; a request makes it look sooner."""
 
 
 class Demo(Enum):
@@ -27,46 +29,50 @@ class Demo(Enum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Backends and where they come from."""
+class Configured(Source):
+    """What the configuration names."""
 
-    source: Source
-    backends: tuple[ConfiguredBackend, ...]
+    def __init__(self) -> None:
+        super().__init__("from the configuration")
+
+    async def offer(self, config: Config, *, has_better: bool) -> Backends:  # noqa: ARG002
+        """The backends of a configuration."""
+        return config.backends
 
 
-class Sources:
-    """Finds backends; owns the demo fleet from its first use until it is closed."""
+class Found(Source):
+    """Engines that answer on this machine's known ports, looked for where none is configured."""
 
-    def __init__(self, demo: Demo) -> None:
-        self._demo = demo
-        self._fleet: DemoFleet | None = None
+    def __init__(self, fleet: Fleet, activity: Activity, clock: Clock) -> None:
+        super().__init__("found on this machine")
+        self._fleet = fleet
+        self._activity = activity
+        self._clock = clock
         self._told: set[str] = set()
 
-    def is_looking(self, found: Found, config: Config) -> bool:
-        """Whether an engine that starts later should be noticed: where none was configured, nor the demo asked for."""
-        by_itself = found.source is Source.DETECTED or (found.source is Source.DEMO and self._demo is Demo.IF_NONE)
-        return by_itself and config.detection.enabled
+    async def offer(self, config: Config, *, has_better: bool) -> Backends:
+        """The engines that answer now, if they are looked for."""
+        return () if has_better or not config.detection.enabled else await self._look(config.detection.ports)
 
-    async def find(self, config: Config) -> Found:
-        """The backends for a configuration."""
-        if self._demo is Demo.ALWAYS:
-            return await self._simulate()
-        if config.backends:
-            return Found(Source.CONFIGURED, config.backends)
-        found = await self.look_around(config)
-        if not found.backends and self._demo is Demo.IF_NONE:
-            return await self._simulate()
-        return found
+    async def search(self, settings: DetectionSettings) -> None:
+        """Look again whenever, and as long as, no engine answers; never returns."""
+        serving = self._fleet.is_serving
+        async for _ in serving.changes():
+            pauses = lengthening(settings.interval_s)
+            while not self.backends.value or not serving.value:
+                rhythm = SensingSettings(idle_s=next(pauses), busy_s=settings.interval_s)
+                await Pace(self._clock, self._activity, rhythm).pause(self._clock.monotonic())
+                found = await self._look(settings.ports)
+                if found and found == self.backends.value:
+                    self._fleet.check_soon()  # it answers again, so it may be healthy again
+                elif found:
+                    self.backends.set(found)
 
-    async def look_around(self, config: Config) -> Found:
-        """The engines that answer on this machine's known ports now."""
-        if not config.detection.enabled:
-            return Found(Source.DETECTED, ())
-        detected = await detect(config.detection.ports)
+    async def _look(self, ports: Sequence[int]) -> Backends:
+        detected = await detect(ports)
         for each in detected:
             self._tell_once(each.how)
-        return Found(Source.DETECTED, tuple(ConfiguredBackend(each.spec) for each in detected))
+        return tuple(BackendConfig(each.spec) for each in detected)
 
     def _tell_once(self, sentence: str) -> None:
         """Looking again finds the same; that is news only the first time."""
@@ -74,13 +80,59 @@ class Sources:
             self._told.add(sentence)
             log.info("%s", sentence)
 
+
+class Simulated(Source):
+    """The demo fleet, started at its first use; it stands in where there is nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__("the built-in demo fleet: simulated devices that load no model", stands_in=True)
+        self._fleet: DemoFleet | None = None
+
+    async def offer(self, config: Config, *, has_better: bool) -> Backends:  # noqa: ARG002
+        """The simulated devices, if they are needed."""
+        if has_better:
+            return ()
+        if self._fleet is None:
+            self._fleet = await start_demo()
+        specs = (replace(spec, is_local=False) for spec in self._fleet.specs)  # no device of this machine is simulated
+        return tuple(BackendConfig(spec) for spec in specs)
+
     async def close(self) -> None:
         """End the demo fleet, if it runs."""
         if self._fleet is not None:
             await self._fleet.close()
 
-    async def _simulate(self) -> Found:
-        if self._fleet is None:
-            self._fleet = await start_demo()
-        specs = (replace(spec, is_local=False) for spec in self._fleet.specs)  # no device of this machine is simulated
-        return Found(Source.DEMO, tuple(ConfiguredBackend(spec) for spec in specs))
+
+class Sources:
+    """The sources that a command line allows, the best first, and what they offer together."""
+
+    def __init__(self, demo: Demo, found: Found) -> None:
+        self.found = found
+        self._simulated = Simulated()
+        self._is_demo_only = demo is Demo.ALWAYS
+        real: tuple[Configured | Found, ...] = () if self._is_demo_only else (Configured(), found)
+        self._all = (*real, *(() if demo is Demo.NEVER else (self._simulated,)))
+        self.inventory = Inventory(*self._all)
+
+    async def survey(self, config: Config) -> tuple[Backends, ...]:
+        """What each source has for a configuration; nothing is changed by it."""
+        offers: list[Backends] = []
+        for source in self._all:
+            offers.append(await source.offer(config, has_better=any(offers)))
+        return tuple(offers)
+
+    def is_searched(self, config: Config) -> bool:
+        """Whether an engine that starts later should be noticed."""
+        return config.detection.enabled and not config.backends and not self._is_demo_only
+
+    async def close(self) -> None:
+        """End the demo fleet, if it runs."""
+        await self._simulated.close()
+
+
+def lengthening(pause_s: float) -> Iterator[float]:
+    """Pauses between looks that find nothing: longer while the proxy is not used, so that the machine can sleep."""
+    for factor in LOOKS_AT:
+        yield factor * pause_s
+    while True:
+        yield LOOKS_AT[-1] * pause_s

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from ollama_proxyd import __version__
-from ollama_proxyd.app import last_words
 from ollama_proxyd.app import logging as daemon_logging
+from ollama_proxyd.app import startup_error
 from ollama_proxyd.app.daemon import Daemon, Options, run
 from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
@@ -49,8 +49,8 @@ def daemon(
     try:
         loaded = options.load()
     except ConfigError as error:
-        last_words.say(str(error), os.environ)
-        sys.exit(last_words.CONFIG)
+        startup_error.say(str(error), os.environ)
+        sys.exit(startup_error.CONFIG)
     if check_config:
         _report(loaded)
     else:
@@ -71,15 +71,15 @@ def _serve(options: Options, config: Config) -> None:
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(run(options, config, _announce))
     except ProxyError as error:
-        last_words.say(f"ollama-proxyd: {error.message}", options.environ)
-        sys.exit(last_words.exit_status(error))
+        startup_error.say(f"ollama-proxyd: {error.message}", options.environ)
+        sys.exit(startup_error.exit_status(error))
 
 
 def _announce(running: Daemon) -> None:
     if daemon_logging.reads_journal(os.environ):
         log.info("ollama-proxyd %s listens on %s", __version__, running.url)
     else:
-        click.echo(banner(running.url, running.source.value, running.services.value))
+        click.echo(banner(running.url, running.source, running.services))
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
     gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

@@ -12,7 +12,6 @@ from ollama_proxyd.config.rules import is_loopback
 from ollama_proxyd.config.settings import (
     BusSettings,
     Config,
-    ConfiguredBackend,
     DetectionSettings,
     LogSettings,
     SensorSettings,
@@ -24,6 +23,7 @@ from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
 
 BYTES_PER_GB = 10**9
@@ -101,7 +101,7 @@ def _server(file: schema.FileConfig, token: str | None) -> ServerSettings:
     )
 
 
-def _backend(backend: schema_backends.Backend, api_key: str | None) -> ConfiguredBackend:
+def _backend(backend: schema_backends.Backend, api_key: str | None) -> BackendConfig:
     capability = backend.model_capability
     size_gb = capability.max_model_size_gb
     spec = BackendSpec(
@@ -123,7 +123,7 @@ def _backend(backend: schema_backends.Backend, api_key: str | None) -> Configure
         pci_address=None if backend.pci_address is None else _pci_address(backend.pci_address),
         is_local=is_loopback(urlsplit(backend.endpoint).hostname or ""),
     )
-    return ConfiguredBackend(spec, backend.enabled, api_key)
+    return BackendConfig(spec, backend.enabled, api_key)
 
 
 def _pci_address(written: str) -> str:

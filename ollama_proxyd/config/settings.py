@@ -1,24 +1,15 @@
 """A configuration in force: the plain values that the parts of the daemon are made with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ollama_proxyd.config.problems import Problem
 from ollama_proxyd.config.schema import FileConfig
-from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
-
-
-@dataclass(frozen=True, slots=True)
-class ConfiguredBackend:
-    """A backend, whether it may be used, and the key that its API asks for."""
-
-    spec: BackendSpec
-    enabled: bool = True
-    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class Config:
     """
 
     server: ServerSettings
-    backends: tuple[ConfiguredBackend, ...]
+    backends: tuple[BackendConfig, ...]
     gateway: GatewaySettings
     default_mode: Mode
     modes: ModeSettings

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.learning import is_plausible_w
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading
 
@@ -45,12 +45,11 @@ class Stretch:
         return replace(self, energy_j=0.0, seconds=0.0)
 
 
-def alone_on(fleets: Iterable[FleetView], devices: tuple[DeviceState, ...]) -> Mapping[str, str]:
+def alone_on(at_work: Iterable[BackendSpec], devices: tuple[DeviceState, ...]) -> Mapping[str, str]:
     """By device id, the backend that is the only one at work there."""
-    at_work: dict[str, set[str]] = {}
-    for fleet in fleets:
-        for view in fleet:
-            device = device_of(view.spec, devices) if view.in_flight > 0 else None
-            if device is not None:
-                at_work.setdefault(device.id, set()).add(view.spec.id)
-    return {device_id: next(iter(ids)) for device_id, ids in at_work.items() if len(ids) == 1}
+    found: dict[str, set[str]] = {}
+    for spec in at_work:
+        device = device_of(spec, devices)
+        if device is not None:
+            found.setdefault(device.id, set()).add(spec.id)
+    return {device_id: next(iter(ids)) for device_id, ids in found.items() if len(ids) == 1}

@@ -45,6 +45,7 @@ HEALTH: Mapping[str, str] = {
     "not_checked_yet": "not checked yet",
     "disabled_in_configuration": "disabled in the configuration",
     "switched_off": "switched off by hand",
+    "backend_removed": "removed from the configuration; its requests under way go on",
     "backend_down": "{detail}",
     "check_failed": "its health check failed by a fault of the proxy: {detail}",
     "no_answer": "no answer within {timeout_seconds:g} s",

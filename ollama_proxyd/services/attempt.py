@@ -13,14 +13,13 @@ from ollama_proxyd.services.fleet import Fleet
 class Attempt:
     """The events of one backend's answer, held back until the first that means something."""
 
-    __slots__ = ("_backend_id", "_events", "_fleet", "queued")
+    __slots__ = ("_backend_id", "_events", "_lease", "queued")
 
     def __init__(self, fleet: Fleet, request: Request, ranked: Ranked) -> None:
-        self._fleet = fleet
         self._backend_id = ranked.backend_id
-        before = fleet.begin(ranked.backend_id)
-        self.queued = before.in_flight >= before.slots
-        self._events: AsyncGenerator[Event, None] = fleet.backend(ranked.backend_id).answer(request, ranked.model)
+        self._lease = fleet.lease(ranked.backend_id)
+        self.queued = self._lease.is_queued
+        self._events: AsyncGenerator[Event, None] = self._lease.backend.answer(request, ranked.model)
 
     async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
         """Wait for the backend's first words, at most `time_left_s`; raises ProxyError when they do not come."""
@@ -47,7 +46,5 @@ class Attempt:
 
     async def close(self) -> None:
         """End the work upstream, if it still goes on."""
-        try:
+        with self._lease:
             await self._events.aclose()
-        finally:
-            self._fleet.end(self._backend_id)

@@ -1,4 +1,4 @@
-"""What driving edges may use: the services of the configuration in force."""
+"""What driving edges may use."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,18 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.tuner import Tuner
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One configuration's services; a reload replaces the bundle whole, and requests keep the one they began with."""
+    """The services, for the life of the process; a reload changes what they hold."""
 
     gateway: Gateway
     fleet: Fleet
+    health: HealthMonitor
     governor: Governor
     ledger: Ledger
     tuner: Tuner

@@ -2,80 +2,135 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ollama_proxyd.core.beat import next_beat_s
-from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.fleet import BackendView, FleetView, Health, Probe
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.standing import Standing, standing
-from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.lease import Lease, Member
 from ollama_proxyd.services.ports import Backend, Clock
-from ollama_proxyd.services.settings import HealthSettings
 from ollama_proxyd.services.switches import Switches
-from ollama_proxyd.services.watching import first_of
 
 log = logging.getLogger(__name__)
 
-IDLE_PHASE = 0.25
-"""Between two looks at the sensors: together with the thread that reads them each would hold up the other."""
+REMOVED = Reason("backend_removed")
+NOT_CHECKED = Reason("not_checked_yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a reconciliation changed, as backend ids."""
+
+    added: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
 
 
 class Fleet:
-    """The one owner of backend state; `views` is the latest picture of all of them, `is_serving` whether any is up.
+    """The one owner of backends and their state; `views` is the latest picture, `is_serving` whether any is up.
 
     Backends that are switched off are shown and never asked. `speeds` gives a live view of what was learned of one.
     """
 
     def __init__(
         self,
-        backends: Sequence[Backend],
-        settings: HealthSettings,
+        make: Callable[[BackendConfig], Backend],
         clock: Clock,
         speeds: Callable[[str], Mapping[str, Speed]],
         switches: Switches,
     ) -> None:
-        self._backends = {backend.spec.id: backend for backend in backends}
-        self._index = {backend_id: at for at, backend_id in enumerate(self._backends)}
-        self._settings = settings
+        self._make = make
         self._clock = clock
+        self._speeds = speeds
         self._switches = switches
-        self._due = asyncio.Event()
-        self._catching_up = asyncio.Lock()
-        self._checked_s = self._changed_s = clock.monotonic()
-        """When the last check of all of them began, and when the health of one was seen to change."""
-        self.views: Cell[FleetView] = Cell(
-            tuple(
-                BackendView(
-                    spec=backend.spec,
-                    **self._at_first(backend.spec.id),
-                    slots=backend.spec.slots,
-                    speeds=speeds(backend.spec.id),
-                )
-                for backend in backends
-            )
-        )
+        self._members: dict[str, Member] = {}
+        self._draining: list[Member] = []
+        """Members that were removed or replaced while requests were under way on them."""
+        self._index: dict[str, int] = {}
+        self.due = asyncio.Event()
+        """Set when the backends should be checked before the interval is over."""
+        self.changed_s = clock.monotonic()
+        """When the health of a backend was seen to change last."""
+        self.views: Cell[FleetView] = Cell(())
         self.is_serving: Cell[bool] = Cell(False)
-        self.standing: Cell[Standing] = Cell(standing(self.views.value))
+        self.standing: Cell[Standing] = Cell(Standing())
         self.checked: Topic[BackendView] = Topic()
         """Each backend that was found up, as it was found."""
+        self.reconciled: Topic[Changes] = Topic()
+
+    def reconcile(self, wanted: Sequence[BackendConfig]) -> Changes:
+        """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
+
+        An unchanged backend keeps its state. A changed one is replaced, a removed one takes no new requests; requests
+        under way on either go on and still count.
+        """
+        members = {each.spec.id: self._member_for(each) for each in wanted}
+        before, known = self._members, {view.spec.id: view for view in self.views.value}
+        gone = [member for backend_id, member in before.items() if members.get(backend_id) is not member]
+        views = [self._view(members[each.spec.id], each, known.get(each.spec.id)) for each in wanted]
+        for each in wanted:
+            members[each.spec.id].config = each
+        self._members = members
+        self._draining += [member for member in gone if member.in_flight]
+        self._show(views, known)
+        changes = Changes(
+            added=frozenset(members.keys() - before.keys()),
+            changed=frozenset(member.id for member in gone if member.id in members),
+            removed=frozenset(before.keys() - members.keys()),
+        )
+        self.reconciled.publish(changes)
+        return changes
+
+    def _member_for(self, config: BackendConfig) -> Member:
+        member = self._members.get(config.spec.id)
+        return member if member is not None and member.is_for(config) else Member(config, self._make(config))
+
+    def _view(self, member: Member, config: BackendConfig, known: BackendView | None) -> BackendView:
+        """What is known of a backend under its new configuration."""
+        now, why_off = self._members.get(member.id), self._switches.why_off(config)
+        is_switched = known is None or (why_off or NOT_CHECKED) != _why_unasked(known)
+        if known is not None and now is member:
+            return replace(known, **_at_first(why_off)) if is_switched else known
+        if known is not None and now is not None and now.is_same_engine(config) and not is_switched:
+            return replace(known, spec=config.spec, slots=config.spec.slots)
+        return BackendView(
+            config.spec,
+            **_at_first(why_off),
+            slots=config.spec.slots,
+            in_flight=self._in_flight(member.id),
+            speeds=self._speeds(member.id),
+            watts=None if known is None else known.watts,
+        )
+
+    def _show(self, views: list[BackendView], known: Mapping[str, BackendView]) -> None:
+        """Show these and the removed ones on which requests are under way."""
+        removed = dict.fromkeys(member.id for member in self._draining if member.id not in self._members)
+        views += [replace(known[each], health=Health.DISABLED, health_reason=REMOVED) for each in removed]
+        self._index = {view.spec.id: at for at, view in enumerate(views)}
+        self.views.set(tuple(views))
+        self._note_health()
 
     @property
-    def check_interval_s(self) -> float:
-        """Within which time a backend that comes up is seen while somebody uses the proxy."""
-        return self._settings.interval_s
+    def members(self) -> Sequence[Member]:
+        """The backends that may be asked, unless they are switched off."""
+        return tuple(self._members.values())
+
+    def at_work(self) -> Iterator[BackendSpec]:
+        """The backends on which requests are under way, replaced and removed ones where they were."""
+        return (each.config.spec for each in (*self._members.values(), *self._draining) if each.in_flight)
 
     def has(self, backend_id: str) -> bool:
         """Whether there is such a backend."""
-        return backend_id in self._index
+        return backend_id in self._members
 
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
-        return self._backends[backend_id]
+        return self._members[backend_id].backend
 
     def view(self, backend_id: str) -> BackendView:
         """What is known of one backend now; raises KeyError for one that is not configured."""
@@ -86,32 +141,45 @@ class Fleet:
 
         Requests under way on it finish. One that was switched on serves as soon as a check has found it up.
         """
-        now = self.view(backend_id)
-        self._switches.set(backend_id, enabled)
+        config, now = self._members[backend_id].config, self.view(backend_id)
+        self._switches.set(config, enabled)
         if enabled is not (now.health is Health.DISABLED):
             return
         log.info("backend %s is switched %s", backend_id, "on" if enabled else "off")
-        self._put(replace(now, **self._at_first(backend_id)))
+        self._put(replace(now, **_at_first(self._switches.why_off(config))))
         if enabled:
             self.check_soon()
 
-    def begin(self, backend_id: str) -> BackendView:
-        """Count one more request as under way on a backend; gives the picture just before."""
-        before = self.view(backend_id)
+    def lease(self, backend_id: str) -> Lease:
+        """Take a slot of a backend; raises KeyError for one that is not configured."""
+        member, before = self._members[backend_id], self.view(backend_id)
+        member.in_flight += 1
         self._put(replace(before, in_flight=before.in_flight + 1))
-        return before
+        return Lease(member, self._end, is_queued=before.in_flight >= before.slots)
 
-    def end(self, backend_id: str) -> None:
-        """Count one request fewer; each `begin` is followed by exactly one `end`."""
-        now = self.view(backend_id)
+    def _end(self, member: Member) -> None:
+        member.in_flight -= 1
+        if member in self._draining and not member.in_flight:
+            self._draining.remove(member)
+            if member.id not in self._members and not self._in_flight(member.id):
+                self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
+                return
+        now = self.view(member.id)
         self._put(replace(now, in_flight=now.in_flight - 1))
+
+    def _in_flight(self, backend_id: str) -> int:
+        members = (*self._members.values(), *self._draining)
+        return sum(member.in_flight for member in members if member.id == backend_id)
+
+    def _by_id(self) -> Mapping[str, BackendView]:
+        return {view.spec.id: view for view in self.views.value}
 
     def note_unreachable(self, backend_id: str, reason: str) -> None:
         """A request found nothing listening: the backend counts as down until a check says otherwise."""
         if self.view(backend_id).health is not Health.DISABLED:
-            self._note_down(backend_id, Reason("backend_down", detail=reason))
+            self.note_down(backend_id, Reason("backend_down", detail=reason))
 
-    def note_watts(self, backend_id: str, watts: Watts) -> None:
+    def note_watts(self, backend_id: str, watts: Watts | None) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
         if backend_id in self._index:
             self._put(replace(self.view(backend_id), watts=watts))
@@ -129,97 +197,14 @@ class Fleet:
 
     def check_soon(self) -> None:
         """Have the backends checked before the interval is over."""
-        self._due.set()
+        self.due.set()
 
-    async def watch(self, activity: Activity) -> None:
-        """Check every backend again and again, or soon when one failed a request; never returns.
+    def is_asked(self, member: Member) -> bool:
+        """Whether a backend is checked: it may have been replaced or switched off while a check was under way."""
+        return self._members.get(member.id) is member and self.view(member.id).health is not Health.DISABLED
 
-        While nobody uses the proxy and nothing changes that is rare; who begins to use it has them checked at once.
-        """
-        while True:
-            self._due.clear()
-            await self._until_due(activity)
-            async with self._catching_up:
-                if self._due.is_set() or self._left_s(activity) <= 0:
-                    await self.check_all()
-
-    async def _until_due(self, activity: Activity) -> None:
-        while not self._due.is_set():
-            if not any(map(self._is_on, self._backends.values())):
-                await self._due.wait()
-                break
-            left_s = self._left_s(activity)
-            if left_s <= 0:
-                return
-            calls = [activity.begun()] if self._is_rarely_checked(activity) else []
-            await first_of(self._clock.sleep(left_s), self._due.wait(), *calls)
-        await self._clock.sleep(self._settings.recheck_s)
-
-    def _left_s(self, activity: Activity) -> float:
-        """Seconds until the next check."""
-        if self._is_rarely_checked(activity):
-            due_s = next_beat_s(self._checked_s, self._settings.idle_interval_s, IDLE_PHASE)
-        else:
-            due_s = self._checked_s + self._settings.interval_s
-        return due_s - self._clock.monotonic()
-
-    def _is_rarely_checked(self, activity: Activity) -> bool:
-        """Whether for a while nobody has used the proxy and no backend has come or gone."""
-        quiet_s = self._settings.idle_interval_s
-        if quiet_s <= self._settings.interval_s or activity.within(quiet_s):
-            return False
-        return self._clock.monotonic() - self._changed_s > quiet_s
-
-    async def catch_up(self) -> bool:
-        """Check now what was not checked for longer than the interval of busy times; whether there is news."""
-        is_news = self._catching_up.locked()
-        async with self._catching_up:
-            if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
-                await self.check_all()
-                is_news = True
-        return is_news
-
-    async def check_all(self) -> None:
-        """Check all backends that are switched on at the same time and take note of what they say.
-
-        A backend whose words make our own code fail is down by our fault; the others know nothing of it.
-        """
-        self._checked_s = self._clock.monotonic()
-        asked = [backend for backend in self._backends.values() if self._is_on(backend)]
-        results = await asyncio.gather(*map(self._check, asked), return_exceptions=True)
-        for backend, result in zip(asked, results, strict=True):
-            if isinstance(result, Exception):
-                backend_id = backend.spec.id
-                log.error("the health check of backend %s failed by a fault of the proxy", backend_id, exc_info=result)
-                self._note_down(backend_id, Reason("check_failed", detail=repr(result)))
-
-    async def _check(self, backend: Backend) -> None:
-        backend_id = backend.spec.id
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                probe = await backend.probe()
-        except ProxyError as error:
-            if self._is_on(backend):
-                self._note_down(backend_id, Reason("backend_down", detail=error.message))
-        except TimeoutError:
-            if self._is_on(backend):
-                self._note_silent(backend_id)
-        else:
-            if self._is_on(backend):
-                self._note_up(backend_id, probe)
-
-    def _is_on(self, backend: Backend) -> bool:
-        """Whether it may be asked; it may have been switched off while a check was under way."""
-        return self.view(backend.spec.id).health is not Health.DISABLED
-
-    def _at_first(self, backend_id: str) -> dict[str, Any]:
-        """Health before the first check."""
-        why_off = self._switches.why_off(backend_id)
-        if why_off is not None:
-            return {"health": Health.DISABLED, "health_reason": why_off}
-        return {"health": Health.UNKNOWN, "health_reason": Reason("not_checked_yet")}
-
-    def _note_up(self, backend_id: str, probe: Probe) -> None:
+    def note_up(self, backend_id: str, probe: Probe) -> None:
+        """A check found a backend up."""
         now = self.view(backend_id)
         if now.health is not Health.UP:
             log.info("backend %s is up; models: %d", backend_id, len(probe.models))
@@ -238,19 +223,12 @@ class Fleet:
         )
         self.checked.publish(self.view(backend_id))
 
-    def _note_silent(self, backend_id: str) -> None:
-        """Busy is not down: a backend that works for us may be too slow to say how it is."""
-        now = self.view(backend_id)
-        if now.in_flight and now.health is Health.UP:
-            log.info("backend %s is too busy to answer its health check", backend_id)
-        else:
-            self._note_down(backend_id, Reason("no_answer", timeout_seconds=self._settings.timeout_s))
-
-    def _note_down(self, backend_id: str, reason: Reason) -> None:
+    def note_down(self, backend_id: str, reason: Reason) -> None:
+        """A check, or a request, found a backend down."""
         now = self.view(backend_id)
         if now.health is not Health.DOWN:
             log.warning("backend %s is down: %s", backend_id, reason)
-        # Whoever brings it up again may have mended it, so how it served before says nothing.
+        # A restart may have mended it, so how it served before says nothing.
         seen_s = self._clock.monotonic()
         self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded=None, checked_at_s=seen_s))
 
@@ -260,6 +238,21 @@ class Fleet:
         changed_health = views[at].health is not view.health or views[at].degraded != view.degraded
         self.views.set((*views[:at], view, *views[at + 1 :]))
         if changed_health:
-            self._changed_s = self._clock.monotonic()
-            self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
-            self.standing.set(standing(self.views.value))
+            self._note_health()
+
+    def _note_health(self) -> None:
+        self.changed_s = self._clock.monotonic()
+        self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
+        self.standing.set(standing(self.views.value))
+
+
+def _at_first(why_off: Reason | None) -> dict[str, Any]:
+    """Health before the first check."""
+    if why_off is not None:
+        return {"health": Health.DISABLED, "health_reason": why_off}
+    return {"health": Health.UNKNOWN, "health_reason": NOT_CHECKED}
+
+
+def _why_unasked(view: BackendView) -> Reason | None:
+    """Why a backend is switched off, as `_at_first` says it."""
+    return view.health_reason if view.health is Health.DISABLED else NOT_CHECKED

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event
@@ -17,11 +17,12 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.services.account import Account
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.settings import GatewaySettings
@@ -30,51 +31,41 @@ RETRYABLE = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT})
 """Failures after which another backend may do better."""
 
 OVERLOAD_RETRY_S = 1.0
-STOPPING_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class GatewayDeps:
     """What a gateway works with."""
 
     fleet: Fleet
+    health: HealthMonitor
     governor: Governor
     ledger: Ledger
     system: Cell[SystemState]
     clock: Clock
     activity: Activity
-    admission: Admission = field(default_factory=Admission)
+    gate: Gate
 
 
 class Gateway:
     """The way through: admission, routing, retries before the first byte, and the books."""
 
-    def __init__(self, around: Surroundings, settings: GatewaySettings) -> None:
+    def __init__(self, around: GatewayDeps, settings: GatewaySettings) -> None:
         self._around = around
         self._settings = settings
-        self._in_flight = 0
-        self._is_stopping = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def in_flight(self) -> int:
         """How many requests are under way."""
-        return self._in_flight
+        return self._around.activity.in_flight
 
-    def refuse_new(self) -> None:
-        """From now on requests are told to come later; those under way go on."""
-        self._is_stopping = True
+    def reconfigure(self, settings: GatewaySettings) -> None:
+        """Apply other limits from now on."""
+        self._settings = settings
 
     def check_open(self) -> None:
         """Raise ProxyError, with the reason, while no new request is let in."""
-        self._around.admission.check()
-        if self._is_stopping:
-            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)
-
-    async def drained(self) -> None:
-        """Wait until no request is under way."""
-        await self._idle.wait()
+        self._around.gate.check()
 
     def explain(self, query: Query, mode: Mode | None = None, system: SystemState | None = None) -> Decision:
         """Where a request would go, with every term, under this or another mode and state; nothing is changed."""
@@ -88,8 +79,7 @@ class Gateway:
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
         """What a client is told when nothing was ranked."""
-        fleet = self._around.fleet
-        return refusal(query, decision, fleet.views.value, fleet.check_interval_s)
+        return refusal(query, decision, self._around.fleet.views.value, self._around.health.interval_s)
 
     async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
         """The answer's events, the first being Accepted with the decision.
@@ -175,7 +165,7 @@ class Gateway:
     async def _choose(self, query: Query, failure: ProxyError | None) -> tuple[Moment, Decision]:
         """A decision and what it rests on; a picture from idle times is made anew before it refuses anything."""
         moment, decision = self._decide_now(query, failure)
-        if not decision.ranked and await self._around.fleet.catch_up():
+        if not decision.ranked and await self._around.health.catch_up():
             moment, decision = self._decide_now(query, failure)
         return moment, decision
 
@@ -221,24 +211,19 @@ class Gateway:
         """One that cannot be reached is down; one that broke off is looked at again; one that is slow is neither."""
         if account.ranked is None or error.kind is not ErrorKind.UPSTREAM_FAILED or error.status is not None:
             return
-        if error.code == UNREACHABLE:
+        if error.code == UNREACHABLE and self._around.fleet.has(account.ranked.backend_id):
             self._around.fleet.note_unreachable(account.ranked.backend_id, error.message)
         self._around.fleet.check_soon()
 
     def _check_capacity(self) -> None:
         self.check_open()
         limit = self._settings.max_in_flight
-        if self._in_flight > limit:
+        if self.in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
 
     def _enter(self) -> None:
-        self._in_flight += 1
         self._around.activity.begin()
-        self._idle.clear()
 
     def _leave(self) -> None:
-        self._in_flight -= 1
         self._around.activity.end()
-        if not self._in_flight:
-            self._idle.set()

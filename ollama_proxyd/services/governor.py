@@ -30,7 +30,7 @@ class Governor:
     """
 
     def __init__(self, settings: ModeSettings, default: Mode, store: StateStore, clock: Clock) -> None:
-        self._settings = settings
+        self.modes: Cell[ModeSettings] = Cell(settings)
         self._store = store
         self._clock = clock
         self._system = SystemState()
@@ -45,12 +45,12 @@ class Governor:
     @property
     def table(self) -> ModeTable:
         """What each mode asks for."""
-        return self._settings.table
+        return self.modes.value.table
 
     @property
     def auto_settings(self) -> AutoSettings:
         """The numbers that Auto compares with."""
-        return self._settings.auto
+        return self.modes.value.auto
 
     def select(self, mode: Mode) -> ModeSetting:
         """Put a mode in force, end every hold, and keep the mode over restarts.
@@ -69,7 +69,7 @@ class Governor:
 
     def hold(self, mode: Mode, reason: str, application_id: str, owner: str) -> int:
         """Have a mode stand above the chosen one until it is released; raises ProxyError when there are too many."""
-        limit = self._settings.max_holds
+        limit = self.modes.value.max_holds
         if len(self.holds.value) >= limit:
             message = f"{limit} programs hold a mode already, the most that efficiency.max_holds allows"
             raise ProxyError(ErrorKind.OVERLOADED, message)
@@ -95,7 +95,7 @@ class Governor:
         wanted = mode or self.setting.value.wanted
         if system is None and wanted is self.setting.value.wanted:
             return self.setting.value
-        return choose(wanted, system or self._system, self._settings.table, self._settings.auto)
+        return choose(wanted, system or self._system, self.modes.value.table, self.modes.value.auto)
 
     def observe(self, system: SystemState) -> None:
         """Take note of the machine's state; Auto may change what it makes of it."""
@@ -104,12 +104,12 @@ class Governor:
 
     def reconfigure(self, settings: ModeSettings) -> None:
         """Apply a new table of modes and new numbers for Auto; the chosen mode and the holds stay."""
-        self._settings = settings
+        self.modes.set(settings)
         self._apply()
 
     def tune(self, tuning: Tuning) -> None:
         """Apply what somebody changed of Auto's numbers."""
-        self.reconfigure(replace(self._settings, auto=tuning.of_auto(self._settings.auto)))
+        self.reconfigure(replace(self.modes.value, auto=tuning.of_auto(self.modes.value.auto)))
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Follow the machine from now on."""
@@ -142,14 +142,14 @@ class Governor:
         hold = thriftiest(self.holds.value)
         wanted = self._chosen if hold is None else hold.mode
         if Mode.AUTO in {self._chosen, wanted}:
-            self._auto = step(self._auto, self._system, self._clock.monotonic(), self._settings.auto)
+            self._auto = step(self._auto, self._system, self._clock.monotonic(), self.modes.value.auto)
         effective, reason = wanted, AS_CHOSEN
         if wanted is Mode.AUTO:
             effective, reason = self._auto.mode, self._auto.reason
         if hold is not None:
             reason = _held(hold, reason)
         held = None if hold is None else hold.mode
-        row = row_in_force(wanted, effective, self._settings.table)
+        row = row_in_force(wanted, effective, self.modes.value.table)
         return ModeSetting(self._chosen, effective, reason, row, held)
 
     def _restored(self, default: Mode) -> Mode:

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.gate import Gate
+from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.waking import Waking
 
 log = logging.getLogger(__name__)
 
@@ -20,49 +20,51 @@ SHARE_TO_FINISH = 0.8
 """How much of the time before the machine sleeps requests get to finish; in the rest clients are told of their end."""
 
 
-class Engines(Protocol):
-    """The connections to all backends."""
-
-    def cut_off(self, why: str) -> None:
-        """End every request under way, telling each client why."""
-
-    async def reconnect(self) -> None:
-        """Take no connection from before any more, and check every backend at once."""
-
-
 class Sleep:
-    """What is done before and after; `is_asleep` from the first word of it until the machine has woken up."""
+    """What is done before and after; `is_asleep` from the first word of it until the machine has woken up.
 
-    def __init__(self, activity: Activity, admission: Admission, waking: Waking, engines: Engines) -> None:
+    cut_off: ends every request under way and tells each client why.
+    reconnect: drops the connections from before and checks every backend at once.
+    """
+
+    def __init__(
+        self,
+        activity: Activity,
+        gate: Gate,
+        detector: GpuLossDetector,
+        cut_off: Callable[[str], None],
+        reconnect: Callable[[], Awaitable[None]],
+    ) -> None:
         self._activity = activity
-        self._admission = admission
-        self._waking = waking
-        self._engines = engines
+        self._gate = gate
+        self._detector = detector
+        self._cut_off = cut_off
+        self._reconnect = reconnect
         self.is_asleep: Cell[bool] = Cell(False)
 
     async def prepare(self, within_s: float) -> None:
         """Let nothing new begin, let what runs finish in the time there is, and end the rest honestly."""
-        self._admission.close(ASLEEP, RETRY_S)
+        self._gate.close(ASLEEP, RETRY_S)
         self.is_asleep.set(True)
-        self._waking.remember()
+        self._detector.remember()
         log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
         if await self._is_quiet(within_s * SHARE_TO_FINISH):
             return
         log.warning("%d requests are cut off, because the machine goes to sleep", self._activity.in_flight)
-        self._engines.cut_off(CUT_OFF)
+        self._cut_off(CUT_OFF)
         await self._is_quiet(within_s * (1 - SHARE_TO_FINISH))
 
     async def resume(self) -> None:
         """Begin anew: with new connections, and with backends that were looked at."""
         log.info("the machine has woken up")
         try:
-            await self._engines.reconnect()
+            await self._reconnect()
         finally:
             self.reopen()
 
     def reopen(self) -> None:
         """Let requests in, whatever became of the rest."""
-        self._admission.open()
+        self._gate.open()
         self.is_asleep.set(False)
 
     async def _is_quiet(self, within_s: float) -> bool:

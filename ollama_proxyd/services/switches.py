@@ -1,9 +1,9 @@
 """Remembers which backends a person switched on or off, over what the configuration says."""
 
 import logging
-from collections.abc import Collection
 
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import StateStore
 
 log = logging.getLogger(__name__)
@@ -12,29 +12,29 @@ STATE_KEY = "enabled"
 
 
 class Switches:
-    """The one owner of whether a backend may be used; `off` are those that the configuration disables."""
+    """The one owner of whether a backend may be used."""
 
-    def __init__(self, store: StateStore, off: Collection[str] = ()) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._off = frozenset(off)
         saved = store.load().get(STATE_KEY)
         entries = saved.items() if isinstance(saved, dict) else ()
         self._by_hand = {key: value for key, value in entries if isinstance(value, bool)}
 
-    def why_off(self, backend_id: str) -> Reason | None:
+    def why_off(self, config: BackendConfig) -> Reason | None:
         """The reason why a backend may not be used, None when it may."""
-        by_hand = self._by_hand.get(backend_id)
+        by_hand = self._by_hand.get(config.spec.id)
         if by_hand is None:
-            return Reason("disabled_in_configuration") if backend_id in self._off else None
+            return None if config.enabled else Reason("disabled_in_configuration")
         return None if by_hand else Reason("switched_off")
 
-    def set(self, backend_id: str, enabled: bool) -> None:
+    def set(self, config: BackendConfig, enabled: bool) -> None:
         """Switch a backend on or off and keep that over restarts.
 
         A state file that cannot be written is logged: the switch counts all the same.
         """
+        backend_id = config.spec.id
         self._by_hand[backend_id] = enabled
-        if enabled is (backend_id not in self._off):
+        if enabled is config.enabled:
             del self._by_hand[backend_id]
         try:
             self._store.save({**self._store.load(), STATE_KEY: dict(self._by_hand)})

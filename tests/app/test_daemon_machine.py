@@ -2,122 +2,24 @@
 
 import asyncio
 import json
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from ollama_proxyd.app.daemon import Daemon, Options
+from ollama_proxyd.app.daemon import Options
 from ollama_proxyd.app.machine import is_in_use
 from ollama_proxyd.app.sources import Demo
-from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.plumbing.clock import SystemClock
-from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
+from tests.app.conftest import Start
 from tests.fakes import FakeBackend, services_of
 from tests.upstreams.sysfs_tree import SysfsTree
-
-NO_BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus", "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
-
-
-class Running:
-    """A daemon that serves the demo fleet, the file that it was configured with, and a client."""
-
-    def __init__(self, daemon: Daemon, file: Path, client: aiohttp.ClientSession) -> None:
-        self.daemon = daemon
-        self._file = file
-        self._client = client
-
-    async def get(self, path: str) -> Any:
-        async with self._client.get(self.daemon.url + path) as reply:
-            return await reply.json()
-
-    async def chat(self, backend_id: str) -> None:
-        """Ask a backend by name, and take the whole answer."""
-        body = {
-            "model": self.services.fleet.view(backend_id).models[0].name,
-            "messages": [{"role": "user", "content": "Hi"}],
-        }
-        headers = {"X-Target-Backend": backend_id}
-        async with self._client.post(f"{self.daemon.url}/api/chat", json=body, headers=headers) as reply:
-            assert reply.status == 200
-            await reply.read()
-
-    @property
-    def services(self) -> Services:
-        return self.daemon.services.value
-
-    async def until(self, cell: Cell[Any], says: Callable[[Any], bool]) -> None:
-        """Wait until a cell holds what is waited for."""
-        async with asyncio.timeout(10):
-            async for value in cell.changes():
-                if says(value):
-                    return
-
-    async def rewrite(self, config: dict[str, Any]) -> None:
-        self._file.write_text(json.dumps(config))
-        await self.daemon.reload()
-
-
-Start = Callable[..., Awaitable[Running]]
-
-
-@pytest.fixture
-def kept_logging() -> Iterator[None]:
-    """The daemon puts its own handlers and levels in the place of the test's."""
-    root, ours = logging.getLogger(), logging.getLogger("ollama_proxyd")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
-
-
-@pytest.fixture
-async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_logging: None) -> AsyncIterator[Start]:
-    for name, address in NO_BUS.items():
-        monkeypatch.setenv(name, address)
-    daemons: list[Daemon] = []
-    client = aiohttp.ClientSession()
-
-    async def run(config: dict[str, Any], demo: Demo = Demo.ALWAYS) -> Running:
-        file = tmp_path / "config.yaml"
-        file.write_text(json.dumps(config))
-        environ = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
-        options = Options(environ, file, Overrides(http_port=0), demo)
-        daemon = Daemon(options, options.load())
-        daemons.append(daemon)
-        await daemon.start()
-        return Running(daemon, file, client)
-
-    yield run
-    for daemon in daemons:
-        await daemon.stop()
-    await client.close()
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """What is logged."""
-    said: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    listener = Listener()
-    logging.getLogger("ollama_proxyd").addHandler(listener)
-    yield said
-    logging.getLogger("ollama_proxyd").removeHandler(listener)
 
 
 async def test_the_heat_of_the_machine_reaches_auto_and_the_answer_to_where_a_request_goes(
@@ -203,18 +105,17 @@ async def test_a_fault_in_one_reload_is_not_the_end_of_the_next(
         return real(options)
 
     monkeypatch.setattr(Options, "load", load)
-    before = running.daemon.services.value
     running.daemon.ask_reload()
     async with asyncio.timeout(5):
         while faults:  # noqa: ASYNC110 - no cell tells that it failed
             await asyncio.sleep(0.01)
     running.daemon.ask_reload()
-    await running.until(running.daemon.services, lambda bundle: bundle is not before)
+    await running.until(running.services.governor.modes, lambda modes: modes.auto.hot_c == 60)
 
 
 async def test_a_backend_that_was_switched_off_stays_so_over_a_reload(start: Start) -> None:
     running = await start({"sensors": {"enabled": False}, "dbus": {"enabled": False}})
-    running.daemon.services.value.fleet.set_enabled("npu", enabled=False)
+    running.daemon.services.fleet.set_enabled("npu", enabled=False)
     await running.rewrite({"sensors": {"enabled": False}, "dbus": {"enabled": False}, "routing": {"retries": 0}})
     healths = {each["id"]: each["health"] for each in (await running.get("/health"))["backends"]}
     assert healths == {"npu": "disabled", "igpu": "up", "nvidia": "up", "cpu": "up"}
@@ -224,11 +125,9 @@ async def test_a_device_is_in_use_while_requests_run_on_it() -> None:
     services = await services_of(FakeBackend("npu"), FakeBackend("nvidia"))
     devices = (DeviceState("0000:00:0b.0", Hardware.NPU, ""), DeviceState("0000:01:00.0", Hardware.NVIDIA, ""))
     services.system.set(SystemState(on_battery=Reading(value=False, at_s=0.0), devices=devices))
-    services.fleet.begin("nvidia")
-    cell = Cell(services)
-    assert [is_in_use(cell, device.id) for device in devices] == [False, True]
-    services.fleet.end("nvidia")
-    assert not is_in_use(cell, "0000:01:00.0")
+    with services.fleet.lease("nvidia"):
+        assert [is_in_use(services, device.id) for device in devices] == [False, True]
+    assert not is_in_use(services, "0000:01:00.0")
 
 
 async def test_a_setting_that_somebody_changes_moves_auto_at_once(start: Start, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from ollama_proxyd.app.daemon import lengthening
+from ollama_proxyd.app.sources import lengthening
 
 
 def test_looks_that_find_nothing_become_rarer_and_never_stop() -> None:

@@ -94,7 +94,7 @@ async def test_a_request_that_has_no_byte_yet_is_refused_and_tried_nowhere_else(
 ) -> None:
     await logind.lock(0)
     asked = asyncio.create_task(client.post("/api/generate", json={**STORY, "stream": False}))
-    fleet = daemon.services.value.fleet
+    fleet = daemon.services.fleet
     async with asyncio.timeout(5):
         async for views in fleet.views.changes():
             if any(view.in_flight for view in views):

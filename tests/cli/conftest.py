@@ -20,7 +20,6 @@ from ollama_proxyd.edges.host.control_socket import PATH
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 from tests.cli.program import Program, Start
 from tests.fakes import FakeBackend, reference_fleet, services_of
 
@@ -37,7 +36,6 @@ class ServedDaemon:
         self._token = token
         self._close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.services: Services = self.run(services_of(*backends))
-        self.cell = Cell(self.services)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the daemon's thread."""
@@ -55,7 +53,7 @@ class ServedDaemon:
         """Serve HTTP over TCP, and on these sockets too; returns the address."""
 
         async def start() -> str:
-            server = HttpServer(self.cell, ServerSettings(port=0, drain_s=0.2, token=self._token))
+            server = HttpServer(self.services, ServerSettings(port=0, drain_s=0.2, token=self._token))
             await server.start(extra=sockets)
             self._close.append(server.stop)
             return server.url

@@ -62,17 +62,15 @@ def test_what_was_learned_is_taken_out_and_the_stretch_goes_on() -> None:
 
 def test_one_backend_at_work_on_a_device_is_alone_and_two_are_not() -> None:
     devices = (device("igpu"), device("npu"))
-    busy = replace(backend("igpu"), in_flight=2)
-    other = replace(busy, spec=replace(busy.spec, id="other"))
-    assert alone_on([(busy, backend("npu"))], devices) == {"igpu": "igpu"}
-    assert alone_on([(busy, other)], devices) == {}
-    assert alone_on([(busy,), (other,)], devices) == {}, "a fleet that drains counts too"
-    assert alone_on([(busy,), (busy,)], devices) == {"igpu": "igpu"}, "the same backend before and after a reload"
+    busy = backend("igpu").spec
+    assert alone_on([busy], devices) == {"igpu": "igpu"}
+    assert alone_on([busy, replace(busy, id="other")], devices) == {}
+    assert alone_on([busy, busy], devices) == {"igpu": "igpu"}, "the same backend before and after a reload"
 
 
 def test_a_backend_without_a_device_of_this_machine_is_never_measured() -> None:
-    remote = replace(backend("igpu", is_local=False), in_flight=1)
-    assert alone_on([(remote,)], (device("igpu"),)) == {}
+    remote = backend("igpu", is_local=False).spec
+    assert alone_on([remote], (device("igpu"),)) == {}
 
 
 def test_the_first_watts_are_taken_as_they_are() -> None:

@@ -141,10 +141,11 @@ def test_a_reload_adds_a_backend_and_leaves_running_streams_alone(fleet: Fleet, 
             daemon.write_config({**config, "backends": [llama("added", fleet.calm)]})
             daemon.signal(signal.SIGHUP)
             daemon.ready_with("added")
-            assert set(daemon.backends()) == {"added"}
             assert chat(daemon) == REPLY
+            assert daemon.in_flight() == {"added": 0, "recorded": 1}
             gate.set()
             assert response.read() == FRAMES[1] + END
+        wait_until(lambda: set(daemon.backends()) == {"added"}, "the removed backend has drained")
 
 
 @pytest.mark.parametrize("bad", ["backendz: []\n", "server: [\n", "backends: [{id: x}]\n"])

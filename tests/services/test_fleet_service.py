@@ -6,15 +6,25 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Health, Probe
+from ollama_proxyd.core.fleet import BackendView, Health, Probe
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.fleet import Fleet
-from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.settings import HealthSettings
-from ollama_proxyd.services.switches import Switches
-from tests.fakes import FakeBackend, FakeClock, MemoryStore, PatientClock, settle
+from tests.fakes import FakeBackend, FakeClock, FakeFleet, MemoryStore, PatientClock, settle
 
 QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
+
+
+class Bench:
+    """A fleet of fake backends and what checks it."""
+
+    def __init__(self, fleet: FakeFleet, settings: HealthSettings, clock: FakeClock) -> None:
+        self.fleet = fleet
+        self.health = HealthMonitor(fleet, clock, settings)
+        self.clock = clock
+
+    def view(self, backend_id: str) -> BackendView:
+        return self.fleet.view(backend_id)
 
 
 def fleet_of(
@@ -23,9 +33,11 @@ def fleet_of(
     clock: FakeClock | None = None,
     store: MemoryStore | None = None,
     off: tuple[str, ...] = (),
-) -> Fleet:
-    switches = Switches(store or MemoryStore(), off)
-    return Fleet(backends, settings, clock or FakeClock(), Learner().speeds, switches)
+) -> Bench:
+    clock = clock or FakeClock()
+    fleet = FakeFleet(clock, store=store)
+    fleet.have(*backends, off=off)
+    return Bench(fleet, settings, clock)
 
 
 def refused() -> ProxyError:
@@ -40,8 +52,8 @@ class Hanging(FakeBackend):
         raise AssertionError
 
 
-async def until(fleet: Fleet, backend_id: str, health: Health) -> None:
-    async for _ in fleet.views.changes():
+async def until(fleet: Bench, backend_id: str, health: Health) -> None:
+    async for _ in fleet.fleet.views.changes():
         if fleet.view(backend_id).health is health:
             return
 
@@ -54,7 +66,7 @@ async def test_before_the_first_check_nothing_is_known() -> None:
 
 async def test_a_check_brings_health_and_models() -> None:
     fleet = fleet_of(FakeBackend("npu", models=("a", "b")))
-    await fleet.check_all()
+    await fleet.health.check_all()
     view = fleet.view("npu")
     assert view.health is Health.UP
     assert [model.name for model in view.models] == ["a", "b"]
@@ -64,10 +76,10 @@ async def test_a_backend_that_is_down_at_start_joins_when_it_comes_up() -> None:
     backend = FakeBackend("igpu")
     backend.down = refused()
     fleet = fleet_of(backend)
-    await fleet.check_all()
+    await fleet.health.check_all()
     assert fleet.view("igpu").health is Health.DOWN
     assert "refused" in str(fleet.view("igpu").health_reason)
-    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
+    watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))
     backend.down = None
     async with asyncio.timeout(5):
         await until(fleet, "igpu", Health.UP)
@@ -76,7 +88,7 @@ async def test_a_backend_that_is_down_at_start_joins_when_it_comes_up() -> None:
 
 async def test_one_hanging_backend_holds_up_no_other() -> None:
     fleet = fleet_of(Hanging("npu"), FakeBackend("igpu"))
-    check = asyncio.create_task(fleet.check_all())
+    check = asyncio.create_task(fleet.health.check_all())
     async with asyncio.timeout(5):
         await until(fleet, "igpu", Health.UP)
     assert fleet.view("npu").health is Health.UNKNOWN
@@ -87,23 +99,20 @@ async def test_one_hanging_backend_holds_up_no_other() -> None:
 async def test_a_busy_backend_that_does_not_answer_its_check_is_not_down() -> None:
     backend = Hanging("npu")
     fleet = fleet_of(backend)
-    fleet._note_up("npu", await FakeBackend("npu").probe())
-    fleet.begin("npu")
-    await fleet.check_all()
-    assert fleet.view("npu").health is Health.UP
-    fleet.end("npu")
-    await fleet.check_all()
+    fleet.fleet.note_up("npu", await FakeBackend("npu").probe())
+    with fleet.fleet.lease("npu"):
+        await fleet.health.check_all()
+        assert fleet.view("npu").health is Health.UP
+    await fleet.health.check_all()
     assert fleet.view("npu").health is Health.DOWN
 
 
-async def test_requests_under_way_are_counted_from_begin_to_end() -> None:
+async def test_a_request_counts_as_under_way_for_as_long_as_it_has_its_lease() -> None:
     fleet = fleet_of(FakeBackend("npu"), FakeBackend("igpu"))
-    assert fleet.begin("igpu").in_flight == 0
-    assert fleet.begin("igpu").in_flight == 1
-    assert fleet.view("igpu").in_flight == 2
-    assert fleet.view("npu").in_flight == 0
-    fleet.end("igpu")
-    fleet.end("igpu")
+    with fleet.fleet.lease("igpu") as first, fleet.fleet.lease("igpu") as second:
+        assert (first.is_queued, second.is_queued) == (False, True)
+        assert fleet.view("igpu").in_flight == 2
+        assert fleet.view("npu").in_flight == 0
     assert fleet.view("igpu").in_flight == 0
 
 
@@ -111,11 +120,11 @@ async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_be
     backend = FakeBackend("igpu")
     clock = PatientClock()
     fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0), clock=clock)
-    await fleet.check_all()
-    watching = asyncio.create_task(fleet.watch(Activity(clock)))
+    await fleet.health.check_all()
+    watching = asyncio.create_task(fleet.health.watch(Activity(clock)))
     await settle()
-    fleet.note_unreachable("igpu", "backend igpu cannot be reached")
-    fleet.check_soon()
+    fleet.fleet.note_unreachable("igpu", "backend igpu cannot be reached")
+    fleet.fleet.check_soon()
     await clock.pass_by(0.9)
     assert fleet.view("igpu").health is Health.DOWN
     await clock.pass_by(0.2)
@@ -142,11 +151,11 @@ class Watched:
         self.backend = FakeBackend("npu")
         self.fleet = fleet_of(self.backend, settings=settings, clock=self.clock)
         self.checked: list[float] = []
-        self.fleet.checked.listen(lambda _: self.checked.append(self.clock.monotonic() - 1_020.0))
+        self.fleet.fleet.checked.listen(lambda _: self.checked.append(self.clock.monotonic() - 1_020.0))
 
     async def begin(self) -> None:
-        await self.fleet.check_all()
-        self.watching = asyncio.create_task(self.fleet.watch(self.activity))
+        await self.fleet.health.check_all()
+        self.watching = asyncio.create_task(self.fleet.health.watch(self.activity))
 
     async def checks_of(self, seconds: float) -> list[float]:
         """The seconds, from the beginning on, at which checks took place meanwhile."""
@@ -201,15 +210,15 @@ async def test_a_rhythm_that_is_slower_than_the_idle_one_is_kept(watched: Watche
 async def test_an_old_picture_is_made_anew_once_for_all_who_need_it(watched: Watched) -> None:
     await watched.checks_of(350)
     watched.checked.clear()
-    assert await asyncio.gather(*(watched.fleet.catch_up() for _ in range(3))) == [True, True, True]
-    assert not await watched.fleet.catch_up()
+    assert await asyncio.gather(*(watched.fleet.health.catch_up() for _ in range(3))) == [True, True, True]
+    assert not await watched.fleet.health.catch_up()
     assert watched.checked == [350]
 
 
 async def test_a_disabled_backend_is_shown_and_never_asked() -> None:
     cpu = Counting("cpu")
     fleet = fleet_of(FakeBackend("npu"), cpu, off=("cpu",))
-    await fleet.check_all()
+    await fleet.health.check_all()
     assert fleet.view("cpu").health is Health.DISABLED
     assert str(fleet.view("cpu").health_reason) == "disabled in the configuration"
     assert cpu.checks == 0
@@ -217,23 +226,22 @@ async def test_a_disabled_backend_is_shown_and_never_asked() -> None:
 
 async def test_a_backend_that_is_switched_off_serves_no_more_and_its_requests_go_on() -> None:
     fleet = fleet_of(FakeBackend("npu"))
-    await fleet.check_all()
-    fleet.begin("npu")
-    fleet.set_enabled("npu", enabled=False)
-    view = fleet.view("npu")
-    assert (view.health, str(view.health_reason), view.in_flight) == (Health.DISABLED, "switched off by hand", 1)
-    assert fleet.is_serving.value is False
-    await fleet.check_all()
-    fleet.note_unreachable("npu", "nobody listens")
-    fleet.end("npu")
+    await fleet.health.check_all()
+    with fleet.fleet.lease("npu"):
+        fleet.fleet.set_enabled("npu", enabled=False)
+        view = fleet.view("npu")
+        assert (view.health, str(view.health_reason), view.in_flight) == (Health.DISABLED, "switched off by hand", 1)
+        assert fleet.fleet.is_serving.value is False
+        await fleet.health.check_all()
+        fleet.fleet.note_unreachable("npu", "nobody listens")
     assert (fleet.view("npu").health, fleet.view("npu").in_flight) == (Health.DISABLED, 0)
 
 
 async def test_a_backend_that_is_switched_on_is_checked_before_the_interval_is_over() -> None:
     fleet = fleet_of(FakeBackend("npu"), off=("npu",), settings=HealthSettings(3600.0, 5.0, 1.0))
-    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
+    watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))
     await asyncio.sleep(0)
-    fleet.set_enabled("npu", enabled=True)
+    fleet.fleet.set_enabled("npu", enabled=True)
     assert fleet.view("npu").health is Health.UNKNOWN
     async with asyncio.timeout(5):
         await until(fleet, "npu", Health.UP)
@@ -248,11 +256,11 @@ async def test_while_every_backend_is_switched_off_nothing_wakes_up_to_check_the
     async def check_all() -> None:
         checked.set()
 
-    monkeypatch.setattr(fleet, "check_all", check_all)
-    watching = asyncio.create_task(fleet.watch(Activity(fleet._clock)))
+    monkeypatch.setattr(fleet.health, "check_all", check_all)
+    watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))
     await asyncio.sleep(5 * QUICK.interval_s)
     assert not checked.is_set()
-    fleet.set_enabled("npu", enabled=True)
+    fleet.fleet.set_enabled("npu", enabled=True)
     async with asyncio.timeout(5):
         await checked.wait()
     watching.cancel()
@@ -270,10 +278,10 @@ async def test_a_check_under_way_does_not_switch_a_backend_on_again() -> None:
     backend = Slow("npu")
     fleet = fleet_of(backend, settings=HealthSettings())
     for backend.down in (None, refused()):
-        fleet.set_enabled("npu", enabled=True)
-        check = asyncio.create_task(fleet.check_all())
+        fleet.fleet.set_enabled("npu", enabled=True)
+        check = asyncio.create_task(fleet.health.check_all())
         await checking.wait()
-        fleet.set_enabled("npu", enabled=False)
+        fleet.fleet.set_enabled("npu", enabled=False)
         going_on.set()
         await check
         assert fleet.view("npu").health is Health.DISABLED
@@ -284,35 +292,35 @@ async def test_a_check_under_way_does_not_switch_a_backend_on_again() -> None:
 async def test_what_was_switched_by_hand_is_remembered_over_the_configuration() -> None:
     store = MemoryStore({"mode": "Quiet"})
     fleet = fleet_of(FakeBackend("npu"), FakeBackend("cpu"), store=store, off=("cpu",))
-    fleet.set_enabled("npu", enabled=False)
-    fleet.set_enabled("cpu", enabled=True)
+    fleet.fleet.set_enabled("npu", enabled=False)
+    fleet.fleet.set_enabled("cpu", enabled=True)
     again = fleet_of(FakeBackend("npu"), FakeBackend("cpu"), store=store, off=("cpu",))
-    assert [view.health for view in again.views.value] == [Health.DISABLED, Health.UNKNOWN]
+    assert [view.health for view in again.fleet.views.value] == [Health.DISABLED, Health.UNKNOWN]
     assert store.state["mode"] == "Quiet"
 
 
 async def test_what_was_switched_back_follows_the_configuration_again() -> None:
     store = MemoryStore()
     fleet = fleet_of(FakeBackend("npu"), store=store)
-    fleet.set_enabled("npu", enabled=False)
-    fleet.set_enabled("npu", enabled=True)
+    fleet.fleet.set_enabled("npu", enabled=False)
+    fleet.fleet.set_enabled("npu", enabled=True)
     assert store.state == {"enabled": {}}
     assert fleet_of(FakeBackend("npu"), store=store, off=("npu",)).view("npu").health is Health.DISABLED
 
 
 async def test_switching_to_what_is_already_so_changes_nothing() -> None:
     fleet = fleet_of(FakeBackend("npu"))
-    await fleet.check_all()
-    before = fleet.views.value
-    fleet.set_enabled("npu", enabled=True)
-    assert fleet.views.value is before
+    await fleet.health.check_all()
+    before = fleet.fleet.views.value
+    fleet.fleet.set_enabled("npu", enabled=True)
+    assert fleet.fleet.views.value is before
 
 
 async def test_a_switch_that_cannot_be_saved_counts_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     store.failing = True
     fleet = fleet_of(FakeBackend("npu"), store=store)
-    fleet.set_enabled("npu", enabled=False)
+    fleet.fleet.set_enabled("npu", enabled=False)
     assert fleet.view("npu").health is Health.DISABLED
     assert "could not be saved" in caplog.text
 
@@ -326,7 +334,7 @@ async def test_a_saved_switch_that_is_not_one_is_forgotten(saved: object) -> Non
 async def test_nobody_switches_a_backend_that_is_not_there() -> None:
     store = MemoryStore()
     with pytest.raises(KeyError):
-        fleet_of(store=store).set_enabled("tpu", enabled=False)
+        fleet_of(store=store).fleet.set_enabled("tpu", enabled=False)
     assert store.state == {}
 
 
@@ -334,8 +342,8 @@ async def test_a_change_of_health_is_logged_once(caplog: pytest.LogCaptureFixtur
     backend = FakeBackend("igpu")
     backend.down = refused()
     fleet = fleet_of(backend)
-    await fleet.check_all()
-    await fleet.check_all()
+    await fleet.health.check_all()
+    await fleet.health.check_all()
     assert caplog.text.count("is down") == 1
 
 
@@ -348,7 +356,7 @@ class Odd(FakeBackend):
 
 async def test_a_fault_of_ours_in_one_check_marks_only_that_backend_down(caplog: pytest.LogCaptureFixture) -> None:
     fleet = fleet_of(Odd("npu"), FakeBackend("igpu"))
-    await fleet.check_all()
+    await fleet.health.check_all()
     assert fleet.view("npu").health is Health.DOWN
     assert "fault of the proxy" in str(fleet.view("npu").health_reason)
     assert fleet.view("igpu").health is Health.UP

@@ -14,6 +14,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.ledger import Outcome, Routed
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.fakes import FakeBackend, FakeClock, reference_fleet, services_of, words
@@ -159,7 +160,7 @@ async def test_a_backend_that_came_up_while_nobody_looked_serves_the_first_reque
     backend.down = None
     with pytest.raises(ProxyError):
         await answer(services, request())
-    clock.advance(services.fleet.check_interval_s + 1)
+    clock.advance(services.health.interval_s + 1)
     assert accepted(await answer(services, request())).backend_id == "npu"
 
 
@@ -171,7 +172,7 @@ async def test_a_picture_from_idle_times_that_serves_is_not_waited_for(monkeypat
     async def check_all() -> None:
         raise AssertionError
 
-    monkeypatch.setattr(services.fleet, "check_all", check_all)
+    monkeypatch.setattr(services.health, "check_all", check_all)
     assert accepted(await answer(services, request())).backend_id == "npu"
 
 
@@ -250,18 +251,6 @@ async def test_explaining_has_no_side_effect() -> None:
     assert services.ledger.recent() == ()
 
 
-async def test_drained_waits_for_the_last_request() -> None:
-    go_on = asyncio.Event()
-    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()))
-    asking = asyncio.create_task(answer(services, request()))
-    await asyncio.sleep(0)
-    draining = asyncio.create_task(services.gateway.drained())
-    await asyncio.sleep(0)
-    assert not draining.done()
-    go_on.set()
-    await asyncio.gather(asking, draining)
-
-
 async def test_the_books_hold_time_tokens_and_estimated_joules() -> None:
     clock = FakeClock()
 
@@ -318,7 +307,7 @@ async def test_a_request_that_had_to_queue_teaches_nothing() -> None:
     clock = FakeClock()
     script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
     services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
-    services.fleet.begin("npu")
+    services.fleet.lease("npu")
     await answer(services, request())
     assert "tiny:latest" not in services.fleet.view("npu").speeds
 
@@ -377,10 +366,11 @@ async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_i
 
 async def test_a_gateway_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     go_on = asyncio.Event()
-    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()))
+    gate = Gate()
+    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()), gate=gate)
     asking = asyncio.create_task(answer(services, request()))
     await asyncio.sleep(0)
-    services.gateway.refuse_new()
+    gate.stop()
     with pytest.raises(ProxyError) as caught:
         await answer(services, request())
     assert caught.value.kind is ErrorKind.UNAVAILABLE

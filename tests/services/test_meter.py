@@ -16,7 +16,7 @@ from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import FakeBackend, PatientClock, Step, reference_fleet, services_of, settle, spec_of, words
+from tests.fakes import FakeBackend, PatientClock, Step, reference_fleet, reload, services_of, settle, spec_of, words
 from tests.reasons import unavailable
 from tests.services.test_gateway import answer, request
 
@@ -42,7 +42,7 @@ class Bench:
         self.services = services
         self.clock = clock
         self.backends = backends
-        self.meter = Meter(services.system, clock)
+        self.meter = Meter(services.system, services.fleet, clock)
         services.ledger.outcomes.listen(self.meter.observe)
 
     def show(self, power_w: float | None, device: DeviceState = IGPU) -> Callable[[], None]:
@@ -83,8 +83,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench = Bench(await services_of(*backends.values(), clock=clock), clock, backends)
     bench.services.system.set(SystemState(devices=(IGPU,)))
     async with Tasks("test") as tasks:
-        tasks.start("fleet", bench.meter.follow(bench.services.fleet))
-        tasks.start("sensors", bench.meter.follow_sensors())
+        bench.meter.follow(tasks)
         await settle()
         yield bench
 
@@ -142,20 +141,21 @@ async def test_nobody_at_work_teaches_nothing(bench: Bench) -> None:
     for power_w in (5.0, 6.0, 7.0):
         bench.show(power_w)()
         await settle()
-    bench.services.fleet.begin("igpu")
-    bench.services.fleet.end("igpu")
+    with bench.services.fleet.lease("igpu"):
+        pass
     assert bench.watts is None
 
 
 async def test_measured_watts_outlive_a_reload(bench: Bench) -> None:
     bench.script(9.0, 30.0)
     await bench.ask()
-    fresh = await services_of(*reference_fleet())
-    async with Tasks("test") as tasks:
-        tasks.start("fleet", bench.meter.follow(fresh.fleet))
-        await settle()
-        assert fresh.fleet.view("igpu").watts == bench.watts
-        assert fresh.fleet.view("cpu").watts is None
+    learned = bench.watts
+    await reload(bench.services, *reference_fleet(priority=3))
+    assert bench.watts == learned is not None
+    await reload(bench.services, FakeBackend("cpu"))
+    await reload(bench.services, *reference_fleet())
+    assert bench.watts == learned, "nor are those of a backend forgotten that was gone for a while"
+    assert bench.services.fleet.view("cpu").watts is None
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,9 @@ async def test_what_a_backend_drew_elsewhere_says_nothing_of_where_it_runs_now(
 ) -> None:
     bench.script(9.0, 30.0)
     await bench.ask()
-    moved = await services_of(FakeBackend(spec_of("igpu", **place)))
-    async with Tasks("test") as tasks:
-        tasks.start("fleet", bench.meter.follow(moved.fleet))
-        await settle()
-        assert moved.fleet.view("igpu").watts is None
-    assert bench.watts == Watts(30.0, pytest.approx(2.0))
+    assert bench.watts is not None
+    await reload(bench.services, FakeBackend(spec_of("igpu", **place)))
+    assert bench.watts is None
 
 
 async def test_a_fleet_that_does_not_have_the_backend_takes_no_note(bench: Bench) -> None:

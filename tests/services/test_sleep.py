@@ -7,13 +7,13 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.waking import Waking
-from tests.fakes import FakeClock, settle
+from tests.fakes import FakeClock, FakeFleet, settle
 from tests.reasons import unavailable
 
 
@@ -39,9 +39,10 @@ class Engines:
 class Night:
     def __init__(self) -> None:
         self.activity = Activity(FakeClock())
-        self.admission = Admission()
+        self.gate = Gate()
         self.engines = Engines(self.activity)
-        self.sleep = Sleep(self.activity, self.admission, Waking(Learner()), self.engines)
+        detector = GpuLossDetector(FakeFleet(FakeClock()), Learner())
+        self.sleep = Sleep(self.activity, self.gate, detector, self.engines.cut_off, self.engines.reconnect)
 
 
 async def test_new_requests_are_told_to_come_later_until_the_machine_has_woken_up() -> None:
@@ -49,11 +50,11 @@ async def test_new_requests_are_told_to_come_later_until_the_machine_has_woken_u
     await night.sleep.prepare(1.0)
     assert night.sleep.is_asleep.value
     with pytest.raises(ProxyError, match="goes to sleep") as refusal:
-        night.admission.check()
+        night.gate.check()
     assert refusal.value.kind is ErrorKind.UNAVAILABLE
     assert refusal.value.retry_after_s
     await night.sleep.resume()
-    night.admission.check()
+    night.gate.check()
     assert night.engines.done == ["reconnect"]
     assert not night.sleep.is_asleep.value
 
@@ -82,7 +83,7 @@ async def test_requests_are_let_in_again_whatever_goes_wrong() -> None:
     await night.sleep.prepare(0.05)
     with pytest.raises(OSError, match="lost"):
         await night.sleep.resume()
-    night.admission.check()
+    night.gate.check()
 
 
 async def test_the_machine_stays_awake_for_requests_on_mains_power_only() -> None:

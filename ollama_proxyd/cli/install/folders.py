@@ -1,66 +1,99 @@
-"""The folders of an installation."""
+"""Where the parts of an installation belong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ollama_proxyd.cli.install.files import InstallError
+from ollama_proxyd.cli.install.failures import InstallError
 
 NAME = "ollama-proxyd"
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The base folders. commands: programs on PATH. is_searched: systemd, D-Bus and the desktop look into `data`."""
+    """The roots; everything else is below them. `commands`: where people's shells find programs."""
 
+    home: Path
     data: Path
     config: Path
     state: Path
     commands: Path
-    is_searched: bool = True
+    zsh: str = "zsh/site-functions"
 
     @property
     def app(self) -> Path:
-        """The program's own folder: environments and the manifest."""
+        """What is the program's own: its environment and the list of what was written."""
         return self.data / NAME
 
     @property
-    def environments(self) -> Path:
-        """Virtual environments that scripts/install made, one for each run."""
-        return self.app / "environments"
+    def units(self) -> Path:
+        """Units of the user's systemd."""
+        return self.data / "systemd" / "user"
 
     @property
-    def venv(self) -> Path:
-        """The link to the environment in use."""
-        return self.app / "venv"
+    def wanted_sockets(self) -> Path:
+        """A link in here has systemd hold a socket from login on."""
+        return self.config / "systemd" / "user" / "sockets.target.wants"
+
+    @property
+    def activation(self) -> Path:
+        """What the bus may start."""
+        return self.data / "dbus-1" / "services"
+
+    @property
+    def applications(self) -> Path:
+        """Entries among the applications."""
+        return self.data / "applications"
+
+    @property
+    def icons(self) -> Path:
+        """Icons of any size."""
+        return self.data / "icons" / "hicolor" / "scalable" / "apps"
+
+    @property
+    def extensions(self) -> Path:
+        """Extensions of GNOME Shell."""
+        return self.data / "gnome-shell" / "extensions"
+
+    @property
+    def settings(self) -> Path:
+        """The configuration's folder."""
+        return self.config / NAME
+
+    @property
+    def memory(self) -> Path:
+        """What the daemon remembers and has learned."""
+        return self.state / NAME
 
 
 def of_user(environ: Mapping[str, str], prefix: Path | None = None) -> Folders:
-    """The current user's folders; `prefix` replaces those of programs and data."""
+    """The folders of who runs this; with a prefix, programs and data go below that."""
     home = Path(environ.get("HOME", ""))
     if not home.is_absolute():
         raise InstallError("HOME does not name a folder; set it to your home folder")
-    usual = _base(environ, "XDG_DATA_HOME", home / ".local" / "share")
-    data = usual if prefix is None else prefix / "share"
+    data = _base(environ, "XDG_DATA_HOME", home / ".local" / "share")
     return Folders(
-        data=data,
+        home=home,
+        data=data if prefix is None else prefix / "share",
         config=_base(environ, "XDG_CONFIG_HOME", home / ".config"),
         state=_base(environ, "XDG_STATE_HOME", home / ".local" / "state"),
         commands=(home / ".local" if prefix is None else prefix) / "bin",
-        is_searched=data == usual,
     )
 
 
-def of_environment(environ: Mapping[str, str], env: Path) -> Folders:
-    """The folders for the environment that runs this: those of its prefix, where scripts/install made it in one."""
-    usual = of_user(environ)
-    if len(env.parents) < 4:
-        return usual
-    given = of_user(environ, env.parents[3])
-    return given if env.parent == given.environments and not given.is_searched else usual
+def of_system(root: Path) -> Folders:
+    """The folders of a package for all users, below `root`."""
+    return Folders(
+        home=root,
+        data=root / "usr" / "share",
+        config=root / "etc" / "xdg",
+        state=root / "var" / "lib",
+        commands=root / "usr" / "bin",
+        zsh="zsh/vendor-completions",
+    )
 
 
 def _base(environ: Mapping[str, str], name: str, otherwise: Path) -> Path:
-    """A folder of the XDG base directories; their specification has relative ones ignored."""
+    """A folder of the XDG base directories; a relative one does not count."""
     named = Path(environ.get(name, ""))
     return named if named.is_absolute() else otherwise

@@ -18,16 +18,15 @@ from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
-from ollama_proxyd.services.tasks import Tasks
 
 
 class Backends:
     """The object /ie/fio/OllamaProxy/Backends and those below it."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet, objects: Objects, clock: Clock) -> None:
+    def __init__(self, services: Services, outlet: Outlet, objects: Objects, clock: Clock) -> None:
         self._services = services
-        self._system = services.value.system
-        self._setting = services.value.governor.setting
+        self._system = services.system
+        self._setting = services.governor.setting
         self._outlet = outlet
         self._objects = objects
         self._clock = clock
@@ -52,20 +51,11 @@ class Backends:
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
-            self._follow_fleets(),
+            promptly(self._services.fleet.views, self._tell_fleet),
             promptly(self._system, self._tell_system),
             promptly(self._setting, self._tell_mode),
             calmly(self._moved, self._tell_measured, self._clock),
         )
-
-    async def _follow_fleets(self) -> None:
-        """Follow the fleet of the configuration in force: a reload brings another one."""
-        async with Tasks("dbus") as tasks:
-            following: asyncio.Task[None] | None = None
-            async for services in self._services.changes():
-                if following is not None:
-                    following.cancel()
-                following = tasks.start("fleet", promptly(services.fleet.views, self._tell_fleet))
 
     def _tell_fleet(self, views: FleetView) -> None:
         before = [backend.view for backend in self._by_id.values()]
@@ -115,7 +105,7 @@ class Backends:
 
     @property
     def _views(self) -> FleetView:
-        return self._services.value.fleet.views.value
+        return self._services.fleet.views.value
 
     def _view(self, backend_id: str) -> BackendView:
         for view in self._views:
@@ -124,13 +114,16 @@ class Backends:
         raise unknown_backend(backend_id, (view.spec.id for view in self._views))
 
     def _metrics(self, backend_id: str) -> dict[str, Variant]:
-        return metrics(self._view(backend_id), self._services.value.ledger.totals(backend_id))
+        return metrics(self._view(backend_id), self._services.ledger.totals(backend_id))
 
     def _enable(self, backend_id: str, enabled: bool) -> None:
-        self._services.value.fleet.set_enabled(self._view(backend_id).spec.id, enabled)
+        fleet = self._services.fleet
+        if not fleet.has(backend_id):
+            raise unknown_backend(backend_id, (member.id for member in fleet.members))
+        fleet.set_enabled(backend_id, enabled)
 
     async def _refresh(self) -> None:
-        await self._services.value.fleet.check_all()
+        await self._services.health.check_all()
 
 
 def _moving_part(view: BackendView) -> tuple[object, ...]:

@@ -25,7 +25,6 @@ from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
 from ollama_proxyd.edges.dbus_api.values import Facts, int32
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 
 ICONS: Mapping[Mode, str] = {
     Mode.PERFORMANCE: "power-profile-performance-symbolic",
@@ -43,10 +42,9 @@ _SIGNATURES = {bool: "b", str: "s", float: "d"}
 class Efficiency:
     """The object /ie/fio/OllamaProxy/Efficiency."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet) -> None:
-        self._services = services
-        self._governor = governor = services.value.governor
-        self._tuner = services.value.tuner
+    def __init__(self, services: Services, outlet: Outlet) -> None:
+        self._governor = governor = services.governor
+        self._tuner = services.tuner
         self.exported = Exported(
             path=f"{ROOT_PATH}/Efficiency",
             contract=contract("Efficiency"),
@@ -76,7 +74,7 @@ class Efficiency:
                 promptly(self._governor.setting, self._tell_setting),
                 promptly(self._governor.holds, self._tell_values),
                 promptly(self._tuner.tuning, self._tell_values),
-                promptly(self._services, self._tell_values),  # a reload may bring another table of modes
+                promptly(self._governor.modes, self._tell_values),
             )
         finally:
             forget()

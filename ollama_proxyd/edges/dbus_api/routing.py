@@ -29,10 +29,10 @@ LONGEST_SLEEP_S = 3600.0
 class Routing:
     """The object /ie/fio/OllamaProxy/Routing."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet, clock: Clock, endpoint: str) -> None:
+    def __init__(self, services: Services, outlet: Outlet, clock: Clock, endpoint: str) -> None:
         self._services = services
         self._endpoint = endpoint
-        self._ledger = services.value.ledger
+        self._ledger = services.ledger
         self._clock = clock
         self._moved: Cell[int] = Cell(0)
         self.exported = Exported(
@@ -97,7 +97,7 @@ class Routing:
         facts.say("total_success", "x", success)
         facts.say("total_errors", "x", overall.failures)
         facts.say("total_cancelled", "x", overall.cancelled)
-        facts.say("backend_count", "i", len(self._services.value.fleet.views.value))
+        facts.say("backend_count", "i", len(self._services.fleet.views.value))
         if overall.requests:
             facts.say("success_rate", "d", 100 * success / overall.requests)
         else:
@@ -105,7 +105,7 @@ class Routing:
         return facts.body()
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
-        services = self._services.value
+        services = self._services
         question = read_question(asked, services.system.value.devices)
         return services.gateway.explain(question.query, question.mode, question.system)
 

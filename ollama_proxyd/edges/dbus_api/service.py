@@ -30,14 +30,13 @@ LAST_ANSWERS_S = 1.0
 class BusService:
     """The D-Bus face of the daemon, from `start` to `stop`; without a bus it waits for one and nothing else suffers.
 
-    services: the cell that a reload replaces; of a new bundle only fleet and gateway may be other ones than before.
     line: the way to the session bus, shared with whoever else uses it; whoever made it closes it.
     endpoint: the URL at which clients find the daemon.
     `start` returns at once: it neither waits for the bus nor fails without one.
     """
 
-    def __init__(self, services: Cell[Services], line: BusLine, clock: Clock, endpoint: str) -> None:
-        self._governor = services.value.governor
+    def __init__(self, services: Services, line: BusLine, clock: Clock, endpoint: str) -> None:
+        self._governor = services.governor
         self._line = line
         self._tasks = Tasks("dbus")
         self._outlet = Outlet()

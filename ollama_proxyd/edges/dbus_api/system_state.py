@@ -14,7 +14,6 @@ from ollama_proxyd.edges.dbus_api.heat import mean_fan, mean_temperature
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, Plain, int32, int64, number
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 
 
 def _percent(system: SystemState) -> int | None:
@@ -33,9 +32,9 @@ _SIGNALS: dict[str, Callable[[SystemState], Any]] = {
 class SystemStateObject:
     """The object /ie/fio/OllamaProxy/SystemState."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet) -> None:
-        self._system = services.value.system
-        self._governor = services.value.governor
+    def __init__(self, services: Services, outlet: Outlet) -> None:
+        self._system = services.system
+        self._governor = services.governor
         self.exported = Exported(
             path=f"{ROOT_PATH}/SystemState",
             contract=contract("SystemState"),

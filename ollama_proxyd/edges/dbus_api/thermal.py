@@ -25,7 +25,6 @@ from ollama_proxyd.edges.dbus_api.heat import (
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 
 _NO_LIMIT = Unavailable.because("no_device_reports", detail="at which temperature it protects itself")
@@ -34,9 +33,9 @@ _NO_LIMIT = Unavailable.because("no_device_reports", detail="at which temperatur
 class Thermal:
     """The object /ie/fio/OllamaProxy/Thermal."""
 
-    def __init__(self, services: Cell[Services], outlet: Outlet, clock: Clock) -> None:
-        self._system = services.value.system
-        self._governor = services.value.governor
+    def __init__(self, services: Services, outlet: Outlet, clock: Clock) -> None:
+        self._system = services.system
+        self._governor = services.governor
         self._clock = clock
         self.exported = Exported(
             path=f"{ROOT_PATH}/Thermal",

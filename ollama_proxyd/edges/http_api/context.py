@@ -11,7 +11,7 @@ from ollama_proxyd.services.cell import Cell
 
 SERVER_NAME = f"ollama-proxyd/{__version__}"
 
-SERVICES: web.AppKey[Cell[Services]] = web.AppKey("services", Cell)
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 SETTINGS: web.AppKey[Cell[ServerSettings]] = web.AppKey("settings", Cell)
 STARTED_AT: web.AppKey[int] = web.AppKey("started_at", int)
 """Unix time in seconds."""
@@ -22,5 +22,5 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
 def services_of(request: web.Request) -> Services:
-    """The services in force; asked once, after the last wait before they are used, so that a reload cannot end them."""
-    return request.app[SERVICES].value
+    """The services behind the server."""
+    return request.app[SERVICES]

@@ -13,20 +13,19 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.edges.http_api.counters import PREFIX
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 
 JOULES_PER_WH = 3600.0
 
 
 class FleetGauges(Collector):
-    """Reads the cells of the services in force; nothing is remembered here."""
+    """Reads the cells of the services; nothing is remembered here."""
 
-    def __init__(self, services: Cell[Services]) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge, each backend that is known now."""
-        services = self._services.value
+        services = self._services
         views = services.fleet.views.value
         build = InfoMetricFamily(f"{PREFIX}_build", "The program that answers")
         build.add_metric((), {"version": __version__})

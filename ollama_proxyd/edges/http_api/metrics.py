@@ -1,7 +1,7 @@
 """GET /metrics: what requests cost, counted as they end, and the state of the fleet at the moment of asking."""
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from functools import partial
 
 from aiohttp import hdrs, web
@@ -12,9 +12,6 @@ from ollama_proxyd.edges.http_api.counters import Counters
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.gauges import FleetGauges
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ledger import Ledger
-from ollama_proxyd.services.tasks import Tasks
 
 _ODD_VERSION = re.compile(r"version=(?!\d{1,3}(\.\d{1,3}){0,2}\s*([;,]|$))", re.ASCII)
 """A version that is none: the library that writes the formats compares them as numbers."""
@@ -22,8 +19,8 @@ _ODD_VERSION = re.compile(r"version=(?!\d{1,3}(\.\d{1,3}){0,2}\s*([;,]|$))", re.
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 
 
-def add_to(app: web.Application, services: Cell[Services]) -> None:
-    """Serve the metrics of the services in force."""
+def add_to(app: web.Application, services: Services) -> None:
+    """Serve the metrics of the services."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(FleetGauges(services))
@@ -39,34 +36,8 @@ async def show_metrics(request: web.Request) -> web.Response:
     return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type})
 
 
-async def _follow(services: Cell[Services], counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:
-    """Count what the ledger in force tells, and after a reload what the next one tells."""
-    ears = _Ears(counters)
-    ears.turn_to(services.value.ledger)
-    async with Tasks("metrics") as tasks:
-        tasks.start("follow", _turn_to_each(services, ears))
-        yield
-    ears.close()
-
-
-async def _turn_to_each(services: Cell[Services], ears: "_Ears") -> None:
-    async for bundle in services.changes():
-        ears.turn_to(bundle.ledger)
-
-
-class _Ears:
-    """Listens to each ledger once; an old one is still heard while its last requests end."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._latest: Ledger | None = None
-        self._stops: list[Callable[[], None]] = []
-
-    def turn_to(self, ledger: Ledger) -> None:
-        if ledger is not self._latest:
-            self._latest = ledger
-            self._stops = [*self._stops[-1:], ledger.outcomes.listen(self._counters.count)]
-
-    def close(self) -> None:
-        for stop in self._stops:
-            stop()
+async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:
+    """Count what the ledger tells while the server runs."""
+    stop = services.ledger.outcomes.listen(counters.count)
+    yield
+    stop()

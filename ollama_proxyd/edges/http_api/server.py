@@ -30,8 +30,8 @@ LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client gets to read why."""
 
 
-def build_app(services: Cell[Services], settings: ServerSettings) -> web.Application:
-    """Every route of the API over the services in force."""
+def build_app(services: Services, settings: ServerSettings) -> web.Application:
+    """Every route of the API over the services."""
     app = web.Application(middlewares=[front], client_max_size=settings.max_body_bytes)
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
@@ -52,7 +52,7 @@ def build_app(services: Cell[Services], settings: ServerSettings) -> web.Applica
 class HttpServer:
     """Listens from `start` to `stop`."""
 
-    def __init__(self, services: Cell[Services], settings: ServerSettings) -> None:
+    def __init__(self, services: Services, settings: ServerSettings) -> None:
         self._settings = settings
         self._app = build_app(services, settings)
         self._runner = web.AppRunner(

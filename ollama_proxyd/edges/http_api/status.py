@@ -26,7 +26,7 @@ async def switch(request: web.Request) -> web.Response:
     """Let requests go to a backend, or not; that is kept over restarts."""
     choice = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), Switch)
     services, backend_id = services_of(request), request.match_info["backend_id"]
-    known = [view.spec.id for view in services.fleet.views.value]
+    known = [member.id for member in services.fleet.members]
     if backend_id not in known:
         message = f"there is no backend {backend_id[:100]!r}; there are: {', '.join(known) or 'none'}"
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message)

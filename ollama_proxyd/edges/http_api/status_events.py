@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,8 +18,8 @@ from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.status_picture import REFUSED, status_picture
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell, Topic
-from ollama_proxyd.services.ledger import Ledger, Routed
+from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.services.ledger import Routed
 from ollama_proxyd.services.tasks import Tasks
 
 MOST_LISTENERS = 16
@@ -69,24 +69,21 @@ class News:
         """Keep a request's way until it is told; of many at once the latest."""
         self.routed.append(routed)
 
-    async def follow(self, services: Cell[Services]) -> None:
-        """Note every change from now on, after a reload those of the new services; never returns."""
-        async with Tasks("status") as tasks:
-            forget: tuple[Callable[[], None], ...] = ()
-            try:
-                async for bundle in services.changes():
-                    await tasks.close()
-                    _do(forget)
-                    forget = (
-                        bundle.ledger.routed.listen(self.note_routed),
-                        *(topic.listen(self._note_request) for topic in _topics(bundle.ledger)),
-                    )
-                    tasks.start("fleet", self.heed(bundle.fleet.views.changes(), urgent=False))
-                    tasks.start("system", self.heed(bundle.system.changes(), urgent=False))
-                    tasks.start("mode", self.heed(bundle.governor.setting.changes(), urgent=True))
-                    tasks.start("holds", self.heed(bundle.governor.holds.changes(), urgent=True))
-            finally:
-                _do(forget)
+    async def follow(self, services: Services) -> None:
+        """Note every change from now on; never returns."""
+        topics: tuple[Topic[Any], ...] = (services.ledger.routed, services.ledger.outcomes)
+        forget = [topic.listen(self._note_request) for topic in topics]
+        forget.append(services.ledger.routed.listen(self.note_routed))
+        try:
+            await asyncio.gather(
+                self.heed(services.fleet.views.changes(), urgent=False),
+                self.heed(services.system.changes(), urgent=False),
+                self.heed(services.governor.setting.changes(), urgent=True),
+                self.heed(services.governor.holds.changes(), urgent=True),
+            )
+        finally:
+            for each in forget:
+                each()
 
     def _note_request(self, _: object) -> None:
         self.note(urgent=False)
@@ -155,7 +152,7 @@ async def _tell(request: web.Request, response: Stream, news: News) -> None:
         news.forget()
         check_host(request)
         check_token(request)
-        now = _event(status_picture(request.app[SERVICES].value))
+        now = _event(status_picture(request.app[SERVICES]))
         ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
         news.routed.clear()
         if ways or now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
@@ -185,13 +182,3 @@ def _way(routed: Routed) -> bytes:
     way: dict[str, Json] = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id}
     way |= reason_fields(reason)
     return b"event: request\ndata: " + msgspec.json.encode(way) + b"\n\n"
-
-
-def _topics(ledger: Ledger) -> tuple[Topic[Any], ...]:
-    """Where the ledger tells of requests."""
-    return ledger.routed, ledger.outcomes
-
-
-def _do(all_of_them: Iterable[Callable[[], None]]) -> None:
-    for each in all_of_them:
-        each()

@@ -73,6 +73,7 @@ class HttpClient:
 
     def __init__(self, timeouts: Timeouts | None = None, limits: Limits | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
+        """How long is waited from the next request on; may be replaced at any time."""
         self._limits = limits or Limits()
         self._open: set[Reply] = set()
         self._waiting: set[asyncio.Timeout] = set()
@@ -91,7 +92,6 @@ class HttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s),
             headers={"User-Agent": f"ollama-proxyd/{__version__}", "Accept-Encoding": "identity"},
         )
 
@@ -136,9 +136,15 @@ class HttpClient:
                 raise
         return await self._request(self._fresh, call)
 
-    @staticmethod
-    async def _request(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-        return await session.request(call.method, call.url, data=call.body, headers=call.headers, allow_redirects=False)
+    async def _request(self, session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
+        return await session.request(
+            call.method,
+            call.url,
+            data=call.body,
+            headers=call.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s),
+        )
 
     def _idle_s(self, call: Call) -> float:
         """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""

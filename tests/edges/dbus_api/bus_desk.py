@@ -15,9 +15,8 @@ from ollama_proxyd.core.requests import Api, Hints, Operation, Request
 from ollama_proxyd.edges.dbus_api.service import NAMES, BusService
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import StateStore
-from tests.fakes import FakeBackend, FakeClock, services_of
+from tests.fakes import FakeBackend, FakeClock, reload, services_of
 
 ROOT = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
@@ -140,7 +139,7 @@ class Desk:
 
     def __init__(self, services: Services, address: str, clock: SteppedClock) -> None:
         self.clock = clock
-        self.services = Cell(services)
+        self.services = services
         self.line = BusLine(address, clock)
         self.service = BusService(self.services, self.line, clock, ENDPOINT)
 
@@ -158,13 +157,13 @@ class Desk:
     def sense(self, **readings: Any) -> None:
         """The sensors say something new."""
         said = {name: self._reading(value) for name, value in readings.items()}
-        system = self.services.value.system
+        system = self.services.system
         system.set(replace(system.value, **said))
 
     def sense_device(self, device: DeviceState, **readings: Any) -> None:
         """A device's sensors say something new."""
         said = {name: self._reading(value) for name, value in readings.items()}
-        system = self.services.value.system
+        system = self.services.system
         others = tuple(each for each in system.value.devices if each.id != device.id)
         system.set(replace(system.value, devices=(*others, replace(device, **said))))
 
@@ -173,8 +172,7 @@ class Desk:
 
     async def reload(self, *backends: FakeBackend) -> None:
         """A reload of the configuration has brought these backends."""
-        fresh = await services_of(*backends)
-        self.services.set(replace(self.services.value, fleet=fresh.fleet, gateway=fresh.gateway))
+        await reload(self.services, *backends)
 
     async def request(self, model: str = "tiny", **hints: Any) -> list[Event]:
         """A client's request, answered."""
@@ -188,7 +186,7 @@ class Desk:
             content=lambda: None,  # type: ignore[arg-type, return-value]
             hints=Hints(**hints),
         )
-        return [event async for event in self.services.value.gateway.answer(request)]
+        return [event async for event in self.services.gateway.answer(request)]
 
 
 async def until_named(program: Program) -> None:

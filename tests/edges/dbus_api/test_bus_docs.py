@@ -66,10 +66,10 @@ async def test_the_commands_do_what_they_say(program: Program, desk: Desk, priva
     for command in RUNNING:
         await run(command, private_bus)
         if "SetMode s Quiet" in command:
-            assert desk.services.value.governor.setting.value.chosen is Mode.QUIET
+            assert desk.services.governor.setting.value.chosen is Mode.QUIET
         if "CurrentMode s Auto" in command:
-            assert desk.services.value.governor.setting.value.chosen is Mode.AUTO
-    assert desk.services.value.governor.setting.value.chosen is Mode.ULTRA_EFFICIENCY
+            assert desk.services.governor.setting.value.chosen is Mode.AUTO
+    assert desk.services.governor.setting.value.chosen is Mode.ULTRA_EFFICIENCY
 
 
 async def test_a_monitor_shows_changes_as_they_come(program: Program, private_bus: PrivateBus) -> None:

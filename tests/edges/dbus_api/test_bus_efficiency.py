@@ -33,7 +33,7 @@ async def test_an_unknown_mode_is_refused_by_name_and_changes_nothing(program: P
         await program.call("Efficiency", "SetMode", "s", "Turbo")
     assert refused.value.name == "ie.fio.OllamaProxy.Error.UnknownMode"
     assert all(token in refused.value.text for token in TOKENS)
-    assert desk.services.value.governor.setting.value.chosen is Mode.BALANCED
+    assert desk.services.governor.setting.value.chosen is Mode.BALANCED
     assert await program.heard() == []
 
 
@@ -73,14 +73,14 @@ async def test_the_same_mode_once_more_is_no_news(program: Program) -> None:
 async def test_autos_own_change_is_told_with_its_reason_and_leaves_the_choice_alone(
     program: Program, desk: Desk
 ) -> None:
-    governor = desk.services.value.governor
+    governor = desk.services.governor
     governor.select(Mode.AUTO)
     desk.sense(on_battery=False)
-    governor.observe(desk.services.value.system.value)
+    governor.observe(desk.services.system.value)
     desk.clock.advance(100)
     await program.heard()
     desk.sense(on_battery=True, battery_percent=43.0)
-    governor.observe(desk.services.value.system.value)
+    governor.observe(desk.services.system.value)
     news = await program.heard()
     reason = "on battery at 43 %, below 50 %"
     told = [body[1] for where, member, body in news if (where, member) == ("Efficiency", "PropertiesChanged")]
@@ -126,7 +126,7 @@ async def test_the_list_of_modes_has_everything_that_a_menu_needs(program: Progr
 async def test_a_new_table_of_modes_is_told_after_a_reload(program: Program, desk: Desk) -> None:
     quiet = replace(DEFAULT_TABLE[Mode.QUIET], max_power_w=9.0)
     await program.heard()
-    desk.services.value.governor.reconfigure(ModeSettings(MappingProxyType({**DEFAULT_TABLE, Mode.QUIET: quiet})))
+    desk.services.governor.reconfigure(ModeSettings(MappingProxyType({**DEFAULT_TABLE, Mode.QUIET: quiet})))
     await desk.reload(FakeBackend("npu"))
     (told,) = await program.heard_changes("Efficiency")
     assert [mode["max_power_watts"] for mode in told["Modes"] if mode["token"] == "Quiet"] == [9.0]

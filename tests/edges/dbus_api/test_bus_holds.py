@@ -12,7 +12,7 @@ from tests.edges.dbus_api.bus_desk import DEADLINE_S, Desk, Program, Refused
 
 async def until_nobody_holds(desk: Desk) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        async for holds in desk.services.value.governor.holds.changes():
+        async for holds in desk.services.governor.holds.changes():
             if not holds:
                 return
 
@@ -83,10 +83,10 @@ async def test_the_holds_of_a_program_end_with_its_connection_and_no_others(
     await other.call("Efficiency", "HoldMode", "sss", "UltraEfficiency", "", "")
     await other.stop()
     async with asyncio.timeout(DEADLINE_S):
-        async for holds in desk.services.value.governor.holds.changes():
+        async for holds in desk.services.governor.holds.changes():
             if len(holds) == 1:
                 break
-    assert [hold.cookie for hold in desk.services.value.governor.holds.value] == [kept]
+    assert [hold.cookie for hold in desk.services.governor.holds.value] == [kept]
     assert await program.call("Efficiency", "GetEffectiveMode") == "Efficiency"
 
 
@@ -98,7 +98,7 @@ async def test_a_program_that_releases_and_holds_again_is_still_watched(
     await other.call("Efficiency", "ReleaseMode", "u", cookie)
     await other.call("Efficiency", "HoldMode", "sss", "Quiet", "", "")
     await program.settle()
-    assert len(desk.services.value.governor.holds.value) == 1
+    assert len(desk.services.governor.holds.value) == 1
     await other.stop()
     await until_nobody_holds(desk)
 
@@ -106,7 +106,7 @@ async def test_a_program_that_releases_and_holds_again_is_still_watched(
 async def test_a_program_that_leaves_at_once_holds_nothing(
     desk: Desk, program: Program, private_bus: PrivateBus
 ) -> None:
-    governor = desk.services.value.governor
+    governor = desk.services.governor
     governor.hold(Mode.QUIET, "", "", ":1.4711")
     await until_nobody_holds(desk)
 
@@ -118,12 +118,12 @@ async def test_nobody_releases_what_another_holds(program: Program, desk: Desk, 
         with pytest.raises(Refused, match=str(wrong)) as refused:
             await program.call("Efficiency", "ReleaseMode", "u", wrong)
         assert refused.value.name == "ie.fio.OllamaProxy.Error.NotHolder"
-    assert len(desk.services.value.governor.holds.value) == 1
+    assert len(desk.services.governor.holds.value) == 1
     await other.stop()
 
 
 async def test_too_many_holds_are_refused_with_the_limit(program: Program, desk: Desk) -> None:
-    desk.services.value.governor.reconfigure(ModeSettings(max_holds=1))
+    desk.services.governor.reconfigure(ModeSettings(max_holds=1))
     await program.call("Efficiency", "HoldMode", "sss", "Quiet", "", "")
     with pytest.raises(Refused, match="1 programs") as refused:
         await program.call("Efficiency", "HoldMode", "sss", "Quiet", "", "")
@@ -135,7 +135,7 @@ async def test_a_hold_of_an_unknown_mode_or_with_a_novel_as_its_reason_is_refuse
         await program.call("Efficiency", "HoldMode", "sss", "Turbo", "", "")
     with pytest.raises(Refused, match=r"Error\.InvalidArgument: reason .* 200"):
         await program.call("Efficiency", "HoldMode", "sss", "Quiet", "x" * 201, "")
-    assert desk.services.value.governor.holds.value == ()
+    assert desk.services.governor.holds.value == ()
 
 
 async def test_holds_end_when_the_bus_is_lost(program: Program, desk: Desk, private_bus: PrivateBus) -> None:

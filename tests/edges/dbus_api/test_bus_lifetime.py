@@ -65,7 +65,7 @@ async def test_after_the_bus_was_lost_the_names_are_taken_again(
     again = await Program.start(private_bus.address)
     desk.clock.advance(60)
     await until_named(again)
-    desk.services.value.governor.select(Mode.QUIET)
+    desk.services.governor.select(Mode.QUIET)
     assert [each[0] for each in await again.heard_named()] == ["ModeChanged", "EffectiveModeChanged"]
     assert len(said_lost(caplog)) == 1
     private_bus.stop()
@@ -79,7 +79,7 @@ async def test_without_a_bus_the_daemon_runs_and_says_so_once(caplog: pytest.Log
         await asyncio.sleep(0.001)
         desk.clock.advance(60)
     assert await desk.request()
-    desk.services.value.governor.select(Mode.QUIET)
+    desk.services.governor.select(Mode.QUIET)
     await asyncio.sleep(0)
     assert len(said_lost(caplog)) == 1
     await desk.stop()
@@ -218,7 +218,7 @@ async def test_who_wants_no_reply_gets_none(program: Program, desk: Desk) -> Non
         await program.bus.send(message)
     await program.settle()
     assert [each.body for each in replies] == [[]]  # the answer to the ping of `settle`
-    assert desk.services.value.governor.setting.value.chosen is Mode.QUIET
+    assert desk.services.governor.setting.value.chosen is Mode.QUIET
 
 
 async def test_texts_that_the_bus_does_not_take_are_made_fit(program: Program, desk: Desk) -> None:

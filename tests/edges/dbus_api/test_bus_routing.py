@@ -57,7 +57,7 @@ async def test_what_nothing_can_serve_goes_nowhere_and_says_why(program: Program
 
 
 async def test_a_simulation_leaves_no_trace(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
-    services = desk.services.value
+    services = desk.services
     before = (services.fleet.views.value, services.governor.setting.value, services.ledger.recent())
     values = await program.get_all("Routing")
     for _ in range(3):
@@ -74,17 +74,17 @@ async def test_an_explanation_is_the_same_as_over_http(program: Program, desk: D
     question = asked(model="tiny", prompt_tokens=900, max_tokens=50, latency_critical=True)
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     query = Query(model="tiny", prompt_tokens=900, max_tokens=50, hints=Hints(latency_critical=True))
-    assert explained == json.loads(json.dumps(picture(desk.services.value.gateway.explain(query))))
+    assert explained == json.loads(json.dumps(picture(desk.services.gateway.explain(query))))
     assert explained["ranked"][0]["terms"]["cost_j"] > 0
 
 
 async def test_another_state_of_the_machine_can_be_imagined(program: Program, desk: Desk) -> None:
-    desk.services.value.governor.select(Mode.AUTO)
+    desk.services.governor.select(Mode.AUTO)
     question = asked(on_battery=True, battery_percent=12)
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     assert (explained["mode"], explained["effective_mode"]) == ("Auto", "UltraEfficiency")
     imagined = SystemState(on_battery=Reading(True, 0.0), battery_percent=Reading(12.0, 0.0))
-    assert explained["mode_reason"] == str(desk.services.value.governor.imagine(Mode.AUTO, imagined).reason)
+    assert explained["mode_reason"] == str(desk.services.governor.imagine(Mode.AUTO, imagined).reason)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_a_request_that_nothing_answered_is_told_when_it_has_failed(
 
 
 async def test_the_last_decision_tells_what_performance_would_have_needed(program: Program, desk: Desk) -> None:
-    explained = desk.services.value.gateway.explain(Query(model="tiny"), Mode.PERFORMANCE)
+    explained = desk.services.gateway.explain(Query(model="tiny"), Mode.PERFORMANCE)
     await desk.request()
     last = await program.get("Routing", "LastDecision")
     assert (last["backend"], last["instead_of"]) == ("igpu", "nvidia")
@@ -277,7 +277,7 @@ async def test_the_last_decision_tells_what_performance_would_have_needed(progra
 
 
 async def test_where_performance_would_choose_the_same_nothing_stands_instead(program: Program, desk: Desk) -> None:
-    desk.services.value.governor.select(Mode.PERFORMANCE)
+    desk.services.governor.select(Mode.PERFORMANCE)
     await desk.request()
     assert not {"instead_of", "instead_of_joules"} & (await program.get("Routing", "LastDecision")).keys()
     today = await program.get("Routing", "Today")

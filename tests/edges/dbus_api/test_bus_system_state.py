@@ -75,14 +75,14 @@ async def test_a_change_says_only_what_has_changed(program: Program, desk: Desk)
 
 @pytest.mark.parametrize("chosen", [Mode.BALANCED, Mode.AUTO])
 async def test_autos_reasoning_has_the_numbers_whatever_is_chosen(program: Program, desk: Desk, chosen: Mode) -> None:
-    desk.services.value.governor.select(chosen)
+    desk.services.governor.select(chosen)
     desk.sense(on_battery=True, battery_percent=43.0)
-    desk.services.value.governor.observe(desk.services.value.system.value)
+    desk.services.governor.observe(desk.services.system.value)
     reasoning = await program.call("SystemState", "GetAutoModeReasoning")
     assert reasoning == "Efficiency: on battery at 43 %, below 50 %"
 
 
 async def test_a_low_charge_on_mains_is_not_called_critical(program: Program, desk: Desk) -> None:
     desk.sense(on_battery=False, battery_percent=5.0)
-    desk.services.value.governor.observe(desk.services.value.system.value)
+    desk.services.governor.observe(desk.services.system.value)
     assert (await program.call("SystemState", "GetAutoModeReasoning")).startswith("Balanced: on mains power")

@@ -10,7 +10,6 @@ import pytest
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Cell
 from tests.fakes import FakeBackend, services_of
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
@@ -32,7 +31,6 @@ class Site:
 
     server: HttpServer
     services: Services
-    cell: Cell[Services]
     client: aiohttp.ClientSession
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
@@ -61,11 +59,10 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(*backends: FakeBackend, listen: ServerSettings | None = None, **around: Any) -> Site:
         services = await services_of(*(backends or (FakeBackend("npu"),)), **around)
-        cell = Cell(services)
-        server = HttpServer(cell, listen or ServerSettings(port=0, drain_s=0.2))
+        server = HttpServer(services, listen or ServerSettings(port=0, drain_s=0.2))
         await server.start()
         client = aiohttp.ClientSession(server.url, auto_decompress=False)
-        sites.append(Site(server, services, cell, client))
+        sites.append(Site(server, services, client))
         return sites[-1]
 
     yield start

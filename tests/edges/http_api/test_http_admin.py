@@ -8,6 +8,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
+from ollama_proxyd.services.gate import Gate
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, MemoryStore, reference_fleet, spec_of, words
 from tests.reasons import unavailable
@@ -22,7 +23,7 @@ async def test_health_is_ok_when_all_can_serve_degraded_when_some_and_down_when_
     for failing in ((), (cpu,), (npu, cpu)):
         for backend in failing:
             backend.down = REFUSED
-        await site.services.fleet.check_all()
+        await site.services.health.check_all()
         answer = await site.get("/health")
         seen.append((answer.status, answer.json["status"]))
     assert seen == [(200, "ok"), (200, "degraded"), (503, "down")]
@@ -53,14 +54,15 @@ async def test_the_process_is_alive_even_when_nothing_is_ready(serve: Serve) -> 
     assert (await site.get("/healthz")).status == 200
     assert (await site.get("/readyz")).status == 503
     resting.down = None
-    await site.services.fleet.check_all()
+    await site.services.health.check_all()
     assert (await site.get("/readyz")).status == 200
 
 
 async def test_a_proxy_that_takes_no_requests_is_not_ready_and_says_why(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu"))
+    gate = Gate()
+    site = await serve(FakeBackend("npu"), gate=gate)
     assert (await site.get("/readyz")).status == 200
-    site.services.gateway.refuse_new()
+    gate.stop()
     answer = await site.get("/readyz")
     assert (answer.status, answer.body) == (503, b"not ready: the proxy is stopping\n")
 

@@ -18,7 +18,6 @@ from ollama_proxyd.edges.http_api.errors import OWN, STATUSES, ErrorRenderer, Er
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.edges.http_api.conftest import CHAT, Answer, Serve
 from tests.fakes import FakeBackend, services_of
@@ -315,7 +314,7 @@ async def test_a_client_that_is_gone_when_it_is_written_to_is_no_fault(caplog: p
     async def gone(_request: web.Request) -> web.StreamResponse:
         raise ConnectionResetError("Cannot write to closing transport")
 
-    app = build_app(Cell(await services_of(FakeBackend("npu"))), ServerSettings())
+    app = build_app(await services_of(FakeBackend("npu")), ServerSettings())
     request = make_mocked_request("GET", "/healthz", {"Host": "localhost"}, app=app)
     with pytest.raises(ConnectionResetError):
         await front(request, gone)

@@ -12,13 +12,12 @@ import pytest
 from ollama_proxyd.edges.host.self_call import is_served
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.services.cell import Cell
 from tests.fakes import FakeBackend, services_of
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[HttpServer]:
-    server = HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(port=0, token="secret"))
+    server = HttpServer(await services_of(FakeBackend("npu")), ServerSettings(port=0, token="secret"))
     yield server
     await server.stop()
 
@@ -109,7 +108,7 @@ async def test_what_speaks_no_http_does_not_serve() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 async def test_the_url_of_a_server_that_listens_everywhere_leads_to_it(host: str) -> None:
-    server = HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(host=host, port=0, token="secret"))
+    server = HttpServer(await services_of(FakeBackend("npu")), ServerSettings(host=host, port=0, token="secret"))
     try:
         await server.start()
         address = urlsplit(server.url)

@@ -16,7 +16,7 @@ from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.ledger import Outcome
 from tests.edges.http_api.conftest import Serve, Site
-from tests.fakes import FakeBackend, FakeClock, reference_fleet, words
+from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, settle, words
 
 Value = Callable[..., float | None]
 
@@ -68,7 +68,7 @@ async def test_a_client_that_leaves_is_counted_as_such(serve: Serve) -> None:
     assert (await scrape(site))("backend_in_flight", backend_id="npu") == 1
     request.cancel()
     await backend.closed.wait()
-    await site.services.gateway.drained()
+    await settle()
     value = await scrape(site)
     assert value("requests_total", backend_id="npu", model="tiny:latest", status="cancelled") == 1
     assert value("requests_in_flight") == 0
@@ -98,7 +98,7 @@ async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Se
     backends = reference_fleet()
     site = await serve(*backends)
     backends[0].down = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
-    await site.services.fleet.check_all()
+    await site.services.health.check_all()
     await site.post("/efficiency", {"mode": "Quiet"})
     value = await scrape(site)
     assert value("backend_health", backend_id="npu") == 0
@@ -131,10 +131,9 @@ async def test_what_devices_and_battery_say_is_there_and_what_is_unknown_is_abse
 
 
 async def test_counting_goes_on_over_a_reload(serve: Serve) -> None:
-    site, other = await serve(), await serve(FakeBackend("cpu"))
+    site = await serve()
     await site.chat()
-    site.cell.set(other.services)
-    await asyncio.sleep(0)
+    await reload(site.services, FakeBackend("cpu"))
     await site.chat()
     value = await scrape(site)
     assert value("requests_total", backend_id="npu", model="tiny:latest", status="ok") == 1

@@ -34,7 +34,7 @@ async def test_what_only_a_backend_that_is_down_holds_is_not_listed(serve: Serve
     site = await serve(FakeBackend("npu"), resting)
     resting.down = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
     assert "zeta:7b" in await names(site, path)
-    await site.services.fleet.check_all()
+    await site.services.health.check_all()
     assert "zeta:7b" not in await names(site, path)
 
 

@@ -12,13 +12,12 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.services.cell import Cell
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
 
 
 async def new_server(**settings: object) -> HttpServer:
-    return HttpServer(Cell(await services_of(FakeBackend("npu"))), ServerSettings(**settings))
+    return HttpServer(await services_of(FakeBackend("npu")), ServerSettings(**settings))
 
 
 async def test_a_free_port_is_told_once_it_is_known(serve: Serve) -> None:

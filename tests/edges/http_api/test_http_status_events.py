@@ -17,7 +17,7 @@ from ollama_proxyd.edges.http_api import status_events
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.tasks import Tasks
 from tests.edges.http_api.conftest import Serve, Site
-from tests.fakes import FakeBackend, reference_fleet
+from tests.fakes import FakeBackend, reference_fleet, reload
 from tests.reasons import unavailable
 
 WITHIN_S = 5
@@ -149,12 +149,12 @@ async def test_a_backend_that_is_switched_off_is_told(serve: Serve) -> None:
 
 @pytest.mark.usefixtures("quick")
 async def test_after_a_reload_the_new_backends_are_followed(serve: Serve) -> None:
-    site, other = await serve(), await serve(FakeBackend("cpu"))
+    site = await serve()
     async with listening(site) as listener:
         await listener.next()
-        site.cell.set(other.services)
+        await reload(site.services, FakeBackend("cpu"))
         assert [each["id"] for each in (await listener.next())["backends"]] == ["cpu"]
-        other.services.fleet.set_enabled("cpu", False)
+        site.services.fleet.set_enabled("cpu", False)
         assert (await listener.next())["backends"][0]["enabled"] is False
 
 

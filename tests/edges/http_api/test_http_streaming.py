@@ -18,7 +18,7 @@ from ollama_proxyd.dialects.openai.chat import parse
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.http_api.streaming import deliver
 from tests.edges.http_api.conftest import CHAT, Serve
-from tests.fakes import FakeBackend, frames, services_of
+from tests.fakes import FakeBackend, frames, reload, services_of, settle
 
 SSE_FRAMES = (b'data: {"a":1,  "odd":null}\n\n', b": a comment\n\n", b"data: [DONE]\n\n")
 BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
@@ -144,7 +144,7 @@ async def test_a_client_that_leaves_ends_the_work_of_the_backend(serve: Serve, s
         await backend.opened.wait()
         request.cancel()
         await backend.closed.wait()
-        await site.services.gateway.drained()
+        await settle()
     assert backend.open == 0
     assert site.services.fleet.view("npu").in_flight == 0
     assert site.services.ledger.recent()[-1].cancelled
@@ -179,14 +179,13 @@ async def test_a_client_that_reads_slowly_holds_the_backend_back(serve: Serve) -
         assert produced < 1000
 
 
-async def test_a_running_request_keeps_the_services_that_it_began_with(serve: Serve) -> None:
+async def test_a_running_request_keeps_the_backend_that_it_began_with_over_a_reload(serve: Serve) -> None:
     gate = asyncio.Event()
     old = FakeBackend("npu", Accepted("npu"), Delta("old"), gate, Delta("older"), Finished())
     site = await serve(old)
-    other = await serve(FakeBackend("cpu"))
     async with site.client.post("/api/chat", json=CHAT) as reply:
         assert b"old" in await next_lines(reply)
-        site.cell.set(other.services)
+        await reload(site.services, FakeBackend("cpu"))
         assert (await site.post("/api/chat", CHAT)).headers["X-Backend-Used"] == "cpu"
         gate.set()
         assert b"older" in await reply.read()

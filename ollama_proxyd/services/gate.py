@@ -1,24 +1,33 @@
-"""Whether new requests are let in, over all reloads of the configuration."""
+"""Whether new requests are let in."""
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 
+STOPPING_RETRY_S = 5.0
 
-class Admission:
-    """Open, or closed for a reason that each new request is told."""
+
+class Gate:
+    """Open, or closed with a reason for each new request; requests under way go on."""
 
     def __init__(self) -> None:
         self._why: str | None = None
         self._retry_after_s = 0.0
+        self._is_stopping = False
 
     def close(self, why: str, retry_after_s: float) -> None:
-        """From now on new requests are told to come later; those under way go on."""
+        """Tell new requests from now on to come later."""
         self._why, self._retry_after_s = why, retry_after_s
 
     def open(self) -> None:
-        """Let requests in again."""
+        """Let requests in again, unless the process stops."""
         self._why = None
+
+    def stop(self) -> None:
+        """Let no request in any more."""
+        self._is_stopping = True
 
     def check(self) -> None:
         """Raise ProxyError for a new request while it is closed."""
         if self._why is not None:
             raise ProxyError(ErrorKind.UNAVAILABLE, self._why, retry_after_s=self._retry_after_s)
+        if self._is_stopping:
+            raise ProxyError(ErrorKind.UNAVAILABLE, "the proxy is stopping", retry_after_s=STOPPING_RETRY_S)

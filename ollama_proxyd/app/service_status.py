@@ -14,10 +14,10 @@ STOP_MARGIN_S = 10.0
 """Beyond the time that requests get to finish, for closing everything."""
 
 
-class Presence:
+class ServiceStatus:
     """Says each thing once, and only to a manager that listens."""
 
-    def __init__(self, notifier: Notifier, services: Cell[Services], place: Callable[[], str]) -> None:
+    def __init__(self, notifier: Notifier, services: Services, place: Callable[[], str]) -> None:
         self._notifier = notifier
         self._services = services
         self._place = place
@@ -32,11 +32,10 @@ class Presence:
         if not self._notifier.is_heard:
             return
         self._is_asleep, self._bus_trouble = is_asleep, bus_trouble
-        setting = self._services.value.governor.setting
-        changes = (is_asleep.changes(), bus_trouble.changes(), setting.changes())
+        setting, standing = self._services.governor.setting, self._services.fleet.standing
+        changes = (is_asleep.changes(), bus_trouble.changes(), setting.changes(), standing.changes())
         for number, each in enumerate(changes):
             tasks.start(f"status-{number}", self._say_at(each))
-        tasks.start("status-fleet", self._follow_fleets())
 
     @property
     def is_heard(self) -> bool:
@@ -72,8 +71,8 @@ class Presence:
     def _line(self) -> str:
         if self._is_asleep.value:
             return ASLEEP
-        bundle = self._services.value
-        parts = [sentence(bundle.governor.setting.value, self._place(), bundle.fleet.standing.value)]
+        services = self._services
+        parts = [sentence(services.governor.setting.value, self._place(), services.fleet.standing.value)]
         if self._bus_trouble.value:
             parts.append(f"D-Bus: {self._bus_trouble.value}")
         if self._config_trouble:
@@ -89,10 +88,3 @@ class Presence:
     async def _say_at(self, changes: AsyncGenerator[object, None]) -> None:
         async for _ in changes:
             self._say()
-
-    async def _follow_fleets(self) -> None:
-        """Follow the fleet in force; a reload replaces it."""
-        async with Tasks("status") as tasks:
-            async for bundle in self._services.changes():
-                await tasks.close()
-                tasks.start("standing", self._say_at(bundle.fleet.standing.changes()))

@@ -6,13 +6,11 @@ from typing import Any
 from ollama_proxyd.core.events import Timings, Usage
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Outcome
-from ollama_proxyd.services.settings import HealthSettings
-from ollama_proxyd.services.switches import Switches
-from ollama_proxyd.services.waking import FIRST_REQUESTS, SLOW_COUNTS_S, Waking
-from tests.fakes import FakeBackend, FakeClock, MemoryStore
+from ollama_proxyd.services.resume_check import FIRST_REQUESTS, SLOW_COUNTS_S, GpuLossDetector
+from tests.fakes import FakeBackend, FakeClock, FakeFleet
 
 MODEL = "tiny:latest"
 
@@ -24,28 +22,25 @@ class Laptop:
         self.backend = FakeBackend("nvidia", loaded=[LoadedModel(MODEL, 100, 100)])
         self.clock = FakeClock()
         self.learner = Learner()
-        self.waking = Waking(self.learner)
-        self.fleet = self.new_fleet()
-
-    def new_fleet(self) -> Fleet:
-        fleet = Fleet([self.backend], HealthSettings(), self.clock, self.learner.speeds, Switches(MemoryStore()))
-        self.waking.attend(fleet)
-        return fleet
+        self.fleet = FakeFleet(self.clock, self.learner)
+        self.fleet.have(self.backend)
+        self.health = HealthMonitor(self.fleet, self.clock)
+        self.detector = GpuLossDetector(self.fleet, self.learner)
 
     async def loads(self, vram: int) -> str:
         self.backend.loaded = (LoadedModel(MODEL, 100, vram),)
-        await self.fleet.check_all()
+        await self.health.check_all()
         return self.degraded
 
     async def unloads(self) -> str:
         self.backend.loaded = ()
-        await self.fleet.check_all()
+        await self.health.check_all()
         return self.degraded
 
     def answers(self, tps: float) -> str:
         outcome = replace(OUTCOME, timings=Timings(decode_s=50 / tps))
         self.learner.observe(outcome)
-        self.waking.observe(outcome)
+        self.detector.observe(outcome)
         return self.degraded
 
     @property
@@ -72,7 +67,7 @@ OUTCOME = Outcome(
 async def test_a_model_that_comes_back_without_its_gpu_is_shown_until_it_has_it_again() -> None:
     laptop = Laptop()
     assert await laptop.loads(100) == ""
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert "fell back to the CPU" in await laptop.loads(0)
     assert await laptop.loads(100) == ""
 
@@ -89,7 +84,7 @@ async def test_a_slow_answer_after_the_sleep_replaces_what_was_learned_before() 
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert "5 tokens/s instead of 60" in laptop.answers(5)
     assert round(laptop.learned_tps) == 5
     assert laptop.answers(58) == ""
@@ -101,7 +96,7 @@ async def test_speed_is_judged_only_in_the_first_answers_after_the_sleep() -> No
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     for _ in range(10):
         laptop.answers(60)
     assert laptop.answers(5) == ""
@@ -111,7 +106,7 @@ async def test_a_learned_speed_is_not_counted_on_without_the_gpu() -> None:
     laptop = Laptop()
     await laptop.loads(100)
     laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     await laptop.loads(0)
     assert MODEL not in laptop.learner.speeds("nvidia")
 
@@ -119,9 +114,9 @@ async def test_a_learned_speed_is_not_counted_on_without_the_gpu() -> None:
 async def test_a_reload_of_the_configuration_forgets_none_of_it() -> None:
     laptop = Laptop()
     await laptop.loads(100)
-    laptop.waking.remember()
+    laptop.detector.remember()
     await laptop.loads(0)
-    laptop.fleet = laptop.new_fleet()
+    laptop.fleet.have(laptop.backend, FakeBackend("npu"))
     assert "fell back to the CPU" in laptop.degraded
 
 
@@ -131,7 +126,7 @@ async def lost() -> Laptop:
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert await laptop.loads(0)
     return laptop
 
@@ -156,7 +151,7 @@ async def test_an_engine_that_was_down_in_between_may_have_been_mended() -> None
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert laptop.answers(5)
     laptop.fleet.note_unreachable("nvidia", "connection refused")
     assert await laptop.loads(100) == ""
@@ -176,7 +171,7 @@ async def test_a_slow_answer_keeps_requests_away_for_a_while_and_not_for_ever() 
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert laptop.answers(5)
     laptop.clock.advance(SLOW_COUNTS_S - 1)
     assert await laptop.loads(100)
@@ -190,7 +185,7 @@ async def test_a_model_that_shares_the_gpu_after_the_sleep_is_not_degraded() -> 
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     assert await laptop.loads(30) == ""
     assert laptop.answers(15) == ""
 
@@ -200,7 +195,7 @@ async def test_long_after_the_sleep_a_load_on_the_cpu_is_somebodys_choice() -> N
     await laptop.loads(100)
     for _ in range(5):
         laptop.answers(60)
-    laptop.waking.remember()
+    laptop.detector.remember()
     for _ in range(FIRST_REQUESTS):
         laptop.answers(60)
     await laptop.unloads()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.edges.host import given_sockets
+from ollama_proxyd.edges.host import socket_activation
 from ollama_proxyd.edges.host.control_socket import control_socket
 from ollama_proxyd.edges.host.socket_file import SocketFile, make_private_folder, socket_path
 from ollama_proxyd.edges.http_api.server import HttpServer
@@ -15,7 +15,7 @@ from ollama_proxyd.edges.http_api.settings import ServerSettings
 log = logging.getLogger(__name__)
 
 
-class Places:
+class Listeners:
     """The sockets beside the server's own port, from the start to `close`."""
 
     def __init__(self, environ: Mapping[str, str], settings: ServerSettings) -> None:
@@ -42,7 +42,7 @@ class Places:
 
     def open(self) -> None:
         """Take the given sockets and open the others; raises ProxyError."""
-        self._given = given_sockets.take(self._environ)
+        self._given = socket_activation.take(self._environ)
         self._open_control_socket()
         if self._settings.unix_socket is None:
             return

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, LoadedModel, Model
+from ollama_proxyd.core.gpu_loss import Before, lost_memory, lost_speed, remember
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.policy.priors import CLASS_PRIORS, expect
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.waking import Before, lost_memory, lost_speed, remember
 from tests.fakes import spec_of
 from tests.reasons import because
 

@@ -1,11 +1,10 @@
 """Looks at each backend after the machine slept, for engines that came back without their GPU."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.gpu_loss import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.waking import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, decode_tps
 from ollama_proxyd.services.ledger import Outcome
@@ -25,33 +24,25 @@ class Loss:
     seen_s: float
 
 
-class Waking:
-    """The one owner of what backends were before the machine slept, and of what they lost; over all reloads.
+class GpuLossDetector:
+    """The one owner of what backends were before the machine slept, and of what they lost.
 
     A loss is over when the model lies in the GPU's memory again or is as fast as it was; when the model was unloaded or
     the engine was down, because then the next load shows how it is now; and when it is too old to be counted on.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, fleet: Fleet, learner: Learner) -> None:
         self._learner = learner
-        self._fleet: Fleet | None = None
+        self._fleet = fleet
         self._before: dict[str, Before] = {}
         self._lost: dict[str, dict[tuple[str, str], Loss]] = {}
         """By backend: what is lost, by model and by what showed it."""
         self._left: dict[tuple[str, str], int] = {}
         """How many good answers end the watch, by backend and model."""
-
-    def attend(self, fleet: Fleet) -> None:
-        """From now on this is the fleet that requests go to."""
-        self._fleet = fleet
-        fleet.checked.listen(partial(self._look, fleet))
-        for backend_id in self._lost:
-            self._tell(fleet, backend_id)
+        fleet.checked.listen(self._look)
 
     def remember(self) -> None:
         """The machine goes to sleep: keep in mind how the backends are."""
-        if self._fleet is None:
-            return
         for view in self._fleet.views.value:
             backend_id = view.spec.id
             before = remember(self._before.get(backend_id, Before()), view)
@@ -62,7 +53,7 @@ class Waking:
     def observe(self, outcome: Outcome) -> None:
         """Judge the speed of an answer; a speed that was learned with the GPU is no longer counted on without it."""
         backend_id, model, fleet = outcome.backend_id, outcome.model, self._fleet
-        if fleet is None or backend_id is None or model is None or not outcome.succeeded or outcome.queued:
+        if backend_id is None or model is None or not outcome.succeeded or outcome.queued:
             return
         tps = decode_tps(outcome)
         if tps is None or not self._is_watched(backend_id, model) or not fleet.has(backend_id):
@@ -70,17 +61,17 @@ class Waking:
         was_lost = self._is_lost(backend_id, model)
         why = lost_speed(self._before[backend_id], fleet.view(backend_id), model, tps)
         if why is not False:
-            self._note(fleet, backend_id, (model, SPEED), None if why is True else why)
+            self._note(backend_id, (model, SPEED), None if why is True else why)
         is_lost = self._is_lost(backend_id, model)
         if was_lost is not is_lost:
             self._learner.restart(outcome)
         if not is_lost:
             self._left[backend_id, model] = max(self._left.get((backend_id, model), 0) - 1, 0)
 
-    def _look(self, fleet: Fleet, view: BackendView) -> None:
+    def _look(self, view: BackendView) -> None:
         """See whether a backend's models lie where they lay."""
         backend_id = view.spec.id
-        if fleet is not self._fleet or backend_id not in self._before:
+        if backend_id not in self._before:
             return
         told = lost_memory(self._before[backend_id], view)
         for model in {*told, *(model for model, _ in self._lost.get(backend_id, {}))}:
@@ -88,10 +79,10 @@ class Waking:
             for what in (MEMORY, SPEED):
                 self._drop_if_over(view, (model, what))
             if model in told and (was_lost or self._is_watched(backend_id, model)):
-                self._note(fleet, backend_id, (model, MEMORY), told[model])
+                self._note(backend_id, (model, MEMORY), told[model])
             if was_lost is not self._is_lost(backend_id, model):
                 self._learner.forget(backend_id, model)
-        self._tell(fleet, backend_id)
+        self._tell(backend_id)
 
     def _drop_if_over(self, view: BackendView, key: tuple[str, str]) -> None:
         """Forget a loss that says nothing of how the backend is now."""
@@ -110,18 +101,18 @@ class Waking:
     def _is_lost(self, backend_id: str, model: str) -> bool:
         return any(name == model for name, _ in self._lost.get(backend_id, {}))
 
-    def _note(self, fleet: Fleet, backend_id: str, what: tuple[str, str], why: Reason | None) -> None:
+    def _note(self, backend_id: str, what: tuple[str, str], why: Reason | None) -> None:
         lost = self._lost.setdefault(backend_id, {})
         if why is not None:
-            lost[what] = Loss(why, _seen_s(fleet.view(backend_id)))
+            lost[what] = Loss(why, _seen_s(self._fleet.view(backend_id)))
         else:
             lost.pop(what, None)
-        self._tell(fleet, backend_id)
+        self._tell(backend_id)
 
-    def _tell(self, fleet: Fleet, backend_id: str) -> None:
-        if fleet.has(backend_id):
+    def _tell(self, backend_id: str) -> None:
+        if self._fleet.has(backend_id):
             reasons = [loss.why for loss in self._lost.get(backend_id, {}).values()]
-            fleet.note_degraded(backend_id, reasons[0] if reasons else None)
+            self._fleet.note_degraded(backend_id, reasons[0] if reasons else None)
 
 
 def _seen_s(view: BackendView) -> float:

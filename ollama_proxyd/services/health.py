@@ -1,0 +1,146 @@
+"""Checks backends at the right pace: often while the proxy is used, rarely while it is not."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from math import inf
+from typing import Any
+
+from ollama_proxyd.core.beat import next_beat_s
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.lease import Member
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.settings import HealthSettings
+from ollama_proxyd.services.watching import first_of
+
+log = logging.getLogger(__name__)
+
+IDLE_PHASE = 0.25
+"""Between two looks at the sensors: together with the thread that reads them each would hold up the other."""
+
+
+class HealthMonitor:
+    """The one who asks backends how they are; the fleet keeps what they say."""
+
+    def __init__(self, fleet: Fleet, clock: Clock, settings: HealthSettings | None = None) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._settings = settings or HealthSettings()
+        self._catching_up = asyncio.Lock()
+        self._replanned = asyncio.Event()
+        """Set when the next check may be due at another time than was thought."""
+        self._checked_s = clock.monotonic()
+        """When the last check of all of them began."""
+        fleet.reconciled.listen(lambda _: self._replanned.set())
+
+    @property
+    def interval_s(self) -> float:
+        """Within which time a backend that comes up is seen while the proxy is used."""
+        return self._settings.interval_s
+
+    def reconfigure(self, settings: HealthSettings) -> None:
+        """Check at another pace from now on."""
+        self._settings = settings
+        self._replanned.set()
+
+    async def watch(self, activity: Activity) -> None:
+        """Check every backend again and again, or soon when one failed a request; never returns.
+
+        While the proxy is not used and nothing changes, checks are rare; the next request makes one due at once.
+        """
+        while True:
+            self._fleet.due.clear()
+            await self._until_due(activity)
+            async with self._catching_up:
+                if self._fleet.due.is_set() or self._left_s(activity) <= 0:
+                    await self.check_all()
+
+    async def _until_due(self, activity: Activity) -> None:
+        due = self._fleet.due
+        while not due.is_set():
+            self._replanned.clear()
+            left_s = self._left_s(activity) if any(map(self._fleet.is_asked, self._fleet.members)) else inf
+            if left_s <= 0:
+                return
+            calls: list[Coroutine[Any, Any, object]] = [due.wait(), self._replanned.wait()]
+            if left_s < inf:
+                calls.append(self._clock.sleep(left_s))
+            if self._is_rarely_checked(activity):
+                calls.append(activity.begun())
+            await first_of(*calls)
+        await self._clock.sleep(self._settings.recheck_s)
+
+    def _left_s(self, activity: Activity) -> float:
+        """Seconds until the next check."""
+        if self._is_rarely_checked(activity):
+            due_s = next_beat_s(self._checked_s, self._settings.idle_interval_s, IDLE_PHASE)
+        else:
+            due_s = self._checked_s + self._settings.interval_s
+        return due_s - self._clock.monotonic()
+
+    def _is_rarely_checked(self, activity: Activity) -> bool:
+        """Whether for a while the proxy was not used and no backend has come or gone."""
+        quiet_s = self._settings.idle_interval_s
+        if quiet_s <= self._settings.interval_s or activity.within(quiet_s):
+            return False
+        return self._clock.monotonic() - self._fleet.changed_s > quiet_s
+
+    async def catch_up(self) -> bool:
+        """Check now what was not checked yet, or not for longer than the interval; whether there is news."""
+        is_news = self._catching_up.locked()
+        async with self._catching_up:
+            if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
+                await self.check_all()
+                return True
+            return await self._check_unchecked() or is_news
+
+    async def check_new(self) -> None:
+        """Check the backends that were not checked yet."""
+        async with self._catching_up:
+            await self._check_unchecked()
+
+    async def _check_unchecked(self) -> bool:
+        fleet = self._fleet
+        new = [each for each in fleet.members if fleet.view(each.id).health is Health.UNKNOWN]
+        await self._check_these(new)
+        return bool(new)
+
+    async def check_all(self) -> None:
+        """Check all backends that are switched on at the same time and take note of what they say."""
+        self._checked_s = self._clock.monotonic()
+        await self._check_these([each for each in self._fleet.members if self._fleet.is_asked(each)])
+
+    async def _check_these(self, members: Sequence[Member]) -> None:
+        """A backend whose words make our own code fail is down by our fault; the others are not concerned."""
+        results = await asyncio.gather(*map(self._check, members), return_exceptions=True)
+        for member, result in zip(members, results, strict=True):
+            if isinstance(result, Exception) and self._fleet.is_asked(member):
+                log.error("the health check of backend %s failed by a fault of the proxy", member.id, exc_info=result)
+                self._fleet.note_down(member.id, Reason("check_failed", detail=repr(result)))
+
+    async def _check(self, member: Member) -> None:
+        fleet = self._fleet
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                probe = await member.backend.probe()
+        except ProxyError as error:
+            if fleet.is_asked(member):
+                fleet.note_down(member.id, Reason("backend_down", detail=error.message))
+        except TimeoutError:
+            if fleet.is_asked(member):
+                self._note_silent(member.id)
+        else:
+            if fleet.is_asked(member):
+                fleet.note_up(member.id, probe)
+
+    def _note_silent(self, backend_id: str) -> None:
+        """Busy is not down: a backend that works for us may be too slow to say how it is."""
+        now = self._fleet.view(backend_id)
+        if now.in_flight and now.health is Health.UP:
+            log.info("backend %s is too busy to answer its health check", backend_id)
+        else:
+            self._fleet.note_down(backend_id, Reason("no_answer", timeout_seconds=self._settings.timeout_s))

@@ -1,0 +1,81 @@
+"""Which backends there should be, from all sources together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.services.cell import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """A backend that there should be, whether it may be used, and the key that its API asks for."""
+
+    spec: BackendSpec
+    enabled: bool = True
+    api_key: str | None = field(default=None, repr=False)
+
+
+Backends: TypeAlias = tuple[BackendConfig, ...]
+
+
+class Source:
+    """One origin of backends; `backends` is what it offers.
+
+    stands_in: whether its backends count only where no earlier source has any.
+    """
+
+    def __init__(self, label: str, *, stands_in: bool = False) -> None:
+        self.label = label
+        self.stands_in = stands_in
+        self.backends: Cell[Backends] = Cell(())
+
+
+class Inventory:
+    """Merges the offers of all sources; where two name one id or one address, the earlier source's counts."""
+
+    def __init__(self, *sources: Source) -> None:
+        self.sources = sources
+
+    @property
+    def label(self) -> str:
+        """Where the backends in force come from, for a person."""
+        in_force = self._in_force([source.backends.value for source in self.sources])
+        labels = [source.label for source, offer in zip(self.sources, in_force, strict=True) if offer]
+        return " and ".join(labels) or self.sources[0].label
+
+    @property
+    def backends(self) -> Backends:
+        """All of them, as the sources offer them now."""
+        return self.merge([source.backends.value for source in self.sources])
+
+    def merge(self, offers: Sequence[Backends]) -> Backends:
+        """All of them, for one offer of each source."""
+        return tuple(each for offer in self._in_force(offers) for each in offer)
+
+    def put(self, offers: Sequence[Backends]) -> None:
+        """Take these as what the sources offer."""
+        for source, offer in zip(self.sources, offers, strict=True):
+            source.backends.set(offer)
+
+    def _in_force(self, offers: Sequence[Backends]) -> list[Backends]:
+        in_force: list[Backends] = []
+        ids: set[str] = set()
+        addresses: set[tuple[str | None, int | None]] = set()
+        for source, offer in zip(self.sources, offers, strict=True):
+            if source.stands_in and ids:
+                offer = ()  # noqa: PLW2901
+            new = tuple(each for each in offer if each.spec.id not in ids and _address(each) not in addresses)
+            ids.update(each.spec.id for each in new)
+            addresses.update(map(_address, new))
+            in_force.append(new)
+        return in_force
+
+
+def _address(config: BackendConfig) -> tuple[str | None, int | None]:
+    """Host and port; loopback has several names."""
+    url = urlsplit(config.spec.endpoint)
+    host = "127.0.0.1" if url.hostname in {"localhost", "::1"} else url.hostname
+    return host, url.port or {"http": 80, "https": 443}.get(url.scheme)

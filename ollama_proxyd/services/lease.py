@@ -1,0 +1,57 @@
+"""One configured backend with the requests under way on it, and the lease of one of its slots."""
+
+from collections.abc import Callable
+from types import TracebackType
+
+from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.ports import Backend
+
+
+class Member:
+    """A backend and the requests under way on it; a changed configuration makes another one."""
+
+    __slots__ = ("backend", "config", "in_flight")
+
+    def __init__(self, config: BackendConfig, backend: Backend) -> None:
+        self.config = config
+        self.backend = backend
+        self.in_flight = 0
+
+    @property
+    def id(self) -> str:
+        """The backend's id."""
+        return self.config.spec.id
+
+    def is_for(self, config: BackendConfig) -> bool:
+        """Whether it can go on under another configuration."""
+        return (self.config.spec, self.config.api_key) == (config.spec, config.api_key)
+
+    def is_same_engine(self, config: BackendConfig) -> bool:
+        """Whether health checks under another configuration would ask the same questions of the same address."""
+        ours, theirs = self.config.spec, config.spec
+        asked = (ours.api, ours.endpoint, ours.flavor, self.config.api_key)
+        return asked == (theirs.api, theirs.endpoint, theirs.flavor, config.api_key)
+
+
+class Lease:
+    """One slot of one backend, held until its `with` block is left; `is_queued` where no slot was free."""
+
+    __slots__ = ("_end", "_member", "is_queued")
+
+    def __init__(self, member: Member, end: Callable[[Member], None], *, is_queued: bool) -> None:
+        self._member = member
+        self._end = end
+        self.is_queued = is_queued
+
+    @property
+    def backend(self) -> Backend:
+        """The engine that answers."""
+        return self._member.backend
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(self._member)
