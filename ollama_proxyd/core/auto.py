@@ -1,12 +1,118 @@
 """The Auto mode as a pure step: it changes when the machine does, not twice in a short time, and at once to protect."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ollama_proxyd.core.auto_rules import NOTHING_KNOWN, judge
 from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_in_force
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.thresholds import NOTHING_PAST, AutoSettings, Past, Threshold, thresholds_past
+from ollama_proxyd.core.thresholds import NOTHING_PAST, AutoSettings, Past, Threshold, edge, thresholds_past
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What Auto makes of the machine's state."""
+
+    mode: Mode
+    reason: Reason
+
+
+AutoRule = Callable[[SystemState, AutoSettings, Past], Verdict | None]
+"""One rule: a verdict, or None when it does not apply or its readings are unknown."""
+
+
+def _battery_below(
+    threshold: Threshold, mode: Mode, system: SystemState, settings: AutoSettings, past: Past
+) -> Verdict | None:
+    percent = known(system.battery_percent)
+    if percent is None or threshold not in past:
+        return None
+    is_below, limit = edge(threshold, percent, settings)
+    code = "battery_low" if is_below else "battery_still_low"
+    return Verdict(mode, Reason(code, battery_percent=percent, limit_percent=limit))
+
+
+def _quiet_hours(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
+    return Verdict(Mode.QUIET, Reason("quiet_hours")) if known(system.quiet_hours) else None
+
+
+def _hot(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
+    hottest_c = known(system.hottest_c)
+    for threshold in (Threshold.HOT, Threshold.CRITICAL_HEAT):
+        if hottest_c is not None and threshold in past:
+            is_above, limit_c = edge(threshold, hottest_c, settings)
+            code = "hot" if is_above else "still_hot"
+            return Verdict(Mode.EFFICIENCY, Reason(code, temperature_celsius=hottest_c, limit_celsius=limit_c))
+    return None
+
+
+def _degraded(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
+    why = known(system.performance_degraded)
+    return Verdict(Mode.EFFICIENCY, Reason("performance_degraded", detail=why)) if why else None
+
+
+def _loud(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
+    percent = known(system.fan_percent)
+    if percent is None or Threshold.LOUD not in past:
+        return None
+    is_above, limit = edge(Threshold.LOUD, percent, settings)
+    code = "fan_loud" if is_above else "fan_still_loud"
+    return Verdict(Mode.QUIET, Reason(code, fan_percent=percent, limit_percent=limit))
+
+
+def _power_saver(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
+    if known(system.power_profile) != "power-saver":
+        return None
+    return Verdict(Mode.EFFICIENCY, Reason("power_saver_profile"))
+
+
+def _on_battery(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
+    if not known(system.on_battery):
+        return None
+    return Verdict(Mode.BALANCED, Reason("on_battery", battery_percent=known(system.battery_percent)))
+
+
+def _on_mains(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
+    if known(system.on_battery) is not False:
+        return None
+    if known(system.power_profile) == "performance":
+        return Verdict(Mode.PERFORMANCE, Reason("performance_profile"))
+    percent, full = known(system.battery_percent), Threshold.FULL_BATTERY
+    if percent is None:
+        return Verdict(Mode.BALANCED, Reason("on_mains"))
+    mode, code, limit = Mode.BALANCED, "battery_not_full", settings.full_battery_percent
+    if full in past:
+        is_above, limit = edge(full, percent, settings)
+        mode, code = Mode.PERFORMANCE, "battery_full" if is_above else "battery_still_full"
+    return Verdict(mode, Reason(code, battery_percent=percent, limit_percent=limit))
+
+
+AUTO_RULES: tuple[AutoRule, ...] = (
+    partial(_battery_below, Threshold.CRITICAL_BATTERY, Mode.ULTRA_EFFICIENCY),
+    partial(_battery_below, Threshold.LOW_BATTERY, Mode.EFFICIENCY),
+    _quiet_hours,
+    _hot,
+    _degraded,
+    _loud,
+    _power_saver,
+    _on_battery,
+    _on_mains,
+)
+"""Auto's rules; the first that applies decides."""
+
+NOTHING_KNOWN = Verdict(Mode.BALANCED, Reason("no_reading_yet"))
+_NOTHING_APPLIES = Verdict(Mode.BALANCED, Reason("nothing_applies"))
+
+
+def judge(system: SystemState, settings: AutoSettings, past: Past | None = None) -> Verdict:
+    """What Auto makes of this moment, given the thresholds that are past; without them, of this moment alone."""
+    if past is None:
+        past = thresholds_past(system, settings)
+    verdicts = (rule(system, settings, past) for rule in AUTO_RULES)
+    fallback = _NOTHING_APPLIES if system.says_anything else NOTHING_KNOWN
+    return next((verdict for verdict in verdicts if verdict), fallback)
+
 
 PROTECTS = frozenset({Threshold.CRITICAL_BATTERY, Threshold.CRITICAL_HEAT})
 """What a thriftier mode does not wait for."""

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.auto import AT_FIRST, AutoState, step
-from ollama_proxyd.core.auto_rules import judge
+from ollama_proxyd.core.auto import AT_FIRST, AutoState, judge, step
 from ollama_proxyd.core.modes import THRIFT, Mode
 from ollama_proxyd.core.readings import NO_SENSOR, UNKNOWN_SYSTEM, Reading, SystemState
 from ollama_proxyd.core.reasons import Reason

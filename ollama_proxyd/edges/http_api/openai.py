@@ -1,5 +1,7 @@
 """The routes of the OpenAI API."""
 
+from datetime import UTC, datetime
+
 from aiohttp import web
 
 from ollama_proxyd.dialects.openai import models
@@ -8,7 +10,6 @@ from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.context import STARTED_AT, services_of
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
-from ollama_proxyd.edges.http_api.timestamps import unix_of
 
 DIALECT = OpenAI()
 
@@ -26,9 +27,21 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 def _row(request: web.Request, entry: catalog.Entry) -> models.ModelRow:
-    """OpenAI wants to know when a model was made; where nobody says, it is the time since when it is offered."""
-    made_at = unix_of(entry.model.modified_at)
+    """OpenAI wants to know when a model was made; without that, since when it is offered."""
+    made_at = _unix_s(entry.model.modified_at)
     return entry.model.name, made_at or request.app[STARTED_AT], entry.backends
+
+
+def _unix_s(moment: str | None) -> int | None:
+    """Unix time of an RFC 3339 moment; None where it is none, or before 1970."""
+    if moment is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    seconds = int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+    return seconds if seconds > 0 else None
 
 
 ROUTES = (

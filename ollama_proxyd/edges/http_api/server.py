@@ -3,6 +3,7 @@
 import errno
 import logging
 import socket
+import time
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -18,7 +19,6 @@ from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.http_api.status_events import LISTENERS, Listeners
-from ollama_proxyd.edges.http_api.timestamps import unix_s
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
@@ -36,7 +36,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
-    app[STARTED_AT] = unix_s()
+    app[STARTED_AT] = int(time.time())
     app[LISTENERS] = Listeners()
     app.on_response_prepare.append(complete)
     app[RENDERERS] = ErrorRenderers()

@@ -16,10 +16,16 @@ from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
-from ollama_proxyd.edges.http_api.timestamps import rfc3339, unix_s
 from ollama_proxyd.services.gateway import Gateway
 
-STAMPS = Stamps(new_id, unix_s, rfc3339, time.monotonic_ns)
+
+def _rfc3339() -> str:
+    """The time now, UTC, to the nanosecond."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+STAMPS = Stamps(new_id, lambda: int(time.time()), _rfc3339, time.monotonic_ns)
 
 
 class Stream(web.StreamResponse):
