@@ -79,13 +79,13 @@ function serving(backend, text) {
 function stateOf(backend, text) {
     const {_} = text;
     const reason = words(backend.Reason);
-    if (backend.State === 'disabled' || backend.Enabled === false)
+    if (backend.Health === 'disabled' || backend.Enabled === false)
         return {state: 'off', parts: [_('disabled')], reason: ''};
-    if (backend.State === 'down')
+    if (backend.Health === 'down')
         return {state: 'down', parts: [_('down')], reason};
-    if (backend.State === 'up' && reason)
+    if (backend.Health === 'up' && reason)
         return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
-    if (backend.State === 'up')
+    if (backend.Health === 'up')
         return {...serving(backend, text), reason: ''};
     return {state: 'unknown', parts: [_('not checked yet')], reason: ''};
 }

@@ -3,7 +3,7 @@
 import {backendName} from './backendView.js';
 import {capital, facts, fill, words} from './format.js';
 import {AUTO, modeIcon, modeLabel} from './modes.js';
-import {spoken} from './reasons.js';
+import {reasonOf, spoken} from './reasons.js';
 import {Presence} from './viewModel.js';
 
 /** The same news is told again only after this long. */
@@ -81,7 +81,7 @@ export class News {
         return [{
             key: `auto:${effective}`, topic: 'auto', icon: modeIcon(effective),
             title: fill(_('Auto chose {mode}'), {mode: modeLabel(after, effective, this._text)}),
-            body: spoken(words(after.Reason), after, this._text),
+            body: spoken(reasonOf(after), after, this._text),
         }];
     }
 
@@ -89,13 +89,13 @@ export class News {
         const found = [];
         for (const path of Object.keys(after)) {
             const [was, is] = [facts(before[path]), facts(after[path])];
-            if (was.State === 'up' && is.State === 'down') {
+            if (was.Health === 'up' && is.Health === 'down') {
                 this._lost.add(path);
                 found.push(this._down(path, is));
-            } else if (this._lost.has(path) && is.State === 'up') {
+            } else if (this._lost.has(path) && is.Health === 'up') {
                 this._lost.delete(path);
                 found.push(this._back(path, is));
-            } else if (is.State === 'disabled') {
+            } else if (is.Health === 'disabled') {
                 this._lost.delete(path);
             }
         }

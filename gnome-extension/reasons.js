@@ -1,86 +1,87 @@
-// The daemon's reasons in the person's language; a sentence that is not known here stays as the daemon said it. Pure.
+// The daemon's reasons in the person's language, by their codes (docs/reasons.md of the daemon); pure.
+// A code that is not known here stays as the daemon's sentence.
 
-import {capital, fill} from './format.js';
+import {capital, facts, fill, words} from './format.js';
 import {modeLabel} from './modes.js';
 
-const LONGEST_CHAIN = 3;
+const DEEPEST = 3;
+const MODES = new Set(['mode', 'next_mode']);
 
 /**
- * The sentences that the daemon says, with what they are in the person's language.
+ * The templates of a code, the fullest first: one counts where all of its values were told.
  *
  * @param {Function} _ - gettext
- * @returns {Array<[RegExp, string]>}
+ * @returns {object} by code
  */
-function sentences(_) {
-    return [
-        [/^on battery$/, _('On battery')],
-        [/^on battery at (?<n>\S+) %$/, _('On battery at {n} %')],
-        [/^on battery at (?<n>\S+) %, below (?<limit>\S+) %$/, _('On battery at {n} %, below {limit} %')],
-        [/^on battery at (?<n>\S+) %, not yet up to (?<limit>\S+) %$/,
-            _('On battery at {n} %, not yet up to {limit} %')],
-        [/^on mains power$/, _('On mains power')],
-        [/^on mains power, and the power profile is performance$/,
-            _('On mains power, and the power profile is Performance')],
-        [/^on mains power with the battery at (?<n>\S+) %, above (?<limit>\S+) %$/,
-            _('On mains power with the battery at {n} %, above {limit} %')],
-        [/^on mains power with the battery at (?<n>\S+) %, not above (?<limit>\S+) %$/,
-            _('On mains power with the battery at {n} %, not above {limit} %')],
-        [/^on mains power with the battery at (?<n>\S+) %, not yet down to (?<limit>\S+) %$/,
-            _('On mains power with the battery at {n} %, not yet down to {limit} %')],
-        [/^these are the quiet hours$/, _('These are the quiet hours')],
-        [/^the power profile is power-saver$/, _('The power profile is Power Saver')],
-        [/^the hottest device is at (?<n>\S+) °C, above (?<limit>\S+) °C$/,
-            _('The hottest device is at {n} °C, above {limit} °C')],
-        [/^the hottest device is at (?<n>\S+) °C, not yet down to (?<limit>\S+) °C$/,
-            _('The hottest device is at {n} °C, not yet down to {limit} °C')],
-        [/^the fan runs at (?<n>\S+) %, above (?<limit>\S+) %$/, _('The fan runs at {n} %, above {limit} %')],
-        [/^the fan runs at (?<n>\S+) %, not yet down to (?<limit>\S+) %$/,
-            _('The fan runs at {n} %, not yet down to {limit} %')],
-        [/^the machine holds its performance back: (?<why>.+)$/, _('The machine holds its performance back: {why}')],
-        [/^no reading asks for another mode$/, _('Nothing asks for another mode')],
-        [/^no sensor says anything yet$/, _('No sensor says anything yet')],
-        [/^as chosen$/, _('As chosen')],
-        [/^held by (?<who>[^:;]+)$/, _('Held by {who}')],
-        [/^held by (?<who>[^:;]+): (?<why>.+)$/, _('Held by {who}: {why}')],
-    ];
+function templates(_) {
+    return {
+        as_chosen: [_('As chosen')],
+        held: [
+            _('Held by {application_id}: {detail}; {reason}'), _('Held by {application_id}; {reason}'),
+            _('Held by {application_id}: {detail}'), _('Held by {application_id}'),
+        ],
+        mode_change_pending: [
+            _('{mode} stays until {dwell_seconds} s after its last change, then {next_mode}: {reason}'),
+        ],
+        no_reading_yet: [_('No sensor says anything yet')],
+        nothing_applies: [_('Nothing asks for another mode')],
+        on_battery: [_('On battery at {battery_percent} %'), _('On battery')],
+        battery_low: [_('On battery at {battery_percent} %, below {limit_percent} %')],
+        battery_still_low: [_('On battery at {battery_percent} %, not yet up to {limit_percent} %')],
+        on_mains: [_('On mains power')],
+        performance_profile: [_('On mains power, and the power profile is Performance')],
+        battery_full: [_('On mains power with the battery at {battery_percent} %, above {limit_percent} %')],
+        battery_not_full: [_('On mains power with the battery at {battery_percent} %, not above {limit_percent} %')],
+        battery_still_full: [
+            _('On mains power with the battery at {battery_percent} %, not yet down to {limit_percent} %'),
+        ],
+        power_saver_profile: [_('The power profile is Power Saver')],
+        quiet_hours: [_('These are the quiet hours')],
+        hot: [_('The hottest device is at {temperature_celsius} °C, above {limit_celsius} °C')],
+        still_hot: [_('The hottest device is at {temperature_celsius} °C, not yet down to {limit_celsius} °C')],
+        fan_loud: [_('The fan runs at {fan_percent} %, above {limit_percent} %')],
+        fan_still_loud: [_('The fan runs at {fan_percent} %, not yet down to {limit_percent} %')],
+        performance_degraded: [_('The machine is throttled: {detail}')],
+    };
 }
 
 /**
- * Auto's sentence about a change that waits.
+ * The reason that an object's properties tell.
  *
- * @param {string} reason - in the daemon's words
- * @param {object} efficiency - the properties of the daemon's object Efficiency
- * @param {object} text - what translates
- * @param {number} chain - how many sentences may still follow
- * @returns {string|null}
+ * @param {object} properties - of Efficiency or of a backend
+ * @returns {object} {reason, reason_code, reason_details}
  */
-function waiting(reason, efficiency, text, chain) {
-    const told = /^(?<now>\w+) stays until (?<n>\S+) s after its last change; then (?<next>\w+): (?<why>.+)$/.exec(reason);
-    if (!told)
-        return null;
-    const {now, n, next, why} = told.groups;
-    return fill(text._('{now} stays until {n} s after its last change, then {next}: {why}'), {
-        now: modeLabel(efficiency, now, text),
-        n,
-        next: modeLabel(efficiency, next, text),
-        why: spoken(why, efficiency, text, chain - 1),
-    });
+export function reasonOf({Reason, ReasonCode, ReasonDetails}) {
+    return {reason: Reason, reason_code: ReasonCode, reason_details: ReasonDetails};
 }
 
 /**
  * A reason as a line of its own.
  *
- * @param {string} reason - in the daemon's words
+ * @param {object} told - {reason, reason_code, reason_details}, each perhaps missing
  * @param {object} efficiency - the properties of the daemon's object Efficiency
  * @param {object} text - what translates
- * @param {number} chain - how many sentences may follow each other
+ * @param {number} depth - how many reasons may still stand in each other
  * @returns {string}
  */
-export function spoken(reason, efficiency, text, chain = LONGEST_CHAIN) {
-    for (const [pattern, template] of sentences(text._)) {
-        const told = pattern.exec(reason);
-        if (told)
-            return fill(template, told.groups ?? {});
-    }
-    return (chain > 0 && waiting(reason, efficiency, text, chain)) || capital(reason);
+export function spoken(told, efficiency, text, depth = DEEPEST) {
+    const {reason, reason_code: code, reason_details: details} = facts(told);
+    const known = templates(text._);
+    const values = depth > 0 && Object.hasOwn(known, words(code)) ? valuesOf(facts(details), efficiency, text, depth) : null;
+    const template = values && known[code].find(each => isTold(each, values));
+    return template ? fill(template, values) : capital(words(reason));
+}
+
+function valuesOf(details, efficiency, text, depth) {
+    return Object.fromEntries(Object.entries(details).map(([name, value]) => {
+        if (MODES.has(name))
+            return [name, modeLabel(efficiency, value, text)];
+        if (typeof value === 'number' || typeof value === 'bigint')
+            return [name, new Intl.NumberFormat(text.locale, {maximumFractionDigits: 1}).format(value)];
+        return [name, typeof value === 'string' ? value : spoken(value, efficiency, text, depth - 1)];
+    }));
+}
+
+function isTold(template, values) {
+    return [...template.matchAll(/\{(\w+)\}/g)].every(([, name]) => Object.hasOwn(values, name));
 }

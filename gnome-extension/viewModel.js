@@ -3,7 +3,7 @@
 import {backendName, backendRows, inFlight} from './backendView.js';
 import {capital, energy, facts, fill, known, words} from './format.js';
 import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
-import {spoken} from './reasons.js';
+import {reasonOf, spoken} from './reasons.js';
 
 /**
  * Where the daemon stands. ABSENT: it does not run. STARTING: it was asked to. LOADING: it runs and was asked for
@@ -117,10 +117,9 @@ function whyInForce(state, text) {
     }
     const chosen = words(efficiency.CurrentMode);
     const isHeld = Array.isArray(efficiency.ActiveHolds) && efficiency.ActiveHolds.length > 0;
-    const reason = words(efficiency.Reason);
     if (chosen && chosen !== AUTO && chosen === efficiency.EffectiveMode && !isHeld)
         return fill(_('{mode}, as chosen'), {mode: modeLabel(efficiency, chosen, text)});
-    return spoken(reason, efficiency, text) || _('The daemon does not say why');
+    return spoken(reasonOf(efficiency), efficiency, text) || _('The daemon does not say why');
 }
 
 function modeRows({efficiency}, text) {

@@ -2,7 +2,7 @@
 import {backendRow} from '../backendView.js';
 import {figure, fill, known, power, speed, temperature, words} from '../format.js';
 import {modeLabel} from '../modes.js';
-import {spoken} from '../reasons.js';
+import {reasonOf, spoken} from '../reasons.js';
 
 /**
  * @typedef {object} Fact
@@ -31,7 +31,7 @@ export class Facts {
             fact(_('Version'), routing.Version, tooOld),
             fact(_('Address for programs'), routing.Endpoint, tooOld),
             fact(_('Mode'), this._mode(efficiency), tooOld),
-            fact(_('Reason'), spoken(words(efficiency.Reason), efficiency, this._text), tooOld),
+            fact(_('Reason'), spoken(reasonOf(efficiency), efficiency, this._text), tooOld),
         ].map(each => this._withReason(each));
     }
 
@@ -42,8 +42,8 @@ export class Facts {
     backend(backend) {
         const {_} = this;
         const {details} = backend;
-        const why = key => backend.Unknown?.[key];
-        const missing = key => details.unknown?.[key] ?? details.failure;
+        const why = key => backend.Unknown?.[key]?.reason;
+        const missing = key => details.unknown?.[key]?.reason ?? details.failure;
         const row = backendRow(backend, this._text);
         return {
             id: row.id,
@@ -68,7 +68,7 @@ export class Facts {
      */
     device(device) {
         const {_} = this;
-        const why = key => device.unknown?.[key];
+        const why = key => device.unknown?.[key]?.reason;
         const degrees = this._measured(device.temperature, temperature);
         const watts = this._measured(device.power_draw, power);
         const short = [this.hardware(device.hardware)];
@@ -101,7 +101,7 @@ export class Facts {
      */
     power(state) {
         const {_} = this;
-        const why = key => state.Unknown?.[key];
+        const why = key => state.Unknown?.[key]?.reason;
         const source = state.OnBattery ? _('On battery') : _('Plugged in');
         const profile = {'power-saver': _('Power Saver'), 'balanced': _('Balanced'), 'performance': _('Performance')};
         return [

@@ -23,13 +23,13 @@ for (const [what, told, state, status] of [
     ['too hot with a thermometer', {TooHot: true, TemperatureCelsius: 91.4}, 'hot', 'too hot · 91 °C'],
     ['too hot and asleep', {TooHot: true, Asleep: true}, 'hot', 'too hot'],
     ['too hot and yet at work', {...BUSY, TooHot: true, TemperatureCelsius: 91}, 'hot', 'too hot · 22 tok/s · 12 W'],
-    ['disabled', {State: 'disabled', Enabled: false, Reason: 'switched off'}, 'off', 'disabled'],
+    ['disabled', {Health: 'disabled', Enabled: false, Reason: 'switched off'}, 'off', 'disabled'],
     ['disabled, as told a moment before its state', {Enabled: false}, 'off', 'disabled'],
-    ['disabled and still at work', {...BUSY, State: 'disabled', Enabled: false}, 'off', 'disabled'],
-    ['down without a reason', {State: 'down'}, 'down', 'down'],
-    ['not checked yet', {State: 'unknown', Reason: 'not checked yet'}, 'unknown', 'not checked yet'],
-    ['in a state of the future', {State: 'upgrading'}, 'unknown', 'not checked yet'],
-    ['of an old daemon that tells no state', {State: undefined}, 'unknown', 'not checked yet'],
+    ['disabled and still at work', {...BUSY, Health: 'disabled', Enabled: false}, 'off', 'disabled'],
+    ['down without a reason', {Health: 'down'}, 'down', 'down'],
+    ['not checked yet', {Health: 'unknown', Reason: 'not checked yet'}, 'unknown', 'not checked yet'],
+    ['in a state of the future', {Health: 'upgrading'}, 'unknown', 'not checked yet'],
+    ['of an old daemon that tells no state', {Health: undefined}, 'unknown', 'not checked yet'],
 ]) {
     test(`a backend that is ${what} says “${status}”`, () => {
         const row = backendRow(backend(told), ENGLISH);
@@ -40,7 +40,7 @@ for (const [what, told, state, status] of [
 }
 
 test('a backend that is down says why, in a line of its own', () => {
-    const row = backendRow(backend({State: 'down', Reason: 'connection refused', Asleep: true, TooHot: true}), ENGLISH);
+    const row = backendRow(backend({Health: 'down', Reason: 'connection refused', Asleep: true, TooHot: true}), ENGLISH);
     assert.deepEqual([row.state, row.status, row.detail], ['down', '', 'down: connection refused']);
     assert.equal(row.accessibleName, 'iGPU, down: connection refused');
 });
@@ -55,15 +55,15 @@ test('a backend that answers worse than it should says why, and what it does', (
 });
 
 test('each state has an icon of its own', () => {
-    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {State: 'down'}, {State: 'disabled'}, {State: 'unknown'},
+    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {Health: 'down'}, {Health: 'disabled'}, {Health: 'unknown'},
         {Reason: 'the engine fell back to the CPU'}];
     assert.equal(new Set(states.map(told => backendRow(backend(told), ENGLISH).icon)).size, states.length);
 });
 
 test('a backend of an old daemon with nothing but its state has a row', () => {
-    assert.equal(backendRow({Id: 'npu', State: 'up'}, ENGLISH).name, 'npu');
+    assert.equal(backendRow({Id: 'npu', Health: 'up'}, ENGLISH).name, 'npu');
     assert.equal(backendRow({}, ENGLISH).name, 'Unnamed backend');
-    assert.equal(backendRow({State: 'up', InFlight: 'x'}, ENGLISH).status, 'ready');
+    assert.equal(backendRow({Health: 'up', InFlight: 'x'}, ENGLISH).status, 'ready');
 });
 
 test('a long name stays whole: the row cuts it, a screen reader does not', () => {

@@ -28,7 +28,7 @@ export function efficiency(current, effective = current, reason = 'as chosen', m
 /** A backend that is up and idle, with what is different about this one. */
 export function backend(more = {}) {
     return {
-        Id: 'igpu', Name: 'iGPU', Hardware: 'igpu', State: 'up', Reason: '', Models: ['qwen3:4b'], InFlight: 0,
+        Id: 'igpu', Name: 'iGPU', Hardware: 'igpu', Health: 'up', Reason: '', Models: ['qwen3:4b'], InFlight: 0,
         TokensPerSecond: NaN, PowerWatts: NaN, TemperatureCelsius: NaN, Unknown: {}, Asleep: false, TooHot: false,
         Enabled: true, ...more,
     };

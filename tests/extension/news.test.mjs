@@ -9,7 +9,7 @@ import {backend, efficiency, ENGLISH, fleet, running} from './daemonStates.mjs';
 
 const LATER_S = SETTLING_S + 1;
 const up = running({backends: fleet(backend())});
-const down = running({backends: fleet(backend({State: 'down', Reason: 'connection refused'}))});
+const down = running({backends: fleet(backend({Health: 'down', Reason: 'connection refused'}))});
 const auto = (mode, more) => running({efficiency: efficiency('Auto', mode, `because of ${mode}`, more)});
 
 /** News that has seen the daemon come at second 0. */
@@ -53,19 +53,19 @@ test('a backend that goes down is news with the reason, and its return is, too',
 });
 
 test('a backend that comes up for the first time is no news', () => {
-    const unchecked = running({backends: fleet(backend({State: 'unknown'}))});
+    const unchecked = running({backends: fleet(backend({Health: 'unknown'}))});
     assert.deepEqual(settled(unchecked).compare(unchecked, up, 1), []);
     assert.deepEqual(settled(down).compare(down, up, 1), []);
 });
 
 test('a backend that was never up is not told as down', () => {
-    const unchecked = running({backends: fleet(backend({State: 'unknown'}))});
+    const unchecked = running({backends: fleet(backend({Health: 'unknown'}))});
     assert.deepEqual(settled(unchecked).compare(unchecked, down, 1), []);
     assert.deepEqual(settled().compare(running(), down, 1), []);
 });
 
 test('switching a backend off and on is no news, also when it was down in between', () => {
-    const off = running({backends: fleet(backend({State: 'disabled', Enabled: false}))});
+    const off = running({backends: fleet(backend({Health: 'disabled', Enabled: false}))});
     const news = settled();
     assert.deepEqual(news.compare(up, off, 1), []);
     assert.deepEqual(news.compare(off, up, 2), []);
@@ -75,7 +75,7 @@ test('switching a backend off and on is no news, also when it was down in betwee
 });
 
 test('a return is told even if the state was not known in between', () => {
-    const unchecked = running({backends: fleet(backend({State: 'unknown'}))});
+    const unchecked = running({backends: fleet(backend({Health: 'unknown'}))});
     const news = settled();
     news.compare(up, down, 1);
     assert.deepEqual(news.compare(down, unchecked, 2), []);
@@ -96,7 +96,7 @@ test('the same news is told once a minute at most, another one at once', () => {
     assert.equal(news.compare(down, up, 1).length, 1);
     assert.deepEqual(news.compare(up, down, QUIET_S - 0.1), []);
     const other = running({backends: fleet(backend({Id: 'npu', Name: 'NPU'}))});
-    const otherDown = running({backends: fleet(backend({Id: 'npu', Name: 'NPU', State: 'down'}))});
+    const otherDown = running({backends: fleet(backend({Id: 'npu', Name: 'NPU', Health: 'down'}))});
     assert.deepEqual(titles(news.compare(other, otherDown, 2)), ['NPU is down']);
     assert.deepEqual(titles(news.compare(up, down, QUIET_S)), ['iGPU is down']);
 });
@@ -119,7 +119,7 @@ test('a device without a name is called by its id, and the processor by its word
 
 test('several changes at once are each told', () => {
     const two = (...states) => running({
-        backends: fleet(...states.map((State, i) => backend({Id: `b${i}`, Name: `B${i}`, State}))),
+        backends: fleet(...states.map((Health, i) => backend({Id: `b${i}`, Name: `B${i}`, Health}))),
     });
     const found = settled(two('up', 'up')).compare(two('up', 'up'), two('down', 'down'), 1);
     assert.deepEqual(keys(found).length, 2);

@@ -1,4 +1,4 @@
-// The daemon's reasons in the person's language; the sentences are those that the daemon's own rules say.
+// The daemon's reasons in the person's language, by their codes.
 
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
@@ -9,62 +9,76 @@ import {efficiency, ENGLISH} from './daemonStates.mjs';
 
 const TOLD = efficiency('Auto', 'Quiet');
 const MARKED = {...ENGLISH, _: message => `«${message}»`};
-const said = (reason, text = ENGLISH) => spoken(reason, TOLD, text);
+const because = (code, details = {}, reason = 'as the daemon said it') =>
+    ({reason, reason_code: code, reason_details: details});
+const said = (told, text = ENGLISH) => spoken(told, TOLD, text);
 
-for (const [reason, sentence] of [
-    ['on battery', 'On battery'],
-    ['on battery at 43 %', 'On battery at 43 %'],
-    ['on battery at 19 %, below 20 %', 'On battery at 19 %, below 20 %'],
-    ['on battery at 21.5 %, not yet up to 23 %', 'On battery at 21.5 %, not yet up to 23 %'],
-    ['on mains power', 'On mains power'],
-    ['on mains power, and the power profile is performance', 'On mains power, and the power profile is Performance'],
-    ['on mains power with the battery at 90 %, above 80 %', 'On mains power with the battery at 90 %, above 80 %'],
-    ['on mains power with the battery at 70 %, not above 80 %',
+const KNOWN = [
+    ['on_battery', {}, 'On battery'],
+    ['on_battery', {battery_percent: 43}, 'On battery at 43 %'],
+    ['battery_low', {battery_percent: 19, limit_percent: 20}, 'On battery at 19 %, below 20 %'],
+    ['battery_still_low', {battery_percent: 21.5, limit_percent: 23}, 'On battery at 21.5 %, not yet up to 23 %'],
+    ['on_mains', {}, 'On mains power'],
+    ['performance_profile', {}, 'On mains power, and the power profile is Performance'],
+    ['battery_full', {battery_percent: 90, limit_percent: 80}, 'On mains power with the battery at 90 %, above 80 %'],
+    ['battery_not_full', {battery_percent: 70, limit_percent: 80},
         'On mains power with the battery at 70 %, not above 80 %'],
-    ['on mains power with the battery at 79 %, not yet down to 77 %',
+    ['battery_still_full', {battery_percent: 79, limit_percent: 77},
         'On mains power with the battery at 79 %, not yet down to 77 %'],
-    ['these are the quiet hours', 'These are the quiet hours'],
-    ['the power profile is power-saver', 'The power profile is Power Saver'],
-    ['the hottest device is at 88 °C, above 85 °C', 'The hottest device is at 88 °C, above 85 °C'],
-    ['the hottest device is at 83 °C, not yet down to 80 °C', 'The hottest device is at 83 °C, not yet down to 80 °C'],
-    ['the fan runs at 75 %, above 70 %', 'The fan runs at 75 %, above 70 %'],
-    ['the fan runs at 66 %, not yet down to 60 %', 'The fan runs at 66 %, not yet down to 60 %'],
-    ['the machine holds its performance back: lap-detected', 'The machine holds its performance back: lap-detected'],
-    ['no reading asks for another mode', 'Nothing asks for another mode'],
-    ['no sensor says anything yet', 'No sensor says anything yet'],
-    ['as chosen', 'As chosen'],
-    ['held by a program', 'Held by a program'],
-    ['held by org.example.Talk: a call', 'Held by org.example.Talk: a call'],
-]) {
-    test(`“${reason}” is known, so that it can be translated`, () => {
-        assert.equal(said(reason), sentence);
-        assert.ok(said(reason, MARKED).startsWith('«'));
+    ['quiet_hours', {}, 'These are the quiet hours'],
+    ['power_saver_profile', {}, 'The power profile is Power Saver'],
+    ['hot', {temperature_celsius: 88, limit_celsius: 85}, 'The hottest device is at 88 °C, above 85 °C'],
+    ['still_hot', {temperature_celsius: 83, limit_celsius: 80}, 'The hottest device is at 83 °C, not yet down to 80 °C'],
+    ['fan_loud', {fan_percent: 75, limit_percent: 70}, 'The fan runs at 75 %, above 70 %'],
+    ['fan_still_loud', {fan_percent: 66, limit_percent: 60}, 'The fan runs at 66 %, not yet down to 60 %'],
+    ['performance_degraded', {detail: 'lap-detected'}, 'The machine is throttled: lap-detected'],
+    ['nothing_applies', {}, 'Nothing asks for another mode'],
+    ['no_reading_yet', {}, 'No sensor says anything yet'],
+    ['as_chosen', {}, 'As chosen'],
+    ['held', {application_id: 'a program'}, 'Held by a program'],
+    ['held', {application_id: 'org.example.Talk', detail: 'a call'}, 'Held by org.example.Talk: a call'],
+    ['held', {application_id: 'x', reason: because('on_battery')}, 'Held by x; On battery'],
+    ['mode_change_pending',
+        {mode: 'Quiet', dwell_seconds: 60, next_mode: 'UltraEfficiency', reason: because('on_battery')},
+        'Quiet stays until 60 s after its last change, then Ultra Efficiency: On battery'],
+];
+
+for (const [code, details, sentence] of KNOWN) {
+    test(`${code} with ${Object.keys(details).join(', ') || 'nothing'} is translated`, () => {
+        assert.equal(said(because(code, details)), sentence);
+        assert.ok(said(because(code, details), MARKED).startsWith('«'));
     });
 }
 
-test('a change that waits is told with its own reason', () => {
-    const reason = 'Quiet stays until 60 s after its last change; then UltraEfficiency: on battery at 4 %, below 5 %';
-    assert.equal(said(reason),
-        'Quiet stays until 60 s after its last change, then Ultra Efficiency: On battery at 4 %, below 5 %');
+test('numbers are written as the person writes them', () => {
+    const german = {...ENGLISH, locale: 'de'};
+    assert.equal(said(because('on_battery', {battery_percent: 19.5}), german), 'On battery at 19,5 %');
 });
 
-test('a sentence that is not known stays as the daemon said it, with a capital letter', () => {
-    assert.equal(said('the moon is full', MARKED), 'The moon is full');
-    assert.equal(said('', MARKED), '');
+test('a code that is not known stays as the daemon\'s sentence, with a capital letter', () => {
+    assert.equal(said(because('moon', {}, 'the moon is full'), MARKED), 'The moon is full');
+    assert.equal(said(because('toString', {}, 'the moon is full'), MARKED), 'The moon is full');
+    for (const nothing of [because('', {}, ''), {}, undefined])
+        assert.equal(said(nothing, MARKED), '');
 });
 
-test('sentences in sentences without end are cut short', () => {
-    const reason = `${'Quiet stays until 1 s after its last change; then Quiet: '.repeat(500)}on battery`;
-    assert.ok(said(reason).length > 0);
+test('a reason that lacks a value stays as the daemon\'s sentence', () => {
+    assert.equal(said(because('battery_low', {battery_percent: 19}, 'on battery'), MARKED), 'On battery');
 });
 
-test('the daemon\'s rules still use the words that are translated here', () => {
-    const rules = readFileSync(new URL('../../ollama_proxyd/core/auto_rules.py', import.meta.url), 'utf8');
-    for (const words of [
-        'on battery at {percent:g} %', 'on mains power with the battery at {percent:g} %', 'these are the quiet hours',
-        'the hottest device is at {hottest_c:g} °C', 'the machine holds its performance back: {why}',
-        'the fan runs at {percent:g} %', 'the power profile is power-saver', 'no reading asks for another mode',
-        'no sensor says anything yet', 'on mains power, and the power profile is performance',
-    ])
-        assert.ok(rules.includes(words), words);
+test('reasons in reasons without end are cut short', () => {
+    let told = because('on_battery');
+    for (let i = 0; i < 500; i++)
+        told = because('held', {application_id: 'x', reason: told});
+    assert.ok(said(told).length > 0);
+});
+
+test('the daemon documents each code that is translated here, with the values that its templates need', () => {
+    const page = readFileSync(new URL('../../docs/reasons.md', import.meta.url), 'utf8');
+    for (const [code, details] of KNOWN) {
+        const row = page.split('\n').find(line => line.startsWith(`| \`${code}\` |`));
+        assert.ok(row, code);
+        for (const name of Object.keys(details))
+            assert.ok(row.split('|')[2].includes(`\`${name}\``), `${code} has ${name}`);
+    }
 });

@@ -11,7 +11,7 @@ from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number, reason_facts, reason_values
 from ollama_proxyd.services.ledger import BackendTotals
 
 _BYTES_PER_GB = 1_000_000_000
@@ -33,12 +33,15 @@ def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
 def steady(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
     """The properties whose changes are told at once; a flag that is not known is false."""
     spec, now = view.spec, backend_now(view, system, row)
+    sentence, code, details = reason_values(view.reason)
     return {
         "Id": spec.id,
         "Name": spec.name,
         "Hardware": spec.hardware.value,
-        "State": view.health.value,
-        "Reason": str(view.reason or ""),
+        "Health": view.health.value,
+        "Reason": sentence,
+        "ReasonCode": code,
+        "ReasonDetails": details,
         "Models": [model.name for model in view.models],
         "Asleep": now.asleep is True,
         "Enabled": view.health is not Health.DISABLED,
@@ -58,7 +61,7 @@ def measured(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, 
     return {
         **{name: number(None if isinstance(value, Unavailable) else value) for name, value in numbers.items()},
         "InFlight": view.in_flight,
-        "Unknown": {name: str(value.reason) for name, value in told.items() if isinstance(value, Unavailable)},
+        "Unknown": {name: reason_facts(value.reason) for name, value in told.items() if isinstance(value, Unavailable)},
     }
 
 
@@ -70,14 +73,14 @@ def details(view: BackendView) -> dict[str, Variant]:
     facts.say("hardware", "s", spec.hardware.value)
     facts.say("endpoint", "s", spec.endpoint)
     facts.say("healthy", "b", is_healthy(view))
-    facts.say("state", "s", view.health.value)
-    facts.say("reason", "s", str(view.reason or ""))
+    facts.say("health", "s", view.health.value)
+    facts.say_reason(view.reason)
     facts.say("priority", "i", int32(spec.priority))
     facts.say("slots", "i", int32(view.slots))
     facts.say("supported_patterns", "as", list(spec.rules.supported))
     facts.say("excluded_patterns", "as", list(spec.rules.excluded))
     facts.say("preferred_models", "as", list(spec.rules.preferred))
-    _optional(facts, "power_watts", "d", spec.profile.power_w, "not_configured")
+    _optional(facts, "rated_power_watts", "d", spec.profile.power_w, "not_configured")
     _optional(facts, "measured_power_watts", "d", measured_power_w(view), "not_measured")
     _optional(facts, "avg_latency_ms", "i", _latency_ms(view), "not_configured_or_learned")
     most_bytes = spec.rules.max_size_bytes

@@ -23,7 +23,7 @@ from ollama_proxyd.edges.dbus_api.errors import (
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
-from ollama_proxyd.edges.dbus_api.values import Facts, int32
+from ollama_proxyd.edges.dbus_api.values import Facts, int32, reason_values
 from ollama_proxyd.services.bundle import Services
 
 ICONS: Mapping[Mode, str] = {
@@ -81,10 +81,13 @@ class Efficiency:
 
     def _values(self) -> dict[str, Any]:
         setting = self._governor.setting.value
+        sentence, code, details = reason_values(setting.reason)
         return {
             "CurrentMode": setting.chosen.value,
             "EffectiveMode": setting.effective.value,
-            "Reason": str(setting.reason),
+            "Reason": sentence,
+            "ReasonCode": code,
+            "ReasonDetails": details,
             "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
             "Settings": _settings(self._tuner.tuning.value),
@@ -101,7 +104,7 @@ class Efficiency:
             self._voice.say("ModeChanged", before.chosen.value, setting.chosen.value)
         if setting.effective is not before.effective:
             self._voice.say(
-                "EffectiveModeChanged", before.effective.value, setting.effective.value, str(setting.reason)
+                "EffectiveModeChanged", before.effective.value, setting.effective.value, *reason_values(setting.reason)
             )
 
     def _tell_release(self, hold: Hold) -> None:

@@ -142,9 +142,9 @@ def _last(routed: Routed) -> dict[str, Variant]:
     facts, decision = Facts(), routed.decision
     facts.say("timestamp", "x", int64(routed.unix_s))
     if decision is None:
-        facts.say("reason", "s", str(Reason("refused_before_routing")))
+        facts.say_reason(Reason("refused_before_routing"))
         return facts.body()
-    facts.say("reason", "s", str(decision.reason))
+    facts.say_reason(decision.reason)
     facts.say("mode", "s", decision.mode.value)
     facts.say("effective_mode", "s", decision.effective_mode.value)
     if decision.ranked:

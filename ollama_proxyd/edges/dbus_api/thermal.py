@@ -23,7 +23,7 @@ from ollama_proxyd.edges.dbus_api.heat import (
     throttling,
 )
 from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
 
@@ -129,7 +129,7 @@ def _measured(system: SystemState) -> Mapping[str, Any]:
     plain.read("AverageTemperature", mean_temperature(system), NOT_A_NUMBER, number)
     plain.read("AverageFanSpeed", mean_fan(system), NO_COUNT, int32)
     if isinstance(now := any_throttling(system), Unavailable):
-        plain.unknown["ThrottlingActive"] = str(now.reason)
+        plain.unknown["ThrottlingActive"] = reason_facts(now.reason)
     return {**plain.values, "Devices": all_devices(system), "Unknown": plain.unknown}
 
 

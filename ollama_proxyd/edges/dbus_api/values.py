@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from dbus_fast import Variant
 
 from ollama_proxyd.core.readings import Maybe, Reading
-from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.reasons import Reason, Value
 
 T = TypeVar("T")
 
@@ -26,15 +26,19 @@ class Facts:
 
     def __init__(self) -> None:
         self._known: dict[str, Variant] = {}
-        self._unknown: dict[str, str] = {}
+        self._unknown: dict[str, dict[str, Variant]] = {}
 
     def say(self, key: str, signature: str, value: Any) -> None:
         """A value that is known."""
         self._known[key] = Variant(signature, value)
 
+    def say_reason(self, reason: Reason | None) -> None:
+        """A reason: its sentence, its code and its details."""
+        self._known |= reason_facts(reason)
+
     def lack(self, key: str, reason: Reason) -> None:
         """A value that is not known, and why."""
-        self._unknown[key] = str(reason)
+        self._unknown[key] = reason_facts(reason)
 
     def read(self, key: str, signature: str, reading: Maybe[Any], convert: Callable[[Any], Any] | None = None) -> None:
         """What a sensor says, or why it says nothing."""
@@ -45,7 +49,7 @@ class Facts:
 
     def body(self) -> dict[str, Variant]:
         """The dictionary."""
-        return {**self._known, "unknown": Variant("a{ss}", self._unknown)} if self._unknown else self._known
+        return {**self._known, "unknown": Variant("a{sa{sv}}", self._unknown)} if self._unknown else self._known
 
 
 class Plain:
@@ -55,7 +59,7 @@ class Plain:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self.unknown: dict[str, str] = {}
+        self.unknown: dict[str, dict[str, Variant]] = {}
 
     def read(self, name: str, reading: Maybe[T], stand_in: Any, convert: Callable[[T], Any] | None = None) -> None:
         """What a sensor says, or the stand-in and the reason."""
@@ -63,7 +67,32 @@ class Plain:
             self.values[name] = convert(reading.value) if convert else reading.value
         else:
             self.values[name] = stand_in
-            self.unknown[name] = str(reading.reason)
+            self.unknown[name] = reason_facts(reading.reason)
+
+
+def reason_values(reason: Reason | None) -> tuple[str, str, dict[str, Variant]]:
+    """A reason's sentence, code and details; all empty where there is none."""
+    if reason is None:
+        return "", "", {}
+    return str(reason), reason.code, {name: _variant(value) for name, value in reason.values.items()}
+
+
+def reason_facts(reason: Reason | None) -> dict[str, Variant]:
+    """The same as entries of a dictionary."""
+    sentence, code, details = reason_values(reason)
+    return {
+        "reason": Variant("s", sentence),
+        "reason_code": Variant("s", code),
+        "reason_details": Variant("a{sv}", details),
+    }
+
+
+def _variant(value: Value) -> Variant:
+    if isinstance(value, Reason):
+        return Variant("a{sv}", reason_facts(value))
+    if isinstance(value, tuple):
+        return Variant("av", [_variant(each) for each in value])
+    return Variant({bool: "b", int: "x", str: "s"}.get(type(value), "d"), value)
 
 
 def int32(value: float) -> int:

@@ -19,8 +19,8 @@ def told(desktop: Desktop, part: str) -> list[str]:
     return [text for text in desktop.shell.eval(TOLD) if part in text]
 
 
-UP = {"Id": Variant("s", "npu"), "Name": Variant("s", "NPU"), "State": Variant("s", "up"), "Reason": Variant("s", "")}
-DOWN = {"State": Variant("s", "down"), "Reason": Variant("s", "nothing listens at port 1")}
+UP = {"Id": Variant("s", "npu"), "Name": Variant("s", "NPU"), "Health": Variant("s", "up"), "Reason": Variant("s", "")}
+DOWN = {"Health": Variant("s", "down"), "Reason": Variant("s", "nothing listens at port 1")}
 
 
 @contextmanager

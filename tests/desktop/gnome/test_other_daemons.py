@@ -46,8 +46,8 @@ def test_an_old_daemon_without_backends_routing_or_a_table_of_modes_can_be_switc
 
 def test_a_backend_of_which_little_is_told_has_its_row(desktop: Desktop) -> None:
     backends = {
-        "npu": {"Id": Variant("s", "npu"), "State": Variant("s", "up")},
-        "odd": {"Name": Variant("s", "Odd one"), "State": Variant("d", 0.5), "InFlight": Variant("s", "many")},
+        "npu": {"Id": Variant("s", "npu"), "Health": Variant("s", "up")},
+        "odd": {"Name": Variant("s", "Odd one"), "Health": Variant("d", 0.5), "InFlight": Variant("s", "many")},
         "bare": {},
     }
     with daemon_with(desktop, OLD, backends):

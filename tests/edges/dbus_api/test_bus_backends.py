@@ -38,7 +38,7 @@ async def test_what_nobody_said_of_a_backend_is_not_a_number(program: Program, d
     assert math.isnan(power_w)
     assert latency_ms == -1
     details = await program.call("Backends", "GetBackendDetails", "s", "mystery")
-    not_known = {"power_watts", "measured_power_watts", "avg_latency_ms", "max_model_size_gb"}
+    not_known = {"rated_power_watts", "measured_power_watts", "avg_latency_ms", "max_model_size_gb"}
     assert not not_known & details.keys()
     assert details["unknown"].keys() == not_known
 
@@ -46,7 +46,7 @@ async def test_what_nobody_said_of_a_backend_is_not_a_number(program: Program, d
 async def test_measured_watts_are_among_the_details(program: Program, desk: Desk) -> None:
     desk.services.fleet.note_watts("npu", Watts(4.5, 30.0))
     details = await program.call("Backends", "GetBackendDetails", "s", "npu")
-    assert (details["power_watts"], details["measured_power_watts"]) == (3.0, 4.5)
+    assert (details["rated_power_watts"], details["measured_power_watts"]) == (3.0, 4.5)
 
 
 async def test_details_tell_what_a_backend_is(program: Program) -> None:
@@ -57,7 +57,7 @@ async def test_details_tell_what_a_backend_is(program: Program) -> None:
         "nvidia",
         True,
     )
-    assert (details["power_watts"], details["avg_latency_ms"], details["priority"]) == (55.0, 150, 0)
+    assert (details["rated_power_watts"], details["avg_latency_ms"], details["priority"]) == (55.0, 150, 0)
     assert (details["supports_generate"], details["supports_stream"], details["supports_embed"]) == (True, True, True)
     assert (details["supported_patterns"], details["preferred_models"]) == ([], [])
 
@@ -113,7 +113,14 @@ async def test_a_refresh_asks_the_backends_and_tells_what_changed_once(
         ("BackendStatusChanged", "npu", False)
     ]
     told = [body[1] for where, _, body in news if where == "Backends/npu"]
-    assert told == [{"State": "down", "Reason": DOWN.message}]
+    assert told == [
+        {
+            "Health": "down",
+            "Reason": DOWN.message,
+            "ReasonCode": "backend_down",
+            "ReasonDetails": {"detail": DOWN.message},
+        }
+    ]
     assert [body[1] for where, member, body in news if (where, member) == ("Backends", "PropertiesChanged")] == [
         {"HealthyCount": 3}
     ]
@@ -142,8 +149,10 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
         "Id": "npu",
         "Name": "Test npu",
         "Hardware": "npu",
-        "State": "up",
+        "Health": "up",
         "Reason": "",
+        "ReasonCode": "",
+        "ReasonDetails": {},
         "Models": ["tiny:latest"],
         "InFlight": 0,
         "Asleep": False,
@@ -192,7 +201,7 @@ async def test_a_backend_can_be_switched_off_and_on(
     assert desk.services.fleet.view("npu").health is Health.DISABLED
     assert await program.heard_named() == [("BackendStatusChanged", "npu", False)]
     values = await program.get_all("Backends/npu")
-    assert (values["State"], values["Enabled"], values["Reason"]) == ("disabled", False, "switched off by hand")
+    assert (values["Health"], values["Enabled"], values["Reason"]) == ("disabled", False, "switched off by hand")
     assert store.state["enabled"] == {"npu": False}
     await program.set("Backends/npu", "Enabled", Variant("b", True))
     assert await program.get("Backends/npu", "Enabled") is True
@@ -216,7 +225,7 @@ async def test_a_device_that_falls_asleep_is_told_at_once_and_its_numbers_are_un
     assert await program.heard_changes("Backends/npu") == [{"Asleep": True}]
     values = await program.get_all("Backends/npu")
     assert math.isnan(values["TemperatureCelsius"])
-    assert values["Unknown"]["TemperatureCelsius"] == str(asleep.reason)
+    assert values["Unknown"]["TemperatureCelsius"]["reason"] == str(asleep.reason)
 
 
 async def test_measurements_are_told_at_most_five_times_a_second(program: Program, desk: Desk) -> None:
@@ -331,4 +340,4 @@ async def test_that_nobody_knows_how_hot_a_device_is_is_said(program: Program, d
     desk.sense_device(NPU, temperature_c=asleep)
     await program.settle()
     values = await program.get_all("Backends/npu")
-    assert (values["TooHot"], values["Unknown"]["TooHot"]) == (False, str(asleep.reason))
+    assert (values["TooHot"], values["Unknown"]["TooHot"]["reason"]) == (False, str(asleep.reason))

@@ -55,7 +55,7 @@ async def test_a_change_of_mode_is_told_once_in_every_way(program: Program) -> N
             ["ie.fio.OllamaProxy.Efficiency", {"CurrentMode": "Quiet", "EffectiveMode": "Quiet"}, []],
         ),
         ("Efficiency", "ModeChanged", ["Balanced", "Quiet"]),
-        ("Efficiency", "EffectiveModeChanged", ["Balanced", "Quiet", "as chosen"]),
+        ("Efficiency", "EffectiveModeChanged", ["Balanced", "Quiet", "as chosen", "as_chosen", {}]),
     ]
 
 
@@ -82,11 +82,13 @@ async def test_autos_own_change_is_told_with_its_reason_and_leaves_the_choice_al
     desk.sense(on_battery=True, battery_percent=43.0)
     governor.observe(desk.services.system.value)
     news = await program.heard()
-    reason = "on battery at 43 %, below 50 %"
+    reason, numbers = "on battery at 43 %, below 50 %", {"battery_percent": 43.0, "limit_percent": 50.0}
     told = [body[1] for where, member, body in news if (where, member) == ("Efficiency", "PropertiesChanged")]
-    assert told == [{"EffectiveMode": "Efficiency", "Reason": reason}]
+    assert told == [
+        {"EffectiveMode": "Efficiency", "Reason": reason, "ReasonCode": "battery_low", "ReasonDetails": numbers}
+    ]
     assert [(member, *body) for where, member, body in news if "Mode" in member] == [
-        ("EffectiveModeChanged", "Balanced", "Efficiency", reason)
+        ("EffectiveModeChanged", "Balanced", "Efficiency", reason, "battery_low", numbers)
     ]
 
 

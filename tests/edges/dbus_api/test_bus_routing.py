@@ -263,7 +263,7 @@ async def test_a_request_that_nothing_answered_is_told_when_it_has_failed(
         await desk.request(model="absent")
     assert await program.heard_named() == []
     last = await program.get("Routing", "LastDecision")
-    assert last.keys() == {"timestamp", "reason", "mode", "effective_mode"}
+    assert last.keys() == {"timestamp", "reason", "reason_code", "reason_details", "mode", "effective_mode"}
     assert "absent" in last["reason"]
 
 

@@ -6,7 +6,7 @@ import {Facts} from '../../../gnome-extension/prefs/facts.js';
 const facts = new Facts({_: sentence => sentence, ngettext: (one, many, count) => count === 1 ? one : many, locale: 'en'});
 const NAN = Number.NaN;
 const BACKEND = {
-    Id: 'npu', Name: 'The NPU', Hardware: 'npu', State: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
+    Id: 'npu', Name: 'The NPU', Hardware: 'npu', Health: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
     TokensPerSecond: 9.84, PowerWatts: 3, TemperatureCelsius: 41.4, Asleep: false, Unknown: {},
     details: {engine: 'ollama', endpoint: 'http://127.0.0.1:11434'},
 };
@@ -29,9 +29,9 @@ test('what is known of a backend is told with its unit', () => {
 test('what is not known of a backend is told with its reason, and never as a number', () => {
     const npu = backend({
         PowerWatts: NAN, TemperatureCelsius: NAN, TokensPerSecond: NAN,
-        Unknown: {PowerWatts: 'no sensor', TemperatureCelsius: 'no thermometer', TokensPerSecond: 'no request yet',
-            Asleep: 'it is elsewhere'},
-        details: {endpoint: 'http://x', unknown: {engine: 'it has not answered'}},
+        Unknown: {PowerWatts: {reason: 'no sensor'}, TemperatureCelsius: {reason: 'no thermometer'}, TokensPerSecond: {reason: 'no request yet'},
+            Asleep: {reason: 'it is elsewhere'}},
+        details: {endpoint: 'http://x', unknown: {engine: {reason: 'it has not answered'}}},
     });
     assert.equal(text(npu, 'Power draw'), 'Unknown: no sensor');
     assert.equal(text(npu, 'Temperature'), 'Unknown: no thermometer');
@@ -60,7 +60,7 @@ test('details that could not be fetched are told with the reason', () => {
 });
 
 test('a backend that is down is marked, and says why', () => {
-    const down = backend({State: 'down', Reason: 'connection refused'});
+    const down = backend({Health: 'down', Reason: 'connection refused'});
     assert.equal(down.trouble, true);
     assert.equal(down.subtitle, 'NPU · down: connection refused');
     assert.equal(backend({}).trouble, false);
@@ -68,8 +68,8 @@ test('a backend that is down is marked, and says why', () => {
 
 test('the state of a backend is told in the same words as in the menu', () => {
     const state = changes => backend(changes).subtitle.replace('NPU · ', '');
-    assert.equal(state({State: 'disabled'}), 'disabled');
-    assert.equal(state({State: 'unknown'}), 'not checked yet');
+    assert.equal(state({Health: 'disabled'}), 'disabled');
+    assert.equal(state({Health: 'unknown'}), 'not checked yet');
     assert.equal(state({InFlight: 1}), '9.8 tok/s · 3 W');
     assert.equal(state({TooHot: true, Asleep: true}), 'too hot · 41 °C');
     assert.equal(state({Asleep: true}), 'asleep');
@@ -77,7 +77,7 @@ test('the state of a backend is told in the same words as in the menu', () => {
 
 test('a device that sleeps is not shown with numbers from before', () => {
     const gpu = facts.device({id: '0000:01:00.0', hardware: 'nvidia', name: 'RTX', asleep: true,
-        unknown: {temperature: 'it sleeps'}});
+        unknown: {temperature: {reason: 'it sleeps'}}});
     assert.equal(gpu.subtitle, 'NVIDIA GPU · asleep');
     assert.equal(text(gpu, 'Temperature'), 'Unknown: it sleeps');
     assert.equal(text(gpu, 'Sleep'), 'Asleep');
@@ -96,7 +96,7 @@ test('a device says how warm it is, what it draws, how its fan turns and whether
 });
 
 test('a fan of which only the turns are known is told by them', () => {
-    assert.equal(text(facts.device({id: 'cpu', fan_speed: 900, unknown: {fan_percent: 'no maximum'}}), 'Fan'),
+    assert.equal(text(facts.device({id: 'cpu', fan_speed: 900, unknown: {fan_percent: {reason: 'no maximum'}}}), 'Fan'),
         '900 turns a minute');
 });
 
@@ -104,7 +104,7 @@ const power = state => Object.fromEntries(facts.power(state).map(({title, text: 
 
 test('a machine without a battery gives the reason instead of -1 %', () => {
     const words = power({BatteryPercent: -1, OnBattery: false, QuietHours: false, PowerProfile: '',
-        Unknown: {BatteryPercent: 'no battery', OnBattery: 'no UPower', PowerProfile: 'no power profiles'}});
+        Unknown: {BatteryPercent: {reason: 'no battery'}, OnBattery: {reason: 'no UPower'}, PowerProfile: {reason: 'no power profiles'}}});
     assert.equal(words.Battery, 'Unknown: no battery');
     assert.equal(words['Power source'], 'Unknown: no UPower');
     assert.equal(words['Power profile'], 'Unknown: no power profiles');
