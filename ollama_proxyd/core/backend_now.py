@@ -17,9 +17,9 @@ NOT_TOLD = Unavailable.because("sleep_unknown")
 
 @dataclass(frozen=True, slots=True)
 class BackendNow:
-    """What its device draws, how hot that is and whether it sleeps, and how fast its most asked model writes.
+    """Power, temperature and sleep of its device, and the speed of its most asked model.
 
-    `too_hot` says whether heat keeps requests off it in the mode in force, unless nothing else can serve.
+    `too_hot`: heat keeps requests off it in this mode, unless nothing else can serve.
     """
 
     power_watts: float | Unavailable

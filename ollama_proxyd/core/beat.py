@@ -1,4 +1,4 @@
-"""The beat on which what recurs in idle falls, so that the machine wakes up once for all that has the same phase."""
+"""Aligned wake-ups: idle work of one phase shares one wake-up of the machine."""
 
 import math
 

@@ -53,9 +53,9 @@ def learn(
 ) -> Speed:
     """The speed after one more finished request; None and absurd values (not above zero, not finite) teach nothing.
 
-    Only answers that came whole are samples: a failure says nothing about speed, so callers never pass one.
-    Configured values take no part here; `blend` weighs them against what was measured when a decision is made,
-    so that a changed configuration counts at once.
+    Only answers that came whole are samples: a failure says nothing about speed, so callers never pass one. Configured
+    values take no part here; `blend` weighs them against measurements at each decision, so a changed configuration
+    counts at once.
     """
     before = speed or Speed()
     decode_tps = decode_tps if decode_tps is None or decode_tps <= FASTEST_TPS else None
@@ -72,7 +72,7 @@ def learn(
 
 
 def blend(prior: float, measured: float | None, samples: int) -> float:
-    """The value to expect: the prior weighs as much as one sample, so it is soon left but not at the first outlier."""
+    """The value to expect: the prior weighs as much as one sample, so one outlier does not replace it."""
     sample = _sane(measured)
     if sample is None or samples < 1:
         return prior

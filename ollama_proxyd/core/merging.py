@@ -1,4 +1,4 @@
-"""Puts together what several sensors say into one picture of the machine."""
+"""Merges the reports of several sensors into one state of the machine."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
@@ -25,8 +25,8 @@ _DEVICE_PARTS: Final = tuple(field.name for field in fields(DeviceState) if fiel
 def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSpec]) -> SystemState:
     """The machine after what sensors said last; a value that did not change stays the reading that it was.
 
-    The hottest device and the fastest fan are sought among the devices that the backends run on, else among all. Where
-    none of those has a fan that tells its speed, the machine's own counts, which cools them too.
+    The hottest device and the fastest fan are those of the backends' devices, else of all. Without a fan speed there,
+    the machine's own fan counts, since it cools them too.
     """
     parts = {name: _best(sensed.system.get(name, NO_SENSOR) for sensed in said) for name in _PARTS}
     was = {device.id: device for device in before.devices}

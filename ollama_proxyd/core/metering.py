@@ -11,7 +11,7 @@ from ollama_proxyd.core.readings import DeviceState, Maybe, Reading
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time in which one backend alone works on a device, and what the device was seen to draw in it.
+    """A time with one backend alone at work on a device, and the power measured in it.
 
     `read_s` is when the last reading within it was taken. `energy_j` over `seconds` is the mean of those that count.
     """
@@ -25,9 +25,9 @@ class Stretch:
     def after(self, power_w: Maybe[float]) -> "Stretch":
         """The stretch after a look at the sensor.
 
-        A reading speaks for the time since the reading before it, as counters of energy do and drivers that average.
-        So it counts if both were taken within the stretch: the first one only marks from when on. A reading that was
-        seen before is no new one, and what no device draws at work counts for nothing.
+        A reading covers the time since the reading before, as energy counters and averaging drivers do. So it counts if
+        both were taken within the stretch: the first one only marks from when on. A repeated reading is ignored, and so
+        is an implausible one.
         """
         if not isinstance(power_w, Reading):
             return self

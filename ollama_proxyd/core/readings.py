@@ -117,8 +117,7 @@ UNKNOWN_SYSTEM = SystemState()
 class Sensed:
     """What one sensor says at one moment: parts of SystemState by name, and the devices that it speaks for.
 
-    Several sensors may speak for one device id; parts that a sensor knows nothing of stay NO_SENSOR and take nothing
-    away from what another one says.
+    Several sensors may speak for one device id; unknown parts stay NO_SENSOR and do not hide another sensor's.
     """
 
     system: Mapping[str, Maybe[Any]] = field(default_factory=dict)

@@ -164,10 +164,9 @@ CANONICAL_OPTIONS = frozenset(
 class Options:
     """Settings of a generation under canonical names, and what could not be named.
 
-    A key is present only if the client sent it, with the client's own value, so 0, False and None (JSON null)
-    stay distinct from absent. The names are CANONICAL_OPTIONS; `stop` is always a list of strings or None.
-    `unknown` holds every other field that the client sent, under its own name. `written` holds the client's own name
-    of a known option where that is another.
+    A key is present only if the client sent it. So 0, False and None (JSON null) differ from absent. The names are
+    CANONICAL_OPTIONS; `stop` is always a list of strings or None. `unknown` holds every other field that the client
+    sent, under its own name. `written` holds the client's own name of a known option where that is another.
     """
 
     known: Mapping[str, Json] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How a fleet stands, in numbers and in a sentence for a person who looks at the service."""
+"""A summary of the fleet, in numbers and in one sentence."""
 
 from dataclasses import dataclass
 

@@ -12,8 +12,8 @@ from ollama_proxyd.core.readings import SystemState, known
 class AutoSettings:
     """The numbers that Auto's rules compare with.
 
-    A margin is how far a reading must come back past its limit before the rule is left. `dwell_s` is how long a mode
-    stays at least, unless the battery or the heat turns critical.
+    A margin is how far a reading must come back before the rule is left. `dwell_s` is how long a mode stays at least,
+    unless the battery or the heat turns critical.
     """
 
     critical_battery_percent: float = 20.0
@@ -112,7 +112,7 @@ def _is_past(row: Row, system: SystemState, settings: AutoSettings, was_past: bo
 
 
 def edge(threshold: Threshold, value: float, settings: AutoSettings) -> tuple[bool, float]:
-    """Whether a reading that is past a threshold is still beyond its limit, and the number that counts for it now."""
+    """Whether a reading past a threshold is beyond its limit, and the number that counts now."""
     row = TABLE[threshold]
     limit = row.limit(settings)
     is_beyond = value > limit if row.rises else value < limit

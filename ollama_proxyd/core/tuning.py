@@ -1,4 +1,4 @@
-"""The numbers of Auto and the quiet hours that a person may change while the daemon runs, and what they may be."""
+"""Runtime settings: Auto's numbers and the quiet hours, with their limits."""
 
 import re
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ class Moment:
 class Comparison:
     """The backend that served, and the choice of Performance; they may be the same.
 
-    Both energies are estimates by the same formula for the same prompt and for an answer of `expected_tokens`.
+    Both energies are estimates for the same prompt and an answer of `expected_tokens`.
     """
 
     served: Ranked
@@ -40,9 +40,9 @@ class Comparison:
     def saved_j(self, completion_tokens: int | None) -> float:
         """Joules saved, below zero where Performance would have needed less.
 
-        The answer had its own length, so on both sides the joules of writing it are scaled by the tokens that came
-        over the tokens that were expected. Loading, waking and reading the prompt do not depend on the answer and
-        stay as estimated. Where the backend did not count its tokens, both estimates stand for the expected length.
+        On both sides the joules of decoding are scaled from the expected to the actual tokens. Loading, waking and
+        reading the prompt do not depend on the answer and stay as estimated. Where the backend did not count its
+        tokens, both estimates stand for the expected length.
         """
         if self.is_same:
             return 0.0
@@ -55,7 +55,7 @@ class Comparison:
 def compare(decision: Decision, moment: Moment, performance: ModeRow) -> Comparison | None:
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
-    Where nothing could differ, in Performance itself or where the client named the backend, nothing is ranked again.
+    Nothing is ranked again in Performance itself, or where the client named the backend.
     """
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or moment.query.hints.target is not None:

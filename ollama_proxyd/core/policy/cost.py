@@ -45,7 +45,7 @@ class Demand(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A backend that can do the work with one of its models, and the device that it runs on where that is known."""
+    """A backend that can do the work, its model, and its device where known."""
 
     view: BackendView
     model: Model
@@ -152,7 +152,7 @@ def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[fl
 
 
 def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reason]) -> float:
-    """What heat adds: a device that must slow down takes up to twice the time, and the more surely the nearer it is."""
+    """What heat adds: a device that must slow down takes up to twice the time."""
     device = candidate.device
     if device is None:
         if candidate.unbound is not None:
@@ -165,7 +165,7 @@ def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reas
 
 
 def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) -> tuple[float, float, float]:
-    """Seconds and joules to load the model, and joules for keeping it afterwards, if it is known not to be loaded."""
+    """Seconds and joules to load the model, and joules to keep it, unless it is loaded."""
     if view.loaded is None:
         notes.append(Reason("load_unknown"))
         return 0.0, 0.0, 0.0

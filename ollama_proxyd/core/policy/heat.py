@@ -40,7 +40,7 @@ def in_danger(view: BackendView, device: DeviceState) -> list[Reason]:
 
 
 def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Reason | None]:
-    """How near a device is to being too hot, from 0 (not within the next half minute) to 1 (now), and a note on it."""
+    """How near a device is to being too hot: 0 (not within 30 s) to 1 (now), with a note."""
     now_c, limit_c, critical_c = _temperature(device), max_temp_c, known(device.critical_c)
     if _is_sane(critical_c) and (limit_c is None or critical_c < limit_c):
         limit_c = critical_c

@@ -1,4 +1,4 @@
-"""Locks of logind that hold off sleep, for a moment or altogether, as long as a file is open."""
+"""logind's inhibitor locks: they delay or block sleep while a file is open."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 WHY = "answers are being written"
 WANTED = ("idle:sleep", "idle")
-"""Where the one is refused (a service outside a person's session may not block sleep), the next is tried."""
+"""The second is tried where the first is refused: outside a session, services may not block sleep."""
 
 
 SILENCES = frozenset({f"org.freedesktop.DBus.Error.{each}" for each in ("NoReply", "Timeout", "ServiceUnknown")})

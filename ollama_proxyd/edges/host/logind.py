@@ -1,4 +1,4 @@
-"""Hears from logind when the machine goes to sleep and has woken up, and holds it up while work is ended."""
+"""Follows logind's sleep signals, and delays sleep while work is ended."""
 
 import asyncio
 import logging
@@ -68,7 +68,7 @@ class SleepWatch:
                 lock.release()
 
     async def _sleep(self, news: asyncio.Queue[bool], lock: Inhibitor | None, delay_s: float) -> None:
-        """Prepare, let the machine sleep, and return when it has woken up, or when sleep was called off before."""
+        """Prepare, let the machine sleep, and return after waking or a cancelled sleep."""
         try:
             async with Tasks("sleep") as tasks:
                 preparing = tasks.start("prepare", self._sleeper.prepare(delay_s if lock is not None else 0.0))

@@ -49,14 +49,14 @@ def now_usec() -> int:
 
 
 def _address(written: str) -> str | None:
-    """A path, or a name without a file, which the kernel wants with a zero byte in front."""
+    """A path, or an abstract name, which begins with a zero byte (unix(7))."""
     if written.startswith("@"):
         return "\0" + written[1:]
     return written if written.startswith("/") else None
 
 
 def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
-    """The period of the watchdog, where one is set and meant for this process and not for another of the service."""
+    """The watchdog's period, where one is set for this process."""
     try:
         period_us = int(environ.get("WATCHDOG_USEC", ""))
         whose = int(environ.get("WATCHDOG_PID") or pid)

@@ -1,4 +1,4 @@
-"""A request of the daemon to itself, through its own listening socket, that shows whether it really serves."""
+"""Checks that the daemon serves: one request to its own listening socket."""
 
 import asyncio
 from typing import Any

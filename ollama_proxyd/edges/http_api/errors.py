@@ -1,4 +1,4 @@
-"""Turns the one error of the inside into an answer in the words of whoever asked."""
+"""Turns a ProxyError into an answer in the client's dialect."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ RETRY_AFTER_S: Mapping[ErrorKind, float] = MappingProxyType({ErrorKind.UNAVAILAB
 """When to come back, where the error does not say."""
 
 LATEST_RETRY_S = 999_999.0
-"""A longer wait than that is no wait but a mistake of whoever told it."""
+"""A longer wait is a mistake of its source."""
 
 Render = Callable[[ProxyError], tuple[int, bytes]]
 
@@ -72,7 +72,7 @@ RENDERERS: web.AppKey[ErrorRenderers] = web.AppKey("renderers", ErrorRenderers)
 
 
 def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
-    """The answer that tells a client what went wrong and how its request was routed, if it was."""
+    """The answer with the error, and the routing headers where it was routed."""
     status, body = renderer.render(error)
     headers = {"Content-Type": renderer.content_type, **_routing(error)}
     retry_after_s = error.retry_after_s

@@ -55,7 +55,7 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _check_target(request: web.Request) -> None:
-    """A whole URL in the first line asks for a forward proxy, and would speak for another host than Host does."""
+    """A whole URL in the request line asks for a forward proxy, and contradicts Host."""
     if not request.raw_path.startswith("/"):
         raise ProxyError(ErrorKind.INVALID_REQUEST, "the request must name a path that begins with /")
 

@@ -1,4 +1,4 @@
-"""Names the program that holds a TCP port, for the sentence that says why the server cannot start."""
+"""Names the program that holds a TCP port."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ _TABLES = ("net/tcp", "net/tcp6")
 
 
 def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
-    """The name and pid of the program that listens on a port, None where that cannot be seen."""
+    """Name and pid of the listening program, None where they cannot be seen."""
     sockets = {f"socket:[{inode}]" for inode in _listening(port, proc)}
     if not sockets:
         return None

@@ -27,7 +27,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S10
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
 LINGER_S = 2.0
-"""How long the rest of a refused body is read, so that the client gets to read why."""
+"""How long a refused body is still read, so that the client reads the reason."""
 
 
 def build_app(services: Services, settings: ServerSettings) -> web.Application:

@@ -19,7 +19,7 @@ START_S = 25.0
 """How long a service may take to start when the bus is asked to start it."""
 CLOSE_S = 1.0
 MOST_WAITING = 10_000
-"""With so many messages unread a bus is as good as gone, and its connection is given up before memory is."""
+"""With so many unread messages the connection is given up, to bound memory."""
 
 NOT_ACTIVATABLE = "org.freedesktop.DBus.Error.ServiceUnknown"
 

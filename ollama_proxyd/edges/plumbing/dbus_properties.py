@@ -19,7 +19,7 @@ from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, T
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 RETRY_S = 30.0
-"""After this time an object that did not answer is asked again, if nothing was heard of it before."""
+"""A silent object is asked again after this time."""
 
 Properties: TypeAlias = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""Lets dbus-fast survive a bus that does not read for a while, or ends while something is written to it.
+"""Lets dbus-fast survive a bus that pauses or ends during a write.
 
 When the socket's buffer is full (some 280 small signals while the bus is stopped, as after a resume), dbus-fast 5.2
 takes the BlockingIOError of `send` for the end of the connection. Where the connection has really ended, it closes the

@@ -29,9 +29,8 @@ _opened: ContextVar[bool] = ContextVar("a new connection was opened for the requ
 class Timeouts:
     """How long to wait for a backend, in seconds; nothing bounds the whole of an answer.
 
-    connect_s: until it accepts a connection. first_byte_s: from sending a request until its answer begins, which
-    covers loading a model and, where nothing is streamed, the whole generation. idle_s: between two pieces of an
-    answer. probe_s: for each question of a health check.
+    connect_s: until it accepts a connection. first_byte_s: from the request until its answer begins, with model loading
+    and unstreamed generation. idle_s: between two pieces of an answer. probe_s: for each question of a health check.
     """
 
     connect_s: float = 2.0

@@ -1,4 +1,4 @@
-"""The kernel's sysfs, read so that trouble is an answer, and the gate before devices that may sleep."""
+"""Reads the kernel's sysfs without waking sleeping devices; trouble is an answer."""
 
 import errno
 import os

@@ -58,7 +58,7 @@ class _Device:
 class Accelerators:
     """The source of every accelerator but those that NVIDIA's own driver speaks for.
 
-    A device that is integrated in the processor's package and has no thermometer of its own is as hot as the package.
+    A device in the processor's package without a thermometer is as hot as the package.
     """
 
     def __init__(self, sysfs: Sysfs, gate: DeviceGate) -> None:

@@ -149,7 +149,7 @@ _LAYOUTS: Final[Mapping[str, _Layout]] = {
 
 
 class IntelGpu:
-    """hwmon (cards have one), how long its engines were awake, and the reasons of throttling that are heat."""
+    """hwmon (on cards), the busy time of its engines, and thermal throttling."""
 
     def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
         self._sysfs = sysfs

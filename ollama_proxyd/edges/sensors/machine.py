@@ -21,8 +21,8 @@ def sensors(sysfs_root: str | Path, clock: Clock, in_use: Callable[[str], bool] 
     """Three polled sensors: "cpu", "accelerators" and "nvidia"; devices that come later appear in them by themselves.
 
     `in_use` tells whether requests run on the device with this PCI address (called from a worker thread): an NVIDIA
-    device in use is read even when it looks idle, any other idle one is left alone so that it can sleep. Each device
-    is spoken for by one sensor. `Hotplug(sensors)` makes them follow devices that come and go.
+    device in use is always read, an idle one is left alone so that it can sleep. Each device is spoken for by one
+    sensor. `Hotplug(sensors)` makes them follow devices that come and go.
     """
     sysfs = Sysfs(sysfs_root)
     gate = DeviceGate(sysfs)

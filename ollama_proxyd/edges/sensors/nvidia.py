@@ -18,7 +18,7 @@ _PERHAPS_IDLE: Final = Unavailable.because("perhaps_idle")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """An open session keeps a device from sleeping, so one that did nothing for `idle_s` is not asked for `rest_s`.
+    """An open session keeps a device awake, so a device idle for `idle_s` is not asked for `rest_s`.
 
     If it is still awake then, something else keeps it so, and one look does no harm.
     """
@@ -122,7 +122,7 @@ class Nvidia:
         return {**values, "works": self._works(gpu.device.address, values["utilisation_percent"])}
 
     def _works(self, address: str, utilisation_percent: Maybe[float]) -> bool | Unavailable:
-        """Of a device that does not tell its utilisation (one in parts, a virtual one), whether programs are on it.
+        """Whether the device works; without its utilisation (MIG, virtual GPUs), whether it has programs.
 
         Their work keeps it awake, so that asking it does no harm.
         """

@@ -1,4 +1,4 @@
-"""NVIDIA's management library, loaded late, opened for devices that are awake, and closed so that they can sleep."""
+"""NVIDIA's management library: loaded late, and closed so that devices can sleep."""
 
 import importlib
 import logging
@@ -133,7 +133,7 @@ class Nvml:
         return Reading(", ".join(word for bit, word in _THROTTLING.items() if reasons & bit), at_s)
 
     def _call(self, names: tuple[str, ...], *arguments: Any) -> Any:
-        """The answer of the first of these functions that gives one, else why the first known one gives none.
+        """The first answer of these functions, else the reason of the first known one.
 
         A driver may know a newer function and not its newer arguments; the older one is then as good.
         """

@@ -23,7 +23,7 @@ _MICRO: Final = 1e-6
 class Load:
     """How busy the processor was since the last reading.
 
-    psutil's own percentage is kept for each thread apart, and our readings come from whichever worker is free.
+    psutil keeps its own percentage per thread, and our readings come from several threads.
     """
 
     def __init__(self, times: Callable[[], Any] = psutil.cpu_times) -> None:

@@ -10,7 +10,7 @@ from ollama_proxyd.edges.plumbing.sysfs import Raw
 MIN_INTERVAL_S: Final = 0.1
 """Two readings nearer than this say more about the counter's steps than about the device."""
 MAX_INTERVAL_S: Final = 300.0
-"""After a longer silence a counter may have wrapped more than once, and its average is old news."""
+"""After a longer silence a counter may have wrapped more than once."""
 
 
 class Rate:

@@ -51,10 +51,10 @@ _Jobs: TypeAlias = "SimpleQueue[_Job[Any] | None]"
 
 
 class ReadingThread:
-    """Does readings one after the other and tells those that are done together, so that the machine wakes once.
+    """Does readings one by one and reports them together, so that the machine wakes once.
 
-    A driver may never come back from a read. Its thread is then left to it: nothing waits for it, the end of the
-    process neither, and the readings behind it are done in a new one.
+    A driver may never come back from a read. Its thread is then left to it: nothing waits for it, and a new thread does
+    the readings behind it.
     """
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ class Discovered(Generic[T]):
 
 
 class Sampled:
-    """A PolledSensor; a reading that was given up goes on in its thread, and until it ends there is no second one.
+    """A PolledSensor; an abandoned reading goes on in its thread, and blocks a second one.
 
     Sensors that are asked together share a thread, so that the machine wakes once for them.
     """
