@@ -9,30 +9,26 @@ import subprocess
 import sys
 import tempfile
 from email.utils import formatdate
+from importlib.metadata import distributions
 from pathlib import Path
 
-import pack_extension
+import project
 
-from installation import extension, project, wheels
 from ollama_proxyd.cli.install import parts
-from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import of_system
-from ollama_proxyd.cli.install.part import Part
-from ollama_proxyd.cli.install.templates import SERVICE, SOCKET, Site
+from ollama_proxyd.cli.install.files import InstallError
+from ollama_proxyd.cli.install.machine import SERVICE, SOCKET
 
 NAME, REVISION = "ollama-proxyd", "1"
 PYTHON, NEXT_PYTHON, SUITE = "3.13", "3.14", "trixie"
 LIBRARY = f"usr/lib/{NAME}"
-TOOLS = {"dpkg-deb": "dpkg", "dpkg": "dpkg", "strip": "binutils"}
+START = f'import sys\n\nsys.path.insert(0, "/{LIBRARY}")\n\n'
+VERSION = f"{project.FACTS['project']['version']}-{REVISION}"
+TOOLS = {"dpkg-deb": "dpkg", "strip": "binutils", "glib-compile-schemas": "libglib2.0-bin", "msgfmt": "gettext"}
+OF_NO_USE = {".c", ".h", ".pxd", ".pyi", ".pyx"}
+"""Sources of what is there as compiled code."""
+NO_PIP = "without pip: sudo apt install python3-pip, or PYTHON=.venv/bin/python"
+UNNAMED = "see its licence file"
 SOURCES = project.CHECKOUT / "scripts" / "installation" / "debian"
-
-
-def arguments() -> argparse.ArgumentParser:
-    """What scripts/build-deb takes."""
-    parser = argparse.ArgumentParser(prog="build-deb", description=f"Build a package for Debian's {SUITE}.")
-    parser.add_argument("--find-links", action="append", default=[], metavar="DIR", help="wheels, instead of an index")
-    parser.add_argument("out", nargs="?", type=Path, default=project.CHECKOUT / "dist", help="where it goes")
-    return parser
 
 
 def build(out: Path, links: list[str]) -> Path:
@@ -43,10 +39,11 @@ def build(out: Path, links: list[str]) -> Path:
     epoch_s = _epoch_s()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary, "root")
-        _libraries(root / LIBRARY, Path(temporary, "wheels"), links)
+        _libraries(root / LIBRARY, links)
         project.put_package(root / LIBRARY)
-        _programs(root / "usr/bin")
-        _parts(root, Path(temporary))
+        (root / "usr/bin").mkdir(parents=True)
+        project.put_programs(root / "usr/bin", "#!/usr/bin/python3 -sP", START)
+        _parts(root / "usr")
         _documents(root / "usr/share/doc" / NAME, epoch_s)
         overrides = root / "usr/share/lintian/overrides"
         overrides.mkdir(parents=True)
@@ -57,56 +54,52 @@ def build(out: Path, links: list[str]) -> Path:
 
 
 def _epoch_s() -> int:
-    """The time that all files get."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if given:
-        return int(given)
-    command = ["git", "-C", str(project.CHECKOUT), "log", "-1", "--format=%ct"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        said = ""
-    return int(said) if said else int((project.CHECKOUT / "CHANGELOG.md").stat().st_mtime)
+    """The time that all files get: the one given, the last commit's, or the changelog's."""
+    git = shutil.which("git") or "false"
+    command = [git, "-C", str(project.CHECKOUT), "log", "-1", "--format=%ct"]
+    committed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    changelog = (project.CHECKOUT / "CHANGELOG.md").stat().st_mtime
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or committed or changelog)
 
 
-def _libraries(folder: Path, fetched: Path, links: list[str]) -> None:
-    fetched.mkdir()
-    wheels.fetch(fetched, PYTHON, links)
-    folder.mkdir(parents=True)
-    wheels.unpack(fetched, folder)
-    for path in sorted(folder.rglob("*.so")):
-        subprocess.run(["strip", "--strip-unneeded", str(path)], check=True)
+def _libraries(folder: Path, links: list[str]) -> None:
+    """The libraries of the lock, from `links` alone if there are any, without what only a compiler would read."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-compile"]
+    source = ["--no-index", *(f"--find-links={link}" for link in links)] if links else []
+    target = ["--python-version", PYTHON, "--target", str(folder)]
+    done = subprocess.run([*command, *source, *target, *project.STRICT], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InstallError(f"the wheels of {project.LOCK.name} could not be fetched:\n{done.stderr.strip()}\n{NO_PIP}")
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in OF_NO_USE:
+            path.unlink()
+        elif path.suffix == ".so":
+            subprocess.run(["strip", "--strip-unneeded", str(path)], check=True)
 
 
-def _programs(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    project.put_programs(folder, "#!/usr/bin/python3 -sP", f'import sys\n\nsys.path.insert(0, "/{LIBRARY}")\n\n')
-
-
-def _parts(root: Path, temporary: Path) -> None:
-    """What systemd, the bus, shells and the desktop read."""
-    folders, where = of_system(root), Site(Path("/usr/bin"))
-    project.put_shared(temporary)
-    in_library = folders.data.parent / "lib/systemd/user"
-    units = [Part(in_library / part.path.name, part.content) for part in parts.units(folders, where, SERVICE, SOCKET)]
-    found, missing = extension.parts(folders.extensions)
-    if missing:
-        raise InstallError("; ".join(missing))
-    shared = parts.shared(folders, temporary / "share")
-    for part in (*units, *parts.activation(folders, where), *parts.application(folders, where), *found, *shared):
-        is_man = "/share/man/" in str(part.path)
-        path = part.path.with_name(f"{part.path.name}.gz") if is_man else part.path
-        _write(path, _zipped(part.content) if is_man else part.content)
+def _parts(usr: Path) -> None:
+    """Files for systemd, the bus, shells and the desktop."""
+    share, where = usr / "share", parts.Site(Path("/usr/bin"))
+    project.put_shared(usr)
+    (share / "zsh/site-functions").rename(share / "zsh/vendor-completions")
+    for page in sorted((share / "man").glob("*/*")):
+        _write(page.with_name(f"{page.name}.gz"), _zipped(page.read_bytes()))
+        page.unlink()
+    project.put_extension(share)
+    units = parts.units(usr / "lib", where, SERVICE, SOCKET)
+    for part in (*units, *parts.activation(share, where), *parts.application(share, where)):
+        _write(part.path, part.content)
 
 
 def _documents(folder: Path, epoch_s: int) -> None:
     licence = (project.CHECKOUT / "LICENSE").read_text(encoding="utf-8")
     body = "\n".join(f" {line}" if line else " ." for line in licence.splitlines()[4:])
-    listed = "\n".join(f" {name} {of} ({licence})" for name, of, licence in wheels.bundled(folder.parents[3] / LIBRARY))
+    listed = "\n".join(_bundled(folder.parents[3] / LIBRARY))
     text = (SOURCES / "copyright").read_text(encoding="utf-8").replace("@body@", body.strip("\n"))
     _write(folder / "copyright", text.replace("@bundled@", listed).encode())
     _write(folder / "changelog.gz", _zipped((project.CHECKOUT / "CHANGELOG.md").read_bytes()))
-    entry = f"{NAME} ({project.version()}-{REVISION}) {SUITE}; urgency=medium\n\n  * See changelog.gz.\n\n"
+    entry = f"{NAME} ({VERSION}) {SUITE}; urgency=medium\n\n  * See changelog.gz.\n\n"
     signed = f"{entry} -- {_maintainer()}  {formatdate(epoch_s)}\n"
     _write(folder / "changelog.Debian.gz", _zipped(signed.encode()))
     for page in sorted((project.CHECKOUT / "docs").glob("*.md")):
@@ -116,12 +109,21 @@ def _documents(folder: Path, epoch_s: int) -> None:
     _write(folder / "examples" / "config.yaml", (project.CHECKOUT / "config/config.yaml").read_bytes())
 
 
+def _bundled(site_packages: Path) -> list[str]:
+    """Name, version and licence of each library."""
+    found = sorted(distributions(path=[str(site_packages)]), key=lambda each: each.name)
+    facts = (
+        (each, each.metadata.get("License-Expression") or each.metadata.get("License") or UNNAMED) for each in found
+    )
+    return [f" {each.name} {each.version} ({licence.splitlines()[0]})" for each, licence in facts]
+
+
 def _control(root: Path) -> None:
     files = sorted(path for path in root.rglob("*") if path.is_file())
     size_kib = sum(path.stat().st_size for path in files) // 1024
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in files)
     values = {
-        "version": f"{project.version()}-{REVISION}",
+        "version": VERSION,
         "architecture": _said("dpkg", "--print-architecture"),
         "maintainer": _maintainer(),
         "size": str(size_kib),
@@ -146,7 +148,7 @@ def _settle(root: Path, epoch_s: int) -> None:
 
 def _packed(root: Path, out: Path, epoch_s: int) -> Path:
     out.mkdir(parents=True, exist_ok=True)
-    target = out / f"{NAME}_{project.version()}-{REVISION}_{_said('dpkg', '--print-architecture')}.deb"
+    target = out / f"{NAME}_{VERSION}_{_said('dpkg', '--print-architecture')}.deb"
     command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--threads-max=1", "--build", str(root), str(target)]
     environ = os.environ | {"SOURCE_DATE_EPOCH": str(epoch_s)}
     subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
@@ -171,12 +173,16 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def main(words: list[str]) -> int:
+def main() -> None:
     """Build, and print where the package lies."""
-    chosen = arguments().parse_args(words)
+    parser = argparse.ArgumentParser(prog="build-deb", description=f"Build a package for Debian's {SUITE}.")
+    parser.add_argument("--find-links", action="append", default=[], metavar="DIR", help="wheels, instead of an index")
+    parser.add_argument("out", nargs="?", type=Path, default=project.CHECKOUT / "dist", help="where it goes")
+    chosen = parser.parse_args()
     try:
         print(build(chosen.out, [str(Path(folder).absolute()) for folder in chosen.find_links]))
-    except (InstallError, OSError, pack_extension.RefusedError, subprocess.CalledProcessError) as error:
-        print(f"build-deb: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except (InstallError, OSError, project.pack_extension.RefusedError, subprocess.CalledProcessError) as error:
+        sys.exit(f"build-deb: {error}")
+
+
+main()

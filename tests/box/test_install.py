@@ -139,13 +139,6 @@ def test_the_installed_units_are_clean(service: Service) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_installed_again_the_running_daemon_is_left_alone(service: Service) -> None:
-    service.start()
-    pid = service.pid()
-    assert "no files written or removed" in install(service.box).stdout
-    assert service.pid() == pid
-
-
 def test_an_upgrade_replaces_the_running_daemon_and_a_broken_one_is_taken_back(
     service: Service, checkout: Path
 ) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from ollama_proxyd.cli.commands import install_service
-from ollama_proxyd.cli.install import placing, templates
-from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import of_user
-from ollama_proxyd.cli.install.installer import Wanted, install
-from ollama_proxyd.cli.install.manifest import Manifest
-from ollama_proxyd.cli.install.part import Part
-from ollama_proxyd.cli.install.templates import Site
+from ollama_proxyd.cli.install import files, parts
+from ollama_proxyd.cli.install.files import InstallError, Manifest, Part
+from ollama_proxyd.cli.install.folders import of_environment, of_user
+from ollama_proxyd.cli.install.installer import Installer
+from ollama_proxyd.cli.install.machine import Machine
+from ollama_proxyd.cli.install.parts import Site
 from ollama_proxyd.cli.install.uninstaller import uninstall
 from tests.cli.conftest import Ctl
 from tests.real_things import NOT_TRIED
@@ -124,11 +123,6 @@ def test_a_configuration_for_all_users_is_not_hidden_by_one_of_the_user_s_own(
     assert not (home / CONFIG).exists()
 
 
-def test_the_first_configuration_changes_nothing(run: Callable[..., str], home: Path, ctl: Ctl) -> None:
-    run()
-    assert ctl("config", "check").output.strip() == f"{home / CONFIG}: good"
-
-
 @pytest.mark.parametrize(
     ("server", "listens", "url"),
     [
@@ -167,8 +161,8 @@ def test_a_socket_that_was_disabled_stays_disabled(run: Callable[..., str], home
 def test_what_somebody_changed_stays_and_is_named(run: Callable[..., str], home: Path) -> None:
     run()
     (home / UNIT).write_text("[Service]\nExecStart=/mine\n")
-    assert f"~/{UNIT}: somebody else wrote or changed it, so it stays" in run()
-    assert f"~/{UNIT}: somebody has changed it, so it stays" in run("--uninstall")
+    assert f"{home / UNIT}: somebody else wrote or changed it, so it stays" in run()
+    assert f"{home / UNIT}: somebody has changed it, so it stays" in run("--uninstall")
     assert (home / UNIT).read_text() == "[Service]\nExecStart=/mine\n"
 
 
@@ -212,14 +206,6 @@ def test_the_xdg_folders_are_used_if_they_are_absolute(
     assert not (home / SHARE).exists()
 
 
-def test_an_installation_of_scripts_install_is_not_taken_apart(run: Callable[..., str], home: Path, ctl: Ctl) -> None:
-    folder = home / SHARE / "ollama-proxyd"
-    Manifest(folder / "installed.json", trees=[str(folder / "environments/x")]).save()
-    done = ctl("install-service")
-    assert done.exit_code == 1
-    assert "scripts/install has put the service in place already" in done.output
-
-
 def test_purge_alone_is_refused(ctl: Ctl) -> None:
     done = ctl("install-service", "--purge")
     assert done.exit_code == 2
@@ -250,16 +236,23 @@ def test_only_a_daemon_of_the_installation_that_goes_is_stopped(
     """With a prefix it may be another one than the one that runs."""
     folders = of_user(os.environ, None if prefix is None else tmp_path / prefix)
     manifest = Manifest(folders.app / "installed.json")
-    install(Wanted(folders, Site(tmp_path / "programs"), os.environ, is_searched=prefix is None), manifest)
+    Installer(folders, Site(tmp_path / "programs"), Machine(os.environ)).install(manifest)
     runtime, asked = tmp_path / "runtime", tmp_path / "asked"
     (runtime / "systemd" / "private").mkdir(parents=True)
     (tmp_path / "programs" / "systemctl").write_text(
         f'#!/bin/sh\nshift\necho "$*" >>{asked}\nfor unit in "$@"; do :; done\n'
         f'[ "$1" != show ] || echo "{tmp_path}/{loaded_from}/systemd/user/$unit"\n'
     )
-    uninstall(folders, manifest, dict(os.environ, XDG_RUNTIME_DIR=str(runtime)), purge=False)
+    uninstall(folders, manifest, Machine(os.environ | {"XDG_RUNTIME_DIR": str(runtime)}), purge=False)
     assert [line for line in asked.read_text().splitlines() if line.startswith("stop")] == stopped
-    assert not (folders.units / "ollama-proxyd.service").exists()
+    assert not (folders.data / parts.UNITS / "ollama-proxyd.service").exists()
+
+
+@pytest.mark.parametrize("prefix", [None, Path("/opt/mine")])
+def test_an_environment_of_scripts_install_knows_its_folders(home: Path, prefix: Path | None) -> None:
+    folders = of_user(os.environ, prefix)
+    assert of_environment(os.environ, folders.environments / "20261128-120000") == folders
+    assert of_environment(os.environ, Path("/opt/pipx/venvs/ollama-proxyd")) == of_user(os.environ)
 
 
 def test_without_a_home_nothing_is_written() -> None:
@@ -280,8 +273,8 @@ def test_everything_is_as_before_when_a_file_cannot_be_written(
             raise OSError(28, "No space left on device")
         real(part)
 
-    real = placing.write
-    monkeypatch.setattr(placing, "write", full)
+    real = files.write
+    monkeypatch.setattr(files, "write", full)
     done = ctl("install-service")
     assert done.exit_code == 1
     assert "No space left on device" in done.output
@@ -290,21 +283,21 @@ def test_everything_is_as_before_when_a_file_cannot_be_written(
     assert {name: text for name, (text, _) in after.items()} == {name: text for name, (text, _) in before.items()}
 
 
-@pytest.mark.parametrize("parts", [1, 4, 9])
+@pytest.mark.parametrize("written", [1, 2, 3, 8, 16])
 def test_a_run_that_was_killed_is_finished_by_the_next_one_and_leaves_nothing_for_ever(
-    run: Callable[..., str], home: Path, ctl: Ctl, parts: int
+    run: Callable[..., str], home: Path, ctl: Ctl, written: int
 ) -> None:
     before = picture(home).keys()
     child = os.fork()
     if child == 0:
-        written, real = itertools.count(1), placing.write
+        count, real = itertools.count(1), files.write
 
         def killed(part: Part) -> None:
-            if next(written) > parts:
-                os.kill(os.getpid(), signal.SIGKILL)
             real(part)
+            if next(count) == written:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        placing.write = killed
+        files.write = killed
         ctl("install-service")
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -325,8 +318,8 @@ def test_a_run_that_was_killed_is_finished_by_the_next_one_and_leaves_nothing_fo
     ],
 )
 def test_odd_paths_are_written_as_each_program_reads_them(path: str, systemd: str, bus: str) -> None:
-    assert templates.for_systemd(path) == systemd
-    assert templates.for_bus(path) == bus
+    assert parts.for_systemd(path) == systemd
+    assert parts.for_bus(path) == bus
 
 
 def test_the_entry_among_the_applications_is_valid(run: Callable[..., str], home: Path) -> None:
@@ -336,10 +329,3 @@ def test_the_entry_among_the_applications_is_valid(run: Callable[..., str], home
     run()
     done = subprocess.run([validator, home / ENTRY], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_many_files_of_somebody_else_are_said_in_one_line(run: Callable[..., str], home: Path) -> None:
-    run()
-    for path in (home / ACTIVATION).parent.iterdir():
-        path.write_text("mine")
-    assert "6 files in ~/.local/share/dbus-1/services: somebody else wrote them" in run()

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -36,12 +35,6 @@ def picture(folder: Path) -> Picture:
         )
         for path in folder.rglob("*")
     }
-
-
-def times(folder: Path) -> dict[str, int]:
-    """When each file was written last."""
-    entries = ((path, path.lstat()) for path in folder.rglob("*"))
-    return {str(path): entry.st_mtime_ns for path, entry in entries if not stat.S_ISDIR(entry.st_mode)}
 
 
 class Person:

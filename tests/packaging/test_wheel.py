@@ -1,4 +1,4 @@
-"""What is built from the project is whole: the wheel, the sdist, and the wheel made from the sdist."""
+"""What is built from the project is whole: the wheel, a wheel made from the sdist, and the service it becomes."""
 
 import subprocess
 import sys
@@ -8,48 +8,44 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-PACKAGE = REPOSITORY / "ollama_proxyd"
+from tests.packaging.checkout import Person, picture
+from tests.real_things import ROOT
+
+PACKAGE = ROOT / "ollama_proxyd"
 BUILD = "import sys, hatchling.build as build; print(getattr(build, sys.argv[1])(sys.argv[2]))"
 
 
 def build(what: str, source: Path, folder: Path) -> Path:
     """Build without a network and without isolation, as a distribution's packager does."""
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, f"build_{what}", str(folder)],
-        cwd=source,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", BUILD, f"build_{what}", str(folder)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.split()[-1]
 
 
-def files_of_the_package(root: Path) -> set[str]:
-    found = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(root.parent).as_posix() for path in found}
-
-
-def files_in(wheel: Path) -> set[str]:
+def files_in(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
-        return {name for name in archive.namelist() if name.startswith("ollama_proxyd/")}
+        return {name: archive.read(name) for name in archive.namelist() if name.startswith("ollama_proxyd/")}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("wheel", REPOSITORY, tmp_path_factory.mktemp("wheel"))
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
-def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
-    assert files_in(wheel) == files_of_the_package(PACKAGE)
-    names = files_in(wheel)
-    assert "ollama_proxyd/py.typed" in names
-    assert sum(name.endswith(".xml") for name in names) == 6
+def test_the_wheel_has_every_file_of_the_package_and_the_repository_s_very_units(wheel: Path) -> None:
+    found = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    packed = files_in(wheel)
+    assert packed == {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in found}
+    templates = "ollama_proxyd/cli/install/templates"
+    for path in (path for folder in ("systemd", "dbus") for path in (ROOT / folder).iterdir() if path.is_file()):
+        assert packed[f"{templates}/{path.parent.name}/{path.name}"] == path.read_bytes()
+    assert "ollama_proxyd/py.typed" in packed
+    assert sum(name.endswith(".xml") for name in packed) == 6
 
 
 def test_a_wheel_from_the_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None:
-    sdist = build("sdist", REPOSITORY, tmp_path)
+    sdist = build("sdist", ROOT, tmp_path)
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
@@ -57,6 +53,25 @@ def test_a_wheel_from_the_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in (unpacked / "dbus" / "interfaces").iterdir()) == sorted(
         path.name for path in (PACKAGE / "edges" / "dbus_api" / "interfaces").iterdir()
     )
+
+
+def test_a_wheel_alone_becomes_a_service_and_goes_without_trace(wheel: Path, wheels: Path, tmp_path: Path) -> None:
+    """What pipx does with a wheel, and then the one command that makes it a service."""
+    programs = tmp_path / "pipx" / "ollama-proxyd" / "bin"
+    subprocess.run([sys.executable, "-m", "venv", programs.parent], check=True)
+    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", wheels]
+    subprocess.run([*pip, "--disable-pip-version-check", wheel], check=True)
+    person = Person(tmp_path / "a laptop", tmp_path, wheels, "systemctl", "dbus-daemon", "xdg-open")
+    before = picture(person.home)
+    assert "wrote a configuration" in person.run(programs / "ollama-proxyctl", "install-service").stdout
+    unit = (person.home / ".local/share/systemd/user/ollama-proxyd.service").read_text()
+    assert f"ExecStart={programs}/ollama-proxyd\n" in unit
+    activation = (person.home / ".local/share/dbus-1/services/ie.fio.OllamaProxy.service").read_text()
+    assert f"Exec={programs}/ollama-proxyd\n" in activation
+    assert "good" in person.run(programs / "ollama-proxyd", "--check-config").stdout
+    done = person.run(programs / "ollama-proxyctl", "install-service", "--uninstall", "--purge")
+    assert done.returncode == 0, done.stderr
+    assert picture(person.home) == before
 
 
 def test_what_was_installed_from_the_wheel_knows_the_bus_contract(wheel: Path, tmp_path: Path) -> None:

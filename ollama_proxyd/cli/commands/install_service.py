@@ -1,6 +1,7 @@
-"""`ollama-proxyctl install-service`: makes what a wheel brought to this machine a service of the user's."""
+"""`ollama-proxyctl install-service`: makes an installed package a service of the user."""
 
 import os
+import signal
 import sys
 import sysconfig
 from pathlib import Path
@@ -8,12 +9,11 @@ from pathlib import Path
 import click
 
 from ollama_proxyd.cli.failures import Failed
-from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import Folders, of_user
-from ollama_proxyd.cli.install.installer import Wanted, install
-from ollama_proxyd.cli.install.manifest import Manifest, load
-from ollama_proxyd.cli.install.report import Report
-from ollama_proxyd.cli.install.templates import Site, site
+from ollama_proxyd.cli.install.files import InstallError, load
+from ollama_proxyd.cli.install.folders import of_environment
+from ollama_proxyd.cli.install.installer import Installer
+from ollama_proxyd.cli.install.machine import Machine
+from ollama_proxyd.cli.install.parts import Site, site
 from ollama_proxyd.cli.install.uninstaller import uninstall
 
 PROGRAM = "ollama-proxyd"
@@ -29,19 +29,20 @@ def install_service(away: bool, purge: bool) -> None:
     """
     if purge and not away:
         raise click.UsageError("--purge goes with --uninstall")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that files are put back
     try:
-        folders = of_user(os.environ)
+        env, machine = Path(sys.prefix), Machine(os.environ)
+        folders = of_environment(os.environ, env)
         manifest = load(folders.app)
-        report = uninstall(folders, manifest, os.environ, purge=purge) if away else _install(folders, manifest)
+        if away:
+            lines = uninstall(folders, manifest, machine, purge=purge)
+        else:
+            is_ours = env.parent == folders.environments
+            where = configured_site(folders.venv / "bin" if is_ours else programs())
+            lines = Installer(folders, where, machine, env if is_ours else None).install(manifest)
     except (InstallError, OSError) as error:
         raise Failed(str(error)) from error
-    click.echo(report.text())
-
-
-def _install(folders: Folders, manifest: Manifest) -> Report:
-    if manifest.trees:
-        raise InstallError("scripts/install has put the service in place already; to renew it, run that again")
-    return install(Wanted(folders, configured_site(programs()), os.environ), manifest)
+    click.echo("\n".join(lines))
 
 
 def programs() -> Path:
@@ -54,7 +55,7 @@ def programs() -> Path:
 
 
 def configured_site(folder: Path) -> Site:
-    """Where the daemon listens with the configuration of this user; the usual address where that cannot be read."""
+    """The site of this user's configuration; the default address where that cannot be read."""
     from ollama_proxyd.config.load import load as load_config  # noqa: PLC0415 - 0.3 s for the configuration
     from ollama_proxyd.config.problems import ConfigError  # noqa: PLC0415 - as above
 

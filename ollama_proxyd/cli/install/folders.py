@@ -1,99 +1,66 @@
-"""Where the parts of an installation belong."""
+"""The folders of an installation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ollama_proxyd.cli.install.failures import InstallError
+from ollama_proxyd.cli.install.files import InstallError
 
 NAME = "ollama-proxyd"
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The roots; everything else is below them. `commands`: where people's shells find programs."""
+    """The base folders. commands: programs on PATH. is_searched: systemd, D-Bus and the desktop look into `data`."""
 
-    home: Path
     data: Path
     config: Path
     state: Path
     commands: Path
-    zsh: str = "zsh/site-functions"
+    is_searched: bool = True
 
     @property
     def app(self) -> Path:
-        """What is the program's own: its environment and the list of what was written."""
+        """The program's own folder: environments and the manifest."""
         return self.data / NAME
 
     @property
-    def units(self) -> Path:
-        """Units of the user's systemd."""
-        return self.data / "systemd" / "user"
+    def environments(self) -> Path:
+        """Virtual environments that scripts/install made, one for each run."""
+        return self.app / "environments"
 
     @property
-    def wanted_sockets(self) -> Path:
-        """A link in here has systemd hold a socket from login on."""
-        return self.config / "systemd" / "user" / "sockets.target.wants"
-
-    @property
-    def activation(self) -> Path:
-        """What the bus may start."""
-        return self.data / "dbus-1" / "services"
-
-    @property
-    def applications(self) -> Path:
-        """Entries among the applications."""
-        return self.data / "applications"
-
-    @property
-    def icons(self) -> Path:
-        """Icons of any size."""
-        return self.data / "icons" / "hicolor" / "scalable" / "apps"
-
-    @property
-    def extensions(self) -> Path:
-        """Extensions of GNOME Shell."""
-        return self.data / "gnome-shell" / "extensions"
-
-    @property
-    def settings(self) -> Path:
-        """The configuration's folder."""
-        return self.config / NAME
-
-    @property
-    def memory(self) -> Path:
-        """What the daemon remembers and has learned."""
-        return self.state / NAME
+    def venv(self) -> Path:
+        """The link to the environment in use."""
+        return self.app / "venv"
 
 
 def of_user(environ: Mapping[str, str], prefix: Path | None = None) -> Folders:
-    """The folders of who runs this; with a prefix, programs and data go below that."""
+    """The current user's folders; `prefix` replaces those of programs and data."""
     home = Path(environ.get("HOME", ""))
     if not home.is_absolute():
         raise InstallError("HOME does not name a folder; set it to your home folder")
-    data = _base(environ, "XDG_DATA_HOME", home / ".local" / "share")
+    usual = _base(environ, "XDG_DATA_HOME", home / ".local" / "share")
+    data = usual if prefix is None else prefix / "share"
     return Folders(
-        home=home,
-        data=data if prefix is None else prefix / "share",
+        data=data,
         config=_base(environ, "XDG_CONFIG_HOME", home / ".config"),
         state=_base(environ, "XDG_STATE_HOME", home / ".local" / "state"),
         commands=(home / ".local" if prefix is None else prefix) / "bin",
+        is_searched=data == usual,
     )
 
 
-def of_system(root: Path) -> Folders:
-    """The folders of a package for all users, below `root`."""
-    return Folders(
-        home=root,
-        data=root / "usr" / "share",
-        config=root / "etc" / "xdg",
-        state=root / "var" / "lib",
-        commands=root / "usr" / "bin",
-        zsh="zsh/vendor-completions",
-    )
+def of_environment(environ: Mapping[str, str], env: Path) -> Folders:
+    """The folders for the environment that runs this: those of its prefix, where scripts/install made it in one."""
+    usual = of_user(environ)
+    if len(env.parents) < 4:
+        return usual
+    given = of_user(environ, env.parents[3])
+    return given if env.parent == given.environments and not given.is_searched else usual
 
 
 def _base(environ: Mapping[str, str], name: str, otherwise: Path) -> Path:
-    """A folder of the XDG base directories; a relative one does not count."""
+    """A folder of the XDG base directories; their specification has relative ones ignored."""
     named = Path(environ.get(name, ""))
     return named if named.is_absolute() else otherwise

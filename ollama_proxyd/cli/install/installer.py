@@ -1,134 +1,148 @@
-"""Installs: puts parts in place, replaces a running daemon, and puts all back if the new one does not serve."""
+"""Installs: writes the parts, replaces a running daemon, and restores everything if the new one does not serve."""
 
-from collections.abc import Mapping, Sequence
+import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
-from os.path import commonpath
 from pathlib import Path
 
-from ollama_proxyd.cli.install import parts, settings, surroundings
-from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import Folders
-from ollama_proxyd.cli.install.manager import UserManager
-from ollama_proxyd.cli.install.manifest import Manifest
-from ollama_proxyd.cli.install.part import Part
-from ollama_proxyd.cli.install.placing import Placing
-from ollama_proxyd.cli.install.report import Report
-from ollama_proxyd.cli.install.templates import SERVICE, SOCKET, Site
+from ollama_proxyd.cli.install import parts
+from ollama_proxyd.cli.install.files import InstallError, Manifest, Part, Transaction, found, write
+from ollama_proxyd.cli.install.folders import NAME, Folders
+from ollama_proxyd.cli.install.machine import SERVICE, SOCKET, Machine
+from ollama_proxyd.cli.install.parts import UNITS, Site
 
-FEW = 4
+EXTENSION = "ollama-proxy@fio.ie"
+CONFIG = "config.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be installed. own: the parts besides units and activation; own_left_out: those that are not there.
+class Installer:
+    """One installation into these folders. env: the environment of scripts/install that is installed, if it is one."""
 
-    is_searched: whether systemd, the bus and the desktop look into these folders.
-    """
+    def __init__(self, folders: Folders, where: Site, machine: Machine, env: Path | None = None) -> None:
+        self._folders = folders
+        self._where = where
+        self._machine = machine
+        self._env = env
+        self._lines: list[str] = []
 
-    folders: Folders
-    site: Site
-    environ: Mapping[str, str]
-    own: list[Part] = field(default_factory=list)
-    own_left_out: list[str] = field(default_factory=list)
-    is_searched: bool = True
+    def install(self, manifest: Manifest) -> list[str]:
+        """Install, and return the report; raises InstallError, and then all is as it was."""
+        changes = Transaction(manifest)
+        was_active, held_socket = (self._folders.is_searched and self._machine.is_active(u) for u in (SERVICE, SOCKET))
+        is_first = not manifest.is_whole
+        try:
+            changes.put(self._parts(manifest, is_first=is_first))
+            if self._folders.is_searched and changes.before:
+                self._take_up(set(changes.before), was_active=was_active)
+            if is_first:
+                manifest.make_folder(
+                    self._folders.state / NAME
+                )  # so that uninstall knows whose the folders above it are
+                self._write_configuration(manifest)
+            manifest.is_whole = True
+        except (InstallError, OSError, KeyboardInterrupt, SystemExit) as error:
+            self._put_back(changes, was_active=was_active, held_socket=held_socket)
+            reason = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else error
+            raise InstallError(f"{reason}\nAll files are again as they were before.") from error
+        finally:
+            manifest.save()
+            remove_unused(self._folders, manifest)
+        return [*self._lines, *self._summary(changes)]
 
-
-def install(wanted: Wanted, manifest: Manifest) -> Report:
-    """Do it; raises InstallError, and then all is as it was."""
-    report = Report(wanted.folders.home)
-    is_first = not manifest.is_whole
-    placing = Placing(manifest)
-    manager = UserManager(wanted.environ)
-    was_active = wanted.is_searched and manager.is_active(SERVICE)
-    held_socket = wanted.is_searched and manager.is_active(SOCKET)
-    try:
-        placing.put(_parts(wanted, manifest, report, is_first=is_first))
-        if wanted.is_searched and placing.changed:
-            _take_up(manager, placing, wanted.folders, report, was_active=was_active)
-        if is_first:
-            manifest.make_folder(wanted.folders.memory)  # so that it is known whether the folders above it are ours
-            settings.write_once(wanted.folders, manifest, wanted.environ, report)
-        manifest.is_whole = True
-    except (InstallError, OSError, KeyboardInterrupt, SystemExit) as error:
-        _put_back(placing, manager, was_active=was_active, held_socket=held_socket)
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else error
-        raise InstallError(f"{reason}\nAll files are again as they were before.") from error
-    finally:
-        manifest.save()
-    _tell(wanted, placing, manager, report)
-    return report
-
-
-def _parts(wanted: Wanted, manifest: Manifest, report: Report, *, is_first: bool) -> list[Part]:
-    chosen = parts.service(wanted.folders, wanted.site, wanted.environ)
-    report.left_out += [*chosen.left_out, *wanted.own_left_out]
-    socket = wanted.folders.units / SOCKET
-    link = Part(wanted.folders.wanted_sockets / SOCKET, link_to=str(socket))
-    has_socket = any(part.path == socket for part in chosen.parts)
-    # once, like the configuration: who has disabled it since does not want it
-    if has_socket and wanted.is_searched and (is_first or manifest.wrote(link.path)):
-        chosen.parts.append(link)
-    return [*chosen.parts, *wanted.own]
-
-
-def _take_up(manager: UserManager, placing: Placing, folders: Folders, report: Report, *, was_active: bool) -> None:
-    """Let systemd and the bus know, and replace the daemon if it runs."""
-    manager.reload()
-    if manager.missing is not None:
-        return
-    changed = set(placing.changed)
-    socket = folders.units / SOCKET
-    if was_active and changed & {folders.app / "venv", folders.units / SERVICE, socket}:
-        manager.restart(socket_too=socket in changed and manager.is_active(SOCKET))
-        report.done.append("the running daemon was replaced, and the new one serves")
-    elif not was_active and socket in changed and (folders.wanted_sockets / SOCKET).is_symlink():
-        _hold_socket(manager, report)
-
-
-def _hold_socket(manager: UserManager, report: Report) -> None:
-    try:
-        manager.start(SOCKET, "restart")
-    except InstallError as error:
-        report.left_out.append(f"starting on demand: {error}")
-    else:
-        report.done.append("systemd holds the port; the first request starts the daemon")
-
-
-def _put_back(placing: Placing, manager: UserManager, *, was_active: bool, held_socket: bool) -> None:
-    if not placing.changed:
-        return
-    placing.undo()
-    with suppress(InstallError):  # the reason that counts is the first one
-        manager.reload()
-        if was_active:
-            manager.restart(socket_too=held_socket)
-
-
-def _tell(wanted: Wanted, placing: Placing, manager: UserManager, report: Report) -> None:
-    folders = wanted.folders
-    count = len(placing.changed)
-    where = f"in {report.shown(folders.data)} and {report.shown(folders.commands)}"
-    report.done.append(f"{where}: {count or 'no'} {'file' if count == 1 else 'files'} written or removed")
-    report.left_out += _kept(placing.kept, report)
-    own = folders.config / "systemd" / "user" / SERVICE
-    if own.exists():
-        report.left_out.append(f"{report.shown(own)} stands above the unit that was installed; remove it to use that")
-    if not wanted.is_searched:
-        report.next.append(f"have systemd, D-Bus and the desktop look there: add {folders.data} to XDG_DATA_DIRS")
-    elif manager.missing is None:
-        report.next.append("systemctl --user start ollama-proxyd     starts it now; else the first request does")
-    elif surroundings.why_no_systemd(wanted.environ) is None:
-        report.left_out.append(f"telling systemd: {manager.missing}; it finds the units at the next login")
-    if wanted.own and str(folders.commands) not in wanted.environ.get("PATH", "").split(":"):
-        report.next.append(f"add {folders.commands} to PATH, and log in again")
-    report.next += ["ollama-proxyctl doctor     says what is missing on this machine", f"{wanted.site.url}/dashboard"]
-
-
-def _kept(paths: Sequence[Path], report: Report) -> list[str]:
-    """The files that others have; many of them are said in one line."""
-    if len(paths) > FEW:
-        return [
-            f"{len(paths)} files in {report.shown(Path(commonpath(paths)))}: somebody else wrote them, so they stay"
+    def _parts(self, manifest: Manifest, *, is_first: bool) -> list[Part]:
+        data, where = self._folders.data, self._where
+        no_systemd = self._machine.lacks("systemd")
+        unheld = f"{where.url} is no address that systemd can hold, so the daemon does not start on demand"
+        no_socket = no_systemd or (None if where.address else unheld)
+        chosen = [
+            *self._unless("the systemd unit", no_systemd, parts.units(data, where, SERVICE)),
+            *self._unless("the systemd socket", no_socket, parts.units(data, where, SOCKET)),
+            *self._unless("D-Bus activation", self._machine.lacks("D-Bus"), parts.activation(data, where)),
+            *self._unless(
+                "the entry among the applications", self._machine.lacks("xdg-open"), parts.application(data, where)
+            ),
         ]
-    return [f"{report.shown(path)}: somebody else wrote or changed it, so it stays" for path in paths]
+        link = Part(self._socket_link, link_to=str(data / UNITS / SOCKET))
+        # Once, like the configuration: a socket that was disabled since stays disabled.
+        if no_socket is None and self._folders.is_searched and (is_first or manifest.owns(link.path)):
+            chosen.append(link)
+        return chosen if self._env is None else [*chosen, *parts.environment(self._folders, self._env)]
+
+    @property
+    def _socket_link(self) -> Path:
+        """A link by which systemd holds the socket from login on."""
+        return self._folders.config / UNITS / "sockets.target.wants" / SOCKET
+
+    def _unless(self, what: str, missing: str | None, chosen: list[Part]) -> list[Part]:
+        if missing is None:
+            return chosen
+        self._lines.append(f"left out: {what}: {missing}")
+        return []
+
+    def _take_up(self, changed: set[Path], *, was_active: bool) -> None:
+        """Let systemd and the bus know, and replace the daemon if it runs."""
+        self._machine.reload()
+        if self._machine.no_manager is not None:
+            return
+        socket = self._folders.data / UNITS / SOCKET
+        if was_active and changed & {self._folders.venv, socket.with_name(SERVICE), socket}:
+            self._machine.replace_daemon(socket_too=socket in changed and self._machine.is_active(SOCKET))
+            self._lines.append("the running daemon was replaced, and the new one serves")
+        elif not was_active and socket in changed and self._socket_link.is_symlink():
+            try:
+                self._machine.restart(SOCKET)
+            except InstallError as error:
+                self._lines.append(f"left out: starting on demand: {error}")
+            else:
+                self._lines.append("systemd holds the port; the first request starts the daemon")
+
+    def _put_back(self, changes: Transaction, *, was_active: bool, held_socket: bool) -> None:
+        if not changes.before:
+            return
+        changes.undo()
+        with suppress(InstallError):  # the reason that counts is the first one
+            self._machine.reload()
+            if was_active:
+                self._machine.replace_daemon(socket_too=held_socket)
+
+    def _write_configuration(self, manifest: Manifest) -> None:
+        """Write a configuration that changes nothing, where there is none: neither the user's nor one for all users."""
+        path = self._folders.config / NAME / CONFIG
+        shared = (self._machine.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+        places = [path, *(Path(folder, NAME, CONFIG) for folder in shared if Path(folder).is_absolute())]
+        there = next((each for each in places if found(each) is not None), None)
+        if there is not None:
+            self._lines.append(f"the configuration {there} stays as it is")
+            return
+        manifest.make_folder(path.parent)
+        write(Part(path, parts.template(CONFIG).encode(), mode=0o600))
+        self._lines.append(f"wrote a configuration to begin with: {path}")
+
+    def _summary(self, changes: Transaction) -> list[str]:
+        folders, machine, count = self._folders, self._machine, len(changes.before)
+        lines = [f"in {folders.data} and {folders.commands}: {count or 'no'} files written or removed"]
+        lines += [f"left out: {path}: somebody else wrote or changed it, so it stays" for path in changes.kept]
+        if not folders.is_searched:
+            lines.append(f"next: have systemd, D-Bus and the desktop look there: add {folders.data} to XDG_DATA_DIRS")
+        elif machine.no_manager is None:
+            lines.append("next: systemctl --user start ollama-proxyd     starts it now; else the first request does")
+        elif machine.lacks("systemd") is None:
+            lines.append(f"left out: telling systemd: {machine.no_manager}; it finds the units at the next login")
+        if self._env and str(folders.commands) not in machine.environ.get("PATH", "").split(":"):
+            lines.append(f"next: add {folders.commands} to PATH, and log in again")
+        if any(path.parent.name == EXTENSION for path in changes.before):
+            lines.append(f"next: log out and in, then: gnome-extensions enable {EXTENSION}")
+        return [
+            *lines,
+            "next: ollama-proxyctl doctor     says what is missing here",
+            f"next: {self._where.url}/dashboard",
+        ]
+
+
+def remove_unused(folders: Folders, manifest: Manifest) -> None:
+    """Remove environments that are not in use, and the manifest of an installation that never was."""
+    in_use = folders.venv.resolve()
+    for env in folders.environments.glob("*"):
+        if env.resolve() != in_use:
+            shutil.rmtree(env, ignore_errors=True)
+    if not manifest.files and not manifest.is_whole:
+        manifest.remove()

@@ -1,87 +1,111 @@
-"""Which files an installation has on this machine, and what is left out because it would be of no use."""
+"""The parts of an installation: shipped files with the values of this machine filled in."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import ipaddress
+from dataclasses import dataclass
 from pathlib import Path
 
-from ollama_proxyd.cli.install import surroundings, templates
+from ollama_proxyd.cli.install.files import Part
 from ollama_proxyd.cli.install.folders import Folders
-from ollama_proxyd.cli.install.part import Part
-from ollama_proxyd.cli.install.templates import SERVICE, SOCKET, Site
 
+TEMPLATES = Path(__file__).parent / "templates"
+UNITS = "systemd/user"
+DEFAULT_ADDRESS = "127.0.0.1:8080"
+BUS_EXEC = "/usr/bin/env ollama-proxyd"
 APPLICATION = "ie.fio.OllamaProxy"
-SHARED = {
-    "man/man1": "man/man1",
-    "man/man8": "man/man8",
-    "bash-completion/completions": "bash-completion/completions",
-    "fish/vendor_completions.d": "fish/vendor_completions.d",
-}
-"""Folders of `share`, the same in a wheel and where they are installed; zsh's has another name in packages."""
+OURS = ("ollama-prox", "ai-efficiency")
+"""Names of files in `share`; libraries may have others there."""
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listening addresses, and how a client reaches them
 
 
-@dataclass(slots=True)
-class Chosen:
-    """The parts, and what was left out with its reason."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The programs' folder, and where the daemon listens; `address` is None where no socket unit can hold that."""
 
-    parts: list[Part] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def add(self, what: str, missing: str | None, parts: list[Part]) -> None:
-        """Take these parts, unless something that they need is missing."""
-        if missing is None:
-            self.parts += parts
-        else:
-            self.left_out.append(f"{what}: {missing}")
+    programs: Path
+    address: str | None = DEFAULT_ADDRESS
+    url: str = f"http://{DEFAULT_ADDRESS}"
 
 
-def service(folders: Folders, where: Site, environ: Mapping[str, str]) -> Chosen:
-    """Units, activation and the entry among the applications."""
-    chosen = Chosen()
-    no_systemd = surroundings.why_no_systemd(environ)
-    chosen.add("the systemd unit", no_systemd, units(folders, where, SERVICE))
-    held = (
-        None
-        if where.address
-        else f"{where.url} is no address that systemd can hold, so the daemon does not start on demand"
-    )
-    chosen.add("the systemd socket", no_systemd or held, units(folders, where, SOCKET))
-    chosen.add("D-Bus activation", surroundings.why_no_dbus(environ), activation(folders, where))
-    chosen.add("the entry among the applications", surroundings.why_no_desktop(environ), application(folders, where))
-    return chosen
+def site(programs: Path, host: str, port: int) -> Site:
+    """The site for a configured host and port."""
+    named = "127.0.0.1" if host == "localhost" else host
+    try:
+        ip = ipaddress.ip_address(named)
+    except ValueError:
+        return Site(programs, None, f"http://{host}:{port}")
+    shown = _bracketed(ANYWHERE.get(str(ip), str(ip)))
+    return Site(programs, f"{_bracketed(str(ip))}:{port}" if port else None, f"http://{shown}:{port}")
 
 
-def units(folders: Folders, where: Site, *names: str) -> list[Part]:
+def template(name: str) -> str:
+    """A file as it is shipped."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def units(data: Path, where: Site, *names: str) -> list[Part]:
     """Units of the user's systemd."""
-    return [Part(folders.units / name, templates.unit(name, where).encode()) for name in names]
-
-
-def activation(folders: Folders, where: Site) -> list[Part]:
-    """A file for each name on the bus."""
+    program, address = for_systemd(f"{where.programs}/ollama-proxyd"), where.address or DEFAULT_ADDRESS
     return [
-        Part(folders.activation / name, templates.activation(name, where).encode()) for name in templates.names("dbus")
+        Part(
+            data / UNITS / name,
+            template(f"systemd/{name}")
+            .replace("@bindir@/ollama-proxyd", program)
+            .replace(DEFAULT_ADDRESS, address)
+            .encode(),
+        )
+        for name in names
     ]
 
 
-def application(folders: Folders, where: Site) -> list[Part]:
-    """What opens the dashboard, with its icon."""
-    entry = templates.read(f"desktop/{APPLICATION}.desktop").replace("@url@", where.url)
-    icon = templates.read(f"desktop/{APPLICATION}.svg")
+def activation(data: Path, where: Site) -> list[Part]:
+    """A file for each name on the bus; it starts the daemon also where systemd does not."""
+    program = for_bus(f"{where.programs}/ollama-proxyd")
+    names = sorted(path.name for path in (TEMPLATES / "dbus").iterdir())
     return [
-        Part(folders.applications / f"{APPLICATION}.desktop", entry.encode()),
-        Part(folders.icons / f"{APPLICATION}.svg", icon.encode()),
+        Part(data / "dbus-1/services" / name, template(f"dbus/{name}").replace(BUS_EXEC, program).encode())
+        for name in names
     ]
 
 
-def shared(folders: Folders, share: Path) -> list[Part]:
-    """Man pages and completions, from the `share` of an environment that has them."""
-    places = SHARED | {"zsh/site-functions": folders.zsh}
+def application(data: Path, where: Site) -> list[Part]:
+    """The desktop entry, which opens the dashboard, with its icon."""
+    entry = template(f"desktop/{APPLICATION}.desktop").replace("@url@", where.url)
+    icon = template(f"desktop/{APPLICATION}.svg")
     return [
-        Part(folders.data / target / path.name, path.read_bytes())
-        for source, target in places.items()
-        for path in sorted((share / source).glob("*ollama-prox*")) + sorted((share / source).glob("*ai-efficiency*"))
+        Part(data / f"applications/{APPLICATION}.desktop", entry.encode()),
+        Part(data / f"icons/hicolor/scalable/apps/{APPLICATION}.svg", icon.encode()),
     ]
 
 
-def commands(folders: Folders, programs: Path, names: list[str]) -> list[Part]:
-    """Links to the programs where shells look for them."""
-    return [Part(folders.commands / name, link_to=str(programs / name)) for name in names]
+def environment(folders: Folders, env: Path) -> list[Part]:
+    """What an environment of scripts/install brings besides: the link to it, commands, and all of its `share`."""
+    programs = sorted(path.name for path in (env / "bin").iterdir() if path.name.startswith(OURS))
+    share = env / "share"
+    shared = (path.relative_to(share) for path in sorted(share.rglob("*")) if path.is_file())
+    return [
+        Part(folders.venv, link_to=f"{env.parent.name}/{env.name}"),
+        *(Part(folders.commands / name, link_to=str(folders.venv / "bin" / name)) for name in programs),
+        *(
+            Part(folders.data / path, (share / path).read_bytes())
+            for path in shared
+            if any(name in str(path) for name in OURS)
+        ),
+    ]
+
+
+def for_systemd(path: str) -> str:
+    """A path as a command line of systemd has it."""
+    plain = path.replace("%", "%%").replace("$", "$$")
+    if not set(" \t\"'\\;") & set(path):
+        return plain
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def for_bus(path: str) -> str:
+    """A path as a command line of D-Bus has it."""
+    return path if set(path).isdisjoint(" \t\"'\\$`") else "'" + path.replace("'", "'\\''") + "'"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,75 +1,53 @@
-"""Takes an installation away: what it wrote, no more; with `purge` the configuration and the memory too."""
+"""Uninstalls: removes what the installation wrote, no more; `purge` removes the configuration and the memory too."""
 
 import shutil
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from ollama_proxyd.cli.install import surroundings
-from ollama_proxyd.cli.install.failures import InstallError
-from ollama_proxyd.cli.install.folders import Folders, of_user
-from ollama_proxyd.cli.install.manager import UserManager
-from ollama_proxyd.cli.install.manifest import Manifest
-from ollama_proxyd.cli.install.removing import remove, remove_empty
-from ollama_proxyd.cli.install.report import Report
+from ollama_proxyd.cli.install.files import InstallError, Manifest, remove_empty
+from ollama_proxyd.cli.install.folders import NAME, Folders
+from ollama_proxyd.cli.install.installer import EXTENSION
+from ollama_proxyd.cli.install.machine import Machine
+from ollama_proxyd.cli.install.parts import UNITS
 
-EXTENSION = "ollama-proxy@fio.ie"
 EXTENSION_SETTINGS = "/org/gnome/shell/extensions/ollama-proxy/"
 
 
-def uninstall(folders: Folders, manifest: Manifest, environ: Mapping[str, str], *, purge: bool) -> Report:
-    """Do it; what is not there needs no removing."""
-    report = Report(folders.home)
+def uninstall(folders: Folders, manifest: Manifest, machine: Machine, *, purge: bool) -> list[str]:
+    """Uninstall, and return the report; what is not there needs no removing."""
     if manifest.path.exists():
-        _remove(folders, manifest, environ, report)
+        lines = _remove(folders, manifest, machine)
     else:
-        report.done.append(f"nothing of ollama-proxyd is installed in {report.shown(folders.data)}")
-    ours = (folders.settings, folders.memory)
+        lines = [f"nothing of ollama-proxyd is installed in {folders.data}"]
+    for folder in (folders.config / NAME, folders.state / NAME):
+        if not folder.exists():
+            continue
+        lines.append(f"removed {folder}" if purge else f"{folder} stays (--purge removes it too)")
+        if purge:
+            _remove_tree(folder)
     if purge:
-        for folder in ours:
-            _purge(folder, report)
         remove_empty(manifest.folders)
-        _tell_desktop(environ, "dconf", "reset", "-f", EXTENSION_SETTINGS)
-    else:
-        report.done += [f"{report.shown(folder)} stays (--purge removes it too)" for folder in ours if folder.exists()]
-    return report
+        machine.tell_session("dconf", "reset", "-f", EXTENSION_SETTINGS)
+    return lines
 
 
-def _remove(folders: Folders, manifest: Manifest, environ: Mapping[str, str], report: Report) -> None:
-    manager = UserManager(environ)
-    files = [Path(name) for name in manifest.files]
-    is_usual = folders.data == of_user(environ).data  # with a prefix, what runs may be another installation
-    if is_usual and any(path.parent == folders.extensions / EXTENSION for path in files):
-        _tell_desktop(environ, "gnome-extensions", "disable", EXTENSION)
-    if any(is_usual or manager.uses(path) for path in files if path.parent == folders.units):
-        manager.stop()
-    count = len(manifest.files)
-    stay = remove(manifest)
-    manager.reload()
-    remove_empty([str(Path(environ["XDG_RUNTIME_DIR"], "ollama-proxyd"))] if environ.get("XDG_RUNTIME_DIR") else [])
-    report.done.append(f"removed {count - len(stay)} files in {report.shown(folders.data)} and elsewhere")
-    report.left_out += [f"{report.shown(path)}: somebody has changed it, so it stays" for path in stay]
+def _remove(folders: Folders, manifest: Manifest, machine: Machine) -> list[str]:
+    paths = [Path(name) for name in manifest.files]
+    # With a prefix, another installation may be the one that runs.
+    if folders.is_searched and any(path.parent.name == EXTENSION for path in paths):
+        machine.tell_session("gnome-extensions", "disable", EXTENSION)
+    if any(folders.is_searched or machine.uses(path) for path in paths if path.parent == folders.data / UNITS):
+        machine.stop()
+    shutil.rmtree(folders.environments, ignore_errors=True)
+    stay = manifest.remove()
+    machine.reload()
+    if machine.environ.get("XDG_RUNTIME_DIR"):
+        remove_empty([str(Path(machine.environ["XDG_RUNTIME_DIR"], NAME))])
+    changed = [f"left out: {path}: somebody has changed it, so it stays" for path in stay]
+    return [f"removed {len(paths) - len(stay)} files in {folders.data} and elsewhere", *changed]
 
 
-def _purge(folder: Path, report: Report) -> None:
-    if not folder.exists():
-        return
+def _remove_tree(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
         raise InstallError(f"{folder} could not be removed: {error}") from None
-    report.done.append(f"removed {report.shown(folder)}")
-
-
-def _tell_desktop(environ: Mapping[str, str], program: str, *arguments: str) -> None:
-    """Tell GNOME, where it is; nothing depends on the answer."""
-    if environ.get("DBUS_SESSION_BUS_ADDRESS") and surroundings.has(environ, program):
-        subprocess.run(  # noqa: S603 - our own words
-            [program, *arguments],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=20,
-        )
