@@ -119,7 +119,7 @@ class Daemon:
     async def _end_when_idle(self) -> None:
         idle_s = self._listeners.idle_exit_s
         if idle_s is not None:
-            await until_unused(self._use, self, self._foundation.clock, idle_s)
+            await until_unused(self._use, self.withdraw, self.come_back, self._foundation.clock, idle_s)
             self.ended.set()
 
     def _use(self) -> Use:

@@ -1,9 +1,9 @@
-"""Ends the daemon when nobody has used it for a while, where the service manager starts it again when needed."""
+"""Ends the unused daemon, where the service manager starts it again when needed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 from ollama_proxyd.services.ports import Clock
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 LOOKS = 4
 """How often it is looked for use within the time after which the daemon ends."""
 SETTLE_S = 0.05
-"""What was accepted just before nobody accepted any more has shown itself by then."""
+"""The last accepted connections have shown themselves by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,14 @@ class Use:
         return self.requests == before.requests and not self.connections and not self.holds
 
 
-class Faces(Protocol):
-    """What the daemon shows to its clients."""
-
-    async def withdraw(self) -> None:
-        """Take no more from anybody; what comes waits for the next daemon, or for `come_back`."""
-
-    async def come_back(self) -> None:
-        """Take requests again."""
+Step: TypeAlias = Callable[[], Awaitable[None]]
 
 
-async def until_unused(use: Callable[[], Use], faces: Faces, clock: Clock, idle_s: float) -> None:
-    """Return when nobody has used the daemon for `idle_s`, with nothing under way and nothing accepted any more.
+async def until_unused(use: Callable[[], Use], withdraw: Step, come_back: Step, clock: Clock, idle_s: float) -> None:
+    """Return when the daemon was unused for `idle_s`, with nothing under way and nothing accepted.
 
-    Whoever came in the last moment is served, and then the wait begins anew. What comes later waits in the sockets of
-    the service manager, or makes the bus start another daemon.
+    `withdraw` stops accepting, `come_back` takes requests again. A late client is served, and the wait begins anew.
+    Later ones wait in the service manager's sockets, or make the bus start another daemon.
     """
     before, since_s = use(), clock.monotonic()
     while True:
@@ -51,10 +44,10 @@ async def until_unused(use: Callable[[], Use], faces: Faces, clock: Clock, idle_
         if not now.is_idle_since(before):
             before, since_s = now, clock.monotonic()
         elif clock.monotonic() - since_s >= idle_s:
-            await faces.withdraw()
+            await withdraw()
             await clock.sleep(SETTLE_S)
             if use().is_idle_since(before):
-                log.info("nobody has used the daemon for %g s, so it ends until it is needed", idle_s)
+                log.info("unused for %g s, so the daemon ends until it is needed", idle_s)
                 return
-            await faces.come_back()
+            await come_back()
             before, since_s = use(), clock.monotonic()

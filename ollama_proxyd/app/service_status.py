@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, Callable
 
-from ollama_proxyd.core.standing import sentence
+from ollama_proxyd.core.fleet_summary import sentence
 from ollama_proxyd.edges.host.notify import Notifier, now_usec
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -32,8 +32,8 @@ class ServiceStatus:
         if not self._notifier.is_heard:
             return
         self._is_asleep, self._bus_trouble = is_asleep, bus_trouble
-        setting, standing = self._services.governor.setting, self._services.fleet.standing
-        changes = (is_asleep.changes(), bus_trouble.changes(), setting.changes(), standing.changes())
+        setting, summary = self._services.governor.setting, self._services.fleet.summary
+        changes = (is_asleep.changes(), bus_trouble.changes(), setting.changes(), summary.changes())
         for number, each in enumerate(changes):
             tasks.start(f"status-{number}", self._say_at(each))
 
@@ -72,7 +72,7 @@ class ServiceStatus:
         if self._is_asleep.value:
             return ASLEEP
         services = self._services
-        parts = [sentence(services.governor.setting.value, self._place(), services.fleet.standing.value)]
+        parts = [sentence(services.governor.setting.value, self._place(), services.fleet.summary.value)]
         if self._bus_trouble.value:
             parts.append(f"D-Bus: {self._bus_trouble.value}")
         if self._config_trouble:

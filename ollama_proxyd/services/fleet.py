@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
+from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.standing import Standing, standing
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.lease import Lease, Member
@@ -58,7 +58,7 @@ class Fleet:
         """When the health of a backend was seen to change last."""
         self.views: Cell[FleetView] = Cell(())
         self.is_serving: Cell[bool] = Cell(False)
-        self.standing: Cell[Standing] = Cell(Standing())
+        self.summary: Cell[FleetSummary] = Cell(FleetSummary())
         self.checked: Topic[BackendView] = Topic()
         """Each backend that was found up, as it was found."""
         self.reconciled: Topic[Changes] = Topic()
@@ -243,7 +243,7 @@ class Fleet:
     def _note_health(self) -> None:
         self.changed_s = self._clock.monotonic()
         self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
-        self.standing.set(standing(self.views.value))
+        self.summary.set(summarise(self.views.value))
 
 
 def _at_first(why_off: Reason | None) -> dict[str, Any]:

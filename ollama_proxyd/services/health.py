@@ -6,10 +6,10 @@ from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any
 
-from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.wakeup_alignment import next_wakeup_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.lease import Member
@@ -77,7 +77,7 @@ class HealthMonitor:
     def _left_s(self, activity: Activity) -> float:
         """Seconds until the next check."""
         if self._is_rarely_checked(activity):
-            due_s = next_beat_s(self._checked_s, self._settings.idle_interval_s, IDLE_PHASE)
+            due_s = next_wakeup_s(self._checked_s, self._settings.idle_interval_s, IDLE_PHASE)
         else:
             due_s = self._checked_s + self._settings.interval_s
         return due_s - self._clock.monotonic()

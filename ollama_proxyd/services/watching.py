@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
-from ollama_proxyd.core.beat import next_beat_s
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.wakeup_alignment import next_wakeup_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
 from ollama_proxyd.services.settings import SensingSettings
@@ -61,7 +61,7 @@ class Pace:
     async def pause(self, since_s: float) -> None:
         """Wait until the next question is due; a request that begins, or a nudge, makes it due sooner."""
         if not self._activity.within(self._settings.busy_after_s):
-            due_s = next_beat_s(since_s, self._settings.idle_s)
+            due_s = next_wakeup_s(since_s, self._settings.idle_s)
             await first_of(self._until(due_s), self._activity.begun(), self._nudged.wait())
         await self._until(since_s + self._settings.busy_s)
         self._nudged.clear()

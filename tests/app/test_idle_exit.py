@@ -18,7 +18,9 @@ class Daemon:
         self.now = Use(0, 0, 0)
         self.is_open = True
         self.comes_last: Use | None = None
-        self.ending = asyncio.create_task(until_unused(lambda: self.now, self, self.clock, IDLE_S))
+        self.ending = asyncio.create_task(
+            until_unused(lambda: self.now, self.withdraw, self.come_back, self.clock, IDLE_S)
+        )
 
     async def withdraw(self) -> None:
         self.is_open = False

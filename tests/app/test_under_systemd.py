@@ -232,7 +232,7 @@ def test_it_ends_when_nobody_uses_it_and_the_next_start_serves_what_waits(run: R
     service.notify.until("READY")
     assert "200 OK" in chat(held.getsockname())
     assert service.process.wait(PATIENCE_S) == 0
-    assert "nobody has used the daemon for 1 s" in service.log()
+    assert "unused for 1 s" in service.log()
     service.close()
     with socket.create_connection(held.getsockname()) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

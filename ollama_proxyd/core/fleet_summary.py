@@ -1,0 +1,38 @@
+"""A summary of the fleet, in numbers and in one sentence."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.fleet import FleetView, Health
+from ollama_proxyd.core.modes import ModeSetting
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSummary:
+    """Counts: enabled backends, serving backends, and serving ones with trouble."""
+
+    enabled_count: int = 0
+    up: int = 0
+    degraded: int = 0
+
+
+def summarise(fleet: FleetView) -> FleetSummary:
+    """The numbers for a fleet."""
+    enabled = [view for view in fleet if view.health is not Health.DISABLED]
+    up = [view for view in enabled if view.health is Health.UP]
+    return FleetSummary(len(enabled), len(up), sum(bool(view.degraded) for view in up))
+
+
+def sentence(setting: ModeSetting, place: str, summary: FleetSummary) -> str:
+    """Mode, address and backends in one line: "Balanced: serving on 127.0.0.1:8080, 3 of 4 backends up"."""
+    mode = setting.chosen.value
+    if setting.effective is not setting.chosen:
+        mode = f"{mode} ({setting.effective.value} now)"
+    return f"{mode}: serving on {place}, {_backends(summary)}"
+
+
+def _backends(summary: FleetSummary) -> str:
+    if not summary.enabled_count:
+        return "no backend yet: start Ollama or llama-server"
+    degraded = f" ({summary.degraded} degraded)" if summary.degraded else ""
+    noun = "backend" if summary.enabled_count == 1 else "backends"
+    return f"{summary.up} of {summary.enabled_count} {noun} up{degraded}"
