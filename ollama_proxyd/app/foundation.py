@@ -5,7 +5,6 @@ import logging
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
@@ -63,7 +62,7 @@ class Foundation:
         for observe in (learner.observe, detector.observe, journal.note, meter.observe):
             ledger.outcomes.listen(observe)
         fleet.reconciled.listen(lambda _: sensing.concern([member.config.spec for member in fleet.members]))
-        tuner = Tuner(_tuning(config), store)
+        tuner = Tuner(config.tuning, store)
         governor = Governor(_tuned(config.modes, tuner), config.default_mode, store, clock)
         deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate)
         services = Services(
@@ -89,7 +88,7 @@ class Foundation:
         """Put a configuration in force, below what somebody changed by hand; raises before anything has changed."""
         services = self.services
         services.fleet.reconcile(backends)  # the only step that can fail
-        services.tuner.rebase(_tuning(config))
+        services.tuner.rebase(config.tuning)
         services.governor.reconfigure(_tuned(config.modes, services.tuner))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
@@ -135,19 +134,6 @@ class Foundation:
     async def _follow_the_tuner(self) -> None:
         async for tuning in self.services.tuner.tuning.changes():
             self.services.governor.tune(tuning)
-
-
-def _tuning(config: Config) -> Tuning:
-    """What the configuration says of everything that may be changed by hand; times also where they do not apply."""
-    quiet, auto = config.written.efficiency.quiet_hours, config.modes.auto
-    return Tuning(
-        quiet_hours_enabled=quiet.enabled,
-        quiet_hours_start=quiet.start,
-        quiet_hours_end=quiet.end,
-        critical_battery_percent=auto.critical_battery_percent,
-        low_battery_percent=auto.low_battery_percent,
-        full_battery_percent=auto.full_battery_percent,
-    )
 
 
 def _tuned(modes: ModeSettings, tuner: Tuner) -> ModeSettings:

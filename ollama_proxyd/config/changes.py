@@ -1,36 +1,14 @@
 """What differs between two configurations, and what of it waits for a restart."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
-from ollama_proxyd.config.effective import effective
+from ollama_proxyd.config.build import build
 from ollama_proxyd.config.rules import is_loopback
 from ollama_proxyd.config.settings import Config
-
-NEEDS_RESTART: Final = frozenset(
-    {
-        "server.host",
-        "server.http_port",
-        "server.unix_socket",
-        "server.idle_exit_s",
-        "server.keep_alive_s",
-        "server.drain_s",
-        "monitoring.enabled",
-        "efficiency.default_mode",
-        "sensors.enabled",
-        "sensors.sysfs_root",
-        "sensors.idle_interval_s",
-        "sensors.busy_interval_s",
-        "sensors.busy_for_s",
-        "dbus.enabled",
-        "sleep.enabled",
-        "sleep.block_while_generating",
-    }
-)
-"""Keys that are read once at start; all others belong to what a reload builds anew."""
+from ollama_proxyd.config.shape import NEEDS_RESTART
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +39,22 @@ def compare(old: Config, new: Config) -> Changes:
 
 
 def until_restart(running: Config, new: Config) -> Config:
-    """The new configuration with what the running server cannot change, so that it says what is in force."""
-    kept = running.server
-    server = replace(
-        new.server,
-        host=kept.host,
-        port=kept.port,
-        keep_alive_s=kept.keep_alive_s,
-        drain_s=kept.drain_s,
-        serve_metrics=kept.serve_metrics,
-        unix_socket=kept.unix_socket,
-        idle_exit_s=kept.idle_exit_s,
-        token=kept.token if _must_keep_token(running, new) else new.server.token,
-    )
-    ports = tuple(port for port in new.detection.ports if port != kept.port)
-    return replace(new, server=server, detection=replace(new.detection, ports=ports))
+    """The new configuration with the running values of what only a restart changes."""
+    kept = build(_merged(running.values, new.values))
+    token = running.server.token if _must_keep_token(running, new) else new.server.token
+    server = replace(kept.server, token=token)
+    return replace(kept, server=server, backends=new.backends, path=new.path, warnings=new.warnings)
+
+
+def _merged(running: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    merged = {}
+    for key, value in new.items():
+        place = f"{path}{key}"
+        if isinstance(value, dict):
+            merged[key] = _merged(running[key], value, f"{place}.")
+        else:
+            merged[key] = running[key] if place in NEEDS_RESTART else value
+    return merged
 
 
 def _must_keep_token(running: Config, new: Config) -> bool:
@@ -108,9 +87,8 @@ def _secrets(old: Config, new: Config) -> Iterator[str]:
 
 def _settings(config: Config) -> dict[str, Any]:
     """Every setting by its key; those of a backend by its id."""
-    data = effective(config.written)
-    data["backends"] = {each["id"]: each for each in data["backends"]}
-    return dict(_flat(data, ""))
+    backends = {each["id"]: each for each in config.values["backends"]}
+    return dict(_flat({**config.values, "backends": backends}, ""))
 
 
 def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
@@ -123,4 +101,4 @@ def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _written(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return json.dumps(value, ensure_ascii=False)

@@ -1,32 +1,28 @@
 """Holds a document against the shape of the file and collects everything that does not fit."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from difflib import get_close_matches
+from typing import Any
 
-import msgspec
-from msgspec import inspect
-
-from ollama_proxyd.config.document import Node
-from ollama_proxyd.config.expectations import Type, accepts, advice, alternatives, expectation, nearest, show, strip
+from ollama_proxyd.config.document import Node, Scalar
 from ollama_proxyd.config.problems import Origin, Problem
 from ollama_proxyd.config.retired import RETIRED, RETIRED_VALUES
-from ollama_proxyd.config.schema import FileConfig
-
-_SHAPE: Final = inspect.type_info(FileConfig)
+from ollama_proxyd.config.shape import FILE, KEYS, Section, default_of, is_required
+from ollama_proxyd.core.options import Setting, Takes
 
 
 @dataclass(slots=True)
 class Checked:
-    """What came of a document: the plain data that fits, and what does not.
+    """What came of a document: a value for each option, and what does not fit.
 
-    `broken` tells that a value was wrong, so that the data is not what the writer meant; an unknown key
+    `broken` tells that a value was wrong, so that the values are not what the writer meant; an unknown key
     alone does not make it so. `origins` says where each key was written.
     """
 
     root: Origin
-    data: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     origins: dict[str, Origin] = field(default_factory=dict)
@@ -44,58 +40,60 @@ class Checked:
 def check(root: Node) -> Checked:
     """Everything that is wrong with a document's keys and values, each by itself."""
     checked = Checked(root.origin)
-    data = _Checker(checked).value(root, _SHAPE, "")
-    checked.data = data if isinstance(data, dict) else {}
+    checked.values = _Checker(checked).value(root, FILE, "") or {}
     return checked
-
-
-def parse_config(checked: Checked) -> FileConfig | None:
-    """The typed configuration, or None where a value was wrong."""
-    return None if checked.broken else msgspec.convert(checked.data, FileConfig)
 
 
 class _Checker:
     def __init__(self, checked: Checked) -> None:
         self._out = checked
 
-    def value(self, node: Node, kind: Type, path: str) -> Any:
-        """The plain data of a node that fits, else None with the reason noted."""
+    def value(self, node: Node, entry: Section | Setting, path: str) -> Any:
+        """The plain value of a node that fits, else None with the reason noted."""
         self._out.origins[path] = node.origin
-        for each in alternatives(kind):
-            bare = strip(each)
-            if isinstance(bare, inspect.StructType) and (node.value is None or isinstance(node.value, dict)):
-                return self._section(node.value or {}, node, bare, path)
-            if isinstance(bare, inspect.VarTupleType) and (node.value is None or isinstance(node.value, list)):
-                items = enumerate(node.value or [])
-                return [self.value(item, bare.item_type, f"{path}[{index}]") for index, item in items]
-        if isinstance(node.value, dict | list):
-            written = "a section" if isinstance(node.value, dict) else "a list"
-            self._wrong(node, path, f"{written} stands where {expectation(kind)} belongs")
-        elif not accepts(kind, node.value):
-            self._wrong(node, path, self._mismatch(kind, node, path))
-        else:
-            return node.value
-        return None
+        if isinstance(entry, Setting):
+            return self._list(node, entry.takes, path) if entry.takes.is_list else self._plain(node, entry.takes, path)
+        value = node.value
+        if entry.is_list and (value is None or isinstance(value, list)):
+            return [self._section(item, entry, f"{path}[{index}]") for index, item in enumerate(value or [])]
+        return self._misplaced(node, str(entry), path) if entry.is_list else self._section(node, entry, path)
 
-    def _section(self, entries: dict[str, Node], node: Node, struct: inspect.StructType, path: str) -> dict[str, Any]:
-        fields = {each.encode_name: each for each in struct.fields}
-        data = {}
+    def _section(self, node: Node, section: Section, path: str) -> Any:
+        self._out.origins[path] = node.origin
+        if node.value is not None and not isinstance(node.value, dict):
+            return self._misplaced(node, "a section with keys of its own", path)
+        entries = node.value or {}
+        values = {key: default_of(each) for key, each in section.entries.items()}
         for key, child in entries.items():
             place = f"{path}.{key}" if path else key
-            if key in fields:
-                data[key] = self.value(child, fields[key].type, place)
+            if key in section.entries:
+                values[key] = self.value(child, section.entries[key], place)
             else:
-                self._unknown(key, child, place, list(fields))
-        for key, each in fields.items():
-            if each.required and key not in entries:
-                self._wrong(node, f"{path}.{key}", f"this key is needed: {expectation(each.type)}")
-        return data
+                self._unknown(key, child, place, list(section.entries))
+        for key, each in section.entries.items():
+            if key not in entries and isinstance(each, Setting) and is_required(each):
+                self._wrong(node, f"{path}.{key}", f"this key is needed: {each.takes}")
+        return values
 
-    def _mismatch(self, kind: Type, node: Node, path: str) -> str:
-        assert not isinstance(node.value, dict | list)
-        if said := RETIRED_VALUES.get((_pattern(path), str(node.value))):
-            return f"{show(node.value)} is not available; {said}"
-        return f"{show(node.value)} is not {expectation(kind)}{advice(kind, node.value)}"
+    def _list(self, node: Node, takes: Takes, path: str) -> Any:
+        if node.value is not None and not isinstance(node.value, list):
+            return self._misplaced(node, "a list", path)
+        return [self._plain(item, takes, f"{path}[{index}]") for index, item in enumerate(node.value or [])]
+
+    def _plain(self, node: Node, takes: Takes, path: str) -> Any:
+        self._out.origins[path] = node.origin
+        if takes.accepts(node.value):
+            return takes.plain(node.value)
+        return self._misplaced(node, str(takes), path, _advice(takes, node.value))
+
+    def _misplaced(self, node: Node, expected: str, path: str, advice: str = "") -> None:
+        if isinstance(node.value, dict | list):
+            written = "a section" if isinstance(node.value, dict) else "a list"
+            self._wrong(node, path, f"{written} stands where {expected} belongs")
+        elif said := RETIRED_VALUES.get((_pattern(path), str(node.value))):
+            self._wrong(node, path, f"{_show(node.value)} is not available; {said}")
+        else:
+            self._wrong(node, path, f"{_show(node.value)} is not {expected}{advice}")
 
     def _unknown(self, key: str, node: Node, path: str, known: list[str]) -> None:
         retired = RETIRED.get(_pattern(path))
@@ -110,32 +108,39 @@ class _Checker:
         self._out.errors.append(Problem(node.origin, path, message))
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, as a whole or by one of its parts, if one is near."""
+    whole = {each.lower(): each for each in known}
+    parts = {part: each for each in known for part in each.lower().split("_") if len(part) > 1}
+    for spellings in (whole, parts):
+        if close := get_close_matches(word.lower(), spellings, n=1, cutoff=0.6):
+            return spellings[close[0]]
+    return None
+
+
 def _pattern(path: str) -> str:
     return re.sub(r"\[\d+\]", "[]", path)
 
 
 def _meant(key: str, path: str, known: list[str]) -> str:
-    near = nearest(key, known)
-    if near:
+    elsewhere = [each for each in KEYS if each.rpartition(".")[2] == key]
+    if near := nearest(key, known) or next(iter(elsewhere), None):
         return f'did you mean "{near}"?'
-    elsewhere = [each for each in _ALL_KEYS if each.rpartition(".")[2] == key]
-    if elsewhere:
-        return f'did you mean "{elsewhere[0]}"?'
     place = path.rpartition(".")[0] or "the file"
     return f"{place} takes {', '.join(known)}"
 
 
-def _paths(kind: Type, path: str = "") -> Iterator[str]:
-    """Every key of the file, list items written as `[]`."""
-    for each in alternatives(kind):
-        bare = strip(each)
-        if isinstance(bare, inspect.VarTupleType):
-            yield from _paths(bare.item_type, f"{path}[]")
-        elif isinstance(bare, inspect.StructType):
-            for field_ in bare.fields:
-                place = f"{path}.{field_.encode_name}" if path else field_.encode_name
-                yield place
-                yield from _paths(field_.type, place)
+def _advice(takes: Takes, value: Any) -> str:
+    """What the writer may have meant, empty where nothing comes to mind."""
+    if isinstance(value, str) and (close := nearest(value, takes.choices)):
+        return f'; did you mean "{close}"?'
+    return "; put it in quotes" if isinstance(value, int | float) and takes.accepts(_show(value)) else ""
 
 
-_ALL_KEYS: Final = tuple(_paths(_SHAPE))
+def _show(value: Scalar) -> str:
+    """A plain value as it would be quoted in a sentence; long text is cut."""
+    if isinstance(value, str):
+        return f'"{value if len(value) <= 60 else value[:57] + "..."}"'
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

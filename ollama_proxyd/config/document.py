@@ -1,8 +1,8 @@
-"""YAML text as a tree of values that know where they were written."""
+"""YAML text as plain values that know where they were written."""
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import yaml
@@ -22,7 +22,6 @@ class Node:
 
     value: "Scalar | dict[str, Node] | list[Node]"
     origin: Origin
-    size: int = 1
 
 
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -30,6 +29,7 @@ _BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "Fals
 _INT: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def resolve(text: str) -> Scalar:
@@ -50,15 +50,16 @@ def parse(text: str, source: str) -> Node:
     if odd := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise ConfigError([Problem(Origin(source, line), "", f"the character {odd[0]!r} stands here; remove it")])
-    builder = _Builder(source)
+    reader = _Reader(source)
     try:
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            builder.take(event)
+        reader.look_through(text)
+        root = yaml.compose(text, Loader=_LOADER) if not reader.problems else None
     except yaml.YAMLError as error:
-        raise ConfigError((*builder.problems, _syntax_problem(error, text, source))) from None
-    if builder.problems:
-        raise ConfigError(builder.problems)
-    return builder.root
+        raise ConfigError((*reader.problems, _syntax_problem(error, text, source))) from None
+    tree = Node(None, Origin(source)) if root is None else reader.node(root, Origin(source, root.start_mark.line + 1))
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return tree
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, source: str) -> Problem:
@@ -72,119 +73,66 @@ def _syntax_problem(error: yaml.YAMLError, text: str, source: str) -> Problem:
     return Problem(Origin(source), "", f"this is not YAML: {error}")
 
 
-@dataclass(slots=True)
-class _Open:
-    """A mapping or list whose end has not come yet; `key` waits for its value."""
-
-    origin: Origin
-    anchor: str | None
-    entries: dict[str, Node] | None
-    items: list[Node] = field(default_factory=list)
-    key: str | None = None
-    key_origin: Origin | None = None
-    size: int = 1
-
-
-class _Builder:
-    """Builds the tree from the parser's events, without recursion."""
-
+class _Reader:
     def __init__(self, source: str) -> None:
-        self.root = Node(None, Origin(source))
         self.problems: list[Problem] = []
         self._source = source
-        self._open: list[_Open] = []
-        self._anchors: dict[str, Node] = {}
-        self._documents = 0
+        self._values = 0
+        self._key = Origin(source)
+        self._inside: list[yaml.Node] = []
 
-    def take(self, event: yaml.Event) -> None:
-        """Take the next event; raises ConfigError where going on makes no sense."""
-        origin = Origin(self._source, event.start_mark.line + 1 if event.start_mark else None)
-        if tag := getattr(event, "tag", None):
-            self._note(origin, f"the tag {tag} is not supported; write the plain value")
-        match event:
-            case yaml.ScalarEvent():
-                self._scalar(event, origin)
-            case yaml.AliasEvent():
-                self._alias(event.anchor or "", origin)
-            case yaml.MappingStartEvent():
-                self._begin(_Open(origin, event.anchor, {}))
-            case yaml.SequenceStartEvent():
-                self._begin(_Open(origin, event.anchor, None))
-            case yaml.CollectionEndEvent():
-                self._end()
-            case yaml.DocumentStartEvent():
-                self._document(origin)
+    def look_through(self, text: str) -> None:
+        """Refuse what would not be read; libyaml's composer recurses in C, so that depth would end the process."""
+        depth = documents = 0
+        for event in yaml.parse(text, Loader=_LOADER):
+            origin = Origin(self._source, event.start_mark.line + 1 if event.start_mark else None)
+            if tag := getattr(event, "tag", None):
+                self._note(origin, f"the tag {tag} is not supported; write the plain value")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            if depth > MAX_DEPTH:
+                self._stop(origin, f"more than {MAX_DEPTH} levels deep")
+            if documents > 1:
+                self._stop(origin, "a second document begins here; keep one in a file")
 
-    def _document(self, origin: Origin) -> None:
-        self._documents += 1
-        if self._documents > 1:
-            self._note(origin, "a second document begins here; keep one in a file")
+    def node(self, written: yaml.Node, origin: Origin) -> Node:
+        """A composed node with all that is in it, aliases expanded."""
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._stop(self._key, f"more than {MAX_VALUES} values, each alias counted as what it stands for")
+        if isinstance(written, yaml.ScalarNode):
+            return Node(written.value if written.style else resolve(written.value), origin)
+        if written in self._inside:
+            self._stop(origin, "an alias stands within what it stands for")
+        self._inside.append(written)
+        is_list = isinstance(written, yaml.SequenceNode)
+        node = Node(self._items(written) if is_list else self._entries(written), origin)
+        self._inside.pop()
+        return node
 
-    def _scalar(self, event: yaml.ScalarEvent, origin: Origin) -> None:
-        plain = event.implicit[0]
-        value = resolve(event.value) if plain else event.value
-        if self._key_is_next():
-            self._key(event.value if isinstance(value, str) else None, origin)
-            return
-        node = Node(value, origin)
-        self._anchor(event.anchor, node)
-        self._place(node)
+    def _items(self, written: yaml.Node) -> list[Node]:
+        return [self.node(each, self._origin(each)) for each in written.value]
 
-    def _alias(self, anchor: str, origin: Origin) -> None:
-        node = self._anchors.get(anchor)
-        if node is None:
-            self._note(origin, f"*{anchor} refers to nothing that ends before this line")
-            node = Node(None, origin)
-        self._place(node)
+    def _entries(self, written: yaml.Node) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        for key, value in written.value:
+            origin = self._origin(key)
+            text = key.value
+            if not isinstance(key, yaml.ScalarNode) or not (key.style or isinstance(resolve(text), str)):
+                self._note(origin, "a key must be text; put quotes around it")
+            elif text in entries:
+                self._note(origin, f"the key {text} was already given in line {entries[text].origin.line}")
+            else:
+                self._key = origin
+                entries[text] = self.node(value, origin)
+        return entries
 
-    def _begin(self, container: _Open) -> None:
-        if len(self._open) == MAX_DEPTH:
-            self._note(container.origin, f"more than {MAX_DEPTH} levels deep")
-            raise ConfigError(self.problems)
-        self._open.append(container)
-
-    def _end(self) -> None:
-        done = self._open.pop()
-        node = Node(done.items if done.entries is None else done.entries, done.origin, done.size)
-        self._anchor(done.anchor, node)
-        self._place(node)
-
-    def _anchor(self, anchor: str | None, node: Node) -> None:
-        if anchor is not None:
-            self._anchors[anchor] = node
-
-    def _key_is_next(self) -> bool:
-        return bool(self._open) and self._open[-1].entries is not None and self._open[-1].key_origin is None
-
-    def _key(self, text: str | None, origin: Origin) -> None:
-        """Remember a key until its value comes; a key that cannot stand is reported and its value dropped."""
-        parent = self._open[-1]
-        parent.key_origin = origin
-        parent.key = None
-        if text is None:
-            self._note(origin, "a key must be text; put quotes around it")
-        elif parent.entries and text in parent.entries:
-            self._note(origin, f"the key {text} was already given in line {parent.entries[text].origin.line}")
-        else:
-            parent.key = text
-
-    def _place(self, node: Node) -> None:
-        if not self._open:
-            self.root = node
-            return
-        parent = self._open[-1]
-        parent.size += node.size
-        if parent.size > MAX_VALUES:
-            self._note(node.origin, f"more than {MAX_VALUES} values, each alias counted as what it stands for")
-            raise ConfigError(self.problems)
-        if parent.entries is None:
-            parent.items.append(node)
-        elif parent.key_origin is None:
-            self._key(None, node.origin)
-        else:
-            if parent.key is not None:
-                parent.entries[parent.key] = replace(node, origin=parent.key_origin)
-            parent.key_origin = None
+    def _origin(self, written: yaml.Node) -> Origin:
+        return Origin(self._source, written.start_mark.line + 1)
 
     def _note(self, origin: Origin, message: str) -> None:
         self.problems.append(Problem(origin, "", message))
+
+    def _stop(self, origin: Origin, message: str) -> None:
+        self._note(origin, message)
+        raise ConfigError(self.problems)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.config.build import build
-from ollama_proxyd.config.check import Checked, check, parse_config
+from ollama_proxyd.config.check import Checked, check
 from ollama_proxyd.config.document import Node, Scalar, parse, resolve
 from ollama_proxyd.config.problems import ConfigError, Origin, Problem
 from ollama_proxyd.config.rules import contradictions
-from ollama_proxyd.config.schema import FileConfig
+from ollama_proxyd.config.secrets import Secrets
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.config.vault import Vault
 
 MAX_BYTES: Final = 1024 * 1024
 FILE_VARIABLE: Final = "OLLAMA_PROXY_CONFIG"
@@ -71,36 +70,33 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = O
     root = Node({}, Origin(_DEFAULTS)) if found is None else _document(found)
     root = _put_over(root, _from_environment(environ) | overrides.by_key())
     checked = check(root)
-    file = parse_config(checked)
-    if file is not None:
-        checked.errors += [Problem(checked.origin(each.key), each.key, each.message) for each in contradictions(file)]
-    if file is None or checked.errors:
+    config = None if checked.broken else build(checked.values)
+    if config is not None:
+        checked.errors += [Problem(checked.origin(key), key, message) for key, message in contradictions(config)]
+    if config is None or checked.errors:
         raise ConfigError(checked.errors)
     folder = Path.cwd() if found is None else found.absolute().parent
-    return replace(_with_secrets(file, checked, Vault(environ, folder)), path=found)
+    return replace(_with_secrets(config, checked, Secrets(environ, folder)), path=found)
 
 
-def _with_secrets(file: FileConfig, checked: Checked, vault: Vault) -> Config:
-    token = _secret(vault, checked, "server.auth.token", file.server.auth.token_env, file.server.auth.token_file)
-    keys = {}
-    for index, backend in enumerate(file.backends):
-        if not backend.enabled:
-            continue
-        place = f"backends[{index}].api_key"
-        key = _secret(vault, checked, place, backend.api_key_env, backend.api_key_file)
-        if key is not None:
-            keys[backend.id] = key
-    if vault.errors:
-        raise ConfigError(vault.errors)
-    return replace(build(file, token, keys), warnings=(*checked.warnings, *vault.warnings))
+def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
+    def secret(key: str, variable: str | None, file: str | None) -> str | None:
+        if variable is not None:
+            return secrets.from_environment(variable, checked.origin(f"{key}_env"), f"{key}_env")
+        return None if file is None else secrets.from_file(file, checked.origin(f"{key}_file"), f"{key}_file")
 
-
-def _secret(vault: Vault, checked: Checked, stem: str, variable: str | None, file: str | None) -> str | None:
-    if variable is not None:
-        return vault.from_environment(variable, checked.origin(f"{stem}_env"), f"{stem}_env")
-    if file is not None:
-        return vault.from_file(file, checked.origin(f"{stem}_file"), f"{stem}_file")
-    return None
+    token = secret("server.auth.token", config.auth.token_env, config.auth.token_file)
+    sources = enumerate(zip(config.backends, config.api_keys, strict=True))
+    backends = tuple(
+        replace(each, api_key=secret(f"backends[{index}].api_key", source.api_key_env, source.api_key_file))
+        if each.enabled
+        else each
+        for index, (each, source) in sources
+    )
+    if secrets.errors:
+        raise ConfigError(secrets.errors)
+    server = replace(config.server, token=token)
+    return replace(config, server=server, backends=backends, warnings=(*checked.warnings, *secrets.warnings))
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Origin, Scalar]]:

@@ -1,13 +1,13 @@
 """Settings that are right by themselves and contradict each other."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from ollama_proxyd.config.expectations import nearest
-from ollama_proxyd.config.schema import FileConfig
+from ollama_proxyd.config.check import nearest
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
 
@@ -16,15 +16,11 @@ _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, no
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
-    """What contradicts, and the key at which a person would mend it."""
-
-    key: str
-    message: str
+Contradictions: TypeAlias = Iterator[tuple[str, str]]
+"""What contradicts, each with the key at which a person would mend it."""
 
 
-def contradictions(config: FileConfig) -> Iterator[Contradiction]:
+def contradictions(config: Config) -> Contradictions:
     """Everything in a configuration that cannot be meant as it stands."""
     for rule in _RULES:
         yield from rule(config)
@@ -40,71 +36,74 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _token_beyond_loopback(config: FileConfig) -> Iterator[Contradiction]:
-    host, auth = config.server.host, config.server.auth
+def _token_beyond_loopback(config: Config) -> Contradictions:
+    host, auth = config.server.host, config.auth
     if not is_loopback(host) and auth.token_env is None and auth.token_file is None:
-        yield Contradiction(
-            "server.host",
-            f"{host} lets other machines in, and no token is asked for; "
-            f"give server.auth.token_env or token_file, or listen on {LOOPBACK}",
-        )
+        advice = f"give server.auth.token_env or token_file, or listen on {LOOPBACK}"
+        yield "server.host", f"{host} lets other machines in, and no token is asked for; {advice}"
 
 
-def _one_source_of_each_secret(config: FileConfig) -> Iterator[Contradiction]:
-    if config.server.auth.token_env and config.server.auth.token_file:
-        yield Contradiction("server.auth.token_file", "token_env gives the token as well; keep one of the two")
-    for index, backend in enumerate(config.backends):
-        if backend.api_key_env and backend.api_key_file:
+def _one_source_of_each_secret(config: Config) -> Contradictions:
+    if config.auth.token_env and config.auth.token_file:
+        yield ("server.auth.token_file", "token_env gives the token as well; keep one of the two")
+    for index, source in enumerate(config.api_keys):
+        if source.api_key_env and source.api_key_file:
             message = "api_key_env gives the key as well; keep one of the two"
-            yield Contradiction(f"backends[{index}].api_key_file", message)
+            yield f"backends[{index}].api_key_file", message
 
 
-def _ids_differ(config: FileConfig) -> Iterator[Contradiction]:
+def _specs(config: Config) -> Iterator[tuple[int, BackendSpec]]:
+    return enumerate(each.spec for each in config.backends)
+
+
+def _ids_differ(config: Config) -> Contradictions:
     seen: dict[str, int] = {}
-    for index, backend in enumerate(config.backends):
+    for index, backend in _specs(config):
         first = seen.setdefault(backend.id.lower(), index)
         if first != index:
-            message = f"backends[{first}] is called {config.backends[first].id} already; give each an id of its own"
-            yield Contradiction(f"backends[{index}].id", message)
+            message = (
+                f"backends[{first}] is called {config.backends[first].spec.id} already; give each an id of its own"
+            )
+            yield f"backends[{index}].id", message
 
 
-def _flavors_are_known(config: FileConfig) -> Iterator[Contradiction]:
-    for index, backend in enumerate(config.backends):
-        known = sorted(engine.name for engine in ENGINES.values() if engine.api is backend.type)
-        if backend.flavor is not None and backend.flavor not in known:
+def _flavors_are_known(config: Config) -> Contradictions:
+    for index, backend in _specs(config):
+        known = sorted(engine.name for engine in ENGINES.values() if engine.api is backend.api)
+        if backend.flavor not in known:
             near = nearest(backend.flavor, known)
             advice = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"
-            message = f'"{backend.flavor}" is not an engine of type {backend.type.value}; {advice}'
-            yield Contradiction(f"backends[{index}].flavor", message)
+            message = f'"{backend.flavor}" is not an engine of type {backend.api.value}; {advice}'
+            yield f"backends[{index}].flavor", message
 
 
-def _endpoints_differ(config: FileConfig) -> Iterator[Contradiction]:
+def _endpoints_differ(config: Config) -> Contradictions:
     seen: dict[tuple[str, int | None, str], str] = {}
-    for index, backend in enumerate(config.backends):
-        place = _place(backend.endpoint)
+    for index, backend in _specs(config):
+        place = place_of(backend.endpoint)
         if place is None:
             message = f'"{backend.endpoint}" is not an address with a host and a port from 1 to 65535'
-            yield Contradiction(f"backends[{index}].endpoint", message)
+            yield f"backends[{index}].endpoint", message
             continue
         first = seen.setdefault(place, backend.id)
         if first != backend.id:
             message = f"backend {first} is at this address already; two backends would count one engine twice"
-            yield Contradiction(f"backends[{index}].endpoint", message)
+            yield f"backends[{index}].endpoint", message
 
 
-def _no_backend_is_this_server(config: FileConfig) -> Iterator[Contradiction]:
+def _no_backend_is_this_server(config: Config) -> Contradictions:
     server = config.server
     ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in _EVERYWHERE else set())
-    for index, backend in enumerate(config.backends):
-        place = _place(backend.endpoint)
-        if place is not None and place[0] in ours and place[1] == server.http_port:
+    for index, backend in _specs(config):
+        place = place_of(backend.endpoint)
+        if place is not None and place[0] in ours and place[1] == server.port:
             message = (
                 "ollama-proxyd itself listens at this address (server.http_port); give one of the two another port"
             )
-            yield Contradiction(f"backends[{index}].endpoint", message)
+            yield f"backends[{index}].endpoint", message
 
 
-def _place(endpoint: str) -> tuple[str, int | None, str] | None:
+def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
     """Host, port and path in a form in which equal places are equal; None where it is not an address."""
     try:
         parts = urlsplit(endpoint)
@@ -117,37 +116,36 @@ def _place(endpoint: str) -> tuple[str, int | None, str] | None:
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 
-def _battery_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
-    auto = config.efficiency.auto
+def _battery_limits_rise(config: Config) -> Contradictions:
+    auto = config.modes.auto
     if why := battery_contradiction(auto.critical_battery_percent, auto.low_battery_percent):
-        yield Contradiction("efficiency.auto.critical_battery_percent", why)
+        yield "efficiency.auto.critical_battery_percent", why
 
 
-def _heat_limits_rise(config: FileConfig) -> Iterator[Contradiction]:
-    auto = config.efficiency.auto
+def _heat_limits_rise(config: Config) -> Contradictions:
+    auto = config.modes.auto
     if auto.critical_c < auto.hot_c:
         message = f"{auto.critical_c:g} is below hot_c ({auto.hot_c:g}); what is critical is hot as well"
-        yield Contradiction("efficiency.auto.critical_c", message)
+        yield "efficiency.auto.critical_c", message
 
 
-def _use_quickens_the_sensors(config: FileConfig) -> Iterator[Contradiction]:
-    sensors = config.sensors
-    if sensors.busy_interval_s > sensors.idle_interval_s:
-        yield Contradiction(
-            "sensors.busy_interval_s",
-            f"{sensors.busy_interval_s:g} is more than idle_interval_s ({sensors.idle_interval_s:g}); "
-            "sensors are looked at more often while the proxy is used",
+def _use_quickens_the_sensors(config: Config) -> Contradictions:
+    pace = config.sensors.pace
+    if pace.busy_s > pace.idle_s:
+        message = (
+            f"{pace.busy_s:g} is more than idle_interval_s ({pace.idle_s:g}); "
+            "sensors are looked at more often while the proxy is used"
         )
+        yield "sensors.busy_interval_s", message
 
 
-def _quiet_hours_have_a_length(config: FileConfig) -> Iterator[Contradiction]:
-    quiet = config.efficiency.quiet_hours
-    if quiet.enabled and quiet.start == quiet.end:
-        message = f"{quiet.end} {NO_LENGTH}; use enabled: false for never"
-        yield Contradiction("efficiency.quiet_hours.end", message)
+def _quiet_hours_have_a_length(config: Config) -> Contradictions:
+    quiet = config.tuning
+    if quiet.quiet_hours_enabled and quiet.quiet_hours_start == quiet.quiet_hours_end:
+        yield "efficiency.quiet_hours.end", f"{quiet.quiet_hours_end} {NO_LENGTH}; use enabled: false for never"
 
 
-_RULES: Final[tuple[Callable[[FileConfig], Iterator[Contradiction]], ...]] = (
+_RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _token_beyond_loopback,
     _one_source_of_each_secret,
     _ids_differ,

@@ -1,71 +1,153 @@
-"""A configuration in force: the plain values that the parts of the daemon are made with."""
+"""A configuration in force: the settings of every part of the daemon."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 from ollama_proxyd.config.problems import Problem
-from ollama_proxyd.config.schema import FileConfig
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.tuning import Tuning
+from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.inventory import BackendConfig
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, QuietHours, SensingSettings
+from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, SensingSettings
+
+Port: TypeAlias = Annotated[int, Within(1, 65535)]
+AbsolutePath: TypeAlias = Annotated[str, Like("^/.*$", "a path that begins with /")]
+EnvironmentName: TypeAlias = Annotated[str, Like("^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")]
+FilePath: TypeAlias = Annotated[str, Like("[\\s\\S]+", "the path of a file")]
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Where the token stands that clients must present as `Authorization: Bearer …`."""
+
+    token_env: Annotated[
+        EnvironmentName | None, Option("server.auth.token_env", "The environment variable that holds the token.")
+    ] = None
+    token_file: Annotated[
+        FilePath | None,
+        Option(
+            "server.auth.token_file",
+            "The file that holds the token; relative to this file, or beginning with ~/.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeySource:
+    """Where the key stands that a backend's API asks for."""
+
+    api_key_env: Annotated[
+        EnvironmentName | None,
+        Option("backends[].api_key_env", "The environment variable that holds its API key."),
+    ] = None
+    api_key_file: Annotated[
+        FilePath | None,
+        Option(
+            "backends[].api_key_file",
+            "The file that holds its API key; relative to this file, or beginning with ~/.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """Whether engines are looked for where no backend is configured, on which loopback ports, how often again."""
+    """The search for engines where no backend is configured."""
 
-    enabled: bool
-    ports: tuple[int, ...]
-    interval_s: float
+    enabled: Annotated[bool, Option("detection.enabled", "Whether engines are looked for.")] = True
+    ports: Annotated[
+        tuple[Port, ...],
+        Option("detection.ports", "The TCP ports on 127.0.0.1 to look at; this server's own is left out."),
+    ] = KNOWN_PORTS
+    interval_s: Annotated[
+        Positive, Option("detection.interval_s", "Seconds until the next look while no engine answers.")
+    ] = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """Whether the machine's sensors are read, where the kernel shows them, and how often."""
+    """Whether and how often the machine's sensors are read."""
 
-    enabled: bool
-    sysfs_root: Path
     pace: SensingSettings
+    enabled: Annotated[bool, Option("sensors.enabled", "Whether the machine's sensors are read.", reload=False)] = True
+    sysfs_root: Annotated[
+        Path,
+        Option(
+            "sensors.sysfs_root",
+            "The folder in which the kernel shows devices and sensors.",
+            reload=False,
+            written=AbsolutePath,
+            default="/sys",
+            read=Path,
+        ),
+    ] = Path("/sys")
 
 
 @dataclass(frozen=True, slots=True)
 class BusSettings:
-    """Whether the daemon shows itself on the session bus."""
+    """Whether the daemon is on the session bus."""
 
-    enabled: bool
+    enabled: Annotated[
+        bool, Option("dbus.enabled", "Whether the daemon is there; without a bus it does without.", reload=False)
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)
 class SleepSettings:
-    """Whether work is ended in good order before the machine sleeps, and whether it holds sleep off on mains power."""
+    """What is done when the machine goes to sleep."""
 
-    enabled: bool
-    block_while_generating: bool
+    enabled: Annotated[
+        bool,
+        Option(
+            "sleep.enabled",
+            "Whether running requests are finished, or ended with an error, before the machine sleeps.",
+            reload=False,
+        ),
+    ] = True
+    block_while_generating: Annotated[
+        bool,
+        Option(
+            "sleep.block_while_generating",
+            "Whether the machine is kept awake while answers are written, on mains power only.",
+            reload=False,
+        ),
+    ] = False
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """From which weight on lines are logged: debug, info, warning or error."""
+    """What is logged."""
 
-    level: str
+    level: Annotated[LogLevel, Option("monitoring.log_level", "From which weight on lines are logged.")] = LogLevel.INFO
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration.
 
-    `path` is the file that it came from, None for the built-in defaults; `written` is what was asked for,
-    environment and options included; `warnings` are things that a person should mend and that do no harm.
+    `values` is every option in force, in the shape of the file. `path` is the file that it came from, None for the
+    built-in defaults. `warnings` are things that a person should mend and that do no harm.
     """
 
     server: ServerSettings
-    backends: tuple[BackendConfig, ...]
+    auth: Auth
     gateway: GatewaySettings
-    default_mode: Mode
     modes: ModeSettings
-    quiet_hours: QuietHours | None
+    tuning: Tuning
     health: HealthSettings
     detection: DetectionSettings
     sensors: SensorSettings
@@ -73,6 +155,16 @@ class Config:
     sleep: SleepSettings
     timeouts: Timeouts
     log: LogSettings
-    written: FileConfig
+    backends: tuple[BackendConfig, ...] = ()
+    api_keys: tuple[ApiKeySource, ...] = ()
+    default_mode: Annotated[
+        Mode,
+        Option(
+            "efficiency.default_mode",
+            "The mode until one is chosen; a choice is remembered over restarts.",
+            reload=False,
+        ),
+    ] = Mode.BALANCED
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: Path | None = None
     warnings: tuple[Problem, ...] = ()

@@ -3,10 +3,43 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
+
+BYTES_PER_GB = 10**9
+
+BackendId: TypeAlias = Annotated[
+    str,
+    Like(
+        "^(?!none$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit '
+        'and is not "none", which stands for no backend',
+    ),
+]
+PciAddress: TypeAlias = Annotated[
+    str,
+    Like(
+        "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$",
+        "a PCI address such as 0000:01:00.0, as lspci -D shows it",
+    ),
+]
+Endpoint: TypeAlias = Annotated[
+    str,
+    Like(
+        '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$',
+        "an address such as http://127.0.0.1:11434, without user name, query or fragment",
+    ),
+]
+
+
+def _whole_pci_address(written: str) -> str:
+    """The address with its domain, as the kernel writes it."""
+    address = written.lower()
+    return address if address.count(":") == 2 else f"0000:{address}"
 
 
 class Hardware(Enum):
@@ -22,55 +55,130 @@ class Hardware(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A backend's priors, used until speed was measured; None where none is configured.
+    """A backend's priors, used until it was measured; None where none is configured."""
 
-    power_w: watts while it works. ttft_s: seconds to the first token of a short prompt. decode_tps: tokens per second.
-    prefill_tps: prompt tokens per second. wake_s, wake_j: to wake the device. load_s, load_j: to load a model.
-    idle_w: extra watts while a model stays loaded. keep_alive_s: how long it stays.
-    """
-
-    power_w: float | None = None
-    ttft_s: float | None = None
-    decode_tps: float | None = None
-    prefill_tps: float | None = None
-    wake_s: float | None = None
-    wake_j: float | None = None
-    load_s: float | None = None
-    load_j: float | None = None
-    idle_w: float | None = None
-    keep_alive_s: float | None = None
+    power_w: Annotated[
+        Positive | None,
+        Option("backends[].characteristics.power_watts", "Watts that the device draws while it answers."),
+    ] = None
+    ttft_s: Annotated[
+        Positive | None,
+        Option(
+            "backends[].characteristics.avg_latency_ms",
+            "Milliseconds to the first token of a short prompt with the model loaded.",
+            read=lambda milliseconds: milliseconds / 1000,
+        ),
+    ] = None
+    decode_tps: Annotated[
+        Positive | None,
+        Option("backends[].characteristics.max_tokens_per_second", "Tokens per second that it writes."),
+    ] = None
+    prefill_tps: Annotated[
+        Positive | None,
+        Option("backends[].characteristics.prefill_tokens_per_second", "Tokens per second of a prompt that it reads."),
+    ] = None
+    wake_s: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.wake_s", "Seconds to wake the device when it sleeps."),
+    ] = None
+    wake_j: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.wake_joules", "Joules to wake the device when it sleeps."),
+    ] = None
+    load_s: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.load_s", "Seconds to load a model that is not in memory."),
+    ] = None
+    load_j: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.load_joules", "Joules to load a model that is not in memory."),
+    ] = None
+    idle_w: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.idle_watts", "Extra watts for as long as a model stays in memory unused."),
+    ] = None
+    keep_alive_s: Annotated[
+        NotNegative | None,
+        Option("backends[].characteristics.keep_alive_s", "Seconds that an unused model stays in memory."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRules:
     """Which models a backend is meant for; patterns are shell-style globs, matched without regard to case.
 
-    Excluded first; an empty `supported` allows every model. `max_size_bytes` bounds the model's file.
+    `excluded` counts before the others.
     """
 
-    supported: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-    preferred: tuple[str, ...] = ()
-    max_size_bytes: int | None = None
+    supported: Annotated[
+        tuple[str, ...],
+        Option(
+            "backends[].model_capability.supported_model_patterns",
+            "Only models that match one of these; an empty list allows all.",
+        ),
+    ] = ()
+    excluded: Annotated[
+        tuple[str, ...],
+        Option("backends[].model_capability.excluded_patterns", "Models that match one of these are never sent here."),
+    ] = ()
+    preferred: Annotated[
+        tuple[str, ...],
+        Option(
+            "backends[].model_capability.preferred_models",
+            "Models that go here first where costs are equal, allowed besides the supported ones.",
+        ),
+    ] = ()
+    max_size_bytes: Annotated[
+        int | None,
+        Option(
+            "backends[].model_capability.max_model_size_gb",
+            "Models with larger files are not sent here, in gigabytes of 10^9 bytes.",
+            written=Positive | None,
+            read=lambda gigabytes: int(gigabytes * BYTES_PER_GB),
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """A backend as configured or detected. `slots` is how many requests it answers at the same time."""
+    """A backend as configured or detected."""
 
-    id: str
-    name: str
-    api: Api
-    endpoint: str
-    hardware: Hardware = Hardware.UNKNOWN
-    flavor: str = "generic"
-    """The engine, as detection or the configuration names it (llamacpp, vllm, ovms …)."""
+    id: Annotated[BackendId, Option("backends[].id", "The name in headers, logs and metrics, such as ollama-npu.")]
+    name: Annotated[str, Option("backends[].name", "The name for people; null takes the id.", written=str | None)]
+    api: Annotated[Api, Option("backends[].type", "Which API it speaks.", default=Api.OLLAMA.value)]
+    endpoint: Annotated[
+        Endpoint,
+        Option(
+            "backends[].endpoint",
+            "Where it listens, such as http://127.0.0.1:11434.",
+            read=lambda address: address.rstrip("/"),
+        ),
+    ]
+    hardware: Annotated[Hardware, Option("backends[].hardware", "What it runs on.")] = Hardware.UNKNOWN
+    flavor: Annotated[
+        str,
+        Option(
+            "backends[].flavor",
+            "Which engine of type openai it is, such as llamacpp, vllm or ovms; null: any.",
+            written=str | None,
+        ),
+    ] = "generic"
     profile: Profile = Profile()
     rules: ModelRules = ModelRules()
-    priority: int = 0
-    slots: int = 1
-    pci_address: str | None = None
-    """Which device it runs on (0000:01:00.0), needed where there are several of its class."""
+    priority: Annotated[
+        int,
+        Within(0, 1000),
+        Option("backends[].characteristics.priority", "Among backends of equal cost, the higher number goes first."),
+    ] = 0
+    slots: Annotated[int, Within(1, 1024), Option("backends[].slots", "Requests that it answers at the same time.")] = 1
+    pci_address: Annotated[
+        PciAddress | None,
+        Option(
+            "backends[].pci_address",
+            "Which device it runs on, such as 0000:01:00.0; null: the only one of its hardware.",
+            read=_whole_pci_address,
+        ),
+    ] = None
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
+from typing import Annotated
 
+from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 
 
@@ -22,20 +24,39 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModeRow:
-    """What a mode asks for.
-
-    `price_of_time_w` is what one second of a person's waiting is worth, in watts. Limits are None where there is
-    none; `max_fan_percent` and `max_temp_c` bound the device that would serve, `max_concurrency` the requests
-    under way.
-    """
+    """What a mode asks for; a limit is None where there is none."""
 
     label: str
     description: str
-    price_of_time_w: float
-    max_power_w: float | None = None
-    max_temp_c: float | None = None
-    max_fan_percent: float | None = None
-    max_concurrency: int | None = None
+    price_of_time_w: Annotated[
+        NotNegative,
+        Option(
+            "efficiency.modes.*.price_of_time_watts",
+            "What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier.",
+        ),
+    ]
+    max_power_w: Annotated[
+        Positive | None,
+        Option("efficiency.modes.*.max_power_watts", "Backends that draw more watts are not used."),
+    ] = None
+    max_temp_c: Annotated[
+        Positive | None,
+        Option(
+            "efficiency.modes.*.max_temp_c",
+            "Devices hotter than this, in degrees Celsius, are used only where no other can serve.",
+        ),
+    ] = None
+    max_fan_percent: Annotated[
+        Percent | None,
+        Option(
+            "efficiency.modes.*.max_fan_percent",
+            "Devices whose fan runs faster than this, in percent, are used only where no other can serve.",
+        ),
+    ] = None
+    max_concurrency: Annotated[
+        Annotated[int, Within(1)] | None,
+        Option("efficiency.modes.*.max_concurrency", "Requests under way at the same time."),
+    ] = None
 
 
 ModeTable = Mapping[Mode, ModeRow]

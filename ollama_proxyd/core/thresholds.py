@@ -3,29 +3,72 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
+from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.readings import SystemState, known
 
 
 @dataclass(frozen=True, slots=True)
 class AutoSettings:
-    """The numbers that Auto's rules compare with.
+    """The numbers that Auto's rules compare with."""
 
-    A margin is how far a reading must come back before the rule is left. `dwell_s` is how long a mode stays at least,
-    unless the battery or the heat turns critical.
-    """
-
-    critical_battery_percent: float = 20.0
-    low_battery_percent: float = 50.0
-    full_battery_percent: float = 80.0
-    battery_margin_percent: float = 3.0
-    hot_c: float = 75.0
-    critical_c: float = 90.0
-    heat_margin_c: float = 5.0
-    loud_fan_percent: float = 70.0
-    fan_margin_percent: float = 10.0
-    dwell_s: float = 30.0
+    critical_battery_percent: Annotated[
+        Percent,
+        Option(
+            "efficiency.auto.critical_battery_percent",
+            "On battery below this charge, in percent, Auto takes UltraEfficiency at once.",
+        ),
+    ] = 20.0
+    low_battery_percent: Annotated[
+        Percent,
+        Option(
+            "efficiency.auto.low_battery_percent", "On battery below this charge, in percent, Auto takes Efficiency."
+        ),
+    ] = 50.0
+    full_battery_percent: Annotated[
+        Percent,
+        Option(
+            "efficiency.auto.full_battery_percent",
+            "On mains power above this charge, in percent, Auto takes Performance.",
+        ),
+    ] = 80.0
+    battery_margin_percent: Annotated[
+        Percent,
+        Option(
+            "efficiency.auto.battery_margin_percent",
+            "How far the battery must come back past a charge before Auto leaves its mode.",
+        ),
+    ] = 3.0
+    hot_c: Annotated[
+        Positive, Option("efficiency.auto.hot_c", "Above this temperature, in degrees Celsius, Auto takes Efficiency.")
+    ] = 75.0
+    critical_c: Annotated[
+        Positive,
+        Option("efficiency.auto.critical_c", "Above this temperature, in degrees Celsius, Auto does so at once."),
+    ] = 90.0
+    heat_margin_c: Annotated[
+        NotNegative,
+        Option(
+            "efficiency.auto.heat_margin_c",
+            "How far below a temperature the device must cool before Auto leaves its mode.",
+        ),
+    ] = 5.0
+    loud_fan_percent: Annotated[
+        Percent, Option("efficiency.auto.loud_fan_percent", "Above this fan speed, in percent, Auto takes Quiet.")
+    ] = 70.0
+    fan_margin_percent: Annotated[
+        Percent,
+        Option(
+            "efficiency.auto.fan_margin_percent",
+            "How far below that speed the fan must slow down before Auto leaves Quiet.",
+        ),
+    ] = 10.0
+    dwell_s: Annotated[
+        float,
+        Within(0, 3600),
+        Option("efficiency.auto.dwell_s", "Seconds that a mode stays at least, unless battery or heat turn critical."),
+    ] = 30.0
 
 
 class Threshold(Enum):

@@ -1,12 +1,12 @@
 """Runtime settings: Auto's numbers and the quiet hours, with their limits."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeAlias
 
-from ollama_proxyd.core.fields import Reader, WrongValueError, between, flag, shown
+from ollama_proxyd.core.fields import shown
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.options import Option, TimeOfDay, settings_of
 from ollama_proxyd.core.thresholds import AutoSettings
 
 NO_LENGTH = "is the start as well, which could mean always or never"
@@ -20,24 +20,31 @@ Value: TypeAlias = bool | float | str
 class Tuning:
     """These settings with the values that apply; times are local ones, written as in "22:00"."""
 
-    quiet_hours_enabled: bool = True
-    quiet_hours_start: str = "22:00"
-    quiet_hours_end: str = "07:00"
+    quiet_hours_enabled: Annotated[bool, Option("efficiency.quiet_hours.enabled", "Whether there are quiet hours.")] = (
+        True
+    )
+    quiet_hours_start: Annotated[
+        TimeOfDay, Option("efficiency.quiet_hours.start", "When they begin, in local time.")
+    ] = "22:00"
+    quiet_hours_end: Annotated[
+        TimeOfDay, Option("efficiency.quiet_hours.end", "When they end, in local time; it may be on the next day.")
+    ] = "07:00"
     critical_battery_percent: float = _AUTO.critical_battery_percent
     low_battery_percent: float = _AUTO.low_battery_percent
     full_battery_percent: float = _AUTO.full_battery_percent
 
     def of_auto(self, auto: AutoSettings) -> AutoSettings:
         """Auto's numbers with these among them."""
-        return replace(
-            auto,
-            critical_battery_percent=self.critical_battery_percent,
-            low_battery_percent=self.low_battery_percent,
-            full_battery_percent=self.full_battery_percent,
-        )
+        return replace(auto, **{key: getattr(self, key) for key in _AUTO_KEYS})
+
+    def with_auto(self, auto: AutoSettings) -> "Tuning":
+        """These settings with those of Auto's numbers that are among them."""
+        return replace(self, **{key: getattr(auto, key) for key in _AUTO_KEYS})
 
 
-KEYS = tuple(field.name for field in fields(Tuning))
+_AUTO_KEYS = ("critical_battery_percent", "low_battery_percent", "full_battery_percent")
+KEYS = tuple(Tuning.__slots__)
+_TAKES = {each.name: each.takes for owner in (Tuning, AutoSettings) for each in settings_of(owner) if each.name in KEYS}
 
 
 def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
@@ -54,16 +61,16 @@ def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
 
 def read(key: str, value: Any) -> Value:
     """A value as the setting has it; raises ValueError that names the key and says what is allowed."""
-    try:
-        known: Value = _READERS[check_key(key)](value)
-    except WrongValueError as error:
-        raise ValueError(f"{key} {error}") from None
+    takes = _TAKES[check_key(key)]
+    if not takes.accepts(value):
+        raise ValueError(f"{key} must be {takes}, not {shown(value)}")
+    known: Value = takes.plain(value)
     return known
 
 
 def check_key(key: str) -> str:
     """The key of a setting; raises ValueError that names those that there are."""
-    if key not in _READERS:
+    if key not in KEYS:
         raise ValueError(f"{shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}")
     return key
 
@@ -80,21 +87,3 @@ def battery_contradiction(critical_percent: float, low_percent: float) -> str:
         return ""
     never = f"so {Mode.EFFICIENCY.value} would never be taken"
     return f"{critical_percent:g} is not below low_battery_percent ({low_percent:g}), {never}"
-
-
-def _time(value: Any) -> str:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise WrongValueError(f'must be a time of day such as "22:00", not {shown(value)}')
-    return value
-
-
-_TIME = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
-_PERCENT = between(0, 100)
-_READERS: Mapping[str, Reader] = {
-    "quiet_hours_enabled": flag,
-    "quiet_hours_start": _time,
-    "quiet_hours_end": _time,
-    "critical_battery_percent": _PERCENT,
-    "low_battery_percent": _PERCENT,
-    "full_battery_percent": _PERCENT,
-}

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
 from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.options import Option
 from ollama_proxyd.services.cell import Cell
 
 
@@ -14,7 +15,7 @@ class BackendConfig:
     """A backend that there should be, whether it may be used, and the key that its API asks for."""
 
     spec: BackendSpec
-    enabled: bool = True
+    enabled: Annotated[bool, Option("backends[].enabled", "Whether it may be used.")] = True
     api_key: str | None = field(default=None, repr=False)
 
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ollama_proxyd.config.check import _ALL_KEYS
 from ollama_proxyd.config.load import load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.shape import KEYS
 
 LIMITS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-words = st.sampled_from([each.rpartition(".")[2] for each in _ALL_KEYS])
+words = st.sampled_from([each.rpartition(".")[2] for each in KEYS])
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -70,7 +70,7 @@ def test_any_tree_of_known_words_gives_a_configuration_or_an_explanation(tmp_pat
 
 
 @LIMITS
-@given(key=st.sampled_from([each for each in _ALL_KEYS if "[]" not in each]), value=scalars)
+@given(key=st.sampled_from([each for each in KEYS if "[]" not in each]), value=scalars)
 def test_every_complaint_about_a_key_names_file_line_and_key(tmp_path: Path, key: str, value: object) -> None:
     *sections, name = key.split(".")
     lines = [f"{'  ' * depth}{section}:" for depth, section in enumerate(sections)]

@@ -6,6 +6,7 @@ import pytest
 
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.services.settings import QuietHours
 
 Loader = Callable[..., Config]
 Complaints = Callable[..., list[str]]
@@ -90,7 +91,7 @@ def test_quiet_hours_without_length_are_ambiguous(complaints: Complaints) -> Non
 
 
 def test_quiet_hours_that_are_off_may_have_any_length(loaded: Loader) -> None:
-    assert loaded("efficiency: {quiet_hours: {enabled: false, start: '07:00'}}").quiet_hours is None
+    assert QuietHours.of(loaded("efficiency: {quiet_hours: {enabled: false, start: '07:00'}}").tuning) is None
 
 
 def test_a_check_ends_before_the_next_begins(loaded: Loader) -> None:

@@ -101,14 +101,15 @@ def test_an_alias_means_what_its_anchor_holds() -> None:
 
 
 def test_an_alias_of_itself_is_an_error() -> None:
-    assert wrong("a: &x [*x]\n") == ["f:1: *x refers to nothing that ends before this line"]
+    assert wrong("a: &x [*x]\n") == ["f:1: an alias stands within what it stands for"]
+    assert wrong("a: 1\nb: *x\n") == ["f:2: this is not YAML: found undefined alias"]
 
 
 def test_aliases_that_multiply_are_stopped_early() -> None:
     bomb = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20)
     )
-    assert wrong(bomb) == [f"f:4: more than {MAX_VALUES} values, each alias counted as what it stands for"]
+    assert wrong(bomb) == [f"f:5: more than {MAX_VALUES} values, each alias counted as what it stands for"]
 
 
 def test_a_document_of_bottomless_depth_is_stopped() -> None:

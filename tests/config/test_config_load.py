@@ -35,7 +35,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
 def test_an_empty_file_means_the_defaults(loaded: Loader, tmp_path: Path) -> None:
     config = loaded("")
     assert config.path == tmp_path / "config.yaml"
-    assert config.written == load(None, {"HOME": str(tmp_path)}).written
+    assert config.values == load(None, {"HOME": str(tmp_path)}).values
 
 
 def test_a_named_file_goes_before_the_environment_and_that_before_the_search_path(tmp_path: Path) -> None:

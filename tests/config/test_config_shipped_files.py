@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.config import json_schema, reference
-from ollama_proxyd.config.changes import NEEDS_RESTART
-from ollama_proxyd.config.check import _ALL_KEYS
 from ollama_proxyd.config.load import FILE_VARIABLE, VARIABLES, load
 from ollama_proxyd.config.retired import RETIRED
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.shape import KEYS, OPTIONS, is_required
+from ollama_proxyd.core.options import Setting
+from scripts.config_files import derived, json_schema
 
 FOLDER = Path(__file__).parents[2] / "config"
+REFERENCE = (FOLDER / "config.yaml").read_text()
+DOCS = (FOLDER.parent / "docs" / "configuration.md").read_text()
 EXAMPLES = sorted((FOLDER / "examples").glob("*.yaml"))
 
 
@@ -24,20 +26,13 @@ def defaults() -> Config:
     return load(None, {"HOME": "/nonexistent", "XDG_CONFIG_DIRS": "/nonexistent"})
 
 
-def bare(config: Config) -> Config:
-    return replace(config, path=None, written=defaults().written)
-
-
-def test_the_schema_is_as_the_code_writes_it() -> None:
-    assert (FOLDER / "schema.json").read_text() == json_schema.render(), "stale: run scripts/schema"
-
-
-def test_the_reference_file_is_as_the_code_writes_it() -> None:
-    assert (FOLDER / "config.yaml").read_text() == reference.render(), "stale: run scripts/schema"
+@pytest.mark.parametrize(("path", "text"), list(derived()), ids=lambda each: getattr(each, "name", ""))
+def test_what_is_derived_from_the_options_is_as_the_code_writes_it(path: Path, text: str) -> None:
+    assert path.read_text() == text, "stale: run scripts/schema"
 
 
 def test_the_reference_file_says_exactly_the_defaults() -> None:
-    assert bare(load(FOLDER / "config.yaml", {})) == defaults()
+    assert replace(load(FOLDER / "config.yaml", {}), path=None) == defaults()
 
 
 def test_the_backend_of_the_reference_file_is_one_without_its_remarks(tmp_path: Path) -> None:
@@ -50,36 +45,55 @@ def test_the_backend_of_the_reference_file_is_one_without_its_remarks(tmp_path: 
     assert backend.spec.id == "ollama-npu"
 
 
-def test_every_key_stands_in_the_reference_file() -> None:
-    text = (FOLDER / "config.yaml").read_text()
-    missing = [key for key in _ALL_KEYS if not re.search(rf"^[# -]*{key.rpartition('.')[2]}:", text, re.MULTILINE)]
-    assert missing == []
+def test_every_option_that_a_part_declares_stands_in_each_derived_file() -> None:
+    assert [key for key, each in OPTIONS.items() if not schema_of(key)["description"].startswith(sentence(each))] == []
+    assert [key for key in OPTIONS if not re.search(rf"^[# -]*{name_of(key)}:", REFERENCE, re.MULTILINE)] == []
+    assert [key for key, each in OPTIONS.items() if not is_documented(each)] == []
 
 
-def test_every_key_is_described_by_a_sentence() -> None:
-    for name, described in properties(json_schema.json_schema()):
-        sentence = described.get("description", "")
-        assert sentence.endswith("."), name
-        assert sentence[0].isupper(), name
+def test_every_option_is_described_by_a_sentence() -> None:
+    assert [key for key, each in OPTIONS.items() if not re.fullmatch("[A-Z].*[.]", sentence(each))] == []
 
 
-def test_every_plain_key_has_a_default_or_is_needed() -> None:
-    schema = json_schema.json_schema()
-    needed = set(schema["$defs"]["Backend"]["required"])
-    assert needed == {"id", "endpoint"}
-    rows = schema["$defs"]["ModeLimits"]["properties"]
-    for name, described in properties(schema):
-        is_section = "$ref" in described and "default" not in described
-        assert is_section or name in needed or name in rows or "default" in described, name
+def test_every_option_takes_its_default_or_is_needed() -> None:
+    needed = {key for key, each in OPTIONS.items() if is_required(each)}
+    assert needed == {"backends[].id", "backends[].endpoint"}
+    assert [key for key in OPTIONS if key not in needed and not takes_its_default(OPTIONS[key])] == []
 
 
-def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for definition in schema["$defs"].values():
-        yield from definition.get("properties", {}).items()
+def sentence(setting: Setting) -> str:
+    return setting.option.sentence
+
+
+def name_of(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def is_documented(setting: Setting) -> bool:
+    needs = "a reload" if setting.option.reload else "a restart"
+    rows = [
+        line
+        for line in DOCS.partition("## Every option")[2].splitlines()
+        if line.startswith(f"| `{setting.option.key}` |")
+    ]
+    return [sentence(setting) in row and row.endswith(f"| {needs} |") for row in rows] == [True]
+
+
+def takes_its_default(setting: Setting) -> bool:
+    values = setting.default if setting.takes.is_list else [setting.default]
+    return all(setting.takes.accepts(each) for each in values)
+
+
+def schema_of(key: str) -> dict[str, Any]:
+    described = json_schema()
+    for name in key.split("."):
+        described = described["properties"][name.removesuffix("[]")]
+        described = described["items"] if name.endswith("[]") else described
+    return described
 
 
 def test_no_key_is_both_known_and_retired() -> None:
-    assert not set(RETIRED) & set(_ALL_KEYS)
+    assert not set(RETIRED) & set(KEYS)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -101,25 +115,24 @@ def test_each_file_leads_an_editor_to_the_schema(path: Path) -> None:
     assert (path.parent / named).resolve() == FOLDER / "schema.json"
 
 
-def test_the_schema_is_of_the_dialect_that_it_names() -> None:
+def test_the_schema_is_of_the_dialect_that_it_names_and_takes_no_unknown_key() -> None:
     schema = json.loads((FOLDER / "schema.json").read_text())
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert all(each["additionalProperties"] is False for each in schema["$defs"].values() if "properties" in each)
+    assert all(each["additionalProperties"] is False for each in objects(schema))
 
 
-DOCS = (FOLDER.parent / "docs" / "configuration.md").read_text()
+def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "properties" in schema:
+        yield schema
+    for inner in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])):
+        yield from objects(inner)
 
 
 def test_every_key_that_the_documentation_names_exists() -> None:
     sections = "server|routing|efficiency|monitoring|detection|upstream"
     named = set(re.findall(rf"`((?:{sections})\.[a-z_.]+)[`:]", DOCS))
     assert named
-    assert named <= set(_ALL_KEYS) | set(RETIRED)
-
-
-def test_the_documentation_names_every_key_that_waits_for_a_restart() -> None:
-    (sentence,) = re.findall(r"These wait for a restart: ([^.]*(?:\.[a-z_][^.]*)*)\.", DOCS)
-    assert set(re.findall(r"`([a-z_.]+)`", sentence)) == NEEDS_RESTART
+    assert named <= set(KEYS) | set(RETIRED)
 
 
 def test_the_documentation_names_every_variable_and_example() -> None:

@@ -8,6 +8,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
@@ -44,7 +45,7 @@ def test_without_a_file_each_part_gets_its_own_defaults(loaded: Loader) -> None:
     assert config.sensors == SensorSettings(enabled=True, sysfs_root=Path("/sys"), pace=SensingSettings())
     assert config.bus == BusSettings(enabled=True)
     assert config.default_mode is Mode.BALANCED
-    assert config.quiet_hours == QuietHours()
+    assert config.tuning == Tuning()
 
 
 def test_every_key_of_a_backend_arrives(loaded: Loader) -> None:
@@ -126,7 +127,7 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
     pace = SensingSettings(idle_s=9, busy_s=0.5, busy_after_s=7)
     assert config.sensors == SensorSettings(enabled=False, sysfs_root=Path("/tmp/sys"), pace=pace)
     assert config.bus == BusSettings(enabled=False)
-    assert config.quiet_hours == QuietHours(23 * 60 + 30, 6 * 60 + 15)
+    assert QuietHours.of(config.tuning) == QuietHours(23 * 60 + 30, 6 * 60 + 15)
     assert config.health == HealthSettings(interval_s=9, timeout_s=2, recheck_s=0.5, idle_interval_s=90)
     assert (config.detection.enabled, config.detection.ports, config.detection.interval_s) == (False, (9,), 1)
     assert config.timeouts == Timeouts(connect_s=1, first_byte_s=2, idle_s=3, probe_s=4)

@@ -1,29 +1,86 @@
 """The numbers and names that the HTTP server is configured with."""
 
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
+
+from ollama_proxyd.core.options import Like, Option, Positive, Within
+
+ListenHost: TypeAlias = Annotated[str, Like("^[A-Za-z0-9.:_-]+$", "a host name or an address without brackets")]
+HostName: TypeAlias = Annotated[
+    str, Like("^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$", "a host name without scheme and port")
+]
+WebOrigin: TypeAlias = Annotated[
+    str,
+    Like(
+        "^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\\[\\]-]+$",
+        "an origin such as https://chat.example.org or moz-extension://0123",
+    ),
+]
+SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where the server listens, whom it lets in, and how much it takes at once.
+    """Where the server listens, whom it lets in, and how much it takes at once."""
 
-    `host` is a name or an address without brackets. `allowed_hosts` are accepted in the Host header besides
-    localhost, 127.0.0.1 and [::1]; names without a port. `token` is what a client must present as
-    `Authorization: Bearer …`, None where nothing is asked for. `keep_alive_s` is how long an idle client
-    connection stays open, `drain_s` how long running requests get when the server stops.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    allowed_hosts: tuple[str, ...] = ()
+    host: Annotated[
+        ListenHost,
+        Option("server.host", "The address to listen on; one beyond this machine needs a token in auth.", reload=False),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Within(0, 65535),
+        Option("server.http_port", "The TCP port to listen on; 0 lets the system choose a free one.", reload=False),
+    ] = 8080
+    allowed_hosts: Annotated[
+        tuple[HostName, ...],
+        Option(
+            "server.allowed_hosts",
+            "Names that clients may call this server by, besides localhost, 127.0.0.1 and [::1].",
+            read=lambda hosts: tuple(host.lower() for host in hosts),
+        ),
+    ] = ()
     token: str | None = field(default=None, repr=False)
-    max_body_bytes: int = 64 * 1024 * 1024
-    keep_alive_s: float = 75.0
-    drain_s: float = 20.0
-    serve_metrics: bool = True
-    allowed_origins: tuple[str, ...] = ()
-    """Web pages and browser extensions that may use the server, as their browser writes them in the Origin header."""
-    unix_socket: str | None = None
-    """A socket file to listen on as well."""
-    idle_exit_s: float | None = None
-    """After how long without use the daemon ends, where something starts it again."""
+    """What a client must present as `Authorization: Bearer …`, None where nothing is asked for."""
+    max_body_bytes: Annotated[
+        int,
+        Within(1024, 2**31),
+        Option("server.max_body_bytes", "The largest request, in bytes; a larger one is refused."),
+    ] = 64 * 1024 * 1024
+    keep_alive_s: Annotated[
+        Positive, Option("server.keep_alive_s", "Seconds that an idle client connection stays open.", reload=False)
+    ] = 75.0
+    drain_s: Annotated[
+        float,
+        Within(0, 3600),
+        Option("server.drain_s", "Seconds that running requests get to finish when the daemon stops.", reload=False),
+    ] = 20.0
+    serve_metrics: Annotated[
+        bool,
+        Option("monitoring.enabled", "Whether GET /metrics answers, in the text format of Prometheus.", reload=False),
+    ] = True
+    allowed_origins: Annotated[
+        tuple[WebOrigin, ...],
+        Option(
+            "server.allowed_origins",
+            "Web pages and browser extensions that may use this server, as the Origin header names them.",
+        ),
+    ] = ()
+    unix_socket: Annotated[
+        SocketPath | None,
+        Option(
+            "server.unix_socket",
+            "A Unix socket to listen on as well, for the owner only; a path that begins with / or ~/, or one in "
+            "$XDG_RUNTIME_DIR.",
+            reload=False,
+        ),
+    ] = None
+    idle_exit_s: Annotated[
+        Annotated[float, Within(1, 86_400)] | None,
+        Option(
+            "server.idle_exit_s",
+            "Seconds without use after which the daemon ends, to be started again by the next connection; only where "
+            "systemd holds its sockets. null: never.",
+            reload=False,
+        ),
+    ] = None

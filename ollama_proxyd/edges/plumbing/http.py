@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -14,6 +14,7 @@ from yarl import URL
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.wording import one_line
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
 
@@ -27,16 +28,15 @@ _opened: ContextVar[bool] = ContextVar("a new connection was opened for the requ
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for a backend, in seconds; nothing bounds the whole of an answer.
+    """How long to wait for a backend; nothing bounds the whole of an answer."""
 
-    connect_s: until it accepts a connection. first_byte_s: from the request until its answer begins, with model loading
-    and unstreamed generation. idle_s: between two pieces of an answer. probe_s: for each question of a health check.
-    """
-
-    connect_s: float = 2.0
-    first_byte_s: float = 300.0
-    idle_s: float = 120.0
-    probe_s: float = 3.0
+    connect_s: Annotated[Positive, Option("upstream.connect_s", "Seconds until it accepts a connection.")] = 2.0
+    first_byte_s: Annotated[
+        Positive, Option("upstream.first_byte_s", "Seconds until its answer begins, which covers loading a model.")
+    ] = 300.0
+    """Where nothing is streamed, it covers the whole generation."""
+    idle_s: Annotated[Positive, Option("upstream.idle_s", "Seconds between two pieces of an answer.")] = 120.0
+    probe_s: Annotated[Positive, Option("upstream.probe_s", "Seconds for each question of a health check.")] = 3.0
 
 
 @dataclass(frozen=True, slots=True)

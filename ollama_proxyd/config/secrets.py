@@ -14,7 +14,7 @@ _SENDABLE: Final = re.compile(r"[!-~]+")
 
 
 @dataclass(slots=True)
-class Vault:
+class Secrets:
     """Finds secrets and collects what is wrong with them; `folder` is where the configuration file lies."""
 
     environ: Mapping[str, str]

@@ -1,0 +1,102 @@
+"""The shape of the file: its sections, and in them the options that the parts of the daemon declare."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, get_args, get_type_hints
+
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.options import REQUIRED, Setting, settings_of
+
+SECTIONS: Final[Mapping[str, str]] = {
+    "server": "The HTTP server that clients talk to.",
+    "server.auth": "Who may send requests.",
+    "backends[]": "The engines; with none, they are looked for on this machine.",
+    "backends[].characteristics": "What is known of it before anything was measured.",
+    "backends[].model_capability": "Which models it is meant for.",
+    "routing": "How a backend is chosen.",
+    "efficiency": "The efficiency modes.",
+    "efficiency.modes": "What each mode asks for.",
+    **{f"efficiency.modes.{mode.value}": f"{row.description}." for mode, row in DEFAULT_TABLE.items()},
+    "efficiency.modes.Auto": "Follows the machine: these limits hold besides those of the mode that it takes.",
+    "efficiency.auto": "When the Auto mode takes which mode.",
+    "efficiency.quiet_hours": "When the Auto mode takes Quiet.",
+    "monitoring": "What the daemon tells about itself, and how it watches its backends.",
+    "detection": "The search for engines where no backend is configured.",
+    "sensors": "What the machine is asked about itself.",
+    "dbus": "The session bus, over which the daemon is seen and steered.",
+    "sleep": "What is done when the machine goes to sleep.",
+    "upstream": "How long to wait for a backend.",
+}
+"""Every section with its sentence, in the order of the file; `[]` marks a list of sections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the file: first its options, then its sections."""
+
+    sentence: str
+    is_list: bool = False
+    entries: dict[str, "Section | Setting"] = field(default_factory=dict)
+
+    def defaults(self) -> dict[str, Any]:
+        """What it holds where the file says nothing."""
+        return {key: default_of(each) for key, each in self.entries.items()}
+
+    def __str__(self) -> str:
+        return "a list" if self.is_list else "a section with keys of its own"
+
+
+def default_of(entry: Section | Setting) -> Any:
+    """The value of a key that the file leaves out."""
+    if isinstance(entry, Setting):
+        return entry.default
+    return [] if entry.is_list else entry.defaults()
+
+
+def is_required(entry: Section | Setting) -> bool:
+    """Whether the file must give the key."""
+    return isinstance(entry, Setting) and entry.default is REQUIRED
+
+
+def _declared(part: Any) -> Iterator[Setting]:
+    """The options of a part and of the parts in it."""
+    if is_dataclass(part):
+        assert isinstance(part, type)
+        own = {each.name: each for each in settings_of(part)}
+        for name, hint in get_type_hints(part).items():
+            yield from [own[name]] if name in own else _declared(hint)
+    for each in get_args(part):
+        yield from _declared(each)
+
+
+def _options() -> Iterator[tuple[str, Setting]]:
+    """Each option by its key, those of a mode once for each mode; Auto has no price of its own."""
+    for setting in _declared(Config):
+        stem, of_each_mode, name = setting.option.key.partition("*.")
+        if not of_each_mode:
+            yield stem, setting
+            continue
+        for mode, row in DEFAULT_TABLE.items():
+            if mode is not Mode.AUTO or setting.default is not REQUIRED:
+                yield f"{stem}{mode.value}.{name}", replace(setting, default=getattr(row, setting.name))
+
+
+OPTIONS: Final[Mapping[str, Setting]] = MappingProxyType(dict(_options()))
+KEYS: Final = (*(each.removesuffix("[]") for each in SECTIONS), *OPTIONS)
+"""Every key of the file, list items written as `[]`."""
+NEEDS_RESTART: Final = frozenset(key for key, setting in OPTIONS.items() if not setting.option.reload)
+
+
+def _tree() -> Section:
+    sections = {"": Section("The configuration of ollama-proxyd.")}
+    sections |= {path: Section(sentence, path.endswith("[]")) for path, sentence in SECTIONS.items()}
+    places: list[tuple[str, Section | Setting]] = [*OPTIONS.items(), *((path, sections[path]) for path in SECTIONS)]
+    for path, entry in places:
+        parent, _, name = path.rpartition(".")
+        sections[parent].entries[name.removesuffix("[]")] = entry
+    return sections[""]
+
+
+FILE: Final = _tree()
