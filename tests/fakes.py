@@ -13,7 +13,7 @@ from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.fleet import Changes, Fleet
+from ollama_proxyd.services.fleet import Fleet, FleetChanges
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
@@ -221,7 +221,7 @@ class FakeFleet(Fleet):
         speeds, switches = (learner or Learner()).speeds, Switches(store or MemoryStore())
         super().__init__(lambda wanted: self._stock[wanted.spec.id], clock, speeds, switches)
 
-    def have(self, *backends: FakeBackend, off: Collection[str] = ()) -> Changes:
+    def have(self, *backends: FakeBackend, off: Collection[str] = ()) -> FleetChanges:
         """Reconcile with exactly these backends."""
         self._stock = {each.spec.id: each for each in backends}
         changes = self.reconcile([BackendConfig(each.spec, each.spec.id not in off) for each in backends])

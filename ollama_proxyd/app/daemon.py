@@ -36,7 +36,7 @@ FIRST_ROUND_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LaunchOptions:
     """What the command line and the environment say."""
 
     environ: Mapping[str, str]
@@ -52,7 +52,7 @@ class Options:
 class Daemon:
     """Everything that runs, from `start` to `stop`."""
 
-    def __init__(self, options: Options, config: Config) -> None:
+    def __init__(self, options: LaunchOptions, config: Config) -> None:
         self._options = options
         self._config = config
         self._foundation = lasting = Foundation.build(config, KeptState(StateFile(state_path(options.environ))))
@@ -214,7 +214,7 @@ class Daemon:
                 await self._foundation.first_check()
 
 
-async def run(options: Options, config: Config, on_ready: Callable[[Daemon], None]) -> None:
+async def run(options: LaunchOptions, config: Config, on_ready: Callable[[Daemon], None]) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
     limits.allow_many_files(config.gateway.max_in_flight)

@@ -10,7 +10,7 @@ STEPS = {"battery_percent": 5.0, "hottest_c": 5.0, "fan_percent": 10.0}
 """How far a needle must move to be news."""
 
 
-class Line(NamedTuple):
+class Difference(NamedTuple):
     """One change: its kind (mode, backend, machine, request), its name if it has one, and the text."""
 
     what: str
@@ -30,24 +30,24 @@ def settled(told: Any, now: Any) -> Any:
     return {**now, "system": {**now["system"], **kept}}
 
 
-def differences(before: Any, now: Any) -> list[Line]:
+def differences(before: Any, now: Any) -> list[Difference]:
     """What has changed; everything, where there is nothing before."""
     return [*_mode(before, now), *_backends(before, now), *_machine(before, now)]
 
 
-def _mode(before: Any, now: Any) -> Iterator[Line]:
+def _mode(before: Any, now: Any) -> Iterator[Difference]:
     """The mode, when more than the values in its reason have changed."""
     if before is None or any(before[key] != now[key] for key in MODE_KEYS):
-        yield Line("mode", "", render.mode(now).replace("\n", "; "))
+        yield Difference("mode", "", render.mode(now).replace("\n", "; "))
 
 
-def _backends(before: Any, now: Any) -> Iterator[Line]:
+def _backends(before: Any, now: Any) -> Iterator[Difference]:
     old = {} if before is None else {each["id"]: _told(each) for each in before["backends"]}
     for each in now["backends"]:
         if old.pop(each["id"], None) != _told(each):
-            yield Line("backend", each["id"], _told(each))
+            yield Difference("backend", each["id"], _told(each))
     for gone in old:
-        yield Line("backend", gone, "was removed")
+        yield Difference("backend", gone, "was removed")
 
 
 def _told(each: Any) -> str:
@@ -55,9 +55,9 @@ def _told(each: Any) -> str:
     return f"{render.state(each)}, {models}" if each["state"] == "up" else render.state(each)
 
 
-def _machine(before: Any, now: Any) -> Iterator[Line]:
+def _machine(before: Any, now: Any) -> Iterator[Difference]:
     old = {} if before is None else render.machine_lines(before["system"])
     new = render.machine_lines(now["system"])
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
-            yield Line("machine", name, new.get(name, "none"))
+            yield Difference("machine", name, new.get(name, "none"))

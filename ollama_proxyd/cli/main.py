@@ -12,7 +12,7 @@ import click
 from ollama_proxyd import __version__
 from ollama_proxyd.app import logging as daemon_logging
 from ollama_proxyd.app import startup_error
-from ollama_proxyd.app.daemon import Daemon, Options, run
+from ollama_proxyd.app.daemon import Daemon, LaunchOptions, run
 from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
@@ -45,7 +45,7 @@ def daemon(
 ) -> None:
     """Serve one endpoint and route each request to the backend that answers it for the least energy."""
     overrides = Overrides(host=host, http_port=http_port, log_level=log_level)
-    options = Options(os.environ, config, overrides, demo or Demo.NEVER)
+    options = LaunchOptions(os.environ, config, overrides, demo or Demo.NEVER)
     try:
         loaded = options.load()
     except ConfigError as error:
@@ -63,7 +63,7 @@ def _report(config: Config) -> None:
     click.echo(f"{config.path or 'no configuration file, so the built-in defaults'}: good")
 
 
-def _serve(options: Options, config: Config) -> None:
+def _serve(options: LaunchOptions, config: Config) -> None:
     daemon_logging.configure(config.log.level, options.environ)
     for warning in config.warnings:
         log.warning("%s", warning)

@@ -23,7 +23,7 @@ NOT_CHECKED = Reason("not_checked_yet")
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class FleetChanges:
     """What a reconciliation changed, as backend ids."""
 
     added: frozenset[str] = frozenset()
@@ -61,9 +61,9 @@ class Fleet:
         self.summary: Cell[FleetSummary] = Cell(FleetSummary())
         self.checked: Topic[BackendView] = Topic()
         """Each backend that was found up, as it was found."""
-        self.reconciled: Topic[Changes] = Topic()
+        self.reconciled: Topic[FleetChanges] = Topic()
 
-    def reconcile(self, wanted: Sequence[BackendConfig]) -> Changes:
+    def reconcile(self, wanted: Sequence[BackendConfig]) -> FleetChanges:
         """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
 
         An unchanged backend keeps its state. A changed one is replaced, a removed one takes no new requests; requests
@@ -78,7 +78,7 @@ class Fleet:
         self._members = members
         self._draining += [member for member in gone if member.in_flight]
         self._show(views, known)
-        changes = Changes(
+        changes = FleetChanges(
             added=frozenset(members.keys() - before.keys()),
             changed=frozenset(member.id for member in gone if member.id in members),
             removed=frozenset(before.keys() - members.keys()),

@@ -6,7 +6,7 @@ from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.fleet import Changes, Fleet
+from ollama_proxyd.services.fleet import Fleet, FleetChanges
 from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
@@ -57,7 +57,7 @@ class Meter:
                     self._learn(stretch)
                 self._stretches[device_id] = stretch.emptied()
 
-    def _note_changes(self, changes: Changes) -> None:
+    def _note_changes(self, changes: FleetChanges) -> None:
         for backend_id in changes.added | changes.changed:
             if self._places.get(backend_id) != self._place(backend_id):
                 self._watts.pop(backend_id, None)

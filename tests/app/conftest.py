@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ollama_proxyd.app.daemon import Daemon, Options
+from ollama_proxyd.app.daemon import Daemon, LaunchOptions
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.services.bundle import Services
@@ -87,7 +87,7 @@ async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_logging: N
         file = tmp_path / "config.yaml"
         file.write_text(json.dumps(config))
         environ = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
-        options = Options(environ, file, Overrides(http_port=0), demo)
+        options = LaunchOptions(environ, file, Overrides(http_port=0), demo)
         daemon = Daemon(options, options.load())
         daemons.append(daemon)
         await daemon.start()

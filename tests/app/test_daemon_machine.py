@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.app.daemon import Options
+from ollama_proxyd.app.daemon import LaunchOptions
 from ollama_proxyd.app.machine import is_in_use
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.settings import Config
@@ -97,14 +97,14 @@ async def test_a_fault_in_one_reload_is_not_the_end_of_the_next(
     quiet = {"sensors": {"enabled": False}, "dbus": {"enabled": False}}
     running = await start(quiet)
     (tmp_path / "config.yaml").write_text(json.dumps({**quiet, "efficiency": {"auto": {"hot_c": 60}}}))
-    real, faults = Options.load, [KeyError("a fault of ours")]
+    real, faults = LaunchOptions.load, [KeyError("a fault of ours")]
 
-    def load(options: Options) -> Config:
+    def load(options: LaunchOptions) -> Config:
         if faults:
             raise faults.pop()
         return real(options)
 
-    monkeypatch.setattr(Options, "load", load)
+    monkeypatch.setattr(LaunchOptions, "load", load)
     running.daemon.ask_reload()
     async with asyncio.timeout(5):
         while faults:  # noqa: ASYNC110 - no cell tells that it failed

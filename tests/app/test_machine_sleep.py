@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ollama_proxyd.app.daemon import Daemon, Options
+from ollama_proxyd.app.daemon import Daemon, LaunchOptions
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.services.sleep import ASLEEP
@@ -44,7 +44,7 @@ async def logind(private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch) -> As
 async def daemon(tmp_path: Path, logind: FakeLogind, kept_logging: None) -> AsyncIterator[Daemon]:
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(CONFIG))
-    options = Options({"HOME": str(tmp_path)}, file, Overrides(http_port=0), Demo.ALWAYS)
+    options = LaunchOptions({"HOME": str(tmp_path)}, file, Overrides(http_port=0), Demo.ALWAYS)
     daemon = Daemon(options, options.load())
     await daemon.start()
     yield daemon

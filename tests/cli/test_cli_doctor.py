@@ -13,7 +13,7 @@ import pytest
 
 from ollama_proxyd import __version__
 from ollama_proxyd.cli.doctor.checks import CHECKS, Finding, Level, examine, worst
-from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, Facts, HttpFacts
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
 from ollama_proxyd.cli.doctor.gather import Places, gather
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
 from tests.cli.conftest import Ctl, ServedDaemon
@@ -21,7 +21,7 @@ from tests.cli.test_cli_watch import NOW, NPU
 from tests.desktop.private_bus import PrivateBus, StartBus
 
 URL = "http://127.0.0.1:8080"
-HEALTHY = Facts(
+HEALTHY = DoctorFacts(
     session_bus=None,
     on_the_bus=True,
     http=HttpFacts(URL, version=__version__),
@@ -42,7 +42,7 @@ def with_backends(*states: tuple[str, str | None]) -> Any:
     return {**NOW, "backends": backends}
 
 
-TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
+TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
     ("daemon", STOPPED, Level.ERROR, "it does not run", "start it with: ollama-proxyd"),
     (
         "daemon",
@@ -114,12 +114,14 @@ TROUBLES: list[tuple[str, Facts, Level, str, str]] = [
 ]
 
 
-def found(facts: Facts, subject: str) -> Finding:
+def found(facts: DoctorFacts, subject: str) -> Finding:
     return next(finding for finding in examine(facts) if finding.subject == subject)
 
 
 @pytest.mark.parametrize(("subject", "facts", "level", "says", "do"), TROUBLES)
-def test_each_trouble_is_found_with_what_to_do(subject: str, facts: Facts, level: Level, says: str, do: str) -> None:
+def test_each_trouble_is_found_with_what_to_do(
+    subject: str, facts: DoctorFacts, level: Level, says: str, do: str
+) -> None:
     finding = found(facts, subject)
     assert finding.level is level
     assert says in finding.says

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.cli.differences import Line, differences, settled
+from ollama_proxyd.cli.differences import Difference, differences, settled
 from ollama_proxyd.core.modes import Mode
 from tests.cli.conftest import ServedDaemon
 from tests.cli.program import Start
@@ -75,7 +75,7 @@ def test_what_was_answered_is_no_news() -> None:
 
 def test_another_mode_is_told_with_its_reason() -> None:
     low = {**NOW, "effective_mode": "UltraEfficiency", "reason": "on battery at 19 %, below 20 %"}
-    assert differences(NOW, low) == [Line("mode", "", "Auto → UltraEfficiency: on battery at 19 %, below 20 %")]
+    assert differences(NOW, low) == [Difference("mode", "", "Auto → UltraEfficiency: on battery at 19 %, below 20 %")]
 
 
 def test_only_other_numbers_in_the_reason_are_no_news() -> None:
@@ -106,7 +106,7 @@ def test_several_holds_are_told_on_one_line() -> None:
     ],
 )
 def test_a_backend_that_does_something_else_is_told(changes: dict[str, Any], says: str) -> None:
-    assert differences(NOW, with_backend(**changes)) == [Line("backend", "npu", says)]
+    assert differences(NOW, with_backend(**changes)) == [Difference("backend", "npu", says)]
 
 
 def test_a_backend_s_needles_are_no_news() -> None:
@@ -114,25 +114,25 @@ def test_a_backend_s_needles_are_no_news() -> None:
 
 
 def test_backends_that_come_and_go_are_told() -> None:
-    assert differences(NOW, {**NOW, "backends": []}) == [Line("backend", "npu", "was removed")]
-    assert differences({**NOW, "backends": []}, NOW) == [Line("backend", "npu", "idle, 1 model")]
+    assert differences(NOW, {**NOW, "backends": []}) == [Difference("backend", "npu", "was removed")]
+    assert differences({**NOW, "backends": []}, NOW) == [Difference("backend", "npu", "idle, 1 model")]
 
 
 def test_the_charger_is_news() -> None:
     assert differences(NOW, with_machine(on_battery=False)) == [
-        Line("machine", "power", "on mains power, battery at 43 %")
+        Difference("machine", "power", "on mains power, battery at 43 %")
     ]
 
 
 def test_a_sensor_that_dies_is_told_with_the_reason() -> None:
     dead = with_machine(hottest_c=None, unknown={"hottest_c": {"reason": "silent for 95 s"}})
-    assert differences(NOW, dead) == [Line("machine", "heat", "unknown: silent for 95 s")]
+    assert differences(NOW, dead) == [Difference("machine", "heat", "unknown: silent for 95 s")]
 
 
 def test_games_are_told_when_they_begin_and_end() -> None:
     playing = with_machine(games=1)
-    assert differences(NOW, playing) == [Line("machine", "games", "1 running")]
-    assert differences(playing, NOW) == [Line("machine", "games", "none")]
+    assert differences(NOW, playing) == [Difference("machine", "games", "1 running")]
+    assert differences(playing, NOW) == [Difference("machine", "games", "none")]
 
 
 def test_a_needle_is_told_when_it_has_moved_far_however_slowly() -> None:

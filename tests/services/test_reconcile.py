@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health
 from ollama_proxyd.core.learning import Watts
-from ollama_proxyd.services.fleet import Changes, Fleet
+from ollama_proxyd.services.fleet import Fleet, FleetChanges
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.learner import Learner
@@ -36,7 +36,7 @@ class Bench:
         self.made.append(config.spec.id)
         return FakeBackend(config.spec)
 
-    def reconcile(self, *specs: BackendSpec) -> Changes:
+    def reconcile(self, *specs: BackendSpec) -> FleetChanges:
         self.made.clear()
         return self.fleet.reconcile([BackendConfig(each) for each in specs])
 
@@ -61,7 +61,7 @@ async def test_an_unchanged_backend_keeps_all_that_is_known_of_it(bench: Bench) 
     bench.fleet.note_degraded("npu", because("it lost its GPU"))
     with bench.fleet.lease("npu"):
         before = bench.view("npu")
-        assert bench.reconcile(MOVED, NPU) == Changes(changed=frozenset({"igpu"}))
+        assert bench.reconcile(MOVED, NPU) == FleetChanges(changed=frozenset({"igpu"}))
         assert bench.view("npu") is before
         assert (before.health, before.in_flight) == (Health.UP, 1)
         assert bench.made == ["igpu"]
@@ -104,7 +104,7 @@ async def test_another_description_of_the_same_engine_leaves_its_health(bench: B
 
 async def test_a_removed_backend_takes_no_request_and_is_shown_until_its_last_one_has_ended(bench: Bench) -> None:
     with bench.fleet.lease("igpu"):
-        assert bench.reconcile(NPU) == Changes(removed=frozenset({"igpu"}))
+        assert bench.reconcile(NPU) == FleetChanges(removed=frozenset({"igpu"}))
         view = bench.view("igpu")
         assert (view.health, view.in_flight) == (Health.DISABLED, 1)
         assert "removed" in str(view.health_reason)
@@ -124,7 +124,7 @@ async def test_a_backend_that_comes_back_while_it_drains_counts_its_old_requests
 
 
 async def test_where_one_backend_cannot_be_made_nothing_has_changed(bench: Bench) -> None:
-    before, told = bench.fleet.views.value, list[Changes]()
+    before, told = bench.fleet.views.value, list[FleetChanges]()
     bench.fleet.reconciled.listen(told.append)
     bench.broken = "cpu"
     with pytest.raises(ValueError, match="fault"):

@@ -15,7 +15,7 @@ from ollama_proxyd.config.problems import ConfigError, Problem
 FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
-class Verdict(NamedTuple):
+class CheckResult(NamedTuple):
     """What is to be said of a configuration: the file, None for the built-in defaults, and what is wrong with it."""
 
     path: str | None
@@ -80,16 +80,16 @@ def edit(file: Path | None) -> None:
             raise BadConfig(f"{chosen} cannot be used as it is; a running daemon goes on with what it had")
 
 
-def judge(file: Path | None) -> Verdict:
+def judge(file: Path | None) -> CheckResult:
     """What is wrong with a file, or with the configuration that applies."""
     from ollama_proxyd.config.load import find, load  # noqa: PLC0415 - 0.3 s that other commands need not wait for
 
     found = find(file, os.environ)
     shown = None if found is None else str(found)
     try:
-        return Verdict(shown, (), load(file, os.environ).warnings)
+        return CheckResult(shown, (), load(file, os.environ).warnings)
     except ConfigError as error:
-        return Verdict(shown, error.problems, ())
+        return CheckResult(shown, error.problems, ())
 
 
 def applies() -> tuple[Path, bool]:

@@ -58,7 +58,7 @@ def info(name: str) -> None:
     )
 
 
-class Hold(click.Command):
+class HoldCommand(click.Command):
     """A command whose options may stand before or after the mode."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -66,7 +66,7 @@ class Hold(click.Command):
         return super().parse_args(ctx, args if ctx.resilient_parsing else _options_first(args))
 
 
-@mode.command(cls=Hold, context_settings={"allow_interspersed_args": False})
+@mode.command(cls=HoldCommand, context_settings={"allow_interspersed_args": False})
 @click.option(REASON, help="Why, for people who look; without it, the command.")
 @click.argument("name", type=MODE, metavar="MODE")
 @click.argument(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_proxyd.cli.differences import Line, differences, settled
+from ollama_proxyd.cli.differences import Difference, differences, settled
 from ollama_proxyd.cli.session import asked, json_option
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _follow(daemon: "Client") -> None:
     before: Any = None
     for kind, data in daemon.events():
         if kind == "request":
-            _print(Line("request", data["backend"] or "", data["reason"]))
+            _print(Difference("request", data["backend"] or "", data["reason"]))
         elif kind == "message":
             now = settled(before, data)
             for line in differences(before, now):
@@ -39,7 +39,7 @@ def _follow(daemon: "Client") -> None:
             before = now
 
 
-def _print(line: Line) -> None:
+def _print(line: Difference) -> None:
     if asked().as_json:
         click.echo(json.dumps({"unix_s": round(time.time(), 3), **line._asdict()}, ensure_ascii=False))
     else:

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli.doctor.facts import Facts
+from ollama_proxyd.cli.doctor.facts import DoctorFacts
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
@@ -31,11 +31,11 @@ class Finding:
     do: str = ""
 
 
-Check = Callable[[Facts], Finding | None]
+Check = Callable[[DoctorFacts], Finding | None]
 """None where there is nothing to judge."""
 
 
-def session_bus(facts: Facts) -> Finding:
+def session_bus(facts: DoctorFacts) -> Finding:
     """The desktop needs it."""
     if facts.session_bus is None:
         return Finding(Level.OK, "session bus", "there is one")
@@ -43,7 +43,7 @@ def session_bus(facts: Facts) -> Finding:
     return Finding(Level.WARNING, "session bus", says, "run this in a login session; on a server it does not matter")
 
 
-def daemon(facts: Facts) -> Finding:
+def daemon(facts: DoctorFacts) -> Finding:
     """Whether it runs, and is of our version."""
     version = facts.http.version
     if version is None and not facts.http.refusal:
@@ -57,7 +57,7 @@ def daemon(facts: Facts) -> Finding:
     return Finding(Level.OK, "daemon", "it runs")
 
 
-def port(facts: Facts) -> Finding:
+def port(facts: DoctorFacts) -> Finding:
     """Whether requests reach the daemon."""
     http = facts.http
     if http.version is not None:
@@ -71,7 +71,7 @@ def port(facts: Facts) -> Finding:
     return Finding(Level.OK, "port", f"{http.url} is free")
 
 
-def configuration(facts: Facts) -> Finding:
+def configuration(facts: DoctorFacts) -> Finding:
     """Whether the file can be used."""
     config = facts.config
     name = config.path or "the built-in defaults apply"
@@ -83,7 +83,7 @@ def configuration(facts: Facts) -> Finding:
     return Finding(Level.OK, "configuration", name)
 
 
-def backends(facts: Facts) -> Finding | None:
+def backends(facts: DoctorFacts) -> Finding | None:
     """Whether something can answer, and as well as it should; only a running daemon knows."""
     if facts.status is None:
         return None
@@ -107,18 +107,18 @@ def _cause(backend: Any) -> str:
     return f" ({backend['reason']})" if backend["reason"] else ""
 
 
-def battery(facts: Facts) -> Finding:
+def battery(facts: DoctorFacts) -> Finding:
     """Auto needs UPower for the battery."""
     return _service(facts, "battery", (UPOWER,), "Auto cannot follow the battery", "install the package upower")
 
 
-def power_profiles(facts: Facts) -> Finding:
+def power_profiles(facts: DoctorFacts) -> Finding:
     """Auto needs power-profiles-daemon, or what stands in for it."""
     do = "install the package power-profiles-daemon (or tuned-ppd)"
     return _service(facts, "power profiles", POWER_PROFILES, "Auto cannot follow the power profile", do)
 
 
-def energy_counters(facts: Facts) -> Finding:
+def energy_counters(facts: DoctorFacts) -> Finding:
     """Whether the processor's watts can be measured."""
     closed = [path for path, readable in facts.energy_counters.items() if not readable]
     if closed:
@@ -129,7 +129,7 @@ def energy_counters(facts: Facts) -> Finding:
     return Finding(Level.OK, "energy counters", there)
 
 
-def devices(facts: Facts) -> Finding:
+def devices(facts: DoctorFacts) -> Finding:
     """Whether engines that this user starts may use the accelerators."""
     closed = [device for device in facts.devices if not device.open_to_us]
     if closed:
@@ -139,7 +139,7 @@ def devices(facts: Facts) -> Finding:
     return Finding(Level.OK, "devices", "all are open to this user" if facts.devices else "no accelerator was found")
 
 
-def leftovers(facts: Facts) -> Finding:
+def leftovers(facts: DoctorFacts) -> Finding:
     """Whether parts of an earlier ollama-proxy are in the way."""
     if facts.old_daemon:
         do = "systemctl --user disable --now ie.fio.ollamaproxy, or end the program"
@@ -165,7 +165,7 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which a person would look."""
 
 
-def examine(facts: Facts) -> tuple[Finding, ...]:
+def examine(facts: DoctorFacts) -> tuple[Finding, ...]:
     """Every judgement."""
     return tuple(finding for check in CHECKS if (finding := check(facts)) is not None)
 
@@ -175,7 +175,7 @@ def worst(findings: Iterable[Finding]) -> Level:
     return max((finding.level for finding in findings), default=Level.OK)
 
 
-def _service(facts: Facts, subject: str, names: tuple[str, ...], without: str, do: str) -> Finding:
+def _service(facts: DoctorFacts, subject: str, names: tuple[str, ...], without: str, do: str) -> Finding:
     if facts.system_bus is not None:
         return Finding(Level.WARNING, subject, f"there is no system bus ({facts.system_bus}), so {without}")
     if not any(facts.services.get(name) for name in names):

@@ -39,7 +39,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DoctorFacts:
     """Everything at once.
 
     `session_bus` and `system_bus` say why there is none, None where there is one. `status` is the answer to GET

@@ -13,7 +13,7 @@ from dbus_fast import BusType
 from ollama_proxyd.cli import session_bus
 from ollama_proxyd.cli.client import default_url, host_and_port, reach
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
-from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, Facts, HttpFacts
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Unreachable
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
@@ -41,13 +41,13 @@ class Places:
     system_bus: BusType | str = BusType.SYSTEM
 
 
-def gather(places: Places, url: str | None) -> Facts:
+def gather(places: Places, url: str | None) -> DoctorFacts:
     """Every fact."""
     config, loaded = _config(places)
     no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
     http, status = _daemon(url, _url(loaded), loaded.server.token if loaded else None)
-    return Facts(
+    return DoctorFacts(
         session_bus=no_session_bus,
         on_the_bus=names.get(session_bus.NAME, False),
         http=http,

@@ -18,7 +18,7 @@ from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.edges.http_api.status_events import LISTENERS, Listeners
+from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
@@ -37,7 +37,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
     app[STARTED_AT] = int(time.time())
-    app[LISTENERS] = Listeners()
+    app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
@@ -154,12 +154,12 @@ class HttpServer:
 
     async def refuse_new(self) -> None:
         """Stop listening; requests under way go on, event streams end."""
-        self._app[LISTENERS].close()
+        self._app[EVENT_STREAMS].close()
         await self.pause()
 
     async def stop(self) -> None:
         """Close what is still open, with a moment for last words."""
-        self._app[LISTENERS].close()
+        self._app[EVENT_STREAMS].close()
         await self._runner.cleanup()
 
 

@@ -94,8 +94,8 @@ class News:
             self.note(urgent=urgent)
 
 
-class Listeners:
-    """Everybody who listens, until the server stops."""
+class EventStreams:
+    """The open event streams, until the server stops."""
 
     def __init__(self) -> None:
         self._seats: set[News] = set()
@@ -105,8 +105,8 @@ class Listeners:
     def seat(self) -> Iterator[News]:
         """One more listener; raises ProxyError when there is no room."""
         if len(self._seats) >= MOST_LISTENERS or self.is_closed:
-            why = "the server stops" if self.is_closed else f"{MOST_LISTENERS} listen already, the most that may"
-            raise ProxyError(ErrorKind.UNAVAILABLE, f"nobody can listen now: {why}")
+            why = "the server stops" if self.is_closed else f"too many event streams (limit {MOST_LISTENERS})"
+            raise ProxyError(ErrorKind.UNAVAILABLE, why)
         news = News()
         self._seats.add(news)
         try:
@@ -121,7 +121,7 @@ class Listeners:
             news.note(urgent=True)
 
 
-LISTENERS: web.AppKey[Listeners] = web.AppKey("listeners", Listeners)
+EVENT_STREAMS: web.AppKey[EventStreams] = web.AppKey("listeners", EventStreams)
 
 
 def _error_event(error: ProxyError) -> bytes:
@@ -131,7 +131,7 @@ def _error_event(error: ProxyError) -> bytes:
 
 async def events(request: web.Request) -> web.StreamResponse:
     """The status as a stream that ends with the server."""
-    listeners = request.app[LISTENERS]
+    listeners = request.app[EVENT_STREAMS]
     with listeners.seat() as news:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
@@ -146,7 +146,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def _tell(request: web.Request, response: Stream, news: News) -> None:
     """Tell what is new until the server stops or whoever listens may do so no more."""
-    listeners, loop = request.app[LISTENERS], asyncio.get_running_loop()
+    listeners, loop = request.app[EVENT_STREAMS], asyncio.get_running_loop()
     told, told_s, is_news = b"", loop.time(), True
     while not listeners.is_closed:
         news.forget()

@@ -205,7 +205,7 @@ async def test_only_so_many_may_listen_and_a_seat_is_free_again_when_one_leaves(
         replies = [await session.get("/status/events") for session in sessions]
         refused = await site.get("/status/events")
         assert refused.status == 503
-        assert f"{status_events.MOST_LISTENERS} listen already" in refused.json["error"]
+        assert f"limit {status_events.MOST_LISTENERS}" in refused.json["error"]
         replies.pop(0).close()
         async with asyncio.timeout(WITHIN_S):
             while (await admitted(sessions[0], replies)) is False:  # noqa: ASYNC110 - the server notices by itself
