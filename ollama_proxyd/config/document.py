@@ -13,6 +13,8 @@ MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 20_000
 """How many values a file may hold once its aliases are expanded."""
 
+TOO_MANY: Final = f"more than {MAX_VALUES} values, each alias counted as what it stands for"
+
 Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -83,13 +85,16 @@ class _Reader:
 
     def look_through(self, text: str) -> None:
         """Refuse what would not be read; libyaml's composer recurses in C, so that depth would end the process."""
-        depth = documents = 0
+        depth = documents = nodes = 0
         for event in yaml.parse(text, Loader=_LOADER):
             origin = Origin(self._source, event.start_mark.line + 1 if event.start_mark else None)
             if tag := getattr(event, "tag", None):
                 self._note(origin, f"the tag {tag} is not supported; write the plain value")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             documents += isinstance(event, yaml.DocumentStartEvent)
+            nodes += isinstance(event, yaml.NodeEvent)
+            if nodes > 2 * MAX_VALUES:  # a key and its value are two
+                self._stop(origin, TOO_MANY)
             if depth > MAX_DEPTH:
                 self._stop(origin, f"more than {MAX_DEPTH} levels deep")
             if documents > 1:
@@ -99,11 +104,13 @@ class _Reader:
         """A composed node with all that is in it, aliases expanded."""
         self._values += 1
         if self._values > MAX_VALUES:
-            self._stop(self._key, f"more than {MAX_VALUES} values, each alias counted as what it stands for")
+            self._stop(self._key, TOO_MANY)
         if isinstance(written, yaml.ScalarNode):
             return Node(written.value if written.style else resolve(written.value), origin)
         if written in self._inside:
             self._stop(origin, "an alias stands within what it stands for")
+        if len(self._inside) == MAX_DEPTH:
+            self._stop(self._key, f"more than {MAX_DEPTH} levels deep")
         self._inside.append(written)
         is_list = isinstance(written, yaml.SequenceNode)
         node = Node(self._items(written) if is_list else self._entries(written), origin)

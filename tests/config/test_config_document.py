@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.config.document import MAX_VALUES, Node, parse, resolve
+from ollama_proxyd.config.document import MAX_VALUES, TOO_MANY, Node, parse, resolve
 from ollama_proxyd.config.problems import ConfigError
 
 
@@ -109,7 +109,16 @@ def test_aliases_that_multiply_are_stopped_early() -> None:
     bomb = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20)
     )
-    assert wrong(bomb) == [f"f:5: more than {MAX_VALUES} values, each alias counted as what it stands for"]
+    assert wrong(bomb) == [f"f:5: {TOO_MANY}"]
+
+
+def test_aliases_that_nest_are_stopped_like_any_depth() -> None:
+    chain = "a: &a0 [1]\n" + "".join(f"a: &a{n} [*a{n - 1}]\n" for n in range(1, 5000))
+    assert wrong(f"{chain}b: *a4999\n")[-1] == "f:5001: more than 32 levels deep"
+
+
+def test_a_list_without_end_is_stopped_before_it_is_built() -> None:
+    assert wrong("- a\n" * 50_000) == [f"f:{2 * MAX_VALUES}: {TOO_MANY}"]
 
 
 def test_a_document_of_bottomless_depth_is_stopped() -> None:
