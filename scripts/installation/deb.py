@@ -28,6 +28,9 @@ OF_NO_USE = {".c", ".h", ".pxd", ".pyi", ".pyx"}
 """Sources of what is there as compiled code."""
 NO_PIP = "without pip: sudo apt install python3-pip, or PYTHON=.venv/bin/python"
 UNNAMED = "see its licence file"
+MAINTAINER = "{DEBFULLNAME} <{DEBEMAIL}>".format(
+    **{"DEBFULLNAME": "The ollama-proxyd authors", "DEBEMAIL": "ollama-proxyd@fio.ie", **os.environ}
+)
 SOURCES = project.CHECKOUT / "scripts" / "installation" / "debian"
 
 
@@ -45,9 +48,7 @@ def build(out: Path, links: list[str]) -> Path:
         project.put_programs(root / "usr/bin", "#!/usr/bin/python3 -sP", START)
         _parts(root / "usr")
         _documents(root / "usr/share/doc" / NAME, epoch_s)
-        overrides = root / "usr/share/lintian/overrides"
-        overrides.mkdir(parents=True)
-        shutil.copyfile(SOURCES / "lintian-overrides", overrides / NAME)
+        _write(root / "usr/share/lintian/overrides" / NAME, (SOURCES / "lintian-overrides").read_bytes())
         _control(root)
         _settle(root, epoch_s)
         return _packed(root, out, epoch_s)
@@ -100,13 +101,11 @@ def _documents(folder: Path, epoch_s: int) -> None:
     _write(folder / "copyright", text.replace("@bundled@", listed).encode())
     _write(folder / "changelog.gz", _zipped((project.CHECKOUT / "CHANGELOG.md").read_bytes()))
     entry = f"{NAME} ({VERSION}) {SUITE}; urgency=medium\n\n  * See changelog.gz.\n\n"
-    signed = f"{entry} -- {_maintainer()}  {formatdate(epoch_s)}\n"
+    signed = f"{entry} -- {MAINTAINER}  {formatdate(epoch_s)}\n"
     _write(folder / "changelog.Debian.gz", _zipped(signed.encode()))
-    for page in sorted((project.CHECKOUT / "docs").glob("*.md")):
-        _write(folder / page.name, page.read_bytes())
-    for example in sorted((project.CHECKOUT / "config/examples").glob("*.yaml")):
-        _write(folder / "examples" / example.name, example.read_bytes())
-    _write(folder / "examples" / "config.yaml", (project.CHECKOUT / "config/config.yaml").read_bytes())
+    for pattern, place in (("docs/*.md", "."), ("config/examples/*.yaml", "examples"), ("config/*.yaml", "examples")):
+        for path in project.CHECKOUT.glob(pattern):
+            _write(folder / place / path.name, path.read_bytes())
 
 
 def _bundled(site_packages: Path) -> list[str]:
@@ -122,16 +121,17 @@ def _control(root: Path) -> None:
     files = sorted(path for path in root.rglob("*") if path.is_file())
     size_kib = sum(path.stat().st_size for path in files) // 1024
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in files)
-    values = {
-        "version": VERSION,
-        "architecture": _said("dpkg", "--print-architecture"),
-        "maintainer": _maintainer(),
-        "size": str(size_kib),
-        "python": f"python3 (>= {PYTHON}~), python3 (<< {NEXT_PYTHON}~)",
-    }
-    control = (SOURCES / "control").read_text(encoding="utf-8")
-    for name, value in values.items():
-        control = control.replace(f"@{name}@", value)
+    control = (
+        (SOURCES / "control")
+        .read_text(encoding="utf-8")
+        .format(
+            version=VERSION,
+            architecture=_said("dpkg", "--print-architecture"),
+            maintainer=MAINTAINER,
+            size=size_kib,
+            python=f"python3 (>= {PYTHON}~), python3 (<< {NEXT_PYTHON}~)",
+        )
+    )
     _write(root / "DEBIAN/control", control.encode())
     _write(root / "DEBIAN/md5sums", sums.encode())
     for name in ("postinst", "prerm"):
@@ -153,11 +153,6 @@ def _packed(root: Path, out: Path, epoch_s: int) -> Path:
     environ = os.environ | {"SOURCE_DATE_EPOCH": str(epoch_s)}
     subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
     return target
-
-
-def _maintainer() -> str:
-    name = os.environ.get("DEBFULLNAME", "The ollama-proxyd authors")
-    return f"{name} <{os.environ.get('DEBEMAIL', 'ollama-proxyd@fio.ie')}>"
 
 
 def _said(*command: str) -> str:

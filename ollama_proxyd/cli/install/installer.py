@@ -50,16 +50,14 @@ class Installer:
 
     def _parts(self, manifest: Manifest, *, is_first: bool) -> list[Part]:
         data, where = self._folders.data, self._where
-        no_systemd = self._machine.lacks("systemd")
+        no_systemd, lacks = self._machine.lacks("systemd"), self._machine.lacks
         unheld = f"{where.url} is no address that systemd can hold, so the daemon does not start on demand"
         no_socket = no_systemd or (None if where.address else unheld)
         chosen = [
             *self._unless("the systemd unit", no_systemd, parts.units(data, where, SERVICE)),
             *self._unless("the systemd socket", no_socket, parts.units(data, where, SOCKET)),
-            *self._unless("D-Bus activation", self._machine.lacks("D-Bus"), parts.activation(data, where)),
-            *self._unless(
-                "the entry among the applications", self._machine.lacks("xdg-open"), parts.application(data, where)
-            ),
+            *self._unless("D-Bus activation", lacks("D-Bus"), parts.activation(data, where)),
+            *self._unless("the entry among the applications", lacks("xdg-open"), parts.application(data, where)),
         ]
         link = Part(self._socket_link, link_to=str(data / UNITS / SOCKET))
         # Once, like the configuration: a socket that was disabled since stays disabled.
@@ -90,10 +88,9 @@ class Installer:
         elif not was_active and socket in changed and self._socket_link.is_symlink():
             try:
                 self._machine.restart(SOCKET)
+                self._lines.append("systemd holds the port; the first request starts the daemon")
             except InstallError as error:
                 self._lines.append(f"left out: starting on demand: {error}")
-            else:
-                self._lines.append("systemd holds the port; the first request starts the daemon")
 
     def _put_back(self, changes: Transaction, *, was_active: bool, held_socket: bool) -> None:
         if not changes.before:
@@ -114,7 +111,7 @@ class Installer:
             self._lines.append(f"the configuration {there} stays as it is")
             return
         manifest.make_folder(path.parent)
-        write(Part(path, parts.template(CONFIG).encode(), mode=0o600))
+        write(Part(path, parts.template(CONFIG), mode=0o600))
         self._lines.append(f"wrote a configuration to begin with: {path}")
 
     def _summary(self, changes: Transaction) -> list[str]:

@@ -10,7 +10,13 @@ from ollama_proxyd.cli.install.folders import Folders
 TEMPLATES = Path(__file__).parent / "templates"
 UNITS = "systemd/user"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
-BUS_EXEC = "/usr/bin/env ollama-proxyd"
+PLACES = {
+    "unit_exec": "@bindir@/ollama-proxyd",
+    "bus_exec": "/usr/bin/env ollama-proxyd",
+    "address": DEFAULT_ADDRESS,
+    "url": "@url@",
+}
+"""Where the values stand in the shipped files."""
 APPLICATION = "ie.fio.OllamaProxy"
 OURS = ("ollama-prox", "ai-efficiency")
 """Names of files in `share`; libraries may have others there."""
@@ -37,43 +43,32 @@ def site(programs: Path, host: str, port: int) -> Site:
     return Site(programs, f"{_bracketed(str(ip))}:{port}" if port else None, f"http://{shown}:{port}")
 
 
-def template(name: str) -> str:
-    """A file as it is shipped."""
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def template(name: str, **values: str) -> bytes:
+    """A file as it is shipped, with the values of this machine."""
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(PLACES[key], value)
+    return text.encode()
 
 
 def units(data: Path, where: Site, *names: str) -> list[Part]:
     """Units of the user's systemd."""
-    program, address = for_systemd(f"{where.programs}/ollama-proxyd"), where.address or DEFAULT_ADDRESS
-    return [
-        Part(
-            data / UNITS / name,
-            template(f"systemd/{name}")
-            .replace("@bindir@/ollama-proxyd", program)
-            .replace(DEFAULT_ADDRESS, address)
-            .encode(),
-        )
-        for name in names
-    ]
+    values = {"unit_exec": for_systemd(f"{where.programs}/ollama-proxyd"), "address": where.address or DEFAULT_ADDRESS}
+    return [Part(data / UNITS / name, template(f"systemd/{name}", **values)) for name in names]
 
 
 def activation(data: Path, where: Site) -> list[Part]:
     """A file for each name on the bus; it starts the daemon also where systemd does not."""
-    program = for_bus(f"{where.programs}/ollama-proxyd")
-    names = sorted(path.name for path in (TEMPLATES / "dbus").iterdir())
-    return [
-        Part(data / "dbus-1/services" / name, template(f"dbus/{name}").replace(BUS_EXEC, program).encode())
-        for name in names
-    ]
+    program, names = for_bus(f"{where.programs}/ollama-proxyd"), sorted(p.name for p in (TEMPLATES / "dbus").iterdir())
+    return [Part(data / "dbus-1/services" / name, template(f"dbus/{name}", bus_exec=program)) for name in names]
 
 
 def application(data: Path, where: Site) -> list[Part]:
     """The desktop entry, which opens the dashboard, with its icon."""
-    entry = template(f"desktop/{APPLICATION}.desktop").replace("@url@", where.url)
-    icon = template(f"desktop/{APPLICATION}.svg")
+    entry, icon = f"{APPLICATION}.desktop", f"{APPLICATION}.svg"
     return [
-        Part(data / f"applications/{APPLICATION}.desktop", entry.encode()),
-        Part(data / f"icons/hicolor/scalable/apps/{APPLICATION}.svg", icon.encode()),
+        Part(data / "applications" / entry, template(f"desktop/{entry}", url=where.url)),
+        Part(data / "icons/hicolor/scalable/apps" / icon, template(f"desktop/{icon}")),
     ]
 
 

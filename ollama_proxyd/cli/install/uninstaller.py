@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from ollama_proxyd.cli.install.files import InstallError, Manifest, remove_empty
+from ollama_proxyd.cli.install.files import Manifest, remove_empty
 from ollama_proxyd.cli.install.folders import NAME, Folders
 from ollama_proxyd.cli.install.installer import EXTENSION
 from ollama_proxyd.cli.install.machine import Machine
@@ -23,7 +23,7 @@ def uninstall(folders: Folders, manifest: Manifest, machine: Machine, *, purge: 
             continue
         lines.append(f"removed {folder}" if purge else f"{folder} stays (--purge removes it too)")
         if purge:
-            _remove_tree(folder)
+            shutil.rmtree(folder)
     if purge:
         remove_empty(manifest.folders)
         machine.tell_session("dconf", "reset", "-f", EXTENSION_SETTINGS)
@@ -44,10 +44,3 @@ def _remove(folders: Folders, manifest: Manifest, machine: Machine) -> list[str]
         remove_empty([str(Path(machine.environ["XDG_RUNTIME_DIR"], NAME))])
     changed = [f"left out: {path}: somebody has changed it, so it stays" for path in stay]
     return [f"removed {len(paths) - len(stay)} files in {folders.data} and elsewhere", *changed]
-
-
-def _remove_tree(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise InstallError(f"{folder} could not be removed: {error}") from None
