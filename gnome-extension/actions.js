@@ -6,7 +6,8 @@ import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 
 import {isCancelled, reasonOf} from './errors.js';
 import {modeIcon, modeLabel, nextMode, otherSide} from './modes.js';
-import {dashboardUri, Presence} from './viewModel.js';
+import {Presence} from './shared/daemonState.js';
+import {dashboardUri} from './viewModel.js';
 
 /** Clicks and keys on their way to the daemon. */
 export class Actions {

@@ -8,13 +8,13 @@ import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import {Extension, gettext as _, ngettext} from 'resource:///org/gnome/shell/extensions/extension.js';
 
 import {Actions} from './actions.js';
-import {DaemonProxy} from './daemonProxy.js';
 import {words} from './format.js';
 import {Icons} from './icons.js';
 import {Indicator} from './indicator.js';
 import {AUTO} from './modes.js';
 import {News} from './news.js';
 import {Notifications} from './notifications.js';
+import {Daemon} from './shared/daemon.js';
 import {title} from './viewModel.js';
 
 const SHORTCUT = 'cycle-mode-shortcut';
@@ -28,7 +28,8 @@ export default class OllamaProxyExtension extends Extension {
         this._news = new News(text);
         const icons = new Icons(this.dir);
         this._notifications = new Notifications(icons, title(text));
-        this._daemon = new DaemonProxy({
+        this._daemon = new Daemon({
+            objects: ['routing', 'fleet'],
             changed: before => this._sync(before),
             throttling: event => this._tell(this._news.throttling(event, this._nowS())),
         });

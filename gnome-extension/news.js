@@ -4,7 +4,7 @@ import {backendName} from './backendView.js';
 import {capital, facts, fill, words} from './format.js';
 import {AUTO, modeIcon, modeLabel} from './modes.js';
 import {reasonOf, spoken} from './reasons.js';
-import {Presence} from './viewModel.js';
+import {Presence} from './shared/daemonState.js';
 
 /** The same news is told again only after this long. */
 export const QUIET_S = 60;

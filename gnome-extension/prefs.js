@@ -1,11 +1,13 @@
 // The preferences window: three pages, and the connection to the daemon for as long as the window is open.
 import {ExtensionPreferences, gettext as _, ngettext} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
+import {isCancelled} from './errors.js';
 import {AutoPage} from './prefs/autoPage.js';
-import {Daemon} from './prefs/daemon.js';
 import {Errors} from './prefs/errors.js';
 import {GeneralPage} from './prefs/generalPage.js';
 import {MachinePage} from './prefs/machinePage.js';
+import {Daemon} from './shared/daemon.js';
+import {Presence} from './shared/daemonState.js';
 
 export default class OllamaProxyPreferences extends ExtensionPreferences {
     /**
@@ -20,12 +22,16 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
         const errors = new Errors(window);
         let pages = [];
         const show = () => {
-            if (daemon.state === 'there')
+            if (daemon.state.presence === Presence.RUNNING)
                 errors.forgetStart();
             pages.forEach(each => each.show());
         };
-        const daemon = new Daemon(show);
-        const start = () => daemon.start().catch(error => errors.tellStart(error));
+        const daemon = new Daemon({objects: ['routing', 'systemState', 'thermal'], withDetails: true, changed: show});
+        daemon.watch({routing: true, systemState: true, thermal: true, backends: true});
+        const start = () => daemon.start().catch(error => {
+            if (!isCancelled(error)) // else nobody looks any more
+                errors.tellStart(error);
+        });
         const auto = new AutoPage(daemon, message => errors.tell(message), start);
         const machine = new MachinePage(daemon, {_, ngettext}, start);
         const general = new GeneralPage(this.getSettings());
@@ -34,7 +40,7 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
         show();
 
         window.connect('close-request', () => {
-            daemon.close();
+            daemon.destroy();
             general.close();
             auto.close();
             return false;

@@ -4,32 +4,10 @@ import {backendName, backendRows, inFlight} from './backendView.js';
 import {capital, energy, facts, fill, known, words} from './format.js';
 import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
 import {reasonOf, spoken} from './reasons.js';
-
-/**
- * Where the daemon stands. ABSENT: it does not run. STARTING: it was asked to. LOADING: it runs and was asked for
- * its state. SILENT: it runs and did not answer.
- */
-export const Presence = Object.freeze({
-    ABSENT: 'absent',
-    STARTING: 'starting',
-    LOADING: 'loading',
-    RUNNING: 'running',
-    SILENT: 'silent',
-});
+import {Presence} from './shared/daemonState.js';
 
 /** Characters that fit below the menu's title; a longer sentence has a place of its own. */
 const LONGEST_SUBTITLE = 50;
-
-/** What is known before anything is known. */
-export const NOTHING = Object.freeze({
-    presence: Presence.ABSENT,
-    trouble: '',
-    efficiency: Object.freeze({}),
-    routing: Object.freeze({}),
-    backends: Object.freeze({}),
-    lacksBackends: false, // an old daemon does not tell which there are
-    fleet: Object.freeze({}),
-});
 
 /**
  * What the tile is called.

@@ -62,8 +62,8 @@ def shipped(source: Path) -> list[PurePosixPath]:
 
 
 def is_module(path: PurePosixPath) -> bool:
-    """Whether it is code of the extension: beside extension.js, or one of the preferences' modules."""
-    return path.suffix == ".js" and not matches(path, NOT_SHIPPED) and str(path.parent) in {".", "prefs"}
+    """Whether it is code of the extension: beside extension.js, of the preferences, or of both."""
+    return path.suffix == ".js" and not matches(path, NOT_SHIPPED) and str(path.parent) in {".", "prefs", "shared"}
 
 
 def translations(source: Path, domain: str) -> dict[str, bytes]:

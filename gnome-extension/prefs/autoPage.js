@@ -5,6 +5,8 @@ import Gtk from 'gi://Gtk';
 
 import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
+import {reasonOf} from '../errors.js';
+import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DaemonSettings} from './daemonSettings.js';
 import {TimeButton} from './timeButton.js';
@@ -20,7 +22,7 @@ export class AutoPage {
         this._daemon = daemon;
         this._tell = tell;
         this._settings = new DaemonSettings(entries => daemon.changeSettings(entries),
-            message => this._tell(message), () => this.show());
+            error => this._tell(reasonOf(error)), () => this.show());
         this._rows = new Map();
         this._notice = new DaemonNotice(start);
         this._groups = [this._quietHours(), this._battery(), this._back()];
@@ -30,9 +32,11 @@ export class AutoPage {
 
     /** Show what the daemon says now. */
     show() {
-        const {settings, changedSettings, state} = this._daemon;
-        const there = state === 'there' && settings !== null;
-        this._notice.show(this._daemon, state === 'there' && !there);
+        const {state} = this._daemon;
+        const {Settings: settings, ChangedSettings: changedSettings = []} = state.efficiency;
+        const isRunning = state.presence === Presence.RUNNING;
+        const there = isRunning && settings !== undefined;
+        this._notice.show(state, isRunning && !there);
         this._settings.told(settings ?? {});
         this._groups.forEach(group => (group.sensitive = there));
         for (const [key, {row, back, control, show}] of this._rows) {
@@ -128,7 +132,7 @@ export class AutoPage {
         try {
             await this._daemon.resetSettings(keys);
         } catch (error) {
-            this._tell(error.message);
+            this._tell(reasonOf(error));
         }
     }
 }

@@ -5,6 +5,7 @@ import Gtk from 'gi://Gtk';
 import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
 import {fill} from '../format.js';
+import {Presence} from '../shared/daemonState.js';
 
 /** The group; it is not there while everything is well. */
 export class DaemonNotice {
@@ -22,26 +23,25 @@ export class DaemonNotice {
     }
 
     /**
-     * @param {object} daemon what is known of it
+     * @param {object} state what the daemon told
      * @param {boolean} tooOld whether it runs, but lacks what the page is about
      */
-    show(daemon, tooOld = false) {
-        const {state} = daemon;
-        const [title, subtitle] = this._words(state, tooOld, daemon.failure);
+    show({presence, trouble}, tooOld = false) {
+        const [title, subtitle] = this._words(presence, tooOld, trouble);
         this.group.visible = title !== '';
         this._row.title = title;
         this._row.subtitle = subtitle;
-        this._button.visible = state === 'absent' || state === 'starting';
-        this._button.sensitive = state === 'absent';
+        this._button.visible = presence === Presence.ABSENT || presence === Presence.STARTING;
+        this._button.sensitive = presence === Presence.ABSENT;
     }
 
-    _words(state, tooOld, failure) {
-        if (state === 'absent')
+    _words(presence, tooOld, trouble) {
+        if (presence === Presence.ABSENT)
             return [_('The Daemon Is Not Running'), _('ollama-proxyd is started by the next click on the tile, or here.')];
-        if (state === 'starting')
+        if (presence === Presence.STARTING)
             return [_('The Daemon Is Starting'), ''];
-        if (state === 'silent')
-            return [_('The Daemon Does Not Answer'), fill(_('It said: {reason}'), {reason: failure})];
+        if (presence === Presence.SILENT)
+            return [_('The Daemon Does Not Answer'), trouble && fill(_('It said: {reason}'), {reason: trouble})];
         if (tooOld) {
             return [_('This Daemon Is Too Old'),
                 _('It cannot be told these settings yet. Update ollama-proxyd, or write them in its configuration file.')];

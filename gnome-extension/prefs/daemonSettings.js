@@ -7,7 +7,7 @@
 export class DaemonSettings {
     /**
      * @param {(entries: object) => Promise<void>} send asks the daemon for a change of some settings at once
-     * @param {(message: string) => void} refused is told what the daemon has against it
+     * @param {(error: Error) => void} refused is told what the daemon has against it
      * @param {() => void} changed is told that there may be something else to show
      */
     constructor(send, refused, changed) {
@@ -81,7 +81,7 @@ export class DaemonSettings {
                 this._wanted.delete(key);
         }
         if (refusal)
-            this._refused(refusal.message);
+            this._refused(refusal);
         else
             this._told = {...this._told, ...entries}; // its signal comes later and may correct this
         this._changed();

@@ -4,6 +4,7 @@ import Gtk from 'gi://Gtk';
 
 import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
+import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {Facts} from './facts.js';
 import {KeyedRows} from './keyedRows.js';
@@ -31,20 +32,21 @@ export class MachinePage {
 
     /** Show what is known now. */
     show() {
-        const daemon = this._daemon;
-        const there = daemon.state === 'there';
-        this._notice.show(daemon);
+        const {state} = this._daemon;
+        const there = state.presence === Presence.RUNNING;
+        this._notice.show(state);
         for (const {group} of [this._about, this._backends, this._devices, this._power])
             group.visible = there;
         if (!there)
             return;
-        const routing = daemon.properties('Routing');
+        const {efficiency, routing, systemState, thermal} = state;
         this._dashboard.visible = Boolean(routing.Endpoint);
-        this._about.rows.show(withIds(this._facts.daemon(daemon.properties('Efficiency'), routing)));
-        this._power.rows.show(withIds(this._facts.power(daemon.properties('SystemState'))));
-        this._showThings(this._backends, daemon.backends.map(each => this._facts.backend(each)),
-            _('No backend is configured and none was found.'));
-        this._showThings(this._devices, (daemon.properties('Thermal').Devices ?? []).map(each => this._facts.device(each)),
+        this._about.rows.show(withIds(this._facts.daemon(efficiency, routing)));
+        this._power.rows.show(withIds(this._facts.power(systemState)));
+        const backends = Object.values(state.backends).map(each => ({...each, details: state.details[each.Id] ?? {}}));
+        this._showThings(this._backends, backends.map(each => this._facts.backend(each)),
+            state.lacksBackends ? '' : _('No backend is configured and none was found.'));
+        this._showThings(this._devices, (thermal.Devices ?? []).map(each => this._facts.device(each)),
             _('This daemon tells of no device.'));
     }
 
@@ -63,7 +65,7 @@ export class MachinePage {
         const button = new Gtk.Button({label: _('Open Dashboard'), valign: Gtk.Align.CENTER});
         button.add_css_class('flat');
         button.connect('clicked', () => {
-            const uri = `${this._daemon.properties('Routing').Endpoint}/dashboard`;
+            const uri = `${this._daemon.state.routing.Endpoint}/dashboard`;
             new Gtk.UriLauncher({uri}).launch(button.get_root(), null, null);
         });
         return button;

@@ -1,6 +1,6 @@
 // What the daemon can tell, as plain values, for the tests of the extension's pure modules.
 
-import {NOTHING, Presence} from '../../gnome-extension/viewModel.js';
+import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
 
 /** English as it stands, in one notation of numbers whatever the machine's locale. */
 export const ENGLISH = {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {News, QUIET_S, SETTLING_S} from '../../gnome-extension/news.js';
-import {NOTHING} from '../../gnome-extension/viewModel.js';
+import {NOTHING} from '../../gnome-extension/shared/daemonState.js';
 import {backend, efficiency, ENGLISH, fleet, running} from './daemonStates.mjs';
 
 const LATER_S = SETTLING_S + 1;

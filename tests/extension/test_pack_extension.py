@@ -37,7 +37,7 @@ def test_the_zip_holds_the_code_the_icons_the_schema_and_every_translation_and_n
     code = {path.name for path in EXTENSION.glob("*.js")} - {"eslint.config.js"}
     folders = {
         str(path.relative_to(EXTENSION))
-        for pattern in ("prefs/*.js", "icons/*.svg", "schemas/*.gschema.xml")
+        for pattern in ("prefs/*.js", "shared/*.js", "icons/*.svg", "schemas/*.gschema.xml")
         for path in EXTENSION.glob(pattern)
     }
     languages = {path.stem for path in EXTENSION.glob("po/*.po")}

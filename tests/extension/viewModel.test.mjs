@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {
-    dashboardUri, menuView, NOTHING, panelView, Presence, tileView,
-} from '../../gnome-extension/viewModel.js';
+import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
+import {dashboardUri, menuView, panelView, tileView} from '../../gnome-extension/viewModel.js';
 import {backend, efficiency, ENGLISH, fleet, running, TABLE} from './daemonStates.mjs';
 
 const tile = state => tileView(state, ENGLISH);

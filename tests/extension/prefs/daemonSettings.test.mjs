@@ -10,7 +10,7 @@ class SlowDaemon {
     shows = 0;
 
     constructor(settings) {
-        this.settings = new DaemonSettings(entries => this.change(entries), message => this.refusals.push(message),
+        this.settings = new DaemonSettings(entries => this.change(entries), error => this.refusals.push(error.message),
             () => this.shows++);
         this.settings.told(settings);
     }

@@ -1,48 +1,54 @@
-// The daemon on the session bus: the one module that knows D-Bus. It holds what the daemon told as one plain value.
+// The daemon on the session bus, for the shell and for the preferences: the one module that knows D-Bus.
+// It holds what the daemon told as one plain value.
 
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {isTimeout, quiet, reasonOf} from './errors.js';
-import {NOTHING, Presence} from './viewModel.js';
+import {isTimeout, quiet, reasonOf} from '../errors.js';
+import {call} from './call.js';
+import {NOTHING, Presence} from './daemonState.js';
 
 const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
 const ROOT = '/ie/fio/OllamaProxy';
 const BACKEND = `${NAME}.Backend`;
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
 const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
-const ANSWER_WITHIN_MS = 5000;
 const START_WITHIN_MS = 30000;
+const SETTING_TYPES = {boolean: 'b', string: 's', number: 'd'};
 
-const BACKENDS_PATH = `${ROOT}/Backends`;
 const OBJECTS = {
     efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
     routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
-    fleet: {path: BACKENDS_PATH, iface: `${NAME}.Backends`},
+    fleet: {path: `${ROOT}/Backends`, iface: `${NAME}.Backends`},
+    systemState: {path: `${ROOT}/SystemState`, iface: `${NAME}.SystemState`},
+    thermal: {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`},
 };
-const THERMAL = {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`};
 
 /** Follows the daemon from construction to `destroy`: it comes and goes, and nothing here waits for it. */
-export class DaemonProxy {
+export class Daemon {
     /**
-     * @param {object} listeners - what hears of changes
-     * @param {Function} listeners.changed - told after each change, with the state before
-     * @param {Function} listeners.throttling - told of {id, name, reason, isThrottling}
+     * @param {object} parts - what it follows, and what hears of changes
+     * @param {string[]} parts.objects - objects besides `efficiency` to load; those and `backends` can be watched
+     * @param {boolean} parts.withDetails - whether each backend's details are loaded too
+     * @param {Function} parts.changed - called after each change, with the state before
+     * @param {Function} parts.throttling - called with {id, name, reason, isThrottling}
      */
-    constructor({changed, throttling}) {
+    constructor({objects, withDetails = false, changed, throttling = null}) {
+        this._objects = objects;
+        this._withDetails = withDetails;
         this._changed = changed;
         this._throttling = throttling;
         this._bus = Gio.DBus.session;
         this._cancellable = new Gio.Cancellable();
         this._watched = {};
         this._session = null;
-        this._state = NOTHING;
+        this._state = Object.freeze({...NOTHING, presence: Presence.LOADING});
         this._nameWatch = Gio.bus_watch_name_on_connection(
             this._bus, NAME, Gio.BusNameWatcherFlags.NONE,
             (_bus, _name, owner) => this._appear(owner), () => this._vanish());
     }
 
-    /** @returns {object} what the daemon told last; see NOTHING in viewModel.js */
+    /** @returns {object} what the daemon told last; see NOTHING in daemonState.js */
     get state() {
         return this._state;
     }
@@ -58,7 +64,7 @@ export class DaemonProxy {
     /**
      * Which measurements somebody looks at. They move all the time, so that the rest are not followed.
      *
-     * @param {object} wanted - {routing, backends, fleet}: whether it is
+     * @param {object} wanted - of `backends` and each of the objects: whether it is
      */
     watch(wanted) {
         this._watched = wanted;
@@ -72,21 +78,21 @@ export class DaemonProxy {
             this._load(this._session);
     }
 
-    /**
-     * Chooses a mode.
-     *
-     * @param {string} token - the mode's token
-     */
+    /** @param {string} token - the mode to choose */
     async setMode(token) {
-        const session = this._session;
-        try {
-            await this._call(session?.owner ?? NAME, OBJECTS.efficiency.path, OBJECTS.efficiency.iface,
-                'SetMode', new GLib.Variant('(s)', [token]), this._cancellable);
-        } catch (error) {
-            if (session && isTimeout(error))
-                this._miss(session, error);
-            throw error;
-        }
+        await this._askEfficiency('SetMode', '(s)', [token]);
+    }
+
+    /** @param {object} entries - new values by the settings' names; all are taken or none */
+    async changeSettings(entries) {
+        const typed = Object.entries(entries)
+            .map(([key, value]) => [key, new GLib.Variant(SETTING_TYPES[typeof value], value)]);
+        await this._askEfficiency('ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
+    }
+
+    /** @param {string[]} keys - settings that go back to the configuration's values; none means all */
+    async resetSettings(keys) {
+        await this._askEfficiency('ResetSettings', '(as)', [keys]);
     }
 
     /** Has the bus start the daemon. */
@@ -95,12 +101,25 @@ export class DaemonProxy {
             return;
         this._tell({presence: Presence.STARTING});
         try {
-            await this._call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus',
+            await call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus',
                 'StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable,
                 {withinMs: START_WITHIN_MS});
         } finally {
             if (this._state.presence === Presence.STARTING)
                 this._tell({presence: Presence.ABSENT});
+        }
+    }
+
+    async _askEfficiency(method, signature, values) {
+        const session = this._session;
+        const {path, iface} = OBJECTS.efficiency;
+        try {
+            await call(session?.owner ?? NAME, path, iface, method, new GLib.Variant(signature, values),
+                this._cancellable);
+        } catch (error) {
+            if (session && isTimeout(error))
+                this._miss(session, error);
+            throw error;
         }
     }
 
@@ -132,46 +151,51 @@ export class DaemonProxy {
 
     _subscribe(session) {
         const listen = (...which) => session.subscriptions.push(this._listen(session, ...which));
-        listen(PROPERTIES, 'PropertiesChanged', OBJECTS.efficiency.path, OBJECTS.efficiency.iface,
-            (_path, change) => this._merge(session, 'efficiency', change));
-        for (const member of ['InterfacesAdded', 'InterfacesRemoved']) {
-            listen(OBJECT_MANAGER, member, BACKENDS_PATH, null,
-                () => this._loadBackends(session).catch(quiet));
-        }
-        listen(`${NAME}.Backends`, 'BackendStatusChanged', BACKENDS_PATH, null, () => {
+        const reload = () => this._loadBackends(session).catch(quiet);
+        const {fleet, thermal} = OBJECTS;
+        session.subscriptions.push(this._follow(session, 'efficiency'));
+        for (const member of ['InterfacesAdded', 'InterfacesRemoved'])
+            listen(OBJECT_MANAGER, member, fleet.path, null, reload);
+        listen(fleet.iface, 'BackendStatusChanged', fleet.path, null, () => {
             if (!session.measured.backends) // else its properties have been heard already
-                this._loadBackends(session).catch(quiet);
+                reload();
         });
-        listen(THERMAL.iface, 'ThrottlingStarted', THERMAL.path, null,
-            (_path, [id]) => this._tellThrottling(session, id, true));
-        listen(THERMAL.iface, 'ThrottlingStopped', THERMAL.path, null,
-            (_path, [id]) => this._tellThrottling(session, id, false));
+        if (!this._throttling)
+            return;
+        for (const [member, isThrottling] of [['ThrottlingStarted', true], ['ThrottlingStopped', false]]) {
+            listen(thermal.iface, member, thermal.path, null,
+                (_path, [id]) => this._tellThrottling(session, id, isThrottling));
+        }
     }
 
     _listen(session, iface, member, path, arg0, heard) {
         return this._bus.signal_subscribe(session.owner, iface, member, path, arg0, Gio.DBusSignalFlags.NONE,
             (_bus, _sender, at, _iface, _member, parameters) => {
-                if (session === this._session)
-                    heard(at, parameters.recursiveUnpack());
+                if (session !== this._session)
+                    return;
+                heard(at, parameters.recursiveUnpack());
+                this.retry(); // a silent daemon speaks again
             });
     }
 
+    /** Follows the properties of an object, or those of all backends. */
+    _follow(session, what) {
+        if (what !== 'backends') {
+            const {path, iface} = OBJECTS[what];
+            return this._listen(session, PROPERTIES, 'PropertiesChanged', path, iface,
+                (_path, change) => this._merge(session, what, change));
+        }
+        // Any path: an object manager's children are told apart by their interface.
+        return this._listen(session, PROPERTIES, 'PropertiesChanged', null, BACKEND,
+            (path, change) => this._mergeBackend(session, path, change));
+    }
+
     _followMeasurements(session) {
-        const followObject = what => this._listen(session, PROPERTIES, 'PropertiesChanged', OBJECTS[what].path,
-            OBJECTS[what].iface, (_path, change) => this._merge(session, what, change));
-        const follow = {
-            routing: () => followObject('routing'),
-            fleet: () => followObject('fleet'),
-            // Any path: an object manager's children are told apart by their interface.
-            backends: () => this._listen(session, PROPERTIES, 'PropertiesChanged', null, BACKEND,
-                (path, change) => this._mergeBackend(session, path, change)),
-        };
-        const load = what => what === 'backends' ? this._loadBackends(session) : this._loadObject(session, what);
-        for (const what of Object.keys(follow)) {
+        for (const what of [...this._objects, 'backends']) {
             if (this._watched[what] && !session.measured[what]) {
-                session.measured[what] = follow[what]();
+                session.measured[what] = this._follow(session, what);
                 if (this._state.presence === Presence.RUNNING)
-                    load(what).catch(quiet);
+                    (what === 'backends' ? this._loadBackends(session) : this._loadObject(session, what)).catch(quiet);
             } else if (!this._watched[what] && session.measured[what]) {
                 this._bus.signal_unsubscribe(session.measured[what]);
                 delete session.measured[what];
@@ -186,8 +210,7 @@ export class DaemonProxy {
             await Promise.all([
                 this._loadObject(session, 'efficiency'),
                 this._loadBackends(session).catch(() => this._tellOf(session, {lacksBackends: true})),
-                this._loadObject(session, 'routing').catch(quiet),
-                this._loadObject(session, 'fleet').catch(quiet),
+                ...this._objects.map(what => this._loadObject(session, what).catch(quiet)),
             ]);
             session.isAwaited = false;
             this._tellOf(session, {presence: Presence.RUNNING, trouble: ''});
@@ -202,7 +225,7 @@ export class DaemonProxy {
         if (session !== this._session || session.isAwaited || !isTimeout(why))
             return;
         session.isAwaited = true;
-        await this._call(session.owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, session.cancellable,
+        await call(session.owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, session.cancellable,
             {withinMs: GLib.MAXINT32}).catch(quiet);
         if (session === this._session)
             this._load(session);
@@ -210,14 +233,29 @@ export class DaemonProxy {
 
     async _loadObject(session, what) {
         const {path, iface} = OBJECTS[what];
-        await this._call(session.owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]),
+        await call(session.owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]),
             session.cancellable, {hear: ([properties]) => this._tellOf(session, {[what]: properties})});
     }
 
     async _loadBackends(session) {
-        await this._call(session.owner, BACKENDS_PATH, OBJECT_MANAGER, 'GetManagedObjects', null,
-            session.cancellable,
-            {hear: ([objects]) => this._tellOf(session, {backends: backendsOf(objects), lacksBackends: false})});
+        await call(session.owner, OBJECTS.fleet.path, OBJECT_MANAGER, 'GetManagedObjects', null, session.cancellable, {
+            hear: ([objects]) => {
+                const backends = Object.fromEntries(Object.entries(objects)
+                    .filter(([, interfaces]) => interfaces[BACKEND])
+                    .map(([path, interfaces]) => [path, interfaces[BACKEND]]));
+                this._tellOf(session, {backends, lacksBackends: false});
+                if (this._withDetails)
+                    Object.values(backends).forEach(({Id: id}) => this._loadDetails(session, id));
+            },
+        });
+    }
+
+    async _loadDetails(session, id) {
+        const {path, iface} = OBJECTS.fleet;
+        const tell = details => this._tellOf(session, {details: {...this._state.details, [id]: details}});
+        // Of a failure, the row says it where the details would stand.
+        await call(session.owner, path, iface, 'GetBackendDetails', new GLib.Variant('(s)', [id]),
+            session.cancellable, {hear: ([details]) => tell(details)}).catch(error => tell({failure: reasonOf(error)}));
     }
 
     _merge(session, what, [, changed, invalidated]) {
@@ -233,13 +271,11 @@ export class DaemonProxy {
     }
 
     async _tellThrottling(session, id, isThrottling) {
+        const {path, iface} = OBJECTS.thermal;
         let device = {};
-        try {
-            await this._call(session.owner, THERMAL.path, THERMAL.iface, 'GetHardwareState',
-                new GLib.Variant('(s)', [id]), session.cancellable, {hear: ([told]) => (device = told)});
-        } catch (error) {
-            quiet(error); // the news is worth telling without the device's name, too
-        }
+        // The news is worth telling without the device's name, too.
+        await call(session.owner, path, iface, 'GetHardwareState', new GLib.Variant('(s)', [id]),
+            session.cancellable, {hear: ([told]) => (device = told)}).catch(quiet);
         if (session === this._session)
             this._throttling({id, name: device.name, reason: device.throttling_reason, isThrottling});
     }
@@ -254,35 +290,4 @@ export class DaemonProxy {
         this._state = Object.freeze({...before, ...news});
         this._changed(before);
     }
-
-    // `hear` gets the reply at once: a signal that comes right after it must not be undone by it when a promise is
-    // taken up later.
-    _call(destination, path, iface, method, parameters, cancellable, {hear = () => {}, withinMs = ANSWER_WITHIN_MS} = {}) {
-        return new Promise((resolve, reject) => {
-            this._bus.call(destination, path, iface, method, parameters, null, Gio.DBusCallFlags.NO_AUTO_START,
-                withinMs, cancellable, (bus, result) => {
-                    try {
-                        const reply = bus.call_finish(result);
-                        // Cancelling does not recall a reply that was already under way.
-                        cancellable.set_error_if_cancelled();
-                        hear(reply.recursiveUnpack());
-                        resolve();
-                    } catch (error) {
-                        reject(error);
-                    }
-                });
-        });
-    }
-}
-
-/**
- * The backends among the objects of the daemon's object manager, in the daemon's own order.
- *
- * @param {object} objects - interfaces with their properties, by path
- * @returns {object} properties by path
- */
-function backendsOf(objects) {
-    return Object.fromEntries(Object.entries(objects)
-        .filter(([, interfaces]) => interfaces[BACKEND])
-        .map(([path, interfaces]) => [path, interfaces[BACKEND]]));
 }

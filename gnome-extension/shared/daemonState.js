@@ -1,0 +1,27 @@
+// The daemon's state as one plain value. Pure: the shell, the preferences and the tests read it.
+
+/**
+ * Where the daemon stands. ABSENT: it does not run. STARTING: it was asked to. LOADING: it runs and was asked for
+ * its state. SILENT: it runs and did not answer.
+ */
+export const Presence = Object.freeze({
+    ABSENT: 'absent',
+    STARTING: 'starting',
+    LOADING: 'loading',
+    RUNNING: 'running',
+    SILENT: 'silent',
+});
+
+/** What is known before anything is known. */
+export const NOTHING = Object.freeze({
+    presence: Presence.ABSENT,
+    trouble: '', // why it is silent
+    efficiency: Object.freeze({}),
+    routing: Object.freeze({}),
+    fleet: Object.freeze({}),
+    systemState: Object.freeze({}),
+    thermal: Object.freeze({}),
+    backends: Object.freeze({}), // properties by path
+    details: Object.freeze({}), // answers of GetBackendDetails by backend
+    lacksBackends: false, // an old daemon does not tell which there are
+});
