@@ -255,6 +255,12 @@ def test_an_environment_of_scripts_install_knows_its_folders(home: Path, prefix:
     assert of_environment(os.environ, Path("/opt/pipx/venvs/ollama-proxyd")) == of_user(os.environ)
 
 
+def test_an_environment_is_known_also_where_the_home_folder_is_a_link(home: Path) -> None:
+    home.with_name("link").symlink_to(home)
+    usual = of_user(os.environ)
+    assert of_environment(os.environ, home.with_name("link") / usual.environments.relative_to(home) / "x") == usual
+
+
 def test_without_a_home_nothing_is_written() -> None:
     with pytest.raises(InstallError, match="HOME"):
         of_user({})

@@ -37,7 +37,7 @@ def install_service(away: bool, purge: bool) -> None:
         if away:
             lines = uninstall(folders, manifest, machine, purge=purge)
         else:
-            is_ours = env.parent == folders.environments
+            is_ours = env.parent.resolve() == folders.environments.resolve()
             where = configured_site(folders.venv / "bin" if is_ours else programs())
             lines = Installer(folders, where, machine, env if is_ours else None).install(manifest)
     except (InstallError, OSError) as error:

@@ -47,7 +47,7 @@ def of_user(environ: Mapping[str, str], prefix: Path | None = None) -> Folders:
         config=_base(environ, "XDG_CONFIG_HOME", home / ".config"),
         state=_base(environ, "XDG_STATE_HOME", home / ".local" / "state"),
         commands=(home / ".local" if prefix is None else prefix) / "bin",
-        is_searched=data == usual,
+        is_searched=data.resolve() == usual.resolve(),
     )
 
 
