@@ -4,7 +4,7 @@ import Gio from 'gi://Gio';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 
-import {isCancelled, reasonOf} from './errors.js';
+import {isCancelled, messageOf} from './errors.js';
 import {modeIcon, modeLabel, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
 import {dashboardUri} from './viewModel.js';
@@ -118,7 +118,7 @@ export class Actions {
             return true;
         } catch (error) {
             if (!isCancelled(error)) {
-                const body = [reasonOf(error) || this._text._('Not answering'), advice].filter(Boolean).join('\n');
+                const body = [messageOf(error) || this._text._('Not answering'), advice].filter(Boolean).join('\n');
                 this._notifications.show({key: title, icon: 'ai-state-down', title, body});
             }
             return false;

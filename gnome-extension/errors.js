@@ -29,7 +29,7 @@ export function isTimeout(error) {
  * @param {unknown} error - what was thrown
  * @returns {string} empty where there was no answer
  */
-export function reasonOf(error) {
+export function messageOf(error) {
     if (isTimeout(error))
         return '';
     if (error instanceof GLib.Error)
@@ -44,5 +44,5 @@ export function reasonOf(error) {
  */
 export function quiet(error) {
     if (!isCancelled(error))
-        console.debug(`ollama-proxy: ${reasonOf(error)}`);
+        console.debug(`ollama-proxy: ${messageOf(error)}`);
 }

@@ -5,7 +5,7 @@ import Gtk from 'gi://Gtk';
 
 import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
-import {reasonOf} from '../errors.js';
+import {messageOf} from '../errors.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DaemonSettings} from './daemonSettings.js';
@@ -22,7 +22,7 @@ export class AutoPage {
         this._daemon = daemon;
         this._tell = tell;
         this._settings = new DaemonSettings(entries => daemon.changeSettings(entries),
-            error => this._tell(reasonOf(error)), () => this.show());
+            error => this._tell(messageOf(error)), () => this.show());
         this._rows = new Map();
         this._notice = new DaemonNotice(start);
         this._groups = [this._quietHours(), this._battery(), this._back()];
@@ -132,7 +132,7 @@ export class AutoPage {
         try {
             await this._daemon.resetSettings(keys);
         } catch (error) {
-            this._tell(reasonOf(error));
+            this._tell(messageOf(error));
         }
     }
 }

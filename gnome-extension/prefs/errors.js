@@ -4,7 +4,7 @@ import Gtk from 'gi://Gtk';
 
 import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
-import {reasonOf} from '../errors.js';
+import {messageOf} from '../errors.js';
 import {fill} from '../format.js';
 
 /** The errors of one window; each stays until it is read, or until another takes its place. */
@@ -33,7 +33,7 @@ export class Errors {
 
     /** @param {Error} error why the daemon could not be started */
     tellStart(error) {
-        this.tell(fill(_('The daemon could not be started: {reason}'), {reason: reasonOf(error)}));
+        this.tell(fill(_('The daemon could not be started: {reason}'), {reason: messageOf(error)}));
         this._isOfStart = true;
     }
 

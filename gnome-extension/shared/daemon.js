@@ -4,7 +4,7 @@
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {isTimeout, quiet, reasonOf} from '../errors.js';
+import {isTimeout, quiet, messageOf} from '../errors.js';
 import {call} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
@@ -221,7 +221,7 @@ export class Daemon {
 
     /** Without the answer of a daemon that is stopped or busy: the next one is waited for, however long it takes. */
     async _miss(session, why) {
-        this._tellOf(session, {presence: Presence.SILENT, trouble: reasonOf(why)});
+        this._tellOf(session, {presence: Presence.SILENT, trouble: messageOf(why)});
         if (session !== this._session || session.isAwaited || !isTimeout(why))
             return;
         session.isAwaited = true;
@@ -255,7 +255,7 @@ export class Daemon {
         const tell = details => this._tellOf(session, {details: {...this._state.details, [id]: details}});
         // Of a failure, the row says it where the details would stand.
         await call(session.owner, path, iface, 'GetBackendDetails', new GLib.Variant('(s)', [id]),
-            session.cancellable, {hear: ([details]) => tell(details)}).catch(error => tell({failure: reasonOf(error)}));
+            session.cancellable, {hear: ([details]) => tell(details)}).catch(error => tell({failure: messageOf(error)}));
     }
 
     _merge(session, what, [, changed, invalidated]) {
