@@ -20,7 +20,7 @@ CONFIG = 78
 
 STATUSES: Mapping[str | None, int] = {
     "port_taken": UNAVAILABLE,
-    "port_needs_rights": NO_RIGHTS,
+    "permission_denied": NO_RIGHTS,
     "bad_socket": CONFIG,
 }
 """By the code of the error; all others are the system's."""

@@ -187,8 +187,8 @@ def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:
         taken = f"port {port} is taken by another program{f' ({owner})' if owner else ''}"
         message = f"{taken}; end that program, or choose another port with server.http_port in the configuration"
     elif error.errno == errno.EACCES:
-        code = "port_needs_rights"
-        message = f"port {port} needs rights that this program lacks; choose one above 1023"
+        code = "permission_denied"
+        message = f"port {port} needs root; choose a port above 1023"
     else:
         message = f"cannot listen on {host} port {port}: {error.strerror or error}"
     return ProxyError(ErrorKind.UNAVAILABLE, message, code=code)
