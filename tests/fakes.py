@@ -102,19 +102,16 @@ async def settle() -> None:
 
 
 class MemoryStore:
-    """A state store that forgets with the process; `failing` makes every save fail like a full disk."""
+    """A state store that forgets with the process."""
 
     def __init__(self, state: Mapping[str, Json] | None = None) -> None:
         self.state: dict[str, Json] = dict(state or {})
-        self.failing = False
 
-    def load(self) -> Mapping[str, Json]:
-        return dict(self.state)
+    def get(self, key: str) -> Json:
+        return self.state.get(key)
 
-    def save(self, state: Mapping[str, Json]) -> None:
-        if self.failing:
-            raise OSError(28, "No space left on device")
-        self.state = dict(state)
+    def put(self, key: str, value: Json) -> None:
+        self.state[key] = value
 
 
 Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]

@@ -53,18 +53,12 @@ class Governor:
         return self.modes.value.auto
 
     def select(self, mode: Mode) -> ModeSetting:
-        """Put a mode in force, end every hold, and keep the mode over restarts.
-
-        A state file that cannot be written is logged: the mode is in force all the same.
-        """
+        """Put a mode in force, end every hold, and keep the mode over restarts."""
         if mode is Mode.AUTO and self._chosen is not Mode.AUTO:
             self._auto = AT_FIRST
         self._chosen = mode
         self._end(self.holds.value)
-        try:
-            self._store.save({**self._store.load(), STATE_KEY: mode.value})
-        except OSError as error:
-            log.warning("mode %s is in force but could not be saved and ends with this process: %s", mode.value, error)
+        self._store.put(STATE_KEY, mode.value)
         return self.setting.value
 
     def hold(self, mode: Mode, reason: str, application_id: str, owner: str) -> int:
@@ -153,7 +147,7 @@ class Governor:
         return ModeSetting(self._chosen, effective, reason, row, held)
 
     def _restored(self, default: Mode) -> Mode:
-        saved = self._store.load().get(STATE_KEY)
+        saved = self._store.get(STATE_KEY)
         if saved is None:
             return default
         try:

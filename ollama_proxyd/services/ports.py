@@ -47,13 +47,13 @@ class Backend(Protocol):
 
 
 class StateStore(Protocol):
-    """A small mapping that survives restarts."""
+    """A small mapping that survives restarts, as far as it can be written; the store logs a failure."""
 
-    def load(self) -> Mapping[str, Json]:
-        """What was saved last, empty when nothing was or it cannot be read."""
+    def get(self, key: str) -> Json:
+        """What was kept under a key, None where there is nothing."""
 
-    def save(self, state: Mapping[str, Json]) -> None:
-        """Replace what is saved, whole or not at all; raises OSError."""
+    def put(self, key: str, value: Json) -> None:
+        """Keep a value; never raises."""
 
 
 class PolledSensor(Protocol):

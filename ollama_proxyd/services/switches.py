@@ -1,12 +1,8 @@
 """Remembers which backends a person switched on or off, over what the configuration says."""
 
-import logging
-
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import StateStore
-
-log = logging.getLogger(__name__)
 
 STATE_KEY = "enabled"
 
@@ -16,7 +12,7 @@ class Switches:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
-        saved = store.load().get(STATE_KEY)
+        saved = store.get(STATE_KEY)
         entries = saved.items() if isinstance(saved, dict) else ()
         self._by_hand = {key: value for key, value in entries if isinstance(value, bool)}
 
@@ -28,15 +24,9 @@ class Switches:
         return None if by_hand else Reason("switched_off")
 
     def set(self, config: BackendConfig, enabled: bool) -> None:
-        """Switch a backend on or off and keep that over restarts.
-
-        A state file that cannot be written is logged: the switch counts all the same.
-        """
+        """Switch a backend on or off and keep that over restarts."""
         backend_id = config.spec.id
         self._by_hand[backend_id] = enabled
         if enabled is config.enabled:
             del self._by_hand[backend_id]
-        try:
-            self._store.save({**self._store.load(), STATE_KEY: dict(self._by_hand)})
-        except OSError as error:
-            log.warning("that %s is switched could not be saved and ends with this process: %s", backend_id, error)
+        self._store.put(STATE_KEY, dict(self._by_hand))

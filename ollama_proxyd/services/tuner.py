@@ -24,7 +24,7 @@ class Tuner:
     def __init__(self, base: Tuning, store: StateStore) -> None:
         self._base = base
         self._store = store
-        self._by_hand = _restored(store.load().get(STATE_KEY))
+        self._by_hand = _restored(store.get(STATE_KEY))
         self.tuning: Cell[Tuning] = Cell(self._applied())
 
     @property
@@ -67,7 +67,7 @@ class Tuner:
         except ValueError as error:
             raise _refused(error) from None
         self._by_hand = {key: value for key, value in by_hand.items() if value != getattr(self._base, key)}
-        self._save()
+        self._store.put(STATE_KEY, dict(self._by_hand))
         self.tuning.set(tuning)
 
     def _applied(self) -> Tuning:
@@ -78,13 +78,6 @@ class Tuner:
                 "what was changed of the settings does not fit the configuration, which applies alone: %s", error
             )
             return self._base
-
-    def _save(self) -> None:
-        state: dict[str, Json] = {**self._store.load(), STATE_KEY: dict(self._by_hand)}
-        try:
-            self._store.save(state)
-        except OSError as error:
-            log.warning("the changed settings are in force but could not be saved and end with this process: %s", error)
 
 
 def _restored(saved: Json) -> dict[str, Value]:

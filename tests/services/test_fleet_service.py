@@ -316,15 +316,6 @@ async def test_switching_to_what_is_already_so_changes_nothing() -> None:
     assert fleet.fleet.views.value is before
 
 
-async def test_a_switch_that_cannot_be_saved_counts_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    store = MemoryStore()
-    store.failing = True
-    fleet = fleet_of(FakeBackend("npu"), store=store)
-    fleet.fleet.set_enabled("npu", enabled=False)
-    assert fleet.view("npu").health is Health.DISABLED
-    assert "could not be saved" in caplog.text
-
-
 @pytest.mark.parametrize("saved", [None, 7, ["npu"], {"npu": "off"}, {"npu": 0}])
 async def test_a_saved_switch_that_is_not_one_is_forgotten(saved: object) -> None:
     fleet = fleet_of(FakeBackend("npu"), store=MemoryStore({"enabled": saved}))

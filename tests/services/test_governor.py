@@ -49,15 +49,6 @@ def test_a_chosen_mode_survives_a_restart_and_other_state_is_kept() -> None:
     assert store.state["other"] == 1
 
 
-def test_a_mode_that_cannot_be_saved_is_in_force_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    store = MemoryStore()
-    store.failing = True
-    it = governor(store)
-    it.select(Mode.QUIET)
-    assert it.setting.value.chosen is Mode.QUIET
-    assert "could not be saved" in caplog.text
-
-
 @pytest.mark.parametrize("saved", ["Turbo", 7, None, ["Quiet"]])
 def test_a_saved_mode_that_is_not_one_gives_way_to_the_default(saved: object) -> None:
     assert governor(MemoryStore({"mode": saved})).setting.value.chosen is Mode.BALANCED

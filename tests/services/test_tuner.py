@@ -87,15 +87,6 @@ def test_a_refusal_names_the_key_and_changes_nothing() -> None:
     assert (it.tuning.value, it.changed, store.state) == (Tuning(), (), {})
 
 
-def test_settings_that_cannot_be_saved_are_in_force_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    store = MemoryStore()
-    store.failing = True
-    it = Tuner(Tuning(), store)
-    it.change({"low_battery_percent": 40})
-    assert it.tuning.value.low_battery_percent == 40.0
-    assert "could not be saved" in caplog.text
-
-
 @pytest.mark.parametrize(
     "saved",
     [7, None, ["low_battery_percent"], {"low_battery_percent": "much"}, {"hot_c": 50}, {"quiet_hours_start": None}],

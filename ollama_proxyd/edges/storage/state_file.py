@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.services.ports import StateStore
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ def state_path(environ: Mapping[str, str]) -> Path:
 
 
 class StateFile:
-    """A StateStore on disk, for its owner's eyes only."""
+    """The state on disk, readable by its owner only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -121,24 +120,22 @@ log = logging.getLogger(__name__)
 
 
 class KeptState:
-    """A StateStore over another one that may fail; a failure is said once, until writing works again."""
+    """A StateStore in memory and, where that works, in a file; a failure is logged once."""
 
-    def __init__(self, store: StateStore) -> None:
-        self._store = store
-        self._state: Mapping[str, Json] | None = None
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
+        self._state = dict(file.load())
         self._fails = False
 
-    def load(self) -> Mapping[str, Json]:
-        """What was saved last, whether or not it could be written."""
-        if self._state is None:
-            self._state = self._store.load()
-        return dict(self._state)
+    def get(self, key: str) -> Json:
+        """What was kept under a key, whether or not it could be written."""
+        return self._state.get(key)
 
-    def save(self, state: Mapping[str, Json]) -> None:
-        """Keep it, and write it if that is possible; the next save tries again, with everything that is kept."""
-        self._state = dict(state)
+    def put(self, key: str, value: Json) -> None:
+        """Keep a value, and try to write everything that is kept."""
+        self._state[key] = value
         try:
-            self._store.save(self._state)
+            self._file.save(self._state)
         except OSError as error:
             if not self._fails:
                 log.warning("%s; it is kept in memory and is lost when this process ends", _what(error))

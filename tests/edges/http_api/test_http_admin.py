@@ -134,14 +134,6 @@ async def test_a_mode_in_any_other_form_is_a_400_that_names_the_key(serve: Serve
     assert (await site.get("/efficiency")).json["mode"] == "Balanced"
 
 
-async def test_a_mode_that_cannot_be_saved_is_in_force_all_the_same(serve: Serve) -> None:
-    store = MemoryStore()
-    store.failing = True
-    site = await serve(store=store)
-    assert (await site.post("/efficiency", {"mode": "Quiet"})).status == 200
-    assert (await site.get("/efficiency")).json["mode"] == "Quiet"
-
-
 async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(serve: Serve) -> None:
     body = (await (await serve()).get("/thermal")).json
     assert body["status"] == "unavailable"

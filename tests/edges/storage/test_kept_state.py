@@ -1,26 +1,30 @@
 """The state when it cannot be written."""
 
+from pathlib import Path
+
 import pytest
 
-from ollama_proxyd.edges.storage.state_file import KeptState
-from tests.fakes import MemoryStore
+from ollama_proxyd.edges.storage.state_file import KeptState, StateFile
 
 
-def test_what_could_not_be_written_is_kept_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    disk = MemoryStore({"mode": "Quiet"})
-    disk.failing = True
-    kept = KeptState(disk)
-    kept.save({**kept.load(), "a": 1})
-    kept.save({**kept.load(), "b": 2})
-    assert kept.load() == {"mode": "Quiet", "a": 1, "b": 2}
-    assert caplog.text.count("No space left on device") == 1
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state belongs, in a folder that is not one yet."""
+    (tmp_path / "folder").write_text("")
+    return tmp_path / "folder" / "state.json"
 
 
-def test_the_next_save_that_works_writes_everything() -> None:
-    disk = MemoryStore()
-    disk.failing = True
-    kept = KeptState(disk)
-    kept.save({"a": 1})
-    disk.failing = False
-    kept.save({**kept.load(), "b": 2})
-    assert disk.load() == {"a": 1, "b": 2}
+def test_what_could_not_be_written_is_kept_and_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = KeptState(StateFile(path))
+    kept.put("a", 1)
+    kept.put("b", 2)
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (1, 2, None)
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_the_next_put_that_works_writes_everything(path: Path) -> None:
+    kept = KeptState(StateFile(path))
+    kept.put("a", 1)
+    path.parent.unlink()
+    kept.put("b", 2)
+    assert StateFile(path).load() == {"a": 1, "b": 2}
