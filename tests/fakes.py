@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
@@ -42,6 +43,7 @@ class FakeClock:
         self.monotonic_s = monotonic_s
         self.unix_s = unix_s
         self.minute = 12 * 60.0
+        self.day = date(2027, 1, 15)
 
     def monotonic(self) -> float:
         return self.monotonic_s
@@ -52,9 +54,13 @@ class FakeClock:
     def local_minute(self) -> float:
         return self.minute
 
+    def local_date(self) -> date:
+        return self.day
+
     def advance(self, seconds: float) -> None:
         self.monotonic_s += seconds
-        self.minute = (self.minute + seconds / 60) % (24 * 60)
+        days, self.minute = divmod(self.minute + seconds / 60, 24 * 60)
+        self.day += timedelta(days)
         self.unix_s += seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -132,21 +138,21 @@ def spec_of(backend_id: str, api: Api = Api.OLLAMA, **changes: Any) -> BackendSp
     return BackendSpec(**{**facts, **changes})
 
 
-def words(backend_id: str, *texts: str) -> tuple[Step, ...]:
+def words(*texts: str) -> tuple[Step, ...]:
     """A whole answer in words that no dialect owns."""
     usage = Usage(prompt_tokens=3, completion_tokens=len(texts))
-    return (Accepted(backend_id), *(Delta(text=text) for text in texts), Finished(FinishReason.STOP, usage))
+    return (Accepted(), *(Delta(text=text) for text in texts), Finished(FinishReason.STOP, usage))
 
 
-def frames(backend_id: str, *pieces: bytes) -> tuple[Step, ...]:
+def frames(*pieces: bytes) -> tuple[Step, ...]:
     """A whole answer of upstream frames, as a backend of the client's own dialect gives it."""
     usage = Usage(prompt_tokens=3, completion_tokens=len(pieces))
-    return (Accepted(backend_id), *(Delta(frame=piece) for piece in pieces), Finished(FinishReason.STOP, usage))
+    return (Accepted(), *(Delta(frame=piece) for piece in pieces), Finished(FinishReason.STOP, usage))
 
 
-def vectors(backend_id: str, *rows: tuple[float, ...]) -> tuple[Step, ...]:
+def vectors(*rows: tuple[float, ...]) -> tuple[Step, ...]:
     """A whole answer to an embedding request."""
-    return (Accepted(backend_id), Embedded(rows), Finished(usage=Usage(prompt_tokens=2)))
+    return (Accepted(), Embedded(rows), Finished(usage=Usage(prompt_tokens=2)))
 
 
 class FakeBackend:
@@ -160,7 +166,7 @@ class FakeBackend:
         loaded: Sequence[LoadedModel] | None = None,
     ) -> None:
         self._spec = spec_of(spec) if isinstance(spec, str) else spec
-        self.script = script or words(self._spec.id, "Hello", " world")
+        self.script = script or words("Hello", " world")
         self.models = tuple(Model(model) if isinstance(model, str) else model for model in models)
         self.loaded = None if loaded is None else tuple(loaded)
         self.down: BaseException | None = None
@@ -245,7 +251,8 @@ async def services_of(
     health = HealthMonitor(fleet, clock)
     governor = Governor(ModeSettings(table), mode, store, clock)
     ledger = Ledger(clock)
-    ledger.outcomes.listen(learner.observe)
+    fleet.attempts.listen(ledger.book)
+    fleet.attempts.listen(learner.observe)
     system = Cell(SystemState())
     deps = GatewayDeps(fleet, health, governor, ledger, system, clock, Activity(clock), gate or Gate())
     await health.check_all()

@@ -8,7 +8,7 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.services import journal
+from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.fleet import Fleet
@@ -59,8 +59,9 @@ class Foundation:
         )
         health = HealthMonitor(fleet, clock, config.health)
         detector, meter = GpuLossDetector(fleet, learner), Meter(sensing.system, fleet, clock)
-        for observe in (learner.observe, detector.observe, journal.note, meter.observe):
-            ledger.outcomes.listen(observe)
+        for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):
+            fleet.attempts.listen(observe)
+        ledger.outcomes.listen(request_log.note)
         fleet.reconciled.listen(lambda _: sensing.concern([member.config.spec for member in fleet.members]))
         tuner = Tuner(config.tuning, store)
         governor = Governor(_tuned(config.modes, tuner), config.default_mode, store, clock)

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
-
-from ollama_proxyd.core.policy.decision import Decision
+from typing import Self
 
 
 class ErrorKind(Enum):
@@ -49,9 +48,7 @@ class ProxyError(Exception):
         status: the backend's own HTTP status (UPSTREAM_* only).
         detail: the backend's own error body as text (UPSTREAM_* only).
         code: a finer machine-readable word for the client, where the dialect has a place for it.
-        decision: how the request was routed, if it came that far (the gateway fills it in).
-        backend_id: which backend failed, if one was tried (the gateway fills it in).
-        is_told: the client has read of it already, in a frame of the backend's own.
+        already_sent: the client has read of it already, in a frame of the backend's own.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one fact about one failure
@@ -64,6 +61,7 @@ class ProxyError(Exception):
         status: int | None = None,
         detail: str | None = None,
         code: str | None = None,
+        already_sent: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -73,15 +71,17 @@ class ProxyError(Exception):
         self.status = status
         self.detail = detail
         self.code = code
-        self.decision: Decision | None = None
-        self.backend_id: str | None = None
-        self.is_told = False
+        self.already_sent = already_sent
+
+    def but(self, **facts: object) -> Self:
+        """The same error with other facts."""
+        other = type(self).__new__(type(self), self.message)
+        vars(other).update(vars(self), **facts)
+        return other
 
     def named(self, words: Mapping[str, str]) -> "ProxyError":
         """The same error with an edge's own word for the field at fault, where it has one."""
         word = words.get(self.param) if self.param else None
         if word is None or self.param is None:
             return self
-        named = ProxyError(self.kind, self.message.replace(self.param, word, 1))
-        vars(named).update(vars(self), message=named.message, param=word)
-        return named
+        return self.but(message=self.message.replace(self.param, word, 1), param=word)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from ollama_proxyd.core.policy.decision import Decision
-
 
 class FinishReason(Enum):
     """Why an answer ended."""
@@ -60,15 +58,11 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The backend has begun to answer: nothing before this event has reached the client.
+    """The backend has begun to answer.
 
-    Backends yield it without a decision; the gateway fills the decision in.
-    `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the
-    answer.
+    `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the answer.
     """
 
-    backend_id: str
-    decision: Decision | None = None
     ignored_fields: tuple[str, ...] = ()
 
 

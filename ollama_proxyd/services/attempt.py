@@ -1,50 +1,102 @@
-"""One try at one backend: the request counts as under way there from the start until it is closed."""
+"""One attempt at one backend, from the lease of a slot to the fact of its end."""
 
 import asyncio
 from collections.abc import AsyncGenerator
+from types import TracebackType
 
+from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event
+from ollama_proxyd.core.events import Accepted, Event, Finished
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Request
-from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.lease import Lease
+from ollama_proxyd.services.ports import Clock
 
 
 class Attempt:
-    """The events of one backend's answer, held back until the first that means something."""
+    """The events of one backend's answer; leaving the context ends the work upstream and gives the slot back.
 
-    __slots__ = ("_backend_id", "_events", "_lease", "queued")
+    `finished` is for whoever takes the events: its last one.
+    """
 
-    def __init__(self, fleet: Fleet, request: Request, ranked: Ranked) -> None:
-        self._backend_id = ranked.backend_id
-        self._lease = fleet.lease(ranked.backend_id)
-        self.queued = self._lease.is_queued
-        self._events: AsyncGenerator[Event, None] = self._lease.backend.answer(request, ranked.model)
+    __slots__ = ("_begun_s", "_clock", "_first_s", "_lease", "_request", "ended", "events", "finished", "ranked")
+
+    def __init__(self, lease: Lease, request: Request, ranked: Ranked, clock: Clock) -> None:
+        self._lease = lease
+        self._request = request
+        self.ranked = ranked
+        self._clock = clock
+        self._begun_s = clock.monotonic()
+        self._first_s: float | None = None
+        self.events: AsyncGenerator[Event, None] = lease.backend.answer(request, ranked.model)
+        """After `begin` those that follow the first."""
+        self.finished: Finished | None = None
+        self.ended: AttemptEnded | None = None
+        """Set when the context was left."""
 
     async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
-        """Wait for the backend's first words, at most `time_left_s`; raises ProxyError when they do not come."""
+        """Wait for the backend's first words, at most `time_left_s`; where they do not come the attempt has ended."""
         try:
-            async with asyncio.timeout(time_left_s):
-                accepted = await anext(self._events)
-                first = await anext(self._events)
-        except TimeoutError:
-            message = f"backend {self._backend_id} did not begin to answer before deadline_ms"
-            raise ProxyError(
-                ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code="deadline_exceeded"
-            ) from None
-        except StopAsyncIteration:
-            message = f"backend {self._backend_id} ended its answer before it began"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
-        if not isinstance(accepted, Accepted):
-            raise TypeError(f"backend {self._backend_id} answered before it accepted: {accepted!r}")
+            accepted, first = await self._first_words(time_left_s)
+        except BaseException as error:
+            await self._close(error)
+            raise
+        self._first_s = self._clock.monotonic()
+        if type(first) is Finished:
+            self.finished = first
         return accepted, first
 
-    @property
-    def events(self) -> AsyncGenerator[Event, None]:
-        """The events after the first."""
-        return self._events
+    async def _first_words(self, time_left_s: float | None) -> tuple[Accepted, Event]:
+        backend_id = self.ranked.backend_id
+        try:
+            async with asyncio.timeout(time_left_s):
+                accepted = await anext(self.events)
+                first = await anext(self.events)
+        except TimeoutError:
+            message = f"backend {backend_id} did not begin to answer before deadline_ms"
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED) from None
+        except StopAsyncIteration:
+            message = f"backend {backend_id} ended its answer before it began"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
+        if not isinstance(accepted, Accepted):
+            raise TypeError(f"backend {backend_id} answered before it accepted: {accepted!r}")
+        return accepted, first
 
-    async def close(self) -> None:
-        """End the work upstream, if it still goes on."""
+    async def __aenter__(self) -> "Attempt":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close(error)
+
+    async def _close(self, error: BaseException | None) -> None:
         with self._lease:
-            await self._events.aclose()
+            await self.events.aclose()
+        failure = error if isinstance(error, ProxyError) else None
+        self.ended = self._end(error, failure)
+        self._lease.report(self.ended, failure)
+
+    def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
+        request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
+        kind = ErrorKind.INTERNAL if isinstance(error, Exception) else None
+        return AttemptEnded(
+            backend_id=self.ranked.backend_id,
+            model=self.ranked.model,
+            operation=request.operation,
+            request_id=request.hints.request_id,
+            begun_s=self._begun_s,
+            ended_s=now_s,
+            first_s=self._first_s,
+            prompt_tokens=request.prompt_tokens,
+            stream=request.stream,
+            error=failure.kind if failure else kind,
+            status=failure.status if failure else None,
+            code=failure.code if failure else None,
+            usage=finished.usage,
+            timings=finished.timings,
+            finish=self.finished.reason if self.finished else None,
+            energy_j=self.ranked.power_w * (now_s - self._begun_s),
+            queued=self._lease.is_queued,
+            cancelled=error is not None and not isinstance(error, Exception),
+        )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
@@ -62,6 +64,7 @@ class Fleet:
         self.checked: Topic[BackendView] = Topic()
         """Each backend that was found up, as it was found."""
         self.reconciled: Topic[FleetChanges] = Topic()
+        self.attempts: Topic[AttemptEnded] = Topic()
 
     def reconcile(self, wanted: Sequence[BackendConfig]) -> FleetChanges:
         """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
@@ -155,7 +158,7 @@ class Fleet:
         member, before = self._members[backend_id], self.view(backend_id)
         member.in_flight += 1
         self._put(replace(before, in_flight=before.in_flight + 1))
-        return Lease(member, self._end, is_queued=before.in_flight >= before.slots)
+        return Lease(member, self._end, self._note_ended, is_queued=before.in_flight >= before.slots)
 
     def _end(self, member: Member) -> None:
         member.in_flight -= 1
@@ -174,10 +177,14 @@ class Fleet:
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}
 
-    def note_unreachable(self, backend_id: str, reason: str) -> None:
-        """A request found nothing listening: the backend counts as down until a check says otherwise."""
-        if self.view(backend_id).health is not Health.DISABLED:
-            self.note_down(backend_id, Reason("backend_down", detail=reason))
+    def _note_ended(self, member: Member, ended: AttemptEnded, failure: ProxyError | None) -> None:
+        """Publish the end of an attempt, and doubt the backend where the failure gives a reason."""
+        doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
+        if doubts is Doubt.DOWN and failure is not None:
+            self.note_down(member.id, Reason("backend_down", detail=failure.message))
+        if doubts is not Doubt.NONE:
+            self.check_soon()
+        self.attempts.publish(ended)
 
     def note_watts(self, backend_id: str, watts: Watts | None) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""

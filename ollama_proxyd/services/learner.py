@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import Speed, learn
 from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS
-from ollama_proxyd.services.ledger import Outcome
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
@@ -26,44 +26,41 @@ class Learner:
         """What was learned of a model there holds no longer."""
         self._speeds.get(backend_id, {}).pop(model, None)
 
-    def restart(self, outcome: Outcome) -> None:
-        """Learn anew, from this outcome on."""
-        if outcome.backend_id is not None and outcome.model is not None:
-            self.forget(outcome.backend_id, outcome.model)
-            self.observe(outcome)
+    def restart(self, ended: AttemptEnded) -> None:
+        """Learn anew, from this attempt on."""
+        self.forget(ended.backend_id, ended.model)
+        self.observe(ended)
 
-    def observe(self, outcome: Outcome) -> None:
-        """Learn from an outcome; failures and requests that had to queue teach nothing."""
-        if not outcome.succeeded or outcome.queued or outcome.model is None or outcome.backend_id is None:
+    def observe(self, ended: AttemptEnded) -> None:
+        """Learn from an attempt; failures and attempts that had to queue teach nothing."""
+        if not ended.succeeded or ended.queued:
             return
-        speeds = self._speeds.setdefault(outcome.backend_id, {})
-        speeds[outcome.model] = learn(
-            speeds.get(outcome.model),
-            ttft_s=_ttft_s(outcome),
-            decode_tps=decode_tps(outcome),
-            output_tokens=_output_tokens(outcome),
+        speeds = self._speeds.setdefault(ended.backend_id, {})
+        speeds[ended.model] = learn(
+            speeds.get(ended.model),
+            ttft_s=_ttft_s(ended),
+            decode_tps=decode_tps(ended),
+            output_tokens=_output_tokens(ended),
         )
 
 
-def _ttft_s(outcome: Outcome) -> float | None:
-    """Time to the first token of a short prompt with the model loaded already, as the client felt it."""
-    if outcome.ttft_s is None or outcome.prompt_tokens > SHORT_PROMPT_TOKENS:
+def _ttft_s(ended: AttemptEnded) -> float | None:
+    """Time to the first token of a short prompt with the model loaded already."""
+    if ended.ttft_s is None or ended.prompt_tokens > SHORT_PROMPT_TOKENS:
         return None
-    return max(outcome.ttft_s - (outcome.timings.load_s or 0.0), 0.0) or None
+    return max(ended.ttft_s - (ended.timings.load_s or 0.0), 0.0) or None
 
 
-def decode_tps(outcome: Outcome) -> float | None:
+def decode_tps(ended: AttemptEnded) -> float | None:
     """The backend's own figure where it gives one, else tokens over the time from the first to the last."""
-    tokens = outcome.usage.completion_tokens
+    tokens = ended.usage.completion_tokens
     if tokens is None or tokens < MIN_TOKENS:
         return None
-    if outcome.timings.decode_s:
-        return tokens / outcome.timings.decode_s
-    if outcome.ttft_s is None or outcome.total_s <= outcome.ttft_s:
-        return None
-    return (tokens - 1) / (outcome.total_s - outcome.ttft_s)
+    if ended.timings.decode_s:
+        return tokens / ended.timings.decode_s
+    return (tokens - 1) / ended.writing_s if ended.writing_s else None
 
 
-def _output_tokens(outcome: Outcome) -> int | None:
+def _output_tokens(ended: AttemptEnded) -> int | None:
     """The length of an answer that ended by itself; one that was cut tells only the client's limit."""
-    return None if outcome.finish is FinishReason.LENGTH else outcome.usage.completion_tokens
+    return None if ended.finish is FinishReason.LENGTH else ended.usage.completion_tokens

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeAlias
 
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
@@ -33,20 +36,29 @@ class Member:
         return asked == (theirs.api, theirs.endpoint, theirs.flavor, config.api_key)
 
 
+Report: TypeAlias = Callable[[Member, AttemptEnded, ProxyError | None], None]
+"""Takes note of how the work on a slot of a member ended."""
+
+
 class Lease:
     """One slot of one backend, held until its `with` block is left; `is_queued` where no slot was free."""
 
-    __slots__ = ("_end", "_member", "is_queued")
+    __slots__ = ("_end", "_member", "_report", "is_queued")
 
-    def __init__(self, member: Member, end: Callable[[Member], None], *, is_queued: bool) -> None:
+    def __init__(self, member: Member, end: Callable[[Member], None], report: Report, *, is_queued: bool) -> None:
         self._member = member
         self._end = end
+        self._report = report
         self.is_queued = is_queued
 
     @property
     def backend(self) -> Backend:
         """The engine that answers."""
         return self._member.backend
+
+    def report(self, ended: AttemptEnded, failure: ProxyError | None) -> None:
+        """Tell how the work on this slot ended."""
+        self._report(self._member, ended, failure)
 
     def __enter__(self) -> "Lease":
         return self

@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
-from ollama_proxyd.core.events import FinishReason, Timings, Usage
+from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Operation
@@ -15,12 +16,10 @@ from ollama_proxyd.services.ports import Clock
 
 REMEMBERED = 100
 """How many decisions are kept for whoever asks where requests went."""
-SAME_DAY_S = 12 * 3600.0
-"""How far midnight, reckoned back from now, may move within one day: summer time begins, or somebody travels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
+class RequestRouted:
     """Where a request went, or why it went nowhere.
 
     `backend_id` None and `decision` None mean that none could serve and that it was refused before it was routed.
@@ -39,32 +38,32 @@ class Outcome:
     """What became of one request.
 
     `error` is None when it was answered in full; `cancelled` when the client left. Times are in seconds from the
-    request's arrival at the gateway. `energy_j` is estimated from the backend's watts and the time it worked;
-    None when its watts are unknown or nothing was sent to it. `queued` means that the backend was busy at the time.
+    request's arrival at the gateway. `energy_j` is the sum over its attempts, None where there was none.
     """
 
     request_id: str
     operation: Operation
     backend_id: str | None
+    """Where it was sent last, None where it was sent nowhere."""
     model: str | None
-    """The backend's own name of it."""
+    """That backend's own name of it."""
     decision: Decision | None
     unix_s: float
     total_s: float
     ttft_s: float | None = None
-    prompt_tokens: int = 0
-    """Estimated before routing."""
     usage: Usage = field(default_factory=Usage)
-    timings: Timings = field(default_factory=Timings)
-    finish: FinishReason | None = None
-    """Why the answer ended; None when it did not end by itself."""
     energy_j: float | None = None
-    queued: bool = False
-    attempts: int = 1
+    retried: tuple[str, ...] = ()
+    """Backends whose failure was followed by another attempt."""
     error: ErrorKind | None = None
     cancelled: bool = False
     instead: Comparison | None = None
     """Where the mode Performance would have sent it; None where that is not known or would have been nowhere."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it was sent to a backend."""
+        return len(self.retried) + (self.backend_id is not None)
 
     @property
     def saved_j(self) -> float | None:
@@ -83,8 +82,17 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class Requests:
+    """Running sums of all requests since the daemon started, those that no backend got included."""
+
+    requests: int = 0
+    failures: int = 0
+    cancelled: int = 0
+
+
+@dataclass(slots=True)
 class BackendTotals:
-    """Running sums of one backend since the daemon started."""
+    """Running sums of all attempts at one backend since the daemon started."""
 
     requests: int = 0
     failures: int = 0
@@ -93,12 +101,21 @@ class BackendTotals:
     energy_j: float = 0.0
     busy_s: float = 0.0
 
+    def add(self, ended: AttemptEnded) -> None:
+        """Book one more attempt."""
+        self.requests += 1
+        self.failures += ended.error is not None
+        self.cancelled += ended.cancelled
+        self.completion_tokens += ended.usage.completion_tokens or 0
+        self.energy_j += ended.energy_j
+        self.busy_s += ended.busy_s
+
 
 @dataclass(frozen=True, slots=True)
 class Day:
     """Sums over all backends since local midnight, or since the daemon started where that was later.
 
-    Tokens count as far as backends told them; joules are estimated from watts and time. `saved_j` is the sum over the
+    Tokens count as far as backends told them; joules are the sum over all attempts. `saved_j` is the sum over the
     `compared` requests of what each needed less than it would have in the mode Performance; where none was compared it
     says nothing.
     """
@@ -119,10 +136,14 @@ class Day:
             failures=self.failures + (outcome.error is not None),
             prompt_tokens=self.prompt_tokens + (outcome.usage.prompt_tokens or 0),
             completion_tokens=self.completion_tokens + (outcome.usage.completion_tokens or 0),
-            energy_j=self.energy_j + (outcome.energy_j or 0.0),
+            energy_j=self.energy_j,
             saved_j=self.saved_j + (saved_j or 0.0),
             compared=self.compared + (saved_j is not None),
         )
+
+    def after(self, ended: AttemptEnded) -> "Day":
+        """The sums after one more attempt."""
+        return replace(self, energy_j=self.energy_j + ended.energy_j)
 
 
 class Ledger:
@@ -130,50 +151,53 @@ class Ledger:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._midnight_s = self._last_midnight_s()
+        self._date = clock.local_date()
         self._day = Day()
-        self.routed: Topic[Routed] = Topic()
+        """The sums of that date."""
+        self.routed: Topic[RequestRouted] = Topic()
         self.outcomes: Topic[Outcome] = Topic()
-        self._last_routed: Routed | None = None
+        self._last_routed: RequestRouted | None = None
         self._totals: dict[str, BackendTotals] = {}
-        self._overall = BackendTotals()
+        self._overall = Requests()
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
 
-    def note_routed(self, routed: Routed) -> None:
+    def note_routed(self, routed: RequestRouted) -> None:
         """Take note of where a request went, before it is recorded."""
         self._last_routed = routed
         self.routed.publish(routed)
 
+    def book(self, ended: AttemptEnded) -> None:
+        """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
+        self._date, self._day = self._clock.local_date(), self.today.after(ended)
+        self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
+
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
+        self._date, self._day = self._clock.local_date(), self.today.plus(outcome)
         self._recent.append(outcome)
-        self._day = self.today.plus(outcome)
-        self._add(self._overall, outcome)
-        if outcome.backend_id is not None:
-            self._add(self._totals.setdefault(outcome.backend_id, BackendTotals()), outcome)
+        self._overall.requests += 1
+        self._overall.failures += outcome.error is not None
+        self._overall.cancelled += outcome.cancelled
         self.outcomes.publish(outcome)
 
     @property
-    def last_routed(self) -> Routed | None:
+    def last_routed(self) -> RequestRouted | None:
         """Where the last request went that was routed or refused; None before the first."""
         return self._last_routed
 
     @property
     def today(self) -> Day:
         """The sums of the present day; they begin anew at midnight."""
-        midnight_s = self._last_midnight_s()
-        if abs(midnight_s - self._midnight_s) > SAME_DAY_S:
-            self._midnight_s, self._day = midnight_s, Day()
-        return self._day
+        return self._day if self._date == self._clock.local_date() else Day()
 
     @property
-    def overall(self) -> BackendTotals:
-        """The sums of all requests since the daemon started, those that no backend got included."""
+    def overall(self) -> Requests:
+        """The sums of all requests since the daemon started."""
         return self._overall
 
     @property
     def by_backend(self) -> Mapping[str, BackendTotals]:
-        """The sums of each backend that has got a request, also of one that a reload removed."""
+        """The sums of each backend that was tried, also of one that a reload removed."""
         return MappingProxyType(self._totals)
 
     def totals(self, backend_id: str) -> BackendTotals:
@@ -183,15 +207,3 @@ class Ledger:
     def recent(self) -> tuple[Outcome, ...]:
         """The last requests, newest last."""
         return tuple(self._recent)
-
-    def _last_midnight_s(self) -> float:
-        return self._clock.unix() - self._clock.local_minute() * 60
-
-    @staticmethod
-    def _add(totals: BackendTotals, outcome: Outcome) -> None:
-        totals.requests += 1
-        totals.failures += outcome.error is not None
-        totals.cancelled += outcome.cancelled
-        totals.completion_tokens += outcome.usage.completion_tokens or 0
-        totals.energy_j += outcome.energy_j or 0.0
-        totals.busy_s += outcome.total_s

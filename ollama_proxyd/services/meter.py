@@ -1,5 +1,6 @@
 """Owns what sensors showed of each backend's watts while it worked."""
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.learning import Watts, learn_watts
@@ -7,7 +8,6 @@ from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
-from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
 
@@ -49,11 +49,11 @@ class Meter:
             for device_id, backend_id in alone.items()
         }
 
-    def observe(self, outcome: Outcome) -> None:
-        """Learn from the end of a request; one that failed or was left teaches nothing."""
+    def observe(self, ended: AttemptEnded) -> None:
+        """Learn from the end of an attempt; one that failed or was left teaches nothing."""
         for device_id, stretch in self._stretches.items():
-            if stretch.backend_id == outcome.backend_id and stretch.seconds > 0:
-                if outcome.succeeded and self._is_on(stretch.backend_id, device_id):
+            if stretch.backend_id == ended.backend_id and stretch.seconds > 0:
+                if ended.succeeded and self._is_on(stretch.backend_id, device_id):
                     self._learn(stretch)
                 self._stretches[device_id] = stretch.emptied()
 

@@ -1,6 +1,7 @@
 """The protocols through which services reach the outside; edges implement them."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from datetime import date
 from typing import Protocol
 
 from ollama_proxyd.core.events import Event
@@ -20,6 +21,9 @@ class Clock(Protocol):
 
     def local_minute(self) -> float:
         """Minutes since midnight, local time."""
+
+    def local_date(self) -> date:
+        """Today, local time."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.gpu_loss import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, decode_tps
-from ollama_proxyd.services.ledger import Outcome
 
 FIRST_REQUESTS = 10
 """A model is watched until so many of its answers since the machine woke up were as they should be."""
@@ -50,12 +50,12 @@ class GpuLossDetector:
             models = before.gpu_share.keys() | before.decode_tps.keys()
             self._left.update({(backend_id, model): FIRST_REQUESTS for model in models})
 
-    def observe(self, outcome: Outcome) -> None:
+    def observe(self, ended: AttemptEnded) -> None:
         """Judge the speed of an answer; a speed that was learned with the GPU is no longer counted on without it."""
-        backend_id, model, fleet = outcome.backend_id, outcome.model, self._fleet
-        if backend_id is None or model is None or not outcome.succeeded or outcome.queued:
+        backend_id, model, fleet = ended.backend_id, ended.model, self._fleet
+        if not ended.succeeded or ended.queued:
             return
-        tps = decode_tps(outcome)
+        tps = decode_tps(ended)
         if tps is None or not self._is_watched(backend_id, model) or not fleet.has(backend_id):
             return
         was_lost = self._is_lost(backend_id, model)
@@ -64,7 +64,7 @@ class GpuLossDetector:
             self._note(backend_id, (model, SPEED), None if why is True else why)
         is_lost = self._is_lost(backend_id, model)
         if was_lost is not is_lost:
-            self._learner.restart(outcome)
+            self._learner.restart(ended)
         if not is_lost:
             self._left[backend_id, model] = max(self._left.get((backend_id, model), 0) - 1, 0)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 
+from ollama_proxyd.core.events import Accepted, Finished
 from ollama_proxyd.services.activity import Activity
-from tests.fakes import FakeClock, services_of, settle
+from tests.fakes import FakeBackend, FakeClock, services_of, settle
+from tests.services.test_gateway import answer, request
 
 
 def test_nobody_has_used_it_at_first() -> None:
@@ -45,9 +47,11 @@ async def test_who_waits_hears_of_a_request_and_not_of_one_that_is_over() -> Non
 
 
 async def test_the_gateway_counts_each_request_as_use_until_it_ends() -> None:
-    services = await services_of()
-    activity = services.gateway._around.activity
-    services.gateway._enter()
-    assert activity.within(0)
-    services.gateway._leave()
-    assert activity._in_flight == 0
+    go_on = asyncio.Event()
+    services = await services_of(FakeBackend("npu", Accepted(), go_on, Finished()))
+    asking = asyncio.create_task(answer(services, request()))
+    await settle()
+    assert services.gateway.in_flight == 1
+    go_on.set()
+    await asking
+    assert services.gateway.in_flight == 0

@@ -11,6 +11,7 @@ from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.settings import HealthSettings
 from tests.fakes import FakeBackend, FakeClock, FakeFleet, MemoryStore, PatientClock, settle
+from tests.reasons import because
 
 QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
 
@@ -123,7 +124,7 @@ async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_be
     await fleet.health.check_all()
     watching = asyncio.create_task(fleet.health.watch(Activity(clock)))
     await settle()
-    fleet.fleet.note_unreachable("igpu", "backend igpu cannot be reached")
+    fleet.fleet.note_down("igpu", because("backend igpu cannot be reached"))
     fleet.fleet.check_soon()
     await clock.pass_by(0.9)
     assert fleet.view("igpu").health is Health.DOWN
@@ -233,7 +234,6 @@ async def test_a_backend_that_is_switched_off_serves_no_more_and_its_requests_go
         assert (view.health, str(view.health_reason), view.in_flight) == (Health.DISABLED, "switched off by hand", 1)
         assert fleet.fleet.is_serving.value is False
         await fleet.health.check_all()
-        fleet.fleet.note_unreachable("npu", "nobody listens")
     assert (fleet.view("npu").health, fleet.view("npu").in_flight) == (Health.DISABLED, 0)
 
 

@@ -7,17 +7,20 @@ from functools import partial
 
 import pytest
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
+from ollama_proxyd.core.routed import Routed, RoutedError
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
-from ollama_proxyd.services.ledger import Outcome, Routed
+from ollama_proxyd.services.ledger import Outcome, RequestRouted
 from ollama_proxyd.services.settings import GatewaySettings
-from tests.fakes import FakeBackend, FakeClock, reference_fleet, services_of, words
+from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, services_of, settle, spec_of, words
+from tests.reasons import because
 
 
 def request(model: str = "tiny", stream: bool = True, **hints: object) -> Request:
@@ -37,13 +40,13 @@ def failed(kind: ErrorKind = ErrorKind.UPSTREAM_FAILED, status: int | None = Non
     return ProxyError(kind, "the backend broke", status=status)
 
 
-async def answer(services: Services, asked: Request) -> list[Event]:
+async def answer(services: Services, asked: Request) -> list[Routed | Event]:
     async with aclosing(services.gateway.answer(asked)) as events:
         return [event async for event in events]
 
 
-def accepted(events: list[Event]) -> Accepted:
-    assert isinstance(events[0], Accepted)
+def routed(events: list[Routed | Event]) -> Routed:
+    assert isinstance(events[0], Routed)
     return events[0]
 
 
@@ -53,7 +56,7 @@ def outcome(services: Services) -> Outcome:
 
 async def test_the_first_event_names_the_backend_and_carries_the_decision() -> None:
     services = await services_of(*reference_fleet(), mode=Mode.BALANCED)
-    first = accepted(await answer(services, request()))
+    first = routed(await answer(services, request()))
     assert first.backend_id == "igpu"
     assert first.decision is not None
     assert first.decision.ranked[0].backend_id == "igpu"
@@ -61,9 +64,9 @@ async def test_the_first_event_names_the_backend_and_carries_the_decision() -> N
 
 async def test_switching_the_mode_sends_the_next_request_elsewhere() -> None:
     services = await services_of(*reference_fleet(), mode=Mode.PERFORMANCE)
-    assert accepted(await answer(services, request())).backend_id == "nvidia"
+    assert routed(await answer(services, request())).backend_id == "nvidia"
     services.governor.select(Mode.EFFICIENCY)
-    assert accepted(await answer(services, request())).backend_id == "npu"
+    assert routed(await answer(services, request())).backend_id == "npu"
 
 
 async def test_the_backend_is_asked_under_its_own_name_of_the_model() -> None:
@@ -75,7 +78,7 @@ async def test_the_backend_is_asked_under_its_own_name_of_the_model() -> None:
 async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
     broken = FakeBackend("igpu", failed())
     services = await services_of(FakeBackend("npu"), broken)
-    first = accepted(await answer(services, request()))
+    first = routed(await answer(services, request()))
     assert first.backend_id == "npu"
     assert first.decision is not None
     assert "tried again because igpu failed (upstream_failed)" in str(first.decision.reason)
@@ -83,9 +86,9 @@ async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
 
 
 async def test_a_backend_that_accepts_and_then_breaks_costs_a_retry_and_not_the_request() -> None:
-    broken = FakeBackend("igpu", Accepted("igpu"), failed())
+    broken = FakeBackend("igpu", Accepted(), failed())
     services = await services_of(FakeBackend("npu"), broken)
-    assert accepted(await answer(services, request())).backend_id == "npu"
+    assert routed(await answer(services, request())).backend_id == "npu"
 
 
 async def test_no_more_backends_are_tried_than_the_configuration_allows() -> None:
@@ -109,7 +112,7 @@ async def test_a_request_that_is_itself_at_fault_is_not_sent_elsewhere(kind: Err
 
 async def test_after_the_first_byte_nothing_is_tried_again() -> None:
     other = FakeBackend("npu")
-    services = await services_of(FakeBackend("igpu", Accepted("igpu"), Delta(text="Hel"), failed()), other)
+    services = await services_of(FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed()), other)
     heard: list[Event] = []
     events = services.gateway.answer(request())
     heard += [await anext(events), await anext(events)]
@@ -121,7 +124,7 @@ async def test_after_the_first_byte_nothing_is_tried_again() -> None:
 
 async def test_an_error_tells_how_the_request_was_routed_and_who_failed() -> None:
     services = await services_of(FakeBackend("igpu", failed()))
-    with pytest.raises(ProxyError) as caught:
+    with pytest.raises(RoutedError) as caught:
         await answer(services, request())
     assert caught.value.backend_id == "igpu"
     assert caught.value.decision is not None
@@ -161,7 +164,7 @@ async def test_a_backend_that_came_up_while_nobody_looked_serves_the_first_reque
     with pytest.raises(ProxyError):
         await answer(services, request())
     clock.advance(services.health.interval_s + 1)
-    assert accepted(await answer(services, request())).backend_id == "npu"
+    assert routed(await answer(services, request())).backend_id == "npu"
 
 
 async def test_a_picture_from_idle_times_that_serves_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,12 +176,12 @@ async def test_a_picture_from_idle_times_that_serves_is_not_waited_for(monkeypat
         raise AssertionError
 
     monkeypatch.setattr(services.health, "check_all", check_all)
-    assert accepted(await answer(services, request())).backend_id == "npu"
+    assert routed(await answer(services, request())).backend_id == "npu"
 
 
 async def test_a_client_that_leaves_ends_the_work_upstream_at_once() -> None:
     never = asyncio.Event()
-    backend = FakeBackend("npu", Accepted("npu"), Delta(text="Hel"), never)
+    backend = FakeBackend("npu", Accepted(), Delta(text="Hel"), never)
     services = await services_of(backend)
     events = services.gateway.answer(request())
     await anext(events)
@@ -191,7 +194,7 @@ async def test_a_client_that_leaves_ends_the_work_upstream_at_once() -> None:
 
 
 async def test_a_client_that_leaves_before_the_first_byte_ends_the_work_upstream_too() -> None:
-    backend = FakeBackend("npu", Accepted("npu"), asyncio.Event())
+    backend = FakeBackend("npu", Accepted(), asyncio.Event())
     services = await services_of(backend)
 
     async def ask() -> None:
@@ -211,7 +214,7 @@ async def test_a_client_that_leaves_before_the_first_byte_ends_the_work_upstream
 async def test_one_request_too_many_is_told_to_come_later() -> None:
     go_on = asyncio.Event()
     services = await services_of(
-        FakeBackend("npu", Accepted("npu"), go_on, Finished()), settings=GatewaySettings(max_in_flight=1)
+        FakeBackend("npu", Accepted(), go_on, Finished()), settings=GatewaySettings(max_in_flight=1)
     )
     first = asyncio.create_task(answer(services, request()))
     await asyncio.sleep(0)
@@ -220,7 +223,7 @@ async def test_one_request_too_many_is_told_to_come_later() -> None:
     assert caught.value.kind is ErrorKind.OVERLOADED
     assert caught.value.retry_after_s
     go_on.set()
-    assert accepted(await first).backend_id == "npu"
+    assert routed(await first).backend_id == "npu"
 
 
 async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked() -> None:
@@ -234,7 +237,7 @@ async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked
 
 async def test_a_backend_that_does_not_begin_before_the_deadline_is_given_up() -> None:
     clock = FakeClock()
-    backend = FakeBackend("npu", Accepted("npu"), asyncio.Event())
+    backend = FakeBackend("npu", Accepted(), asyncio.Event())
     services = await services_of(backend, clock=clock)
     with pytest.raises(ProxyError) as caught:
         await answer(services, request(deadline_ms=int(clock.unix() * 1000) + 850))
@@ -258,7 +261,7 @@ async def test_the_books_hold_time_tokens_and_estimated_joules() -> None:
         clock.advance(2.0)
 
     usage = Usage(prompt_tokens=5, completion_tokens=20)
-    backend = FakeBackend("npu", Accepted("npu"), wait, Delta(text="a"), wait, Finished(usage=usage))
+    backend = FakeBackend("npu", Accepted(), wait, Delta(text="a"), wait, Finished(usage=usage))
     services = await services_of(backend, clock=clock)
     await answer(services, request())
     entry = outcome(services)
@@ -270,7 +273,7 @@ async def test_the_books_hold_time_tokens_and_estimated_joules() -> None:
 
 
 def slow_answer(clock: FakeClock, *events: Event) -> tuple[object, ...]:
-    return (Accepted("npu"), lambda: clock.advance(1.0), Delta(text="a"), lambda: clock.advance(2.0), *events)
+    return (Accepted(), lambda: clock.advance(1.0), Delta(text="a"), lambda: clock.advance(2.0), *events)
 
 
 async def test_a_finished_request_teaches_the_speed_of_its_model() -> None:
@@ -333,8 +336,8 @@ class Silent(FakeBackend):
 
 
 async def test_an_answer_that_ends_before_it_began_is_a_failure_of_the_backend() -> None:
-    services = await services_of(Silent("igpu"), FakeBackend("npu", *words("npu", "Hi")))
-    assert accepted(await answer(services, request())).backend_id == "npu"
+    services = await services_of(Silent("igpu"), FakeBackend("npu", *words("Hi")))
+    assert routed(await answer(services, request())).backend_id == "npu"
 
 
 async def test_explaining_a_deadline_decides_as_the_request_would_be_decided() -> None:
@@ -358,7 +361,7 @@ async def test_a_failure_with_no_other_candidate_does_not_claim_that_another_was
 async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_it_may_quote_the_prompt() -> None:
     error = ProxyError(ErrorKind.UPSTREAM_FAILED, "template failed on: MY PROMPT", status=500)
     services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
-    first = accepted(await answer(services, request()))
+    first = routed(await answer(services, request()))
     assert first.decision is not None
     assert "MY PROMPT" not in str(first.decision.reason)
     assert "status 500" in str(first.decision.reason)
@@ -367,7 +370,7 @@ async def test_what_a_backend_says_of_its_failure_is_not_in_the_reason_because_i
 async def test_a_gateway_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     go_on = asyncio.Event()
     gate = Gate()
-    services = await services_of(FakeBackend("npu", Accepted("npu"), go_on, Finished()), gate=gate)
+    services = await services_of(FakeBackend("npu", Accepted(), go_on, Finished()), gate=gate)
     asking = asyncio.create_task(answer(services, request()))
     await asyncio.sleep(0)
     gate.stop()
@@ -376,7 +379,7 @@ async def test_a_gateway_that_stops_finishes_what_is_under_way_and_takes_nothing
     assert caught.value.kind is ErrorKind.UNAVAILABLE
     assert caught.value.retry_after_s
     go_on.set()
-    assert accepted(await asking).backend_id == "npu"
+    assert routed(await asking).backend_id == "npu"
 
 
 async def test_a_model_that_is_being_shown_counts_as_under_way() -> None:
@@ -387,7 +390,7 @@ async def test_a_model_that_is_being_shown_counts_as_under_way() -> None:
 
 async def test_where_a_request_went_is_told_once_after_its_first_words_and_before_its_end() -> None:
     services = await services_of(*reference_fleet(), mode=Mode.BALANCED)
-    told: list[Routed] = []
+    told: list[RequestRouted] = []
     services.ledger.routed.listen(told.append)
     async with aclosing(services.gateway.answer(request())) as events:
         await anext(events)
@@ -410,7 +413,7 @@ async def test_the_comparison_is_with_the_moment_of_the_decision() -> None:
     backends = {each.spec.id: each for each in reference_fleet()}
     services = await services_of(*backends.values(), mode=Mode.BALANCED)
     accepted_, first, *rest = backends["igpu"].script
-    crowd = partial(services.fleet.note_unreachable, "nvidia", "gone in the meantime")
+    crowd = partial(services.fleet.note_down, "nvidia", because("gone in the meantime"))
     backends["igpu"].script = (crowd, accepted_, first, *rest)
     await answer(services, request())
     instead = outcome(services).instead
@@ -420,7 +423,7 @@ async def test_the_comparison_is_with_the_moment_of_the_decision() -> None:
 
 async def test_a_client_that_leaves_at_its_first_words_is_told_of_and_not_compared() -> None:
     services = await services_of(*reference_fleet())
-    told: list[Routed] = []
+    told: list[RequestRouted] = []
     services.ledger.routed.listen(told.append)
     async with aclosing(services.gateway.answer(request())) as events:
         await anext(events)
@@ -430,7 +433,7 @@ async def test_a_client_that_leaves_at_its_first_words_is_told_of_and_not_compar
 
 async def test_a_retry_is_told_of_where_it_was_answered() -> None:
     services = await services_of(FakeBackend("npu"), FakeBackend("igpu", failed()))
-    told: list[Routed] = []
+    told: list[RequestRouted] = []
     services.ledger.routed.listen(told.append)
     await answer(services, request())
     assert [each.backend_id for each in told] == ["npu"]
@@ -438,10 +441,58 @@ async def test_a_retry_is_told_of_where_it_was_answered() -> None:
 
 async def test_a_request_that_nothing_could_serve_is_told_of_with_the_decision() -> None:
     services = await services_of(FakeBackend("npu"))
-    told: list[Routed] = []
+    told: list[RequestRouted] = []
     services.ledger.routed.listen(told.append)
     with pytest.raises(ProxyError):
         await answer(services, request("absent"))
     (routed,) = told
     assert (routed.backend_id, routed.instead) == (None, None)
     assert routed.decision is not None
+
+
+async def test_time_joules_and_blame_of_a_failed_attempt_are_its_backends() -> None:
+    clock = FakeClock()
+    broken = FakeBackend("igpu", lambda: clock.advance(2.0), failed(status=500))
+    good = FakeBackend("npu", Accepted(), lambda: clock.advance(3.0), Finished(usage=Usage(3, 5)))
+    services = await services_of(broken, good, clock=clock)
+    ended: list[AttemptEnded] = []
+    services.fleet.attempts.listen(ended.append)
+    await answer(services, request())
+    first, second = ended
+    assert (first.backend_id, first.error, first.status, first.busy_s) == ("igpu", ErrorKind.UPSTREAM_FAILED, 500, 2.0)
+    assert (second.backend_id, second.error, second.busy_s, second.succeeded) == ("npu", None, 3.0, True)
+    blamed, credited = services.ledger.totals("igpu"), services.ledger.totals("npu")
+    assert (blamed.requests, blamed.failures, blamed.energy_j, blamed.busy_s) == (1, 1, 2.0 * 12.0, 2.0)
+    assert (credited.requests, credited.failures, credited.energy_j, credited.busy_s) == (1, 0, 3.0 * 3.0, 3.0)
+    assert (services.ledger.today.energy_j, services.ledger.today.requests) == (24.0 + 9.0, 1)
+    assert (outcome(services).energy_j, outcome(services).retried) == (24.0 + 9.0, ("igpu",))
+
+
+async def test_an_error_carries_its_way_without_having_been_written_to() -> None:
+    error = failed()
+    services = await services_of(FakeBackend("igpu", error))
+    with pytest.raises(RoutedError) as caught:
+        await answer(services, request())
+    assert caught.value is not error
+    assert not hasattr(error, "decision")
+    assert caught.value.message == error.message
+
+
+async def test_a_fault_of_ours_in_an_attempt_is_booked_as_one() -> None:
+    services = await services_of(FakeBackend("npu", Accepted(), Delta("x"), ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        await answer(services, request())
+    assert services.ledger.totals("npu").failures == 1
+    assert services.fleet.view("npu").in_flight == 0
+
+
+async def test_a_replaced_backend_that_cannot_be_reached_says_nothing_of_the_new_one() -> None:
+    go_on, unreachable = asyncio.Event(), ProxyError(ErrorKind.UPSTREAM_FAILED, "gone", code=UNREACHABLE)
+    services = await services_of(FakeBackend("npu", Accepted(), Delta("x"), go_on, unreachable))
+    asking = asyncio.create_task(answer(services, request()))
+    await settle()
+    await reload(services, FakeBackend(spec_of("npu", endpoint="http://127.0.0.1:2")))
+    go_on.set()
+    with pytest.raises(ProxyError):
+        await asking
+    assert services.fleet.view("npu").health is Health.UP

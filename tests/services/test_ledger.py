@@ -1,31 +1,46 @@
 """The books of the present day."""
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.services.ledger import Day, Ledger, Outcome
+from ollama_proxyd.services.ledger import BackendTotals, Day, Ledger, Outcome
 from tests.fakes import FakeClock
 
 ONE = Outcome("r", Operation.CHAT, "npu", "tiny", None, 0.0, 1.0, usage=Usage(3, 5), energy_j=7.0)
+TRIED = AttemptEnded("npu", "tiny", Operation.CHAT, "r", 0.0, 2.0, usage=Usage(3, 5), energy_j=7.0)
 
 
 def test_a_day_begins_with_nothing() -> None:
     assert Ledger(FakeClock()).today == Day()
 
 
-def test_the_day_sums_up_requests_tokens_and_joules() -> None:
+def test_the_day_sums_up_requests_and_tokens() -> None:
     ledger = Ledger(FakeClock())
     ledger.record(ONE)
     ledger.record(replace(ONE, backend_id="cpu"))
     ledger.record(replace(ONE, backend_id=None, usage=Usage(), energy_j=None, error=ErrorKind.UNAVAILABLE))
-    assert ledger.today == Day(requests=3, failures=1, prompt_tokens=6, completion_tokens=10, energy_j=14.0)
+    assert ledger.today == Day(requests=3, failures=1, prompt_tokens=6, completion_tokens=10)
+    assert (ledger.overall.requests, ledger.overall.failures) == (3, 1)
+
+
+def test_what_an_attempt_cost_is_its_backends_and_the_days() -> None:
+    ledger = Ledger(FakeClock())
+    ledger.book(replace(TRIED, error=ErrorKind.UPSTREAM_FAILED, usage=Usage()))
+    ledger.book(replace(TRIED, backend_id="cpu", cancelled=True))
+    ledger.book(replace(TRIED, backend_id="cpu"))
+    assert ledger.totals("npu") == BackendTotals(requests=1, failures=1, energy_j=7.0, busy_s=2.0)
+    expected = BackendTotals(requests=2, cancelled=1, completion_tokens=10, energy_j=14.0, busy_s=4.0)
+    assert ledger.totals("cpu") == expected
+    assert ledger.today == Day(energy_j=21.0)
 
 
 def test_at_midnight_the_day_begins_anew_and_the_totals_go_on() -> None:
@@ -38,23 +53,18 @@ def test_at_midnight_the_day_begins_anew_and_the_totals_go_on() -> None:
     clock.advance(2)
     assert ledger.today == Day()
     ledger.record(ONE)
-    assert (ledger.today.requests, ledger.totals("npu").requests) == (1, 2)
+    assert (ledger.today.requests, ledger.overall.requests) == (1, 2)
 
 
-def test_summer_time_does_not_begin_a_day() -> None:
+def test_looking_at_another_day_forgets_nothing() -> None:
     clock = FakeClock()
     ledger = Ledger(clock)
     ledger.record(ONE)
-    clock.minute += 60
-    assert ledger.today.requests == 1
-
-
-def test_a_clock_that_was_put_back_begins_a_day() -> None:
-    clock = FakeClock()
-    ledger = Ledger(clock)
-    ledger.record(ONE)
-    clock.unix_s -= 365 * 24 * 3600
+    today = clock.day
+    clock.day = date(2026, 1, 15)
     assert ledger.today == Day()
+    clock.day = today
+    assert ledger.today.requests == 1
 
 
 SERVED = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, {"decode_j": 8.0})

@@ -43,7 +43,7 @@ class Bench:
         self.clock = clock
         self.backends = backends
         self.meter = Meter(services.system, services.fleet, clock)
-        services.ledger.outcomes.listen(self.meter.observe)
+        services.fleet.attempts.listen(self.meter.observe)
 
     def show(self, power_w: float | None, device: DeviceState = IGPU) -> Callable[[], None]:
         """A step of a backend at work: two seconds later the sensor says this."""
@@ -59,7 +59,7 @@ class Bench:
 
     def script(self, *power_w: float | None, backend_id: str = "igpu", end: Step | None = None) -> None:
         """Have a backend answer slowly, while the sensor shows these watts one after the other."""
-        accepted, first, *rest = words(backend_id, "Hello", " world")
+        accepted, first, *rest = words("Hello", " world")
         shown = [step for each in power_w for step in (self.show(each), *breath())]
         self.backends[backend_id].script = (accepted, first, *breath(), *shown, *([end] if end is not None else rest))
 
@@ -114,7 +114,7 @@ async def test_a_failed_request_teaches_nothing(bench: Bench) -> None:
 
 async def test_what_two_backends_draw_together_is_nobodys(bench: Bench) -> None:
     go_on = asyncio.Event()
-    bench.backends["twin"].script = (*words("twin", "x")[:2], go_on, *words("twin", "x")[2:])
+    bench.backends["twin"].script = (*words("x")[:2], go_on, *words("x")[2:])
     twin = asyncio.create_task(bench.ask("twin"))
     await bench.backends["twin"].opened.wait()
     bench.script(9.0, 30.0, 40.0)
@@ -127,7 +127,7 @@ async def test_what_two_backends_draw_together_is_nobodys(bench: Bench) -> None:
 
 async def test_work_on_another_device_does_not_disturb(bench: Bench) -> None:
     go_on = asyncio.Event()
-    bench.backends["cpu"].script = (*words("cpu", "x")[:2], go_on, *words("cpu", "x")[2:])
+    bench.backends["cpu"].script = (*words("x")[:2], go_on, *words("x")[2:])
     elsewhere = asyncio.create_task(bench.ask("cpu"))
     await bench.backends["cpu"].opened.wait()
     bench.script(9.0, 30.0)

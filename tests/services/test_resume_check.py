@@ -3,14 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import Timings, Usage
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.learner import Learner
-from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.resume_check import FIRST_REQUESTS, SLOW_COUNTS_S, GpuLossDetector
 from tests.fakes import FakeBackend, FakeClock, FakeFleet
+from tests.reasons import because
 
 MODEL = "tiny:latest"
 
@@ -38,9 +39,9 @@ class Laptop:
         return self.degraded
 
     def answers(self, tps: float) -> str:
-        outcome = replace(OUTCOME, timings=Timings(decode_s=50 / tps))
-        self.learner.observe(outcome)
-        self.detector.observe(outcome)
+        ended = replace(ENDED, timings=Timings(decode_s=50 / tps))
+        self.learner.observe(ended)
+        self.detector.observe(ended)
         return self.degraded
 
     @property
@@ -52,16 +53,7 @@ class Laptop:
         return self.learner.speeds("nvidia")[MODEL].decode_tps
 
 
-OUTCOME = Outcome(
-    request_id="r",
-    operation=Operation.CHAT,
-    backend_id="nvidia",
-    model=MODEL,
-    decision=None,
-    unix_s=0.0,
-    total_s=1.0,
-    usage=Usage(completion_tokens=50),
-)
+ENDED = AttemptEnded("nvidia", MODEL, Operation.CHAT, "r", 0.0, 1.0, usage=Usage(completion_tokens=50))
 
 
 async def test_a_model_that_comes_back_without_its_gpu_is_shown_until_it_has_it_again() -> None:
@@ -153,7 +145,7 @@ async def test_an_engine_that_was_down_in_between_may_have_been_mended() -> None
         laptop.answers(60)
     laptop.detector.remember()
     assert laptop.answers(5)
-    laptop.fleet.note_unreachable("nvidia", "connection refused")
+    laptop.fleet.note_down("nvidia", because("connection refused"))
     assert await laptop.loads(100) == ""
     assert MODEL not in laptop.learner.speeds("nvidia")
     assert "instead of 60" in laptop.answers(5)
@@ -161,7 +153,7 @@ async def test_an_engine_that_was_down_in_between_may_have_been_mended() -> None
 
 async def test_an_engine_that_was_down_and_has_no_gpu_all_the_same_is_still_degraded() -> None:
     laptop = await lost()
-    laptop.fleet.note_unreachable("nvidia", "connection refused")
+    laptop.fleet.note_down("nvidia", because("connection refused"))
     assert laptop.degraded == ""
     assert "fell back to the CPU" in await laptop.loads(0)
 

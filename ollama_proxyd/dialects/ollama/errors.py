@@ -32,9 +32,7 @@ def not_found(endpoint: str, model: str, error: ProxyError) -> ProxyError:
     if error.kind is not ErrorKind.MODEL_NOT_FOUND or error.message.startswith(start):
         return error
     there_is = error.message.partition("; ")[2] or error.message
-    worded = ProxyError(error.kind, f"{start}; {there_is}", param=error.param, code=error.code)
-    worded.decision, worded.backend_id = error.decision, error.backend_id
-    return worded
+    return error.but(message=f"{start}; {there_is}")
 
 
 def _absence(endpoint: str, model: str) -> str:

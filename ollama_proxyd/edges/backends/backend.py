@@ -43,7 +43,7 @@ class EngineBackend:
         """Talk to the server as to this engine."""
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
-        self._exchange = Exchange(self._spec.id, self._server, engine.speaks)
+        self._exchange = Exchange(self._server, engine.speaks)
 
     @property
     def spec(self) -> BackendSpec:
@@ -55,7 +55,7 @@ class EngineBackend:
         engine = self._engine
         action = request.load_action
         if action is not None and not self._exchange.dialect_for(request).answers_loads:
-            return load_only(request, action, self._spec.id)
+            return load_only(request, action)
         if request.operation is Operation.EMBEDDING and engine.counts_tokens and request.api is not engine.api:
             return answer_truncated(self._exchange, self._server, request, model)
         return self._exchange.answer(request, model)

@@ -24,10 +24,9 @@ _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishRe
 class Exchange:
     """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_backend_id", "_server", "_speaks", "in_flight")
+    __slots__ = ("_server", "_speaks", "in_flight")
 
-    def __init__(self, backend_id: str, server: Server, speaks: tuple[Dialect, ...]) -> None:
-        self._backend_id = backend_id
+    def __init__(self, server: Server, speaks: tuple[Dialect, ...]) -> None:
         self._server = server
         self._speaks = speaks
         self.in_flight = 0
@@ -48,7 +47,7 @@ class Exchange:
                 rendered.path, rendered.body, _accepted_types(dialect, request), request.hints.request_id
             ) as reply:
                 _check_type(reply, dialect)
-                yield Accepted(self._backend_id, ignored_fields=rendered.ignored_fields)
+                yield Accepted(rendered.ignored_fields)
                 if not dialect.is_stream(request, reply.content_type):
                     for event in _whole(dialect, request, model, reply.who, await reply.body()):
                         yield event
@@ -78,10 +77,10 @@ def _accepted_types(dialect: Dialect, request: Request) -> str:
     return f"{dialect.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
 
 
-async def load_only(request: Request, action: LoadAction, backend_id: str) -> AsyncGenerator[Event, None]:
+async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Event, None]:
     """The answer to a request that only loads or unloads a model, for an engine that has no such request."""
     ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
-    yield Accepted(backend_id, ignored_fields=ignored)
+    yield Accepted(ignored)
     yield Finished(_LOAD_REASONS[action])
 
 
@@ -133,7 +132,7 @@ class _PassThrough:
         """How the stream ended; raises when that was no proper end."""
         ending = self._dialect.stream_ending(b"".join(self._blocks), self._frames)
         if ending.error is not None:
-            ending.error.is_told = True
+            raise ending.error.but(already_sent=True)
         return _proper_end(ending, self._who)
 
 

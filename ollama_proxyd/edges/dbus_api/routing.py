@@ -19,7 +19,7 @@ from ollama_proxyd.edges.dbus_api.question import read_question
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64, number
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ledger import Day, Ledger, Routed
+from ollama_proxyd.services.ledger import Day, Ledger, RequestRouted
 from ollama_proxyd.services.ports import Clock
 
 MINUTES_PER_DAY = 24 * 60
@@ -70,7 +70,7 @@ class Routing:
     def _move(self) -> None:
         self._moved.set(self._moved.value + 1)
 
-    def _note_routed(self, routed: Routed) -> None:
+    def _note_routed(self, routed: RequestRouted) -> None:
         self._move()
         decision = routed.decision
         if routed.backend_id is None or decision is None:
@@ -138,7 +138,7 @@ def _backend(decision: Decision) -> str:
     return decision.ranked[0].backend_id if decision.ranked else ""
 
 
-def _last(routed: Routed) -> dict[str, Variant]:
+def _last(routed: RequestRouted) -> dict[str, Variant]:
     facts, decision = Facts(), routed.decision
     facts.say("timestamp", "x", int64(routed.unix_s))
     if decision is None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.services.ledger import Outcome
 
@@ -58,7 +59,7 @@ class Counters:
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
-        self._retries = counter("retries", "Failed attempts before the one that is counted", _BACKEND)
+        self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._models: set[tuple[str, str]] = set()
         self._lines = cache(self._make_lines)
         self._spent = cache(self._make_spent)
@@ -72,31 +73,27 @@ class Counters:
         self._requests_of(backend_id, model, _status(outcome)).inc()
         if outcome.decision is not None:
             self._count_decision(backend_id, outcome.decision)
+        for failed in outcome.retried:
+            self._spent(failed).retries.inc()
         if outcome.backend_id is not None:
-            self._count_cost(backend_id, outcome)
-            self._count_work(self._lines(backend_id, model), outcome)
+            lines = self._lines(backend_id, model)
+            _observe(lines.duration, outcome.total_s)
+            if outcome.ttft_s is not None:
+                _observe(lines.ttft, outcome.ttft_s * 1000)
+
+    def count_attempt(self, ended: AttemptEnded) -> None:
+        """Count what one attempt cost and brought."""
+        self._spent(ended.backend_id).joules.inc(_amount(ended.energy_j))
+        lines = self._lines(ended.backend_id, self._bounded(ended.backend_id, ended.model))
+        tokens = _amount(ended.usage.completion_tokens)
+        lines.prompt_tokens.inc(_amount(ended.usage.prompt_tokens))
+        lines.tokens.inc(tokens)
+        if ended.succeeded and tokens > 1 and ended.writing_s:
+            _observe(lines.speed, (tokens - 1) / ended.writing_s)
+            _observe(lines.between, ended.writing_s * 1000 / (tokens - 1))
 
     def _count_decision(self, backend_id: str, decision: Decision) -> None:
         self._decisions_of(backend_id, _why(decision), decision.effective_mode.value).inc()
-
-    def _count_cost(self, backend_id: str, outcome: Outcome) -> None:
-        spent = self._spent(backend_id)
-        spent.joules.inc(_amount(outcome.energy_j))
-        spent.retries.inc(_amount(outcome.attempts - 1))
-
-    @staticmethod
-    def _count_work(lines: _Lines, outcome: Outcome) -> None:
-        _observe(lines.duration, outcome.total_s)
-        tokens = _amount(outcome.usage.completion_tokens)
-        lines.prompt_tokens.inc(_amount(outcome.usage.prompt_tokens))
-        lines.tokens.inc(tokens)
-        if outcome.ttft_s is None:
-            return
-        _observe(lines.ttft, outcome.ttft_s * 1000)
-        decode_s = outcome.total_s - outcome.ttft_s
-        if outcome.succeeded and tokens > 1 and decode_s > 0:
-            _observe(lines.speed, (tokens - 1) / decode_s)
-            _observe(lines.between, decode_s * 1000 / (tokens - 1))
 
     def _bounded(self, backend_id: str, model: str | None) -> str:
         if model is None:

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.edges.http_api import routing_headers
@@ -86,6 +87,6 @@ def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
 
 
 def _routing(error: ProxyError) -> dict[str, str]:
-    if error.decision is not None:
+    if isinstance(error, RoutedError):
         return routing_headers.routed(error.decision, error.backend_id)
-    return routing_headers.unrouted(error.message, error.backend_id)
+    return routing_headers.unrouted(error.message)

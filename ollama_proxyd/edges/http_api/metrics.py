@@ -38,6 +38,7 @@ async def show_metrics(request: web.Request) -> web.Response:
 
 async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:
     """Count what the ledger tells while the server runs."""
-    stop = services.ledger.outcomes.listen(counters.count)
+    stops = services.ledger.outcomes.listen(counters.count), services.fleet.attempts.listen(counters.count_attempt)
     yield
-    stop()
+    for stop in stops:
+        stop()

@@ -19,7 +19,7 @@ from ollama_proxyd.edges.http_api.status_picture import REFUSED, status_picture
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Topic
-from ollama_proxyd.services.ledger import Routed
+from ollama_proxyd.services.ledger import RequestRouted
 from ollama_proxyd.services.tasks import Tasks
 
 MOST_LISTENERS = 16
@@ -42,7 +42,7 @@ class News:
     def __init__(self) -> None:
         self._any = asyncio.Event()
         self._urgent = asyncio.Event()
-        self.routed: deque[Routed] = deque(maxlen=MOST_ROUTED)
+        self.routed: deque[RequestRouted] = deque(maxlen=MOST_ROUTED)
 
     def note(self, *, urgent: bool) -> None:
         """Something may have changed."""
@@ -65,7 +65,7 @@ class News:
                 await self._any.wait()
         return self._any.is_set()
 
-    def note_routed(self, routed: Routed) -> None:
+    def note_routed(self, routed: RequestRouted) -> None:
         """Keep a request's way until it is told; of many at once the latest."""
         self.routed.append(routed)
 
@@ -176,7 +176,7 @@ def _event(picture: Json) -> bytes:
     return b"data: " + msgspec.json.encode(picture) + b"\n\n"
 
 
-def _way(routed: Routed) -> bytes:
+def _way(routed: RequestRouted) -> bytes:
     """Where a request went."""
     reason = routed.decision.reason if routed.decision else REFUSED
     way: dict[str, Json] = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id}

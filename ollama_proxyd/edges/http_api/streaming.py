@@ -4,13 +4,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from aiohttp import web
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.events import Delta, Event
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
@@ -70,9 +71,9 @@ async def deliver(
     request: web.Request, gateway: Gateway, asked: Request, dialect: Dialect, begun_ns: int
 ) -> web.StreamResponse:
     """Have a request answered; raises ProxyError, which becomes a status while nothing has been sent."""
-    async with aclosing(gateway.answer(asked)) as events:
-        accepted = await anext(events)
-        headers = _headers(accepted)
+    async with aclosing(gateway.answer(asked)) as answer:
+        headers = _headers(await anext(answer))
+        events = cast("AsyncGenerator[Event, None]", answer)
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
         if asked.stream:
             headers["Content-Type"] = dialect.stream_type
@@ -113,11 +114,11 @@ async def _stream(
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
     """Say in the stream itself what went wrong, unless the backend has said so, and end it."""
-    await started.response.write_eof(b"" if error.is_told else started.error(error))
+    await started.response.write_eof(b"" if error.already_sent else started.error(error))
     return started.response
 
 
-def _headers(accepted: Event) -> dict[str, str]:
-    if not isinstance(accepted, Accepted) or accepted.decision is None:
-        raise ProxyError(ErrorKind.INTERNAL, "the gateway answered before it decided")
-    return routing_headers.routed(accepted.decision, accepted.backend_id, accepted.ignored_fields)
+def _headers(first: Routed | Event) -> dict[str, str]:
+    if not isinstance(first, Routed):
+        raise TypeError(f"the gateway answered before it decided: {first!r}")
+    return routing_headers.routed(first.decision, first.backend_id, first.ignored_fields)

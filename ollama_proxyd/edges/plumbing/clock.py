@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from datetime import date
 
 
 class SystemClock:
@@ -22,6 +23,10 @@ class SystemClock:
         """Minutes since midnight, local time."""
         now = time.localtime()
         return now.tm_hour * 60 + now.tm_min + now.tm_sec / 60
+
+    def local_date(self) -> date:
+        """Today, local time."""
+        return date.today()  # noqa: DTZ011 - the local one is meant
 
     async def sleep(self, seconds: float) -> None:
         """Wait, and not a moment less: who waits for the same millisecond wakes the machine together."""

@@ -64,7 +64,7 @@ def whole(request: Request, events: Iterable[Event]) -> dict[str, Json]:
 
 
 def test_a_chat_streams_line_by_line_under_the_name_that_the_client_used() -> None:
-    lines = streamed(CHAT, [Accepted("cpu"), Delta(thinking="hm"), Delta(text="hi"), TIMED])
+    lines = streamed(CHAT, [Accepted(), Delta(thinking="hm"), Delta(text="hi"), TIMED])
     start = {"model": "Tiny", "created_at": NOW}
     assert lines == [
         start | {"message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False},
@@ -145,7 +145,7 @@ def test_logprobs_are_written_with_the_likeliest_others() -> None:
     ]
 
 
-@pytest.mark.parametrize("event", [Delta(), Accepted("cpu"), Delta(tool_calls=(ToolCallDelta(0, "c", "f"),))])
+@pytest.mark.parametrize("event", [Delta(), Accepted(), Delta(tool_calls=(ToolCallDelta(0, "c", "f"),))])
 def test_what_tells_a_client_nothing_is_not_written(event: Event) -> None:
     assert encoder(CHAT).encode(event) == b""
 

@@ -107,7 +107,7 @@ async def test_frames_of_one_dialect_pass_byte_for_byte_however_they_are_chunked
 ) -> None:
     data = b"".join(sent)
     events = await answer(kind, {route: streams(*chunking(data), content_type=content_type)}, request_of())
-    assert events[0] == Accepted("it")
+    assert events[0] == Accepted()
     assert frames(events) == data
     finished = events[-1]
     assert isinstance(finished, Finished)
@@ -223,7 +223,7 @@ async def test_an_error_in_place_of_the_first_frame_comes_before_anything_else()
     routes = {API_CHAT: streams(b'{"error":"model runner has stopped"}\n', content_type=NDJSON)}
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
         got, error = await until_it_fails(backend, ollama_request())
-    assert got == [Accepted("it")]
+    assert got == [Accepted()]
     assert "model runner has stopped" in error.message
 
 
@@ -235,7 +235,7 @@ async def test_an_error_in_place_of_the_first_frame_goes_on_in_the_engines_own_w
         backend_at(engine.url, Api.OPENAI) as backend,
     ):
         got, error = await until_it_fails(backend, openai_request())
-    assert got == [Accepted("it")]
+    assert got == [Accepted()]
     assert json.loads(error.detail or "") == {"error": said}
 
 
@@ -311,7 +311,7 @@ async def test_embeddings_cross_the_dialects_both_ways() -> None:
 async def test_a_wish_to_load_needs_no_call_to_an_openai_backend(keep_alive: object, reason: FinishReason) -> None:
     request = ollama_chat.parse(json.dumps({"model": "tiny", "keep_alive": keep_alive}).encode(), Hints())
     events = await answer(Api.OPENAI, {}, request)
-    assert events == [Accepted("it", ignored_fields=("keep_alive",)), Finished(reason)]
+    assert events == [Accepted(ignored_fields=("keep_alive",)), Finished(reason)]
 
 
 async def test_closing_the_answer_closes_the_connection_upstream_at_once() -> None:

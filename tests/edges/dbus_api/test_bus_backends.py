@@ -14,7 +14,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused
 from tests.fakes import FakeBackend, MemoryStore, spec_of
-from tests.reasons import unavailable
+from tests.reasons import because, unavailable
 
 NPU = DeviceState("0000:00:0b.0", Hardware.NPU, "Intel NPU", PowerState.AWAKE)
 DOWN = ProxyError(ErrorKind.UPSTREAM_FAILED, "nothing listens at http://127.0.0.1:1/npu")
@@ -132,7 +132,7 @@ async def test_a_refresh_asks_the_backends_and_tells_what_changed_once(
 
 
 async def test_a_health_check_of_its_own_is_told_as_well(program: Program, desk: Desk) -> None:
-    desk.services.fleet.note_unreachable("cpu", "nothing listens")
+    desk.services.fleet.note_down("cpu", because("nothing listens"))
     assert await program.heard_named() == [("BackendStatusChanged", "cpu", False)]
     assert await program.get("Backends", "HealthyCount") == 3
 
@@ -190,7 +190,7 @@ async def test_objects_come_and_go_with_the_configuration(program: Program, desk
 async def test_after_a_reload_the_new_backends_are_followed(program: Program, desk: Desk) -> None:
     await desk.reload(FakeBackend("npu"), FakeBackend("fresh"))
     await program.heard()
-    desk.services.fleet.note_unreachable("fresh", "nothing listens")
+    desk.services.fleet.note_down("fresh", because("nothing listens"))
     assert await program.heard_named() == [("BackendStatusChanged", "fresh", False)]
 
 

@@ -293,7 +293,7 @@ async def test_what_was_saved_today_is_absent_until_something_was_compared(
     with suppress(ProxyError):
         await desk.request()
     assert not {"saved_joules", "compared"} & (await program.get("Routing", "Today")).keys()
-    fleet["igpu"].script = words("igpu", *["word"] * 100)
+    fleet["igpu"].script = words(*["word"] * 100)
     await desk.request()
     today = await program.get("Routing", "Today")
     assert today["compared"] == 1

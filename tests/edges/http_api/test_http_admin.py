@@ -84,7 +84,7 @@ async def test_unknown_hardware_says_that_it_is_unknown(serve: Serve) -> None:
 
 
 async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", *words("npu", *"abcdefghijkl")))
+    site = await serve(FakeBackend("npu", *words(*"abcdefghijkl")))
     await site.chat(stream=True)
     (backend,) = (await site.get("/backends")).json
     assert backend["learned"]["tiny:latest"]["samples"] == 1

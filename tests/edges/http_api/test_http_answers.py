@@ -23,7 +23,7 @@ INPUT = {"model": "tiny", "input": "hello"}
     ],
 )
 async def test_a_whole_answer_in_words(serve: Serve, path: str, body: Any, operation: Operation, said: Any) -> None:
-    backend = FakeBackend("npu", *words("npu", "Hello", " world"))
+    backend = FakeBackend("npu", *words("Hello", " world"))
     answer = await (await serve(backend)).post(path, body)
     assert answer.status == 200
     assert said(answer.json) == "Hello world"
@@ -39,7 +39,7 @@ async def test_a_whole_answer_in_words(serve: Serve, path: str, body: Any, opera
     ],
 )
 async def test_a_vector(serve: Serve, path: str, body: Any, found: Any) -> None:
-    backend = FakeBackend("npu", *vectors("npu", (0.6, 0.8)))
+    backend = FakeBackend("npu", *vectors((0.6, 0.8)))
     answer = await (await serve(backend)).post(path, body)
     assert answer.status == 200
     assert found(answer.json) == pytest.approx([0.6, 0.8])

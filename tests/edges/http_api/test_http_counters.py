@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.requests import Operation
@@ -23,6 +24,11 @@ NUMBERS = st.floats()
 def outcome(**changes: Any) -> Outcome:
     known = {"request_id": "r", "operation": Operation.CHAT, "decision": None, "unix_s": 0.0, "total_s": 2.0}
     return Outcome(**{**known, "backend_id": "npu", "model": "tiny", **changes})
+
+
+def ended(**changes: Any) -> AttemptEnded:
+    known = {"operation": Operation.CHAT, "request_id": "r", "begun_s": 0.0, "ended_s": 2.0, "stream": True}
+    return AttemptEnded(**{**known, "backend_id": "npu", "model": "tiny", **changes})
 
 
 def samples(registry: CollectorRegistry) -> dict[str, float]:
@@ -44,20 +50,36 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
             model=st.none() | st.text(),
             total_s=NUMBERS,
             ttft_s=st.none() | NUMBERS,
-            usage=st.builds(Usage, TOKENS, TOKENS, TOKENS),
-            energy_j=st.none() | NUMBERS,
-            attempts=st.integers() | st.just(HUGE),
+            retried=st.lists(st.text()).map(tuple),
             error=st.none() | st.sampled_from(ErrorKind),
             cancelled=st.booleans(),
         ),
         max_size=5,
-    )
+    ),
+    attempts=st.lists(
+        st.builds(
+            ended,
+            backend_id=st.text(),
+            model=st.text(),
+            ended_s=NUMBERS,
+            first_s=st.none() | NUMBERS,
+            usage=st.builds(Usage, TOKENS, TOKENS, TOKENS),
+            energy_j=NUMBERS,
+            error=st.none() | st.sampled_from(ErrorKind),
+            cancelled=st.booleans(),
+        ),
+        max_size=5,
+    ),
 )
-def test_any_outcome_is_counted_and_every_sum_stays_a_number(outcomes: list[Outcome]) -> None:
+def test_any_outcome_is_counted_and_every_sum_stays_a_number(
+    outcomes: list[Outcome], attempts: list[AttemptEnded]
+) -> None:
     registry = CollectorRegistry()
     counters = Counters(registry)
     for each in outcomes:
         counters.count(each)
+    for attempt in attempts:
+        counters.count_attempt(attempt)
     assert all(math.isfinite(value) and value >= 0 for value in samples(registry).values())
 
 
@@ -65,10 +87,9 @@ def test_any_outcome_is_counted_and_every_sum_stays_a_number(outcomes: list[Outc
 def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
     registry = CollectorRegistry()
     counters = Counters(registry)
-    counters.count(outcome(usage=Usage(tokens, tokens), ttft_s=1.0, energy_j=5.0))
-    counters.count(outcome(usage=Usage(3, 5), ttft_s=1.0, energy_j=math.nan))
+    counters.count_attempt(ended(usage=Usage(tokens, tokens), first_s=1.0, energy_j=5.0))
+    counters.count_attempt(ended(usage=Usage(3, 5), first_s=1.0, energy_j=math.nan))
     told = samples(registry)
-    assert told["requests_total"] == 2
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
     assert told["energy_joules_total"] == 5
     assert told["tokens_per_second_count"] == 1

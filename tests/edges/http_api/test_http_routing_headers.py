@@ -100,7 +100,7 @@ async def test_a_failed_backend_is_named_with_its_estimates(serve: Serve) -> Non
 
 
 async def test_ignored_fields_are_listed(serve: Serve) -> None:
-    backend = FakeBackend("npu", Accepted("npu", ignored_fields=("user", "logit_bias")), Delta("x"), Finished())
+    backend = FakeBackend("npu", Accepted(ignored_fields=("user", "logit_bias")), Delta("x"), Finished())
     answer = await (await serve(backend)).chat()
     assert answer.headers["X-Ignored-Fields"] == "user, logit_bias"
 

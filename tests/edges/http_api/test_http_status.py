@@ -38,7 +38,7 @@ async def backend(site: Site, backend_id: str) -> Any:
 async def slow(serve: Serve) -> Site:
     """A server in front of an NPU that takes a second for each word."""
     clock = FakeClock()
-    steps = [step for word in words("npu", *"abcdefghijkl") for step in (word, lambda: clock.advance(1.0))]
+    steps = [step for word in words(*"abcdefghijkl") for step in (word, lambda: clock.advance(1.0))]
     return await serve(FakeBackend("npu", *steps), clock=clock)
 
 

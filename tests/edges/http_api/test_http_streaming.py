@@ -13,6 +13,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Usage
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Encoder, Stamps
 from ollama_proxyd.dialects.openai.chat import parse
 from ollama_proxyd.dialects.openai.dialect import OpenAI
@@ -42,7 +43,7 @@ async def test_a_piece_goes_out_when_it_comes_in(
     serve: Serve, path: str, body: dict[str, Any], content_type: str
 ) -> None:
     gate = asyncio.Event()
-    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), gate, Delta("second"), Finished())
+    backend = FakeBackend("npu", Accepted(), Delta("first"), gate, Delta("second"), Finished())
     site = await serve(backend)
     async with site.client.post(path, json=body) as reply:
         assert reply.status == 200
@@ -60,19 +61,19 @@ async def test_a_stream_is_not_to_be_cached_or_held_back(serve: Serve) -> None:
 
 
 async def test_frames_of_the_clients_own_dialect_are_passed_on_untouched(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", *frames("npu", *SSE_FRAMES)))
+    site = await serve(FakeBackend("npu", *frames(*SSE_FRAMES)))
     assert (await site.chat(stream=True)).body == b"".join(SSE_FRAMES)
 
 
 async def test_nothing_follows_the_frames_of_the_clients_own_dialect(serve: Serve) -> None:
     for path in ("/v1/chat/completions", "/api/chat"):
-        site = await serve(FakeBackend("npu", *frames("npu", b"{}\n")))
+        site = await serve(FakeBackend("npu", *frames(b"{}\n")))
         assert (await site.post(path, {**CHAT, "stream": True})).body == b"{}\n"
 
 
 async def test_a_whole_answer_of_the_clients_own_dialect_is_passed_on_untouched(serve: Serve) -> None:
     body = b'{"id": "x",  "odd": [1.0, null]}\n'
-    site = await serve(FakeBackend("npu", *frames("npu", body)))
+    site = await serve(FakeBackend("npu", *frames(body)))
     answer = await site.chat()
     assert answer.body == body
     assert answer.headers["Content-Length"] == str(len(body))
@@ -91,7 +92,7 @@ async def test_the_backend_gets_the_clients_bytes(serve: Serve) -> None:
 
 @pytest.mark.parametrize("kind", [ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT])
 async def test_a_failure_before_the_first_piece_is_a_status_even_for_a_stream(serve: Serve, kind: ErrorKind) -> None:
-    for steps in ((ProxyError(kind, "no"),), (Accepted("npu"), ProxyError(kind, "no"))):
+    for steps in ((ProxyError(kind, "no"),), (Accepted(), ProxyError(kind, "no"))):
         site = await serve(FakeBackend("npu", *steps))
         answer = await site.chat(stream=True)
         assert answer.status in {502, 504}
@@ -99,7 +100,7 @@ async def test_a_failure_before_the_first_piece_is_a_status_even_for_a_stream(se
 
 
 async def test_a_failure_after_the_first_piece_ends_an_openai_stream_with_an_error_and_no_done(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+    site = await serve(FakeBackend("npu", Accepted(), Delta("first"), BROKEN))
     answer = await site.chat(stream=True)
     assert answer.status == 200
     assert b"[DONE]" not in answer.body
@@ -108,7 +109,7 @@ async def test_a_failure_after_the_first_piece_ends_an_openai_stream_with_an_err
 
 
 async def test_a_failure_after_the_first_piece_ends_an_ollama_stream_with_an_error_line(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+    site = await serve(FakeBackend("npu", Accepted(), Delta("first"), BROKEN))
     answer = await site.post("/api/chat", CHAT)
     assert answer.status == 200
     lines = [json.loads(line) for line in answer.body.splitlines()]
@@ -118,14 +119,14 @@ async def test_a_failure_after_the_first_piece_ends_an_ollama_stream_with_an_err
 
 async def test_a_failure_in_the_middle_of_a_whole_answer_is_a_status(serve: Serve) -> None:
     for path in ("/v1/chat/completions", "/api/chat"):
-        site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), BROKEN))
+        site = await serve(FakeBackend("npu", Accepted(), Delta("first"), BROKEN))
         assert (await site.post(path, {**CHAT, "stream": False})).status == 502
 
 
 async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_said_in_the_stream(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = await serve(FakeBackend("npu", Accepted("npu"), Delta("first"), ZeroDivisionError("oops")))
+    site = await serve(FakeBackend("npu", Accepted(), Delta("first"), ZeroDivisionError("oops")))
     answer = await site.chat({"X-Request-ID": "mine"}, stream=True)
     assert b"[DONE]" not in answer.body
     assert b"request id mine" in answer.body
@@ -137,7 +138,7 @@ async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_said_in_the_stream(
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_ends_the_work_of_the_backend(serve: Serve, stream: bool) -> None:
     never = asyncio.Event()
-    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), never)
+    backend = FakeBackend("npu", Accepted(), Delta("first"), never)
     site = await serve(backend)
     request = asyncio.create_task(site.chat(stream=stream))
     async with asyncio.timeout(2):
@@ -169,7 +170,7 @@ async def test_a_client_that_reads_slowly_holds_the_backend_back(serve: Serve) -
 
     piece = Delta(frame=b"x" * 65536)
     steps = [step for _ in range(2000) for step in (piece, count)]
-    site = await serve(FakeBackend("npu", Accepted("npu"), *steps, Finished()))
+    site = await serve(FakeBackend("npu", Accepted(), *steps, Finished()))
     async with site.client.post("/v1/chat/completions", json={**CHAT, "stream": True}) as reply:
         assert await reply.content.readexactly(10)
         seen = -1
@@ -181,7 +182,7 @@ async def test_a_client_that_reads_slowly_holds_the_backend_back(serve: Serve) -
 
 async def test_a_running_request_keeps_the_backend_that_it_began_with_over_a_reload(serve: Serve) -> None:
     gate = asyncio.Event()
-    old = FakeBackend("npu", Accepted("npu"), Delta("old"), gate, Delta("older"), Finished())
+    old = FakeBackend("npu", Accepted(), Delta("old"), gate, Delta("older"), Finished())
     site = await serve(old)
     async with site.client.post("/api/chat", json=CHAT) as reply:
         assert b"old" in await next_lines(reply)
@@ -192,7 +193,7 @@ async def test_a_running_request_keeps_the_backend_that_it_began_with_over_a_rel
 
 
 async def test_stopping_the_server_cuts_off_what_does_not_end_in_its_time(serve: Serve) -> None:
-    backend = FakeBackend("npu", Accepted("npu"), Delta("first"), asyncio.Event())
+    backend = FakeBackend("npu", Accepted(), Delta("first"), asyncio.Event())
     site = await serve(backend)
     async with site.client.post("/api/chat", json=CHAT) as reply:
         await next_lines(reply)
@@ -201,7 +202,7 @@ async def test_stopping_the_server_cuts_off_what_does_not_end_in_its_time(serve:
 
 
 async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu", *frames("npu", *SSE_FRAMES)))
+    site = await serve(FakeBackend("npu", *frames(*SSE_FRAMES)))
     reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
     body = json.dumps({**CHAT, "stream": True}).encode()
     head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -216,7 +217,7 @@ async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
 async def test_headers_wait_for_the_first_piece_to_leave_with_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     alone: list[StreamWriter] = []
     monkeypatch.setattr(StreamWriter, "send_headers", alone.append)
-    site = await serve(FakeBackend("npu", *frames("npu", b"data: x\n\n")))
+    site = await serve(FakeBackend("npu", *frames(b"data: x\n\n")))
     assert (await site.chat(stream=True)).body == b"data: x\n\n"
     assert not [writer for writer in alone if writer.chunked]
 
@@ -224,14 +225,14 @@ async def test_headers_wait_for_the_first_piece_to_leave_with_it(serve: Serve, m
 class OneAnswer:
     """A gateway that keeps hold of its only answer, so that nothing but `aclose` can end it."""
 
-    def __init__(self, *steps: Event) -> None:
+    def __init__(self, *steps: Routed | Event) -> None:
         self.closed = False
         self.events = self._play(steps)
 
-    def answer(self, _request: Request) -> AsyncGenerator[Event, None]:
+    def answer(self, _request: Request) -> AsyncGenerator[Routed | Event, None]:
         return self.events
 
-    async def _play(self, steps: tuple[Event, ...]) -> AsyncGenerator[Event, None]:
+    async def _play(self, steps: tuple[Routed | Event, ...]) -> AsyncGenerator[Routed | Event, None]:
         try:
             for step in steps:
                 yield step
@@ -248,7 +249,7 @@ class Mute(OpenAI):
 
 async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
     decision = (await services_of(FakeBackend("npu"))).gateway.explain(Query(model="tiny"))
-    gateway = OneAnswer(Accepted("npu", decision), Delta("x"), Delta("y"), Finished())
+    gateway = OneAnswer(Routed(decision, "npu"), Delta("x"), Delta("y"), Finished())
     asked = parse(json.dumps({**CHAT, "stream": True}).encode(), Hints())
     with pytest.raises(ZeroDivisionError):
         await deliver(make_mocked_request("POST", "/"), gateway, asked, Mute(), 0)
@@ -256,7 +257,7 @@ async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
 
 
 async def test_usage_of_a_stream_reaches_the_books(serve: Serve) -> None:
-    backend = FakeBackend("npu", Accepted("npu"), Delta("x"), Finished(usage=Usage(5, 7)))
+    backend = FakeBackend("npu", Accepted(), Delta("x"), Finished(usage=Usage(5, 7)))
     site = await serve(backend)
     await site.chat(stream=True)
     assert site.services.ledger.totals("npu").completion_tokens == 7

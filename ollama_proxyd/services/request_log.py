@@ -2,6 +2,7 @@
 
 import logging
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.services.ledger import Outcome
 
@@ -29,6 +30,13 @@ def note(outcome: Outcome) -> None:
         _why(outcome),
         extra=_fields(outcome),
     )
+
+
+def note_attempt(ended: AttemptEnded) -> None:
+    """Log a failed attempt, also where another backend answered then."""
+    if ended.error in FAULTS:
+        status = f", status {ended.status}" if ended.status else ""
+        log.info("request %s failed at %s (%s%s)", ended.request_id, ended.backend_id, ended.error.value, status)
 
 
 def _fields(outcome: Outcome) -> dict[str, str | None]:

@@ -2,18 +2,20 @@
 
 import logging
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
-from ollama_proxyd.services import journal
+from ollama_proxyd.services import request_log
 from tests.fakes import FakeBackend, services_of
 
 
 async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level: int) -> str:
     services = await services_of(backend)
-    services.ledger.outcomes.listen(journal.note)
+    services.ledger.outcomes.listen(request_log.note)
     request = Request(
         operation=Operation.CHAT,
         api=Api.OLLAMA,
@@ -24,7 +26,7 @@ async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level:
         content=lambda: Chat(()),
         hints=Hints(request_id="abc"),
     )
-    with caplog.at_level(level, logger="ollama_proxyd.services.journal"):
+    with caplog.at_level(level, logger="ollama_proxyd.services.request_log"):
         try:
             async with aclosing(services.gateway.answer(request)) as events:
                 [event async for event in events]
@@ -55,3 +57,11 @@ async def test_a_backend_that_fails_is_a_warning(caplog: pytest.LogCaptureFixtur
 async def test_the_clients_own_fault_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     picky = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_REJECTED, "no such thing"))
     assert await line_of(picky, caplog, logging.INFO) == ""
+
+
+def test_a_failed_attempt_is_said_though_another_backend_answered(caplog: pytest.LogCaptureFixture) -> None:
+    ended = AttemptEnded("npu", "tiny", Operation.CHAT, "abc", 0.0, 1.0, error=ErrorKind.UPSTREAM_FAILED, status=500)
+    with caplog.at_level(logging.INFO):
+        request_log.note_attempt(ended)
+        request_log.note_attempt(replace(ended, error=None))
+    assert caplog.messages == ["request abc failed at npu (upstream_failed, status 500)"]

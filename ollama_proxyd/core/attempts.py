@@ -1,0 +1,111 @@
+"""One attempt at one backend: the fact of its end, and what follows from a failure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.events import FinishReason, Timings, Usage
+from ollama_proxyd.core.requests import Operation
+
+DEADLINE_EXCEEDED = "deadline_exceeded"
+"""The code of a failure by the client's own deadline; no other backend has more time."""
+
+
+class Step(Enum):
+    """What a request does after a failed attempt."""
+
+    TRY_NEXT = "try_next"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """How far a request had come when an attempt failed before its first byte."""
+
+    attempts: int
+    """With the one that failed."""
+    retries: int
+
+
+_STEPS: Mapping[ErrorKind, Step] = {
+    ErrorKind.UPSTREAM_FAILED: Step.TRY_NEXT,
+    ErrorKind.UPSTREAM_TIMEOUT: Step.TRY_NEXT,
+}
+"""Every other failure would be the same elsewhere."""
+
+
+def after(trip: Trip, failure: ProxyError) -> Step:
+    """What follows a failed attempt."""
+    if trip.attempts > trip.retries or failure.code == DEADLINE_EXCEEDED:
+        return Step.GIVE_UP
+    return _STEPS.get(failure.kind, Step.GIVE_UP)
+
+
+class Doubt(Enum):
+    """What a failed attempt says of its backend."""
+
+    NONE = "none"
+    CHECK_SOON = "check_soon"
+    """It broke off."""
+    DOWN = "down"
+    """Nothing listens."""
+
+
+def doubt(failure: ProxyError) -> Doubt:
+    """What a failure says of the backend; one that answers with a status, or slowly, is not down."""
+    if failure.kind is not ErrorKind.UPSTREAM_FAILED or failure.status is not None:
+        return Doubt.NONE
+    return Doubt.DOWN if failure.code == UNREACHABLE else Doubt.CHECK_SOON
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """What became of one attempt at one backend; times in seconds of the monotonic clock."""
+
+    backend_id: str
+    model: str
+    """The backend's own name of it."""
+    operation: Operation
+    request_id: str
+    begun_s: float
+    ended_s: float
+    first_s: float | None = None
+    """When the answer began; None when it did not."""
+    prompt_tokens: int = 0
+    """Estimated before routing."""
+    stream: bool = False
+    error: ErrorKind | None = None
+    status: int | None = None
+    """The backend's own HTTP status, where that was the error."""
+    code: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+    finish: FinishReason | None = None
+    """Why the answer ended; None when it did not end by itself."""
+    energy_j: float = 0.0
+    """Estimated from the backend's watts and the time of the attempt."""
+    queued: bool = False
+    """Whether all slots of the backend were taken when the attempt began."""
+    cancelled: bool = False
+    """Whether the client left."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the answer came whole."""
+        return self.error is None and not self.cancelled
+
+    @property
+    def busy_s(self) -> float:
+        """How long it took."""
+        return self.ended_s - self.begun_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to the first piece of a stream; None where nothing was streamed or came."""
+        return self.first_s - self.begun_s if self.stream and self.first_s is not None else None
+
+    @property
+    def writing_s(self) -> float | None:
+        """Time from the first piece of a stream to its end."""
+        return self.ended_s - self.first_s if self.stream and self.first_s is not None else None

@@ -1,0 +1,32 @@
+"""What a routed request tells its client of its way: with the answer, or with the error."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.policy.decision import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The first event of each answer: a backend has begun, and nothing before it has reached the client.
+
+    `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the answer.
+    """
+
+    decision: Decision
+    backend_id: str
+    ignored_fields: tuple[str, ...] = ()
+
+
+class RoutedError(ProxyError):
+    """A failure of a request for which a decision had been taken; `backend_id` where a backend was tried."""
+
+    decision: Decision
+    backend_id: str | None
+
+    @classmethod
+    def of(cls, error: ProxyError, decision: Decision, backend_id: str | None) -> "RoutedError":
+        """The error with the way of its request."""
+        routed = cls.__new__(cls, error.message)
+        vars(routed).update(vars(error), decision=decision, backend_id=backend_id)
+        return routed

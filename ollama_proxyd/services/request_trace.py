@@ -1,0 +1,83 @@
+"""What is known of one request while it runs."""
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.events import Usage
+from ollama_proxyd.core.policy.comparison import Comparison, Moment
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.ledger import Outcome, RequestRouted
+from ollama_proxyd.services.ports import Clock
+
+
+class RequestTrace:
+    """Made at the arrival of a request, closed once."""
+
+    __slots__ = (
+        "_arrived_s",
+        "_clock",
+        "_request",
+        "attempts",
+        "cancelled",
+        "decision",
+        "error",
+        "instead",
+        "is_told",
+        "moment",
+    )
+
+    def __init__(self, request: Request, clock: Clock) -> None:
+        self._request = request
+        self._clock = clock
+        self._arrived_s = clock.monotonic()
+        self.decision: Decision | None = None
+        self.moment: Moment | None = None
+        """What the decision was taken from."""
+        self.instead: Comparison | None = None
+        self.is_told = False
+        """Whether it was told where the request went."""
+        self.attempts: list[Attempt] = []
+        self.error: ErrorKind | None = None
+        self.cancelled = False
+
+    @property
+    def backend_id(self) -> str | None:
+        """Where it was sent last, None before it was sent anywhere."""
+        return self.attempts[-1].ranked.backend_id if self.attempts else None
+
+    @property
+    def last(self) -> AttemptEnded | None:
+        """How the last attempt ended, None before it has."""
+        return self.attempts[-1].ended if self.attempts else None
+
+    def routed(self) -> RequestRouted:
+        """Where the request went, as far as is known at this moment."""
+        return RequestRouted(
+            request_id=self._request.hints.request_id,
+            backend_id=self.backend_id,
+            decision=self.decision,
+            unix_s=self._clock.unix(),
+            instead=self.instead,
+        )
+
+    def close(self) -> Outcome:
+        """The outcome, at this moment."""
+        last, ended = self.last, [each.ended for each in self.attempts if each.ended is not None]
+        first_s = last.first_s if last is not None and last.stream else None
+        return Outcome(
+            request_id=self._request.hints.request_id,
+            operation=self._request.operation,
+            backend_id=self.backend_id,
+            model=self.attempts[-1].ranked.model if self.attempts else None,
+            decision=self.decision,
+            unix_s=self._clock.unix(),
+            total_s=self._clock.monotonic() - self._arrived_s,
+            ttft_s=None if first_s is None else first_s - self._arrived_s,
+            usage=last.usage if last is not None else Usage(),
+            energy_j=sum(each.energy_j for each in ended) if ended else None,
+            retried=tuple(each.ranked.backend_id for each in self.attempts[:-1]),
+            error=self.error,
+            cancelled=self.cancelled,
+            instead=self.instead,
+        )
