@@ -63,7 +63,7 @@ def table() -> str:
     for key, setting in rows.items():
         default = "needed" if is_required(setting) else f"`{_written(setting.default)}`"
         default = "by mode" if ".*." in key else default
-        takes = f"a list, each {setting.takes}" if setting.takes.is_list else str(setting.takes)
+        takes = f"a list, each {setting.takes}" if setting.is_list else str(setting.takes)
         needs = "a reload" if setting.option.reload else "a restart"
         lines.append(f"| `{key}` | {default} | {setting.option.sentence} | {takes} | {needs} |")
     return "\n".join(lines) + "\n"
@@ -88,11 +88,8 @@ def _object(section: Section) -> dict[str, Any]:
 def _property(entry: Section | Setting) -> dict[str, Any]:
     default = {} if is_required(entry) else {"default": default_of(entry)}
     described = {"description": _sentence(entry), **default}
-    if isinstance(entry, Section):
-        return described | ({"type": "array", "items": _object(entry)} if entry.is_list else _object(entry))
-    if entry.takes.is_list:
-        return described | {"type": "array", "items": _value(entry.takes)}
-    return described | _value(entry.takes)
+    shape = _object(entry) if isinstance(entry, Section) else _value(entry.takes)
+    return described | ({"type": "array", "items": shape} if entry.is_list else shape)
 
 
 def _value(takes: Takes) -> dict[str, Any]:

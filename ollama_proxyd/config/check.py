@@ -51,15 +51,21 @@ class _Checker:
     def value(self, node: Node, entry: Section | Setting, path: str) -> Any:
         """The plain value of a node that fits, else None with the reason noted."""
         self._out.origins[path] = node.origin
-        if isinstance(entry, Setting):
-            return self._list(node, entry.takes, path) if entry.takes.is_list else self._plain(node, entry.takes, path)
-        value = node.value
-        if entry.is_list and (value is None or isinstance(value, list)):
-            return [self._section(item, entry, f"{path}[{index}]") for index, item in enumerate(value or [])]
-        return self._misplaced(node, str(entry), path) if entry.is_list else self._section(node, entry, path)
+        if not entry.is_list:
+            return self._one(node, entry, path)
+        if node.value is not None and not isinstance(node.value, list):
+            return self._misplaced(node, "a list", path)
+        return [self._one(item, entry, f"{path}[{index}]") for index, item in enumerate(node.value or [])]
+
+    def _one(self, node: Node, entry: Section | Setting, path: str) -> Any:
+        self._out.origins[path] = node.origin
+        if isinstance(entry, Section):
+            return self._section(node, entry, path)
+        if entry.takes.accepts(node.value):
+            return entry.takes.plain(node.value)
+        return self._misplaced(node, str(entry.takes), path, _advice(entry.takes, node.value))
 
     def _section(self, node: Node, section: Section, path: str) -> Any:
-        self._out.origins[path] = node.origin
         if node.value is not None and not isinstance(node.value, dict):
             return self._misplaced(node, "a section with keys of its own", path)
         entries = node.value or {}
@@ -74,17 +80,6 @@ class _Checker:
             if key not in entries and isinstance(each, Setting) and is_required(each):
                 self._wrong(node, f"{path}.{key}", f"this key is needed: {each.takes}")
         return values
-
-    def _list(self, node: Node, takes: Takes, path: str) -> Any:
-        if node.value is not None and not isinstance(node.value, list):
-            return self._misplaced(node, "a list", path)
-        return [self._plain(item, takes, f"{path}[{index}]") for index, item in enumerate(node.value or [])]
-
-    def _plain(self, node: Node, takes: Takes, path: str) -> Any:
-        self._out.origins[path] = node.origin
-        if takes.accepts(node.value):
-            return takes.plain(node.value)
-        return self._misplaced(node, str(takes), path, _advice(takes, node.value))
 
     def _misplaced(self, node: Node, expected: str, path: str, advice: str = "") -> None:
         if isinstance(node.value, dict | list):

@@ -14,15 +14,12 @@ from ollama_proxyd.config.problems import ConfigError, Origin, Problem
 from ollama_proxyd.config.rules import contradictions
 from ollama_proxyd.config.secrets import Secrets
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.shape import OPTIONS
 
 MAX_BYTES: Final = 1024 * 1024
 FILE_VARIABLE: Final = "OLLAMA_PROXY_CONFIG"
-VARIABLES: Final = {
-    "OLLAMA_PROXY_HOST": "server.host",
-    "OLLAMA_PROXY_HTTP_PORT": "server.http_port",
-    "OLLAMA_PROXY_LOG_LEVEL": "monitoring.log_level",
-}
-"""Environment variables that stand over the file, and the key that each sets."""
+OVERRIDES: Final = {"host": "server.host", "http_port": "server.http_port", "log_level": "monitoring.log_level"}
+"""Keys that an environment variable, OLLAMA_PROXY_HTTP_PORT, and above it an option, --http-port, set."""
 
 _HERE: Final = Path("ollama-proxyd", "config.yaml")
 _DEFAULTS: Final = "built-in defaults"
@@ -35,15 +32,6 @@ class Overrides:
     host: str | None = None
     http_port: int | str | None = None
     log_level: str | None = None
-
-    def by_key(self) -> dict[str, tuple[Origin, Scalar]]:
-        """Each given option with its key."""
-        given = {
-            "server.host": ("option --host", self.host),
-            "server.http_port": ("option --http-port", self.http_port),
-            "monitoring.log_level": ("option --log-level", self.log_level and self.log_level.lower()),
-        }
-        return {key: (Origin(name), value) for key, (name, value) in given.items() if value is not None}
 
 
 def search_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -68,7 +56,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = O
     """The configuration in force; raises ConfigError with everything that is wrong."""
     found = find(path, environ)
     root = Node({}, Origin(_DEFAULTS)) if found is None else _document(found)
-    root = _put_over(root, _from_environment(environ) | overrides.by_key())
+    root = _put_over(root, _given(environ, overrides))
     checked = check(root)
     config = None if checked.broken else build(checked.values)
     if config is not None:
@@ -99,13 +87,25 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
     return replace(config, server=server, backends=backends, warnings=(*checked.warnings, *secrets.warnings))
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Origin, Scalar]]:
-    given = {}
-    for name, key in VARIABLES.items():
-        if text := environ.get(name):
-            value = resolve(text) if key == "server.http_port" else text.lower()
-            given[key] = (Origin(f"environment variable {name}"), value)
+def variable_of(name: str) -> str:
+    """The environment variable for one of the overrides."""
+    return f"OLLAMA_PROXY_{name.upper()}"
+
+
+def _given(environ: Mapping[str, str], overrides: Overrides) -> dict[str, tuple[Origin, Scalar]]:
+    """The value that stands over the file's, by key; an empty variable says nothing."""
+    given: dict[str, tuple[Origin, Scalar]] = {}
+    for name, key in OVERRIDES.items():
+        variable, option = variable_of(name), f"--{name.replace('_', '-')}"
+        if text := environ.get(variable):
+            given[key] = (Origin(f"environment variable {variable}"), _read(key, text))
+        if (value := getattr(overrides, name)) is not None:
+            given[key] = (Origin(f"option {option}"), _read(key, str(value)))
     return given
+
+
+def _read(key: str, text: str) -> Scalar:
+    return resolve(text) if OPTIONS[key].takes.base is int else text.lower()
 
 
 def _put_over(root: Node, values: Mapping[str, tuple[Origin, Scalar]]) -> Node:
@@ -125,7 +125,7 @@ def _put_over(root: Node, values: Mapping[str, tuple[Origin, Scalar]]) -> Node:
 
 def _document(path: Path) -> Node:
     source = str(path)
-    content = _read(path, source)
+    content = _content(path, source)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,7 +134,7 @@ def _document(path: Path) -> Node:
     return parse(text, source)
 
 
-def _read(path: Path, source: str) -> bytes:
+def _content(path: Path, source: str) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

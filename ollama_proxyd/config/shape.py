@@ -44,9 +44,6 @@ class Section:
         """What it holds where the file says nothing."""
         return {key: default_of(each) for key, each in self.entries.items()}
 
-    def __str__(self) -> str:
-        return "a list" if self.is_list else "a section with keys of its own"
-
 
 def default_of(entry: Section | Setting) -> Any:
     """The value of a key that the file leaves out."""

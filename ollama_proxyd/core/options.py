@@ -115,11 +115,16 @@ class Setting:
     takes: Takes
     default: Any
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes a list."""
+        return self.takes.is_list
+
     def read(self, written: Any) -> Any:
         """The field's value for a plain one that was accepted."""
         if written is None:
             return None
-        value = tuple(written) if self.takes.is_list else written
+        value = tuple(written) if self.is_list else written
         value = self.takes.base(value) if self.takes.choices else value
         return self.option.read(value) if self.option.read else value
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.shape import OPTIONS
 
 Loader = Callable[..., Config]
 Complaints = Callable[..., list[str]]
@@ -27,7 +28,8 @@ def test_a_key_in_the_wrong_section_is_sent_to_the_right_one(complaints: Complai
 
 
 def test_a_key_like_no_other_lists_what_there_is(complaints: Complaints) -> None:
-    assert complaints("routing:\n  zzz: 1\n") == ["config.yaml:2: routing.zzz: unknown key; routing takes retries"]
+    known = ", ".join(key.removeprefix("routing.") for key in OPTIONS if key.startswith("routing."))
+    assert complaints("routing:\n  zzz: 1\n") == [f"config.yaml:2: routing.zzz: unknown key; routing takes {known}"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.config.load import FILE_VARIABLE, VARIABLES, load
+from ollama_proxyd.config.load import FILE_VARIABLE, OVERRIDES, load, variable_of
 from ollama_proxyd.config.retired import RETIRED
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import KEYS, OPTIONS, is_required
@@ -136,7 +136,7 @@ def test_every_key_that_the_documentation_names_exists() -> None:
 
 
 def test_the_documentation_names_every_variable_and_example() -> None:
-    assert all(f"`{name}`" in DOCS for name in (FILE_VARIABLE, *VARIABLES))
+    assert all(f"`{name}`" in DOCS for name in (FILE_VARIABLE, *map(variable_of, OVERRIDES)))
     assert all(f"`{path.name}`" in DOCS for path in EXAMPLES)
 
 
