@@ -91,9 +91,21 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "b1 answers, but worse than it should (it fell back to the CPU)",
         "restart the engine that answers worse",
     ),
-    ("session bus", replace(HEALTHY, session_bus="it is not set"), Level.WARNING, "it is not set", "login session"),
+    (
+        "session bus",
+        replace(HEALTHY, session_bus="it is not set"),
+        Level.WARNING,
+        "it is not set, so the desktop",
+        "login session",
+    ),
     ("battery", replace(HEALTHY, services={}), Level.WARNING, "Auto cannot follow the battery", "upower"),
-    ("battery", replace(HEALTHY, system_bus="no socket"), Level.WARNING, "there is no system bus (no socket)", ""),
+    (
+        "battery",
+        replace(HEALTHY, system_bus="no socket"),
+        Level.WARNING,
+        "no socket, so Auto cannot follow the battery",
+        "",
+    ),
     ("power profiles", replace(HEALTHY, services={}), Level.WARNING, "power profile", "power-profiles-daemon"),
     (
         "energy counters",

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.cli.commands import install_service
-from ollama_proxyd.cli.install import files, parts
+from ollama_proxyd.cli.install import command, files, parts
 from ollama_proxyd.cli.install.files import InstallError, Manifest, Part
 from ollama_proxyd.cli.install.folders import of_environment, of_user
 from ollama_proxyd.cli.install.installer import Installer
@@ -55,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(programs))
     for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "OLLAMA_PROXY_HTTP_PORT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(install_service, "programs", lambda: programs)
+    monkeypatch.setattr(command, "programs", lambda: programs)
     return home
 
 

@@ -4,23 +4,25 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from ollama_proxyd.cli.failures import BadConfig
 from ollama_proxyd.cli.session import asked, json_option, say
-from ollama_proxyd.config.problems import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from ollama_proxyd.config.problems import Problem
 
 FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
 class CheckResult(NamedTuple):
-    """What is to be said of a configuration: the file, None for the built-in defaults, and what is wrong with it."""
+    """The judgement of a configuration: its file, None for the built-in defaults, and its problems."""
 
     path: str | None
-    errors: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
+    errors: "tuple[Problem, ...]"
+    warnings: "tuple[Problem, ...]"
 
 
 @click.group()
@@ -83,6 +85,7 @@ def edit(file: Path | None) -> None:
 def judge(file: Path | None) -> CheckResult:
     """What is wrong with a file, or with the configuration that applies."""
     from ollama_proxyd.config.load import find, load  # noqa: PLC0415 - 0.3 s that other commands need not wait for
+    from ollama_proxyd.config.problems import ConfigError  # noqa: PLC0415 - as above
 
     found = find(file, os.environ)
     shown = None if found is None else str(found)
@@ -100,7 +103,7 @@ def applies() -> tuple[Path, bool]:
     return (found, found.exists()) if found is not None else (search_paths(os.environ)[0], False)
 
 
-def _plain(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
+def _plain(problems: "Sequence[Problem]") -> list[dict[str, str | int | None]]:
     return [
         {"source": each.origin.source, "line": each.origin.line, "key": each.key or None, "message": each.message}
         for each in problems

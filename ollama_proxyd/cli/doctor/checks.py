@@ -39,7 +39,7 @@ def session_bus(facts: DoctorFacts) -> Finding:
     """The desktop needs it."""
     if facts.session_bus is None:
         return Finding(Level.OK, "session bus", "there is one")
-    says = f"there is none ({facts.session_bus}), so the desktop cannot show the daemon"
+    says = f"{facts.session_bus}, so the desktop cannot show the daemon"
     return Finding(Level.WARNING, "session bus", says, "run this in a login session; on a server it does not matter")
 
 
@@ -177,7 +177,7 @@ def worst(findings: Iterable[Finding]) -> Level:
 
 def _service(facts: DoctorFacts, subject: str, names: tuple[str, ...], without: str, do: str) -> Finding:
     if facts.system_bus is not None:
-        return Finding(Level.WARNING, subject, f"there is no system bus ({facts.system_bus}), so {without}")
+        return Finding(Level.WARNING, subject, f"{facts.system_bus}, so {without}")
     if not any(facts.services.get(name) for name in names):
         return Finding(Level.WARNING, subject, f"{names[0]} is not on the system bus, so {without}", do)
     return Finding(Level.OK, subject, "its service is there")

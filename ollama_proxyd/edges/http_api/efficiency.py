@@ -14,13 +14,15 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
 from ollama_proxyd.edges.http_api import views
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 from ollama_proxyd.services.tuner import Tuner
 
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+OWNER = "http:"
+"""How the owners of these holds begin, unlike those on the bus."""
 Text: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
 
@@ -53,7 +55,7 @@ async def select(request: web.Request) -> web.Response:
 async def hold(request: web.Request) -> web.StreamResponse:
     """Hold a mode while the answer stays open; its one line says that the hold is in force."""
     wanted = read_struct(await _body(request), HoldRequest)
-    governor, owner = services_of(request).governor, f"http:{new_id()}"
+    governor, owner = services_of(request).governor, f"{OWNER}{new_id()}"
     cookie = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner)
     try:
         response = Stream(headers=HEADERS)
@@ -66,6 +68,14 @@ async def hold(request: web.Request) -> web.StreamResponse:
     finally:
         governor.release_all(owner)
     return response
+
+
+async def end_holds(app: web.Application) -> None:
+    """End the open answers of holds, so that a server that stops need not wait for them."""
+    governor = app[SERVICES].governor
+    for each in governor.holds.value:
+        if each.owner.startswith(OWNER):
+            governor.release_all(each.owner)
 
 
 async def settings(request: web.Request) -> web.Response:

@@ -39,6 +39,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[STARTED_AT] = int(time.time())
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
+    app.on_shutdown.append(efficiency.end_holds)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)

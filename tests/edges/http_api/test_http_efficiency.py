@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.edges.http_api import server
 from tests.edges.http_api.conftest import Serve, Site
 
 WITHIN_S = 5
@@ -63,11 +64,15 @@ async def test_two_holds_end_one_by_one_and_the_thriftiest_counts(serve: Serve) 
         await effective(site, Mode.BALANCED)
 
 
-async def test_a_hold_does_not_outlive_the_server(serve: Serve) -> None:
+async def test_a_server_that_stops_ends_holds_and_does_not_wait_for_them(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LAST_WORDS_S", 600.0)
     site = await serve()
-    async with holding(site, mode="Quiet"):
+    async with holding(site, mode="Quiet") as (reply, _), asyncio.timeout(WITHIN_S):
         await site.server.stop()
         assert site.services.governor.holds.value == ()
+        assert await reply.content.read() == b""
 
 
 @pytest.mark.parametrize(
