@@ -27,13 +27,13 @@ class Auth:
     """Where the token stands that clients must present as `Authorization: Bearer …`."""
 
     token_env: Annotated[
-        EnvironmentName | None, Option("server.auth.token_env", "The environment variable that holds the token.")
+        EnvironmentName | None, Option("server.auth.token_env", "The environment variable with the bearer token.")
     ] = None
     token_file: Annotated[
         FilePath | None,
         Option(
             "server.auth.token_file",
-            "The file that holds the token; relative to this file, or beginning with ~/.",
+            "The file with the bearer token, relative to this file or under ~/.",
         ),
     ] = None
 
@@ -44,28 +44,28 @@ class ApiKeySource:
 
     api_key_env: Annotated[
         EnvironmentName | None,
-        Option("backends[].api_key_env", "The environment variable that holds its API key."),
+        Option("backends[].api_key_env", "The environment variable with its API key."),
     ] = None
     api_key_file: Annotated[
         FilePath | None,
         Option(
             "backends[].api_key_file",
-            "The file that holds its API key; relative to this file, or beginning with ~/.",
+            "The file with its API key, relative to this file or under ~/.",
         ),
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """The search for engines where no backend is configured."""
+    """The search for engines when no backend is configured."""
 
-    enabled: Annotated[bool, Option("detection.enabled", "Whether engines are looked for.")] = True
+    enabled: Annotated[bool, Option("detection.enabled", "Whether to search for engines.")] = True
     ports: Annotated[
         tuple[Port, ...],
-        Option("detection.ports", "The TCP ports on 127.0.0.1 to look at; this server's own is left out."),
+        Option("detection.ports", "TCP ports on 127.0.0.1 to search, except the server's own."),
     ] = KNOWN_PORTS
     interval_s: Annotated[
-        Positive, Option("detection.interval_s", "Seconds until the next look while no engine answers.")
+        Positive, Option("detection.interval_s", "Seconds until the next search while no engine answers.")
     ] = 5.0
 
 
@@ -79,7 +79,7 @@ class SensorSettings:
         Path,
         Option(
             "sensors.sysfs_root",
-            "The folder in which the kernel shows devices and sensors.",
+            "The mount point of sysfs.",
             reload=False,
             written=AbsolutePath,
             default="/sys",
@@ -93,19 +93,19 @@ class BusSettings:
     """Whether the daemon is on the session bus."""
 
     enabled: Annotated[
-        bool, Option("dbus.enabled", "Whether the daemon is there; without a bus it does without.", reload=False)
+        bool, Option("dbus.enabled", "Whether the daemon offers its D-Bus API, where there is a bus.", reload=False)
     ] = True
 
 
 @dataclass(frozen=True, slots=True)
 class SleepSettings:
-    """What is done when the machine goes to sleep."""
+    """Suspend and resume."""
 
     enabled: Annotated[
         bool,
         Option(
             "sleep.enabled",
-            "Whether running requests are finished, or ended with an error, before the machine sleeps.",
+            "Whether running requests end in order before the machine sleeps.",
             reload=False,
         ),
     ] = True
@@ -113,7 +113,7 @@ class SleepSettings:
         bool,
         Option(
             "sleep.block_while_generating",
-            "Whether the machine is kept awake while answers are written, on mains power only.",
+            "Whether generation keeps the machine awake, on mains power only.",
             reload=False,
         ),
     ] = False
@@ -132,7 +132,7 @@ class LogLevel(StrEnum):
 class LogSettings:
     """What is logged."""
 
-    level: Annotated[LogLevel, Option("monitoring.log_level", "From which weight on lines are logged.")] = LogLevel.INFO
+    level: Annotated[LogLevel, Option("monitoring.log_level", "The lowest level that is logged.")] = LogLevel.INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Config:
         Mode,
         Option(
             "efficiency.default_mode",
-            "The mode until one is chosen; a choice is remembered over restarts.",
+            "The mode until one is chosen; a choice survives restarts.",
             reload=False,
         ),
     ] = Mode.BALANCED

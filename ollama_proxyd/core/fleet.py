@@ -59,43 +59,43 @@ class Profile:
 
     power_w: Annotated[
         Positive | None,
-        Option("backends[].characteristics.power_watts", "Watts that the device draws while it answers."),
+        Option("backends[].characteristics.power_watts", "Watts that the device draws under load."),
     ] = None
     ttft_s: Annotated[
         Positive | None,
         Option(
             "backends[].characteristics.avg_latency_ms",
-            "Milliseconds to the first token of a short prompt with the model loaded.",
+            "Milliseconds to the first token, for a short prompt and a loaded model.",
             read=lambda milliseconds: milliseconds / 1000,
         ),
     ] = None
     decode_tps: Annotated[
         Positive | None,
-        Option("backends[].characteristics.max_tokens_per_second", "Tokens per second that it writes."),
+        Option("backends[].characteristics.max_tokens_per_second", "Decode speed, in tokens per second."),
     ] = None
     prefill_tps: Annotated[
         Positive | None,
-        Option("backends[].characteristics.prefill_tokens_per_second", "Tokens per second of a prompt that it reads."),
+        Option("backends[].characteristics.prefill_tokens_per_second", "Prefill speed, in tokens per second."),
     ] = None
     wake_s: Annotated[
         NotNegative | None,
-        Option("backends[].characteristics.wake_s", "Seconds to wake the device when it sleeps."),
+        Option("backends[].characteristics.wake_s", "Seconds to wake the device."),
     ] = None
     wake_j: Annotated[
         NotNegative | None,
-        Option("backends[].characteristics.wake_joules", "Joules to wake the device when it sleeps."),
+        Option("backends[].characteristics.wake_joules", "Joules to wake the device."),
     ] = None
     load_s: Annotated[
         NotNegative | None,
-        Option("backends[].characteristics.load_s", "Seconds to load a model that is not in memory."),
+        Option("backends[].characteristics.load_s", "Seconds to load a model."),
     ] = None
     load_j: Annotated[
         NotNegative | None,
-        Option("backends[].characteristics.load_joules", "Joules to load a model that is not in memory."),
+        Option("backends[].characteristics.load_joules", "Joules to load a model."),
     ] = None
     idle_w: Annotated[
         NotNegative | None,
-        Option("backends[].characteristics.idle_watts", "Extra watts for as long as a model stays in memory unused."),
+        Option("backends[].characteristics.idle_watts", "Extra watts while an unused model stays in memory."),
     ] = None
     keep_alive_s: Annotated[
         NotNegative | None,
@@ -119,20 +119,20 @@ class ModelRules:
     ] = ()
     excluded: Annotated[
         tuple[str, ...],
-        Option("backends[].model_capability.excluded_patterns", "Models that match one of these are never sent here."),
+        Option("backends[].model_capability.excluded_patterns", "Models that match one of these are excluded."),
     ] = ()
     preferred: Annotated[
         tuple[str, ...],
         Option(
             "backends[].model_capability.preferred_models",
-            "Models that go here first where costs are equal, allowed besides the supported ones.",
+            "Models that prefer this backend at equal cost; they are allowed too.",
         ),
     ] = ()
     max_size_bytes: Annotated[
         int | None,
         Option(
             "backends[].model_capability.max_model_size_gb",
-            "Models with larger files are not sent here, in gigabytes of 10^9 bytes.",
+            "The largest model file, in gigabytes of 10^9 bytes.",
             written=Positive | None,
             read=lambda gigabytes: int(gigabytes * BYTES_PER_GB),
         ),
@@ -143,23 +143,23 @@ class ModelRules:
 class BackendSpec:
     """A backend as configured or detected."""
 
-    id: Annotated[BackendId, Option("backends[].id", "The name in headers, logs and metrics, such as ollama-npu.")]
-    name: Annotated[str, Option("backends[].name", "The name for people; null takes the id.", written=str | None)]
-    api: Annotated[Api, Option("backends[].type", "Which API it speaks.", default=Api.OLLAMA.value)]
+    id: Annotated[BackendId, Option("backends[].id", "Its id in headers, logs and metrics, such as ollama-npu.")]
+    name: Annotated[str, Option("backends[].name", "The display name; null: the id.", written=str | None)]
+    api: Annotated[Api, Option("backends[].type", "The API that it serves.", default=Api.OLLAMA.value)]
     endpoint: Annotated[
         Endpoint,
         Option(
             "backends[].endpoint",
-            "Where it listens, such as http://127.0.0.1:11434.",
+            "Its base URL, such as http://127.0.0.1:11434.",
             read=lambda address: address.rstrip("/"),
         ),
     ]
-    hardware: Annotated[Hardware, Option("backends[].hardware", "What it runs on.")] = Hardware.UNKNOWN
+    hardware: Annotated[Hardware, Option("backends[].hardware", "The class of its device.")] = Hardware.UNKNOWN
     flavor: Annotated[
         str,
         Option(
             "backends[].flavor",
-            "Which engine of type openai it is, such as llamacpp, vllm or ovms; null: any.",
+            "Its engine, such as llamacpp, vllm or ovms; null: any.",
             written=str | None,
         ),
     ] = "generic"
@@ -168,14 +168,14 @@ class BackendSpec:
     priority: Annotated[
         int,
         Within(0, 1000),
-        Option("backends[].characteristics.priority", "Among backends of equal cost, the higher number goes first."),
+        Option("backends[].characteristics.priority", "At equal cost the higher priority is used first."),
     ] = 0
-    slots: Annotated[int, Within(1, 1024), Option("backends[].slots", "Requests that it answers at the same time.")] = 1
+    slots: Annotated[int, Within(1, 1024), Option("backends[].slots", "Requests that it serves in parallel.")] = 1
     pci_address: Annotated[
         PciAddress | None,
         Option(
             "backends[].pci_address",
-            "Which device it runs on, such as 0000:01:00.0; null: the only one of its hardware.",
+            "Its PCI device, such as 0000:01:00.0; null: the only one of its hardware.",
             read=_whole_pci_address,
         ),
     ] = None

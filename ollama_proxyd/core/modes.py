@@ -32,7 +32,7 @@ class ModeRow:
         NotNegative,
         Option(
             "efficiency.modes.*.price_of_time_watts",
-            "What one second of a person's waiting is worth, in watts; higher is faster, lower thriftier.",
+            "The value of one second of waiting, in watts; higher is faster.",
         ),
     ]
     max_power_w: Annotated[
@@ -43,19 +43,19 @@ class ModeRow:
         Positive | None,
         Option(
             "efficiency.modes.*.max_temp_c",
-            "Devices hotter than this, in degrees Celsius, are used only where no other can serve.",
+            "Hotter devices, in degrees Celsius, are used only as a last resort.",
         ),
     ] = None
     max_fan_percent: Annotated[
         Percent | None,
         Option(
             "efficiency.modes.*.max_fan_percent",
-            "Devices whose fan runs faster than this, in percent, are used only where no other can serve.",
+            "Devices with a faster fan, in percent, are used only as a last resort.",
         ),
     ] = None
     max_concurrency: Annotated[
         Annotated[int, Within(1)] | None,
-        Option("efficiency.modes.*.max_concurrency", "Requests under way at the same time."),
+        Option("efficiency.modes.*.max_concurrency", "The limit of requests in flight."),
     ] = None
 
 

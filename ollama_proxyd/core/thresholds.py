@@ -37,7 +37,7 @@ class AutoSettings:
         Percent,
         Option(
             "efficiency.auto.battery_margin_percent",
-            "How far the battery must come back past a charge before Auto leaves its mode.",
+            "Hysteresis of the three charges, in percent.",
         ),
     ] = 3.0
     hot_c: Annotated[
@@ -45,13 +45,15 @@ class AutoSettings:
     ] = 75.0
     critical_c: Annotated[
         Positive,
-        Option("efficiency.auto.critical_c", "Above this temperature, in degrees Celsius, Auto does so at once."),
+        Option(
+            "efficiency.auto.critical_c", "Above this temperature, in degrees Celsius, Auto takes Efficiency at once."
+        ),
     ] = 90.0
     heat_margin_c: Annotated[
         NotNegative,
         Option(
             "efficiency.auto.heat_margin_c",
-            "How far below a temperature the device must cool before Auto leaves its mode.",
+            "Hysteresis of the two temperatures, in degrees Celsius.",
         ),
     ] = 5.0
     loud_fan_percent: Annotated[
@@ -61,13 +63,13 @@ class AutoSettings:
         Percent,
         Option(
             "efficiency.auto.fan_margin_percent",
-            "How far below that speed the fan must slow down before Auto leaves Quiet.",
+            "Hysteresis of the fan speed, in percent.",
         ),
     ] = 10.0
     dwell_s: Annotated[
         float,
         Within(0, 3600),
-        Option("efficiency.auto.dwell_s", "Seconds that a mode stays at least, unless battery or heat turn critical."),
+        Option("efficiency.auto.dwell_s", "Minimum seconds in a mode, unless battery or heat turn critical."),
     ] = 30.0
 
 

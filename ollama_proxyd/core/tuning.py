@@ -23,11 +23,11 @@ class Tuning:
     quiet_hours_enabled: Annotated[bool, Option("efficiency.quiet_hours.enabled", "Whether there are quiet hours.")] = (
         True
     )
-    quiet_hours_start: Annotated[
-        TimeOfDay, Option("efficiency.quiet_hours.start", "When they begin, in local time.")
-    ] = "22:00"
+    quiet_hours_start: Annotated[TimeOfDay, Option("efficiency.quiet_hours.start", "Their start, in local time.")] = (
+        "22:00"
+    )
     quiet_hours_end: Annotated[
-        TimeOfDay, Option("efficiency.quiet_hours.end", "When they end, in local time; it may be on the next day.")
+        TimeOfDay, Option("efficiency.quiet_hours.end", "Their end, in local time; it may be on the next day.")
     ] = "07:00"
     critical_battery_percent: float = _AUTO.critical_battery_percent
     low_battery_percent: float = _AUTO.low_battery_percent

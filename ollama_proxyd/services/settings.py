@@ -17,22 +17,22 @@ class HealthSettings:
         Positive,
         Option(
             "monitoring.health_interval_s",
-            "Seconds between two checks of every backend while somebody uses the proxy.",
+            "Seconds between health checks while the proxy is in use.",
         ),
     ] = 15.0
     timeout_s: Annotated[
         Positive,
-        Option("monitoring.health_timeout_s", "Seconds after which a check counts as failed, at most the interval."),
+        Option("monitoring.health_timeout_s", "Seconds after which a health check fails, at most the interval."),
     ] = 5.0
     recheck_s: Annotated[
         Positive,
-        Option("monitoring.health_recheck_s", "Seconds after which a backend that failed a request is checked."),
+        Option("monitoring.health_recheck_s", "Seconds from a failed request until the backend is checked."),
     ] = 1.0
     idle_interval_s: Annotated[
         Positive,
         Option(
             "monitoring.health_idle_interval_s",
-            "Seconds between two checks while nobody has used the proxy for that long.",
+            "Seconds between health checks after that long without a request.",
         ),
     ] = 60.0
 
@@ -44,12 +44,12 @@ class GatewaySettings:
     max_in_flight: Annotated[
         int,
         Within(1, 100_000),
-        Option("server.max_in_flight", "Requests under way at the same time; one more is told to come later."),
+        Option("server.max_in_flight", "The limit of requests in flight; further ones are refused."),
     ] = 1024
     retries: Annotated[
         int,
         Within(0, 10),
-        Option("routing.retries", "Further backends that are tried while nothing was sent to the client yet."),
+        Option("routing.retries", "Further backends to try before the first byte of an answer."),
     ] = 1
 
 
@@ -81,7 +81,9 @@ class ModeSettings:
     table: ModeTable = field(default_factory=lambda: DEFAULT_TABLE)
     auto: AutoSettings = field(default_factory=AutoSettings)
     max_holds: Annotated[
-        int, Within(0, 10_000), Option("efficiency.max_holds", "Programs that may hold a mode at the same time.")
+        int,
+        Within(0, 10_000),
+        Option("efficiency.max_holds", "The limit of programs that hold a mode at the same time."),
     ] = 32
 
 
@@ -94,16 +96,16 @@ class SensingSettings:
         Within(0.1, 3600),
         Option(
             "sensors.idle_interval_s",
-            "Seconds between two looks at the sensors while nobody uses the proxy.",
+            "Seconds between sensor readings while the proxy is idle.",
             reload=False,
         ),
     ] = 30.0
     busy_s: Annotated[
         float,
         Within(0.1, 3600),
-        Option("sensors.busy_interval_s", "Seconds between two looks while it is used.", reload=False),
+        Option("sensors.busy_interval_s", "Seconds between sensor readings while the proxy is in use.", reload=False),
     ] = 2.0
     busy_after_s: Annotated[
         NotNegative,
-        Option("sensors.busy_for_s", "Seconds after the last request that count as use.", reload=False),
+        Option("sensors.busy_for_s", "Seconds after the last request until the proxy is idle.", reload=False),
     ] = 60.0

@@ -25,18 +25,18 @@ class ServerSettings:
 
     host: Annotated[
         ListenHost,
-        Option("server.host", "The address to listen on; one beyond this machine needs a token in auth.", reload=False),
+        Option("server.host", "The address to listen on; beyond this machine, auth is required.", reload=False),
     ] = "127.0.0.1"
     port: Annotated[
         int,
         Within(0, 65535),
-        Option("server.http_port", "The TCP port to listen on; 0 lets the system choose a free one.", reload=False),
+        Option("server.http_port", "The TCP port to listen on; 0 picks a free one.", reload=False),
     ] = 8080
     allowed_hosts: Annotated[
         tuple[HostName, ...],
         Option(
             "server.allowed_hosts",
-            "Names that clients may call this server by, besides localhost, 127.0.0.1 and [::1].",
+            "Allowed Host names, in addition to localhost, 127.0.0.1 and [::1].",
             read=lambda hosts: tuple(host.lower() for host in hosts),
         ),
     ] = ()
@@ -53,25 +53,24 @@ class ServerSettings:
     drain_s: Annotated[
         float,
         Within(0, 3600),
-        Option("server.drain_s", "Seconds that running requests get to finish when the daemon stops.", reload=False),
+        Option("server.drain_s", "Seconds for running requests to finish when the daemon stops.", reload=False),
     ] = 20.0
     serve_metrics: Annotated[
         bool,
-        Option("monitoring.enabled", "Whether GET /metrics answers, in the text format of Prometheus.", reload=False),
+        Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False),
     ] = True
     allowed_origins: Annotated[
         tuple[WebOrigin, ...],
         Option(
             "server.allowed_origins",
-            "Web pages and browser extensions that may use this server, as the Origin header names them.",
+            "Allowed origins of web pages and browser extensions.",
         ),
     ] = ()
     unix_socket: Annotated[
         SocketPath | None,
         Option(
             "server.unix_socket",
-            "A Unix socket to listen on as well, for the owner only; a path that begins with / or ~/, or one in "
-            "$XDG_RUNTIME_DIR.",
+            "A further Unix socket, for the owner only: an absolute path, ~/path, or a name in $XDG_RUNTIME_DIR.",
             reload=False,
         ),
     ] = None
@@ -79,8 +78,7 @@ class ServerSettings:
         Annotated[float, Within(1, 86_400)] | None,
         Option(
             "server.idle_exit_s",
-            "Seconds without use after which the daemon ends, to be started again by the next connection; only where "
-            "systemd holds its sockets. null: never.",
+            "Idle seconds until exit, where systemd holds the sockets and starts the daemon again; null: never.",
             reload=False,
         ),
     ] = None
