@@ -1,5 +1,6 @@
 """What all tests share: a bus of their own, and a loud word about what was skipped."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -7,22 +8,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.desktop.private_bus import PrivateBus, StartBus
 from tests.real_things import NOT_TRIED, installed
 
 pytest_plugins = ["tests.time_limit"]
 
-TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 300, "extension": 300, "packaging": 300}
+NOTHING_SKIPPED = bool(os.environ.get("TESTS_SKIP_NOTHING"))
+"""As .ci/run has it: a skipped test is a failed one, and hypothesis looks for longer."""
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.load_profile("thorough" if NOTHING_SKIPPED else "quick")
+
+TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "packaging": 600}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
+SHARED = ("box", "e2e", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
+"""Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test of a slow folder its time."""
+    """Give tests of slow folders their time, and those that share something one worker."""
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in TIME_LIMITS_S and item.get_closest_marker("timeout") is None:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        folder = path.split("/")[0]
+        if folder in TIME_LIMITS_S:
             item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[folder]))
+        for shared in SHARED:
+            if path.startswith(shared):
+                suite = item.callspec.params.get("suite", "") if hasattr(item, "callspec") else ""
+                item.add_marker(pytest.mark.xdist_group(f"{shared} {suite}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail what was skipped, where nothing may be."""
+    report: Any = yield
+    if NOTHING_SKIPPED and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped: {report.longrepr[2]}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -1,6 +1,5 @@
 """The real programs that tests run against: installed by scripts, or the test is skipped so that everybody sees it."""
 
-import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,6 @@ ROOT = Path(__file__).parent.parent
 NOT_TRIED = "not tried on the real thing: "
 CANNOT = 3
 """The exit status by which an install script says that it cannot do it here."""
-NOTHING_SKIPPED = "TESTS_SKIP_NOTHING"
-"""The environment variable that makes a failure of every skip for want of a real thing."""
 
 
 @cache
@@ -24,7 +21,7 @@ def _run(script: str, *arguments: str) -> tuple[int, str, str]:
 def installed(script: str, *arguments: str) -> str:
     """What the install script prints; a loud skip where it says that it cannot install here."""
     status, printed, complaint = _run(script, *arguments)
-    if status == CANNOT and not os.environ.get(NOTHING_SKIPPED):
+    if status == CANNOT:
         pytest.skip(NOT_TRIED + (complaint.splitlines() or [script])[-1])
     assert status == 0, complaint
     return printed

@@ -11,7 +11,7 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import KEYS
 
-LIMITS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LIMITS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 words = st.sampled_from([each.rpartition(".")[2] for each in KEYS])
 scalars = st.one_of(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.auto import AT_FIRST, AutoState, judge, step
@@ -190,7 +190,6 @@ def walk(history: list[tuple[float, SystemState]], auto: AutoSettings) -> list[t
     return steps
 
 
-@settings(deadline=None, max_examples=300)
 @given(histories, numbers)
 def test_over_any_history_auto_changes_twice_in_the_dwell_time_only_to_protect(
     history: list[tuple[float, SystemState]], auto: AutoSettings
@@ -205,7 +204,6 @@ def test_over_any_history_auto_changes_twice_in_the_dwell_time_only_to_protect(
         before = now
 
 
-@settings(deadline=None, max_examples=300)
 @given(histories, numbers)
 def test_over_any_history_auto_has_a_reason_whose_numbers_are_those_of_the_moment(
     history: list[tuple[float, SystemState]], auto: AutoSettings
@@ -218,7 +216,6 @@ def test_over_any_history_auto_has_a_reason_whose_numbers_are_those_of_the_momen
         assert now.mode is not Mode.AUTO
 
 
-@settings(deadline=None, max_examples=300)
 @given(histories, numbers)
 def test_over_any_history_protection_is_immediate(history: list[tuple[float, SystemState]], auto: AutoSettings) -> None:
     for _, system, now in walk(history, auto):
@@ -229,7 +226,6 @@ def test_over_any_history_protection_is_immediate(history: list[tuple[float, Sys
             assert THRIFT.index(now.mode) >= THRIFT.index(Mode.EFFICIENCY)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=60), st.floats(0, 100), st.sampled_from([20, 50]))
 def test_noise_at_an_edge_changes_the_mode_at_most_once(noise: list[float], pause_s: float, edge: float) -> None:
     steps = walk([(100.0 + pause_s, battery(edge + each)) for each in noise], DEFAULTS)
@@ -237,7 +233,6 @@ def test_noise_at_an_edge_changes_the_mode_at_most_once(noise: list[float], paus
     assert sum(one is not other for one, other in pairwise(modes)) <= 1
 
 
-@settings(deadline=None, max_examples=200)
 @given(machines, st.floats(0, 1e6))
 def test_on_a_machine_that_stays_as_it_is_auto_comes_to_what_this_moment_asks_for(
     system: SystemState, now_s: float

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView
@@ -116,7 +116,6 @@ def test_an_embedding_has_no_answer_to_scale() -> None:
     assert comparison.saved_j(0) == comparison.saved_j(1000) == comparison.saved_j(None)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.floats(0, 1000), st.one_of(st.none(), st.integers(-5, 10**400)))
 def test_the_saving_is_a_number_whatever_a_backend_counts(price_w: float, tokens: int | None) -> None:
     asked = Query(model="tiny")

@@ -1,7 +1,7 @@
 """What finished requests teach."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.learning import DECAY, Speed, blend, learn
@@ -61,7 +61,6 @@ def test_a_prior_of_zero_gives_way_at_once() -> None:
     assert blend(0, 4, samples=1) == 4
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=20))
 def test_what_was_learned_lies_among_what_was_seen(ttfts_s: list[float]) -> None:
     speed = taught(*ttfts_s)

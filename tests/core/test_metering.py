@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.learning import ENOUGH_S, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
@@ -95,7 +95,6 @@ def test_absurd_watts_teach_nothing(power_w: float, seconds: float) -> None:
     assert learn_watts(None, power_w, seconds) is None
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(0.1, MOST_W), st.floats(1e-3, 1e5)), min_size=1, max_size=20))
 def test_learned_watts_lie_among_those_seen(samples: list[tuple[float, float]]) -> None:
     watts: Watts | None = None
@@ -106,7 +105,6 @@ def test_learned_watts_lie_among_those_seen(samples: list[tuple[float, float]]) 
     assert watts.seconds == pytest.approx(sum(s for _, s in samples))
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(-10, 3000)), max_size=20))
 def test_a_stretch_never_counts_more_time_than_passed(steps: list[tuple[float, float]]) -> None:
     stretch, now_s = BEGUN, BEGUN.since_s

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.binding import device_of
@@ -32,8 +32,6 @@ from ollama_proxyd.core.readings import (
 )
 from ollama_proxyd.core.requests import Api, Hints, Operation, Priority
 from tests.core.reference_profile import order, priced, setting
-
-thorough = settings(deadline=None, max_examples=80)
 
 NAMES = ("tiny:latest", "tiny", "other:8b", "EMBED")
 names = st.sampled_from(NAMES)
@@ -144,7 +142,6 @@ plain_queries = st.builds(
 modes = st.sampled_from(Mode)
 
 
-@thorough
 @given(wild_fleets, queries, modes, machines)
 def test_every_backend_is_either_ranked_or_rejected_with_a_reason(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
@@ -156,7 +153,6 @@ def test_every_backend_is_either_ranked_or_rejected_with_a_reason(
     assert decision.reason
 
 
-@thorough
 @given(wild_fleets, queries, modes, machines)
 def test_every_term_is_a_number_and_the_cheapest_comes_first(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
@@ -166,7 +162,6 @@ def test_every_term_is_a_number_and_the_cheapest_comes_first(
     assert [each.cost_j for each in ranked] == sorted(each.cost_j for each in ranked)
 
 
-@thorough
 @given(fleets, plain_queries, st.floats(0, 100), st.floats(0, 100))
 def test_a_lower_price_of_time_never_picks_a_backend_of_higher_energy(
     fleet: FleetView, query: Query, one_w: float, other_w: float
@@ -186,7 +181,6 @@ def with_profile(view: BackendView, **profile: float) -> BackendView:
     return replace(view, spec=replace(view.spec, profile=replace(view.spec.profile, **profile)))
 
 
-@thorough
 @given(fleets, plain_queries, modes, st.floats(1.01, 10))
 def test_raising_a_backends_watts_never_improves_its_rank(
     fleet: FleetView, query: Query, mode: Mode, factor: float
@@ -198,7 +192,6 @@ def test_raising_a_backends_watts_never_improves_its_rank(
     assert place((hungrier, *others), query, mode, "b0") >= place(fleet, query, mode, "b0")
 
 
-@thorough
 @given(fleets, plain_queries, modes, st.floats(1.01, 10))
 def test_raising_a_backends_latency_never_improves_its_rank(
     fleet: FleetView, query: Query, mode: Mode, factor: float
@@ -210,7 +203,6 @@ def test_raising_a_backends_latency_never_improves_its_rank(
     assert place((slower, *others), query, mode, "b0") >= place(fleet, query, mode, "b0")
 
 
-@thorough
 @given(wild_fleets, queries, modes, machines)
 def test_no_limit_that_is_firm_is_ever_exceeded(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
@@ -230,7 +222,6 @@ def test_no_limit_that_is_firm_is_ever_exceeded(
             assert row.max_concurrency is None or sum(view.in_flight for view in fleet) < row.max_concurrency
 
 
-@thorough
 @given(wild_fleets, queries, modes, machines, st.randoms())
 def test_the_order_of_the_configuration_changes_nothing(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState, random: st.randoms
@@ -244,7 +235,6 @@ def test_the_order_of_the_configuration_changes_nothing(
     }
 
 
-@thorough
 @given(fleets, plain_queries)
 def test_a_limit_that_only_auto_chose_never_leaves_a_person_without_an_answer(fleet: FleetView, query: Query) -> None:
     ultra = replace(setting(Mode.ULTRA_EFFICIENCY), chosen=Mode.AUTO)
@@ -262,7 +252,6 @@ def without_heat(machine: SystemState) -> SystemState:
     return replace(machine, devices=tuple(replace(device, **cool) for device in machine.devices))
 
 
-@thorough
 @given(wild_fleets, queries, modes, machines)
 def test_heat_alone_never_leaves_a_request_without_an_answer(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
@@ -271,7 +260,6 @@ def test_heat_alone_never_leaves_a_request_without_an_answer(
     assert bool(hot.ranked) == bool(cool.ranked)
 
 
-@thorough
 @given(fleets, plain_queries, machines)
 def test_a_device_in_danger_serves_only_where_every_other_is_in_danger_too(
     fleet: FleetView, query: Query, machine: SystemState

@@ -61,7 +61,7 @@ def _yaml(value: Any) -> str:
     return f"{value:f}" if isinstance(value, float) else str(value)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.fixed_dictionaries({}, optional=values))
 def test_here_and_in_the_file_the_same_is_allowed(tmp_path: Path, changes: dict[str, Any]) -> None:
     changes = {key: float(f"{each:f}") if isinstance(each, float) else each for key, each in changes.items()}

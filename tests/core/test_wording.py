@@ -1,6 +1,6 @@
 """Somebody else's words are shown in one printable line."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.wording import MOST_CHARACTERS, one_line
@@ -16,7 +16,6 @@ def test_words_of_one_line_stay_as_they_are() -> None:
     assert one_line("no slot is free - später") == "no slot is free - später"
 
 
-@settings(deadline=None)
 @given(ANY_TEXT | ANY_TEXT.map(lambda text: text * 200))
 def test_the_line_is_printable_short_and_can_be_encoded(text: str) -> None:
     line = one_line(text)

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -31,7 +31,6 @@ class Body(msgspec.Struct):
     messages: list[Turn]
 
 
-@settings(deadline=None)
 @given(BODIES, st.text(), st.text())
 def test_renaming_the_model_leaves_every_other_field_and_their_order_alone(
     fields: dict[str, object], old: str, new: str

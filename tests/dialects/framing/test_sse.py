@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -29,7 +29,6 @@ def cut(stream: bytes, cuts: Iterable[int]) -> tuple[list[bytes], bytes]:
     return blocks, splitter.remainder()
 
 
-@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(min_value=0, max_value=10_000), max_size=30))
 def test_any_chunking_of_a_stream_gives_the_same_events_and_loses_no_byte(stream: bytes, cuts: list[int]) -> None:
     blocks, rest = cut(stream, cuts)
@@ -39,7 +38,6 @@ def test_any_chunking_of_a_stream_gives_the_same_events_and_loses_no_byte(stream
     assert list(events(rest)) == list(events(whole_rest))
 
 
-@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(min_value=0, max_value=10_000), max_size=30))
 def test_every_block_ends_with_a_blank_line(stream: bytes, cuts: list[int]) -> None:
     blocks, _ = cut(stream, cuts)

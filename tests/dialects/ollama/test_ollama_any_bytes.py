@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
@@ -70,7 +70,6 @@ def told_to_others(request: Request, model: str = "other") -> None:
             render_openai(request, model, flavor)
 
 
-@settings(deadline=None)
 @given(BODIES | st.tuples(st.sampled_from(CALLS).map(lambda call: call[0]), st.binary(max_size=40)))
 def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> None:
     parse, body = call
@@ -78,7 +77,6 @@ def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> 
         told_to_others(parse(body, Hints()))
 
 
-@settings(deadline=None)
 @given(nearly_bytes({"model": "x", "name": "x", "verbose": True, "options": OPTIONS, "system": "x"}))
 def test_any_question_about_a_model_is_read_or_refused(body: bytes) -> None:
     with suppress(ProxyError):
@@ -98,7 +96,6 @@ def test_a_body_of_any_depth_is_translated_or_refused(parse: Any, sample: Any, d
         told_to_others(parse(head + nest + b"}", Hints()))
 
 
-@settings(deadline=None)
 @given(st.lists(nearly_bytes(LINE), min_size=1, max_size=3), st.booleans())
 def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes], legacy: bool) -> None:
     block = b"\n".join(lines) + b"\n"
@@ -115,14 +112,12 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes]
     ChatEncoder(openai_chat(), 1, "id").whole(events)
 
 
-@settings(deadline=None)
 @given(nearly_bytes(LINE) | nearly_bytes(VECTORS), st.sampled_from(Operation))
 def test_any_whole_answer_is_read_or_fails_as_one(body: bytes, operation: Operation) -> None:
     with suppress(ProxyError):
         decode_answer(body, operation)
 
 
-@settings(deadline=None)
 @given(nearly_bytes(LINE))
 def test_any_answer_that_was_read_can_be_told_to_an_ollama_client(body: bytes) -> None:
     request = chat.parse(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())

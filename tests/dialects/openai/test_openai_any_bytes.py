@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
@@ -77,7 +77,6 @@ VECTORS = {
 }
 
 
-@settings(deadline=None)
 @given(BODIES | st.tuples(st.sampled_from(CALLS).map(lambda call: call[0]), st.binary(max_size=40)))
 def test_any_body_is_read_and_translated_or_refused(call: tuple[Any, bytes]) -> None:
     parse, body = call
@@ -115,7 +114,6 @@ def test_a_part_that_is_not_utf8_is_the_clients_fault(content: bytes) -> None:
         chat.parse(b'{"model":"x","messages":[{"role":"user","content":' + content + b"}]}", Hints())
 
 
-@settings(deadline=None)
 @given(st.lists(nearly_bytes(FRAME), min_size=1, max_size=3), st.sampled_from([None, 0, 2]), st.booleans())
 def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(frames: list[bytes], top: int | None, done: bool) -> None:
     block = b"".join(b"data: " + frame + b"\n\n" for frame in frames) + (b"data: [DONE]\n\n" if done else b"")
@@ -128,7 +126,6 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(frames: list[bytes
     told_to_an_ollama_client(events)
 
 
-@settings(deadline=None)
 @given(nearly_bytes(FRAME))
 def test_any_whole_answer_is_read_and_encoded_or_fails_as_one(body: bytes) -> None:
     assert peek_answer(body) is not None
@@ -136,7 +133,6 @@ def test_any_whole_answer_is_read_and_encoded_or_fails_as_one(body: bytes) -> No
         told_to_an_ollama_client(decode_answer(body, 2))
 
 
-@settings(deadline=None)
 @given(nearly_bytes(VECTORS))
 def test_any_vectors_are_read_or_fail_as_such(body: bytes) -> None:
     wanted = Embedding(inputs=("x", "y"), single=False)

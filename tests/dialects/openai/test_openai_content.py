@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -52,7 +52,6 @@ def test_every_canonical_option_has_a_type() -> None:
 VALUES = st.sampled_from([None, 0, 1, 5])
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["temperature", "top_k", "seed", "min_p", "frequency_penalty"]), VALUES))
 def test_zero_null_and_absent_stay_distinct(options: dict[str, object]) -> None:
     assert content(**options).options.known == options

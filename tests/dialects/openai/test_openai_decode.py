@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -59,7 +59,6 @@ def test_a_chat_of_llama_server_becomes_thinking_text_and_an_end_with_usage_and_
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=40), st.randoms(use_true_random=False))
 def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int, chance: random.Random) -> None:
     stream = b": keepalive\n\n" + sse(
@@ -325,7 +324,6 @@ def test_vectors_that_cannot_be_used_are_the_backends_failure(body: bytes, messa
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False)))
 def test_packing_a_vector_loses_nothing(vector: list[float]) -> None:
     assert unpack(pack(vector)) == tuple(vector)

@@ -1,7 +1,7 @@
 """The end of a stream that was passed on untouched is read from its last events alone."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
@@ -54,7 +54,6 @@ def test_an_error_in_the_stream_is_told() -> None:
     assert ending.error.message == "boom"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=9))
 def test_odd_data_says_nothing_and_never_raises(data: bytes, frames: int) -> None:
     assert not peek_usage(b"data: " + data, frames).finished.usage.prompt_tokens

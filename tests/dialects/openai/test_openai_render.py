@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -147,7 +147,6 @@ def test_an_engines_row_only_names_options_that_would_else_be_dropped() -> None:
 NUMBERS = st.sampled_from([None, 0, 1, 7])
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "top_k"]), NUMBERS

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.requests import Api, Json
@@ -75,7 +75,6 @@ QUESTIONS = {
 }
 
 
-@settings(deadline=None)
 @given(said=nearly(PROPS))
 def test_anything_a_server_says_can_be_read_and_shown(said: Json) -> None:
     probe = combine([question.read(said) for question in QUESTIONS.values()])
@@ -84,7 +83,6 @@ def test_anything_a_server_says_can_be_read_and_shown(said: Json) -> None:
         describe(model, "engine", "http://it")
 
 
-@settings(deadline=None)
 @given(said=nearly({"models": [TAG, TAG], "capabilities": ["completion"]}))
 def test_anything_an_ollama_says_can_be_read_and_shown(said: Json) -> None:
     ollama.read_show(said)
@@ -92,7 +90,6 @@ def test_anything_an_ollama_says_can_be_read_and_shown(said: Json) -> None:
     render_ps((loaded, None, ["it"]) for loaded in ollama.read_ps(said).loaded or ())
 
 
-@settings(deadline=None)
 @given(nearly(PROPS) | ANY_JSON, st.sets(st.sampled_from(PATHS)))
 def test_anything_is_recognised_or_not(said: Json, paths: set[str]) -> None:
     recognise({path: Answer(200, {}, "x", said) for path in paths})

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,7 +41,6 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
     }
 
 
-@settings(deadline=None)
 @given(
     outcomes=st.lists(
         st.builds(
