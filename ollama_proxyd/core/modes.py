@@ -162,6 +162,10 @@ _SPELLINGS: Mapping[str, Mode] = {
 }
 
 
+LONGEST_SHOWN = 60
+"""Characters of an unknown name that an error repeats."""
+
+
 def parse_mode(text: str) -> Mode:
     """The mode that a person or a file names, without regard to case; raises ValueError that names what is allowed."""
     spelling = text.strip().lower()
@@ -169,6 +173,6 @@ def parse_mode(text: str) -> Mode:
     if mode is not None:
         return mode
     allowed = ", ".join(mode.value for mode in Mode)
-    near = get_close_matches(spelling, _SPELLINGS, n=1, cutoff=0.4)
+    near = get_close_matches(spelling[:LONGEST_SHOWN], _SPELLINGS, n=1, cutoff=0.4)
     hint = f"; did you mean {_SPELLINGS[near[0]].value}?" if near else ""
-    raise ValueError(f"{text!r} is not an efficiency mode; allowed are {allowed}{hint}")
+    raise ValueError(f"{text[:LONGEST_SHOWN]!r} is not an efficiency mode; allowed are {allowed}{hint}")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
-from ollama_proxyd.core.fields import shown
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fields import read_field, shown, wrong
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Option, TimeOfDay, settings_of
 from ollama_proxyd.core.thresholds import AutoSettings
@@ -48,31 +49,29 @@ _TAKES = {each.name: each.takes for owner in (Tuning, AutoSettings) for each in 
 
 
 def change(base: Tuning, changes: Mapping[str, Any]) -> Tuning:
-    """The settings with some changed; raises ValueError that names the key at fault and says what is allowed."""
+    """The settings with some changed; raises ProxyError that names the key at fault and says what is allowed."""
     values: dict[str, Any] = {key: read(key, value) for key, value in changes.items()}
     tuning = replace(base, **values)
     if why := battery_contradiction(tuning.critical_battery_percent, tuning.low_battery_percent):
-        raise ValueError(f"critical_battery_percent {why}")
+        raise wrong("critical_battery_percent", why)
     if tuning.quiet_hours_enabled and tuning.quiet_hours_start == tuning.quiet_hours_end:
-        why = f"quiet_hours_end {tuning.quiet_hours_end} {NO_LENGTH}; set quiet_hours_enabled to false for never"
-        raise ValueError(why)
+        why = f"{tuning.quiet_hours_end} {NO_LENGTH}; set quiet_hours_enabled to false for never"
+        raise wrong("quiet_hours_end", why)
     return tuning
 
 
 def read(key: str, value: Any) -> Value:
-    """A value as the setting has it; raises ValueError that names the key and says what is allowed."""
-    takes = _TAKES[check_key(key)]
-    if not takes.accepts(value):
-        raise ValueError(f"{key} must be {takes}, not {shown(value)}")
-    known: Value = takes.plain(value)
+    """A value as the setting has it; raises ProxyError that names the key and says what is allowed."""
+    check_key(key)
+    known: Value = read_field(_TAKES[key], value, key)
     return known
 
 
-def check_key(key: str) -> str:
-    """The key of a setting; raises ValueError that names those that there are."""
+def check_key(key: str) -> None:
+    """The key of a setting; raises ProxyError that names those that there are."""
     if key not in KEYS:
-        raise ValueError(f"{shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}")
-    return key
+        message = f"{shown(key)} is not a setting that can be changed here; the settings are: {', '.join(KEYS)}"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param=key)
 
 
 def minute_of_day(time: str) -> int:

@@ -1,57 +1,56 @@
 """What-if questions: a request that is not sent, under a mode and a machine that may be imagined."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_proxyd.core import hints
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fields import Reader, between, count, flag, mapping, one_of, read_fields, text
+from ollama_proxyd.core.fields import check_keys, path, read_fields, read_group, wrong
 from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.hints import FIELDS as HINTS
+from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.modes import Mode, parse_mode
+from ollama_proxyd.core.options import Like, Takes, Within
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.requests import Hints, Json, Operation
 
 NOT_SAID = Unavailable.because("not_asked_for")
 
-_PERCENT = between(0, 100)
-_CELSIUS = between(-100, 1000)
-_TOKENS = count(10**9)
+_FLAG, _TEXT = Takes(bool), Takes(str)
+_ANY_TEXT = Takes(str, form=Like("[\\s\\S]*", "text"))
+_PERCENT, _CELSIUS = Takes(float, Within(0, 100)), Takes(float, Within(-100, 1000))
+_TOKENS = Takes(int, Within(0, 10**9))
+_PROFILES = ("power-saver", "balanced", "performance")
 _CLASSES = {hardware.value: hardware for hardware in Hardware if hardware is not Hardware.UNKNOWN}
+_POWER_STATES = {None: PowerState.UNKNOWN, True: PowerState.ASLEEP, False: PowerState.AWAKE}
 
-REQUEST: Mapping[str, Reader] = {
-    "model": text,
+REQUEST: Mapping[str, Takes] = {
+    "model": _TEXT,
     "prompt_tokens": _TOKENS,
     "max_tokens": _TOKENS,
-    "operation": one_of({operation.value: operation for operation in Operation}),
-    "needs_vision": flag,
+    "operation": Takes(Operation),
+    "needs_vision": _FLAG,
+    "mode": _TEXT,
 }
-SYSTEM: Mapping[str, Reader] = {
-    "on_battery": flag,
+SYSTEM: Mapping[str, Takes] = {
+    "on_battery": _FLAG,
     "battery_percent": _PERCENT,
     "hottest_c": _CELSIUS,
     "fan_percent": _PERCENT,
-    "power_profile": one_of({word: word for word in ("power-saver", "balanced", "performance")}),
-    "performance_degraded": text,
-    "quiet_hours": flag,
-    "games": count(10**6),
-    "devices": mapping,
+    "power_profile": Takes(str, form=Like("|".join(_PROFILES), f"one of {', '.join(_PROFILES)}")),
+    "performance_degraded": _ANY_TEXT,
+    "quiet_hours": _FLAG,
+    "games": Takes(int, Within(0, 10**6)),
 }
-DEVICE: Mapping[str, Reader] = {
-    "asleep": flag,
+DEVICE: Mapping[str, Takes] = {
+    "asleep": _FLAG,
     "temperature_c": _CELSIUS,
     "critical_c": _CELSIUS,
-    "slope_c_per_s": between(-1000, 1000),
+    "slope_c_per_s": Takes(float, Within(-1000, 1000)),
     "fan_percent": _PERCENT,
-    "throttling": text,
+    "throttling": _ANY_TEXT,
 }
-_QUESTION: Mapping[str, Reader] = {
-    **REQUEST,
-    "mode": lambda value: parse_mode(text(value)),
-    "hints": mapping,
-    "system": mapping,
-}
+_GROUPS = ("hints", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +63,48 @@ class WhatIf:
 
 
 def read_what_if(values: Mapping[str, Json], present: Sequence[DeviceState]) -> WhatIf:
-    """The question of a client; a null is as good as nothing, and ProxyError names the key at fault."""
-    asked = read_fields(_given(values), _QUESTION)
-    hinted = read_fields(asked.pop("hints", {}), hints.FIELDS, "hints")
-    mode, system = asked.pop("mode", None), asked.pop("system", None)
+    """The question of a client; ProxyError names the key at fault."""
+    check_keys(values, (*REQUEST, *_GROUPS))
+    asked = read_fields({name: value for name, value in values.items() if name not in _GROUPS}, REQUEST)
+    mode, operation = asked.pop("mode", None), Operation(asked.pop("operation", Operation.CHAT))
+    system = read_group(values, "system")
     return WhatIf(
-        query=Query(**{"model": None, **asked}, hints=Hints(**hinted)),
-        mode=mode,
+        query=Query(**{"model": None, **asked}, operation=operation, hints=_hints(read_group(values, "hints") or {})),
+        mode=None if mode is None else _mode(mode),
         system=None if system is None else _machine(system, present),
     )
 
 
+def _hints(values: Mapping[str, Json]) -> Hints:
+    check_keys(values, HINTS, "hints")
+    return Hints(**{name: read_hint(name, value, path("hints", name)) for name, value in values.items()})
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return parse_mode(name)
+    except ValueError as error:
+        raise wrong("mode", str(error)) from None
+
+
 def _machine(values: Mapping[str, Json], present: Sequence[DeviceState]) -> SystemState:
     """The imagined machine: what is left out is unknown."""
-    said = read_fields(_given(values), SYSTEM, "system")
-    devices = tuple(_device(name, given, present) for name, given in said.pop("devices", {}).items())
-    return SystemState(**_readings(said, (name for name in SYSTEM if name != "devices")), devices=devices)
+    check_keys(values, (*SYSTEM, "devices"), "system")
+    said = read_fields({name: value for name, value in values.items() if name != "devices"}, SYSTEM, "system")
+    named = read_group(values, "devices", "system") or {}
+    devices = tuple(_device(name, read_group(named, name, "system.devices") or {}, present) for name in named)
+    return SystemState(**_readings(said, SYSTEM), devices=devices)
 
 
-def _device(name: str, values: Json, present: Sequence[DeviceState]) -> DeviceState:
+def _device(name: str, values: Mapping[str, Json], present: Sequence[DeviceState]) -> DeviceState:
     """A device by the id of one that is present, or by its class."""
-    where = f"system.devices.{name[:100]}"
-    if not isinstance(values, Mapping):
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{where} must be an object", param=where)
-    said = read_fields(_given(values), DEVICE, where)
+    where = path("system.devices", name)
+    said = read_fields(values, DEVICE, where)
     known = next((device for device in present if device.id == name), None) or _of_class(name, present)
     if known is None:
         names = ", ".join(dict.fromkeys([*(device.id for device in present), *_CLASSES]))
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{where} is not a device; there are {names}", param=where)
-    states = {None: PowerState.UNKNOWN, True: PowerState.ASLEEP, False: PowerState.AWAKE}
-    power_state = states[said.pop("asleep", None)]
+        raise wrong(where, f"is not a device; there are {names}")
+    power_state = _POWER_STATES[said.get("asleep")]
     readings = _readings(said, (part for part in DEVICE if part != "asleep"))
     return DeviceState(known.id, known.hardware, known.name, power_state, **readings)
 
@@ -106,9 +117,5 @@ def _of_class(name: str, present: Sequence[DeviceState]) -> DeviceState | None:
     return next(of_class, DeviceState(name, _CLASSES[name], name))
 
 
-def _given(values: Mapping[str, Json]) -> dict[str, Json]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _readings(said: Mapping[str, Any], names: Any) -> dict[str, Any]:
+def _readings(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: Reading(said[name], at_s=0.0) if name in said else NOT_SAID for name in names}

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.tuning import Tuning, Value, change, check_key, read
 from ollama_proxyd.services.cell import Cell
@@ -44,8 +44,8 @@ class Tuner:
         None goes back to the configuration's value.
         """
         for key in changes:
-            _known(key)
-        new = {key: _allowed(key, value) for key, value in changes.items() if value is not None}
+            check_key(key)
+        new = {key: read(key, value) for key, value in changes.items() if value is not None}
         kept = {key: value for key, value in self._by_hand.items() if key not in changes}
         together = {**kept, **new}
         self._put(together if self._fits(together) or self._fits(self._by_hand) else new)
@@ -57,15 +57,12 @@ class Tuner:
     def _fits(self, by_hand: Mapping[str, Value]) -> bool:
         try:
             change(self._base, by_hand)
-        except ValueError:
+        except ProxyError:
             return False
         return True
 
     def _put(self, by_hand: Mapping[str, Value]) -> None:
-        try:
-            tuning = change(self._base, by_hand)
-        except ValueError as error:
-            raise _refused(error) from None
+        tuning = change(self._base, by_hand)
         self._by_hand = {key: value for key, value in by_hand.items() if value != getattr(self._base, key)}
         self._store.put(STATE_KEY, dict(self._by_hand))
         self.tuning.set(tuning)
@@ -73,7 +70,7 @@ class Tuner:
     def _applied(self) -> Tuning:
         try:
             return change(self._base, self._by_hand)
-        except ValueError as error:
+        except ProxyError as error:
             log.warning(
                 "what was changed of the settings does not fit the configuration, which applies alone: %s", error
             )
@@ -86,24 +83,6 @@ def _restored(saved: Json) -> dict[str, Value]:
     for key, value in saved.items() if isinstance(saved, dict) else ():
         try:
             known[key] = read(key, value)
-        except ValueError as error:
+        except ProxyError as error:
             log.warning("a saved setting is ignored: %s", error)
     return known
-
-
-def _allowed(key: str, value: object) -> Value:
-    try:
-        return read(key, value)
-    except ValueError as error:
-        raise _refused(error, key) from None
-
-
-def _known(key: str) -> None:
-    try:
-        check_key(key)
-    except ValueError as error:
-        raise _refused(error, key) from None
-
-
-def _refused(error: ValueError, key: str | None = None) -> ProxyError:
-    return ProxyError(ErrorKind.INVALID_REQUEST, str(error), param=key)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.config.load import load
 from ollama_proxyd.config.problems import ConfigError
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.thresholds import AutoSettings, Threshold, thresholds_past
 from ollama_proxyd.core.tuning import KEYS, Tuning, change, minute_of_day
@@ -32,7 +33,7 @@ values = {
 def is_allowed_here(changes: dict[str, Any]) -> bool:
     try:
         change(Tuning(), changes)
-    except ValueError:
+    except ProxyError:
         return False
     return True
 
@@ -79,7 +80,7 @@ def test_every_setting_can_be_changed_to_what_it_is(key: str) -> None:
 
 
 def test_a_refusal_shows_the_key_the_value_and_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match=r"low_battery_percent must be a number from 0 to 100, not 140"):
+    with pytest.raises(ProxyError, match=r"low_battery_percent must be a number from 0 to 100, not 140"):
         change(Tuning(), {"low_battery_percent": 140})
 
 
@@ -101,12 +102,12 @@ def test_a_time_of_day_is_minutes_since_midnight() -> None:
 
 
 def test_a_refusal_does_not_repeat_a_whole_book() -> None:
-    with pytest.raises(ValueError, match="quiet_hours_start must be") as refused:
+    with pytest.raises(ProxyError, match="quiet_hours_start must be") as refused:
         change(Tuning(), {"quiet_hours_start": "x" * 100_000})
     assert len(str(refused.value)) < 200
 
 
 def test_a_key_that_nobody_could_read_is_not_repeated_in_full() -> None:
-    with pytest.raises(ValueError, match="is not a setting") as refusal:
+    with pytest.raises(ProxyError, match="is not a setting") as refusal:
         change(Tuning(), {"x" * 1_000_000: 1})
     assert len(str(refusal.value)) < 400

@@ -30,7 +30,7 @@ def test_each_part_of_a_question_arrives() -> None:
         {
             "model": "tiny",
             "operation": "embedding",
-            "prompt_tokens": 9.0,
+            "prompt_tokens": 9,
             "needs_vision": True,
             "mode": "quiet",
             "hints": hints,
@@ -79,6 +79,13 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(values: dict[str, Any
         read_what_if(values, (GPU,))
     assert (refused.value.kind, refused.value.param) == (ErrorKind.INVALID_REQUEST, param)
     assert refused.value.message.startswith(f"{param} ")
+
+
+def test_an_error_repeats_little_of_what_was_sent() -> None:
+    for values in ({"x" * 10**6: 1}, {"model": ["x"] * 10**6}, {"mode": "x" * 10**6}, {"hints": "x" * 10**6}):
+        with pytest.raises(ProxyError) as refused:
+            read_what_if(values, ())
+        assert len(refused.value.message) < 400
 
 
 def test_an_edge_puts_its_own_word_for_the_field_and_leaves_the_rest() -> None:

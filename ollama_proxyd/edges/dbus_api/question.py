@@ -14,9 +14,9 @@ from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_MODE, invalid
 _RENAMED = {"power_efficient": "prefer_power_efficiency"}
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
-    **{name: (name,) for name in (*what_if.REQUEST, "mode")},
+    **{name: (name,) for name in what_if.REQUEST},
     **{_RENAMED.get(name, name): ("hints", name) for name in hints.FIELDS},
-    **{name: ("system", name) for name in what_if.SYSTEM},
+    **{name: ("system", name) for name in (*what_if.SYSTEM, "devices")},
 }
 """Where the core's question has what a key says."""
 
@@ -48,4 +48,6 @@ def _nested(asked: Mapping[str, Variant]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Variant):
         return _plain(value.value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # numbers may be of any numeric type
     return {name: _plain(each) for name, each in value.items()} if isinstance(value, dict) else value

@@ -9,8 +9,7 @@ from typing import Any
 from multidict import CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fields import read_field
-from ollama_proxyd.core.hints import FIELDS
+from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.requests import Hints
 
 HEADERS: Mapping[str, str] = {
@@ -44,7 +43,7 @@ def read_hints(headers: CIMultiDictProxy[str], request_id: str) -> Hints:
             continue
         if field in found:
             raise _wrong(HEADERS[field], "is given more than once")
-        found[field] = read_field(FIELDS[field], value.strip(), HEADERS[field])
+        found[field] = read_hint(field, value.strip(), HEADERS[field])
     return Hints(request_id=request_id, **found)
 
 
