@@ -52,7 +52,7 @@ def _backends(before: Any, now: Any) -> Iterator[Difference]:
 
 def _told(each: Any) -> str:
     models = f"{len(each['models'])} model{'' if len(each['models']) == 1 else 's'}"
-    return f"{render.state(each)}, {models}" if each["state"] == "up" else render.state(each)
+    return f"{render.state(each)}, {models}" if each["health"] == "up" else render.state(each)
 
 
 def _machine(before: Any, now: Any) -> Iterator[Difference]:

@@ -108,8 +108,8 @@ def state(each: Any) -> str:
     """What a backend does, or why it cannot."""
     if not each["enabled"]:
         return str(each["reason"] or "disabled")
-    if each["state"] != "up":
-        return f"{each['state']}: {each['reason']}" if each["reason"] else str(each["state"])
+    if each["health"] != "up":
+        return f"{each['health']}: {each['reason']}" if each["reason"] else str(each["health"])
     if each["reason"]:
         return f"degraded: {each['reason']}"
     if each["in_flight"]:

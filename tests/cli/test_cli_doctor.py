@@ -38,7 +38,7 @@ STOPPED = replace(HEALTHY, on_the_bus=False, status=None, http=HttpFacts(URL))
 
 
 def with_backends(*states: tuple[str, str | None]) -> Any:
-    backends = [{**NPU, "id": f"b{at}", "state": state, "reason": why} for at, (state, why) in enumerate(states)]
+    backends = [{**NPU, "id": f"b{at}", "health": state, "reason": why} for at, (state, why) in enumerate(states)]
     return {**NOW, "backends": backends}
 
 
@@ -152,7 +152,7 @@ def test_a_healthy_machine_has_nothing_to_do() -> None:
 
 
 def test_a_backend_that_was_switched_off_is_no_trouble() -> None:
-    off = {**NPU, "state": "disabled", "enabled": False}
+    off = {**NPU, "health": "disabled", "enabled": False}
     facts = replace(HEALTHY, status={**NOW, "backends": [NPU, off]})
     assert found(facts, "backends").level is Level.OK
 

@@ -15,7 +15,7 @@ NPU: dict[str, Any] = {
     "id": "npu",
     "name": "NPU",
     "hardware": "npu",
-    "state": "up",
+    "health": "up",
     "reason": None,
     "models": ["tiny"],
     "in_flight": 0,
@@ -97,11 +97,11 @@ def test_several_holds_are_told_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"state": "down", "reason": "it refuses connections"}, "down: it refuses connections"),
+        ({"health": "down", "reason": "it refuses connections"}, "down: it refuses connections"),
         ({"in_flight": 2}, "serving 2, 1 model"),
         ({"asleep": True}, "asleep, 1 model"),
         ({"too_hot": True}, "too hot, 1 model"),
-        ({"enabled": False, "state": "disabled", "reason": "switched off by hand"}, "switched off by hand"),
+        ({"enabled": False, "health": "disabled", "reason": "switched off by hand"}, "switched off by hand"),
         ({"models": ["a", "b"]}, "idle, 2 models"),
     ],
 )

@@ -91,12 +91,12 @@ def backends(facts: DoctorFacts) -> Finding | None:
     if not wanted:
         do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
         return Finding(Level.ERROR, "backends", "there is none, so nothing can answer", do)
-    down = [each for each in wanted if each["state"] != "up"]
-    worse = [each for each in wanted if each["state"] == "up" and each["reason"]]
+    down = [each for each in wanted if each["health"] != "up"]
+    worse = [each for each in wanted if each["health"] == "up" and each["reason"]]
     if not down and not worse:
         return Finding(Level.OK, "backends", f"all can serve: {', '.join(each['id'] for each in wanted)}")
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
-    are_down = [f"{each['id']} is {each['state']}{_cause(each)}" for each in down]
+    are_down = [f"{each['id']} is {each['health']}{_cause(each)}" for each in down]
     are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
     start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
     restart = ["restart the engine that answers worse"] if worse else []

@@ -6,10 +6,11 @@ from typing import Any
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.edges.dbus_api.backend_facts import measured, steady
+from ollama_proxyd.core.status import backend_status
+from ollama_proxyd.edges.dbus_api.backend_facts import properties
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
 from ollama_proxyd.services.cell import Cell
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
@@ -29,7 +30,7 @@ class Backend:
         view: BackendView,
         system: Cell[SystemState],
         setting: Cell[ModeSetting],
-        outlet: Outlet,
+        sender: SignalSender,
         enable: Callable[[str, bool], None],
     ) -> None:
         self.view = view
@@ -41,7 +42,7 @@ class Backend:
             values=self._values,
             setters={"Enabled": lambda enabled: enable(view.spec.id, enabled)},
         )
-        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     def look_at(self, view: BackendView) -> None:
         """Take note of what is known now, and tell at once what cannot wait."""
@@ -50,21 +51,16 @@ class Backend:
             self.tell_steady()
 
     def tell_steady(self) -> None:
-        """Tell what has changed of health, sleep and heat."""
-        self._voice.tell(self._steady())
+        """Signal what has changed of health, sleep and heat."""
+        measured = self.exported.contract.measured
+        self._emitter.update({name: value for name, value in self._values().items() if name not in measured})
 
     def tell_measured(self) -> None:
-        """Tell what has changed of the measurements."""
-        self._voice.tell(self._measured())
+        """Signal what has changed, measurements too."""
+        self._emitter.update(self._values())
 
     def _values(self) -> dict[str, Any]:
-        return {**self._steady(), **self._measured()}
-
-    def _steady(self) -> dict[str, Any]:
-        return steady(self.view, self._system.value, self._setting.value.row)
-
-    def _measured(self) -> dict[str, Any]:
-        return measured(self.view, self._system.value, self._setting.value.row)
+        return properties(backend_status(self.view, self._system.value, self._setting.value.row))
 
 
 def _steady_part(view: BackendView) -> tuple[object, ...]:

@@ -1,20 +1,28 @@
 """What is known of a backend, in D-Bus's words."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.backend_now import backend_now, most_asked
 from ollama_proxyd.core.fleet import BackendView, Health
-from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.priors import measured_power_w
-from ollama_proxyd.core.readings import SystemState, Unavailable
+from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.status import BackendStatus, most_asked
+from ollama_proxyd.edges.dbus_api.contract import contract
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number, reason_facts, reason_values
 from ollama_proxyd.services.ledger import BackendTotals
 
 _BYTES_PER_GB = 1_000_000_000
+_STAND_INS: Mapping[str, Any] = {"d": None, "b": False}
+_FIELDS = tuple(
+    (name, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), each.signature)
+    for name, each in contract("Backend").properties.items()
+    if name not in {"Reason", "ReasonCode", "ReasonDetails", "Unknown"}
+)
+"""The properties of the contract, and the fields of BackendStatus that they show."""
 
 
 def is_healthy(view: BackendView) -> bool:
@@ -30,39 +38,18 @@ def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
     return spec.id, spec.name, spec.api.value, spec.hardware.value, is_healthy(view), power_w, latency
 
 
-def steady(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
-    """The properties whose changes are told at once; a flag that is not known is false."""
-    spec, now = view.spec, backend_now(view, system, row)
-    sentence, code, details = reason_values(view.reason)
-    return {
-        "Id": spec.id,
-        "Name": spec.name,
-        "Hardware": spec.hardware.value,
-        "Health": view.health.value,
-        "Reason": sentence,
-        "ReasonCode": code,
-        "ReasonDetails": details,
-        "Models": [model.name for model in view.models],
-        "Asleep": now.asleep is True,
-        "Enabled": view.health is not Health.DISABLED,
-        "TooHot": now.too_hot is True,
-    }
-
-
-def measured(view: BackendView, system: SystemState, row: ModeRow) -> dict[str, Any]:
-    """The properties that move all the time, and what is not known."""
-    now = backend_now(view, system, row)
-    numbers = {
-        "PowerWatts": now.power_watts,
-        "TemperatureCelsius": now.temperature_celsius,
-        "TokensPerSecond": now.tokens_per_second,
-    }
-    told = {**numbers, "TooHot": now.too_hot, "Asleep": now.asleep}
-    return {
-        **{name: number(None if isinstance(value, Unavailable) else value) for name, value in numbers.items()},
-        "InFlight": view.in_flight,
-        "Unknown": {name: reason_facts(value.reason) for name, value in told.items() if isinstance(value, Unavailable)},
-    }
+def properties(status: BackendStatus) -> dict[str, Any]:
+    """Every property: the field of the same name, or a stand-in where it is not known."""
+    sentence, code, details = reason_values(status.reason)
+    values: dict[str, Any] = {"Reason": sentence, "ReasonCode": code, "ReasonDetails": details}
+    unknown: dict[str, dict[str, Variant]] = {}
+    for name, field, signature in _FIELDS:
+        value = getattr(status, field)
+        if isinstance(value, Unavailable):
+            unknown[name] = reason_facts(value.reason)
+            value = _STAND_INS[signature]
+        values[name] = number(value) if signature == "d" else list(value) if signature == "as" else value
+    return {**values, "Unknown": unknown}
 
 
 def details(view: BackendView) -> dict[str, Variant]:

@@ -14,7 +14,7 @@ from ollama_proxyd.edges.dbus_api.errors import unknown_backend
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly, promptly
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
@@ -23,11 +23,11 @@ from ollama_proxyd.services.ports import Clock
 class Backends:
     """The object /ie/fio/OllamaProxy/Backends and those below it."""
 
-    def __init__(self, services: Services, outlet: Outlet, objects: Objects, clock: Clock) -> None:
+    def __init__(self, services: Services, sender: SignalSender, objects: Objects, clock: Clock) -> None:
         self._services = services
         self._system = services.system
         self._setting = services.governor.setting
-        self._outlet = outlet
+        self._sender = sender
         self._objects = objects
         self._clock = clock
         self._by_id: dict[str, Backend] = {}
@@ -45,7 +45,7 @@ class Backends:
             },
             is_manager=True,
         )
-        self._voice = Voice(PARENT_PATH, self.exported.contract, outlet, self._values())
+        self._emitter = PropertyEmitter(PARENT_PATH, self.exported.contract, sender, self._values())
         self._compare(self._views)
 
     async def follow(self) -> None:
@@ -64,8 +64,8 @@ class Backends:
         for view in views:
             backend_id, healthy = view.spec.id, is_healthy(view)
             if was_healthy.get(backend_id, healthy) is not healthy:
-                self._voice.say("BackendStatusChanged", backend_id, healthy)
-        self._voice.tell(_counts(views))
+                self._emitter.signal("BackendStatusChanged", backend_id, healthy)
+        self._emitter.update(_counts(views))
         if [_moving_part(view) for view in before] != [_moving_part(view) for view in views]:
             self._move()
 
@@ -78,7 +78,7 @@ class Backends:
             if backend is not None:
                 backend.look_at(view)
                 continue
-            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._setting, self._outlet, self._enable)
+            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._setting, self._sender, self._enable)
             self._objects.add(backend.exported)
 
     def _tell_system(self, _: SystemState) -> None:
@@ -93,7 +93,7 @@ class Backends:
             backend.tell_steady()
 
     def _tell_measured(self, _: int) -> None:
-        self._voice.tell(_work(self._views))
+        self._emitter.update(_work(self._views))
         for backend in self._by_id.values():
             backend.tell_measured()
 

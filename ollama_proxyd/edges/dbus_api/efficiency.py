@@ -22,7 +22,7 @@ from ollama_proxyd.edges.dbus_api.errors import (
 )
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
 from ollama_proxyd.edges.dbus_api.values import Facts, int32, reason_values
 from ollama_proxyd.services.bundle import Services
 
@@ -42,7 +42,7 @@ _SIGNATURES = {bool: "b", str: "s", float: "d"}
 class Efficiency:
     """The object /ie/fio/OllamaProxy/Efficiency."""
 
-    def __init__(self, services: Services, outlet: Outlet) -> None:
+    def __init__(self, services: Services, sender: SignalSender) -> None:
         self._governor = governor = services.governor
         self._tuner = services.tuner
         self.exported = Exported(
@@ -64,7 +64,7 @@ class Efficiency:
             setters={"CurrentMode": self._set_mode},
         )
         self._told = governor.setting.value
-        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
@@ -95,20 +95,20 @@ class Efficiency:
         }
 
     def _tell_values(self, _: object) -> None:
-        self._voice.tell(self._values())
+        self._emitter.update(self._values())
 
     def _tell_setting(self, setting: ModeSetting) -> None:
         before, self._told = self._told, setting
         self._tell_values(setting)
         if setting.chosen is not before.chosen:
-            self._voice.say("ModeChanged", before.chosen.value, setting.chosen.value)
+            self._emitter.signal("ModeChanged", before.chosen.value, setting.chosen.value)
         if setting.effective is not before.effective:
-            self._voice.say(
+            self._emitter.signal(
                 "EffectiveModeChanged", before.effective.value, setting.effective.value, *reason_values(setting.reason)
             )
 
     def _tell_release(self, hold: Hold) -> None:
-        self._voice.say("ModeReleased", hold.cookie)
+        self._emitter.signal("ModeReleased", hold.cookie)
 
     def _set_mode(self, name: str) -> None:
         self._governor.select(read_mode(name))

@@ -8,7 +8,7 @@ from dbus_fast import DBusError, ErrorType, Message, MessageFlag, MessageType
 
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH
 from ollama_proxyd.edges.dbus_api.exported import Answer, Exported
-from ollama_proxyd.edges.dbus_api.outlet import Outlet
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.standard import (
     INTROSPECTABLE,
     OBJECT_MANAGER,
@@ -23,8 +23,8 @@ from ollama_proxyd.services.tasks import Tasks
 class Objects:
     """The tree of objects."""
 
-    def __init__(self, outlet: Outlet, tasks: Tasks) -> None:
-        self._outlet = outlet
+    def __init__(self, sender: SignalSender, tasks: Tasks) -> None:
+        self._sender = sender
         self._tasks = tasks
         self._by_path: dict[str, Exported] = {}
 
@@ -33,13 +33,13 @@ class Objects:
         self._by_path[exported.path] = exported
         if manager := self._manager_of(exported.path):
             added = {exported.contract.name: exported.all_properties()}
-            self._outlet.signal(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", exported.path, added)
+            self._sender.signal(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", exported.path, added)
 
     def remove(self, path: str) -> None:
         """Show an object no more."""
         gone = self._by_path.pop(path)
         if manager := self._manager_of(path):
-            self._outlet.signal(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", path, [gone.contract.name])
+            self._sender.signal(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", path, [gone.contract.name])
 
     def handle(self, message: Message) -> bool:
         """Answer a call; whether it was one (Peer is left to the library)."""
@@ -91,11 +91,11 @@ class Objects:
 
     def _reply(self, message: Message, answer: Answer) -> None:
         if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._outlet.send(Message.new_method_return(message, *answer))
+            self._sender.send(Message.new_method_return(message, *answer))
 
     def _refuse(self, message: Message, error: DBusError) -> None:
         if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._outlet.send(Message.new_error(message, error.type, error.text))
+            self._sender.send(Message.new_error(message, error.type, error.text))
 
     def _managed_by(self, path: str) -> dict[str, Any]:
         below = (each for each in self._by_path.values() if each.path.startswith(path + "/"))

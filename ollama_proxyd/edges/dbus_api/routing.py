@@ -11,16 +11,18 @@ from ollama_proxyd import __version__
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.picture import picture
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.status import LastDecision, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
 from ollama_proxyd.edges.dbus_api.question import read_question
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64, number
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.ledger import Day, Ledger, RequestRouted
+from ollama_proxyd.services.ledger import Ledger, RequestRouted
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.status import last_decision, today
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 3600.0
@@ -29,7 +31,7 @@ LONGEST_SLEEP_S = 3600.0
 class Routing:
     """The object /ie/fio/OllamaProxy/Routing."""
 
-    def __init__(self, services: Services, outlet: Outlet, clock: Clock, endpoint: str) -> None:
+    def __init__(self, services: Services, sender: SignalSender, clock: Clock, endpoint: str) -> None:
         self._services = services
         self._endpoint = endpoint
         self._ledger = services.ledger
@@ -47,14 +49,14 @@ class Routing:
                 "Explain": lambda question: json.dumps(picture(self._decide(question))),
             },
         )
-        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         forget = (self._ledger.routed.listen(self._note_routed), self._ledger.outcomes.listen(lambda _: self._move()))
         try:
             await asyncio.gather(
-                calmly(self._moved, lambda _: self._voice.tell(self._values()), self._clock), self._await_midnight()
+                calmly(self._moved, lambda _: self._emitter.update(self._values()), self._clock), self._await_midnight()
             )
         finally:
             for each in forget:
@@ -78,14 +80,13 @@ class Routing:
         latency_ms = next(
             (int32(each.latency_ms) for each in decision.ranked if each.backend_id == routed.backend_id), NO_COUNT
         )
-        self._voice.say("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
+        self._emitter.signal("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
 
     def _values(self) -> dict[str, Any]:
-        last = self._ledger.last_routed
         return {
             "TotalRequests": self._ledger.overall.requests,
-            "LastDecision": {} if last is None else _last(last),
-            "Today": _today(self._ledger.today),
+            "LastDecision": _last(last_decision(self._ledger)),
+            "Today": _today(today(self._ledger)),
             "Endpoint": self._endpoint,
             "Version": __version__,
         }
@@ -138,35 +139,27 @@ def _backend(decision: Decision) -> str:
     return decision.ranked[0].backend_id if decision.ranked else ""
 
 
-def _last(routed: RequestRouted) -> dict[str, Variant]:
-    facts, decision = Facts(), routed.decision
-    facts.say("timestamp", "x", int64(routed.unix_s))
-    if decision is None:
-        facts.say_reason(Reason("refused_before_routing"))
-        return facts.body()
-    facts.say_reason(decision.reason)
-    facts.say("mode", "s", decision.mode.value)
-    facts.say("effective_mode", "s", decision.effective_mode.value)
-    if decision.ranked:
-        best = decision.ranked[0]
-        facts.say("backend", "s", best.backend_id)
-        facts.say("model", "s", best.model)
-        facts.say("power_watts", "d", number(best.power_w))
-        facts.say("latency_ms", "i", int32(best.latency_ms))
-        facts.say("energy_joules", "d", number(best.energy_j))
-    if routed.instead is not None and not routed.instead.is_same:
-        facts.say("instead_of", "s", routed.instead.instead.backend_id)
-        facts.say("instead_of_joules", "d", number(routed.instead.instead.energy_j))
+def _last(last: LastDecision | None) -> dict[str, Variant]:
+    """The last decision; what is not known is absent."""
+    if last is None:
+        return {}
+    facts = Facts()
+    facts.say("timestamp", "x", int64(last.unix_s))
+    facts.say_reason(last.reason)
+    for key in ("backend", "model", "mode", "effective_mode", "instead_of"):
+        facts.say_known(key, "s", getattr(last, key))
+    for key in ("power_watts", "energy_joules", "instead_of_joules"):
+        facts.say_known(key, "d", getattr(last, key))
+    if last.latency_ms is not None:
+        facts.say("latency_ms", "i", int32(last.latency_ms))
     return facts.body()
 
 
-def _today(day: Day) -> dict[str, Variant]:
-    saved = {"saved_joules": Variant("d", number(day.saved_j)), "compared": Variant("x", day.compared)}
-    return {
-        "requests": Variant("x", day.requests),
-        "errors": Variant("x", day.failures),
-        "prompt_tokens": Variant("x", int64(day.prompt_tokens)),
-        "completion_tokens": Variant("x", int64(day.completion_tokens)),
-        "energy_joules": Variant("d", number(day.energy_j)),
-        **(saved if day.compared else {}),
-    }
+def _today(day: Today) -> dict[str, Variant]:
+    facts = Facts()
+    for key in ("requests", "errors", "prompt_tokens", "completion_tokens", "compared"):
+        facts.say_known(key, "x", getattr(day, key))
+    for key in ("energy_joules", "saved_joules"):
+        facts.say_known(key, "d", getattr(day, key))
+    facts.say("energy_method", "s", day.energy_method)
+    return facts.body()

@@ -1,6 +1,7 @@
 """The daemon on the session bus: takes its names, keeps its objects current, and comes back when the bus does."""
 
 import logging
+from typing import TypeAlias
 
 from ollama_proxyd.edges.dbus_api.backends import Backends
 from ollama_proxyd.edges.dbus_api.contract import ROOT_NAME
@@ -8,8 +9,8 @@ from ollama_proxyd.edges.dbus_api.efficiency import Efficiency
 from ollama_proxyd.edges.dbus_api.holders import Holders
 from ollama_proxyd.edges.dbus_api.names import Names
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.outlet import Outlet
 from ollama_proxyd.edges.dbus_api.routing import Routing
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.system_state import SystemStateObject
 from ollama_proxyd.edges.dbus_api.thermal import Thermal
 from ollama_proxyd.edges.plumbing.dbus import Bus
@@ -27,6 +28,9 @@ LAST_ANSWERS_S = 1.0
 """How long answers that take a while may take once the daemon leaves."""
 
 
+View: TypeAlias = Efficiency | Backends | Routing | Thermal | SystemStateObject
+
+
 class BusService:
     """The D-Bus face of the daemon, from `start` to `stop`; without a bus it waits for one and nothing else suffers.
 
@@ -36,30 +40,16 @@ class BusService:
     """
 
     def __init__(self, services: Services, line: BusLine, clock: Clock, endpoint: str) -> None:
-        self._governor = services.governor
-        self._line = line
+        self._services, self._line, self._clock, self._endpoint = services, line, clock, endpoint
         self._tasks = Tasks("dbus")
-        self._outlet = Outlet()
         self._answers = Tasks("dbus-answers")
-        self._objects = Objects(self._outlet, self._answers)
         self._names: Names | None = None
         self.trouble: Cell[str | None] = Cell(None)
         """Why it is not on the bus as it should be, "" when it is, None until that is known."""
-        self._views = (
-            Efficiency(services, self._outlet),
-            Backends(services, self._outlet, self._objects, clock),
-            Routing(services, self._outlet, clock, endpoint),
-            Thermal(services, self._outlet, clock),
-            SystemStateObject(services, self._outlet),
-        )
-        for view in self._views:
-            self._objects.add(view.exported)
         self._said_lost = False
 
     async def start(self) -> None:
-        """Begin to look for the bus, and to follow what is told on it."""
-        for view in self._views:
-            self._tasks.start(type(view).__name__, view.follow())
+        """Begin to look for the bus."""
         self._tasks.start("bus", self._line.keep(self._serve, self._say_lost))
 
     async def stop(self) -> None:
@@ -79,21 +69,37 @@ class BusService:
             await self._names.take()
 
     async def _serve(self, bus: Bus) -> None:
-        """Be on the bus until it is lost."""
-        bus.connection.add_message_handler(self._objects.handle)
-        self._outlet.bus = bus
+        """Be on the bus until it is lost; the objects exist only meanwhile, so that they cost nothing without one."""
+        sender = SignalSender(bus)
+        objects = Objects(sender, self._answers)
+        views = self._views(sender, objects)
+        for view in views:
+            objects.add(view.exported)
+        bus.connection.add_message_handler(objects.handle)
         self._names = names = Names(bus, NAMES, self.trouble.set)
         try:
-            async with Tasks("dbus") as watching:
-                watching.start("holders", Holders(self._governor, bus, watching).follow())
+            async with Tasks("dbus") as following:
+                for view in views:
+                    following.start(type(view).__name__, view.follow())
+                following.start("holders", Holders(self._services.governor, bus, following).follow())
                 await names.take()
                 self._said_lost = False
                 await bus.disconnected()
         finally:
-            self._outlet.bus = self._names = None
+            self._names = None
             names.leave()
-            bus.connection.remove_message_handler(self._objects.handle)
+            bus.connection.remove_message_handler(objects.handle)
         raise bus.lost()
+
+    def _views(self, sender: SignalSender, objects: Objects) -> tuple[View, ...]:
+        services, clock = self._services, self._clock
+        return (
+            Efficiency(services, sender),
+            Backends(services, sender, objects, clock),
+            Routing(services, sender, clock, self._endpoint),
+            Thermal(services, sender, clock),
+            SystemStateObject(services, sender),
+        )
 
     def _say_lost(self, reason: str) -> None:
         """Once for each loss."""

@@ -11,7 +11,7 @@ from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.heat import mean_fan, mean_temperature
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, Plain, int32, int64, number
 from ollama_proxyd.services.bundle import Services
 
@@ -32,7 +32,7 @@ _SIGNALS: dict[str, Callable[[SystemState], Any]] = {
 class SystemStateObject:
     """The object /ie/fio/OllamaProxy/SystemState."""
 
-    def __init__(self, services: Services, outlet: Outlet) -> None:
+    def __init__(self, services: Services, sender: SignalSender) -> None:
         self._system = services.system
         self._governor = services.governor
         self.exported = Exported(
@@ -46,21 +46,21 @@ class SystemStateObject:
             },
         )
         self._last_known = {signal: reading(self._system.value) for signal, reading in _SIGNALS.items()}
-        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self._values())
+        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await promptly(self._system, self._tell)
 
     def _tell(self, system: SystemState) -> None:
-        self._voice.tell(self._values())
+        self._emitter.update(self._values())
         for signal, reading in _SIGNALS.items():
             before, now = self._last_known[signal], reading(system)
             if now is None or now == before:
                 continue
             self._last_known[signal] = now
             if before is not None:
-                self._voice.say(signal, now)
+                self._emitter.signal(signal, now)
 
     def _values(self) -> dict[str, Any]:
         system, plain = self._system.value, Plain()

@@ -22,7 +22,7 @@ from ollama_proxyd.edges.dbus_api.heat import (
     read_at_s,
     throttling,
 )
-from ollama_proxyd.edges.dbus_api.outlet import Outlet, Voice
+from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
@@ -33,7 +33,7 @@ _NO_LIMIT = Unavailable.because("no_device_reports", detail="at which temperatur
 class Thermal:
     """The object /ie/fio/OllamaProxy/Thermal."""
 
-    def __init__(self, services: Services, outlet: Outlet, clock: Clock) -> None:
+    def __init__(self, services: Services, sender: SignalSender, clock: Clock) -> None:
         self._system = services.system
         self._governor = services.governor
         self._clock = clock
@@ -50,26 +50,26 @@ class Thermal:
         )
         self._throttling = throttling(self._system.value)
         self._hot = self._now_hot(self._system.value, frozenset())
-        self._voice = Voice(self.exported.path, self.exported.contract, outlet, self.exported.values())
+        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self.exported.values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
             promptly(self._system, self._tell),
-            calmly(self._system, lambda system: self._voice.tell(_measured(system)), self._clock),
+            calmly(self._system, lambda system: self._emitter.update(_measured(system)), self._clock),
         )
 
     def _tell(self, system: SystemState) -> None:
-        self._voice.tell(_steady(system))
+        self._emitter.update(_steady(system))
         before, self._throttling = self._throttling, throttling(system)
         for device_id in sorted(self._throttling - before):
-            self._voice.say("ThrottlingStarted", device_id)
+            self._emitter.signal("ThrottlingStarted", device_id)
         for device_id in sorted(before - self._throttling):
-            self._voice.say("ThrottlingStopped", device_id)
+            self._emitter.signal("ThrottlingStopped", device_id)
         was_hot, self._hot = self._hot, self._now_hot(system, self._hot)
         for device in system.devices:
             if device.id in self._hot - was_hot:
-                self._voice.say("ThermalWarning", device.id, number(known(device.temperature_c)))
+                self._emitter.signal("ThermalWarning", device.id, number(known(device.temperature_c)))
 
     def _now_hot(self, system: SystemState, before: frozenset[str]) -> frozenset[str]:
         """Devices above the warning; one that was is so until it is known to be cooler by the margin."""

@@ -32,6 +32,11 @@ class Facts:
         """A value that is known."""
         self._known[key] = Variant(signature, value)
 
+    def say_known(self, key: str, signature: str, value: Any) -> None:
+        """A value, nothing where it is None."""
+        if value is not None:
+            self.say(key, signature, {"d": number, "x": int64}.get(signature, str)(value))
+
     def say_reason(self, reason: Reason | None) -> None:
         """A reason: its sentence, its code and its details."""
         self._known |= reason_facts(reason)

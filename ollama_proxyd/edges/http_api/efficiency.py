@@ -12,10 +12,10 @@ from ollama_proxyd.core.holds import LONGEST_TEXT
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
-from ollama_proxyd.edges.http_api import views
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
+from ollama_proxyd.edges.http_api.status_json import efficiency_json
 from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 from ollama_proxyd.services.tuner import Tuner
@@ -104,7 +104,7 @@ def _mode(name: str) -> Mode:
 
 def _efficiency(request: web.Request) -> Json:
     governor = services_of(request).governor
-    return views.efficiency(governor.setting.value, governor.table, governor.holds.value)
+    return efficiency_json(governor.setting.value, governor.table, governor.holds.value)
 
 
 def _settings(tuner: Tuner) -> Json:

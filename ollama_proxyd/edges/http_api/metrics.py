@@ -1,20 +1,37 @@
 """GET /metrics: what requests cost, counted as they end, and the state of the fleet at the moment of asking."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-from ollama_proxyd.edges.http_api.counters import Counters
+from ollama_proxyd import __version__
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.core.status import Status
+from ollama_proxyd.edges.http_api.counters import PREFIX, Counters
 from ollama_proxyd.edges.http_api.expect_continue import deferred
-from ollama_proxyd.edges.http_api.gauges import FleetGauges
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.status import snapshot
 
 _ODD_VERSION = re.compile(r"version=(?!\d{1,3}(\.\d{1,3}){0,2}\s*([;,]|$))", re.ASCII)
 """A version that is none: the library that writes the formats compares them as numbers."""
+
+_JOULES_PER_WH = 3600.0
+_OF_BACKENDS = {
+    "in_flight": "Requests under way on the backend",
+    "queue_depth": "Requests beyond what the backend answers at the same time",
+    "rated_power_watts": "Configured power while the backend works; absent when unknown",
+    "power_watts": "Measured power of the device that the backend runs on",
+    "temperature_celsius": "Hottest sensor of the device that the backend runs on",
+    "asleep": "1 when the device that the backend runs on sleeps, else 0",
+}
+"""The fields of a backend's status that are gauges, under their own names."""
 
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 
@@ -23,7 +40,7 @@ def add_to(app: web.Application, services: Services) -> None:
     """Serve the metrics of the services."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(FleetGauges(services))
+    registry.register(StatusGauges(services))
     app[REGISTRY] = registry
     app.cleanup_ctx.append(partial(_follow, services, Counters(registry)))
     app.add_routes(deferred((web.get("/metrics", show_metrics),)))
@@ -34,6 +51,79 @@ async def show_metrics(request: web.Request) -> web.Response:
     wanted = request.headers.get(hdrs.ACCEPT, "")
     encode, content_type = choose_encoder("" if _ODD_VERSION.search(wanted) else wanted)
     return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type})
+
+
+class StatusGauges(Collector):
+    """The status as gauges, taken at the moment of scraping; what is unknown is absent."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge, each backend that is known now."""
+        services, status = self._services, snapshot(self._services)
+        build = InfoMetricFamily(f"{PREFIX}_build", "The program that answers")
+        build.add_metric((), {"version": __version__})
+        yield build
+        yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
+        yield from _of_backends(status)
+        yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
+        yield from _reading("battery_percent", "Charge of the battery", status.system.battery_percent)
+        yield _energy(services, status)
+        yield _modes(status)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: what there is to collect is known only when asked."""
+        return iter(())
+
+
+def _of_backends(status: Status) -> Iterator[Metric]:
+    health = _by_backend("health", "1 when the backend can serve, else 0")
+    fan = _by_backend("fan_speed_percent", "Fan of the device that the backend runs on")
+    for backend in status.backends:
+        health.add_metric((backend.id,), float(backend.health == "up"))
+    for device in status.devices:
+        if isinstance(percent := device.state.fan_percent, Reading):
+            for backend_id in device.backends:
+                fan.add_metric((backend_id,), percent.value)
+    yield from (health, fan)
+    for field, what in _OF_BACKENDS.items():
+        metric = _by_backend(field, what)
+        for backend in status.backends:
+            if not isinstance(value := getattr(backend, field), Unavailable):
+                metric.add_metric((backend.id,), float(value))
+        yield metric
+
+
+def _reading(name: str, what: str, reading: Maybe[bool] | Maybe[float]) -> Iterator[Metric]:
+    if isinstance(reading, Reading):
+        yield _gauge(name, what, float(reading.value))
+
+
+def _energy(services: Services, status: Status) -> Metric:
+    labels = ("backend_id", "hardware")
+    energy = CounterMetricFamily(f"{PREFIX}_energy_consumed_wh", "Estimated energy of answers", labels=labels)
+    for backend in status.backends:
+        energy_wh = services.ledger.totals(backend.id).energy_j / _JOULES_PER_WH
+        energy.add_metric((backend.id, backend.hardware), energy_wh)
+    return energy
+
+
+def _modes(status: Status) -> Metric:
+    what, setting = "1 for the mode that was chosen and the one in effect", status.setting
+    modes = GaugeMetricFamily(f"{PREFIX}_efficiency_mode", what, labels=("mode", "role"))
+    for mode in Mode:
+        modes.add_metric((mode.value, "chosen"), float(mode is setting.chosen))
+        modes.add_metric((mode.value, "effective"), float(mode is setting.effective))
+    return modes
+
+
+def _gauge(name: str, what: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", what, value=value)
+
+
+def _by_backend(name: str, what: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_backend_{name}", what, labels=("backend_id",))
 
 
 async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:

@@ -1,14 +1,19 @@
-"""The status of everything at once, and the switch of each backend."""
+"""The routes about the proxy itself: health, status, backends, heat and the version."""
 
 import msgspec
 from aiohttp import web
 
+from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.status import backend_status
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
-from ollama_proxyd.edges.http_api.status_picture import backend_picture, status_picture
+from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, status_json, thermal_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.services.status import snapshot
 
 
 class Switch(msgspec.Struct):
@@ -17,9 +22,41 @@ class Switch(msgspec.Struct):
     enabled: bool
 
 
+async def health(request: web.Request) -> web.Response:
+    """Whether the proxy can serve, and each backend; 503 when none can."""
+    body = health_json(services_of(request).fleet.views.value)
+    return json_reply(body, 503 if body["status"] == "down" else 200)
+
+
+async def alive(_request: web.Request) -> web.Response:
+    """The process answers."""
+    return web.Response(text="ok\n")
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Whether requests are let in and one backend can serve."""
+    services = services_of(request)
+    fleet = services.fleet.views.value
+    up = sum(view.health is Health.UP for view in fleet)
+    counted = f"{up}/{len(fleet)} backends can serve"
+    try:
+        services.gateway.check_open()
+    except ProxyError as closed:
+        return web.Response(text=f"not ready: {closed.message}\n", status=503)
+    return web.Response(text=f"ready: {counted}\n") if up else web.Response(text=f"not ready: {counted}\n", status=503)
+
+
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
-    return json_reply(status_picture(services_of(request)))
+    return json_reply(status_json(snapshot(services_of(request))))
+
+
+async def backends(request: web.Request) -> web.Response:
+    """Everything that is known of each backend, in configured order."""
+    services = services_of(request)
+    system, row, totals = services.system.value, services.governor.setting.value.row, services.ledger.totals
+    views = services.fleet.views.value
+    return json_reply([backend_json(view, system, row, totals(view.spec.id)) for view in views])
 
 
 async def switch(request: web.Request) -> web.Response:
@@ -31,13 +68,30 @@ async def switch(request: web.Request) -> web.Response:
         message = f"there is no backend {backend_id[:100]!r}; there are: {', '.join(known) or 'none'}"
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message)
     services.fleet.set_enabled(backend_id, choice.enabled)
-    return json_reply(
-        backend_picture(services.fleet.view(backend_id), services.system.value, services.governor.setting.value.row)
-    )
+    row = services.governor.setting.value.row
+    return json_reply(fields_json(backend_status(services.fleet.view(backend_id), services.system.value, row)))
+
+
+async def thermal(request: web.Request) -> web.Response:
+    """The readings of the machine and of its devices."""
+    services = services_of(request)
+    return json_reply(thermal_json(services.system.value, services.fleet.views.value))
+
+
+async def version(request: web.Request) -> web.Response:
+    """What this program is and where it listens; the name tells it from the engines that it imitates."""
+    endpoint = request.app[ENDPOINT]()
+    return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL, "endpoint": endpoint})
 
 
 ROUTES = (
+    web.get("/health", health),
+    web.get("/healthz", alive),
+    web.get("/readyz", ready),
     web.get("/status", status),
     web.get("/status/events", events, allow_head=False),
+    web.get("/backends", backends),
     web.post("/backends/{backend_id:.+}", switch),
+    web.get("/thermal", thermal),
+    web.get("/version", version),
 )

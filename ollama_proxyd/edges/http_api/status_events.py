@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 from aiohttp import web
@@ -15,11 +14,10 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.access import ACCESS, check_host, check_token
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
-from ollama_proxyd.edges.http_api.status_picture import REFUSED, status_picture
+from ollama_proxyd.edges.http_api.status_json import status_json
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
-from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ledger import RequestRouted
+from ollama_proxyd.services.status import REFUSED, StatusFollower, snapshot
 from ollama_proxyd.services.tasks import Tasks
 
 MOST_LISTENERS = 16
@@ -36,78 +34,29 @@ NOTHING_NEW = b": nothing new\n\n"
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-class News:
-    """Whether something may have changed since it was told last, and whether that can wait."""
+class Listener(StatusFollower):
+    """One open stream: what has changed, and the ways of requests that it was not told yet."""
 
     def __init__(self) -> None:
-        self._any = asyncio.Event()
-        self._urgent = asyncio.Event()
+        super().__init__()
         self.routed: deque[RequestRouted] = deque(maxlen=MOST_ROUTED)
-
-    def note(self, *, urgent: bool) -> None:
-        """Something may have changed."""
-        self._any.set()
-        if urgent:
-            self._urgent.set()
-
-    def forget(self) -> None:
-        """All is about to be told."""
-        self._any.clear()
-        self._urgent.clear()
-
-    async def wait(self, at_most_s: float) -> bool:
-        """Wait for the next time to tell; False where nothing has happened by then."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(MEASURED_EVERY_S):
-                await self._urgent.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
-                await self._any.wait()
-        return self._any.is_set()
-
-    def note_routed(self, routed: RequestRouted) -> None:
-        """Keep a request's way until it is told; of many at once the latest."""
-        self.routed.append(routed)
-
-    async def follow(self, services: Services) -> None:
-        """Note every change from now on; never returns."""
-        topics: tuple[Topic[Any], ...] = (services.ledger.routed, services.ledger.outcomes)
-        forget = [topic.listen(self._note_request) for topic in topics]
-        forget.append(services.ledger.routed.listen(self.note_routed))
-        try:
-            await asyncio.gather(
-                self.heed(services.fleet.views.changes(), urgent=False),
-                self.heed(services.system.changes(), urgent=False),
-                self.heed(services.governor.setting.changes(), urgent=True),
-                self.heed(services.governor.holds.changes(), urgent=True),
-            )
-        finally:
-            for each in forget:
-                each()
-
-    def _note_request(self, _: object) -> None:
-        self.note(urgent=False)
-
-    async def heed(self, changes: AsyncGenerator[object, None], *, urgent: bool) -> None:
-        """Note each new value of a cell, and that there is one."""
-        async for _ in changes:
-            self.note(urgent=urgent)
+        """Of many at once the latest."""
 
 
 class EventStreams:
     """The open event streams, until the server stops."""
 
     def __init__(self) -> None:
-        self._seats: set[News] = set()
+        self._seats: set[Listener] = set()
         self.is_closed = False
 
     @contextmanager
-    def seat(self) -> Iterator[News]:
+    def seat(self) -> Iterator[Listener]:
         """One more listener; raises ProxyError when there is no room."""
         if len(self._seats) >= MOST_LISTENERS or self.is_closed:
             why = "the server stops" if self.is_closed else f"too many event streams (limit {MOST_LISTENERS})"
             raise ProxyError(ErrorKind.UNAVAILABLE, why)
-        news = News()
+        news = Listener()
         self._seats.add(news)
         try:
             yield news
@@ -136,29 +85,33 @@ async def events(request: web.Request) -> web.StreamResponse:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
         request[STARTED] = Started(response, _error_event)
-        async with Tasks("status") as tasks:
-            tasks.start("news", news.follow(request.app[SERVICES]))
-            tasks.start("access", news.heed(request.app[ACCESS].changes(), urgent=True))
-            await _tell(request, response, news)
+        stop = request.app[SERVICES].ledger.routed.listen(news.routed.append)
+        try:
+            async with Tasks("status") as tasks:
+                tasks.start("news", news.follow(request.app[SERVICES]))
+                tasks.start("access", news.watch(request.app[ACCESS].changes(), urgent=True))
+                await _tell(request, response, news)
+        finally:
+            stop()
         await response.write_eof()
     return response
 
 
-async def _tell(request: web.Request, response: Stream, news: News) -> None:
+async def _tell(request: web.Request, response: Stream, news: Listener) -> None:
     """Tell what is new until the server stops or whoever listens may do so no more."""
     listeners, loop = request.app[EVENT_STREAMS], asyncio.get_running_loop()
     told, told_s, is_news = b"", loop.time(), True
     while not listeners.is_closed:
-        news.forget()
+        news.clear()
         check_host(request)
         check_token(request)
-        now = _event(status_picture(request.app[SERVICES]))
+        now = _event(status_json(snapshot(request.app[SERVICES])))
         ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
         news.routed.clear()
         if ways or now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
             await _write(request, response, ways + (b"" if now == told else now) or NOTHING_NEW)
             told, told_s = now, loop.time()
-        is_news = await news.wait(told_s + ALIVE_EVERY_S - loop.time())
+        is_news = await news.wait(MEASURED_EVERY_S, told_s + ALIVE_EVERY_S - loop.time())
 
 
 async def _write(request: web.Request, response: Stream, piece: bytes) -> None:

@@ -150,6 +150,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
         "Name": "Test npu",
         "Hardware": "npu",
         "Health": "up",
+        "RatedPowerWatts": 3.0,
         "Reason": "",
         "ReasonCode": "",
         "ReasonDetails": {},

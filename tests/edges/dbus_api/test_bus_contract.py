@@ -10,6 +10,9 @@ import pytest
 from dbus_fast.unpack import unpack_variants
 
 from ollama_proxyd.edges.dbus_api.contract import INTERFACES, contract
+from ollama_proxyd.edges.dbus_api.objects import Objects
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.services.tasks import Tasks
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, interface_of
 
 REPOSITORY = Path(__file__).parents[3]
@@ -144,7 +147,8 @@ def test_what_scripts_of_old_call_is_there_as_they_know_it(short_name: str) -> N
 
 
 async def test_every_method_of_the_contract_is_done_by_somebody(desk: Desk) -> None:
-    for view in desk.service._views:
+    sender = SignalSender(await desk.line.bus())
+    for view in desk.service._views(sender, Objects(sender, Tasks("test"))):
         exported = view.exported
         assert set(exported.methods) == set(exported.contract.methods)
         assert exported.personal <= set(exported.methods)

@@ -81,6 +81,7 @@ async def test_without_a_bus_the_daemon_runs_and_says_so_once(caplog: pytest.Log
     assert await desk.request()
     desk.services.governor.select(Mode.QUIET)
     await asyncio.sleep(0)
+    assert not desk.services.ledger.routed._listeners, "nothing is worked out for nobody"
     assert len(said_lost(caplog)) == 1
     await desk.stop()
 

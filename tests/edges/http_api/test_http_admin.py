@@ -71,16 +71,16 @@ async def test_backends_are_told_in_configured_order_with_what_was_configured(se
     answer = await (await serve(*reference_fleet())).get("/backends")
     assert [backend["id"] for backend in answer.json] == ["npu", "igpu", "nvidia", "cpu"]
     npu = answer.json[0]
-    assert (npu["power_watts"], npu["avg_latency_ms"], npu["max_tokens_per_second"]) == (3.0, 800.0, 10.0)
-    assert (npu["kind"], npu["hardware"], npu["hardware_note"]) == ("ollama", "npu", None)
-    assert (npu["health"], npu["models"], npu["loaded"], npu["in_flight"]) == ("up", ["tiny:latest"], None, 0)
+    assert (npu["rated_power_watts"], npu["rated_latency_ms"], npu["rated_tokens_per_second"]) == (3.0, 800.0, 10.0)
+    assert (npu["kind"], npu["hardware"], npu["power_watts"]) == ("ollama", "npu", None)
+    assert (npu["health"], npu["models"], npu["loaded_models"], npu["in_flight"]) == ("up", ["tiny:latest"], None, 0)
 
 
 async def test_unknown_hardware_says_that_it_is_unknown(serve: Serve) -> None:
     (backend,) = (await (await serve(FakeBackend(spec_of("found", profile=Profile())))).get("/backends")).json
     assert backend["hardware"] == "unknown"
-    assert "until it is configured" in backend["hardware_note"]
-    assert backend["power_watts"] is None
+    assert backend["rated_power_watts"] is None
+    assert backend["unknown"]["rated_power_watts"]["reason_code"] == "not_configured"
 
 
 async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve: Serve) -> None:
@@ -90,7 +90,7 @@ async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve
     assert backend["learned"]["tiny:latest"]["samples"] == 1
     assert backend["totals"]["requests"] == 1
     assert backend["totals"]["completion_tokens"] == 12
-    assert "estimated" in backend["totals"]["energy_is"]
+    assert "estimated" in backend["totals"]["energy_method"]
 
 
 async def test_the_mode_is_told_with_its_reason_and_the_whole_table(serve: Serve) -> None:
@@ -138,7 +138,7 @@ async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(se
     body = (await (await serve()).get("/thermal")).json
     assert body["status"] == "unavailable"
     why = {"reason": "no sensor yet", "reason_code": "no_sensor", "reason_details": {}}
-    assert body["hottest_c"] == {"status": "unavailable", **why}
+    assert (body["hottest_c"], body["unknown"]["hottest_c"]) == (None, why)
 
 
 async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) -> None:
@@ -148,8 +148,8 @@ async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) ->
     site.services.system.set(SystemState(devices=(asleep, awake)))
     sleeper, waker = (await site.get("/thermal")).json["devices"]
     assert (sleeper["id"], sleeper["power_state"], sleeper["backends"]) == ("0000:01:00.0", "asleep", ["nvidia"])
-    assert sleeper["temperature_c"]["reason"] == "asleep"
-    assert waker["temperature_c"] == {"status": "available", "value": 41.5}
+    assert (sleeper["temperature_c"], sleeper["unknown"]["temperature_c"]["reason"]) == (None, "asleep")
+    assert waker["temperature_c"] == 41.5
     backends = (await site.get("/backends")).json
     assert [(each["device"], each["asleep"]) for each in backends] == [("0000:00:0b.0", False), ("0000:01:00.0", True)]
 
@@ -180,4 +180,5 @@ async def test_zero_degrees_are_a_reading(serve: Serve) -> None:
     site.services.system.set(SystemState(hottest_c=Reading(0.0, 5.0)))
     body = (await site.get("/thermal")).json
     assert body["status"] == "available"
-    assert body["hottest_c"] == {"status": "available", "value": 0.0}
+    assert body["hottest_c"] == 0.0
+    assert "hottest_c" not in body["unknown"]

@@ -12,7 +12,7 @@ from ollama_proxyd.edges.http_api.dashboard import FOLDER
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 BROWSER = "globalThis.document = {addEventListener() {}, hidden: false}; globalThis.window = document;"
-BACKEND = {"enabled": True, "state": "up", "in_flight": 0, "too_hot": None, "asleep": None, "reason": None}
+BACKEND = {"enabled": True, "health": "up", "in_flight": 0, "too_hot": None, "asleep": None, "reason": None}
 
 
 def run(module: str, expression: str) -> Any:
@@ -32,9 +32,9 @@ def run(module: str, expression: str) -> Any:
 
 def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
     states = [
-        {**BACKEND, "enabled": False, "state": "disabled"},
-        {**BACKEND, "state": "down"},
-        {**BACKEND, "state": "unknown"},
+        {**BACKEND, "enabled": False, "health": "disabled"},
+        {**BACKEND, "health": "down"},
+        {**BACKEND, "health": "unknown"},
         {**BACKEND, "in_flight": 2, "too_hot": True},
         {**BACKEND, "too_hot": True},
         {**BACKEND, "asleep": True},
@@ -47,7 +47,7 @@ def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
 
 def test_what_was_saved_is_told_as_in_a_terminal() -> None:
     days = [
-        {"requests": 3},
+        {"requests": 3, "compared": None, "saved_joules": None},
         {"requests": 3, "compared": 3, "saved_joules": 5040.0},
         {"requests": 3, "compared": 2, "saved_joules": -36.0},
         {"requests": 3, "compared": 3, "saved_joules": 0.0},
@@ -64,7 +64,7 @@ def test_what_the_machine_does_not_say_is_no_zero() -> None:
     system = dict.fromkeys(
         ("on_battery", "battery_percent", "power_profile", "hottest_c", "fan_percent", "quiet_hours", "games")
     )
-    rows = run("words.js", f"it.machine({json.dumps({**system, 'unknown': {'hottest_c': 'no sensor'}})})")
+    rows = run("words.js", f"it.machine({json.dumps({**system, 'unknown': {'hottest_c': {'reason': 'no sensor'}}})})")
     assert [row[1] for row in rows] == [None] * 5
     assert [row[2] for row in rows] == [None] * 5
     assert rows[2] == ["Heat", None, None, "no sensor"]

@@ -103,7 +103,7 @@ async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Se
     value = await scrape(site)
     assert value("backend_health", backend_id="npu") == 0
     assert value("backend_health", backend_id="igpu") == 1
-    assert value("backend_power_watts", backend_id="nvidia") == 55
+    assert value("backend_rated_power_watts", backend_id="nvidia") == 55
     assert value("backend_queue_depth", backend_id="igpu") == 0
     assert value("efficiency_mode", mode="Quiet", role="chosen") == 1
     assert value("efficiency_mode", mode="Balanced", role="chosen") == 0
@@ -124,7 +124,7 @@ async def test_what_devices_and_battery_say_is_there_and_what_is_unknown_is_abse
     assert (value("on_battery"), value("battery_percent")) == (1, 43)
     assert value("backend_temperature_celsius", backend_id="npu") == 0
     assert value("backend_temperature_celsius", backend_id="nvidia") is None
-    assert value("backend_device_power_watts", backend_id="npu") == 3.5
+    assert value("backend_power_watts", backend_id="npu") == 3.5
     assert value("backend_fan_speed_percent", backend_id="npu") is None
     asleep = [value("backend_asleep", backend_id=each) for each in ("npu", "nvidia", "cpu")]
     assert asleep == [0, 1, None]

@@ -123,7 +123,7 @@ function showBackends(status) {
     if (list.children[at] !== parts.item) list.insertBefore(parts.item, list.children[at] ?? null);
     showBackend(parts, backend, status.last_decision?.backend === backend.id);
   });
-  const up = status.backends.filter((each) => each.state === "up").length;
+  const up = status.backends.filter((each) => each.health === "up").length;
   say(by("backends-count"), ids.length ? `${up} of ${ids.length} can serve` : "");
   by("no-backends").hidden = ids.length > 0;
 }
@@ -174,11 +174,11 @@ function models(names) {
   return more > 0 ? [...items, make("li", { class: "more", title: names.slice(SHOWN_MODELS).join(", ") }, `and ${more} more`)] : items;
 }
 
-const GAPS = { power_watts: "draws", temperature_celsius: "heat", asleep: "sleep", too_hot: "too hot", tokens_per_second: "speed" };
+const GAPS = { power_watts: "draws", temperature_celsius: "heat", asleep: "sleep", too_hot: "too hot", tokens_per_second: "speed", rated_power_watts: "rated power", loaded_models: "loaded models" };
 
 function gapLines(gaps) {
   const reasons = new Map();
-  for (const [key, why] of gaps) reasons.set(why, [...(reasons.get(why) ?? []), GAPS[key] ?? key]);
+  for (const [key, { reason: why }] of gaps) reasons.set(why, [...(reasons.get(why) ?? []), GAPS[key] ?? key]);
   const lines = [...reasons].map(([why, names]) => make("p", {}, `${capital(names.join(", "))}: ${why}`));
   return [make("summary", {}, "Why is something unknown?"), ...lines];
 }
@@ -192,7 +192,7 @@ function showLast(last) {
   say(by("last-ended"), ended(last.ended));
   mark(by("last-ended"), "data-look", last.ended === null ? "busy" : last.ended === "ok" ? "good" : "warm");
   say(by("last-reason"), capital(last.reason));
-  const bars = last.energy_joules === undefined ? [] : energyBars(last);
+  const bars = last.energy_joules === null ? [] : energyBars(last);
   fill(by("last-bars"), bars, () => bars.flatMap(([name, joules, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, energy(joules)))]));
   const when = new Date(last.unix_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   say(by("last-when"), `${when}${bars.length ? ", estimated before it was sent" : ""}`);
@@ -203,7 +203,7 @@ function energyBars(last) {
   const other = last.instead_of_joules ?? 0;
   const most = Math.max(last.energy_joules, other) || 1;
   const bars = [[last.backend, last.energy_joules, last.energy_joules / most, "own"]];
-  return last.instead_of === undefined ? bars : [...bars, [`${last.instead_of}, the quickest`, other, other / most, "other"]];
+  return last.instead_of === null ? bars : [...bars, [`${last.instead_of}, the quickest`, other, other / most, "other"]];
 }
 
 function showToday(today) {

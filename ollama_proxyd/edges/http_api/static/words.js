@@ -18,8 +18,8 @@ export function count(amount, noun) {
 /** What a backend does, or why it cannot: an icon, a word, and how it looks. */
 export function state(backend) {
   if (!backend.enabled) return { icon: "off", word: "switched off", look: "off" };
-  if (backend.state === "down") return { icon: "down", word: "down", look: "bad" };
-  if (backend.state !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
+  if (backend.health === "down") return { icon: "down", word: "down", look: "bad" };
+  if (backend.health !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
   if (backend.reason) return { icon: "down", word: "degraded", look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };
   if (backend.too_hot) return { icon: "hot", word: "too hot", look: "warm" };
@@ -57,7 +57,7 @@ export function about(row) {
 }
 
 export function saved(today) {
-  if (today.compared === undefined) return null;
+  if (today.compared === null) return null;
   const of = today.compared === today.requests ? "" : ` for ${today.compared} of them`;
   const joules = today.saved_joules;
   if (number(Math.abs(joules)) === "0") return { text: `As much as the quickest backend would have used${of}.`, look: "same" };
@@ -85,11 +85,11 @@ export function machine(system) {
   const amount = (value, unit) => (value === null ? null : `${number(value)} ${unit}`);
   const share = (value) => (value === null ? null : value / 100);
   const rows = [
-    ["Power", power(system), share(system.battery_percent), system.unknown.on_battery],
-    ["Profile", profile, null, system.unknown.power_profile],
-    ["Heat", amount(system.hottest_c, "°C"), share(system.hottest_c), system.unknown.hottest_c],
-    ["Fan", amount(system.fan_percent, "%"), share(system.fan_percent), system.unknown.fan_percent],
-    ["Quiet hours", QUIET.get(system.quiet_hours), null, system.unknown.quiet_hours],
+    ["Power", power(system), share(system.battery_percent), system.unknown.on_battery?.reason],
+    ["Profile", profile, null, system.unknown.power_profile?.reason],
+    ["Heat", amount(system.hottest_c, "°C"), share(system.hottest_c), system.unknown.hottest_c?.reason],
+    ["Fan", amount(system.fan_percent, "%"), share(system.fan_percent), system.unknown.fan_percent?.reason],
+    ["Quiet hours", QUIET.get(system.quiet_hours), null, system.unknown.quiet_hours?.reason],
   ];
   return system.games ? [...rows, ["Games", `${system.games} running`, null, null]] : rows;
 }

@@ -1,0 +1,160 @@
+"""The status as values; every edge shows these under these names."""
+
+from dataclasses import dataclass
+
+from ollama_proxyd.core.binding import device_of, why_unbound
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health
+from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
+from ollama_proxyd.core.policy.heat import from_heat, is_heat_known
+from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason
+
+NOT_CONFIGURED = Unavailable.because("not_configured")
+NOT_LEARNED = Unavailable.because("not_learned")
+LOADED_UNKNOWN = Unavailable.because("loaded_unknown")
+NO_THERMOMETER = Unavailable.because("no_thermometer")
+SLEEP_UNKNOWN = Unavailable.because("sleep_unknown")
+ESTIMATED = "estimated from watts and time"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """One backend now.
+
+    `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off it
+    in the mode in force, unless nothing else can serve. `tokens_per_second` is that of its most asked model.
+    """
+
+    id: str
+    name: str
+    hardware: str
+    health: str
+    reason: Reason | None
+    enabled: bool
+    models: tuple[str, ...]
+    loaded_models: tuple[str, ...] | Unavailable
+    in_flight: int
+    queue_depth: int
+    rated_power_watts: float | Unavailable
+    power_watts: float | Unavailable
+    temperature_celsius: float | Unavailable
+    asleep: bool | Unavailable
+    too_hot: bool | Unavailable
+    tokens_per_second: float | Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """A device, and the backends that run on it."""
+
+    state: DeviceState
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """Sums since local midnight; `saved_joules` over the `compared` requests, None where none was compared."""
+
+    requests: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+    energy_joules: float
+    energy_method: str
+    saved_joules: float | None
+    compared: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastDecision:
+    """The last request that was routed or refused; the estimates are None where no backend got it.
+
+    `instead_of` is the backend of the mode Performance where that is another one. `ended` is None while the request
+    runs, else ok, cancelled or the kind of error.
+    """
+
+    unix_s: float
+    backend: str | None
+    reason: Reason
+    ended: str | None
+    mode: str | None = None
+    effective_mode: str | None = None
+    model: str | None = None
+    power_watts: float | None = None
+    latency_ms: float | None = None
+    energy_joules: float | None = None
+    instead_of: str | None = None
+    instead_of_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything at one moment."""
+
+    setting: ModeSetting
+    modes: ModeTable
+    holds: tuple[Hold, ...]
+    backends: tuple[BackendStatus, ...]
+    devices: tuple[DeviceStatus, ...]
+    system: SystemState
+    today: Today
+    last_decision: LastDecision | None
+
+
+def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> BackendStatus:
+    """One backend now, judged by the mode in force."""
+    spec, device = view.spec, device_of(view.spec, system.devices)
+    unbound = Unavailable(_why_unbound(view, system))
+    learned_tps = most_asked(view).decode_tps
+    return BackendStatus(
+        id=spec.id,
+        name=spec.name,
+        hardware=spec.hardware.value,
+        health=view.health.value,
+        reason=view.reason,
+        enabled=view.health is not Health.DISABLED,
+        models=tuple(model.name for model in view.models),
+        loaded_models=LOADED_UNKNOWN if view.loaded is None else tuple(model.name for model in view.loaded),
+        in_flight=view.in_flight,
+        queue_depth=max(0, view.in_flight - view.slots),
+        rated_power_watts=NOT_CONFIGURED if spec.profile.power_w is None else spec.profile.power_w,
+        power_watts=unbound if device is None else _value(device.power_w),
+        temperature_celsius=unbound if device is None else _value(device.temperature_c),
+        asleep=unbound if device is None else _asleep(device),
+        too_hot=unbound if device is None else _too_hot(view, device, row),
+        tokens_per_second=NOT_LEARNED if learned_tps is None else learned_tps,
+    )
+
+
+def device_statuses(system: SystemState, fleet: FleetView) -> tuple[DeviceStatus, ...]:
+    """Each device with the backends that run on it."""
+    bound = [(device_of(view.spec, system.devices), view.spec.id) for view in fleet]
+    return tuple(
+        DeviceStatus(device, tuple(backend_id for on, backend_id in bound if on is device)) for device in system.devices
+    )
+
+
+def most_asked(view: BackendView) -> Speed:
+    """What was learned of the model that was asked most."""
+    return max(view.speeds.values(), key=lambda speed: speed.samples, default=Speed())
+
+
+def _value(reading: Maybe[float]) -> float | Unavailable:
+    return reading.value if isinstance(reading, Reading) else reading
+
+
+def _asleep(device: DeviceState) -> bool | Unavailable:
+    return SLEEP_UNKNOWN if device.power_state is PowerState.UNKNOWN else device.power_state is PowerState.ASLEEP
+
+
+def _too_hot(view: BackendView, device: DeviceState, row: ModeRow) -> bool | Unavailable:
+    if is_heat_known(device):
+        return bool(from_heat(view, device, row))
+    heat = device.temperature_c
+    return heat if isinstance(heat, Unavailable) else NO_THERMOMETER
+
+
+def _why_unbound(view: BackendView, system: SystemState) -> Reason:
+    return why_unbound(view.spec, system.devices) or Reason("no_device" if view.spec.is_local else "not_local")

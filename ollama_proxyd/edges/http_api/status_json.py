@@ -1,0 +1,145 @@
+"""The status as JSON: null where something is not known, with the reason under "unknown"."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from enum import Enum
+from typing import Any
+
+from ollama_proxyd import __version__
+from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health
+from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
+from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason, reason_fields
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.status import ESTIMATED, BackendStatus, DeviceStatus, Status, backend_status, device_statuses
+from ollama_proxyd.services.ledger import BackendTotals
+
+
+def status_json(status: Status) -> dict[str, Json]:
+    """Everything at one moment."""
+    return {
+        "version": __version__,
+        **efficiency_json(status.setting, status.modes, status.holds),
+        "backends": [fields_json(backend) for backend in status.backends],
+        "devices": [_device(device) for device in status.devices],
+        "system": _system(status.system),
+        "today": fields_json(status.today),
+        "last_decision": None if status.last_decision is None else fields_json(status.last_decision),
+    }
+
+
+def fields_json(value: Any) -> dict[str, Json]:
+    """A value's fields; those that may be unknown have their reasons under "unknown"."""
+    told: dict[str, Json] = {}
+    unknown: dict[str, Json] = {}
+    for field in fields(value):
+        part = getattr(value, field.name)
+        if isinstance(part, Unavailable):
+            unknown[field.name] = reason_fields(part.reason)
+        told |= _field(field.name, part)
+    return {**told, "unknown": unknown} if unknown or isinstance(value, _MAY_BE_UNKNOWN) else told
+
+
+def efficiency_json(setting: ModeSetting, table: ModeTable, holds: Sequence[Hold]) -> dict[str, Json]:
+    """The mode in force with its reason and its limits, its holds, and every mode that can be chosen."""
+    return {
+        "mode": setting.chosen.value,
+        "effective_mode": setting.effective.value,
+        **reason_fields(setting.reason),
+        "in_force": asdict(setting.row),
+        "holds": [
+            {"mode": hold.mode.value, "reason": hold.reason, "application_id": hold.application_id} for hold in holds
+        ],
+        "modes": [{"mode": mode.value, **asdict(row)} for mode, row in table.items()],
+    }
+
+
+def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: BackendTotals) -> dict[str, Json]:
+    """Everything about a backend: its status, what is configured, what was learned, what it has done."""
+    spec, device = view.spec, device_of(view.spec, system.devices)
+    return {
+        **fields_json(backend_status(view, system, row)),
+        "kind": spec.api.value,
+        "engine": spec.flavor,
+        "endpoint": spec.endpoint,
+        "device": None if device is None else device.id,
+        "version": view.version,
+        "slots": view.slots,
+        "priority": spec.priority,
+        "rated_latency_ms": None if spec.profile.ttft_s is None else spec.profile.ttft_s * 1000,
+        "rated_tokens_per_second": spec.profile.decode_tps,
+        "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
+        "totals": _totals(totals),
+    }
+
+
+def thermal_json(system: SystemState, fleet: FleetView) -> dict[str, Json]:
+    """The machine and its devices; "status" says whether anything about heat is known."""
+    is_known = isinstance(system.hottest_c, Reading) or isinstance(system.fan_percent, Reading)
+    return {
+        "status": "available" if is_known else "unavailable",
+        **_system(system),
+        "devices": [_device(device) for device in device_statuses(system, fleet)],
+    }
+
+
+def health_json(fleet: FleetView) -> dict[str, Json]:
+    """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
+    enabled = [view.health is Health.UP for view in fleet if view.health is not Health.DISABLED]
+    is_whole = all(enabled) and not any(view.degraded for view in fleet)
+    return {
+        "status": ("ok" if is_whole else "degraded") if any(enabled) else "down",
+        "version": __version__,
+        "backends": [{"id": view.spec.id, "health": view.health.value, **reason_fields(view.reason)} for view in fleet],
+    }
+
+
+_MAY_BE_UNKNOWN = (BackendStatus, SystemState)
+
+
+def _field(name: str, part: Any) -> dict[str, Json]:
+    if isinstance(part, Reason) or name == "reason":
+        return reason_fields(part)
+    if isinstance(part, Unavailable):
+        return {name: None}
+    if isinstance(part, Reading):
+        return {name: part.value}
+    return {name: part.value if isinstance(part, Enum) else part}
+
+
+def _system(system: SystemState) -> dict[str, Json]:
+    told = fields_json(system)
+    del told["devices"]
+    return told
+
+
+def _device(device: DeviceStatus) -> dict[str, Json]:
+    return {"unknown": {}, **fields_json(device.state), "backends": list(device.backends)}
+
+
+def _speed(speed: Speed) -> Json:
+    return {
+        "ttft_ms": None if speed.ttft_s is None else _rounded(speed.ttft_s * 1000),
+        "tokens_per_second": _rounded(speed.decode_tps),
+        "output_tokens": _rounded(speed.output_tokens),
+        "samples": speed.samples,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _totals(totals: BackendTotals) -> Json:
+    return {
+        "requests": totals.requests,
+        "errors": totals.failures,
+        "cancelled": totals.cancelled,
+        "completion_tokens": totals.completion_tokens,
+        "busy_s": round(totals.busy_s, 3),
+        "energy_joules": round(totals.energy_j, 3),
+        "energy_method": ESTIMATED,
+    }

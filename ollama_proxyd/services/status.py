@@ -1,0 +1,130 @@
+"""The status of all services at one moment, and a follower that tells when to look again."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.status import ESTIMATED, LastDecision, Status, Today, backend_status, device_statuses
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.ledger import Ledger, Outcome
+
+REFUSED = Reason("refused_before_routing")
+
+
+def snapshot(services: Services) -> Status:
+    """Everything at this moment."""
+    fleet, system, governor = services.fleet.views.value, services.system.value, services.governor
+    setting = governor.setting.value
+    return Status(
+        setting=setting,
+        modes=governor.table,
+        holds=governor.holds.value,
+        backends=tuple(backend_status(view, system, setting.row) for view in fleet),
+        devices=device_statuses(system, fleet),
+        system=system,
+        today=today(services.ledger),
+        last_decision=last_decision(services.ledger),
+    )
+
+
+def today(ledger: Ledger) -> Today:
+    """The sums of the day."""
+    day = ledger.today
+    return Today(
+        requests=day.requests,
+        errors=day.failures,
+        prompt_tokens=day.prompt_tokens,
+        completion_tokens=day.completion_tokens,
+        energy_joules=day.energy_j,
+        energy_method=ESTIMATED,
+        saved_joules=day.saved_j if day.compared else None,
+        compared=day.compared or None,
+    )
+
+
+def last_decision(ledger: Ledger) -> LastDecision | None:
+    """Where the last request went, why, what it was expected to cost, and how it ended."""
+    routed = ledger.last_routed
+    if routed is None:
+        return None
+    ended = next((_ended(each) for each in reversed(ledger.recent()) if each.request_id == routed.request_id), None)
+    decision = routed.decision
+    if decision is None:
+        return LastDecision(routed.unix_s, routed.backend_id, REFUSED, ended)
+    estimates: dict[str, Any] = {}
+    for used in decision.ranked:
+        if used.backend_id == routed.backend_id:
+            estimates = {"model": used.model, "power_watts": used.power_w, "latency_ms": used.latency_ms}
+            estimates["energy_joules"] = used.energy_j
+    if routed.instead is not None and not routed.instead.is_same:
+        instead = routed.instead.instead
+        estimates |= {"instead_of": instead.backend_id, "instead_of_joules": instead.energy_j}
+    return LastDecision(
+        routed.unix_s,
+        routed.backend_id,
+        decision.reason,
+        ended,
+        mode=decision.mode.value,
+        effective_mode=decision.effective_mode.value,
+        **estimates,
+    )
+
+
+class StatusFollower:
+    """Whether the status may have changed since it was taken last; its user sets the pace.
+
+    A change of the mode, of holds, or one that is noted as urgent need not wait for the pace.
+    """
+
+    def __init__(self) -> None:
+        self._any = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def note(self, *, urgent: bool) -> None:
+        """Something may have changed."""
+        self._any.set()
+        if urgent:
+            self._urgent.set()
+
+    def clear(self) -> None:
+        """The status is about to be taken."""
+        self._any.clear()
+        self._urgent.clear()
+
+    async def wait(self, pace_s: float, at_most_s: float) -> bool:
+        """Wait for a change, at least for the pace where it is not urgent; False where none came in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pace_s):
+                await self._urgent.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._any.wait()
+        return self._any.is_set()
+
+    async def follow(self, services: Services) -> None:
+        """Note every change of the services; never returns."""
+        topics = (services.ledger.routed, services.ledger.outcomes)
+        stops = [topic.listen(lambda _: self.note(urgent=False)) for topic in topics]
+        try:
+            await asyncio.gather(
+                self.watch(services.fleet.views.changes(), urgent=False),
+                self.watch(services.system.changes(), urgent=False),
+                self.watch(services.governor.setting.changes(), urgent=True),
+                self.watch(services.governor.holds.changes(), urgent=True),
+            )
+        finally:
+            for stop in stops:
+                stop()
+
+    async def watch(self, changes: AsyncGenerator[object, None], *, urgent: bool) -> None:
+        """Note each new value of a cell; never returns."""
+        async for _ in changes:
+            self.note(urgent=urgent)
+
+
+def _ended(outcome: Outcome) -> str:
+    if outcome.cancelled:
+        return "cancelled"
+    return "ok" if outcome.error is None else outcome.error.value
