@@ -126,7 +126,7 @@ def _control(root: Path) -> None:
         .read_text(encoding="utf-8")
         .format(
             version=VERSION,
-            architecture=_said("dpkg", "--print-architecture"),
+            architecture=_architecture(),
             maintainer=MAINTAINER,
             size=size_kib,
             python=f"python3 (>= {PYTHON}~), python3 (<< {NEXT_PYTHON}~)",
@@ -148,15 +148,15 @@ def _settle(root: Path, epoch_s: int) -> None:
 
 def _packed(root: Path, out: Path, epoch_s: int) -> Path:
     out.mkdir(parents=True, exist_ok=True)
-    target = out / f"{NAME}_{VERSION}_{_said('dpkg', '--print-architecture')}.deb"
+    target = out / f"{NAME}_{VERSION}_{_architecture()}.deb"
     command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--threads-max=1", "--build", str(root), str(target)]
     environ = os.environ | {"SOURCE_DATE_EPOCH": str(epoch_s)}
     subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
     return target
 
 
-def _said(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+def _architecture() -> str:
+    return subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _zipped(content: bytes) -> bytes:

@@ -151,19 +151,19 @@ class Transaction:
             if path in wanted:
                 self._manifest.make_folder(path.parent)
             self.before[path] = there[path]
-            _write_or_unlink(path, wanted.get(path))
+            _replace(path, wanted.get(path))
         self._manifest.files = after
 
     def undo(self) -> None:
         """Restore the files of before; new folders stay in the manifest."""
         for path, before in reversed(self.before.items()):
             if found(path) != before:
-                _write_or_unlink(path, before)
+                _replace(path, before)
         self._manifest.files = self._files_before
         self.before = {}
 
 
-def _write_or_unlink(path: Path, part: Part | None) -> None:
+def _replace(path: Path, part: Part | None) -> None:
     if part is None:
         path.unlink(missing_ok=True)
     else:

@@ -34,9 +34,8 @@ class Installer:
             if self._folders.is_searched and changes.before:
                 self._take_up(set(changes.before), was_active=was_active)
             if is_first:
-                manifest.make_folder(
-                    self._folders.state / NAME
-                )  # so that uninstall knows whose the folders above it are
+                # Made here, so that uninstall knows the folders above it that are new.
+                manifest.make_folder(self._folders.state / NAME)
                 self._write_configuration(manifest)
             manifest.is_whole = True
         except (InstallError, OSError, KeyboardInterrupt, SystemExit) as error:
@@ -53,12 +52,14 @@ class Installer:
         no_systemd, lacks = self._machine.lacks("systemd"), self._machine.lacks
         unheld = f"{where.url} is no address that systemd can hold, so the daemon does not start on demand"
         no_socket = no_systemd or (None if where.address else unheld)
-        chosen = [
-            *self._unless("the systemd unit", no_systemd, parts.units(data, where, SERVICE)),
-            *self._unless("the systemd socket", no_socket, parts.units(data, where, SOCKET)),
-            *self._unless("D-Bus activation", lacks("D-Bus"), parts.activation(data, where)),
-            *self._unless("the entry among the applications", lacks("xdg-open"), parts.application(data, where)),
-        ]
+        optional = (
+            ("the systemd unit", no_systemd, parts.units(data, where, SERVICE)),
+            ("the systemd socket", no_socket, parts.units(data, where, SOCKET)),
+            ("D-Bus activation", lacks("D-Bus"), parts.activation(data, where)),
+            ("the entry among the applications", lacks("xdg-open"), parts.application(data, where)),
+        )
+        self._lines += [f"left out: {what}: {missing}" for what, missing, _ in optional if missing is not None]
+        chosen = [part for _, missing, each in optional if missing is None for part in each]
         link = Part(self._socket_link, link_to=str(data / UNITS / SOCKET))
         # Once, like the configuration: a socket that was disabled since stays disabled.
         if no_socket is None and self._folders.is_searched and (is_first or manifest.owns(link.path)):
@@ -69,12 +70,6 @@ class Installer:
     def _socket_link(self) -> Path:
         """A link by which systemd holds the socket from login on."""
         return self._folders.config / UNITS / "sockets.target.wants" / SOCKET
-
-    def _unless(self, what: str, missing: str | None, chosen: list[Part]) -> list[Part]:
-        if missing is None:
-            return chosen
-        self._lines.append(f"left out: {what}: {missing}")
-        return []
 
     def _take_up(self, changed: set[Path], *, was_active: bool) -> None:
         """Let systemd and the bus know, and replace the daemon if it runs."""

@@ -10,13 +10,6 @@ from ollama_proxyd.cli.install.folders import Folders
 TEMPLATES = Path(__file__).parent / "templates"
 UNITS = "systemd/user"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
-PLACES = {
-    "unit_exec": "@bindir@/ollama-proxyd",
-    "bus_exec": "/usr/bin/env ollama-proxyd",
-    "address": DEFAULT_ADDRESS,
-    "url": "@url@",
-}
-"""Where the values stand in the shipped files."""
 APPLICATION = "ie.fio.OllamaProxy"
 OURS = ("ollama-prox", "ai-efficiency")
 """Names of files in `share`; libraries may have others there."""
@@ -43,31 +36,33 @@ def site(programs: Path, host: str, port: int) -> Site:
     return Site(programs, f"{_bracketed(str(ip))}:{port}" if port else None, f"http://{shown}:{port}")
 
 
-def template(name: str, **values: str) -> bytes:
+def template(name: str, *values: tuple[str, str]) -> bytes:
     """A file as it is shipped, with the values of this machine."""
     text = (TEMPLATES / name).read_text(encoding="utf-8")
-    for key, value in values.items():
-        text = text.replace(PLACES[key], value)
+    for shipped, here in values:
+        text = text.replace(shipped, here)
     return text.encode()
 
 
 def units(data: Path, where: Site, *names: str) -> list[Part]:
     """Units of the user's systemd."""
-    values = {"unit_exec": for_systemd(f"{where.programs}/ollama-proxyd"), "address": where.address or DEFAULT_ADDRESS}
-    return [Part(data / UNITS / name, template(f"systemd/{name}", **values)) for name in names]
+    program = ("@bindir@/ollama-proxyd", for_systemd(f"{where.programs}/ollama-proxyd"))
+    address = (DEFAULT_ADDRESS, where.address or DEFAULT_ADDRESS)
+    return [Part(data / UNITS / name, template(f"systemd/{name}", program, address)) for name in names]
 
 
 def activation(data: Path, where: Site) -> list[Part]:
     """A file for each name on the bus; it starts the daemon also where systemd does not."""
-    program, names = for_bus(f"{where.programs}/ollama-proxyd"), sorted(p.name for p in (TEMPLATES / "dbus").iterdir())
-    return [Part(data / "dbus-1/services" / name, template(f"dbus/{name}", bus_exec=program)) for name in names]
+    program = ("/usr/bin/env ollama-proxyd", for_bus(f"{where.programs}/ollama-proxyd"))
+    names = sorted(path.name for path in (TEMPLATES / "dbus").iterdir())
+    return [Part(data / "dbus-1/services" / name, template(f"dbus/{name}", program)) for name in names]
 
 
 def application(data: Path, where: Site) -> list[Part]:
     """The desktop entry, which opens the dashboard, with its icon."""
     entry, icon = f"{APPLICATION}.desktop", f"{APPLICATION}.svg"
     return [
-        Part(data / "applications" / entry, template(f"desktop/{entry}", url=where.url)),
+        Part(data / "applications" / entry, template(f"desktop/{entry}", ("@url@", where.url))),
         Part(data / "icons/hicolor/scalable/apps" / icon, template(f"desktop/{icon}")),
     ]
 
