@@ -1,7 +1,5 @@
 """A routing decision as a table: every candidate with each term of its cost in joules."""
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from ollama_proxyd.cli.render import number, table
@@ -15,9 +13,6 @@ HEADS = {
     "cost_j": "= cost",
 }
 """What a column is called where its term does not say it."""
-
-OTHERS = re.compile(r"and \d+ more")
-"""What a reason says of rejections that it does not name."""
 
 SUMS = ("energy_j", "waiting_j", "cost_j")
 """The last columns: energy is the sum of the terms before it, cost that of energy and waiting."""
@@ -39,19 +34,12 @@ def decision(answer: Any) -> str:
 
 
 def _reason(answer: Any) -> str:
-    """Why; where nothing can serve, without what the list of the others says of each anyway."""
-    if answer["ranked"]:
+    """Why; without the rejections, which have a list of their own."""
+    details = answer["reason_details"]
+    if answer["ranked"] or "rejections" not in details:
         return str(answer["reason"])
-    messages = {no["reason"] for each in answer["rejected"] for no in each["rejections"]}
-    return _without(answer["reason"], messages) or "nothing can serve this"
-
-
-def _without(sentence: str, messages: Iterable[str]) -> str:
-    """A sentence without some of its parts."""
-    for message in sorted(messages, key=len, reverse=True):
-        sentence = sentence.replace(message, "")
-    parts = (part.strip(" :") for part in sentence.split("; "))
-    return "; ".join(part for part in parts if part and not OTHERS.fullmatch(part))
+    mode = f"{details['mode_label']}: " if "mode_label" in details else ""
+    return "; ".join([f"{mode}nothing can serve this", *details.get("advice", ())])
 
 
 def _named(rejected: Any, message: str) -> str:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def doctor() -> None:
-    """Look for what is wrong here, and say what to do.
+    """Find problems on this machine, each with one piece of advice.
 
-    Ends with 0 when all is well, 1 with warnings, 2 with errors.
+    Exit status: 0 without problems, 1 with warnings, 2 with errors.
     """
     from ollama_proxyd.cli.doctor.checks import examine, worst  # noqa: PLC0415 - 0.3 s for the configuration
     from ollama_proxyd.cli.doctor.gather import Places, gather  # noqa: PLC0415 - as above

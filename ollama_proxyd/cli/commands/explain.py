@@ -17,31 +17,43 @@ PROFILES = ("power-saver", "balanced", "performance")
 
 
 @click.command()
-@click.option("--model", help="The model that is asked for; without it, any.")
-@click.option("--prompt-tokens", type=click.IntRange(min=0), help="How long the prompt is.")
-@click.option("--max-tokens", type=click.IntRange(min=0), help="How long the answer may be.")
+@click.option("--model", help="The requested model; any if left out.")
+@click.option("--prompt-tokens", type=click.IntRange(min=0), help="The length of the prompt.")
+@click.option("--max-tokens", type=click.IntRange(min=0), help="The longest answer.")
 @click.option("--mode", type=MODE, help="As if this mode were chosen.")
 @click.option("--target", type=BACKEND, metavar="ID", help="As if the request named this backend.")
-@click.option("--latency-critical", is_flag=True, default=None, help="As if time counted for more.")
+@click.option("--latency-critical", is_flag=True, default=None, help="As if the request were latency-critical.")
 @click.option("--power-efficient", is_flag=True, default=None, help="As if only energy counted.")
-@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="As if it had to begin by then.")
-@click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if it might draw no more.")
+@click.option(
+    "--max-latency-ms", type=click.FloatRange(0, min_open=True), help="As if the answer had to begin by then."
+)
+@click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if the request limited the power.")
 @click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")
 @click.option(
-    "--battery", "battery_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if it held this."
+    "--battery",
+    "battery_percent",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="As if at this charge.",
 )
 @click.option(
-    "--hottest", "hottest_c", type=click.FloatRange(0, 200), metavar="CELSIUS", help="As if it were this hot."
+    "--hottest",
+    "hottest_c",
+    type=click.FloatRange(0, 200),
+    metavar="CELSIUS",
+    help="As if devices were this hot.",
 )
-@click.option("--fan", "fan_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if the fan ran so.")
+@click.option(
+    "--fan", "fan_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if fans ran at this speed."
+)
 @click.option("--power-profile", type=click.Choice(PROFILES), help="As if this profile were active.")
 @click.option("--quiet-hours/--no-quiet-hours", default=None, help="As if these were the quiet hours, or not.")
 @json_option
 def explain(**asked: Any) -> None:
     """Show where a request would go, and each cost in joules.
 
-    Nothing is sent and nothing changes. Where a part of the machine's state is imagined, the rest of it is unknown.
-    Ends with 3 where no backend can serve the request.
+    Nothing is sent and nothing changes. If a part of the machine's state is given, the rest is unknown.
+    Exit status 3: no backend can serve the request.
     """
     with session.asked().reach() as daemon:
         found = daemon.post("/routing/explain", question(asked))

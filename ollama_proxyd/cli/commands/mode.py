@@ -67,7 +67,7 @@ class HoldCommand(click.Command):
 
 
 @mode.command(cls=HoldCommand, context_settings={"allow_interspersed_args": False})
-@click.option(REASON, help="Why, for people who look; without it, the command.")
+@click.option(REASON, help="The reason to show; by default the command.")
 @click.argument("name", type=MODE, metavar="MODE")
 @click.argument(
     "command",
@@ -76,7 +76,7 @@ class HoldCommand(click.Command):
     metavar="[--] COMMAND [ARGS]...",
 )
 def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
-    """Hold a mode while COMMAND runs, and end as it ends.
+    """Hold a mode while COMMAND runs; its exit status is returned.
 
     Of several holds the thriftiest wins. Choosing a mode by hand ends them all.
     """
@@ -88,7 +88,7 @@ def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
 
 @mode.command()
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--reset", is_flag=True, help="Go back to the configuration: for these KEYs, or for all.")
+@click.option("--reset", is_flag=True, help="Go back to the configuration, for these KEYs or all.")
 @json_option
 def settings(changes: tuple[str, ...], reset: bool) -> None:
     """Show or change the quiet hours and the battery's thresholds of Auto.
