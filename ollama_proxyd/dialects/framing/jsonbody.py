@@ -45,8 +45,8 @@ def decode_typed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    if not body:
-        raise ProxyError(ErrorKind.INVALID_REQUEST, "missing request body")
+    if not body or body.isspace():
+        raise invalid_request("missing request body")
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -61,14 +61,21 @@ def convert_typed(value: Json, to: type[T]) -> T:
         raise invalid(error) from error
 
 
+def invalid_request(message: str, param: str | None = None) -> ProxyError:
+    """The client's request is at fault."""
+    return ProxyError(ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def quoted(text: str) -> str:
+    """Text in double quotes, escaped."""
+    return msgspec.json.encode(text).decode()
+
+
 def invalid(error: Exception) -> ProxyError:
     """A decoder's complaint as an INVALID_REQUEST that names the field at fault."""
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        truncated = text == "Input data was truncated"
-        return ProxyError(
-            ErrorKind.INVALID_REQUEST, "unexpected EOF" if truncated else f"the request body is not JSON: {text}"
-        )
+        return invalid_request(f"the body is not valid JSON: {text.removeprefix('JSON is malformed: ')}")
     where = _PATH.search(text)
     path = where.group(1) if where else ""
     missing = _MISSING.match(text)

@@ -1,20 +1,55 @@
-"""Reads what an Ollama backend answers: stream lines, and whole answers."""
+"""Reads an Ollama engine's answers: streams, whole answers, vectors, and how passed-on answers ended."""
 
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.dialects.base import Ending
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.ndjson import lines
-from ollama_proxyd.dialects.ollama.answers import Line, ToolCall, Vectors, finished, read_logprob
-from ollama_proxyd.dialects.ollama.ending import failed_midway
+from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished, read_logprob
+
+_END = msgspec.json.Decoder(End)
+
+
+def peek_usage(tail: bytes, frames_seen: int) -> Ending:
+    """What the last line of a stream says; odd data says nothing, and never raises.
+
+    Where it does not tell the tokens, the lines that went by stand for them: one a token, and the last has none.
+    """
+    return _read(tail.rstrip().rsplit(b"\n", 1)[-1], frames_seen)
+
+
+def peek_answer(body: bytes) -> Ending:
+    """What a whole answer says of its end and usage; never raises."""
+    return _read(body, 0)
+
+
+def _read(last: bytes, frames_seen: int) -> Ending:
+    try:
+        end = _END.decode(last)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Ending(estimated(frames_seen), complete=False)
+    if end.error is not None:
+        return Ending(estimated(frames_seen), complete=False, error=failed_midway(end.error))
+    told = finished(end, called=b'"tool_calls"' in last)
+    if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
+        told = Finished(told.reason, estimated(frames_seen - 1).usage, told.timings)
+    return Ending(told, complete=end.done or end.has_vectors)
+
+
+def failed_midway(text: str) -> ProxyError:
+    """The backend said inside its answer that it failed."""
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {one_line(text)}", detail=text)
+
 
 _LINE = msgspec.json.Decoder(Line)
 _VECTORS = msgspec.json.Decoder(Vectors)
 
 
-class StreamDecoder:
+class LineDecoder:
     """Turns whole lines into events; the end is told by `finish`.
 
     `call_id_prefix` makes ids for tool calls that came without.
@@ -78,7 +113,7 @@ class StreamDecoder:
             logprobs=tuple(read_logprob(token) for token in line.logprobs) if line.logprobs else None,
         )
 
-    def _call(self, call: ToolCall) -> ToolCallDelta:
+    def _call(self, call: NativeAnswerCall) -> ToolCallDelta:
         index = self._calls
         if index >= MOST_CALLS:
             raise too_many_calls()
@@ -95,7 +130,7 @@ def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call
     """The events of an answer that came whole."""
     if operation is Operation.EMBEDDING:
         return _embedded(body)
-    decoder = StreamDecoder(call_id_prefix)
+    decoder = LineDecoder(call_id_prefix)
     delta = decoder.read(body)
     ended = decoder.finish()
     return [ended] if delta is None else [delta, ended]

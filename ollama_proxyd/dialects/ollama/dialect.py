@@ -10,9 +10,10 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.dialects.base import Dialect, Ending, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter, lines
-from ollama_proxyd.dialects.ollama import chat, decode, embed, ending, generate
-from ollama_proxyd.dialects.ollama.encode import Encoder
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error
+from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.render import render
 
 
@@ -25,19 +26,19 @@ class Ollama(Dialect):
     prefix = "/api/"
     calls = MappingProxyType(
         {
-            "/api/chat": chat.parse,
-            "/api/generate": generate.parse,
-            "/api/embed": embed.parse,
-            "/api/embeddings": embed.parse_legacy,
+            "/api/chat": parse_chat,
+            "/api/generate": parse_generate,
+            "/api/embed": parse_embed,
+            "/api/embeddings": parse_embeddings,
         }
     )
     frame_mark = b"\n"
     tail_blocks = 1
     answers_loads = True
 
-    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> LineEncoder:
         """An encoder for one answer."""
-        return Encoder(request, stamps.rfc3339, lambda: stamps.monotonic_ns() - begun_ns)
+        return LineEncoder(request, stamps.rfc3339, lambda: stamps.monotonic_ns() - begun_ns)
 
     def render_error(self, error: ProxyError) -> tuple[int, bytes]:
         """{"error": "a sentence"}."""
@@ -78,19 +79,19 @@ class Ollama(Dialect):
 
     def stream_ending(self, tail: bytes, frames: int) -> Ending:
         """How a stream ended."""
-        return ending.peek_usage(tail, frames)
+        return peek_usage(tail, frames)
 
     def answer_ending(self, body: bytes) -> Ending:
         """How a whole answer ended."""
-        return ending.peek_answer(body)
+        return peek_answer(body)
 
-    def decoder(self, request: Request) -> decode.StreamDecoder:  # noqa: ARG002 - the other dialect needs it
+    def decoder(self, request: Request) -> LineDecoder:  # noqa: ARG002 - the other dialect needs it
         """A decoder for one stream."""
-        return decode.StreamDecoder(_call_id_prefix())
+        return LineDecoder(_call_id_prefix())
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""
-        return decode.decode_answer(body, request.operation, _call_id_prefix())
+        return decode_answer(body, request.operation, _call_id_prefix())
 
 
 def _call_id_prefix() -> str:

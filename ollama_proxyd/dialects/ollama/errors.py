@@ -4,9 +4,9 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import quoted
 from ollama_proxyd.dialects.framing.statuses import status_of
-from ollama_proxyd.dialects.ollama.bodies import go_quote
-from ollama_proxyd.dialects.ollama.settings import OPTION_TYPE
+from ollama_proxyd.dialects.ollama.options import OPTION_TYPE
 
 _UPSTREAM = frozenset({ErrorKind.UPSTREAM_REJECTED, ErrorKind.UPSTREAM_FAILED})
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
@@ -37,7 +37,7 @@ def not_found(endpoint: str, model: str, error: ProxyError) -> ProxyError:
 
 def _absence(endpoint: str, model: str) -> str:
     if endpoint in {"embed", "embeddings"}:
-        return f"model {go_quote(model)} not found, try pulling it first"
+        return f"model {quoted(model)} not found, try pulling it first"
     if endpoint == "show" and ":" not in model.rsplit("/", 1)[-1]:
         return f"model '{model}:latest' not found"
     return f"model '{model}' not found"

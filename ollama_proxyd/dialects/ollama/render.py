@@ -1,16 +1,114 @@
-"""Writes any request for an Ollama backend: the client's own bytes where it speaks Ollama, else field by field."""
+"""Writes any request for an Ollama engine: the client's own bytes, or a translation field by field."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.requests import Api, Chat, Completion, Content, Embedding, Json, Request
+from ollama_proxyd.core.requests import (
+    Api,
+    Chat,
+    Completion,
+    Content,
+    Embedding,
+    Format,
+    Json,
+    JsonSchema,
+    Message,
+    Request,
+    Text,
+    Think,
+    ToolCall,
+)
 from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
-from ollama_proxyd.dialects.ollama import conversation
-from ollama_proxyd.dialects.ollama.keys import refuse_lookalikes
-from ollama_proxyd.dialects.ollama.options import place
+from ollama_proxyd.dialects.ollama.options import EFFORTS, place, refuse_lookalikes, refuse_option
+
+_ROLES = {"developer": "system"}
+_OBJECT = msgspec.json.Decoder(dict[str, Json])
+
+
+def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
+    """All messages; a tool's answer gets the name of the tool that it answers."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls if call.id is not None}
+    return [_message(message, index, names) for index, message in enumerate(messages)]
+
+
+def _tools(chat: Chat) -> list[Mapping[str, Json]]:
+    """The tools that the model may use; none when the client forbids tools."""
+    choice = chat.options.known.get("tool_choice")
+    if choice == "none":
+        return []
+    if choice is not None and choice != "auto":
+        refuse_option("tool_choice", choice)
+    if chat.tools and chat.options.known.get("parallel_tool_calls") is False:
+        refuse_option("parallel_tool_calls", False)
+    for tool in chat.tools:
+        if tool.get("type", "function") != "function":
+            refuse_option("tools", tool)
+    return list(chat.tools)
+
+
+def _format(wanted: Format | None) -> Json:
+    """A schema, "json", or None."""
+    if wanted is None:
+        return None
+    return wanted.schema if isinstance(wanted, JsonSchema) else "json"
+
+
+def _think(think: Think | None) -> Think | None:
+    """Whether to think; an effort that Ollama does not know is refused."""
+    if isinstance(think, str) and think not in EFFORTS:
+        refuse_option("reasoning_effort", think)
+    return think
+
+
+def _unspoken_names(messages: Sequence[Message]) -> tuple[str, ...]:
+    """The field that is lost when a person's message carries a name."""
+    named = any(message.name is not None and message.role != "tool" for message in messages)
+    return ("messages.name",) if named else ()
+
+
+def _message(message: Message, index: int, names: Mapping[str, str]) -> dict[str, Json]:
+    parts = message.parts or ()
+    written: dict[str, Json] = {
+        "role": _ROLES.get(message.role, message.role),
+        "content": "\n".join(part.text for part in parts if isinstance(part, Text)),
+    }
+    if message.thinking is not None:
+        written["thinking"] = message.thinking
+    if images := [part.data for part in parts if not isinstance(part, Text)]:
+        written["images"] = images
+    if message.tool_calls:
+        written["tool_calls"] = [_tool_call(call, index) for call in message.tool_calls]
+    if message.role == "tool":
+        written.update(_answered(message, names))
+    return written
+
+
+def _answered(message: Message, names: Mapping[str, str]) -> dict[str, Json]:
+    answered: dict[str, Json] = {}
+    name = message.name or names.get(message.tool_call_id or "")
+    if name:
+        answered["tool_name"] = name
+    if message.tool_call_id is not None:
+        answered["tool_call_id"] = message.tool_call_id
+    return answered
+
+
+def _tool_call(call: ToolCall, index: int) -> dict[str, Json]:
+    arguments = call.arguments.encode() or b"{}"
+    try:
+        _OBJECT.decode(arguments)
+    except (msgspec.DecodeError, RecursionError) as error:
+        field = f"messages[{index}].tool_calls.function.arguments"
+        message = f"{field} for '{call.name}' must be the JSON text of an object"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param=field) from error
+    written: dict[str, Json] = {"function": {"name": call.name, "arguments": msgspec.Raw(arguments)}}
+    return written if call.id is None else {"id": call.id, **written}
+
 
 _TEXT_FIELDS: Final = frozenset({"keep_alive", "truncate", "shift"})
 _EMBED_FIELDS: Final = frozenset({"keep_alive", "truncate", "dimensions"})
@@ -43,15 +141,15 @@ def _translate(content: Content) -> tuple[str, dict[str, Json], tuple[str, ...]]
 def _chat(chat: Chat) -> tuple[str, dict[str, Json], tuple[str, ...]]:
     placed = place(chat.options, _TEXT_FIELDS)
     fields = _present(
-        messages=conversation.write_messages(chat.messages),
-        tools=conversation.write_tools(chat) or None,
-        format=conversation.write_format(chat.format),
-        think=conversation.write_think(chat.think),
+        messages=_messages(chat.messages),
+        tools=_tools(chat) or None,
+        format=_format(chat.format),
+        think=_think(chat.think),
         logprobs=chat.logprobs,
         top_logprobs=chat.top_logprobs,
         options=placed.options or None,
     )
-    ignored = placed.ignored + conversation.unspoken_names(chat.messages)
+    ignored = placed.ignored + _unspoken_names(chat.messages)
     return "/api/chat", {**fields, **placed.fields}, ignored
 
 
@@ -66,8 +164,8 @@ def _completion(completion: Completion) -> tuple[str, dict[str, Json], tuple[str
         template=completion.template,
         context=completion.context,
         images=[image.data for image in completion.images] or None,
-        format=conversation.write_format(completion.format),
-        think=conversation.write_think(completion.think),
+        format=_format(completion.format),
+        think=_think(completion.think),
         logprobs=completion.logprobs,
         top_logprobs=completion.top_logprobs,
         options=placed.options or None,

@@ -1,24 +1,77 @@
-"""Answers of OpenAI-style engines, streamed or whole, turned into the core's events."""
+"""Reads the answers of OpenAI-style engines: streams, whole answers, vectors, and how passed-on answers ended."""
+
+import base64
+import math
+import struct
+from collections.abc import Sequence
+
+import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
-from ollama_proxyd.core.requests import Chat, Completion, Content
+from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
+from ollama_proxyd.core.requests import Chat, Completion, Content, Embedding, Json
+from ollama_proxyd.dialects.base import Ending
+from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.sse import events
-from ollama_proxyd.dialects.openai.failures import error_in_answer
-from ollama_proxyd.dialects.openai.frames import (
+from ollama_proxyd.dialects.openai.answer import (
     FRAME,
+    UNREADABLE,
+    AnswerCall,
+    AnswerMessage,
     Choice,
     Frame,
-    Message,
+    WireUsage,
     decode_frame,
     finish_reason,
     logprobs_of,
     timings_of,
     usage_of,
 )
-from ollama_proxyd.dialects.openai.tool_calls import CallNumbers
+from ollama_proxyd.dialects.openai.errors import error_in_answer
 
-_NOTHING = Message()
+
+class CallNumbers:
+    """Gives every piece the index of the call that it belongs to."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str | None] = {}
+
+    def number(self, piece: AnswerCall) -> ToolCallDelta:
+        """The piece under its call's index; its id and name only where a call begins."""
+        name = piece.function.name if piece.function else None
+        arguments = piece.function.arguments if piece.function else None
+        index = self._index_of(piece, name)
+        begins = index not in self._ids
+        if begins:
+            if len(self._ids) >= MOST_CALLS:
+                raise too_many_calls()
+            self._ids[index] = piece.id
+        return ToolCallDelta(
+            index=index,
+            id=piece.id if begins else None,
+            name=name if begins else None,
+            arguments=_text_of(arguments),
+        )
+
+    def _index_of(self, piece: AnswerCall, name: str | None) -> int:
+        following = max(self._ids, default=-1) + 1
+        if piece.index is not None:
+            known = self._ids.get(piece.index)
+            another = bool(name and piece.id and known and known != piece.id)
+            return following if another else piece.index
+        for index, call_id in self._ids.items():
+            if piece.id and call_id == piece.id:
+                return index
+        return following if name or not self._ids else following - 1
+
+
+def _text_of(arguments: object) -> str:
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return msgspec.json.encode(arguments).decode()
+
+
+_NOTHING = AnswerMessage()
 
 
 def top_logprobs_of(content: Content) -> int | None:
@@ -26,7 +79,7 @@ def top_logprobs_of(content: Content) -> int | None:
     return (content.top_logprobs or 0) if isinstance(content, Chat | Completion) else None
 
 
-class StreamDecoder:
+class ChunkDecoder:
     """Reads a streamed chat or completion; the end is told by `finish`, for usage comes after the finish reason."""
 
     def __init__(self, top_logprobs: int | None = None) -> None:
@@ -113,3 +166,122 @@ def _delta(choice: Choice, calls: CallNumbers, top_logprobs: int | None) -> Delt
         logprobs=logprobs_of(choice.logprobs, top_logprobs),
     )
     return delta if delta.text or delta.thinking or delta.tool_calls or delta.logprobs else None
+
+
+_FRAMES_WITHOUT_TEXT = 2
+"""At the least the finish reason and [DONE] carry no token."""
+
+
+def peek_usage(tail: bytes, frames_seen: int) -> Ending:
+    """What the last events of a stream say; odd data says nothing, and never raises.
+
+    Without usage the answer's tokens are estimated from the number of events.
+    """
+    reading = _Reading()
+    for data in events(tail):
+        reading.take(data)
+    usage = reading.usage or Usage(completion_tokens=max(0, frames_seen - _FRAMES_WITHOUT_TEXT), estimated=True)
+    return reading.ending(usage)
+
+
+def peek_answer(body: bytes) -> Ending:
+    """What a whole answer says of its end and usage; never raises."""
+    reading = _Reading()
+    reading.take(body)
+    ending = reading.ending(reading.usage or Usage())
+    return Ending(ending.finished, ending.error is None, ending.error)
+
+
+class _Reading:
+    """Gathers what the frames say, each later one over the earlier."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self._last = Frame()
+        self._reason: FinishReason | None = None
+        self._error: ProxyError | None = None
+        self._done = False
+
+    def take(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self._done = True
+            return
+        try:
+            frame = FRAME.decode(data)
+        except UNREADABLE:
+            return
+        if frame.error is not None:
+            self._error = error_in_answer(frame.error)
+        self.usage = usage_of(frame.usage, frame.timings) or self.usage
+        self._last = frame if frame.timings is not None else self._last
+        for choice in frame.choices or ():
+            self._reason = finish_reason(choice.finish_reason) if choice.finish_reason else self._reason
+
+    def ending(self, usage: Usage) -> Ending:
+        finished = Finished(self._reason or FinishReason.STOP, usage, timings_of(self._last.timings))
+        complete = self._error is None and (self._done or self._reason is not None)
+        return Ending(finished, complete, self._error)
+
+
+FLOAT_BYTES = 4
+
+
+class WireVector(msgspec.Struct):
+    """One vector: numbers, or float32 in little-endian order in base64."""
+
+    embedding: list[float] | str
+    index: int | None = None
+
+
+class WireVectors(msgspec.Struct):
+    """The answer to an embedding request."""
+
+    data: list[WireVector] | None = None
+    usage: WireUsage | None = None
+    error: Json = None
+
+
+_VECTORS = msgspec.json.Decoder(WireVectors)
+
+
+def decode_embeddings(body: bytes, wanted: Embedding) -> list[Event]:
+    """The vectors in the order of the inputs, cut and scaled as the client wants them."""
+    answer = decode_frame(body, _VECTORS)
+    if answer.error is not None:
+        raise error_in_answer(answer.error)
+    found = sorted(answer.data or (), key=lambda vector: vector.index or 0)
+    if len(found) != len(wanted.inputs):
+        raise ProxyError(
+            ErrorKind.UPSTREAM_FAILED, f"the backend sent {len(found)} vectors for {len(wanted.inputs)} inputs"
+        )
+    vectors = tuple(shaped(_numbers(vector.embedding), wanted) for vector in found)
+    usage = usage_of(answer.usage, None)
+    return [Embedded(vectors), Finished() if usage is None else Finished(usage=usage)]
+
+
+def _numbers(embedding: list[float] | str) -> Sequence[float]:
+    return unpack(embedding) if isinstance(embedding, str) else embedding
+
+
+def shaped(vector: Sequence[float], wanted: Embedding) -> tuple[float, ...]:
+    """The vector cut to the dimensions asked for, and of unit length where that is wanted."""
+    dimensions = wanted.options.known.get("dimensions")
+    cut = tuple(vector[:dimensions]) if dimensions else tuple(vector)
+    length = math.hypot(*cut)
+    if not wanted.normalized or length == 0 or math.isclose(length, 1.0, rel_tol=1e-5):
+        return cut
+    return tuple(number / length for number in cut)
+
+
+def pack(vector: Sequence[float]) -> str:
+    """OpenAI's base64 form of a vector."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def unpack(packed: str) -> tuple[float, ...]:
+    """A vector from OpenAI's base64 form; ProxyError(UPSTREAM_FAILED) when it is none."""
+    try:
+        data = base64.b64decode(packed, validate=True)
+        return struct.unpack(f"<{len(data) // FLOAT_BYTES}f", data)
+    except (ValueError, struct.error) as error:
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend sent a vector that is not base64 floats") from error

@@ -8,14 +8,19 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Ending, Rendered, Stamps
 from ollama_proxyd.dialects.framing.sse import SseSplitter, events
-from ollama_proxyd.dialects.openai import chat, completions, decode, embeddings, ending
-from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
-from ollama_proxyd.dialects.openai.encode_completion import CompletionEncoder
-from ollama_proxyd.dialects.openai.encode_embedding import EmbeddingEncoder
+from ollama_proxyd.dialects.openai.decode import (
+    ChunkDecoder,
+    decode_answer,
+    decode_embeddings,
+    peek_answer,
+    peek_usage,
+    top_logprobs_of,
+)
+from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
-from ollama_proxyd.dialects.openai.vectors import decode_embeddings
 
 _DATA = b"data:"
 
@@ -29,9 +34,9 @@ class OpenAI(Dialect):
     prefix = "/v1/"
     calls = MappingProxyType(
         {
-            "/v1/chat/completions": chat.parse,
-            "/v1/completions": completions.parse,
-            "/v1/embeddings": embeddings.parse,
+            "/v1/chat/completions": parse_chat,
+            "/v1/completions": parse_completion,
+            "/v1/embeddings": parse_embedding,
         }
     )
     frame_mark = _DATA
@@ -88,23 +93,23 @@ class OpenAI(Dialect):
 
     def stream_ending(self, tail: bytes, frames: int) -> Ending:
         """How a stream ended."""
-        return ending.peek_usage(tail, frames)
+        return peek_usage(tail, frames)
 
     def answer_ending(self, body: bytes) -> Ending:
         """How a whole answer ended."""
-        return ending.peek_answer(body)
+        return peek_answer(body)
 
-    def decoder(self, request: Request) -> decode.StreamDecoder:
+    def decoder(self, request: Request) -> ChunkDecoder:
         """A decoder; usage comes after the finish reason, so only the end of the stream is the end."""
-        return decode.StreamDecoder(_top_logprobs(request))
+        return ChunkDecoder(_top_logprobs(request))
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""
         if request.operation is Operation.EMBEDDING and isinstance(content := request.content(), Embedding):
             return decode_embeddings(body, content)
-        return decode.decode_answer(body, _top_logprobs(request))
+        return decode_answer(body, _top_logprobs(request))
 
 
 def _top_logprobs(request: Request) -> int | None:
     """How many alternatives to keep: all where the engine read the client's own words."""
-    return None if request.api is Api.OPENAI else decode.top_logprobs_of(request.content())
+    return None if request.api is Api.OPENAI else top_logprobs_of(request.content())

@@ -1,18 +1,272 @@
-"""A request in the form that an OpenAI-style engine takes: the client's own bytes, or a translation by tables."""
+"""Writes any request for an OpenAI-style engine: the client's own bytes, or a translation by tables."""
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
-from ollama_proxyd.core.requests import Api, Chat, Completion, Json, Request
+from ollama_proxyd.core.requests import (
+    Api,
+    Audio,
+    Chat,
+    Completion,
+    Embedding,
+    Format,
+    Image,
+    Json,
+    JsonObject,
+    Message,
+    Part,
+    Request,
+    Text,
+    Think,
+    ToolCall,
+)
 from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
-from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
-from ollama_proxyd.dialects.openai.refusals import refuse_internal
-from ollama_proxyd.dialects.openai.translate import (
-    Translation,
-    translate_chat,
-    translate_completion,
-    translate_embedding,
+from ollama_proxyd.dialects.openai.options import (
+    CHAT,
+    COMPLETION,
+    EMBEDDING,
+    refuse_internal,
+    render_options,
+    unsupported,
 )
+from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks, SchemaField
+
+_ACTION = re.compile(r"(?P<before>\s*\{\{-|\{\{)(?P<action>.*?)(?:-\}\}\s*|\}\})", re.DOTALL)
+
+
+def fill_template(template: str, variables: Mapping[str, str]) -> str:
+    """The template with its variables replaced; raises UNSUPPORTED when it holds conditions, loops or functions."""
+
+    def value(match: re.Match[str]) -> str:
+        action = match.group("action").strip()
+        name = action.removeprefix(".")
+        if name == action or name not in variables:
+            raise unsupported(
+                "template", f"the chosen backend has its own, and '{{{{ {action} }}}}' cannot be filled in here"
+            )
+        return variables[name]
+
+    return _ACTION.sub(value, template)
+
+
+_SIGNATURES = (
+    ("iVBORw0KGgo", "image/png"),
+    ("/9j/", "image/jpeg"),
+    ("R0lGOD", "image/gif"),
+    ("UklGR", "image/webp"),
+    ("Qk", "image/bmp"),
+)
+"""How the base64 of an image's first bytes begins."""
+
+
+class OpenCalls:
+    """The tool calls that no answer has come for yet; calls without an id get one, so that answers can name them."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, str] = OrderedDict()
+        self._ids_of: dict[str, deque[str]] = {}
+        self._made = 0
+
+    def add(self, call: ToolCall) -> str:
+        """The id of a call."""
+        self._made += 1
+        call_id = call.id or f"call_{self._made}"
+        self._open.setdefault(call_id, call.name)
+        self._ids_of.setdefault(call.name, deque()).append(call_id)
+        return call_id
+
+    def answered(self, message: Message) -> str | None:
+        """The id of the call that a tool's message answers: its own, or that of the first open call that fits."""
+        call_id = message.tool_call_id or self._first(message.name)
+        if call_id is not None:
+            self._open.pop(call_id, None)
+        return call_id
+
+    def _first(self, name: str | None) -> str | None:
+        """The first open call of a tool, of any where no name is given; those that are answered are dropped here."""
+        if name is None:
+            return next(iter(self._open), None)
+        ids = self._ids_of.get(name, deque())
+        while ids and ids[0] not in self._open:
+            ids.popleft()
+        return ids[0] if ids else None
+
+
+def render_messages(messages: Iterable[Message], with_thinking: bool) -> list[dict[str, Json]]:
+    """The messages; earlier thinking goes along only where the engine takes it."""
+    calls = OpenCalls()
+    return [_message(message, calls, with_thinking) for message in messages]
+
+
+def _message(message: Message, calls: OpenCalls, with_thinking: bool) -> dict[str, Json]:
+    rendered: dict[str, Json] = {"role": message.role, "content": _content(message.parts)}
+    if with_thinking and message.thinking:
+        rendered["reasoning_content"] = message.thinking
+    if message.tool_calls:
+        rendered["tool_calls"] = [_call(call, calls) for call in message.tool_calls]
+    if message.role == "tool":
+        call_id = calls.answered(message)
+        if call_id is not None:
+            rendered["tool_call_id"] = call_id
+    if message.name is not None:
+        rendered["name"] = message.name
+    return rendered
+
+
+def _call(call: ToolCall, calls: OpenCalls) -> dict[str, Json]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": calls.add(call), "type": "function", "function": function}
+
+
+def _content(parts: tuple[Part, ...] | None) -> Json:
+    """Null, a string where there is only text, else a list of parts."""
+    if parts is None:
+        return None
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    if len(texts) == len(parts) <= 1:
+        return "".join(texts)
+    return [_part(part) for part in parts]
+
+
+def _part(part: Part) -> dict[str, Json]:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image(data, media_type):
+            return {"type": "image_url", "image_url": {"url": f"data:{media_type or _kind_of(data)};base64,{data}"}}
+        case Audio(data, sound):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": sound}}
+
+
+def _kind_of(data: str) -> str:
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "image/jpeg")
+
+
+_NEAREST_EFFORT = {"max": "high"}
+"""Efforts that not every engine knows by that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The endpoint to call, its fields (all but model and stream), and the client's fields that were dropped."""
+
+    endpoint: str
+    fields: dict[str, Json]
+    ignored_fields: tuple[str, ...]
+
+
+def translate_chat(chat: Chat, quirks: Quirks) -> Translation:
+    """A chat as a chat completion."""
+    fields: dict[str, Json] = {"messages": render_messages(chat.messages, quirks.message_thinking)}
+    if chat.tools:
+        fields["tools"] = list(chat.tools)
+    if chat.format is not None:
+        fields["response_format"] = response_format(chat.format)
+    if chat.think is not None:
+        fields.update(_think(chat.think, quirks))
+    if chat.logprobs is not None:
+        fields["logprobs"] = chat.logprobs
+    if chat.logprobs:
+        fields["top_logprobs"] = max(chat.top_logprobs or 0, 1)  # engines take 0 for none at all
+    options, dropped = render_options(chat.options, CHAT, quirks)
+    if not quirks.message_thinking and any(message.thinking for message in chat.messages):
+        dropped.append("messages.thinking")
+    return Translation("chat", {**fields, **options}, tuple(dropped))
+
+
+def translate_completion(completion: Completion, quirks: Quirks) -> Translation:
+    """A completion as it is where no chat template applies, else as a chat of one turn."""
+    if completion.suffix and not quirks.suffix:
+        raise unsupported("suffix", "the chosen backend's API cannot fill in the middle")
+    dropped = ("context",) if completion.context else ()
+    if completion.raw or completion.template or completion.suffix:
+        translation = _plain(completion, quirks)
+    else:
+        translation = translate_chat(_as_chat(completion), quirks)
+    return Translation(translation.endpoint, translation.fields, translation.ignored_fields + dropped)
+
+
+def _as_chat(completion: Completion) -> Chat:
+    messages = []
+    if completion.system:
+        messages.append(Message("system", (Text(completion.system),)))
+    parts: tuple[Part, ...] = (Text(completion.prompt), *completion.images)
+    messages.append(Message("user", parts))
+    return Chat(
+        messages=tuple(messages),
+        format=completion.format,
+        think=completion.think,
+        logprobs=completion.logprobs,
+        top_logprobs=completion.top_logprobs,
+        options=completion.options,
+    )
+
+
+def _plain(completion: Completion, quirks: Quirks) -> Translation:
+    if completion.images:
+        raise unsupported("images", "the chosen backend takes images only in a chat")
+    prompt = completion.prompt
+    if completion.template and not completion.raw:
+        prompt = fill_template(
+            completion.template, {"Prompt": prompt, "System": completion.system or "", "Response": ""}
+        )
+    fields: dict[str, Json] = {"prompt": prompt}
+    if completion.suffix:
+        fields["suffix"] = completion.suffix
+    if completion.format is not None:
+        fields.update(_completion_format(completion.format, quirks))
+    if completion.logprobs:
+        fields["logprobs"] = max(completion.top_logprobs or 0, 1)
+    options, dropped = render_options(completion.options, COMPLETION, quirks)
+    if completion.think is not None:
+        dropped.append("think")
+    return Translation("completions", {**fields, **options}, tuple(dropped))
+
+
+def translate_embedding(embedding: Embedding, quirks: Quirks) -> Translation:
+    """Texts to embed; the vectors' size and length are ours to shape."""
+    inputs: Json = embedding.inputs[0] if embedding.single and embedding.inputs else list(embedding.inputs)
+    fields: dict[str, Json] = {"input": inputs, "encoding_format": "float"}
+    if not embedding.normalized:
+        fields.update(quirks.raw_vectors)
+    options, dropped = render_options(embedding.options, EMBEDDING, quirks)
+    return Translation("embeddings", {**fields, **options}, tuple(dropped))
+
+
+def response_format(wanted: Format) -> dict[str, Json]:
+    """The form of the answer in OpenAI's words."""
+    if isinstance(wanted, JsonObject):
+        return {"type": "json_object"}
+    schema: dict[str, Json] = {"name": wanted.name or "schema", "schema": wanted.schema}
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _completion_format(wanted: Format, quirks: Quirks) -> dict[str, Json]:
+    if quirks.completion_schema is None:
+        raise unsupported("format", "the chosen backend forces a format only in a chat")
+    if quirks.completion_schema is SchemaField.RESPONSE_FORMAT:
+        return {"response_format": response_format(wanted)}
+    return {"json_schema": {"type": "object"} if isinstance(wanted, JsonObject) else wanted.schema}
+
+
+def _think(think: Think, quirks: Quirks) -> dict[str, Json]:
+    fields: dict[str, Json] = {}
+    if quirks.template_kwargs:
+        template: dict[str, Json] = {"enable_thinking": bool(think)}
+        if isinstance(think, str):
+            template["reasoning_effort"] = think
+        fields["chat_template_kwargs"] = template
+    if quirks.effort and think is not True:
+        fields["reasoning_effort"] = _NEAREST_EFFORT.get(think, think) if isinstance(think, str) else "none"
+    return fields
+
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 """Where each endpoint is, under the engine's own prefix (/v1, /v3 …)."""

@@ -10,7 +10,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
-from ollama_proxyd.dialects.ollama.show import describe
+from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.checkup import Checkup, outcome_of
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question

@@ -13,9 +13,8 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.dialects.base import Parse
 from ollama_proxyd.dialects.ollama.dialect import Ollama
-from ollama_proxyd.dialects.ollama.encode import Encoder
-from ollama_proxyd.dialects.ollama.models import render_ps, render_tags, render_version
-from ollama_proxyd.dialects.ollama.show import describe, parse_show
+from ollama_proxyd.dialects.ollama.encode import LineEncoder
+from ollama_proxyd.dialects.ollama.models import describe, parse_show, render_ps, render_tags, render_version
 from ollama_proxyd.edges.demo.engine import SimulatedEngine
 
 _DIALECT = Ollama()
@@ -78,7 +77,7 @@ class _Server:
                 self._engine.model(request.model)
             except ProxyError as error:
                 return _refused(error)
-            encoder = Encoder(request, _created_at, lambda: time.perf_counter_ns() - started_ns)
+            encoder = LineEncoder(request, _created_at, lambda: time.perf_counter_ns() - started_ns)
             if request.stream:
                 return await self._stream(http, request, encoder)
             async with aclosing(self._engine.answer(request)) as events:
@@ -86,7 +85,7 @@ class _Server:
 
         return handle
 
-    async def _stream(self, http: web.Request, request: Request, encoder: Encoder) -> web.StreamResponse:
+    async def _stream(self, http: web.Request, request: Request, encoder: LineEncoder) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": _DIALECT.stream_type})
         await response.prepare(http)
         async with aclosing(self._engine.answer(request)) as events:

@@ -7,10 +7,9 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Hints, Operation
-from ollama_proxyd.dialects.ollama import models
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.errors import not_found
-from ollama_proxyd.dialects.ollama.show import parse_show
+from ollama_proxyd.dialects.ollama.models import parse_show, render_ps, render_tags, render_version
 from ollama_proxyd.edges.http_api import catalog, routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
@@ -53,17 +52,17 @@ def _holder(services: Services, name: str, hints: Hints) -> str:
 
 async def list_models(request: web.Request) -> web.Response:
     """Every model that can be had."""
-    return _reply(models.render_tags(catalog.models(services_of(request))))
+    return _reply(render_tags(catalog.models(services_of(request))))
 
 
 async def list_loaded(request: web.Request) -> web.Response:
     """Every model in memory."""
-    return _reply(models.render_ps(catalog.loaded(services_of(request))))
+    return _reply(render_ps(catalog.loaded(services_of(request))))
 
 
 async def version(_request: web.Request) -> web.Response:
     """The version of the API."""
-    return _reply(models.render_version(API_LEVEL))
+    return _reply(render_version(API_LEVEL))
 
 
 async def greet(_request: web.Request) -> web.Response:

@@ -91,9 +91,9 @@ def test_a_body_that_has_the_name_already_stays_the_same_object() -> None:
     ("body", "message"),
     [
         (b"", "missing request body"),
-        (b'{"model":', "unexpected EOF"),
-        (b"nope", "the request body is not JSON: JSON is malformed: invalid character (byte 1)"),
-        (b'{"model":"x"} x', "the request body is not JSON: JSON is malformed: trailing characters (byte 14)"),
+        (b'{"model":', "the body is not valid JSON: Input data was truncated"),
+        (b"nope", "the body is not valid JSON: invalid character (byte 4)"),
+        (b'{"model":"x"} x', "the body is not valid JSON: trailing characters (byte 15)"),
         (b"[1]", "invalid value for 'the request body': expected object, got array"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_body_that_is_no_json_object_is_an_invalid_request(body: bytes, messag
     with pytest.raises(ProxyError) as caught:
         decode_object(body)
     assert caught.value.kind is ErrorKind.INVALID_REQUEST
-    assert caught.value.message.startswith(message[:60])
+    assert caught.value.message == message
 
 
 def test_json_nested_without_end_is_an_invalid_request() -> None:

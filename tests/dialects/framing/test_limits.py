@@ -5,13 +5,13 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.dialects.framing.limits import MOST_MESSAGES, MOST_VALUES, check_messages, check_values
-from ollama_proxyd.dialects.ollama import chat as ollama_chat
-from ollama_proxyd.dialects.ollama import embed, generate
-from ollama_proxyd.dialects.ollama.show import parse_show
-from ollama_proxyd.dialects.openai import chat as openai_chat
-from ollama_proxyd.dialects.openai import completions, embeddings
+from ollama_proxyd.dialects.ollama.models import parse_show
+from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
+from ollama_proxyd.dialects.ollama.parse import parse_embed, parse_generate
+from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
+from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
 
-PARSERS = [openai_chat.parse, completions.parse, embeddings.parse, ollama_chat.parse, generate.parse, embed.parse]
+PARSERS = [openai_chat, parse_completion, parse_embedding, ollama_chat, parse_generate, parse_embed]
 BOMBS = {
     "lists": b'{"model":"tiny","options":{"x":[' + b"[]," * MOST_VALUES + b"1]}}",
     "objects": b'{"model":"tiny","messages":[' + b'{"role":"user"},' * MOST_VALUES + b'{"role":"user"}]}',
@@ -39,7 +39,7 @@ def test_a_large_text_or_picture_is_no_matter() -> None:
     check_values(b"," * MOST_VALUES)
 
 
-@pytest.mark.parametrize("parse", [openai_chat.parse, ollama_chat.parse], ids=lambda parse: parse.__module__)
+@pytest.mark.parametrize("parse", [openai_chat, ollama_chat], ids=lambda parse: parse.__module__)
 def test_a_conversation_has_a_most_of_messages(parse) -> None:  # type: ignore[no-untyped-def]
     def conversation(messages: int) -> Request:
         turns = ",".join(['{"role":"user","content":"x"}'] * messages)

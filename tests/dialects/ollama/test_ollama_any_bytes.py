@@ -11,14 +11,12 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event, ToolCallDelta
 from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, MOST_CALLS
-from ollama_proxyd.dialects.ollama import chat, embed, generate
-from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.ollama.encode import Encoder
-from ollama_proxyd.dialects.ollama.ending import peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.encode import LineEncoder, ToolCalls
+from ollama_proxyd.dialects.ollama.models import parse_show
+from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.render import render as render_ollama
-from ollama_proxyd.dialects.ollama.show import parse_show
-from ollama_proxyd.dialects.ollama.toolcalls import ToolCalls
-from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
+from ollama_proxyd.dialects.openai.encode import ChatEncoder
 from ollama_proxyd.dialects.openai.render import render as render_openai
 from tests.any_json import HUGE, nearly_bytes
 from tests.dialects.openai.openai_samples import openai_chat
@@ -34,10 +32,10 @@ MESSAGES = [
 ]
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 CALLS: list[tuple[Any, Any]] = [
-    (chat.parse, {**TEXT, "messages": MESSAGES, "tools": TOOLS}),
-    (generate.parse, {**TEXT, "prompt": "x", "suffix": "x", "system": "x", "context": [1], "images": ["/9j/AAAA"]}),
-    (embed.parse, {**SETTINGS, "input": ["x", "y"], "dimensions": 4}),
-    (embed.parse_legacy, {**SETTINGS, "prompt": "x"}),
+    (parse_chat, {**TEXT, "messages": MESSAGES, "tools": TOOLS}),
+    (parse_generate, {**TEXT, "prompt": "x", "suffix": "x", "system": "x", "context": [1], "images": ["/9j/AAAA"]}),
+    (parse_embed, {**SETTINGS, "input": ["x", "y"], "dimensions": 4}),
+    (parse_embeddings, {**SETTINGS, "prompt": "x"}),
 ]
 BODIES = st.sampled_from(CALLS).flatmap(lambda call: st.tuples(st.just(call[0]), nearly_bytes(call[1])))
 LOGPROB = {"token": "x", "logprob": -1, "bytes": [1], "top_logprobs": [{"token": "x", "logprob": -2}]}
@@ -101,7 +99,7 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes]
     block = b"\n".join(lines) + b"\n"
     assert peek_usage(block, 3) is not None
     assert peek_answer(block) is not None
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     events: list[Event] = []
     with suppress(ProxyError):
         events += decoder.feed(block)
@@ -120,9 +118,9 @@ def test_any_whole_answer_is_read_or_fails_as_one(body: bytes, operation: Operat
 
 @given(nearly_bytes(LINE))
 def test_any_answer_that_was_read_can_be_told_to_an_ollama_client(body: bytes) -> None:
-    request = chat.parse(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
+    request = parse_chat(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
     with suppress(ProxyError):
-        Encoder(request, lambda: "now", lambda: 5).whole(decode_answer(body, Operation.CHAT))
+        LineEncoder(request, lambda: "now", lambda: 5).whole(decode_answer(body, Operation.CHAT))
 
 
 @pytest.mark.parametrize("parse", [call[0] for call in CALLS])
@@ -135,23 +133,23 @@ def test_a_model_is_kept_for_ever_when_no_number_holds_how_long(parse: Any) -> N
 def test_arguments_that_are_not_utf8_are_the_clients_fault() -> None:
     body = b'{"model":"x","messages":[{"role":"a","tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}]}'
     with pytest.raises(ProxyError, match="UTF-8") as caught:
-        chat.parse(body, Hints()).content()
+        parse_chat(body, Hints()).content()
     assert caught.value.param == "messages.tool_calls.function.arguments"
 
 
 def test_arguments_that_are_not_utf8_are_the_backends_fault() -> None:
     line = b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]},"done":true}'
     with pytest.raises(ProxyError, match="UTF-8"):
-        StreamDecoder().feed(line + b"\n")
+        LineDecoder().feed(line + b"\n")
 
 
 def test_an_embedding_of_nothing_can_be_written_for_any_server() -> None:
-    told_to_others(embed.parse_legacy(b'{"model":"x","prompt":""}', Hints()))
+    told_to_others(parse_embeddings(b'{"model":"x","prompt":""}', Hints()))
 
 
 def test_an_answer_of_endless_tool_calls_fails() -> None:
     line = b'{"message":{"tool_calls":[{"function":{"name":"f"}}]},"done":false}\n'
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     assert len(decoder.feed(line * MOST_CALLS)) == MOST_CALLS
     with pytest.raises(ProxyError, match="tool calls"):
         decoder.feed(line)

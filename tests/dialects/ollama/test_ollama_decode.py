@@ -19,8 +19,7 @@ from ollama_proxyd.core.events import (
 )
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter
-from ollama_proxyd.dialects.ollama.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.ollama.ending import peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
 
 THINKS = b'{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}\n'
 SAYS = b'{"model":"m","message":{"role":"assistant","content":"hi \xe2\x98\xba"},"done":false}\n'
@@ -39,7 +38,7 @@ TIMINGS = Timings(total_s=5.0, load_s=1.0, prompt_s=1.5, decode_s=2.5)
 
 
 def failure(body: bytes) -> ProxyError:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     with pytest.raises(ProxyError) as caught:
         decoder.feed(body)
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
@@ -47,13 +46,13 @@ def failure(body: bytes) -> ProxyError:
 
 
 def test_text_and_thinking_come_line_by_line() -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     assert decoder.feed(THINKS + SAYS) == [Delta(thinking="hm"), Delta(text="hi ☺")]
     assert decoder.feed(GENERATES + DONE) == [Delta(text="hi")]
 
 
 def test_the_end_tells_the_reason_the_tokens_and_the_backends_own_clock() -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     decoder.feed(DONE)
     assert decoder.finish() == Finished(FinishReason.STOP, USAGE, TIMINGS)
 
@@ -69,13 +68,13 @@ def test_the_end_tells_the_reason_the_tokens_and_the_backends_own_clock() -> Non
     ],
 )
 def test_ollamas_reasons_have_the_cores_words(word: str, reason: FinishReason) -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     decoder.feed(b'{"done":true,"done_reason":"%s"}\n' % word.encode())
     assert decoder.finish() == Finished(reason)
 
 
 def test_tool_calls_come_whole_with_ids_and_end_the_answer_as_such() -> None:
-    decoder = StreamDecoder(call_id_prefix="call_req1_")
+    decoder = LineDecoder(call_id_prefix="call_req1_")
     (delta,) = decoder.feed(CALLS)
     assert delta == Delta(
         tool_calls=(ToolCallDelta(0, "x1", "f", '{"b": 1.0}'), ToolCallDelta(1, "call_req1_1", "g", "{}"))
@@ -84,7 +83,7 @@ def test_tool_calls_come_whole_with_ids_and_end_the_answer_as_such() -> None:
 
 
 def test_tool_calls_of_several_lines_are_numbered_on() -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     line = b'{"message":{"tool_calls":[{"function":{"index":0,"name":"f","arguments":null}}]}}\n'
     deltas = [delta for delta in decoder.feed(line + line) if isinstance(delta, Delta)]
     assert [(call.index, call.id, call.arguments) for delta in deltas for call in delta.tool_calls] == [
@@ -99,7 +98,7 @@ def test_logprobs_come_with_the_likeliest_others() -> None:
         b'"top_logprobs":[{"token":"b","logprob":-1}]}]}\n'
     )
     want = TokenLogprob("a", -0.5, (97,), (TokenLogprob("b", -1.0),))
-    assert StreamDecoder().feed(line) == [Delta(text="a", logprobs=(want,))]
+    assert LineDecoder().feed(line) == [Delta(text="a", logprobs=(want,))]
 
 
 def test_an_error_line_is_a_failure_with_the_backends_words() -> None:
@@ -109,7 +108,7 @@ def test_an_error_line_is_a_failure_with_the_backends_words() -> None:
 
 
 def test_what_came_before_a_failure_is_handed_out_first() -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     assert decoder.feed(SAYS + b'{"error":"x"}\n') == [Delta(text="hi ☺")]
     with pytest.raises(ProxyError, match="broke off: x"):
         decoder.feed(b"")
@@ -123,7 +122,7 @@ def test_a_line_that_is_no_answer_is_a_failure(line: bytes) -> None:
 
 
 def test_a_stream_without_its_last_line_broke_off() -> None:
-    decoder = StreamDecoder()
+    decoder = LineDecoder()
     decoder.feed(SAYS)
     with pytest.raises(ProxyError, match="broke off") as caught:
         decoder.finish()
@@ -134,7 +133,7 @@ def test_a_stream_without_its_last_line_broke_off() -> None:
 def test_the_events_are_the_same_wherever_the_transport_cut(cuts: list[int]) -> None:
     stream = THINKS + SAYS + DONE
     edges = [0, *sorted(cuts), len(stream)]
-    splitter, decoder = NdjsonSplitter(), StreamDecoder()
+    splitter, decoder = NdjsonSplitter(), LineDecoder()
     events = [
         event for start, end in itertools.pairwise(edges) for event in decoder.feed(splitter.feed(stream[start:end]))
     ]

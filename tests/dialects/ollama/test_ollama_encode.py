@@ -19,16 +19,16 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Hints, Json, Request
-from ollama_proxyd.dialects.ollama import chat, embed, generate
 from ollama_proxyd.dialects.ollama.dialect import Ollama
-from ollama_proxyd.dialects.ollama.encode import Encoder
+from ollama_proxyd.dialects.ollama.encode import LineEncoder
+from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 
-CHAT = chat.parse(b'{"model":"Tiny","messages":[{"role":"user","content":"x"}]}', Hints())
-GENERATE = generate.parse(b'{"model":"Tiny","prompt":"x"}', Hints())
-EMBED_NOTHING = embed.parse(b'{"model":"Tiny"}', Hints())
-EMBEDDINGS_NOTHING = embed.parse_legacy(b'{"model":"Tiny"}', Hints())
-EMBED = embed.parse(b'{"model":"Tiny","input":["a","b"]}', Hints())
-EMBEDDINGS = embed.parse_legacy(b'{"model":"Tiny","prompt":"a"}', Hints())
+CHAT = parse_chat(b'{"model":"Tiny","messages":[{"role":"user","content":"x"}]}', Hints())
+GENERATE = parse_generate(b'{"model":"Tiny","prompt":"x"}', Hints())
+EMBED_NOTHING = parse_embed(b'{"model":"Tiny"}', Hints())
+EMBEDDINGS_NOTHING = parse_embeddings(b'{"model":"Tiny"}', Hints())
+EMBED = parse_embed(b'{"model":"Tiny","input":["a","b"]}', Hints())
+EMBEDDINGS = parse_embeddings(b'{"model":"Tiny","prompt":"a"}', Hints())
 NOW = "2026-11-20T12:00:00.123456789Z"
 TIMED = Finished(FinishReason.STOP, Usage(26, 61), Timings(load_s=0.001, prompt_s=0.002, decode_s=0.003))
 
@@ -44,8 +44,8 @@ class Stopwatch:
         return self.ns
 
 
-def encoder(request: Request) -> Encoder:
-    return Encoder(request, created_at=lambda: NOW, elapsed_ns=Stopwatch())
+def encoder(request: Request) -> LineEncoder:
+    return LineEncoder(request, created_at=lambda: NOW, elapsed_ns=Stopwatch())
 
 
 def streamed(request: Request, events: Iterable[Event]) -> list[dict[str, Json]]:

@@ -6,7 +6,7 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error
-from ollama_proxyd.dialects.ollama.settings import OPTION_TYPE
+from ollama_proxyd.dialects.ollama.options import OPTION_TYPE
 
 ENGINES_WORDS = '{"error":{"code":400,"message":"too long","type":"exceed_context_size_error"}}'
 

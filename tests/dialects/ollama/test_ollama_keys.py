@@ -6,12 +6,12 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Hints
-from ollama_proxyd.dialects.ollama import chat, embed, generate
+from ollama_proxyd.dialects.ollama.models import parse_show
+from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.render import render
-from ollama_proxyd.dialects.ollama.show import parse_show
 from ollama_proxyd.dialects.openai.render import render as render_openai
 
-PARSERS = [chat.parse, generate.parse, embed.parse, embed.parse_legacy]
+PARSERS = [parse_chat, parse_generate, parse_embed, parse_embeddings]
 HEAD = b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"prompt":"x","input":"x"'
 
 
@@ -26,7 +26,7 @@ def test_a_key_in_another_case_does_not_reach_an_ollama(parse: Any, key: str, mo
 
 
 def test_it_is_an_unknown_field_to_any_other_server() -> None:
-    request = chat.parse(HEAD + b',"Model":"other"}', Hints())
+    request = parse_chat(HEAD + b',"Model":"other"}', Hints())
     rendered = render_openai(request, "tiny")
     assert b"other" not in rendered.body
     assert "Model" in rendered.ignored_fields
@@ -34,14 +34,14 @@ def test_it_is_an_unknown_field_to_any_other_server() -> None:
 
 def test_unknown_keys_go_on_to_an_ollama() -> None:
     body = HEAD + b',"models":1,"x":{"Model":"other"}}'
-    assert render(chat.parse(body, Hints()), "tiny").body == body
+    assert render(parse_chat(body, Hints()), "tiny").body == body
 
 
 @pytest.mark.parametrize("again", [b'"model":"tiny"', b'"mod\\u0065l":"tiny"'])
 @pytest.mark.parametrize("model", ["tiny", "tiny:latest"])
 def test_a_model_that_is_named_twice_is_named_once_to_an_ollama(again: bytes, model: str) -> None:
     body = HEAD.replace(b'"tiny"', b'"other"') + b', "x": [1.0] ,' + again + b"}"
-    request = chat.parse(body, Hints())
+    request = parse_chat(body, Hints())
     assert request.model == "tiny"
     rendered = render(request, model).body
     assert rendered == HEAD + b',"x":[1.0]}'

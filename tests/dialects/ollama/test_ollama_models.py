@@ -7,8 +7,18 @@ import pytest
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import LoadedModel, Model
-from ollama_proxyd.dialects.ollama import models
-from ollama_proxyd.dialects.ollama.show import describe, parse_show
+from ollama_proxyd.dialects.ollama.models import (
+    NEVER,
+    UNKNOWN_TIME,
+    LoadedRow,
+    describe,
+    details,
+    parse_show,
+    render_ps,
+    render_tags,
+    render_version,
+    tagged,
+)
 
 FULL = Model(
     name="tiny:latest",
@@ -27,7 +37,7 @@ BARE = Model(name="tiny")
 
 
 def test_a_model_is_listed_with_all_that_is_known_and_who_holds_it() -> None:
-    (entry,) = msgspec.json.decode(models.render_tags([(FULL, ("cpu", "npu"))]))["models"]
+    (entry,) = msgspec.json.decode(render_tags([(FULL, ("cpu", "npu"))]))["models"]
     assert entry == {
         "name": "tiny:latest",
         "model": "tiny:latest",
@@ -50,11 +60,11 @@ def test_a_model_is_listed_with_all_that_is_known_and_who_holds_it() -> None:
 
 
 def test_a_model_of_which_only_the_name_is_known_has_every_key_that_clients_expect() -> None:
-    (entry,) = msgspec.json.decode(models.render_tags([(BARE, ("cpu",))]))["models"]
+    (entry,) = msgspec.json.decode(render_tags([(BARE, ("cpu",))]))["models"]
     assert entry == {
         "name": "tiny:latest",
         "model": "tiny:latest",
-        "modified_at": models.UNKNOWN_TIME,
+        "modified_at": UNKNOWN_TIME,
         "size": 0,
         "digest": "",
         "details": {
@@ -74,23 +84,23 @@ def test_a_model_of_which_only_the_name_is_known_has_every_key_that_clients_expe
     [("a", "a:latest"), ("a:1b", "a:1b"), ("host:5000/a", "host:5000/a:latest"), ("Org/A", "Org/A:latest")],
 )
 def test_a_listed_name_always_has_a_tag(name: str, listed: str) -> None:
-    assert models.tagged(name) == listed
+    assert tagged(name) == listed
 
 
 def test_models_in_memory_are_listed_longest_lived_first() -> None:
     soon = LoadedModel("soon", 7, 5, 4096, "2026-11-20T12:03:25Z")
     later = LoadedModel("later", expires_at="2026-11-20T12:09:00Z")
     stays = LoadedModel("stays")
-    rows: list[models.LoadedRow] = [(soon, FULL, ("cpu",)), (stays, None, ("npu",)), (later, None, ("igpu",))]
-    entries = msgspec.json.decode(models.render_ps(rows))["models"]
+    rows: list[LoadedRow] = [(soon, FULL, ("cpu",)), (stays, None, ("npu",)), (later, None, ("igpu",))]
+    entries = msgspec.json.decode(render_ps(rows))["models"]
     assert [entry["name"] for entry in entries] == ["stays:latest", "later:latest", "soon:latest"]
-    assert entries[0]["expires_at"] == models.NEVER
+    assert entries[0]["expires_at"] == NEVER
     assert entries[2] == {
         "name": "soon:latest",
         "model": "soon:latest",
         "size": 7,
         "digest": "b057",
-        "details": models.details(FULL),
+        "details": details(FULL),
         "expires_at": "2026-11-20T12:03:25Z",
         "size_vram": 5,
         "context_length": 4096,
@@ -99,12 +109,12 @@ def test_models_in_memory_are_listed_longest_lived_first() -> None:
 
 
 def test_the_times_that_stand_for_unknown_and_never_can_be_read_by_clients() -> None:
-    for text in (models.UNKNOWN_TIME, models.NEVER):
+    for text in (UNKNOWN_TIME, NEVER):
         assert datetime.fromisoformat(text).isoformat().replace("+00:00", "Z") == text
 
 
 def test_the_version_is_one_key() -> None:
-    assert models.render_version("0.1.0") == b'{"version":"0.1.0"}'
+    assert render_version("0.1.0") == b'{"version":"0.1.0"}'
 
 
 @pytest.mark.parametrize("body", [b'{"model":"a","x":1}', b'{"name":"a","x":1}', b'{"model":"","name":"a","x":1}'])
@@ -122,7 +132,7 @@ def test_a_model_without_ollamas_files_is_described_by_where_it_is_served() -> N
     shown = describe(FULL, "llamacpp", "http://127.0.0.1:8080", template="{{ x }}")
     assert "served by llamacpp at http://127.0.0.1:8080" in shown["modelfile"]
     assert shown["template"] == "{{ x }}"
-    assert shown["details"] == models.details(FULL)
+    assert shown["details"] == details(FULL)
     assert shown["model_info"] == {
         "general.architecture": "llama",
         "llama.context_length": 4096,

@@ -24,7 +24,8 @@ from ollama_proxyd.core.requests import (
     Text,
     ToolCall,
 )
-from ollama_proxyd.dialects.ollama import chat, embed, options
+from ollama_proxyd.dialects.ollama.options import DROPPED, HARMLESS, OF_TOOLS, OPTION_BY_CANONICAL, TOP_LEVEL
+from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings
 from ollama_proxyd.dialects.ollama.render import render
 
 HELLO = Message("user", (Text("hello"),))
@@ -55,14 +56,14 @@ def refused(content: Content) -> str | None:
 
 def test_an_ollama_clients_bytes_are_sent_as_they_are() -> None:
     body = b'{ "zebra":1, "model":"Tiny", "messages":[{"role":"user","content":"\\u0068i"}] }'
-    rendered = render(chat.parse(body, Hints()), "tiny:latest")
+    rendered = render(parse_chat(body, Hints()), "tiny:latest")
     assert (rendered.path, rendered.ignored_fields) == ("/api/chat", ())
     assert rendered.body is body
 
 
 def test_only_a_model_of_another_name_is_renamed() -> None:
     body = b'{"zebra": 1.0,"model":"alias","messages":[{"role":"user","content":"\\u0068i"}],"x":null}'
-    rendered = render(chat.parse(body, Hints()), "tiny:latest")
+    rendered = render(parse_chat(body, Hints()), "tiny:latest")
     assert msgspec.json.decode(rendered.body) == msgspec.json.decode(body) | {"model": "tiny:latest"}
     assert list(msgspec.json.decode(rendered.body)) == ["zebra", "model", "messages", "x"]
     assert b'"\\u0068i"' in rendered.body
@@ -70,17 +71,17 @@ def test_only_a_model_of_another_name_is_renamed() -> None:
 
 
 def test_each_of_ollamas_calls_goes_to_its_own_path() -> None:
-    assert render(embed.parse(b'{"model":"m","input":"a"}', Hints()), "m").path == "/api/embed"
-    assert render(embed.parse_legacy(b'{"model":"m","prompt":"a"}', Hints()), "m").path == "/api/embeddings"
+    assert render(parse_embed(b'{"model":"m","input":"a"}', Hints()), "m").path == "/api/embed"
+    assert render(parse_embeddings(b'{"model":"m","prompt":"a"}', Hints()), "m").path == "/api/embeddings"
 
 
 def test_every_canonical_option_has_exactly_one_fate() -> None:
     fates = [
-        set(options.OPTION_BY_CANONICAL),
-        options.TOP_LEVEL,
-        options.DROPPED,
-        options.OF_TOOLS,
-        set(options.HARMLESS),
+        set(OPTION_BY_CANONICAL),
+        TOP_LEVEL,
+        DROPPED,
+        OF_TOOLS,
+        set(HARMLESS),
     ]
     assert set().union(*fates) == CANONICAL_OPTIONS
     assert sum(map(len, fates)) == len(CANONICAL_OPTIONS)
@@ -102,7 +103,7 @@ def test_whether_to_stream_is_always_said(stream: bool) -> None:
     assert sent(talk(), stream=stream)[1]["stream"] is stream
 
 
-@pytest.mark.parametrize(("canonical", "own"), sorted(options.OPTION_BY_CANONICAL.items()))
+@pytest.mark.parametrize(("canonical", "own"), sorted(OPTION_BY_CANONICAL.items()))
 def test_settings_go_under_options_by_ollamas_names(canonical: str, own: str) -> None:
     assert sent(talk(**{canonical: 0}))[1]["options"] == {own: 0}
 

@@ -7,7 +7,17 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, JsonObject, JsonSchema
-from ollama_proxyd.dialects.ollama import settings
+from ollama_proxyd.dialects.ollama.options import (
+    CANONICAL_BY_OPTION,
+    OPTION_TYPE,
+    answer_limit,
+    check_options,
+    check_think,
+    check_top_logprobs,
+    keep_alive_s,
+    read_format,
+    read_options,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +38,7 @@ from ollama_proxyd.dialects.ollama import settings
     ],
 )
 def test_keep_alive_takes_seconds_and_durations(value: Json, seconds: float | None) -> None:
-    assert settings.keep_alive_s(value) == (None if seconds is None else pytest.approx(seconds))
+    assert keep_alive_s(value) == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(
@@ -46,30 +56,30 @@ def test_keep_alive_takes_seconds_and_durations(value: Json, seconds: float | No
 )
 def test_any_other_keep_alive_is_refused(value: Json, message: str) -> None:
     with pytest.raises(ProxyError) as caught:
-        settings.keep_alive_s(value)
+        keep_alive_s(value)
     assert (caught.value.kind, caught.value.message) == (ErrorKind.INVALID_REQUEST, message)
 
 
 @pytest.mark.parametrize("value", [None, True, False, "low", "medium", "high", "max"])
 def test_think_is_a_switch_or_an_effort(value: Json) -> None:
-    assert settings.check_think(value) is value
+    assert check_think(value) is value
 
 
 @pytest.mark.parametrize("value", ["huge", "", 1, 0, ["low"], {}])
 def test_any_other_think_is_refused(value: Json) -> None:
     with pytest.raises(ProxyError, match="invalid think value"):
-        settings.check_think(value)
+        check_think(value)
 
 
 @pytest.mark.parametrize("value", [None, 0, 20])
 def test_up_to_twenty_likeliest_tokens_can_be_asked_for(value: int | None) -> None:
-    settings.check_top_logprobs(value)
+    check_top_logprobs(value)
 
 
 @pytest.mark.parametrize("value", [-1, 21])
 def test_more_or_fewer_likeliest_tokens_are_refused(value: int) -> None:
     with pytest.raises(ProxyError, match="between 0 and 20"):
-        settings.check_top_logprobs(value)
+        check_top_logprobs(value)
 
 
 @pytest.mark.parametrize(
@@ -87,24 +97,24 @@ def test_an_option_of_the_wrong_type_is_refused_with_the_code_that_makes_it_a_50
     name: str, value: Json, wanted: str
 ) -> None:
     with pytest.raises(ProxyError) as caught:
-        settings.check_options({name: value})
+        check_options({name: value})
     assert caught.value.message == f'option "{name}" must be of type {wanted}'
-    assert caught.value.code == settings.OPTION_TYPE
+    assert caught.value.code == OPTION_TYPE
 
 
 def test_unknown_options_and_nulls_pass() -> None:
-    settings.check_options({"nope": "x", "temperature": None, "top_k": 1.0})
-    settings.check_options(None)
+    check_options({"nope": "x", "temperature": None, "top_k": 1.0})
+    check_options(None)
 
 
 def test_ollama_option_names_mean_canonical_ones() -> None:
-    assert set(settings.CANONICAL_BY_OPTION.values()) <= CANONICAL_OPTIONS
-    assert settings.CANONICAL_BY_OPTION["num_predict"] == "max_tokens"
+    assert set(CANONICAL_BY_OPTION.values()) <= CANONICAL_OPTIONS
+    assert CANONICAL_BY_OPTION["num_predict"] == "max_tokens"
 
 
 def read(options: dict[str, Json] | None, **fields: Json) -> tuple[dict[str, Json], dict[str, Json]]:
     raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
-    found = settings.read_options(options, raw, canonical={"keep_alive"}, read={"model", "keep_alive"})
+    found = read_options(options, raw, canonical={"keep_alive"}, read={"model", "keep_alive"})
     return dict(found.known), dict(found.unknown)
 
 
@@ -118,9 +128,9 @@ def test_zero_false_and_null_stay_distinct_from_absent() -> None:
 def test_a_negative_limit_is_no_limit_and_zero_is_one() -> None:
     assert read({"num_predict": -1}) == ({}, {})
     assert read({"num_predict": 0}) == ({"max_tokens": 0}, {})
-    assert settings.answer_limit({"num_predict": -1}) is None
-    assert settings.answer_limit({"num_predict": 0}) == 0
-    assert settings.answer_limit({"num_predict": 7.0}) == 7
+    assert answer_limit({"num_predict": -1}) is None
+    assert answer_limit({"num_predict": 0}) == 0
+    assert answer_limit({"num_predict": 7.0}) == 7
 
 
 def test_whole_numbers_written_with_a_fraction_are_cut_as_ollama_cuts_them() -> None:
@@ -129,7 +139,7 @@ def test_whole_numbers_written_with_a_fraction_are_cut_as_ollama_cuts_them() -> 
 
 def test_an_option_is_known_by_the_name_and_place_that_the_client_gave_it() -> None:
     raw = {"keep_alive": msgspec.Raw(b"1")}
-    found = settings.read_options({"num_predict": 3, "top_k": 1}, raw, canonical={"keep_alive"}, read={"keep_alive"})
+    found = read_options({"num_predict": 3, "top_k": 1}, raw, canonical={"keep_alive"}, read={"keep_alive"})
     names = {name: found.name_of(name) for name in found.known}
     assert names == {"max_tokens": "options.num_predict", "top_k": "options.top_k", "keep_alive": "keep_alive"}
 
@@ -144,10 +154,10 @@ def test_an_unknown_option_is_never_taken_for_a_field_of_the_same_name() -> None
     [(None, None), ("", None), ("json", JsonObject()), ({"type": "object"}, JsonSchema({"type": "object"}))],
 )
 def test_format_is_json_or_a_schema(value: Json, wanted: object) -> None:
-    assert settings.read_format(value) == wanted
+    assert read_format(value) == wanted
 
 
 @pytest.mark.parametrize("value", ["xml", 5, ["json"]])
 def test_any_other_format_is_refused(value: Json) -> None:
     with pytest.raises(ProxyError, match="invalid format"):
-        settings.read_format(value)
+        read_format(value)

@@ -6,7 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.requests import Api, Content, Hints, Message, Operation, Request, Text
 from ollama_proxyd.dialects.framing.sse import events
-from ollama_proxyd.dialects.openai import chat
+from ollama_proxyd.dialects.openai.parse import parse_chat
 
 OPERATIONS = {"chat": Operation.CHAT, "generate": Operation.COMPLETION, "embed": Operation.EMBEDDING}
 
@@ -20,7 +20,7 @@ def body_of(**fields: object) -> bytes:
 
 
 def openai_chat(**fields: object) -> Request:
-    return chat.parse(body_of(**fields), Hints())
+    return parse_chat(body_of(**fields), Hints())
 
 
 def native(content: Content, endpoint: str = "chat", *, stream: bool = False) -> Request:
@@ -44,4 +44,4 @@ def sse(*frames: object) -> bytes:
 
 def chunk(delta: dict[str, object] | None = None, reason: str | None = None, **fields: object) -> dict[str, object]:
     choice = {"index": 0, "delta": delta or {}, "finish_reason": reason}
-    return {"id": "c", "object": "chat.completion.chunk", "choices": [choice], **fields}
+    return {"id": "c", "object": "completion.chunk", "choices": [choice], **fields}

@@ -11,12 +11,10 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Embedding, Hints
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS
-from ollama_proxyd.dialects.ollama import chat as ollama_chat
-from ollama_proxyd.dialects.ollama.encode import Encoder
-from ollama_proxyd.dialects.openai import chat, completions, embeddings
-from ollama_proxyd.dialects.openai.decode import StreamDecoder, decode_answer
-from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
-from ollama_proxyd.dialects.openai.vectors import decode_embeddings
+from ollama_proxyd.dialects.ollama.encode import LineEncoder
+from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, decode_embeddings, peek_answer, peek_usage
+from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from tests.any_json import nearly_bytes
 from tests.dialects.ollama.test_ollama_any_bytes import told_to_others
 
@@ -56,9 +54,9 @@ CHAT = {
     "chat_template_kwargs": {"enable_thinking": True, "z": 1},
 }
 CALLS: list[tuple[Any, Any]] = [
-    (chat.parse, CHAT),
-    (completions.parse, {**OPTIONS, "prompt": "x", "suffix": "x", "logprobs": 2, "best_of": 1, "echo": False}),
-    (embeddings.parse, {"model": "x", "input": ["x", "y"], "encoding_format": "base64", "dimensions": 2, "user": "u"}),
+    (parse_chat, CHAT),
+    (parse_completion, {**OPTIONS, "prompt": "x", "suffix": "x", "logprobs": 2, "best_of": 1, "echo": False}),
+    (parse_embedding, {"model": "x", "input": ["x", "y"], "encoding_format": "base64", "dimensions": 2, "user": "u"}),
 ]
 BODIES = st.sampled_from(CALLS).flatmap(lambda call: st.tuples(st.just(call[0]), nearly_bytes(call[1])))
 TOKEN = {"token": "x", "logprob": -0.5, "bytes": [1], "top_logprobs": [{"token": "x", "logprob": -1, "bytes": None}]}
@@ -97,7 +95,7 @@ def test_a_body_of_any_depth_is_translated_or_refused(depth: int, field: str) ->
         nested = b"[" + nested + b"]"
     body = b'{"model":"x","messages":[{"role":"user","content":' + content + b'}],"' + field.encode() + b'":' + nested
     with suppress(ProxyError):
-        told_to_others(chat.parse(body + b"}", Hints()))
+        told_to_others(parse_chat(body + b"}", Hints()))
 
 
 @pytest.mark.parametrize(
@@ -111,14 +109,14 @@ def test_a_body_of_any_depth_is_translated_or_refused(depth: int, field: str) ->
 )
 def test_a_part_that_is_not_utf8_is_the_clients_fault(content: bytes) -> None:
     with pytest.raises(ProxyError, match="utf-8"):
-        chat.parse(b'{"model":"x","messages":[{"role":"user","content":' + content + b"}]}", Hints())
+        parse_chat(b'{"model":"x","messages":[{"role":"user","content":' + content + b"}]}", Hints())
 
 
 @given(st.lists(nearly_bytes(FRAME), min_size=1, max_size=3), st.sampled_from([None, 0, 2]), st.booleans())
 def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(frames: list[bytes], top: int | None, done: bool) -> None:
     block = b"".join(b"data: " + frame + b"\n\n" for frame in frames) + (b"data: [DONE]\n\n" if done else b"")
     assert peek_usage(block, 3) is not None
-    decoder = StreamDecoder(top)
+    decoder = ChunkDecoder(top)
     events: list[Event] = []
     with suppress(ProxyError):
         events += decoder.feed(block)
@@ -141,26 +139,26 @@ def test_any_vectors_are_read_or_fail_as_such(body: bytes) -> None:
 
 
 def told_to_an_ollama_client(events: list[Event]) -> None:
-    request = ollama_chat.parse(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
-    encoder = Encoder(request, lambda: "now", lambda: 5)
+    request = ollama_chat(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
+    encoder = LineEncoder(request, lambda: "now", lambda: 5)
     with suppress(ProxyError):
         for event in events:
             encoder.encode(event)
     with suppress(ProxyError):
-        Encoder(request, lambda: "now", lambda: 5).whole(events)
+        LineEncoder(request, lambda: "now", lambda: 5).whole(events)
 
 
 @pytest.mark.parametrize("depth", [3, 5, 100, 400, 940, 960, 970, 980, 990, 1000])
 def test_an_error_wrapped_in_any_number_of_others_is_a_failure(depth: int) -> None:
     error = b'{"error":' * depth + b'"boom"' + b"}" * depth
     with pytest.raises(ProxyError):
-        StreamDecoder().feed(b"data: " + error + b"\n\n")
+        ChunkDecoder().feed(b"data: " + error + b"\n\n")
     assert peek_answer(error) is not None
 
 
 def test_an_answer_of_endless_tool_calls_fails() -> None:
     frame = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}\n\n'
-    decoder = StreamDecoder()
+    decoder = ChunkDecoder()
     assert len(decoder.feed(frame * MOST_CALLS)) == MOST_CALLS
     with pytest.raises(ProxyError, match="tool calls"):
         decoder.feed(frame)

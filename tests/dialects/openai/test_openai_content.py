@@ -21,9 +21,8 @@ from ollama_proxyd.core.requests import (
     Think,
     ToolCall,
 )
-from ollama_proxyd.dialects.openai import completions, embeddings
-from ollama_proxyd.dialects.openai.options import KnownOptions
-from ollama_proxyd.dialects.openai.refusals import UNTRANSLATABLE_FIELDS
+from ollama_proxyd.dialects.openai.options import UNTRANSLATABLE_FIELDS, KnownOptions
+from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
 from tests.dialects.openai.openai_samples import encoded, openai_chat
 
 
@@ -34,13 +33,13 @@ def content(**fields: object) -> Chat:
 
 
 def completion(**fields: object) -> Completion:
-    parsed = completions.parse(encoded({"model": "m", "prompt": "hi", **fields}), Hints()).content()
+    parsed = parse_completion(encoded({"model": "m", "prompt": "hi", **fields}), Hints()).content()
     assert isinstance(parsed, Completion)
     return parsed
 
 
 def embedding(**fields: object) -> Embedding:
-    parsed = embeddings.parse(encoded({"model": "m", **fields}), Hints()).content()
+    parsed = parse_embedding(encoded({"model": "m", **fields}), Hints()).content()
     assert isinstance(parsed, Embedding)
     return parsed
 

@@ -21,8 +21,14 @@ from ollama_proxyd.core.events import (
 )
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
 from ollama_proxyd.dialects.framing.sse import SseSplitter
-from ollama_proxyd.dialects.openai.decode import StreamDecoder, decode_answer, top_logprobs_of
-from ollama_proxyd.dialects.openai.vectors import decode_embeddings, pack, unpack
+from ollama_proxyd.dialects.openai.decode import (
+    ChunkDecoder,
+    decode_answer,
+    decode_embeddings,
+    pack,
+    top_logprobs_of,
+    unpack,
+)
 from tests.dialects.openai.openai_samples import chunk, encoded, said, sse
 
 USAGE = {"prompt_tokens": 23, "completion_tokens": 14, "prompt_tokens_details": {"cached_tokens": 22}}
@@ -30,12 +36,12 @@ TIMINGS = {"cache_n": 22, "prompt_n": 1, "prompt_ms": 250.0, "predicted_n": 14, 
 
 
 def decoded(block: bytes, top_logprobs: int | None = None) -> list[Event]:
-    decoder = StreamDecoder(top_logprobs)
+    decoder = ChunkDecoder(top_logprobs)
     return [*decoder.feed(block), decoder.finish()]
 
 
 def deltas(block: bytes) -> list[Delta]:
-    return [event for event in StreamDecoder().feed(block) if isinstance(event, Delta)]
+    return [event for event in ChunkDecoder().feed(block) if isinstance(event, Delta)]
 
 
 def calls(*pieces: dict[str, Any]) -> list[ToolCallDelta]:
@@ -65,7 +71,7 @@ def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int
         chunk({"content": "a\u20ac"}), chunk({"content": "b"}), chunk({}, "stop"), "[DONE]"
     )
     places = sorted(chance.randrange(len(stream)) for _ in range(pieces))
-    splitter, decoder, found = SseSplitter(), StreamDecoder(), list[Event]()
+    splitter, decoder, found = SseSplitter(), ChunkDecoder(), list[Event]()
     for start, end in zip([0, *places], [*places, len(stream)], strict=True):
         found += decoder.feed(splitter.feed(stream[start:end]))
     assert [*found, decoder.finish()] == decoded(stream)
@@ -140,7 +146,7 @@ def test_done_alone_is_a_proper_end() -> None:
 
 @pytest.mark.parametrize("block", [b"", sse(chunk({"content": "half"})), sse({"choices": [], "usage": USAGE})])
 def test_a_stream_that_ends_without_reason_or_done_broke_off(block: bytes) -> None:
-    decoder = StreamDecoder()
+    decoder = ChunkDecoder()
     decoder.feed(block)
     with pytest.raises(ProxyError, match="broke off") as caught:
         decoder.finish()
@@ -157,7 +163,7 @@ def test_a_stream_that_ends_without_reason_or_done_broke_off(block: bytes) -> No
     ],
 )
 def test_an_error_in_the_stream_is_raised_after_what_came_before_it(error: object, message: str) -> None:
-    decoder = StreamDecoder()
+    decoder = ChunkDecoder()
     block = sse(chunk({"content": "a"})) + b"event: error\n" + sse({"error": error})
     assert decoder.feed(block) == [Delta(text="a")]
     for more in (lambda: decoder.feed(sse(chunk({"content": "b"}))), decoder.finish):
@@ -168,13 +174,13 @@ def test_an_error_in_the_stream_is_raised_after_what_came_before_it(error: objec
 
 def test_an_error_that_comes_alone_is_raised_at_once() -> None:
     with pytest.raises(ProxyError, match="boom"):
-        StreamDecoder().feed(sse({"error": {"message": "boom"}}))
+        ChunkDecoder().feed(sse({"error": {"message": "boom"}}))
 
 
 @pytest.mark.parametrize("data", ["<html>", "[1]", '{"choices":5}'])
 def test_a_frame_that_is_not_openais_is_the_backends_failure(data: str) -> None:
     with pytest.raises(ProxyError, match="not in OpenAI's form") as caught:
-        StreamDecoder().feed(sse(data))
+        ChunkDecoder().feed(sse(data))
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
@@ -227,7 +233,7 @@ def test_log_probabilities_have_as_many_alternatives_as_were_asked_for(
     top: int | None, likeliest: tuple[TokenLogprob, ...]
 ) -> None:
     frame = {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [TOKEN]}}]}
-    (delta,) = StreamDecoder(top).feed(sse(frame))
+    (delta,) = ChunkDecoder(top).feed(sse(frame))
     assert delta == Delta(text="a", logprobs=(TokenLogprob("a", -0.5, (97,), likeliest),))
 
 

@@ -18,13 +18,10 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Hints, Operation, Request
-from ollama_proxyd.dialects.openai import completions, embeddings
-from ollama_proxyd.dialects.openai.decode import StreamDecoder, decode_answer
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, unpack
 from ollama_proxyd.dialects.openai.dialect import OpenAI
-from ollama_proxyd.dialects.openai.encode_chat import ChatEncoder
-from ollama_proxyd.dialects.openai.encode_completion import CompletionEncoder
-from ollama_proxyd.dialects.openai.encode_embedding import EmbeddingEncoder
-from ollama_proxyd.dialects.openai.vectors import unpack
+from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
+from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
 from tests.dialects.openai.openai_samples import encoded, frames_in, openai_chat
 
 STREAM = {"stream": True}
@@ -41,11 +38,11 @@ def encoder_of(request: Request) -> ChatEncoder | CompletionEncoder | EmbeddingE
 
 
 def completion(**fields: object) -> Request:
-    return completions.parse(encoded({"model": "tiny", "prompt": "hi", **fields}), Hints())
+    return parse_completion(encoded({"model": "tiny", "prompt": "hi", **fields}), Hints())
 
 
 def embedding(**fields: object) -> Request:
-    return embeddings.parse(encoded({"model": "tiny", "input": ["a", "b"], **fields}), Hints())
+    return parse_embedding(encoded({"model": "tiny", "input": ["a", "b"], **fields}), Hints())
 
 
 def streamed(request: Request, *events: Event) -> list[Any]:
@@ -196,7 +193,7 @@ def test_unknown_usage_is_null_and_cached_tokens_are_told() -> None:
 @pytest.mark.parametrize("request_", [openai_chat(**WITH_USAGE), completion(**WITH_USAGE)], ids=["chat", "completion"])
 def test_what_is_encoded_can_be_decoded_again(request_: Request) -> None:
     events: list[Event] = [Delta("a", logprobs=(TokenLogprob("a", -0.5),)), Delta("b"), END]
-    writer, decoder = encoder_of(request_), StreamDecoder()
+    writer, decoder = encoder_of(request_), ChunkDecoder()
     found = decoder.feed(b"".join(writer.encode(event) for event in events))
     assert [*found, decoder.finish()] == events
     together = Delta("ab", logprobs=(TokenLogprob("a", -0.5),))

@@ -4,7 +4,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Api, Hints, Operation
-from ollama_proxyd.dialects.openai import chat, completions, embeddings
+from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from tests.dialects.openai.openai_samples import body_of, encoded, openai_chat
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -12,7 +12,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 def refusal(body: bytes) -> ProxyError:
     with pytest.raises(ProxyError) as caught:
-        chat.parse(body, Hints())
+        parse_chat(body, Hints())
     return caught.value
 
 
@@ -22,7 +22,7 @@ def image(url: object) -> list[dict[str, object]]:
 
 def test_routing_learns_what_it_needs_and_the_bytes_stay_the_clients() -> None:
     body = body_of(stream=True, stream_options={"include_usage": True}, max_tokens=7, nobody_knows=1)
-    request = chat.parse(body, Hints(target="npu"))
+    request = parse_chat(body, Hints(target="npu"))
     assert (request.operation, request.api, request.endpoint) == (Operation.CHAT, Api.OPENAI, "chat")
     assert (request.model, request.stream, request.wants_usage, request.max_tokens) == ("tiny", True, True, 7)
     assert request.hints.target == "npu"
@@ -131,26 +131,26 @@ def test_an_image_in_plain_base64_is_taken() -> None:
 
 def test_a_completion_needs_a_prompt() -> None:
     with pytest.raises(ProxyError, match="prompt is required") as caught:
-        completions.parse(b'{"model":"tiny"}', Hints())
+        parse_completion(b'{"model":"tiny"}', Hints())
     assert caught.value.param == "prompt"
 
 
 @pytest.mark.parametrize("prompt", ["hi", ["a", "b"], [1, 2, 3], [[1], [2]]])
 def test_a_completions_prompt_may_be_text_tokens_or_lists_of_them(prompt: object) -> None:
-    request = completions.parse(encoded({"model": "tiny", "prompt": prompt, "stream": True}), Hints())
+    request = parse_completion(encoded({"model": "tiny", "prompt": prompt, "stream": True}), Hints())
     assert (request.operation, request.endpoint, request.stream) == (Operation.COMPLETION, "completions", True)
 
 
 @pytest.mark.parametrize("given", [{}, {"input": []}, {"input": None}])
 def test_an_embedding_needs_input(given: dict[str, object]) -> None:
     with pytest.raises(ProxyError, match="invalid input"):
-        embeddings.parse(encoded({"model": "tiny", **given}), Hints())
+        parse_embedding(encoded({"model": "tiny", **given}), Hints())
 
 
 def test_an_embedding_is_never_streamed_and_its_encoding_is_known() -> None:
-    assert not embeddings.parse(b'{"model":"m","input":"a","stream":true}', Hints()).stream
+    assert not parse_embedding(b'{"model":"m","input":"a","stream":true}', Hints()).stream
     with pytest.raises(ProxyError) as caught:
-        embeddings.parse(b'{"model":"m","input":"a","encoding_format":"hex"}', Hints())
+        parse_embedding(b'{"model":"m","input":"a","encoding_format":"hex"}', Hints())
     assert caught.value.param == "encoding_format"
 
 
@@ -168,4 +168,4 @@ def test_a_path_is_no_media_whoever_answers(path: str, key: str) -> None:
 
 @pytest.mark.parametrize("data", [PIXEL, "iVBORw0KGgo=", "/9j/4AAQSkZJRg==", "Qk1+\n+/8="])
 def test_media_are_base64_with_or_without_a_head(data: str) -> None:
-    assert chat.parse(body_of(messages=image(data)), Hints()).needs_vision
+    assert parse_chat(body_of(messages=image(data)), Hints()).needs_vision

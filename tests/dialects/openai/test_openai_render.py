@@ -27,12 +27,11 @@ from ollama_proxyd.core.requests import (
     ToolCall,
 )
 from ollama_proxyd.dialects.base import Rendered
-from ollama_proxyd.dialects.ollama import chat as ollama_chat
-from ollama_proxyd.dialects.openai import completions, embeddings
+from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.options import CHAT, COMPLETION, EMBEDDING, INTERNAL_FIELDS
+from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
 from ollama_proxyd.dialects.openai.quirks import OptionPolicy
-from ollama_proxyd.dialects.openai.refusals import INTERNAL_FIELDS
-from ollama_proxyd.dialects.openai.settings import CHAT, COMPLETION, EMBEDDING
 from ollama_proxyd.edges.backends.engines import ENGINES, engine_of
 from tests.dialects.openai.openai_samples import body_of, encoded, native, openai_chat, said
 
@@ -70,7 +69,7 @@ def test_in_the_same_dialect_only_the_model_is_renamed() -> None:
 
 def native_chat(**fields: Any) -> Request:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], **fields}
-    return ollama_chat.parse(encoded(body), Hints())
+    return ollama_chat(encoded(body), Hints())
 
 
 def test_what_is_dropped_is_listed_where_the_client_wrote_it() -> None:
@@ -116,8 +115,8 @@ def test_in_the_same_dialect_a_body_with_the_right_name_is_not_touched() -> None
 
 
 def test_each_endpoint_keeps_its_path() -> None:
-    completion = completions.parse(b'{"model":"m","prompt":[1,2]}', Hints())
-    embedding = embeddings.parse(b'{"model":"m","input":[[1],[2]]}', Hints())
+    completion = parse_completion(b'{"model":"m","prompt":[1,2]}', Hints())
+    embedding = parse_embedding(b'{"model":"m","input":[[1],[2]]}', Hints())
     assert render(completion, "m").path == "/v1/completions"
     assert render(embedding, "m").path == "/v1/embeddings"
 

@@ -1,7 +1,7 @@
 """The answers of tools find the calls that they answer, however many there are."""
 
 from ollama_proxyd.core.requests import Message, Text, ToolCall
-from ollama_proxyd.dialects.openai.turns import OpenCalls, render_messages
+from ollama_proxyd.dialects.openai.render import OpenCalls, render_messages
 
 
 def answer_of(name: str | None = None, call_id: str | None = None) -> Message:

@@ -12,12 +12,12 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.ollama import chat as ollama_chat
-from ollama_proxyd.dialects.ollama import embed as ollama_embed
 from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
-from ollama_proxyd.dialects.openai import chat as openai_chat
-from ollama_proxyd.dialects.openai import embeddings as openai_embeddings
+from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
+from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
 from ollama_proxyd.dialects.openai.errors import render_error as openai_error
+from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
+from ollama_proxyd.dialects.openai.parse import parse_embedding as openai_embeddings
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.ports import Backend
@@ -30,12 +30,12 @@ CHAT, API_CHAT = "POST /v1/chat/completions", "POST /api/chat"
 
 def openai_request(model: str = "tiny", **fields: Any) -> Request:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": True, **fields}
-    return openai_chat.parse(json.dumps(body).encode(), Hints(request_id="req-1"))
+    return openai_chat(json.dumps(body).encode(), Hints(request_id="req-1"))
 
 
 def ollama_request(model: str = "tiny", **fields: Any) -> Request:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
-    return ollama_chat.parse(json.dumps(body).encode(), Hints())
+    return ollama_chat(json.dumps(body).encode(), Hints())
 
 
 @asynccontextmanager
@@ -122,7 +122,7 @@ async def test_the_clients_bytes_reach_a_backend_of_its_dialect_unchanged() -> N
     body = b'{ "model":"tiny", "zeta":[1.0,{"b":null}],"stream":true,"messages":[{"role":"user","content":"hi"}] }'
     routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OPENAI) as backend:
-        await events_of(backend, openai_chat.parse(body, Hints(request_id="req-1")))
+        await events_of(backend, openai_chat(body, Hints(request_id="req-1")))
     asked = engine.asked[0]
     assert asked.body == body
     assert asked.headers["X-Request-ID"] == "req-1"
@@ -298,18 +298,18 @@ async def test_a_whole_answer_to_a_wish_for_a_stream_becomes_events() -> None:
 
 
 async def test_embeddings_cross_the_dialects_both_ways() -> None:
-    ollama = ollama_embed.parse(b'{"model":"tiny","input":["a","b"]}', Hints())
+    ollama = ollama_embed(b'{"model":"tiny","input":["a","b"]}', Hints())
     vectors = {"data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [1.0, 0.0]}]}
     events = await answer(Api.OPENAI, {"POST /v1/embeddings": Says(vectors)}, ollama)
     assert Embedded(((1.0, 0.0), (0.0, 1.0))) in events
-    openai = openai_embeddings.parse(b'{"model":"tiny","input":"a"}', Hints())
+    openai = openai_embeddings(b'{"model":"tiny","input":"a"}', Hints())
     events = await answer(Api.OLLAMA, {"POST /api/embed": Says({"embeddings": [[1.0, 0.0]]})}, openai)
     assert Embedded(((1.0, 0.0),)) in events
 
 
 @pytest.mark.parametrize(("keep_alive", "reason"), [(0, FinishReason.UNLOAD), ("5m", FinishReason.LOAD)])
 async def test_a_wish_to_load_needs_no_call_to_an_openai_backend(keep_alive: object, reason: FinishReason) -> None:
-    request = ollama_chat.parse(json.dumps({"model": "tiny", "keep_alive": keep_alive}).encode(), Hints())
+    request = ollama_chat(json.dumps({"model": "tiny", "keep_alive": keep_alive}).encode(), Hints())
     events = await answer(Api.OPENAI, {}, request)
     assert events == [Accepted(ignored_fields=("keep_alive",)), Finished(reason)]
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.requests import Api, Json
-from ollama_proxyd.dialects.ollama.models import render_ps, render_tags
-from ollama_proxyd.dialects.ollama.show import describe
+from ollama_proxyd.dialects.ollama.models import describe, render_ps, render_tags
 from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.engine import Answer
 from ollama_proxyd.edges.backends.engines import ENGINES, PATHS, lemonade, ollama, ovms, recognise, tgi

@@ -12,9 +12,9 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.ollama import chat as ollama_chat
-from ollama_proxyd.dialects.ollama import embed as ollama_embed
-from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
+from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
+from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends import exchange
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.server import said_in
@@ -26,7 +26,7 @@ SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", {"Content-Type"
 CHAT, API_CHAT = "POST /v1/chat/completions", "POST /api/chat"
 FORGED = "oops \x1b[2J\r\n12:00:00 INFO backend it is up"
 IN_ONE_LINE = "oops [2J 12:00:00 INFO backend it is up"
-PARSE = {Api.OPENAI: openai_chat.parse, Api.OLLAMA: ollama_chat.parse}
+PARSE = {Api.OPENAI: openai_chat, Api.OLLAMA: ollama_chat}
 ROUTE = {Api.OPENAI: CHAT, Api.OLLAMA: API_CHAT}
 TYPE = {Api.OPENAI: SSE, Api.OLLAMA: NDJSON}
 
@@ -195,7 +195,7 @@ async def test_impossible_counts_and_times_of_an_ollama_are_not_believed(told: A
 
 
 async def test_impossible_counts_of_vectors_are_not_believed() -> None:
-    request = ollama_embed.parse(b'{"model":"tiny","input":["a"]}', Hints())
+    request = ollama_embed(b'{"model":"tiny","input":["a"]}', Hints())
     said = {"embeddings": [[0.5]], "prompt_eval_count": -1, "total_duration": 10**400}
     finished = (await answer(Api.OLLAMA, Says(said), request))[-1]
     assert isinstance(finished, Finished)

@@ -10,7 +10,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Hints
-from ollama_proxyd.dialects.openai import chat as openai_chat
+from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
@@ -188,7 +188,7 @@ async def test_a_slow_check_is_busy_while_a_request_is_under_way_and_down_when_n
         backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
         before = await backend.probe()
         engine.routes["GET /health"] = hangs
-        events = backend.answer(openai_chat.parse(json.dumps(body).encode(), Hints()), "tiny")
+        events = backend.answer(openai_chat(json.dumps(body).encode(), Hints()), "tiny")
         assert isinstance(await anext(events), Accepted)
         assert await backend.probe() == before
         await events.aclose()

@@ -9,8 +9,8 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Embedded, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.ollama import embed
-from ollama_proxyd.dialects.openai import embeddings
+from ollama_proxyd.dialects.ollama.parse import parse_embed, parse_embeddings
+from ollama_proxyd.dialects.openai.parse import parse_embedding
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of
 
@@ -67,7 +67,7 @@ class WordEngine(FakeEngine):
 
 
 def asked(**fields: Any) -> Request:
-    return embed.parse(json.dumps({"model": "tiny", **fields}).encode(), Hints())
+    return parse_embed(json.dumps({"model": "tiny", **fields}).encode(), Hints())
 
 
 async def answer(engine: WordEngine, request: Request, flavor: str = "llamacpp") -> list[Event]:
@@ -104,7 +104,7 @@ async def test_half_a_letter_at_the_cut_is_left_out() -> None:
 
 async def test_the_older_call_cuts_too() -> None:
     engine = WordEngine(batch=10, context=10)
-    await answer(engine, embed.parse_legacy(json.dumps({"model": "tiny", "prompt": text(50)}).encode(), Hints()))
+    await answer(engine, parse_embeddings(json.dumps({"model": "tiny", "prompt": text(50)}).encode(), Hints()))
     assert engine.embedded() == text(10 - SPECIALS)
 
 
@@ -123,7 +123,7 @@ async def test_a_text_that_fits_is_neither_counted_nor_cut() -> None:
 
 async def test_an_openai_client_gets_the_servers_own_refusal() -> None:
     engine = WordEngine(batch=10, context=10)
-    request = embeddings.parse(json.dumps({"model": "tiny", "input": text(50)}).encode(), Hints())
+    request = parse_embedding(json.dumps({"model": "tiny", "input": text(50)}).encode(), Hints())
     with pytest.raises(ProxyError) as caught:
         await answer(engine, request)
     assert "too large to process" in (caught.value.detail or "")

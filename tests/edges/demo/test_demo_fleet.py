@@ -13,7 +13,7 @@ import pytest
 from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.ollama import chat
+from ollama_proxyd.dialects.ollama.parse import parse_chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.demo.devices import DEVICES
 from ollama_proxyd.edges.demo.engine import TYPICAL_TOKENS, SimulatedEngine, vector
@@ -52,7 +52,7 @@ async def demo() -> AsyncGenerator[Demo, None]:
 
 def hello(**fields: Any) -> Request:
     body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}], **fields}
-    return chat.parse(json.dumps(body).encode(), Hints())
+    return parse_chat(json.dumps(body).encode(), Hints())
 
 
 async def test_the_fleet_is_the_reference_profile(demo: Demo) -> None:

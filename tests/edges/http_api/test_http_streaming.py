@@ -15,8 +15,8 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Encoder, Stamps
-from ollama_proxyd.dialects.openai.chat import parse
 from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.edges.http_api.streaming import deliver
 from tests.edges.http_api.conftest import CHAT, Serve
 from tests.fakes import FakeBackend, frames, reload, services_of, settle
@@ -250,7 +250,7 @@ class Mute(OpenAI):
 async def test_an_answer_is_closed_even_when_writing_it_fails() -> None:
     decision = (await services_of(FakeBackend("npu"))).gateway.explain(Query(model="tiny"))
     gateway = OneAnswer(Routed(decision, "npu"), Delta("x"), Delta("y"), Finished())
-    asked = parse(json.dumps({**CHAT, "stream": True}).encode(), Hints())
+    asked = parse_chat(json.dumps({**CHAT, "stream": True}).encode(), Hints())
     with pytest.raises(ZeroDivisionError):
         await deliver(make_mocked_request("POST", "/"), gateway, asked, Mute(), 0)
     assert gateway.closed

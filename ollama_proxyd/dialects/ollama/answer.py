@@ -1,4 +1,4 @@
-"""The shapes in which an Ollama backend answers, and what they mean."""
+"""What an Ollama engine answers, and what it means."""
 
 import msgspec
 
@@ -18,7 +18,7 @@ _REASONS = {
 }
 
 
-class Function(msgspec.Struct):
+class NativeAnswerFunction(msgspec.Struct):
     """What a tool call calls; the arguments stay the backend's own text."""
 
     name: str = ""
@@ -30,31 +30,31 @@ class Function(msgspec.Struct):
         return "{}" if text == "null" else text
 
 
-class ToolCall(msgspec.Struct):
+class NativeAnswerCall(msgspec.Struct):
     """One whole tool call; not every version gives it an id."""
 
-    function: Function
+    function: NativeAnswerFunction
     id: str | None = None
 
 
-class Message(msgspec.Struct):
+class NativeAnswerMessage(msgspec.Struct):
     """What the model said in a chat."""
 
     content: str | None = None
     thinking: str | None = None
-    tool_calls: tuple[ToolCall, ...] | None = None
+    tool_calls: tuple[NativeAnswerCall, ...] | None = None
 
 
-class Logprob(msgspec.Struct):
+class NativeLogprob(msgspec.Struct):
     """A token and how likely it was."""
 
     token: str
     logprob: float
     bytes: tuple[int, ...] | None = None
-    top_logprobs: tuple["Logprob", ...] | None = None
+    top_logprobs: tuple["NativeLogprob", ...] | None = None
 
 
-class Counters(msgspec.Struct):
+class NativeCounters(msgspec.Struct):
     """What every last object holds; no number is worth an answer, so any value is taken and read later."""
 
     done: bool = False
@@ -68,23 +68,23 @@ class Counters(msgspec.Struct):
     eval_duration: Json = None
 
 
-class Line(Counters):
+class Line(NativeCounters):
     """A line of /api/chat or /api/generate, or the whole answer."""
 
-    message: Message | None = None
+    message: NativeAnswerMessage | None = None
     response: str | None = None
     thinking: str | None = None
-    tool_calls: tuple[ToolCall, ...] | None = None
-    logprobs: tuple[Logprob, ...] | None = None
+    tool_calls: tuple[NativeAnswerCall, ...] | None = None
+    logprobs: tuple[NativeLogprob, ...] | None = None
 
 
-class Vectors(Counters):
+class Vectors(NativeCounters):
     """The answer of /api/embed."""
 
     embeddings: tuple[tuple[float, ...], ...] | None = None
 
 
-class End(Counters):
+class End(NativeCounters):
     """The end of any answer; vectors are only seen to be there."""
 
     embeddings: msgspec.Raw = _NOTHING
@@ -96,7 +96,7 @@ class End(Counters):
         return len(self.embeddings) + len(self.embedding) > 0
 
 
-def finished(end: Counters, *, called: bool) -> Finished:
+def finished(end: NativeCounters, *, called: bool) -> Finished:
     """How the answer ended; `called` when it holds tool calls, which Ollama ends with "stop"."""
     reason = _REASONS.get(end.done_reason or "stop", FinishReason.STOP)
     return Finished(
@@ -116,7 +116,7 @@ def estimated(tokens: int) -> Finished:
     return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens else Usage())
 
 
-def read_logprob(token: Logprob) -> TokenLogprob:
+def read_logprob(token: NativeLogprob) -> TokenLogprob:
     """A token's log probability in the core's words."""
     return TokenLogprob(
         token=token.token,

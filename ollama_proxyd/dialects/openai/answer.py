@@ -14,43 +14,43 @@ T = TypeVar("T")
 _S_PER_MS = 1e-3
 
 
-class Function(msgspec.Struct):
+class AnswerFunction(msgspec.Struct):
     """The function of a tool call, whole or in pieces; some engines send arguments as an object."""
 
     name: str | None = None
     arguments: str | dict[str, Json] | None = None
 
 
-class ToolCall(msgspec.Struct):
+class AnswerCall(msgspec.Struct):
     """A tool call or a piece of one."""
 
     index: int | None = None
     id: str | None = None
-    function: Function | None = None
+    function: AnswerFunction | None = None
 
 
-class Message(msgspec.Struct):
+class AnswerMessage(msgspec.Struct):
     """A message or a delta; thinking goes by two names."""
 
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[AnswerCall] | None = None
 
 
-class Token(msgspec.Struct):
+class AnswerToken(msgspec.Struct):
     """A token's log probability as in chats; llama-server writes completions so too."""
 
     token: str
     logprob: float | None = None
     bytes: list[int] | None = None
-    top_logprobs: list["Token"] | None = None
+    top_logprobs: list["AnswerToken"] | None = None
 
 
-class Logprobs(msgspec.Struct):
+class AnswerLogprobs(msgspec.Struct):
     """Log probabilities: a list in chats, parallel lists in plain completions."""
 
-    content: list[Token] | None = None
+    content: list[AnswerToken] | None = None
     tokens: list[str] | None = None
     token_logprobs: list[float | None] | None = None
     top_logprobs: list[dict[str, float] | None] | None = None
@@ -60,11 +60,11 @@ class Choice(msgspec.Struct):
     """One answer or a piece of it, of a chat or a plain completion, streamed or whole."""
 
     index: int | None = 0
-    delta: Message | None = None
-    message: Message | None = None
+    delta: AnswerMessage | None = None
+    message: AnswerMessage | None = None
     text: str | None = None
     finish_reason: str | None = None
-    logprobs: Logprobs | None = None
+    logprobs: AnswerLogprobs | None = None
 
 
 class WireUsage(msgspec.Struct):
@@ -154,7 +154,7 @@ def timings_of(timings: WireTimings | None) -> Timings:
     return Timings(prompt_s=seconds(timings.prompt_ms, _S_PER_MS), decode_s=seconds(timings.predicted_ms, _S_PER_MS))
 
 
-def logprobs_of(logprobs: Logprobs | None, top: int | None) -> tuple[TokenLogprob, ...] | None:
+def logprobs_of(logprobs: AnswerLogprobs | None, top: int | None) -> tuple[TokenLogprob, ...] | None:
     """Log probabilities with at most `top` alternatives, all of them when None."""
     if logprobs is None:
         return None
@@ -170,7 +170,7 @@ def logprobs_of(logprobs: Logprobs | None, top: int | None) -> tuple[TokenLogpro
     )
 
 
-def _tokens(tokens: list[Token], top: int | None) -> tuple[TokenLogprob, ...]:
+def _tokens(tokens: list[AnswerToken], top: int | None) -> tuple[TokenLogprob, ...]:
     """The tokens whose log probability is known."""
     return tuple(
         TokenLogprob(

@@ -1,0 +1,126 @@
+"""What Ollama's clients send, typed."""
+
+import msgspec
+
+from ollama_proxyd.core.requests import Json
+
+NO_MEDIA = msgspec.Raw(b"")
+
+
+class NativeHead(msgspec.Struct):
+    """The fields that routing needs of both calls."""
+
+    model: str | None = None
+    stream: bool | None = None
+    keep_alive: Json = None
+    think: Json = None
+    options: dict[str, Json] | None = None
+    top_logprobs: int | None = None
+
+
+class NativeMessageHead(msgspec.Struct):
+    """A message as far as routing looks."""
+
+    images: msgspec.Raw = NO_MEDIA
+
+
+class NativeChatHead(NativeHead):
+    """What a chat tells routing."""
+
+    messages: list[NativeMessageHead] | None = None
+
+
+class NativeFunction(msgspec.Struct):
+    """The function of a tool call; its arguments stay the client's own bytes."""
+
+    name: str | None = None
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+
+
+class NativeToolCall(msgspec.Struct):
+    """A tool call as it comes."""
+
+    function: NativeFunction
+    id: str | None = None
+
+
+class NativeMessage(msgspec.Struct):
+    """A message as it comes."""
+
+    role: str | None = None
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[NativeToolCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    """A chat as it comes."""
+
+    model: str | None = None
+    messages: list[NativeMessage] | None = None
+    stream: bool | None = None
+    tools: list[dict[str, Json]] | None = None
+    format: Json = None
+    keep_alive: Json = None
+    think: Json = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    options: dict[str, Json] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+class NativeGenerateHead(NativeHead):
+    """What a completion tells routing."""
+
+    prompt: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[int] | None = None
+    images: msgspec.Raw = NO_MEDIA
+    raw: bool | None = None
+
+
+class GenerateRequest(msgspec.Struct):
+    """A completion as it comes."""
+
+    model: str | None = None
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: tuple[int, ...] | None = None
+    stream: bool | None = None
+    raw: bool | None = None
+    format: Json = None
+    keep_alive: Json = None
+    images: list[str] | None = None
+    options: dict[str, Json] | None = None
+    think: Json = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+class EmbedRequest(msgspec.Struct):
+    """Texts to embed as they come."""
+
+    model: str | None = None
+    input: Json = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: Json = None
+    options: dict[str, Json] | None = None
+
+
+class EmbeddingsRequest(msgspec.Struct):
+    """The older call with one text."""
+
+    model: str | None = None
+    prompt: str | None = None
+    keep_alive: Json = None
+    options: dict[str, Json] | None = None

@@ -1,0 +1,251 @@
+"""Reads OpenAI's requests: at once what routing needs, the whole content on demand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import (
+    Api,
+    Chat,
+    Completion,
+    Content,
+    Embedding,
+    Format,
+    Hints,
+    Json,
+    JsonObject,
+    JsonSchema,
+    Operation,
+    Options,
+    Request,
+    Think,
+)
+from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.limits import check_messages
+from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
+from ollama_proxyd.dialects.openai.parse_messages import NO_MEDIA, Media, find_media, parse_messages
+from ollama_proxyd.dialects.openai.request import (
+    ChatBody,
+    ChatHead,
+    CompletionBody,
+    CompletionHead,
+    EmbeddingBody,
+    EmbeddingHead,
+    Head,
+    ResponseFormat,
+)
+
+BYTES_PER_TOKEN = 4
+IMAGE_TOKENS = 600
+"""A middle of what vision models make of one image; base64 says nothing about it."""
+
+STRUCTURAL = frozenset({"model", "stream", "stream_options"})
+"""Fields of every call that are no settings of the generation."""
+
+
+def request_of(
+    head: Head,
+    body: bytes,
+    hints: Hints,
+    call: tuple[Operation, str, Callable[[bytes], Content]],
+    media: Media = NO_MEDIA,
+) -> Request:
+    """The request; `call` is its operation, its endpoint and what parses its content when that is asked for."""
+    if not head.model:
+        raise ProxyError(ErrorKind.INVALID_REQUEST, "model is required", param="model")
+    operation, endpoint, parse_content = call
+    limit = head.max_tokens if head.max_completion_tokens is None else head.max_completion_tokens
+    options = head.stream_options
+    return Request(
+        operation=operation,
+        api=Api.OPENAI,
+        endpoint=endpoint,
+        model=head.model,
+        stream=bool(head.stream),
+        body=body,
+        content=cache(lambda: parse_content(body)),
+        hints=hints,
+        prompt_tokens=max(1, (len(body) - media.size_bytes) // BYTES_PER_TOKEN + media.images * IMAGE_TOKENS),
+        max_tokens=None if limit is None or limit < 0 else limit,
+        wants_usage=bool(options and options.include_usage),
+        needs_vision=media.images > 0,
+    )
+
+
+EFFORTS: Mapping[str, Think] = {
+    "none": False,
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "max",
+    "max": "max",
+    "ultra": "max",
+}
+"""OpenAI's efforts in the core's words."""
+
+
+def parse_format(wanted: ResponseFormat | None) -> Format | None:
+    """The form of the answer, None for plain text."""
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return JsonObject() if wanted.schema is None else JsonSchema(wanted.schema)
+    if wanted.type != "json_schema":
+        raise invalid_request(
+            f"invalid response_format type '{wanted.type}' (must be text, json_object or json_schema)",
+            "response_format.type",
+        )
+    if wanted.json_schema is None:
+        raise invalid_request("response_format.json_schema is required", "response_format.json_schema")
+    schema = wanted.json_schema
+    return JsonSchema(schema.schema, schema.name, schema.strict)
+
+
+def parse_think(effort: str | None, template: Mapping[str, Json]) -> Think | None:
+    """Whether to think, from an effort, or else from what the client set for the chat template."""
+    if effort is None:
+        effort = template.get("reasoning_effort")
+    enabled = template.get("enable_thinking")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise invalid_request("chat_template_kwargs.enable_thinking must be true or false", "chat_template_kwargs")
+    if enabled is False or effort is None:
+        return enabled
+    if not isinstance(effort, str) or effort not in EFFORTS:
+        raise invalid_request(
+            f"invalid reasoning value: '{effort}' (must be one of {', '.join(EFFORTS)})", "reasoning_effort"
+        )
+    return EFFORTS[effort]
+
+
+def check_top_logprobs(top_logprobs: int | None) -> int | None:
+    """The number of likeliest tokens asked for, which must be 0 to 20."""
+    if top_logprobs is not None and not 0 <= top_logprobs <= 20:
+        raise invalid_request("top_logprobs must be between 0 and 20", "top_logprobs")
+    return top_logprobs
+
+
+_TEMPLATE_THINKING = frozenset({"enable_thinking", "reasoning_effort"})
+
+
+_CHAT_HEAD = msgspec.json.Decoder(ChatHead)
+_CHAT_FIELDS = STRUCTURAL.union(ChatBody.__struct_fields__)
+
+
+def parse_chat(body: bytes, hints: Hints) -> Request:
+    """The request for a chat; its messages are read in full only on demand."""
+    head = decode_typed(_CHAT_HEAD, body)
+    if not head.messages:
+        raise ProxyError(ErrorKind.INVALID_REQUEST, "[] is too short - 'messages'")
+    check_messages(head.messages)
+    images = size_bytes = 0
+    for index, message in enumerate(head.messages):
+        media = find_media(message.content, f"messages[{index}].content")
+        images += media.images
+        size_bytes += media.size_bytes
+    return request_of(head, body, hints, (Operation.CHAT, "chat", chat_content), Media(images, size_bytes))
+
+
+def chat_content(body: bytes) -> Chat:
+    """The whole content of a chat."""
+    fields = decode_object(body)
+    refuse_untranslatable(fields)
+    chat = convert_typed(fields, ChatBody)
+    template = chat.chat_template_kwargs or {}
+    effort = chat.reasoning_effort or (chat.reasoning.effort if chat.reasoning else None)
+    return Chat(
+        messages=parse_messages(chat.messages),
+        tools=tuple(chat.tools or ()),
+        format=parse_format(chat.response_format),
+        think=parse_think(effort, template),
+        logprobs=chat.logprobs,
+        top_logprobs=check_top_logprobs(chat.top_logprobs),
+        options=_chat_options(fields, template),
+    )
+
+
+def _chat_options(fields: dict[str, Json], template: dict[str, Json]) -> Options:
+    """The settings; what else the client set for the chat template has no canonical name."""
+    options = parse_options(fields, _CHAT_FIELDS)
+    rest = {name: value for name, value in template.items() if name not in _TEMPLATE_THINKING}
+    if not rest:
+        return options
+    return replace(options, unknown={**options.unknown, "chat_template_kwargs": rest})
+
+
+_COMPLETION_HEAD = msgspec.json.Decoder(CompletionHead)
+_COMPLETION_FIELDS = STRUCTURAL.union(CompletionBody.__struct_fields__)
+
+
+def parse_completion(body: bytes, hints: Hints) -> Request:
+    """The request for a completion."""
+    head = decode_typed(_COMPLETION_HEAD, body)
+    return request_of(head, body, hints, (Operation.COMPLETION, "completions", completion_content))
+
+
+def completion_content(body: bytes) -> Completion:
+    """The whole content of a completion: the prompt goes to the model as it is, without a chat template."""
+    fields = decode_object(body)
+    refuse_untranslatable(fields)
+    completion = convert_typed(fields, CompletionBody)
+    asked, top = _logprobs(completion.logprobs)
+    return Completion(
+        prompt=_one_prompt(completion.prompt),
+        raw=not completion.suffix,
+        suffix=completion.suffix,
+        format=parse_format(completion.response_format),
+        logprobs=asked,
+        top_logprobs=check_top_logprobs(top),
+        options=parse_options(fields, _COMPLETION_FIELDS),
+    )
+
+
+def _one_prompt(prompt: str | list[Json]) -> str:
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str):
+        raise unsupported("prompt", "only one prompt of text can be translated for the chosen backend")
+    return prompt
+
+
+def _logprobs(asked: int | bool | None) -> tuple[bool | None, int | None]:
+    """Completions say with one number whether log probabilities are wanted and of how many tokens."""
+    if asked is None or isinstance(asked, bool):
+        return asked, None
+    return True, asked
+
+
+_EMBEDDING_HEAD = msgspec.json.Decoder(EmbeddingHead)
+_EMBEDDING_FIELDS = STRUCTURAL.union(EmbeddingBody.__struct_fields__)
+
+
+def parse_embedding(body: bytes, hints: Hints) -> Request:
+    """The request for embeddings."""
+    head = decode_typed(_EMBEDDING_HEAD, body)
+    if head.input is None or head.input == []:
+        raise ProxyError(ErrorKind.INVALID_REQUEST, "invalid input")
+    head.stream = False
+    return request_of(head, body, hints, (Operation.EMBEDDING, "embeddings", embedding_content))
+
+
+def embedding_content(body: bytes) -> Embedding:
+    """The texts to embed, and how the vectors are wanted."""
+    fields = decode_object(body)
+    embedding = convert_typed(fields, EmbeddingBody)
+    return Embedding(
+        inputs=_texts(embedding.input),
+        single=isinstance(embedding.input, str),
+        base64=embedding.encoding_format == "base64",
+        options=parse_options(fields, _EMBEDDING_FIELDS),
+    )
+
+
+def _texts(inputs: str | list[Json]) -> tuple[str, ...]:
+    if isinstance(inputs, str):
+        return (inputs,)
+    if not all(isinstance(text, str) for text in inputs):
+        raise unsupported("input", "lists of tokens cannot be translated for the chosen backend")
+    return tuple(inputs)
