@@ -90,8 +90,7 @@ class Daemon:
     async def start(self) -> None:
         """Listen, find the backends and check them; raises ProxyError when it cannot listen.
 
-        Sockets that the service manager holds may have requests in them already: they are taken up when there is
-        somebody who can answer them.
+        Requests may wait already in the service manager's sockets: they are taken up once backends are known.
         """
         await self._open()
         await self._machine.show(self.services, self.url)
@@ -137,7 +136,7 @@ class Daemon:
         await self._machine.come_back()
 
     async def stop(self) -> None:
-        """Listen no more, let running requests finish for a while, close everything."""
+        """Stop listening, let running requests finish for a while, close everything."""
         drain_s = self._config.server.drain_s
         self._status.stopping(drain_s, self._foundation.activity.in_flight)
         await self._watchers.close()

@@ -31,7 +31,7 @@ from ollama_proxyd.services.tuner import Tuner
 log = logging.getLogger(__name__)
 
 FIRST_CHECK_S = 1.0
-"""A backend that takes longer to say how it is joins later and holds up nobody."""
+"""A slower backend joins later, so it does not delay the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Foundation:
         return cls(clock, activity, gate, sensing, meter, detector, http, services, Tasks("foundation"))
 
     def start(self) -> None:
-        """Let the mode follow the machine's state, and both follow what somebody sets; watch the backends."""
+        """Let the mode follow the machine's state and the changed settings; watch the backends."""
         self.services.governor.follow(self.sensing.system, self.tasks)
         self.tasks.start("tuning", self._follow_the_tuner())
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.tuner.tuning))
@@ -86,7 +86,7 @@ class Foundation:
         self.meter.follow(self.tasks)
 
     def reconfigure(self, config: Config, backends: Backends) -> None:
-        """Put a configuration in force, below what somebody changed by hand; raises before anything has changed."""
+        """Put a configuration in force, below changed settings; raises before anything has changed."""
         services = self.services
         services.fleet.reconcile(backends)  # the only step that can fail
         services.tuner.rebase(config.tuning)

@@ -26,7 +26,7 @@ class Listeners:
 
     @property
     def is_activated(self) -> bool:
-        """Whether the service manager holds the sockets and starts the daemon when somebody connects."""
+        """Whether the service manager holds the sockets and starts the daemon on demand."""
         return bool(self._given)
 
     @property

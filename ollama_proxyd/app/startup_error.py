@@ -1,4 +1,4 @@
-"""Why the daemon does not start: one sentence for whoever reads, be it a person, the journal or the service manager."""
+"""Why the daemon does not start: one sentence, in the journal and the unit's status."""
 
 import logging
 import sys

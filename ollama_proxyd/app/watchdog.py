@@ -18,7 +18,7 @@ LONGEST_DEADLINE_S = 10.0
 
 
 class Watchdog:
-    """Asks the daemon itself, through its own socket; `calls` counts these requests, which are nobody's use of it.
+    """Asks the daemon itself, through its own socket; `calls` counts these requests, which are no client's.
 
     addresses: what it listens on; nothing for the moment in which an idle daemon withdraws.
     """

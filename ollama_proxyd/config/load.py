@@ -35,7 +35,7 @@ class Overrides:
 
 
 def search_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where the file is looked for when nobody names it, best first; relative folders do not count."""
+    """Default places of the file, best first; relative folders do not count."""
     home = environ.get("XDG_CONFIG_HOME", "")
     if not Path(home).is_absolute():
         home = str(Path(environ.get("HOME", "/"), ".config"))

@@ -7,8 +7,8 @@ from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
 from ollama_proxyd.core.reasons import Reason
 
 LEAST_SHARE = 0.1
-"""A model of which less than this part of what it was lies in the GPU's memory has been moved to the CPU: an engine
-that still has its GPU puts more there, even where something else has taken most of that memory."""
+"""Below this share of its former GPU memory, a model was moved to the CPU. An engine with its GPU puts more there, even
+in a nearly full memory."""
 SAME_SHARE = 0.9
 """Below this share of its former GPU memory, a model has a reason to be slower."""
 LEAST_SPEED = 1 / 3

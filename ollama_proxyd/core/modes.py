@@ -69,7 +69,7 @@ THRIFT = (
     Mode.QUIET,
     Mode.ULTRA_EFFICIENCY,
 )
-"""The modes from the fastest to the thriftiest; Quiet draws no more than Efficiency and wants cooler devices."""
+"""The modes from the fastest to the thriftiest; Quiet draws as much as Efficiency and wants cooler devices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Knows whether somebody uses the proxy, over all reloads of the configuration."""
+"""Whether the proxy is in use: requests under way, and when the last one ended."""
 
 import asyncio
 

@@ -102,7 +102,7 @@ class Governor:
         self._apply()
 
     def tune(self, tuning: Tuning) -> None:
-        """Apply what somebody changed of Auto's numbers."""
+        """Apply changed numbers of Auto."""
         self.reconfigure(replace(self.modes.value, auto=tuning.of_auto(self.modes.value.auto)))
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:

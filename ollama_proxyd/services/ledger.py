@@ -15,7 +15,7 @@ from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ports import Clock
 
 REMEMBERED = 100
-"""How many decisions are kept for whoever asks where requests went."""
+"""How many decisions are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Outcome:
     def saved_j(self) -> float | None:
         """Estimated joules saved against Performance, below zero where it needed more; None if that says nothing.
 
-        Only an answer in full is compared: nobody knows what the rest of another would have cost.
+        Only whole answers are compared, since the cost of a missing rest is unknown.
         """
         if self.instead is None or not self.succeeded:
             return None

@@ -38,7 +38,7 @@ class Meter:
             self.look()
 
     def look(self) -> None:
-        """Take note of which backend works alone on which device now, and of what the device draws."""
+        """Note which backend works alone on which device, and the device's power."""
         devices = self._system.value.devices
         alone = alone_on(self._fleet.at_work(), devices)
         if not alone and not self._stretches:

@@ -9,7 +9,7 @@ from ollama_proxyd.services.ledger import Outcome
 log = logging.getLogger(__name__)
 
 FAULTS = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT, ErrorKind.INTERNAL})
-"""Errors that somebody who runs the daemon wants to know of; the others are the client's own."""
+"""Errors for the operator; the others are the client's own."""
 
 
 def note(outcome: Outcome) -> None:

@@ -74,7 +74,7 @@ class Sensing:
         return min(seconds_to_boundary(quiet, minute), LONGEST_SLEEP_S)
 
     async def follow_the_hour(self, tuning: Cell[Tuning]) -> None:
-        """Keep the quiet hours current, and at once when somebody sets others; never returns."""
+        """Keep the quiet hours current, and apply changed ones at once; never returns."""
         async with Tasks("sensing") as tasks:
             following: asyncio.Task[None] | None = None
             async for quiet in tuning.changes():

@@ -29,7 +29,7 @@ class Tuner:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The keys whose value somebody changed, so that it differs from the configuration's."""
+        """The keys whose value differs from the configuration's."""
         tuning = self.tuning.value
         return tuple(key for key in self._by_hand if getattr(tuning, key) != getattr(self._base, key))
 

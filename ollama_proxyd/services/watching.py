@@ -40,7 +40,7 @@ async def first_of(*calls: Coroutine[Any, Any, object]) -> None:
 
 
 class Pace:
-    """How often sensors are asked: rarely while nobody uses the proxy."""
+    """How often sensors are asked: rarely while the proxy is unused."""
 
     def __init__(self, clock: Clock, activity: Activity, settings: SensingSettings) -> None:
         self.clock = clock

@@ -1,4 +1,4 @@
-"""A routing decision as plain data, the same for everybody who explains one."""
+"""A routing decision as plain data, the same on every surface."""
 
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.reasons import reason_fields

@@ -146,6 +146,6 @@ class EngineBackend:
 
 
 def _is_unknown(spec: BackendSpec) -> bool:
-    """Whether the server's make is unknown, and it is on this machine, where a few questions disturb nobody."""
+    """Whether the server's make is unknown and can be asked: it is on this machine."""
     host = URL(spec.endpoint).host or ""
     return spec.api is Api.OPENAI and spec.flavor == GENERIC.name and host in {"localhost", "127.0.0.1", "::1"}

@@ -51,7 +51,7 @@ class Names:
                 await self._bus.call(BUS, "ReleaseName", "s", [name])
 
     def leave(self) -> None:
-        """Listen no more; the names stay until they are released or the connection ends."""
+        """Stop listening; the names stay until they are released or the connection ends."""
         self._bus.connection.remove_message_handler(self._hear)
 
     async def _ask(self, name: str) -> None:

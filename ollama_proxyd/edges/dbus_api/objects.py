@@ -36,7 +36,7 @@ class Objects:
             self._sender.signal(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", exported.path, added)
 
     def remove(self, path: str) -> None:
-        """Show an object no more."""
+        """Remove an object."""
         gone = self._by_path.pop(path)
         if manager := self._manager_of(path):
             self._sender.signal(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", path, [gone.contract.name])

@@ -34,9 +34,8 @@ View: TypeAlias = Efficiency | Backends | Routing | Thermal | SystemStateObject
 class BusService:
     """The D-Bus face of the daemon, from `start` to `stop`; without a bus it waits for one and nothing else suffers.
 
-    line: the way to the session bus, shared with whoever else uses it; whoever made it closes it.
-    endpoint: the URL at which clients find the daemon.
-    `start` returns at once: it neither waits for the bus nor fails without one.
+    line: the shared connection to the session bus; its maker closes it. endpoint: the URL at which clients find the
+    daemon. `start` returns at once: it neither waits for the bus nor fails without one.
     """
 
     def __init__(self, services: Services, line: BusLine, clock: Clock, endpoint: str) -> None:

@@ -25,7 +25,7 @@ class SignalSender:
             self._bus.send(message)
 
     def signal(self, path: str, interface: str, member: str, signature: str, *body: Any) -> None:
-        """Send a signal to everybody."""
+        """Broadcast a signal."""
         self.send(Message.new_signal(path, interface, member, signature, list(body)))
 
 

@@ -116,7 +116,7 @@ def number(value: float | None) -> float:
 
 
 def sendable(value: Any) -> Any:
-    """The same value with texts that the bus takes: it ends the connection of whoever sends a NUL in one."""
+    """The same value with texts that the bus takes: a NUL would end the connection."""
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, Variant):

@@ -1,4 +1,4 @@
-"""GET /dashboard: the page that shows the status to people; its files hold nothing that anybody may not see."""
+"""GET /dashboard: the page that shows the status to people; its files hold no secrets."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -45,7 +45,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request; `who` is whom it asks, as an error's sentence begins ("backend npu at http://…")."""
+    """One request; `who` names the server in errors ("backend npu at http://…")."""
 
     method: str
     url: URL

@@ -30,7 +30,7 @@ class Heat:
 
 @dataclass(frozen=True, slots=True)
 class Fans:
-    """The fastest of several fans, and the one that is nearest to its maximum."""
+    """The highest speed and the highest percentage of several fans."""
 
     rpm: Maybe[float]
     percent: Maybe[float]
