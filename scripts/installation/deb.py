@@ -14,6 +14,7 @@ from pathlib import Path
 
 import project
 
+from ollama_proxyd import __version__
 from ollama_proxyd.cli.install import parts
 from ollama_proxyd.cli.install.files import InstallError
 from ollama_proxyd.cli.install.machine import SERVICE, SOCKET
@@ -22,7 +23,7 @@ NAME, REVISION = "ollama-proxyd", "1"
 PYTHON, NEXT_PYTHON, SUITE = "3.13", "3.14", "trixie"
 LIBRARY = f"usr/lib/{NAME}"
 START = f'import sys\n\nsys.path.insert(0, "/{LIBRARY}")\n\n'
-VERSION = f"{project.FACTS['project']['version']}-{REVISION}"
+VERSION = f"{__version__}-{REVISION}"
 TOOLS = {"dpkg-deb": "dpkg", "strip": "binutils", "glib-compile-schemas": "libglib2.0-bin", "msgfmt": "gettext"}
 OF_NO_USE = {".c", ".h", ".pxd", ".pyi", ".pyx"}
 """Sources of what is there as compiled code."""
