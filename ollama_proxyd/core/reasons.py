@@ -21,15 +21,28 @@ class Reason:
     values: Mapping[str, Value]
 
     def __init__(self, code: str, /, **values: Value | None) -> None:
+        for given in values.values():
+            if given is None:
+                values = {name: each for name, each in values.items() if each is not None}
+                break
         object.__setattr__(self, "code", str(code))
-        object.__setattr__(self, "values", {name: each for name, each in values.items() if each is not None})
+        object.__setattr__(self, "values", values)
 
     def __hash__(self) -> int:
         return hash(self.code)
 
     def __str__(self) -> str:
-        parts = _parts(self.code)
-        return "".join(part.render(self.values) for part in parts)
+        values, text = self.values, ""
+        for part in _parts(self.code):
+            shown = []
+            for name, form in part.fields:
+                value = values.get(name) if part.is_optional else values[name]
+                if part.is_optional and (value is None or value is False):
+                    break
+                shown.append(value if type(value) is str and not form else _show(value, form))
+            else:
+                text += part.text.format(*shown)
+        return text
 
 
 def reason_fields(reason: Reason | None) -> dict[str, Json]:
@@ -55,18 +68,6 @@ class _Field(NamedTuple):
     name: str
     form: str
 
-    def render(self, values: Mapping[str, Value]) -> str:
-        value = values[self.name]
-        if self.form == "?":
-            return ""
-        if isinstance(value, tuple):
-            return "; ".join(str(each) for each in value)
-        if self.form == "quoted":
-            return repr(value)
-        if self.form == "figure" and isinstance(value, int | float):
-            return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
-        return format(value, self.form) if isinstance(value, int | float) else str(value)
-
 
 class _Part(NamedTuple):
     """A stretch of a sentence; an optional one is left out where one of its values was not given or is false."""
@@ -75,10 +76,17 @@ class _Part(NamedTuple):
     fields: tuple[_Field, ...]
     is_optional: bool
 
-    def render(self, values: Mapping[str, Value]) -> str:
-        if self.is_optional and not all(values.get(field.name) not in {None, False} for field in self.fields):
-            return ""
-        return self.text.format(*(field.render(values) for field in self.fields))
+
+def _show(value: Value | None, form: str) -> str:
+    if form == "?":
+        return ""
+    if isinstance(value, tuple):
+        return "; ".join(str(each) for each in value)
+    if form == "quoted":
+        return repr(value)
+    if form == "figure" and isinstance(value, int | float):
+        return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
+    return format(value, form) if isinstance(value, int | float) else str(value)
 
 
 _OPTIONAL = pattern(r"\[([^\]]*)\]")

@@ -10,36 +10,32 @@ T = TypeVar("T")
 class Cell(Generic[T]):
     """The latest immutable value of something that one owner sets and others read or follow."""
 
-    __slots__ = ("_changed", "_value")
+    __slots__ = ("_changed", "value")
 
     def __init__(self, value: T) -> None:
-        self._value = value
+        self.value = value
+        """The value now; `set` replaces it."""
         self._changed: asyncio.Event | None = None
-
-    @property
-    def value(self) -> T:
-        """The value now."""
-        return self._value
 
     def set(self, value: T) -> None:
         """Replace the value; followers hear of it only if it differs."""
-        if value == self._value:
+        if value == self.value:
             return
-        self._value = value
+        self.value = value
         if self._changed is not None:
             self._changed.set()
             self._changed = None
 
     async def changes(self) -> AsyncGenerator[T, None]:
         """The value now, then each new one; a slow follower sees the latest and skips what lay between."""
-        seen = self._value
+        seen = self.value
         yield seen
         while True:
-            while self._value is seen:
+            while self.value is seen:
                 if self._changed is None:
                     self._changed = asyncio.Event()
                 await self._changed.wait()
-            seen = self._value
+            seen = self.value
             yield seen
 
 

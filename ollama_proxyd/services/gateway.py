@@ -8,10 +8,10 @@ from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, Step, Trip, after
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.policy.comparison import Moment, compare
+from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
@@ -115,8 +115,8 @@ class Gateway:
     def _tell(self, trace: RequestTrace, *, has_begun: bool) -> None:
         """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
         deps = self._deps
-        if has_begun and trace.decision is not None and trace.moment is not None:
-            trace.instead = compare(trace.decision, trace.moment, deps.governor.table[Mode.PERFORMANCE])
+        if has_begun and trace.decision is not None and trace.assessment is not None:
+            trace.instead = compare(trace.decision, trace.assessment, deps.governor.table[Mode.PERFORMANCE])
         trace.is_told = has_begun
         deps.ledger.note_routed(trace.routed())
 
@@ -156,26 +156,26 @@ class Gateway:
         A picture from idle times is made anew before it refuses anything. Where there is no other backend after a
         failure, the failure is raised.
         """
-        moment, decision = self._decide(query, trace)
+        assessment, decision = self._decide(query, trace)
         if not decision.ranked and await self._deps.health.catch_up():
-            moment, decision = self._decide(query, trace)
+            assessment, decision = self._decide(query, trace)
         if failure is not None and not decision.ranked:
             raise failure
-        trace.moment, trace.decision = moment, decision
+        trace.assessment, trace.decision = assessment, decision
         if not decision.ranked:
             raise self.refusal(query, decision)
         return decision
 
-    def _decide(self, query: Query, trace: RequestTrace) -> tuple[Moment, Decision]:
+    def _decide(self, query: Query, trace: RequestTrace) -> tuple[Assessment, Decision]:
         """A decision and what it rests on."""
         deps = self._deps
-        moment = Moment(query, deps.fleet.views.value, deps.system.value)
-        decision = rank(query, moment.fleet, moment.system, deps.governor.setting.value)
+        assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)
+        decision = decide(assessment)
         if (last := trace.last) is None or last.error is None:
-            return moment, decision
+            return assessment, decision
         status = f", status {last.status}" if last.status else ""
         detail = f"{last.backend_id} failed ({last.error.value}{status})"  # its own words may quote the prompt
-        return moment, replace(decision, reason=Reason("tried_again", reason=decision.reason, detail=detail))
+        return assessment, replace(decision, reason=Reason("tried_again", reason=decision.reason, detail=detail))
 
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)

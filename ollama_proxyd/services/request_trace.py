@@ -3,8 +3,9 @@
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
-from ollama_proxyd.core.policy.comparison import Comparison, Moment
+from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.rank import Assessment
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
@@ -18,13 +19,13 @@ class RequestTrace:
         "_arrived_s",
         "_clock",
         "_request",
+        "assessment",
         "attempts",
         "cancelled",
         "decision",
         "error",
         "instead",
         "is_told",
-        "moment",
     )
 
     def __init__(self, request: Request, clock: Clock) -> None:
@@ -32,7 +33,7 @@ class RequestTrace:
         self._clock = clock
         self._arrived_s = clock.monotonic()
         self.decision: Decision | None = None
-        self.moment: Moment | None = None
+        self.assessment: Assessment | None = None
         """What the decision was taken from."""
         self.instead: Comparison | None = None
         self.is_told = False

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow
-from ollama_proxyd.core.policy.comparison import Comparison, Moment, compare
+from ollama_proxyd.core.policy.comparison import Comparison, compare
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.policy.rank import assess, decide
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
 from ollama_proxyd.core.requests import Hints, Operation
 from tests.core.reference_profile import (
@@ -37,7 +37,8 @@ def compared(
 ) -> Comparison | None:
     hints = {name: query.pop(name) for name in tuple(query) if name in Hints.__slots__}
     asked = Query(**{"model": "tiny", **query}, hints=Hints(**hints))
-    return compare(rank(asked, fleet, system, setting(mode, system)), Moment(asked, fleet, system), row)
+    assessment = assess(asked, fleet, system, setting(mode, system))
+    return compare(decide(assessment), assessment, row)
 
 
 def there(comparison: Comparison | None) -> Comparison:
@@ -119,6 +120,6 @@ def test_an_embedding_has_no_answer_to_scale() -> None:
 @given(st.floats(0, 1000), st.one_of(st.none(), st.integers(-5, 10**400)))
 def test_the_saving_is_a_number_whatever_a_backend_counts(price_w: float, tokens: int | None) -> None:
     asked = Query(model="tiny")
-    decision = rank(asked, REFERENCE, UNKNOWN_SYSTEM, priced(price_w))
-    saved_j = there(compare(decision, Moment(asked, REFERENCE, UNKNOWN_SYSTEM), FASTEST)).saved_j(tokens)
+    assessment = assess(asked, REFERENCE, UNKNOWN_SYSTEM, priced(price_w))
+    saved_j = there(compare(decide(assessment), assessment, FASTEST)).saved_j(tokens)
     assert abs(saved_j) < 1e15

@@ -20,7 +20,7 @@ from ollama_proxyd.core.fleet import (
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.rank import rank
+from ollama_proxyd.core.policy.rank import assess, best_under, rank
 from ollama_proxyd.core.readings import (
     NO_SENSOR,
     UNKNOWN_SYSTEM,
@@ -160,6 +160,16 @@ def test_every_term_is_a_number_and_the_cheapest_comes_first(
     ranked = rank(query, fleet, machine, setting(mode)).ranked
     assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
     assert [each.cost_j for each in ranked] == sorted(each.cost_j for each in ranked)
+
+
+@given(wild_fleets, queries, modes, modes, machines)
+def test_what_another_mode_would_choose_is_found_without_pricing_anew(
+    fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
+) -> None:
+    best = best_under(assess(query, fleet, machine, setting(mode)), setting(other))
+    ranked = rank(query, fleet, machine, setting(other)).ranked
+    assert (None if best is None else best.backend_id) == (ranked[0].backend_id if ranked else None)
+    assert best is None or best.energy_j == ranked[0].energy_j
 
 
 @given(fleets, plain_queries, st.floats(0, 100), st.floats(0, 100))

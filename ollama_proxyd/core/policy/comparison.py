@@ -2,23 +2,11 @@
 
 from dataclasses import dataclass
 
-from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
-from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.policy.rank import Assessment, best_under
 from ollama_proxyd.core.reasons import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a decision was taken from, kept for a later comparison with another mode."""
-
-    query: Query
-    fleet: FleetView
-    system: SystemState
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +40,19 @@ class Comparison:
         return _energy_j(self.instead, share) - _energy_j(self.served, share)
 
 
-def compare(decision: Decision, moment: Moment, performance: ModeRow) -> Comparison | None:
+_REASON = Reason("comparison")
+
+
+def compare(decision: Decision, assessment: Assessment, performance: ModeRow) -> Comparison | None:
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
-    Nothing is ranked again in Performance itself, or where the client named the backend.
+    Where nothing could differ, in Performance itself or where the client named the backend, nothing is compared.
     """
     served = decision.ranked[0]
-    if decision.effective_mode is Mode.PERFORMANCE or moment.query.hints.target is not None:
+    if decision.effective_mode is Mode.PERFORMANCE or assessment.strict.query.hints.target is not None:
         return Comparison(served, served, decision.expected_tokens)
-    setting = ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, Reason("comparison"), performance)
-    ranked = rank(moment.query, moment.fleet, moment.system, setting).ranked
-    return Comparison(served, ranked[0], decision.expected_tokens) if ranked else None
+    best = best_under(assessment, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
+    return None if best is None else Comparison(served, best, decision.expected_tokens)
 
 
 def _energy_j(ranked: Ranked, share: float) -> float:

@@ -122,6 +122,16 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess)
 
 
+def cost_under(candidate: Candidate, priced: Ranked, query: Query, row: ModeRow) -> float:
+    """What it would cost in another mode: only the price of time and the heat that counts differ."""
+    terms, price_w = priced.terms, price_of_time_w(row, query.hints)
+    heat_j = 0.0
+    if candidate.device is not None:
+        share, _ = heat_share(candidate.device, row.max_temp_c if query.hints.target is None else None)
+        heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
+    return priced.energy_j + heat_j + price_w * terms["time_s"]
+
+
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
     """The mean of what was learned on each backend, weighed by how often."""
     weighed = [(s.output_tokens, s.samples) for s in speeds if s.samples > 0 and is_known(s.output_tokens)]
@@ -169,7 +179,7 @@ def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) 
     if view.loaded is None:
         notes.append(Reason("load_unknown"))
         return 0.0, 0.0, 0.0
-    if resolve(model.name, (loaded.name for loaded in view.loaded)) is not None:
+    if resolve(model.name, [loaded.name for loaded in view.loaded]) is not None:
         return 0.0, 0.0, 0.0
     profile = view.spec.profile
     load_s = profile.load_s

@@ -1,6 +1,6 @@
 """Which backends may serve a request: a table of small rules, each of which can say no with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -41,21 +41,51 @@ LimitRule = Callable[[BackendView, Ranked, Situation], Reason | None]
 def held(view: BackendView, query: Query) -> Model | None:
     """The backend's own entry for the model that is asked for; for any model, a loaded one that can do it."""
     if query.model is not None:
-        name = resolve(query.model, (model.name for model in view.models))
-        return next((model for model in view.models if model.name == name), None)
+        names = [model.name for model in view.models]
+        name = resolve(query.model, names)
+        return None if name is None else view.models[names.index(name)]
     loaded = {model.name for model in view.loaded or ()}
     ordered = sorted(view.models, key=lambda model: (not _can_do(model, query), model.name not in loaded))
     return ordered[0] if ordered else None
 
 
-def unfit(view: BackendView, model: Model | None, situation: Situation) -> tuple[Reason, ...]:
+def fitness_rules(query: Query) -> Sequence[FitnessRule]:
+    """The rules that can exclude a backend for this request, in their order."""
+    silent = {
+        None if query.hints.target is not None else _target,
+        None if query.tried else _tried,
+        None if query.needs_vision else _vision,
+    }
+    return [rule for rule in FITNESS_RULES if rule not in silent]
+
+
+def unfit(
+    view: BackendView, model: Model | None, situation: Situation, rules: Sequence[FitnessRule]
+) -> tuple[Reason, ...]:
     """Every reason why a backend cannot do the work."""
-    return tuple([no for rule in FITNESS_RULES if (no := rule(view, model, situation)) is not None])
+    return tuple([no for rule in rules if (no := rule(view, model, situation)) is not None])
 
 
-def beyond_limits(view: BackendView, priced: Ranked, situation: Situation) -> tuple[Reason, ...]:
+def limit_rules(situation: Situation) -> Sequence[LimitRule]:
+    """The limits that hold in this situation."""
+    query, row = situation.query, situation.setting.row
+    is_free, games = not _is_targeted(situation), known(situation.system.games)
+    silent = {
+        None if row.max_power_w is not None and is_free else _mode_power,
+        None if row.max_concurrency is not None and is_free else _mode_concurrency,
+        None if is_free and games else _game,
+        None if query.hints.max_power_watts is not None else _hint_power,
+        None if query.hints.max_latency_ms is not None else _hint_latency,
+        None if query.time_left_s is not None else _deadline,
+    }
+    return [rule for rule in LIMIT_RULES if rule not in silent]
+
+
+def beyond_limits(
+    view: BackendView, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
+) -> tuple[Reason, ...]:
     """Every limit that the work would exceed on a backend."""
-    return tuple([no for rule in LIMIT_RULES if (no := rule(view, priced, situation)) is not None])
+    return tuple([no for rule in rules if (no := rule(view, priced, situation)) is not None]) if rules else ()
 
 
 def too_hot(view: BackendView, device: DeviceState | None, situation: Situation) -> tuple[Reason, ...]:

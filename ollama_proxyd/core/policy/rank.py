@@ -1,35 +1,68 @@
 """Orders the backends for a request: those that may serve it, the cheapest first, and why not the others."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode, ModeSetting
-from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
+from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
-from ollama_proxyd.core.policy.eligibility import Situation, beyond_limits, held, is_preferred, too_hot, unfit
+from ollama_proxyd.core.policy.eligibility import (
+    LimitRule,
+    Situation,
+    beyond_limits,
+    fitness_rules,
+    held,
+    is_preferred,
+    limit_rules,
+    too_hot,
+    unfit,
+)
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 
 
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The backends that can do the work, priced; what another mode would make of them needs nothing else."""
+
+    strict: Situation
+    asked: Demand
+    fit: tuple[tuple[Candidate, Ranked], ...]
+    unable: tuple[Rejected, ...]
+
+
 def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetting) -> Decision:
     """Decide where a request goes; pure and total: each backend is either ranked or rejected."""
-    strict = Situation(query, setting, system, under_way=sum(view.in_flight for view in fleet))
+    return decide(assess(query, fleet, system, setting))
+
+
+def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetting) -> Assessment:
+    """Find the backends that can do the work, and what it would cost on each."""
+    strict = Situation(query, setting, system, under_way=sum([view.in_flight for view in fleet]))
     fit, unable = _sift(fleet, strict)
     speeds = [each.view.speeds[each.model.name] for each in fit if each.model.name in each.view.speeds]
     asked = demand(query, setting.row, speeds)
-    for situation in _concessions(strict) if fit else (strict,):
+    return Assessment(strict, asked, tuple([(each, price(each, asked)) for each in fit]), unable)
+
+
+def decide(assessment: Assessment) -> Decision:
+    """Choose among the backends that were found fit."""
+    strict, asked = assessment.strict, assessment.asked
+    query, setting = strict.query, strict.setting
+    for situation in concessions(strict) if assessment.fit else (strict,):
         setting = situation.setting
-        ranked, limited = _order(fit, asked, situation)
+        ranked, limited = _order(assessment.fit, situation)
         if ranked:
             break
-    rejected = unable + limited
+    rejected = assessment.unable + limited
     if ranked:
         reason = why_chosen(query, setting, asked, ranked)
-        if situation is not strict and (against := _against(ranked[0], fit, strict)):
+        if situation is not strict and (against := _against(ranked[0], assessment)):
             reason = Reason("although", reason=reason, rejections=against)
     else:
         reason = why_none(query, setting, rejected)
@@ -44,7 +77,22 @@ def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetti
     )
 
 
-def _concessions(strict: Situation) -> Iterator[Situation]:
+def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
+    """The backend that another mode would choose, with its terms in the mode at hand; None where it had none."""
+    strict = replace(assessment.strict, setting=setting)
+    for situation in concessions(strict) if assessment.fit else ():
+        rules = limit_rules(situation)
+        within = [
+            (*_rank_key(candidate, cost_under(candidate, priced, strict.query, setting.row)), priced)
+            for candidate, priced in assessment.fit
+            if not _beyond(candidate, priced, situation, rules)
+        ]
+        if within:
+            return min(within, key=itemgetter(0, 1, 2, 3))[4]
+    return None
+
+
+def concessions(strict: Situation) -> Iterator[Situation]:
     """The limits as they are, then ever fewer: neither heat nor Auto's own choice leaves a person without an answer."""
     yield strict
     setting = strict.setting
@@ -67,11 +115,12 @@ def _without_heat_limits(setting: ModeSetting) -> ModeSetting:
 def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tuple[Rejected, ...]]:
     """Part the backends that can do the work from those that cannot."""
     devices = situation.system.devices
+    rules = fitness_rules(situation.query)
     fit: list[Candidate] = []
     unable: list[Rejected] = []
     for view in fleet:
         model = held(view, situation.query)
-        rejections = unfit(view, model, situation)
+        rejections = unfit(view, model, situation, rules)
         if model is None or rejections:
             unable.append(Rejected(view.spec.id, rejections))
             continue
@@ -81,25 +130,36 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
 
 
 def _order(
-    fit: Sequence[Candidate], asked: Demand, situation: Situation
+    fit: Sequence[tuple[Candidate, Ranked]], situation: Situation
 ) -> tuple[tuple[Ranked, ...], tuple[Rejected, ...]]:
-    """Price each backend and sort by cost; equals by preference for the model, by priority, then by name."""
+    """Sort by cost; equals by preference for the model, by priority, then by name."""
     within: list[tuple[float, bool, int, str, Ranked]] = []
     beyond: list[Rejected] = []
-    for candidate in fit:
-        view, model = candidate.view, candidate.model
-        priced = price(candidate, asked)
-        rejections = beyond_limits(view, priced, situation) + too_hot(view, candidate.device, situation)
-        if rejections:
-            beyond.append(Rejected(view.spec.id, rejections))
+    rules = limit_rules(situation)
+    for candidate, priced in fit:
+        if rejections := _beyond(candidate, priced, situation, rules):
+            beyond.append(Rejected(priced.backend_id, rejections))
         else:
-            spec = view.spec
-            within.append((priced.cost_j, not is_preferred(view, model), -spec.priority, spec.id, priced))
-    within.sort(key=lambda entry: entry[:4])
-    return tuple(entry[4] for entry in within), tuple(beyond)
+            within.append((*_rank_key(candidate, priced.cost_j), priced))
+    within.sort(key=itemgetter(0, 1, 2, 3))
+    return tuple([entry[4] for entry in within]), tuple(beyond)
 
 
-def _against(best: Ranked, fit: Sequence[Candidate], strict: Situation) -> tuple[Reason, ...]:
+def _beyond(
+    candidate: Candidate, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
+) -> tuple[Reason, ...]:
+    """Every limit that keeps a backend out."""
+    return beyond_limits(candidate.view, priced, situation, rules) + too_hot(
+        candidate.view, candidate.device, situation
+    )
+
+
+def _rank_key(candidate: Candidate, cost_j: float) -> tuple[float, bool, int, str]:
+    spec = candidate.view.spec
+    return cost_j, not is_preferred(candidate.view, candidate.model), -spec.priority, spec.id
+
+
+def _against(best: Ranked, assessment: Assessment) -> tuple[Reason, ...]:
     """What spoke against the backend that serves because nothing else can."""
-    served = next(candidate for candidate in fit if candidate.view.spec.id == best.backend_id)
-    return too_hot(served.view, served.device, strict)
+    served = next(candidate for candidate, priced in assessment.fit if priced is best)
+    return too_hot(served.view, served.device, assessment.strict)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, LoadedModel, Model
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.policy.eligibility import Situation, unfit
+from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules, unfit
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
 from ollama_proxyd.core.requests import Operation
@@ -68,5 +68,5 @@ def _served(services: Services) -> Iterator[tuple[BackendView, Model]]:
     for view in services.fleet.views.value:
         for model in view.models:
             query = Query(model=model.name, operation=Operation.EMBEDDING)  # what any model can be asked
-            if not unfit(view, model, Situation(query, setting, UNKNOWN_SYSTEM, under_way=0)):
+            if not unfit(view, model, Situation(query, setting, UNKNOWN_SYSTEM, under_way=0), fitness_rules(query)):
                 yield view, model

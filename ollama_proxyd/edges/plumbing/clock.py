@@ -11,13 +11,10 @@ class SystemClock:
 
     __slots__ = ()
 
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
-
-    def unix(self) -> float:
-        """Seconds since 1970, UTC."""
-        return time.time()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds that never go back."""
+    unix = staticmethod(time.time)
+    """Seconds since 1970, UTC."""
 
     def local_minute(self) -> float:
         """Minutes since midnight, local time."""
