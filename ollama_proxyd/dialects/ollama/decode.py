@@ -5,7 +5,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import Ending
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.ndjson import lines
@@ -42,7 +42,7 @@ def _read(last: bytes, frames_seen: int) -> Ending:
 
 def failed_midway(text: str) -> ProxyError:
     """The backend said inside its answer that it failed."""
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {one_line(text)}", detail=text)
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {sanitize_line(text)}", detail=text)
 
 
 _LINE = msgspec.json.Decoder(Line)

@@ -7,7 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
 
 
@@ -160,7 +160,7 @@ class _Gathered:
         try:
             _OBJECT.decode(arguments)
         except (msgspec.DecodeError, RecursionError) as error:
-            message = f"the model called '{one_line(self._name)}' with arguments that are not a JSON object"
+            message = f"the model called '{sanitize_line(self._name)}' with arguments that are not a JSON object"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
         return LineCall(id=self._id, function=LineFunction(index, self._name, msgspec.Raw(arguments)))
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.statuses import status_of, told_kind
 
 INVALID = "invalid_request_error"
@@ -77,7 +77,7 @@ def error_in_answer(error: Json) -> ProxyError:
     """An error object or sentence that came with status 200, in a stream or instead of an answer."""
     return ProxyError(
         ErrorKind.UPSTREAM_FAILED,
-        one_line(_sentence(error) or "") or "the backend reported an error",
+        sanitize_line(_sentence(error) or "") or "the backend reported an error",
         detail=_detail(error),
     )
 

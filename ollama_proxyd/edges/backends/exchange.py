@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import LoadAction, Request
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import Dialect, Ending, StreamReader
 from ollama_proxyd.dialects.framing.jsonbody import is_whole, renamed
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
@@ -147,7 +147,7 @@ def _proper_end(ending: Ending, who: str) -> Finished:
 
 def _check_type(reply: Reply, dialect: Dialect) -> None:
     if reply.content_type not in _JSON_TYPES and reply.content_type != dialect.stream_type:
-        message = f"{reply.who} answered with {one_line(reply.content_type) or 'no content type'} instead of JSON"
+        message = f"{reply.who} answered with {sanitize_line(reply.content_type) or 'no content type'} instead of JSON"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
 
 

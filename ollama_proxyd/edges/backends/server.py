@@ -10,7 +10,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.backends.untrusted_json import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
@@ -112,10 +112,10 @@ def said_in(body: str) -> str | None:
     try:
         wrapped = _JSON.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return one_line(body) or None
+        return sanitize_line(body) or None
     error = at(wrapped, "error")
     said = (text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail"))
-    return next(filter(None, map(one_line, filter(None, said))), None)
+    return next(filter(None, map(sanitize_line, filter(None, said))), None)
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -126,7 +126,6 @@ def _decoded(reply: Reply, body: bytes) -> Json:
     try:
         return _JSON.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = (
-            f"{reply.who} answered something that is not JSON ({one_line(reply.content_type) or 'no content type'})"
-        )
+        content_type = sanitize_line(reply.content_type) or "no content type"
+        message = f"{reply.who} answered something that is not JSON ({content_type})"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status) from error

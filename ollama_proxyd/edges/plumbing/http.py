@@ -15,7 +15,7 @@ from yarl import URL
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.options import Option, Positive
-from ollama_proxyd.core.wording import one_line
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
 
 KEEP_ALIVE_S = 4.0
@@ -198,12 +198,12 @@ def _has_begun(error: aiohttp.ClientConnectionError) -> bool:
 
 def _refuse_detours(response: aiohttp.ClientResponse, who: str) -> None:
     if 300 <= response.status < 400:
-        target = one_line(response.headers.get("Location", "nowhere"))
+        target = sanitize_line(response.headers.get("Location", "nowhere"))
         message = f"{who} answered with a redirect ({response.status} to {target}), and redirects are not followed"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=response.status)
     packing = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packing not in {"identity", ""}:
-        message = f"{who} compressed its answer ({one_line(packing)}) although it was asked not to"
+        message = f"{who} compressed its answer ({sanitize_line(packing)}) although it was asked not to"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=response.status)
 
 

@@ -3,22 +3,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.wording import MOST_CHARACTERS, one_line
+from ollama_proxyd.core.text import MOST_CHARACTERS, sanitize_line
 
 ANY_TEXT = st.text(st.characters(codec=None))
 
 
 def test_what_would_begin_a_line_or_command_a_terminal_becomes_a_space() -> None:
-    assert one_line("oops \x1b[2J\r\n12:00 INFO \u2028backend\u202e is up\x00") == "oops [2J 12:00 INFO backend is up"
+    assert (
+        sanitize_line("oops \x1b[2J\r\n12:00 INFO \u2028backend\u202e is up\x00") == "oops [2J 12:00 INFO backend is up"
+    )
 
 
 def test_words_of_one_line_stay_as_they_are() -> None:
-    assert one_line("no slot is free - später") == "no slot is free - später"
+    assert sanitize_line("no slot is free - später") == "no slot is free - später"
 
 
 @given(ANY_TEXT | ANY_TEXT.map(lambda text: text * 200))
 def test_the_line_is_printable_short_and_can_be_encoded(text: str) -> None:
-    line = one_line(text)
+    line = sanitize_line(text)
     assert line.isprintable()
     assert len(line) <= MOST_CHARACTERS
     line.encode()

@@ -1,9 +1,9 @@
-"""Words that come from outside, made fit to be shown to a person."""
+"""Sanitises untrusted text for logs and terminals."""
 
 MOST_CHARACTERS = 500
 
 
-def one_line(words: str) -> str:
+def sanitize_line(words: str) -> str:
     """The words as one printable line, cut where they are too long.
 
     What a backend says goes into logs and terminals: it must not begin a line of its own there, or move the cursor.
