@@ -1,10 +1,11 @@
 """A reason: a stable code with values, from which its English sentence is rendered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from re import Match
 from re import compile as pattern
-from typing import NamedTuple, TypeAlias, Union
+from typing import Any, NamedTuple, TypeAlias, Union
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.sentences import SENTENCES
@@ -21,10 +22,8 @@ class Reason:
     values: Mapping[str, Value]
 
     def __init__(self, code: str, /, **values: Value | None) -> None:
-        for given in values.values():
-            if given is None:
-                values = {name: each for name, each in values.items() if each is not None}
-                break
+        if None in values.values():
+            values = {name: each for name, each in values.items() if each is not None}
         object.__setattr__(self, "code", str(code))
         object.__setattr__(self, "values", values)
 
@@ -32,17 +31,21 @@ class Reason:
         return hash(self.code)
 
     def __str__(self) -> str:
-        values, text = self.values, ""
+        shown: dict[str, Any] = dict(self.values)
+        for name, value in self.values.items():
+            if isinstance(value, tuple):
+                shown[name] = "; ".join(map(str, value))
+        sentence = ""
         for part in _parts(self.code):
-            shown = []
-            for name, form in part.fields:
-                value = values.get(name) if part.is_optional else values[name]
-                if part.is_optional and (value is None or value is False):
+            for name in part.needed:
+                if name not in shown or shown[name] is False:
                     break
-                shown.append(value if type(value) is str and not form else _show(value, form))
             else:
-                text += part.text.format(*shown)
-        return text
+                for name in part.figures:
+                    number = self.values[name]
+                    shown[name] = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"  # type: ignore[operator]
+                sentence += part.text.format_map(shown)
+        return sentence
 
 
 def reason_fields(reason: Reason | None) -> dict[str, Json]:
@@ -61,44 +64,35 @@ def _plain(value: Value) -> Json:
 
 def fields_of(code: str) -> frozenset[str]:
     """The values that a code may have."""
-    return frozenset(field.name for part in _parts(code) for field in part.fields)
-
-
-class _Field(NamedTuple):
-    name: str
-    form: str
+    return frozenset(found[1] for found in _FIELD.finditer(SENTENCES[code]))
 
 
 class _Part(NamedTuple):
-    """A stretch of a sentence; an optional one is left out where one of its values was not given or is false."""
+    """A stretch of a sentence: a format, the values without which it is left out, and those shown with two digits."""
 
     text: str
-    fields: tuple[_Field, ...]
-    is_optional: bool
-
-
-def _show(value: Value | None, form: str) -> str:
-    if form == "?":
-        return ""
-    if isinstance(value, tuple):
-        return "; ".join(str(each) for each in value)
-    if form == "quoted":
-        return repr(value)
-    if form == "figure" and isinstance(value, int | float):
-        return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
-    return format(value, form) if isinstance(value, int | float) else str(value)
+    needed: tuple[str, ...]
+    figures: tuple[str, ...]
 
 
 _OPTIONAL = pattern(r"\[([^\]]*)\]")
 _FIELD = pattern(r"\{(\w+)(?::([^}]*))?\}")
+_FORMS = {"figure": "{%s}", "quoted": "{%s!r}", "?": ""}
 
 
 @cache
 def _parts(code: str) -> tuple[_Part, ...]:
-    return tuple(_read(SENTENCES[code]))
+    return tuple(
+        _Part(
+            _FIELD.sub(_format, text),
+            tuple(found[1] for found in _FIELD.finditer(text)) if at % 2 else (),
+            tuple(found[1] for found in _FIELD.finditer(text) if found[2] == "figure"),
+        )
+        for at, text in enumerate(_OPTIONAL.split(SENTENCES[code]))
+        if text
+    )
 
 
-def _read(sentence: str) -> Iterator[_Part]:
-    for at, text in enumerate(_OPTIONAL.split(sentence)):
-        fields = tuple(_Field(found[1], found[2] or "") for found in _FIELD.finditer(text))
-        yield _Part(_FIELD.sub("{}", text), fields, is_optional=at % 2 == 1)
+def _format(field: Match[str]) -> str:
+    form = _FORMS.get(field[2] or "")
+    return field[0] if form is None else form.replace("%s", field[1])

@@ -102,7 +102,7 @@ def test_with_no_configuration_an_engine_is_found_by_what_it_says(fleet: Fleet, 
     (found,) = wait_until(lambda: list(daemon.backends().values()), "a backend is listed")
     assert found["endpoint"] == fleet.calm.url
     assert found["hardware"] == "unknown"
-    assert found["flavor"] == "llamacpp"
+    assert found["engine"] == "llamacpp"
 
 
 def test_the_demo_fleet_gives_way_to_an_engine_that_starts_later(

@@ -31,6 +31,9 @@ LOAD_BYTES_PER_S = 1.5e9
 TYPICAL_MODEL_BYTES = 4e9
 LARGEST_MODEL_BYTES = 1e13
 
+LOAD_UNKNOWN = Reason("load_unknown")
+KEEP_LOADED_UNKNOWN = Reason("keep_loaded_unknown")
+
 
 class Demand(NamedTuple):
     """What a request asks of whichever backend gets it."""
@@ -177,7 +180,7 @@ def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reas
 def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) -> tuple[float, float, float]:
     """Seconds and joules to load the model, and joules to keep it, unless it is loaded."""
     if view.loaded is None:
-        notes.append(Reason("load_unknown"))
+        notes.append(LOAD_UNKNOWN)
         return 0.0, 0.0, 0.0
     if resolve(model.name, [loaded.name for loaded in view.loaded]) is not None:
         return 0.0, 0.0, 0.0
@@ -189,6 +192,6 @@ def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) 
         notes.append(Reason("load_estimated", load_seconds=load_s, size_gb=size_bytes / 1e9))
     load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
     if not is_known(profile.idle_w):
-        notes.append(Reason("keep_loaded_unknown"))
+        notes.append(KEEP_LOADED_UNKNOWN)
         return load_s, load_j, 0.0
     return load_s, load_j, profile.idle_w * (profile.keep_alive_s if is_known(profile.keep_alive_s) else KEEP_ALIVE_S)

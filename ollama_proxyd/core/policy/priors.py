@@ -1,6 +1,7 @@
 """What to expect of a backend: what was measured, else what was configured, else what its class of hardware does."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple, TypeGuard
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
@@ -100,9 +101,16 @@ def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
 
 
 def _estimate(spec: BackendSpec, what: str, notes: list[Reason]) -> float:
-    value: float = getattr(CLASS_PRIORS[spec.hardware], what)
-    of_class, of_unknown, name = _NOTED_AS[what]
-    is_unknown = spec.hardware is Hardware.UNKNOWN
-    hardware = None if is_unknown else spec.hardware.value
-    notes.append(Reason(of_unknown if is_unknown else of_class, hardware=hardware, **{name: value}))
+    value, note = _of_class(spec.hardware, what)
+    notes.append(note)
     return value
+
+
+@cache
+def _of_class(hardware: Hardware, what: str) -> tuple[float, Reason]:
+    """What a class of hardware does, and the note that says so."""
+    value: float = getattr(CLASS_PRIORS[hardware], what)
+    of_class, of_unknown, name = _NOTED_AS[what]
+    if hardware is Hardware.UNKNOWN:
+        return value, Reason(of_unknown, **{name: value})
+    return value, Reason(of_class, hardware=hardware.value, **{name: value})

@@ -9,7 +9,7 @@ from dbus_fast import Variant
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.picture import picture
+from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import LastDecision, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
@@ -46,7 +46,7 @@ class Routing:
                 "GetLastDecisions": lambda count: last_decisions(self._ledger, count),
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
-                "Explain": lambda question: json.dumps(picture(self._decide(question))),
+                "Explain": lambda question: json.dumps(decision_fields(self._decide(question))),
             },
         )
         self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())

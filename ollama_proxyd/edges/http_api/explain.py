@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.policy.picture import picture
+from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.what_if import read_what_if
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
@@ -22,7 +22,7 @@ async def explain(request: web.Request) -> web.Response:
         values = {**values, "hints": _by_field(values["hints"])}
     services = services_of(request)
     asked = read_what_if(values, services.system.value.devices)
-    return json_reply(picture(services.gateway.explain(asked.query, asked.mode, asked.system)))
+    return json_reply(decision_fields(services.gateway.explain(asked.query, asked.mode, asked.system)))
 
 
 def _by_field(given: Mapping[str, Json]) -> dict[str, Json]:

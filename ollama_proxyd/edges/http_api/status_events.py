@@ -125,8 +125,8 @@ async def _write(request: web.Request, response: Stream, piece: bytes) -> None:
         raise ConnectionResetError(f"the listener has taken nothing for {WRITE_S:g} s") from None
 
 
-def _event(picture: Json) -> bytes:
-    return b"data: " + msgspec.json.encode(picture) + b"\n\n"
+def _event(status: Json) -> bytes:
+    return b"data: " + msgspec.json.encode(status) + b"\n\n"
 
 
 def _way(routed: RequestRouted) -> bytes:

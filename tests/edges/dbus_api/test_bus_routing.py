@@ -12,7 +12,7 @@ from dbus_fast import Variant
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.policy.picture import picture
+from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Hints
@@ -74,7 +74,7 @@ async def test_an_explanation_is_the_same_as_over_http(program: Program, desk: D
     question = asked(model="tiny", prompt_tokens=900, max_tokens=50, latency_critical=True)
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     query = Query(model="tiny", prompt_tokens=900, max_tokens=50, hints=Hints(latency_critical=True))
-    assert explained == json.loads(json.dumps(picture(desk.services.gateway.explain(query))))
+    assert explained == json.loads(json.dumps(decision_fields(desk.services.gateway.explain(query))))
     assert explained["ranked"][0]["terms"]["cost_j"] > 0
 
 

@@ -5,7 +5,7 @@ from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 
 
-def picture(decision: Decision) -> dict[str, Json]:
+def decision_fields(decision: Decision) -> dict[str, Json]:
     """A decision with every term by its name."""
     return {
         "backend": decision.ranked[0].backend_id if decision.ranked else None,
