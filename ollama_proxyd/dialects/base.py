@@ -111,6 +111,10 @@ class Dialect(ABC):
     def render(self, request: Request, model: str) -> Rendered:
         """The request under the engine's own model name."""
 
+    def takes(self, request: Request) -> bool:  # noqa: ARG002 - for engines that speak a dialect in part
+        """Whether an engine with this dialect answers the request as well as in its first one."""
+        return True
+
     @abstractmethod
     def echoes(self, asked: str, model: str) -> bool:
         """Whether answers to a request rendered for `model` carry the client's name for it."""

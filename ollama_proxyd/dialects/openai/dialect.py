@@ -1,12 +1,13 @@
 """OpenAI's API as one dialect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Ending, Rendered, Stamps
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.framing.sse import SseSplitter, events
 from ollama_proxyd.dialects.openai.decode import (
     ChunkDecoder,
@@ -26,7 +27,11 @@ _DATA = b"data:"
 
 
 class OpenAI(Dialect):
-    """Server-sent events; `base` is where an engine's API begins, `quirks` how the engine differs."""
+    """Server-sent events.
+
+    base: where an engine's API begins. quirks: how the engine differs. only: where it speaks this dialect beside its
+    own, the endpoints, and the fields that it reads at each.
+    """
 
     api = Api.OPENAI
     whole_type = "application/json"
@@ -43,9 +48,19 @@ class OpenAI(Dialect):
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
     answers_loads = False
 
-    def __init__(self, base: str = "/v1", quirks: Quirks = GENERIC) -> None:
+    def __init__(
+        self, base: str = "/v1", quirks: Quirks = GENERIC, only: Mapping[str, frozenset[str]] | None = None
+    ) -> None:
         self.base = base
         self.quirks = quirks
+        self._only = only
+
+    def takes(self, request: Request) -> bool:
+        """All requests, or `only` those of some endpoints, by the fields that the engine reads there."""
+        if self._only is None:
+            return True
+        read = self._only.get(request.endpoint)
+        return read is not None and read.issuperset(decode_fields(request.body))
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:  # noqa: ARG002 - see base
         """An encoder for one answer."""

@@ -53,12 +53,15 @@ class EngineBackend:
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
         engine = self._engine
+        dialect = self._exchange.dialect_for(request)
         action = request.load_action
-        if action is not None and not self._exchange.dialect_for(request).answers_loads:
+        if action is not None and not dialect.answers_loads:
             return load_only(request, action)
+        if dialect is not engine.speaks[0]:
+            return self._exchange.answer_or_translate(request, model)
         if request.operation is Operation.EMBEDDING and engine.counts_tokens and request.api is not engine.api:
             return answer_truncated(self._exchange, self._server, request, model)
-        return self._exchange.answer(request, model)
+        return self._exchange.answer(request, model, dialect)
 
     async def probe(self) -> Probe:
         """Health, models and loaded models from the paths in the engine's row."""

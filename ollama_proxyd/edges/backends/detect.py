@@ -24,7 +24,6 @@ HOST = "127.0.0.1"
 LIMIT_S = 0.95
 """How long a server has for all its answers."""
 
-_CONNECT_S = 0.15
 _AT_ONCE = 4
 """Python's http.server has a listen queue of 5; the kernel retries what does not fit only after a second."""
 
@@ -44,7 +43,7 @@ async def detect(
     listening = [port for port in dict.fromkeys(ports) if not _refuses(host, port)]
     if not listening:
         return ()
-    client = HttpClient(Timeouts(connect_s=_CONNECT_S), Limits(body_bytes=4 * 1024 * 1024))
+    client = HttpClient(Timeouts(connect_s=limit_s), Limits(body_bytes=4 * 1024 * 1024))
     try:
         found = await asyncio.gather(*(_look(client, host, port, limit_s) for port in listening))
     finally:

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
@@ -17,6 +18,7 @@ _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson"
 MOST_GATHERED_BYTES = Limits().body_bytes
 """How much of a stream is taken in for a client that wants its answer in one piece."""
 
+_NO_ROUTE = frozenset({404, 405})
 _ERROR_MARK = b'"error"'
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
@@ -33,11 +35,27 @@ class Exchange:
 
     def dialect_for(self, request: Request) -> Dialect:
         """The client's own dialect where the engine speaks it, else the one to translate to."""
-        return next((each for each in self._speaks if each.api is request.api), self._speaks[0])
+        api = request.api
+        return next((each for each in self._speaks if each.api is api and each.takes(request)), self._speaks[0])
 
-    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+    async def answer_or_translate(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        """The answer in the client's own dialect; an imitator without that route is asked in the engine's first one."""
+        try:
+            async with aclosing(self.answer(request, model)) as events:
+                async for event in events:
+                    yield event
+        except ProxyError as error:
+            if error.status not in _NO_ROUTE:
+                raise
+        else:
+            return
+        async with aclosing(self.answer(request, model, self._speaks[0])) as events:
+            async for event in events:
+                yield event
+
+    async def answer(self, request: Request, model: str, dialect: Dialect | None = None) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
-        dialect = self.dialect_for(request)
+        dialect = dialect or self.dialect_for(request)
         rendered = dialect.render(request, model)
         most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
         size_bytes = 0

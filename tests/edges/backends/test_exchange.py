@@ -420,3 +420,42 @@ async def test_a_stream_of_http_1_0_passes() -> None:
 
     async with playing(old) as raw, backend_at(raw.url, Api.OPENAI, "mlx") as backend:
         assert frames(await events_of(backend, openai_request())) == OPENAI_STREAM
+
+
+async def test_ollama_answers_an_openai_clients_embeddings_itself() -> None:
+    body = b'{"model":"tiny","input":"a",  "encoding_format":"base64"}'
+    said = b'{"object":"list", "data":[{"embedding":"AACAPw=="}],"model":"tiny","usage":{"prompt_tokens":4}}'
+    routes = {"POST /v1/embeddings": Says(said, headers={"Content-Type": "application/json"})}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        events = await events_of(backend, openai_embeddings(body, Hints()))
+    assert engine.asked[0].body == body
+    assert frames(events) == said
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage.prompt_tokens == 4
+
+
+async def test_what_ollamas_own_openai_routes_would_lose_is_translated() -> None:
+    routes = {
+        "POST /api/embed": Says({"embeddings": [[1.0, 0.0]]}),
+        API_CHAT: streams(OLLAMA_STREAM, content_type=NDJSON),
+    }
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        await events_of(backend, openai_embeddings(b'{"model":"tiny","input":"a","keep_alive":"1h"}', Hints()))
+        await events_of(backend, openai_request())
+    assert [asked.path for asked in engine.asked] == ["/api/embed", "/api/chat"]
+    assert engine.asked[0].json["keep_alive"] == "1h"
+
+
+async def test_an_imitator_of_ollama_without_openais_routes_is_asked_in_ollamas_words() -> None:
+    routes = {"POST /api/embed": Says({"embeddings": [[1.0, 0.0]]})}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        events = await events_of(backend, openai_embeddings(b'{"model":"tiny","input":"a"}', Hints()))
+    assert Embedded(((1.0, 0.0),)) in events
+    assert [asked.path for asked in engine.asked] == ["/v1/embeddings", "/api/embed"]
+
+
+async def test_a_stream_that_ends_with_its_finish_reason_alone_is_complete() -> None:
+    sent = [frame for frame in OPENAI_FRAMES if b"[DONE]" not in frame]
+    events = await answer(Api.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request(), "transformers")
+    assert frames(events) == b"".join(sent)
+    assert isinstance(events[-1], Finished)

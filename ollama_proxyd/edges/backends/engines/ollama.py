@@ -5,10 +5,20 @@ from collections.abc import Iterable
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign, listed
 from ollama_proxyd.edges.backends.facts import read_version
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import items, label, none_or_more, text, whole, words
+
+_EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+"""The fields of OpenAI's embeddings that Ollama reads itself, `user` apart, which changes nothing.
+
+Its other OpenAI routes lose what the translation keeps (seen with 0.33):
+chats: the Modelfile's sampling (temperature and top_p are forced to 1), max_completion_tokens, top_k, min_p,
+keep_alive, the times that speeds are learned from; and a runner that dies looks like the end.
+completions: the prompt goes through the chat template, unlike with every other engine.
+"""
 
 
 def _greets(answer: Answer) -> bool:
@@ -76,7 +86,7 @@ ENGINE = Engine(
         Sign("/api/tags", _lists_digests, "/api/tags lists models with digests"),
     ),
     ports=(11434, 11435, 11436, 11437),
-    speaks=(Ollama(),),
+    speaks=(Ollama(), OpenAI(only={"embeddings": _EMBEDDINGS})),
     models=Question("/api/tags", read_tags),
     extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
     details=Question("/api/show", read_show),
