@@ -46,7 +46,7 @@ export class News {
     }
 
     /**
-     * A device began or ended to hold itself back.
+     * A device began or ceased to be throttled.
      *
      * @param {object} event - {id, name, reason, isThrottling}
      * @param {number} nowS - on the monotonic clock
@@ -58,12 +58,12 @@ export class News {
         const news = isThrottling
             ? {
                 key: `throttling:${id}`, topic: 'throttling', icon: 'ai-state-hot',
-                title: fill(_('{device} is throttling'), {device}),
-                body: capital(words(reason)) || _('It holds itself back for heat or power, so that answers come slower'),
+                title: fill(_('{device} is throttled'), {device}),
+                body: capital(words(reason)) || _('It is throttled for heat or power, so answers come slower'),
             }
             : {
                 key: `throttled:${id}`, topic: 'throttling', icon: 'ai-state-ready',
-                title: fill(_('{device} is throttling no more'), {device}),
+                title: fill(_('{device} is no longer throttled'), {device}),
                 body: _('Answers come at full speed again'),
             };
         return this._notYetTold([news], nowS);

@@ -77,7 +77,7 @@ export class Facts {
         else
             short.push(...[degrees, watts].filter(Boolean));
         if (device.throttling === true)
-            short.push(_('holds itself back'));
+            short.push(_('throttled'));
         return {
             id: device.id,
             title: words(device.name) || device.id,
@@ -90,7 +90,7 @@ export class Facts {
                 fact(_('Use'), this._percent(device.utilization), why('utilization')),
                 fact(_('Memory in use'), this._memory(device), why('memory_used') ?? why('memory_total')),
                 fact(_('Sleep'), why('asleep') ? null : this._sleep(device.asleep), why('asleep')),
-                fact(_('Holds itself back'), why('throttling') ? null : this._throttling(device), why('throttling')),
+                fact(_('Throttled'), why('throttling') ? null : this._throttling(device), why('throttling')),
             ].map(each => this._withReason(each)),
         };
     }

@@ -55,8 +55,8 @@ class DeviceState:
 
     id: stable over restarts: "cpu", or the PCI address (0000:01:00.0). temperature_c: its hottest sensor.
     critical_c: where the device protects itself. slope_c_per_s: how fast the temperature rises. fan_percent: of its
-    fan's maximum. power_w: what it draws. energy_j: a counter since some start. throttling: why it holds itself back
-    for heat or power brakes, "" when it does not.
+    fan's maximum. power_w: what it draws. energy_j: a counter since some start. throttling: why it is throttled
+    for heat or by power brakes, "" when it is not.
     """
 
     id: str

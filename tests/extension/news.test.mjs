@@ -106,15 +106,15 @@ test('throttling is told by the device\'s name, its end, too, and not twice with
     const hot = {id: '0000:01:00.0', name: 'RTX 4060', reason: 'power cap', isThrottling: true};
     const [told] = news.throttling(hot, 0);
     assert.deepEqual([told.topic, told.title, told.body],
-        ['throttling', 'RTX 4060 is throttling', 'Power cap']);
+        ['throttling', 'RTX 4060 is throttled', 'Power cap']);
     assert.deepEqual(news.throttling(hot, 59), []);
-    assert.deepEqual(titles(news.throttling({...hot, isThrottling: false}, 59)), ['RTX 4060 is throttling no more']);
+    assert.deepEqual(titles(news.throttling({...hot, isThrottling: false}, 59)), ['RTX 4060 is no longer throttled']);
 });
 
 test('a device without a name is called by its id, and the processor by its word', () => {
     const title = id => settled().throttling({id, isThrottling: true}, 0)[0].title;
-    assert.equal(title('0000:01:00.0'), '0000:01:00.0 is throttling');
-    assert.equal(title('cpu'), 'The processor is throttling');
+    assert.equal(title('0000:01:00.0'), '0000:01:00.0 is throttled');
+    assert.equal(title('cpu'), 'The processor is throttled');
 });
 
 test('several changes at once are each told', () => {

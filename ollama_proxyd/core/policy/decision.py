@@ -54,7 +54,7 @@ class RejectionCode(StrEnum):
     CRITICAL_HEAT = "critical_heat"
     """Its device is as hot as the device itself bears."""
     THROTTLING = "throttling"
-    """Its device holds itself back for heat or for power brakes."""
+    """Its device is throttled for heat or by power brakes."""
     GAME = "game"
     """Its device is a discrete graphics card, and a game runs."""
     HINT_POWER = "hint_power"

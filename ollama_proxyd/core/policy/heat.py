@@ -28,7 +28,7 @@ def from_heat(view: BackendView, device: DeviceState, row: ModeRow) -> list[Reas
 
 
 def is_heat_known(device: DeviceState) -> bool:
-    """Whether a device says how hot it is, or at least that it holds itself back."""
+    """Whether a device says how hot it is, or at least that it is throttled."""
     why_throttled = known(device.throttling)
     return bool(why_throttled) or _temperature(device) is not None
 

@@ -40,12 +40,12 @@ def _mean(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[flo
 
 
 def throttling(system: SystemState) -> frozenset[str]:
-    """The ids of the devices that are known to hold themselves back."""
+    """The ids of the devices that are known to be throttled."""
     return frozenset(device.id for device in system.devices if known(device.throttling))
 
 
 def any_throttling(system: SystemState) -> Maybe[bool]:
-    """Whether any device holds itself back, as far as devices say."""
+    """Whether any device is throttled, as far as devices report."""
     there = [device.throttling for device in system.devices if isinstance(device.throttling, Reading)]
     if not there:
         return _NOBODY_SAYS

@@ -98,7 +98,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def _tell(request: web.Request, response: Stream, news: Listener) -> None:
-    """Tell what is new until the server stops or whoever listens may do so no more."""
+    """Tell what is new until the server stops or the listener may no longer."""
     listeners, loop = request.app[EVENT_STREAMS], asyncio.get_running_loop()
     told, told_s, is_news = b"", loop.time(), True
     while not listeners.is_closed:

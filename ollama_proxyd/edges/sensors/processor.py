@@ -71,7 +71,7 @@ class Throttle:
         self._counters = {path: self._counters.get(path) or Rate() for path in _throttle_counters(self._sysfs)}
 
     def read(self, at_s: float) -> Maybe[str]:
-        """Why the processor holds itself back, "" when it does not."""
+        """Why the processor is throttled, "" when it is not."""
         if not self._counters:
             whole = self._sysfs.absolute(f"{_CPUS}/cpu0/thermal_throttle")
             return Unavailable.because("nothing_found", detail="counter of throttling", folder=whole)

@@ -83,15 +83,15 @@ test('a device that sleeps is not shown with numbers from before', () => {
     assert.equal(text(gpu, 'Sleep'), 'Asleep');
 });
 
-test('a device says how warm it is, what it draws, how its fan turns and whether it holds itself back', () => {
+test('a device says how warm it is, what it draws, how its fan turns and whether it is throttled', () => {
     const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature: 61.2,
         power_draw: 14.25, fan_percent: 41, fan_speed: 2300, utilization: 17, memory_used: 9 * 2 ** 30,
         memory_total: 32 * 2 ** 30, throttling: true, throttling_reason: 'thermal limit'});
-    assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · holds itself back');
+    assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · throttled');
     assert.equal(text(cpu, 'Fan'), '41 % · 2,300 turns a minute');
     assert.equal(text(cpu, 'Use'), '17 %');
     assert.equal(text(cpu, 'Memory in use'), '9 of 32 GiB');
-    assert.equal(text(cpu, 'Holds itself back'), 'thermal limit');
+    assert.equal(text(cpu, 'Throttled'), 'thermal limit');
     assert.equal(cpu.trouble, true);
 });
 
