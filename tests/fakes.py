@@ -23,9 +23,9 @@ from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
+from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.settings import GatewaySettings, ModeSettings
 from ollama_proxyd.services.switches import Switches
-from ollama_proxyd.services.tuner import Tuner
 
 REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),
@@ -262,7 +262,7 @@ async def services_of(
         health=health,
         governor=governor,
         ledger=ledger,
-        tuner=Tuner(Tuning(), store),
+        settings=RuntimeSettings(Tuning(), store),
         system=system,
     )
 

@@ -22,11 +22,11 @@ from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.ports import StateStore
 from ollama_proxyd.services.resume_check import GpuLossDetector
+from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.sensing import Sensing
 from ollama_proxyd.services.settings import ModeSettings
 from ollama_proxyd.services.switches import Switches
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.tuner import Tuner
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ class Foundation:
         for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):
             fleet.attempts.listen(observe)
         ledger.outcomes.listen(request_log.note)
-        fleet.reconciled.listen(lambda _: sensing.concern([member.config.spec for member in fleet.members]))
-        tuner = Tuner(config.tuning, store)
-        governor = Governor(_tuned(config.modes, tuner), config.default_mode, store, clock)
+        fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
+        settings = RuntimeSettings(config.tuning, store)
+        governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate)
         services = Services(
             gateway=Gateway(deps, config.gateway),
@@ -72,7 +72,7 @@ class Foundation:
             health=health,
             governor=governor,
             ledger=ledger,
-            tuner=tuner,
+            settings=settings,
             system=sensing.system,
         )
         return cls(clock, activity, gate, sensing, meter, detector, http, services, Tasks("foundation"))
@@ -80,8 +80,8 @@ class Foundation:
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
         self.services.governor.follow(self.sensing.system, self.tasks)
-        self.tasks.start("tuning", self._follow_the_tuner())
-        self.tasks.start("hour", self.sensing.follow_the_hour(self.services.tuner.tuning))
+        self.tasks.start("tuning", self._follow_the_settings())
+        self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.meter.follow(self.tasks)
 
@@ -89,8 +89,8 @@ class Foundation:
         """Put a configuration in force, below changed settings; raises before anything has changed."""
         services = self.services
         services.fleet.reconcile(backends)  # the only step that can fail
-        services.tuner.rebase(config.tuning)
-        services.governor.reconfigure(_tuned(config.modes, services.tuner))
+        services.settings.rebase(config.tuning)
+        services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
         self.http.timeouts = config.timeouts
@@ -132,10 +132,10 @@ class Foundation:
         await self.tasks.close()
         await self.http.close()
 
-    async def _follow_the_tuner(self) -> None:
-        async for tuning in self.services.tuner.tuning.changes():
+    async def _follow_the_settings(self) -> None:
+        async for tuning in self.services.settings.tuning.changes():
             self.services.governor.tune(tuning)
 
 
-def _tuned(modes: ModeSettings, tuner: Tuner) -> ModeSettings:
-    return replace(modes, auto=tuner.tuning.value.of_auto(modes.auto))
+def _tuned(modes: ModeSettings, settings: RuntimeSettings) -> ModeSettings:
+    return replace(modes, auto=settings.tuning.value.of_auto(modes.auto))

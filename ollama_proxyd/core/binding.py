@@ -11,8 +11,13 @@ def device_of(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> DeviceStat
         return next((device for device in devices if device.id == spec.pci_address), None)
     if not spec.is_local or spec.hardware is Hardware.UNKNOWN:
         return None
-    found = [device for device in devices if device.hardware is spec.hardware]
-    return found[0] if len(found) == 1 else None
+    found = None
+    for device in devices:
+        if device.hardware is spec.hardware:
+            if found is not None:
+                return None
+            found = device
+    return found
 
 
 def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason | None:
@@ -21,7 +26,7 @@ def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason |
         return Reason("device_not_sensed", pci_address=spec.pci_address)
     if not devices or not spec.is_local or spec.hardware is Hardware.UNKNOWN:
         return None
-    name, count = spec.hardware.value, sum(device.hardware is spec.hardware for device in devices)
+    name, count = spec.hardware.value, [device.hardware for device in devices].count(spec.hardware)
     if count == 0:
         return Reason("class_not_sensed", hardware=name)
     return Reason("class_ambiguous", count=count, hardware=name)

@@ -59,14 +59,14 @@ def learn(
     """
     before = speed or Speed()
     decode_tps = decode_tps if decode_tps is None or decode_tps <= FASTEST_TPS else None
-    samples = tuple(_sane(value) for value in (ttft_s, decode_tps, output_tokens))
-    if samples == (None, None, None):
+    ttft_s, decode_tps, output_tokens = _sane(ttft_s), _sane(decode_tps), _sane(output_tokens)
+    if ttft_s is None and decode_tps is None and output_tokens is None:
         return before
     weight = max(DECAY, 1 / (before.samples + 1))
     return Speed(
-        ttft_s=_next(before.ttft_s, samples[0], weight),
-        decode_tps=_next(before.decode_tps, samples[1], weight),
-        output_tokens=_next(before.output_tokens, samples[2], weight),
+        ttft_s=_next(before.ttft_s, ttft_s, weight),
+        decode_tps=_next(before.decode_tps, decode_tps, weight),
+        output_tokens=_next(before.output_tokens, output_tokens, weight),
         samples=before.samples + 1,
     )
 

@@ -9,7 +9,7 @@ from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
-from ollama_proxyd.services.tuner import Tuner
+from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +21,5 @@ class Services:
     health: HealthMonitor
     governor: Governor
     ledger: Ledger
-    tuner: Tuner
+    settings: RuntimeSettings
     system: Cell[SystemState]

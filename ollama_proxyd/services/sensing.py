@@ -44,12 +44,12 @@ class Sensing:
         self._lost.pop(name, None)
         self._merge()
 
-    def lose(self, name: str, reason: Reason) -> None:
+    def mark_lost(self, name: str, reason: Reason) -> None:
         """Until its next report nothing that a sensor said counts; that its devices are there still does."""
         self._lost[name] = Unavailable(reason)
         self._merge()
 
-    def concern(self, specs: Sequence[BackendSpec]) -> None:
+    def set_backends(self, specs: Sequence[BackendSpec]) -> None:
         """From now on the hottest device is the hottest of those that these backends run on."""
         self._specs = tuple(specs)
         self._merge()
@@ -60,9 +60,9 @@ class Sensing:
         """Ask the one, at a pace, and follow the other sensors from now on."""
         pace = pace or Pace(self._clock, Activity(self._clock), SensingSettings())
         if polled:
-            tasks.start("poll", poll(polled, self.report, self.lose, pace, tasks))
+            tasks.start("poll", poll(polled, self.report, self.mark_lost, pace, tasks))
         for sensor in signals:
-            tasks.start(sensor.name, follow(sensor, self.report, self.lose, pace, tasks))
+            tasks.start(sensor.name, follow(sensor, self.report, self.mark_lost, pace, tasks))
 
     def look_at_the_hour(self, quiet: QuietHours | None) -> float:
         """Take note of whether these are quiet hours; returns the seconds after which to look again."""

@@ -138,31 +138,31 @@ async def test_a_setting_that_somebody_changes_moves_auto_at_once(start: Start, 
     at_43 = {"on_battery": Reading(value=True, at_s=0.0), "battery_percent": Reading(43.0, 0.0)}
     services.system.set(SystemState(**at_43))
     await running.until(services.governor.setting, lambda setting: setting.effective is Mode.EFFICIENCY)
-    services.tuner.change({"low_battery_percent": 30})
+    services.settings.change({"low_battery_percent": 30})
     await running.until(services.governor.setting, lambda setting: setting.effective is Mode.BALANCED)
     assert str(services.governor.setting.value.reason) == "on battery at 43 %"
     hour = int(SystemClock().local_minute()) // 60
     start_, end = f"{hour:02}:00", f"{(hour + 2) % 24:02}:00"
-    services.tuner.change({"quiet_hours_enabled": True, "quiet_hours_start": start_, "quiet_hours_end": end})
+    services.settings.change({"quiet_hours_enabled": True, "quiet_hours_start": start_, "quiet_hours_end": end})
     await running.until(services.governor.setting, lambda setting: setting.effective is Mode.QUIET)
 
 
 async def test_a_changed_setting_survives_a_reload_and_a_restart(start: Start) -> None:
     config: dict[str, Any] = {"sensors": {"enabled": False}, "dbus": {"enabled": False}}
     running = await start(config)
-    running.services.tuner.change({"low_battery_percent": 30, "quiet_hours_start": "23:00"})
+    running.services.settings.change({"low_battery_percent": 30, "quiet_hours_start": "23:00"})
     config["efficiency"] = {"auto": {"low_battery_percent": 60, "full_battery_percent": 90}}
     await running.rewrite(config)
     expected = Tuning(low_battery_percent=30.0, full_battery_percent=90.0, quiet_hours_start="23:00")
-    assert running.services.tuner.tuning.value == expected
+    assert running.services.settings.tuning.value == expected
     auto = running.services.governor.auto_settings
     assert (auto.low_battery_percent, auto.full_battery_percent) == (30.0, 90.0)
     await running.daemon.stop()
     again = await start(config)
-    assert again.services.tuner.tuning.value == expected
+    assert again.services.settings.tuning.value == expected
     assert again.services.governor.auto_settings.low_battery_percent == 30.0
-    again.services.tuner.reset()
-    assert again.services.tuner.tuning.value == Tuning(low_battery_percent=60.0, full_battery_percent=90.0)
+    again.services.settings.reset()
+    assert again.services.settings.tuning.value == Tuning(low_battery_percent=60.0, full_battery_percent=90.0)
 
 
 async def test_quiet_hours_that_the_configuration_switches_off_keep_their_times(start: Start) -> None:
@@ -170,7 +170,7 @@ async def test_quiet_hours_that_the_configuration_switches_off_keep_their_times(
     off = {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "efficiency": {"quiet_hours": quiet}}
     running = await start(off)
     expected = Tuning(quiet_hours_enabled=False, quiet_hours_start="21:00", quiet_hours_end="06:00")
-    assert running.services.tuner.tuning.value == expected
+    assert running.services.settings.tuning.value == expected
 
 
 async def test_the_watts_of_a_device_are_learned_while_its_backend_works(start: Start) -> None:

@@ -128,7 +128,7 @@ async def test_where_a_configuration_cannot_be_put_in_force_nothing_has_changed(
     before = {**CALM, "backends": [engine(upstream)]}
     running = await start(before, demo=Demo.NEVER)
     daemon, services = running.daemon, running.services
-    parts = (services.fleet.views, services.governor.modes, services.governor.setting, services.tuner.tuning)
+    parts = (services.fleet.views, services.governor.modes, services.governor.setting, services.settings.tuning)
     kept = [cell.value for cell in parts]  # type: ignore[attr-defined]
     timeouts, interval_s = daemon._foundation.http.timeouts, services.health.interval_s
     real = EngineBackend

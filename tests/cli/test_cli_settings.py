@@ -13,7 +13,7 @@ def read(ctl: Ctl, *arguments: str) -> Any:
 
 
 def test_the_settings_are_shown_with_those_that_were_changed(daemon: ServedDaemon, ctl: Ctl) -> None:
-    daemon.do(lambda: daemon.services.tuner.change({"low_battery_percent": 45.0}))
+    daemon.do(lambda: daemon.services.settings.change({"low_battery_percent": 45.0}))
     assert (
         ctl("mode", "settings").output
         == """\
@@ -29,7 +29,7 @@ full_battery_percent      80
 
 def test_several_are_changed_at_once_as_a_person_writes_them(daemon: ServedDaemon, ctl: Ctl) -> None:
     told = read(ctl, "quiet_hours_enabled=Off", "quiet_hours_start=21:30", "low_battery_percent=45")
-    tuning = daemon.services.tuner.tuning.value
+    tuning = daemon.services.settings.tuning.value
     assert (tuning.quiet_hours_enabled, tuning.quiet_hours_start, tuning.low_battery_percent) == (False, "21:30", 45.0)
     assert told["settings"]["quiet_hours_enabled"] is False
     assert sorted(told["changed"]) == ["low_battery_percent", "quiet_hours_enabled", "quiet_hours_start"]
@@ -47,7 +47,7 @@ def test_what_the_daemon_does_not_take_is_told_as_it_says_and_ends_with_2(daemon
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith("ollama-proxyctl: ")
         assert name in result.stderr
-    assert daemon.services.tuner.changed == ()
+    assert daemon.services.settings.changed == ()
 
 
 def test_some_or_all_go_back_to_the_configuration(daemon: ServedDaemon, ctl: Ctl) -> None:
@@ -62,7 +62,7 @@ def test_some_or_all_go_back_to_the_configuration(daemon: ServedDaemon, ctl: Ctl
 def test_what_is_no_change_is_a_usage_error(daemon: ServedDaemon, ctl: Ctl) -> None:
     for words in (["low_battery_percent"], ["=5"], ["a=1", "a=2"], ["--reset", "low_battery_percent=5"]):
         assert ctl("mode", "settings", *words).exit_code == 2
-    assert daemon.services.tuner.changed == ()
+    assert daemon.services.settings.changed == ()
 
 
 def test_the_alias_has_it_too(daemon: ServedDaemon, alias: Ctl) -> None:

@@ -79,9 +79,9 @@ def test_a_report_without_news_sets_nothing() -> None:
 def test_a_lost_sensor_is_unavailable_with_the_reason_until_it_speaks_again() -> None:
     sensing = sensing_at(0)
     sensing.report("upower", Sensed({"on_battery": Reading(True, 1.0)}))
-    sensing.lose("upower", because("stale for 90 s"))
+    sensing.mark_lost("upower", because("stale for 90 s"))
     assert why(sensing.system.value.on_battery) == "stale for 90 s"
-    sensing.lose("upower", because("stale for 120 s"))
+    sensing.mark_lost("upower", because("stale for 120 s"))
     assert why(sensing.system.value.on_battery) == "stale for 120 s"
     sensing.report("upower", Sensed({"on_battery": Reading(True, 99.0)}))
     assert sensing.system.value.on_battery == Reading(True, 99.0)
@@ -90,7 +90,7 @@ def test_a_lost_sensor_is_unavailable_with_the_reason_until_it_speaks_again() ->
 def test_losing_a_sensor_that_never_spoke_changes_nothing() -> None:
     sensing = sensing_at(0)
     before = sensing.system.value
-    sensing.lose("upower", because("gone"))
+    sensing.mark_lost("upower", because("gone"))
     assert sensing.system.value is before
 
 
@@ -98,7 +98,7 @@ def test_the_hottest_device_is_one_that_backends_run_on_as_soon_as_they_are_know
     sensing = sensing_at(0)
     sensing.report("hwmon", Sensed(devices=(device("npu", temperature_c=50.0), device("cpu", temperature_c=90.0))))
     assert sensing.system.value.hottest_c == Reading(90.0, 1.0)
-    sensing.concern([view.spec for view in REFERENCE if view.spec.id == "npu"])
+    sensing.set_backends([view.spec for view in REFERENCE if view.spec.id == "npu"])
     assert sensing.system.value.hottest_c == Reading(50.0, 1.0)
 
 

@@ -137,9 +137,12 @@ def cost_under(candidate: Candidate, priced: Ranked, query: Query, row: ModeRow)
 
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
     """The mean of what was learned on each backend, weighed by how often."""
-    weighed = [(s.output_tokens, s.samples) for s in speeds if s.samples > 0 and is_known(s.output_tokens)]
-    samples = sum(count for _, count in weighed)
-    return sum(tokens * count for tokens, count in weighed) / samples if samples else TYPICAL_OUTPUT_TOKENS
+    tokens, samples = 0.0, 0
+    for speed in speeds:
+        if speed.samples > 0 and is_known(speed.output_tokens):
+            tokens += speed.output_tokens * speed.samples
+            samples += speed.samples
+    return tokens / samples if samples else TYPICAL_OUTPUT_TOKENS
 
 
 def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> float:

@@ -67,38 +67,33 @@ def unfit(
 
 
 def limit_rules(situation: Situation) -> Sequence[LimitRule]:
-    """The limits that hold in this situation."""
+    """The limits that hold in this situation: those of the mode unless the request names its backend, and its own."""
     query, row = situation.query, situation.setting.row
-    is_free, games = not _is_targeted(situation), known(situation.system.games)
     silent = {
-        None if row.max_power_w is not None and is_free else _mode_power,
-        None if row.max_concurrency is not None and is_free else _mode_concurrency,
-        None if is_free and games else _game,
+        None if row.max_power_w is not None else _mode_power,
+        None if row.max_concurrency is not None else _mode_concurrency,
         None if query.hints.max_power_watts is not None else _hint_power,
         None if query.hints.max_latency_ms is not None else _hint_latency,
         None if query.time_left_s is not None else _deadline,
     }
-    return [rule for rule in LIMIT_RULES if rule not in silent]
+    rules = OWN_LIMITS if query.hints.target is not None else MODE_LIMITS + OWN_LIMITS
+    return [rule for rule in rules if rule not in silent]
 
 
 def beyond_limits(
     view: BackendView, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
 ) -> tuple[Reason, ...]:
     """Every limit that the work would exceed on a backend."""
-    return tuple([no for rule in rules if (no := rule(view, priced, situation)) is not None]) if rules else ()
+    return tuple([no for rule in rules if (no := rule(view, priced, situation)) is not None])
 
 
 def too_hot(view: BackendView, device: DeviceState | None, situation: Situation) -> tuple[Reason, ...]:
     """Every reason to leave the device of a backend alone; none where it is not known."""
     if device is None:
         return ()
-    mode = () if _is_targeted(situation) else beyond_mode(view, device, situation.setting.row)
+    is_targeted = situation.query.hints.target is not None
+    mode = () if is_targeted else beyond_mode(view, device, situation.setting.row)
     return (*mode, *(in_danger(view, device) if situation.spares_devices else ()))
-
-
-def is_preferred(view: BackendView, model: Model) -> bool:
-    """Whether the configuration prefers this backend for the model."""
-    return bool(view.spec.rules.preferred) and _matches(model.name, view.spec.rules.preferred)
 
 
 def _target(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
@@ -137,9 +132,9 @@ def _model_allowed(view: BackendView, model: Model | None, _situation: Situation
     rules = view.spec.rules
     if model is None or not (rules.excluded or rules.supported):
         return None
-    if _matches(model.name, rules.excluded):
+    if matches(model.name, rules.excluded):
         return Reason(Code.MODEL_EXCLUDED, backend_id=view.spec.id, model=model.name)
-    if rules.supported and not _matches(model.name, rules.supported + rules.preferred):
+    if rules.supported and not matches(model.name, rules.supported + rules.preferred):
         supported = ", ".join(rules.supported)
         return Reason(Code.MODEL_EXCLUDED, backend_id=view.spec.id, model=model.name, supported=supported)
     return None
@@ -169,7 +164,7 @@ def _operation(view: BackendView, model: Model | None, situation: Situation) -> 
 
 def _mode_concurrency(_view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
     row = situation.setting.row
-    if _is_targeted(situation) or row.max_concurrency is None or situation.under_way < row.max_concurrency:
+    if row.max_concurrency is None or situation.under_way < row.max_concurrency:
         return None
     values: dict[str, Any] = {"mode_label": row.label, "limit": row.max_concurrency}
     return Reason(Code.MODE_CONCURRENCY, in_flight=situation.under_way, **values)
@@ -177,14 +172,14 @@ def _mode_concurrency(_view: BackendView, _priced: Ranked, situation: Situation)
 
 def _mode_power(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     row = situation.setting.row
-    if _is_targeted(situation) or row.max_power_w is None or priced.power_w <= row.max_power_w:
+    if row.max_power_w is None or priced.power_w <= row.max_power_w:
         return None
     return Reason(Code.MODE_POWER, **_needs(view, priced), mode_label=row.label, limit_watts=row.max_power_w)
 
 
 def _game(view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
     games, spec = known(situation.system.games), view.spec
-    if not games or spec.hardware not in _DISCRETE or not spec.is_local or _is_targeted(situation):
+    if not games or spec.hardware not in _DISCRETE or not spec.is_local:
         return None
     return Reason(Code.GAME, backend_id=spec.id)
 
@@ -220,12 +215,10 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
     _vision,
     _operation,
 )
-LIMIT_RULES: tuple[LimitRule, ...] = (_mode_power, _mode_concurrency, _game, _hint_power, _hint_latency, _deadline)
-
-
-def _is_targeted(situation: Situation) -> bool:
-    """Whether the client named the backend: it then knows better than the mode, but its own limits still hold."""
-    return situation.query.hints.target is not None
+MODE_LIMITS: tuple[LimitRule, ...] = (_mode_power, _mode_concurrency, _game)
+"""A client that names its backend knows better than these."""
+OWN_LIMITS: tuple[LimitRule, ...] = (_hint_power, _hint_latency, _deadline)
+"""The request's own."""
 
 
 def _can_do(model: Model, query: Query) -> bool:
@@ -237,7 +230,7 @@ def _is_able(model: Model, capability: str) -> bool:
     return model.capabilities is None or capability in model.capabilities
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a model's name, with or without the default tag, matches one of the globs."""
     full = canonical(name)
     short = full.removesuffix(":latest")

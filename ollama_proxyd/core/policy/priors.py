@@ -1,10 +1,10 @@
 """What to expect of a backend: what was measured, else what was configured, else what its class of hardware does."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple, TypeGuard
 
-from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
+from ollama_proxyd.core.fleet import BackendView, Hardware, Profile
 from ollama_proxyd.core.learning import blend
 from ollama_proxyd.core.reasons import Reason
 
@@ -48,17 +48,10 @@ class Expectation(NamedTuple):
 
 def expect(view: BackendView, model: str) -> Expectation:
     """What to expect of a backend with one of its models."""
-    spec, profile = view.spec, view.spec.profile
-    notes: list[Reason] = []
-    measured_w = measured_power_w(view)
-    power_w = profile.power_w if measured_w is None else measured_w
-    if not is_known(power_w):
-        power_w = _estimate(spec, "power_w", notes)
-    ttft_s = profile.ttft_s if is_known(profile.ttft_s) else _estimate(spec, "ttft_s", notes)
-    decode_tps = profile.decode_tps
-    if not is_known(decode_tps, SLOWEST_TPS):
-        decode_tps = _estimate(spec, "decode_tps", notes)
-    is_guess = bool(notes)
+    profile, measured_w = view.spec.profile, measured_power_w(view)
+    prior = _prior(profile, view.spec.hardware, needs_power=measured_w is None)
+    power_w, ttft_s, decode_tps = prior.power_w if measured_w is None else measured_w, prior.ttft_s, prior.decode_tps
+    notes, is_guess = [*prior.notes], bool(prior.notes)
     if view.degraded:
         ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
     speed = view.speeds.get(model)
@@ -100,17 +93,32 @@ def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
     return max(ttft_s, slow.ttft_s), min(decode_tps, slow.decode_tps)
 
 
-def _estimate(spec: BackendSpec, what: str, notes: list[Reason]) -> float:
-    value, note = _of_class(spec.hardware, what)
-    notes.append(note)
-    return value
+class _Prior(NamedTuple):
+    """What is configured, completed from the class of hardware; `notes` say what is."""
+
+    power_w: float
+    ttft_s: float
+    decode_tps: float
+    notes: tuple[Reason, ...]
 
 
-@cache
-def _of_class(hardware: Hardware, what: str) -> tuple[float, Reason]:
-    """What a class of hardware does, and the note that says so."""
+@lru_cache(maxsize=256)
+def _prior(profile: Profile, hardware: Hardware, *, needs_power: bool) -> _Prior:
+    notes: list[Reason] = []
+    power_w, ttft_s, decode_tps = profile.power_w, profile.ttft_s, profile.decode_tps
+    if needs_power and not is_known(power_w):
+        power_w = _estimate(hardware, "power_w", notes)
+    if not is_known(ttft_s):
+        ttft_s = _estimate(hardware, "ttft_s", notes)
+    if not is_known(decode_tps, SLOWEST_TPS):
+        decode_tps = _estimate(hardware, "decode_tps", notes)
+    return _Prior(power_w or 0.0, ttft_s, decode_tps, tuple(notes))
+
+
+def _estimate(hardware: Hardware, what: str, notes: list[Reason]) -> float:
     value: float = getattr(CLASS_PRIORS[hardware], what)
     of_class, of_unknown, name = _NOTED_AS[what]
-    if hardware is Hardware.UNKNOWN:
-        return value, Reason(of_unknown, **{name: value})
-    return value, Reason(of_class, hardware=hardware.value, **{name: value})
+    is_unknown = hardware is Hardware.UNKNOWN
+    named = None if is_unknown else hardware.value
+    notes.append(Reason(of_unknown if is_unknown else of_class, hardware=named, **{name: value}))
+    return value

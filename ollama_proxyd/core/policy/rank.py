@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.fleet import FleetView
-from ollama_proxyd.core.modes import Mode, ModeSetting
+from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
@@ -16,8 +16,8 @@ from ollama_proxyd.core.policy.eligibility import (
     beyond_limits,
     fitness_rules,
     held,
-    is_preferred,
     limit_rules,
+    matches,
     too_hot,
     unfit,
 )
@@ -54,11 +54,13 @@ def decide(assessment: Assessment) -> Decision:
     """Choose among the backends that were found fit."""
     strict, asked = assessment.strict, assessment.asked
     query, setting = strict.query, strict.setting
-    for situation in concessions(strict) if assessment.fit else (strict,):
-        setting = situation.setting
-        ranked, limited = _order(assessment.fit, situation)
-        if ranked:
-            break
+    situation, (ranked, limited) = strict, _order(assessment.fit, strict)
+    if assessment.fit and not ranked:
+        for situation in _concessions(strict):
+            ranked, limited = _order(assessment.fit, situation)
+            if ranked:
+                break
+    setting = situation.setting
     rejected = assessment.unable + limited
     if ranked:
         reason = why_chosen(query, setting, asked, ranked)
@@ -80,21 +82,25 @@ def decide(assessment: Assessment) -> Decision:
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     """The backend that another mode would choose, with its terms in the mode at hand; None where it had none."""
     strict = replace(assessment.strict, setting=setting)
-    for situation in concessions(strict) if assessment.fit else ():
-        rules = limit_rules(situation)
-        within = [
-            (*_rank_key(candidate, cost_under(candidate, priced, strict.query, setting.row)), priced)
-            for candidate, priced in assessment.fit
-            if not _beyond(candidate, priced, situation, rules)
-        ]
-        if within:
-            return min(within, key=itemgetter(0, 1, 2, 3))[4]
-    return None
+    best = _best_within(assessment, strict, setting.row)
+    for situation in _concessions(strict) if best is None and assessment.fit else ():
+        best = best or _best_within(assessment, situation, setting.row)
+    return best
 
 
-def concessions(strict: Situation) -> Iterator[Situation]:
-    """The limits as they are, then ever fewer: neither heat nor Auto's own choice leaves a person without an answer."""
-    yield strict
+def _best_within(assessment: Assessment, situation: Situation, row: ModeRow) -> Ranked | None:
+    """The cheapest backend at the price of a mode, within the limits of a situation."""
+    rules, query = limit_rules(situation), situation.query
+    within = [
+        (*_rank_key(candidate, cost_under(candidate, priced, query, row)), priced)
+        for candidate, priced in assessment.fit
+        if not _beyond(candidate, priced, situation, rules)
+    ]
+    return min(within, key=itemgetter(0, 1, 2, 3))[4] if within else None
+
+
+def _concessions(strict: Situation) -> Iterator[Situation]:
+    """Ever fewer limits: neither heat nor Auto's own choice leaves a person without an answer."""
     setting = strict.setting
     is_auto = setting.wanted is Mode.AUTO
     relaxed = replace(strict, setting=_without_limits(setting) if is_auto else _without_heat_limits(setting))
@@ -149,14 +155,15 @@ def _beyond(
     candidate: Candidate, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
 ) -> tuple[Reason, ...]:
     """Every limit that keeps a backend out."""
-    return beyond_limits(candidate.view, priced, situation, rules) + too_hot(
-        candidate.view, candidate.device, situation
-    )
+    nos = beyond_limits(candidate.view, priced, situation, rules) if rules else ()
+    return nos if candidate.device is None else nos + too_hot(candidate.view, candidate.device, situation)
 
 
 def _rank_key(candidate: Candidate, cost_j: float) -> tuple[float, bool, int, str]:
     spec = candidate.view.spec
-    return cost_j, not is_preferred(candidate.view, candidate.model), -spec.priority, spec.id
+    preferred = spec.rules.preferred
+    is_preferred = bool(preferred) and matches(candidate.model.name, preferred)
+    return cost_j, not is_preferred, -spec.priority, spec.id
 
 
 def _against(best: Ranked, assessment: Assessment) -> tuple[Reason, ...]:

@@ -44,7 +44,7 @@ class Efficiency:
 
     def __init__(self, services: Services, sender: SignalSender) -> None:
         self._governor = governor = services.governor
-        self._tuner = services.tuner
+        self._settings = services.settings
         self.exported = Exported(
             path=f"{ROOT_PATH}/Efficiency",
             contract=contract("Efficiency"),
@@ -73,7 +73,7 @@ class Efficiency:
             await asyncio.gather(
                 promptly(self._governor.setting, self._tell_setting),
                 promptly(self._governor.holds, self._tell_values),
-                promptly(self._tuner.tuning, self._tell_values),
+                promptly(self._settings.tuning, self._tell_values),
                 promptly(self._governor.modes, self._tell_values),
             )
         finally:
@@ -90,8 +90,8 @@ class Efficiency:
             "ReasonDetails": details,
             "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
-            "Settings": _settings(self._tuner.tuning.value),
-            "ChangedSettings": list(self._tuner.changed),
+            "Settings": _settings(self._settings.tuning.value),
+            "ChangedSettings": list(self._settings.changed),
         }
 
     def _tell_values(self, _: object) -> None:
@@ -139,10 +139,10 @@ class Efficiency:
             raise refusal(error, {ErrorKind.INVALID_REQUEST: NOT_HOLDER}) from None
 
     def _change_settings(self, changes: Mapping[str, Variant]) -> None:
-        self._tune(lambda: self._tuner.change({key: each.value for key, each in changes.items()}))
+        self._tune(lambda: self._settings.change({key: each.value for key, each in changes.items()}))
 
     def _reset_settings(self, keys: list[str]) -> None:
-        self._tune(lambda: self._tuner.reset(keys))
+        self._tune(lambda: self._settings.reset(keys))
 
     def _tune(self, action: Callable[[], None]) -> None:
         try:

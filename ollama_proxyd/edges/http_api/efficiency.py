@@ -18,7 +18,7 @@ from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json
 from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
-from ollama_proxyd.services.tuner import Tuner
+from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 OWNER = "http:"
@@ -80,15 +80,15 @@ async def end_holds(app: web.Application) -> None:
 
 async def settings(request: web.Request) -> web.Response:
     """Auto's settings, and which of them differ from the configuration."""
-    return json_reply(_settings(services_of(request).tuner))
+    return json_reply(_settings(services_of(request).settings))
 
 
 async def change_settings(request: web.Request) -> web.Response:
     """Change some settings, all or none; null goes back to the configuration's value."""
     changes = decode_object(await _body(request))
-    tuner = services_of(request).tuner
-    tuner.change(changes)
-    return json_reply(_settings(tuner))
+    settings = services_of(request).settings
+    settings.change(changes)
+    return json_reply(_settings(settings))
 
 
 async def _body(request: web.Request) -> bytes:
@@ -107,8 +107,8 @@ def _efficiency(request: web.Request) -> Json:
     return efficiency_json(governor.setting.value, governor.table, governor.holds.value)
 
 
-def _settings(tuner: Tuner) -> Json:
-    return {"settings": asdict(tuner.tuning.value), "changed": list(tuner.changed)}
+def _settings(settings: RuntimeSettings) -> Json:
+    return {"settings": asdict(settings.tuning.value), "changed": list(settings.changed)}
 
 
 ROUTES = (

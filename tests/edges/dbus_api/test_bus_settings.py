@@ -99,7 +99,7 @@ async def test_resetting_what_is_no_setting_is_refused_and_resets_nothing(progra
 async def test_another_configuration_is_told_below_what_was_changed(program: Program, desk: Desk) -> None:
     await change(program, low_battery_percent=Variant("d", 40.0))
     await program.heard()
-    desk.services.tuner.rebase(Tuning(low_battery_percent=60.0, full_battery_percent=95.0))
+    desk.services.settings.rebase(Tuning(low_battery_percent=60.0, full_battery_percent=95.0))
     assert await program.heard_changes("Efficiency") == [
         {"Settings": {**AT_FIRST, "low_battery_percent": 40.0, "full_battery_percent": 95.0}}
     ]

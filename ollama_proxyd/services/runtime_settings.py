@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 STATE_KEY = "settings"
 
 
-class Tuner:
+class RuntimeSettings:
     """The one owner of these settings: the configuration's values, and the changes that survive restarts and reloads.
 
     `tuning` is what applies. Where the changes contradict a configuration that was written later, its values apply
