@@ -109,6 +109,32 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Json] | None = None
+    strict: bool | None = None
+
+
+class ToolMode(Enum):
+    """Whether the model calls tools."""
+
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the model calls tools; `name` is the only one that it may call, None for any."""
+
+    mode: ToolMode
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JsonObject:
     """The answer must be some JSON object."""
 
@@ -144,7 +170,6 @@ CANONICAL_OPTIONS = frozenset(
         "repeat_last_n",
         "num_keep",
         "num_ctx",
-        "tool_choice",
         "parallel_tool_calls",
         "n",
         "logit_bias",
@@ -180,10 +205,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The content of a chat request; `tools` are function definitions as both dialects write them."""
+    """The content of a chat request; `tool_choice` is None where the client left it open."""
 
     messages: tuple[Message, ...]
-    tools: tuple[Mapping[str, Json], ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
     format: Format | None = None
     think: Think | None = None
     logprobs: bool | None = None

@@ -177,9 +177,6 @@ TOP_LEVEL = frozenset({"keep_alive", "truncate", "shift", "dimensions"})
 DROPPED = frozenset({"user"})
 """Ollama has no such field and the answer is the same without it."""
 
-OF_TOOLS = frozenset({"tool_choice", "parallel_tool_calls"})
-"""About tools alone: the chat decides."""
-
 HARMLESS: Mapping[str, tuple[Json, ...]] = {
     "n": (None, 1),
     "best_of": (None, 0, 1),
@@ -210,7 +207,7 @@ def place(given: Options, top_level: Collection[str]) -> Placed:
         if name in HARMLESS:
             if value not in HARMLESS[name]:
                 refuse_option(given.name_of(name), value)
-        elif value is None or name in OF_TOOLS:
+        elif value is None or name == "parallel_tool_calls":  # about tools alone: the chat decides
             continue
         elif name in OPTION_BY_CANONICAL:
             options[OPTION_BY_CANONICAL[name]] = value

@@ -27,6 +27,7 @@ from ollama_proxyd.core.requests import (
 from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages
+from ollama_proxyd.dialects.framing.tools import read_tools
 from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
@@ -140,7 +141,7 @@ def chat_content(body: bytes) -> Chat:
     check_options(read.options)
     return Chat(
         messages=tuple(_message(message, index) for index, message in enumerate(read.messages or ())),
-        tools=tuple(read.tools or ()),
+        tools=read_tools(read.tools or ()),
         format=read_format(read.format),
         think=check_think(read.think),
         logprobs=read.logprobs,

@@ -21,9 +21,11 @@ from ollama_proxyd.core.requests import (
     Text,
     Think,
     ToolCall,
+    ToolMode,
 )
 from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
+from ollama_proxyd.dialects.framing.tools import write_tools
 from ollama_proxyd.dialects.ollama.options import EFFORTS, place, refuse_lookalikes, refuse_option
 
 _ROLES = {"developer": "system"}
@@ -36,19 +38,16 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
     return [_message(message, index, names) for index, message in enumerate(messages)]
 
 
-def _tools(chat: Chat) -> list[Mapping[str, Json]]:
+def _tools(chat: Chat) -> list[dict[str, Json]]:
     """The tools that the model may use; none when the client forbids tools."""
-    choice = chat.options.known.get("tool_choice")
-    if choice == "none":
+    choice = chat.tool_choice
+    if choice is not None and choice.mode is ToolMode.NONE:
         return []
-    if choice is not None and choice != "auto":
-        refuse_option("tool_choice", choice)
+    if choice is not None and choice.mode is ToolMode.REQUIRED:
+        refuse_option("tool_choice", choice.name or choice.mode.value)
     if chat.tools and chat.options.known.get("parallel_tool_calls") is False:
         refuse_option("parallel_tool_calls", False)
-    for tool in chat.tools:
-        if tool.get("type", "function") != "function":
-            refuse_option("tools", tool)
-    return list(chat.tools)
+    return write_tools(chat.tools)
 
 
 def _format(wanted: Format | None) -> Json:

@@ -3,6 +3,7 @@
 import msgspec
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.tools import ToolBody
 
 NO_MEDIA = msgspec.Raw(b"")
 
@@ -62,7 +63,7 @@ class ChatRequest(msgspec.Struct):
     model: str | None = None
     messages: list[NativeMessage] | None = None
     stream: bool | None = None
-    tools: list[dict[str, Json]] | None = None
+    tools: list[ToolBody] | None = None
     format: Json = None
     keep_alive: Json = None
     think: Json = None

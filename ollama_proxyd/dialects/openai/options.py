@@ -111,7 +111,6 @@ class KnownOptions(msgspec.Struct, kw_only=True):
     repeat_last_n: int | None = None
     num_keep: int | None = None
     num_ctx: int | None = None
-    tool_choice: str | dict[str, Json] | None = None
     parallel_tool_calls: bool | None = None
     n: int | None = None
     logit_bias: dict[str, float] | list[Json] | None = None
@@ -181,7 +180,6 @@ _GENERATION: OptionTable = {
 
 CHAT: OptionTable = {
     **_GENERATION,
-    "tool_choice": "tool_choice",
     "parallel_tool_calls": "parallel_tool_calls",
     "best_of": OptionPolicy.REFUSE,
     "echo": OptionPolicy.REFUSE,
@@ -189,7 +187,6 @@ CHAT: OptionTable = {
 
 COMPLETION: OptionTable = {
     **_GENERATION,
-    "tool_choice": OptionPolicy.REFUSE,
     "parallel_tool_calls": OptionPolicy.DROP,
     "best_of": "best_of",
     "echo": "echo",
@@ -205,7 +202,6 @@ NO_CHANGE: Mapping[str, tuple[Json, ...]] = {
     "n": (1,),
     "best_of": (1,),
     "echo": (False,),
-    "tool_choice": ("auto", "none"),
 }
 """Values that ask for what happens anyway; null always does."""
 

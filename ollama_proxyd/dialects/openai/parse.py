@@ -22,9 +22,12 @@ from ollama_proxyd.core.requests import (
     Options,
     Request,
     Think,
+    ToolChoice,
+    ToolMode,
 )
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages
+from ollama_proxyd.dialects.framing.tools import read_tools
 from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
 from ollama_proxyd.dialects.openai.parse_messages import NO_MEDIA, Media, find_media, parse_messages
 from ollama_proxyd.dialects.openai.request import (
@@ -36,6 +39,7 @@ from ollama_proxyd.dialects.openai.request import (
     EmbeddingHead,
     Head,
     ResponseFormat,
+    ToolChoiceBody,
 )
 
 BYTES_PER_TOKEN = 4
@@ -131,6 +135,7 @@ def check_top_logprobs(top_logprobs: int | None) -> int | None:
 _TEMPLATE_THINKING = frozenset({"enable_thinking", "reasoning_effort"})
 
 
+_TOOL_MODES = {mode.value: mode for mode in ToolMode}
 _CHAT_HEAD = msgspec.json.Decoder(ChatHead)
 _CHAT_FIELDS = STRUCTURAL.union(ChatBody.__struct_fields__)
 
@@ -158,13 +163,26 @@ def chat_content(body: bytes) -> Chat:
     effort = chat.reasoning_effort or (chat.reasoning.effort if chat.reasoning else None)
     return Chat(
         messages=parse_messages(chat.messages),
-        tools=tuple(chat.tools or ()),
+        tools=read_tools(chat.tools or ()),
+        tool_choice=_tool_choice(chat.tool_choice),
         format=parse_format(chat.response_format),
         think=parse_think(effort, template),
         logprobs=chat.logprobs,
         top_logprobs=check_top_logprobs(chat.top_logprobs),
         options=_chat_options(fields, template),
     )
+
+
+def _tool_choice(choice: str | ToolChoiceBody | None) -> ToolChoice | None:
+    if choice is None:
+        return None
+    if isinstance(choice, ToolChoiceBody):
+        if choice.function is None:
+            raise unsupported("tool_choice", f"type '{choice.type[:40]}' has no translation")
+        return ToolChoice(ToolMode.REQUIRED, choice.function.name)
+    if choice not in _TOOL_MODES:
+        raise invalid_request(f"tool_choice must be one of {', '.join(_TOOL_MODES)}, or a function", "tool_choice")
+    return ToolChoice(_TOOL_MODES[choice])
 
 
 def _chat_options(fields: dict[str, Json], template: dict[str, Json]) -> Options:

@@ -26,6 +26,7 @@ from ollama_proxyd.core.requests import (
 )
 from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
+from ollama_proxyd.dialects.framing.tools import write_choice, write_tools
 from ollama_proxyd.dialects.openai.options import (
     CHAT,
     COMPLETION,
@@ -164,7 +165,9 @@ def translate_chat(chat: Chat, quirks: Quirks) -> Translation:
     """A chat as a chat completion."""
     fields: dict[str, Json] = {"messages": render_messages(chat.messages, quirks.message_thinking)}
     if chat.tools:
-        fields["tools"] = list(chat.tools)
+        fields["tools"] = write_tools(chat.tools)
+    if chat.tool_choice is not None:
+        fields["tool_choice"] = write_choice(chat.tool_choice)
     if chat.format is not None:
         fields["response_format"] = response_format(chat.format)
     if chat.think is not None:

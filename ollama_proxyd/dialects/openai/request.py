@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.tools import ToolBody
 
 
 class StreamOptions(msgspec.Struct):
@@ -109,11 +110,25 @@ class ChatHead(Head):
     messages: list[MessageHead] | None = None
 
 
+class NamedFunction(msgspec.Struct):
+    """The name of a function."""
+
+    name: str
+
+
+class ToolChoiceBody(msgspec.Struct):
+    """The one tool that must be called."""
+
+    type: str
+    function: NamedFunction | None = None
+
+
 class ChatBody(msgspec.Struct):
     """The structure of a chat; everything else in it is a setting."""
 
     messages: list[WireMessage]
-    tools: list[dict[str, Json]] | None = None
+    tools: list[ToolBody] | None = None
+    tool_choice: str | ToolChoiceBody | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None

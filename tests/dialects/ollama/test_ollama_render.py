@@ -22,14 +22,17 @@ from ollama_proxyd.core.requests import (
     Options,
     Request,
     Text,
+    Tool,
     ToolCall,
+    ToolChoice,
+    ToolMode,
 )
-from ollama_proxyd.dialects.ollama.options import DROPPED, HARMLESS, OF_TOOLS, OPTION_BY_CANONICAL, TOP_LEVEL
+from ollama_proxyd.dialects.ollama.options import DROPPED, HARMLESS, OPTION_BY_CANONICAL, TOP_LEVEL
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings
 from ollama_proxyd.dialects.ollama.render import render
 
 HELLO = Message("user", (Text("hello"),))
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+TOOL = Tool("f", parameters={"type": "object", "properties": {}})
 
 
 def foreign(content: Content, *, stream: bool = False) -> Request:
@@ -75,13 +78,13 @@ def test_each_of_ollamas_calls_goes_to_its_own_path() -> None:
     assert render(parse_embeddings(b'{"model":"m","prompt":"a"}', Hints()), "m").path == "/api/embeddings"
 
 
-def test_every_canonical_option_has_exactly_one_fate() -> None:
+def test_every_canonical_option_has_exactly_one_place() -> None:
     fates = [
         set(OPTION_BY_CANONICAL),
         TOP_LEVEL,
         DROPPED,
-        OF_TOOLS,
         set(HARMLESS),
+        {"parallel_tool_calls"},  # about tools alone: the chat decides
     ]
     assert set().union(*fates) == CANONICAL_OPTIONS
     assert sum(map(len, fates)) == len(CANONICAL_OPTIONS)
@@ -130,7 +133,7 @@ def test_fields_without_a_place_are_listed_as_ignored() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n", 2), ("best_of", 3), ("echo", True), ("logit_bias", {"1": 5}), ("tool_choice", "required")],
+    [("n", 2), ("best_of", 3), ("echo", True), ("logit_bias", {"1": 5})],
 )
 def test_what_changes_the_answer_and_cannot_be_said_is_refused_by_name(name: str, value: Json) -> None:
     assert refused(talk(**{name: value})) == name
@@ -138,34 +141,32 @@ def test_what_changes_the_answer_and_cannot_be_said_is_refused_by_name(name: str
 
 @pytest.mark.parametrize(
     "harmless",
-    [{"n": 1}, {"n": None}, {"best_of": 1}, {"echo": False}, {"logit_bias": {}}, {"tool_choice": "auto"}],
+    [{"n": 1}, {"n": None}, {"best_of": 1}, {"echo": False}, {"logit_bias": {}}],
 )
 def test_values_that_ask_for_nothing_pass_without_a_word(harmless: dict[str, Json]) -> None:
     assert sent(talk(**harmless)) == sent(talk())
 
 
 def test_tools_are_sent_as_they_are() -> None:
-    assert sent(Chat((HELLO,), tools=(TOOL,)))[1]["tools"] == [TOOL]
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    assert sent(Chat((HELLO,), tools=(TOOL,)))[1]["tools"] == [tool]
 
 
 def test_forbidden_tools_are_not_sent() -> None:
-    content = Chat((HELLO,), tools=(TOOL,), options=Options(known={"tool_choice": "none"}))
+    content = Chat((HELLO,), tools=(TOOL,), tool_choice=ToolChoice(ToolMode.NONE))
     assert "tools" not in sent(content)[1]
 
 
-def test_a_tool_that_must_be_called_is_refused() -> None:
-    choice = {"type": "function", "function": {"name": "f"}}
-    assert refused(Chat((HELLO,), tools=(TOOL,), options=Options(known={"tool_choice": choice}))) == "tool_choice"
+@pytest.mark.parametrize("name", [None, "f"])
+def test_a_tool_that_must_be_called_is_refused(name: str | None) -> None:
+    choice = ToolChoice(ToolMode.REQUIRED, name)
+    assert refused(Chat((HELLO,), tools=(TOOL,), tool_choice=choice)) == "tool_choice"
 
 
 def test_one_call_at_a_time_matters_only_where_there_are_tools() -> None:
     alone = Options(known={"parallel_tool_calls": False})
     assert refused(Chat((HELLO,), tools=(TOOL,), options=alone)) == "parallel_tool_calls"
     assert sent(Chat((HELLO,), options=alone)) == sent(talk())
-
-
-def test_tools_that_are_no_functions_are_refused() -> None:
-    assert refused(Chat((HELLO,), tools=({"type": "web_search"},))) == "tools"
 
 
 def test_the_form_of_the_answer_is_a_word_or_the_schema_itself() -> None:

@@ -19,6 +19,7 @@ from ollama_proxyd.core.requests import (
     JsonSchema,
     Text,
     Think,
+    Tool,
     ToolCall,
 )
 from ollama_proxyd.dialects.openai.options import UNTRANSLATABLE_FIELDS, KnownOptions
@@ -187,7 +188,7 @@ def test_a_conversation_with_tools_is_read_whole() -> None:
     assert assistant.thinking == "hm"
     assert assistant.tool_calls == (ToolCall("weather", '{"city":"Oslo"}', "c1"),)
     assert (tool.tool_call_id, tool.name) == ("c1", "weather")
-    assert chat.tools == ({"type": "function", "function": {"name": "weather"}},)
+    assert chat.tools == (Tool("weather"),)
 
 
 def test_arguments_that_come_as_an_object_become_text() -> None:
@@ -319,3 +320,17 @@ def test_tokens_to_embed_have_no_translation(tokens: object) -> None:
     with pytest.raises(ProxyError) as caught:
         embedding(input=tokens)
     assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "input")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tool_choice": "perhaps"}, "tool_choice"),
+    ],
+)
+def test_tools_that_no_other_dialect_has_are_refused(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        openai_chat(**fields).content()
+    assert caught.value.param == param

@@ -24,6 +24,7 @@ from ollama_proxyd.core.requests import (
     Request,
     Text,
     Think,
+    Tool,
     ToolCall,
 )
 from ollama_proxyd.dialects.base import Rendered
@@ -316,9 +317,16 @@ def test_answers_without_a_name_belong_to_the_calls_in_their_order() -> None:
 
 
 def test_tools_go_on_as_they_are() -> None:
-    tools = ({"type": "function", "function": {"name": "f", "parameters": {"minimum": 1}}},)
-    assert chat_sent(tools=tools)["tools"] == list(tools)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"minimum": 1}}}]
+    assert chat_sent(tools=(Tool("f", parameters={"minimum": 1}),))["tools"] == tools
     assert "tools" not in chat_sent()
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required", {"type": "function", "function": {"name": "f"}}])
+def test_whether_tools_are_called_goes_on_as_it_was_asked(choice: Any) -> None:
+    chat = openai_chat(tool_choice=choice).content()
+    assert isinstance(chat, Chat)
+    assert chat_sent(tool_choice=chat.tool_choice)["tool_choice"] == choice
 
 
 def test_what_openai_says_survives_a_journey_through_the_cores_words() -> None:

@@ -1,0 +1,56 @@
+"""Tools in the JSON that OpenAI's and Ollama's APIs share."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Json, Tool, ToolChoice
+
+
+class FunctionBody(msgspec.Struct):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Json] | None = None
+    strict: bool | None = None
+
+
+class ToolBody(msgspec.Struct):
+    """A tool as it comes; a type without a function is one that only some servers have."""
+
+    function: FunctionBody | None = None
+    type: str = "function"
+
+
+def read_tools(bodies: Iterable[ToolBody]) -> tuple[Tool, ...]:
+    """The tools; raises UNSUPPORTED for one that is no function."""
+    tools = []
+    for index, body in enumerate(bodies):
+        function = body.function
+        if function is None:
+            message = f"tools of type '{body.type[:40]}' are not supported here: the chosen backend knows functions"
+            raise ProxyError(ErrorKind.UNSUPPORTED, message, param=f"tools[{index}]")
+        tools.append(Tool(function.name, function.description, function.parameters, function.strict))
+    return tuple(tools)
+
+
+def write_tools(tools: Iterable[Tool]) -> list[dict[str, Json]]:
+    """The tools as an engine takes them."""
+    return [{"type": "function", "function": _function(tool)} for tool in tools]
+
+
+def write_choice(choice: ToolChoice) -> Json:
+    """Whether tools are called, as OpenAI's engines take it."""
+    return choice.mode.value if choice.name is None else {"type": "function", "function": {"name": choice.name}}
+
+
+def _function(tool: Tool) -> dict[str, Json]:
+    fields = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
