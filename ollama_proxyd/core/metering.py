@@ -52,4 +52,6 @@ def alone_on(at_work: Iterable[BackendSpec], devices: tuple[DeviceState, ...]) -
         device = device_of(spec, devices)
         if device is not None:
             found.setdefault(device.id, set()).add(spec.id)
+    if not found:
+        return {}
     return {device_id: next(iter(ids)) for device_id, ids in found.items() if len(ids) == 1}

@@ -11,33 +11,29 @@ class Activity:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._in_flight = 0
+        self.in_flight = 0
+        """How many requests are under way."""
         self._ended_s: float | None = None
         self._begun = asyncio.Event()
         self.is_busy: Cell[bool] = Cell(False)
 
-    @property
-    def in_flight(self) -> int:
-        """How many requests are under way."""
-        return self._in_flight
-
     def begin(self) -> None:
         """A request begins."""
-        self._in_flight += 1
+        self.in_flight += 1
         self._begun.set()
         self.is_busy.set(True)
 
     def end(self) -> None:
         """A request ends; each `begin` is followed by exactly one `end`."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         self._ended_s = self._clock.monotonic()
-        if not self._in_flight:
+        if not self.in_flight:
             self._begun.clear()
             self.is_busy.set(False)
 
     def within(self, seconds: float) -> bool:
         """Whether a request is under way, or was not longer ago than this."""
-        if self._in_flight:
+        if self.in_flight:
             return True
         return self._ended_s is not None and self._clock.monotonic() - self._ended_s <= seconds
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,9 +123,9 @@ class Fleet:
         """The backends that may be asked, unless they are switched off."""
         return tuple(self._members.values())
 
-    def at_work(self) -> Iterator[BackendSpec]:
+    def at_work(self) -> Sequence[BackendSpec]:
         """The backends on which requests are under way, replaced and removed ones where they were."""
-        return (each.config.spec for each in (*self._members.values(), *self._draining) if each.in_flight)
+        return [each.config.spec for each in (*self._members.values(), *self._draining) if each.in_flight]
 
     def has(self, backend_id: str) -> bool:
         """Whether there is such a backend."""

@@ -197,8 +197,8 @@ class Gateway:
         return None if hints.deadline_ms is None else hints.deadline_ms / 1000 - self._deps.clock.unix()
 
     def _check_capacity(self) -> None:
-        self.check_open()
+        self._deps.gate.check()
         limit = self._settings.max_in_flight
-        if self.in_flight > limit:
+        if self._deps.activity.in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)

@@ -58,7 +58,8 @@ def decode_tps(ended: AttemptEnded) -> float | None:
         return None
     if ended.timings.decode_s:
         return tokens / ended.timings.decode_s
-    return (tokens - 1) / ended.writing_s if ended.writing_s else None
+    writing_s = ended.writing_s
+    return (tokens - 1) / writing_s if writing_s else None
 
 
 def _output_tokens(ended: AttemptEnded) -> int | None:

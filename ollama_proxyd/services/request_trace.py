@@ -76,7 +76,7 @@ class RequestTrace:
             total_s=self._clock.monotonic() - self._arrived_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=last.usage if last is not None else Usage(),
-            energy_j=sum(each.energy_j for each in ended) if ended else None,
+            energy_j=sum([each.energy_j for each in ended]) if ended else None,
             retried=tuple(each.ranked.backend_id for each in self.attempts[:-1]),
             error=self.error,
             cancelled=self.cancelled,

@@ -68,10 +68,11 @@ def unfit(
 
 def limit_rules(situation: Situation) -> Sequence[LimitRule]:
     """The limits that hold in this situation: those of the mode unless the request names its backend, and its own."""
-    query, row = situation.query, situation.setting.row
+    query, row, games = situation.query, situation.setting.row, known(situation.system.games)
     silent = {
         None if row.max_power_w is not None else _mode_power,
         None if row.max_concurrency is not None else _mode_concurrency,
+        None if games else _game,
         None if query.hints.max_power_watts is not None else _hint_power,
         None if query.hints.max_latency_ms is not None else _hint_latency,
         None if query.time_left_s is not None else _deadline,

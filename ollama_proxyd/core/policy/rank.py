@@ -143,7 +143,8 @@ def _order(
     beyond: list[Rejected] = []
     rules = limit_rules(situation)
     for candidate, priced in fit:
-        if rejections := _beyond(candidate, priced, situation, rules):
+        rejections = _beyond(candidate, priced, situation, rules) if rules or candidate.device is not None else ()
+        if rejections:
             beyond.append(Rejected(priced.backend_id, rejections))
         else:
             within.append((*_rank_key(candidate, priced.cost_j), priced))

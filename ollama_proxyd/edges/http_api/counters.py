@@ -88,9 +88,10 @@ class Counters:
         tokens = _amount(ended.usage.completion_tokens)
         lines.prompt_tokens.inc(_amount(ended.usage.prompt_tokens))
         lines.tokens.inc(tokens)
-        if ended.succeeded and tokens > 1 and ended.writing_s:
-            _observe(lines.speed, (tokens - 1) / ended.writing_s)
-            _observe(lines.between, ended.writing_s * 1000 / (tokens - 1))
+        writing_s = ended.writing_s
+        if ended.succeeded and tokens > 1 and writing_s:
+            _observe(lines.speed, (tokens - 1) / writing_s)
+            _observe(lines.between, writing_s * 1000 / (tokens - 1))
 
     def _count_decision(self, backend_id: str, decision: Decision) -> None:
         self._decisions_of(backend_id, _why(decision), decision.effective_mode.value).inc()
