@@ -6,25 +6,24 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.policy.decision import Decision, Rejected
-from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.query import Query
 
-_NOT_UP = frozenset({Code.DOWN, Code.DISABLED, Code.HEALTH_UNKNOWN})
+_NOT_UP = frozenset({"down", "disabled", "health_unknown"})
 
-_KINDS: tuple[tuple[frozenset[Code], ErrorKind], ...] = (
-    (frozenset({Code.MODE_CONCURRENCY}), ErrorKind.OVERLOADED),
-    (frozenset({Code.MODE_POWER, Code.GAME, Code.HINT_POWER, Code.HINT_LATENCY}), ErrorKind.UNAVAILABLE),
-    (frozenset({Code.DEADLINE}), ErrorKind.UPSTREAM_TIMEOUT),
-    (frozenset({Code.NO_VISION, Code.OPERATION_UNSUPPORTED}), ErrorKind.UNSUPPORTED),
-    (frozenset({Code.MODEL_NOT_HELD, Code.MODEL_EXCLUDED, Code.MODEL_TOO_LARGE}), ErrorKind.MODEL_NOT_FOUND),
+_KINDS: tuple[tuple[frozenset[str], ErrorKind], ...] = (
+    (frozenset({"mode_concurrency"}), ErrorKind.OVERLOADED),
+    (frozenset({"mode_power", "game", "hint_power", "hint_latency"}), ErrorKind.UNAVAILABLE),
+    (frozenset({"deadline"}), ErrorKind.UPSTREAM_TIMEOUT),
+    (frozenset({"no_vision", "operation_unsupported"}), ErrorKind.UNSUPPORTED),
+    (frozenset({"model_not_held", "model_excluded", "model_too_large"}), ErrorKind.MODEL_NOT_FOUND),
 )
 """The nearest to success decides: one backend that is only busy makes the refusal a matter of time."""
 
-_PARAMS: Mapping[Code, str] = {
-    Code.HINT_POWER: "max_power_watts",
-    Code.HINT_LATENCY: "max_latency_ms",
-    Code.DEADLINE: "deadline_ms",
-    Code.MODEL_NOT_HELD: "model",
+_PARAMS: Mapping[str, str] = {
+    "hint_power": "max_power_watts",
+    "hint_latency": "max_latency_ms",
+    "deadline": "deadline_ms",
+    "model_not_held": "model",
 }
 _RETRIED = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
@@ -45,7 +44,7 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
     kind, code = _kind([_first(rejected) for rejected in up])
     if kind is ErrorKind.MODEL_NOT_FOUND and (resting := _down_holder(query, concerned)) is not None:
         kind, message = ErrorKind.UNAVAILABLE, f"{query.model!r} is held only by {resting.spec.id}, which is down"
-    elif kind is ErrorKind.MODEL_NOT_FOUND and code is Code.MODEL_NOT_HELD:
+    elif kind is ErrorKind.MODEL_NOT_FOUND and code == "model_not_held":
         message = _not_found(query, concerned)
     else:
         message = str(decision.reason)
@@ -58,11 +57,11 @@ def _decisive(decision: Decision, concerned: set[str]) -> list[Rejected]:
     return [rejected for rejected in decision.rejected if rejected.backend_id in concerned]
 
 
-def _first(rejected: Rejected) -> Code:
-    return Code(rejected.rejections[0].code)
+def _first(rejected: Rejected) -> str:
+    return rejected.rejections[0].code
 
 
-def _kind(codes: list[Code]) -> tuple[ErrorKind, Code | None]:
+def _kind(codes: list[str]) -> tuple[ErrorKind, str | None]:
     for group, kind in _KINDS:
         for code in codes:
             if code in group:

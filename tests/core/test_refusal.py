@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ollama_proxyd.core import refusal as refusals
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, Health, Model
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
@@ -10,6 +11,7 @@ from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.sentences import REJECTIONS
 from tests.fakes import spec_of
 from tests.reasons import because
 
@@ -95,3 +97,8 @@ def test_a_limit_of_the_request_is_named_by_its_header() -> None:
 
 def test_a_deadline_that_no_backend_can_meet_is_a_timeout() -> None:
     assert refused(Query("tiny", time_left_s=0.1), view("npu")).kind is ErrorKind.UPSTREAM_TIMEOUT
+
+
+def test_every_code_that_a_refusal_asks_for_is_one_of_a_rejection() -> None:
+    asked = {*refusals._NOT_UP, *refusals._PARAMS, *(code for group, _ in refusals._KINDS for code in group)}
+    assert asked <= REJECTIONS.keys()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.reasons import Reason
@@ -29,37 +28,6 @@ class Ranked:
     notes: tuple[Reason, ...] = ()
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
-
-
-class RejectionCode(StrEnum):
-    """The stable name of each rule that can exclude a backend."""
-
-    NOT_THE_TARGET = "not_the_target"
-    DOWN = "down"
-    DISABLED = "disabled"
-    HEALTH_UNKNOWN = "health_unknown"
-    ALREADY_TRIED = "already_tried"
-    MODEL_NOT_HELD = "model_not_held"
-    MODEL_EXCLUDED = "model_excluded"
-    """The configuration keeps this model from this backend."""
-    MODEL_TOO_LARGE = "model_too_large"
-    NO_VISION = "no_vision"
-    """The request holds an image and the model is known not to see."""
-    OPERATION_UNSUPPORTED = "operation_unsupported"
-    """The model is known not to do this, such as an embedding model asked to chat."""
-    MODE_POWER = "mode_power"
-    MODE_CONCURRENCY = "mode_concurrency"
-    MODE_TEMPERATURE = "mode_temperature"
-    MODE_FAN = "mode_fan"
-    CRITICAL_HEAT = "critical_heat"
-    """Its device is as hot as the device itself bears."""
-    THROTTLING = "throttling"
-    """Its device is throttled for heat or by power brakes."""
-    GAME = "game"
-    """Its device is a discrete graphics card, and a game runs."""
-    HINT_POWER = "hint_power"
-    HINT_LATENCY = "hint_latency"
-    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)

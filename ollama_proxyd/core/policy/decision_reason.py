@@ -6,18 +6,17 @@ from typing import Any
 from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
-from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation
 
 _ADVICE: Mapping[str, str] = {
-    Code.MODE_POWER: "choose a mode that allows more, or name a backend as the target",
-    Code.MODE_CONCURRENCY: "try again, choose another mode, or name a backend as the target",
-    Code.GAME: "end the game, or name a backend as the target",
-    Code.HINT_POWER: "raise the request's limit of power",
-    Code.HINT_LATENCY: "raise the request's limit of latency",
-    Code.DEADLINE: "allow the request more time",
+    "mode_power": "choose a mode that allows more, or name a backend as the target",
+    "mode_concurrency": "try again, choose another mode, or name a backend as the target",
+    "game": "end the game, or name a backend as the target",
+    "hint_power": "raise the request's limit of power",
+    "hint_latency": "raise the request's limit of latency",
+    "deadline": "allow the request more time",
 }
 _SHOWN = 6
 """How many rejections a reason names."""
@@ -60,7 +59,7 @@ def why_none(query: Query, setting: ModeSetting, rejected: Sequence[Rejected]) -
     if not decisive:
         return Reason("unknown_target", target=target)
     codes = list(dict.fromkeys(no.code for no in decisive))
-    if codes == [Code.MODEL_NOT_HELD] and target is None and query.model is not None:
+    if codes == ["model_not_held"] and target is None and query.model is not None:
         return Reason("model_held_nowhere", model=query.model)
     why = tuple({str(no): no for code in codes for no in decisive if no.code == code}.values())
     advice = tuple(_ADVICE[code] for code in codes if code in _ADVICE) or None

@@ -9,7 +9,6 @@ from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Model
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.heat import beyond_mode, in_danger
 from ollama_proxyd.core.policy.priors import is_known, measured_power_w
 from ollama_proxyd.core.policy.query import Query
@@ -101,12 +100,12 @@ def _target(view: BackendView, _model: Model | None, situation: Situation) -> Re
     target = situation.query.hints.target
     if target is None or target == view.spec.id:
         return None
-    return Reason(Code.NOT_THE_TARGET, backend_id=view.spec.id, target=target)
+    return Reason("not_the_target", backend_id=view.spec.id, target=target)
 
 
 _DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 
-_UNHEALTHY = {Health.DOWN: Code.DOWN, Health.DISABLED: Code.DISABLED, Health.UNKNOWN: Code.HEALTH_UNKNOWN}
+_UNHEALTHY = {Health.DOWN: "down", Health.DISABLED: "disabled", Health.UNKNOWN: "health_unknown"}
 
 
 def _health(view: BackendView, _model: Model | None, _situation: Situation) -> Reason | None:
@@ -118,7 +117,7 @@ def _health(view: BackendView, _model: Model | None, _situation: Situation) -> R
 def _tried(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
     if view.spec.id not in situation.query.tried:
         return None
-    return Reason(Code.ALREADY_TRIED, backend_id=view.spec.id)
+    return Reason("already_tried", backend_id=view.spec.id)
 
 
 def _model_held(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
@@ -126,7 +125,7 @@ def _model_held(view: BackendView, model: Model | None, situation: Situation) ->
     if model is not None or not is_list_known:
         return None
     asked = situation.query.model
-    return Reason(Code.MODEL_NOT_HELD, backend_id=view.spec.id, model=asked, is_any=asked is None)
+    return Reason("model_not_held", backend_id=view.spec.id, model=asked, is_any=asked is None)
 
 
 def _model_allowed(view: BackendView, model: Model | None, _situation: Situation) -> Reason | None:
@@ -134,10 +133,10 @@ def _model_allowed(view: BackendView, model: Model | None, _situation: Situation
     if model is None or not (rules.excluded or rules.supported):
         return None
     if matches(model.name, rules.excluded):
-        return Reason(Code.MODEL_EXCLUDED, backend_id=view.spec.id, model=model.name)
+        return Reason("model_excluded", backend_id=view.spec.id, model=model.name)
     if rules.supported and not matches(model.name, rules.supported + rules.preferred):
         supported = ", ".join(rules.supported)
-        return Reason(Code.MODEL_EXCLUDED, backend_id=view.spec.id, model=model.name, supported=supported)
+        return Reason("model_excluded", backend_id=view.spec.id, model=model.name, supported=supported)
     return None
 
 
@@ -146,21 +145,21 @@ def _model_size(view: BackendView, model: Model | None, _situation: Situation) -
     if model is None or limit is None or model.size_bytes is None or model.size_bytes <= limit:
         return None
     size_gb, limit_gb = min(model.size_bytes, 10**18) / 1e9, limit / 1e9
-    code = Code.MODEL_TOO_LARGE
+    code = "model_too_large"
     return Reason(code, backend_id=view.spec.id, model=model.name, size_gb=size_gb, limit_gb=limit_gb)
 
 
 def _vision(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
     if model is None or not situation.query.needs_vision or _is_able(model, "vision"):
         return None
-    return Reason(Code.NO_VISION, backend_id=view.spec.id, model=model.name)
+    return Reason("no_vision", backend_id=view.spec.id, model=model.name)
 
 
 def _operation(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
     if model is None or _can_do(model, situation.query):
         return None
     operation = situation.query.operation.value
-    return Reason(Code.OPERATION_UNSUPPORTED, backend_id=view.spec.id, model=model.name, operation=operation)
+    return Reason("operation_unsupported", backend_id=view.spec.id, model=model.name, operation=operation)
 
 
 def _mode_concurrency(_view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
@@ -168,42 +167,42 @@ def _mode_concurrency(_view: BackendView, _priced: Ranked, situation: Situation)
     if row.max_concurrency is None or situation.under_way < row.max_concurrency:
         return None
     values: dict[str, Any] = {"mode_label": row.label, "limit": row.max_concurrency}
-    return Reason(Code.MODE_CONCURRENCY, in_flight=situation.under_way, **values)
+    return Reason("mode_concurrency", in_flight=situation.under_way, **values)
 
 
 def _mode_power(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     row = situation.setting.row
     if row.max_power_w is None or priced.power_w <= row.max_power_w:
         return None
-    return Reason(Code.MODE_POWER, **_needs(view, priced), mode_label=row.label, limit_watts=row.max_power_w)
+    return Reason("mode_power", **_needs(view, priced), mode_label=row.label, limit_watts=row.max_power_w)
 
 
 def _game(view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
     games, spec = known(situation.system.games), view.spec
     if not games or spec.hardware not in _DISCRETE or not spec.is_local:
         return None
-    return Reason(Code.GAME, backend_id=spec.id)
+    return Reason("game", backend_id=spec.id)
 
 
 def _hint_power(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     limit_w = situation.query.hints.max_power_watts
     if limit_w is None or priced.power_w <= limit_w:
         return None
-    return Reason(Code.HINT_POWER, **_needs(view, priced), limit_watts=limit_w)
+    return Reason("hint_power", **_needs(view, priced), limit_watts=limit_w)
 
 
 def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     limit_ms = situation.query.hints.max_latency_ms
     if limit_ms is None or priced.latency_ms <= limit_ms:
         return None
-    return Reason(Code.HINT_LATENCY, backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=limit_ms)
+    return Reason("hint_latency", backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=limit_ms)
 
 
 def _deadline(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     left_s = situation.query.time_left_s
     if left_s is None or priced.latency_ms <= left_s * 1000:
         return None
-    return Reason(Code.DEADLINE, backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=left_s * 1000)
+    return Reason("deadline", backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=left_s * 1000)
 
 
 FITNESS_RULES: tuple[FitnessRule, ...] = (

@@ -4,7 +4,6 @@ from typing import TypeGuard
 
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.modes import ModeRow
-from ollama_proxyd.core.policy.decision import RejectionCode as Code
 from ollama_proxyd.core.policy.priors import is_known
 from ollama_proxyd.core.readings import DeviceState, Reading, known
 from ollama_proxyd.core.reasons import Reason
@@ -61,7 +60,7 @@ def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> R
     if now_c is None or limit_c is None or now_c <= limit_c:
         return None
     values = {"temperature_celsius": now_c, "limit_celsius": limit_c}
-    return Reason(Code.MODE_TEMPERATURE, backend_id=view.spec.id, mode_label=row.label, **values)
+    return Reason("mode_temperature", backend_id=view.spec.id, mode_label=row.label, **values)
 
 
 def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
@@ -69,19 +68,19 @@ def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | 
     if percent is None or limit is None or not percent > limit:
         return None
     values = {"fan_percent": percent, "limit_percent": limit}
-    return Reason(Code.MODE_FAN, backend_id=view.spec.id, mode_label=row.label, **values)
+    return Reason("mode_fan", backend_id=view.spec.id, mode_label=row.label, **values)
 
 
 def _critical(view: BackendView, device: DeviceState) -> Reason | None:
     now_c, critical_c = _temperature(device), known(device.critical_c)
     if now_c is None or not _is_sane(critical_c) or now_c < critical_c:
         return None
-    return Reason(Code.CRITICAL_HEAT, backend_id=view.spec.id, temperature_celsius=now_c, limit_celsius=critical_c)
+    return Reason("critical_heat", backend_id=view.spec.id, temperature_celsius=now_c, limit_celsius=critical_c)
 
 
 def _throttling(view: BackendView, device: DeviceState) -> Reason | None:
     why = known(device.throttling)
-    return Reason(Code.THROTTLING, backend_id=view.spec.id, detail=why) if why else None
+    return Reason("throttling", backend_id=view.spec.id, detail=why) if why else None
 
 
 def _temperature(device: DeviceState) -> float | None:
