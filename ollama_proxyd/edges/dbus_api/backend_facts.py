@@ -12,11 +12,18 @@ from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import BackendStatus, most_asked
 from ollama_proxyd.edges.dbus_api.contract import contract
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, int32, int64, number, reason_facts, reason_values
+from ollama_proxyd.edges.dbus_api.values import (
+    NO_COUNT,
+    STAND_INS,
+    Facts,
+    int32,
+    number,
+    reason_facts,
+    reason_values,
+)
 from ollama_proxyd.services.ledger import BackendTotals
 
 _BYTES_PER_GB = 1_000_000_000
-_STAND_INS: Mapping[str, Any] = {"d": None, "b": False}
 _FIELDS = tuple(
     (name, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), each.signature)
     for name, each in contract("Backend").properties.items()
@@ -47,7 +54,7 @@ def properties(status: BackendStatus) -> dict[str, Any]:
         value = getattr(status, field)
         if isinstance(value, Unavailable):
             unknown[name] = reason_facts(value.reason)
-            value = _STAND_INS[signature]
+            value = STAND_INS[signature]
         values[name] = number(value) if signature == "d" else list(value) if signature == "as" else value
     return {**values, "Unknown": unknown}
 
@@ -62,8 +69,8 @@ def details(view: BackendView) -> dict[str, Variant]:
     facts.say("healthy", "b", is_healthy(view))
     facts.say("health", "s", view.health.value)
     facts.say_reason(view.reason)
-    facts.say("priority", "i", int32(spec.priority))
-    facts.say("slots", "i", int32(view.slots))
+    facts.say("priority", "i", spec.priority)
+    facts.say("slots", "i", view.slots)
     facts.say("supported_patterns", "as", list(spec.rules.supported))
     facts.say("excluded_patterns", "as", list(spec.rules.excluded))
     facts.say("preferred_models", "as", list(spec.rules.preferred))
@@ -83,9 +90,9 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
     facts.say("success_count", "x", requests - totals.failures - totals.cancelled)
     facts.say("error_count", "x", totals.failures)
     facts.say("cancelled_count", "x", totals.cancelled)
-    facts.say("tokens", "x", int64(totals.completion_tokens))
-    facts.say("energy_joules", "d", number(totals.energy_j))
-    facts.say("total_latency_ms", "x", int64(totals.busy_s * 1000))
+    facts.say("tokens", "x", totals.completion_tokens)
+    facts.say("energy_joules", "d", totals.energy_j)
+    facts.say("total_latency_ms", "x", totals.busy_s * 1000)
     none_yet = "no_request_yet"
     mean_ms = int32(totals.busy_s * 1000 / requests) if requests else None
     _optional(facts, "avg_latency_ms", "i", mean_ms, none_yet)

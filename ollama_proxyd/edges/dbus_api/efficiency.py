@@ -23,7 +23,7 @@ from ollama_proxyd.edges.dbus_api.errors import (
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import Facts, int32, reason_values
+from ollama_proxyd.edges.dbus_api.values import Facts, reason_values
 from ollama_proxyd.services.bundle import Services
 
 ICONS: Mapping[Mode, str] = {
@@ -117,10 +117,10 @@ class Efficiency:
         mode = read_mode(name)
         row = self._governor.table[mode]
         info = _described("name", mode, row)
-        _limit(info, "maxPower", "i", row.max_power_w)
-        _limit(info, "maxFan", "i", row.max_fan_percent)
-        _limit(info, "maxTemp", "d", row.max_temp_c)
-        _limit(info, "maxConcurrency", "i", row.max_concurrency)
+        info.say("maxPower", "i", row.max_power_w)
+        info.say("maxFan", "i", row.max_fan_percent)
+        info.say("maxTemp", "d", row.max_temp_c)
+        info.say("maxConcurrency", "i", row.max_concurrency)
         return info.body()
 
     def _hold(self, caller: str, name: str, reason: str, application_id: str) -> int:
@@ -163,17 +163,11 @@ def _described(token_key: str, mode: Mode, row: ModeRow) -> Facts:
 def _listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
     facts = _described("token", mode, row)
     facts.say("price_of_time_watts", "d", row.price_of_time_w)
-    _limit(facts, "max_power_watts", "d", row.max_power_w)
-    _limit(facts, "max_temperature_celsius", "d", row.max_temp_c)
-    _limit(facts, "max_fan_percent", "d", row.max_fan_percent)
-    _limit(facts, "max_concurrency", "i", row.max_concurrency)
+    facts.say("max_power_watts", "d", row.max_power_w)
+    facts.say("max_temperature_celsius", "d", row.max_temp_c)
+    facts.say("max_fan_percent", "d", row.max_fan_percent)
+    facts.say("max_concurrency", "i", row.max_concurrency)
     return facts.body()
-
-
-def _limit(facts: Facts, key: str, signature: str, limit: float | None) -> None:
-    """A limit that a mode does not have is left out."""
-    if limit is not None:
-        facts.say(key, signature, int32(limit) if signature == "i" else float(limit))
 
 
 def _hold_facts(hold: Hold) -> dict[str, Variant]:

@@ -15,7 +15,7 @@ from ollama_proxyd.core.readings import (
     known,
 )
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.edges.dbus_api.values import Facts, int32, int64, number
+from ollama_proxyd.edges.dbus_api.values import Facts
 
 _NO_THERMOMETER = Unavailable.because("no_device_reports", detail="its temperature")
 _NO_FAN = Unavailable.because("no_device_reports", detail="the speed of a fan with a known maximum")
@@ -68,15 +68,15 @@ def device_facts(device: DeviceState) -> Facts:
         facts.lack("asleep", Reason("sleep_unknown"))
     else:
         facts.say("asleep", "b", device.power_state is PowerState.ASLEEP)
-    facts.read("temperature", "d", device.temperature_c, number)
-    facts.read("critical_temperature", "d", device.critical_c, number)
-    facts.read("fan_speed", "i", device.fan_rpm, int32)
-    facts.read("fan_percent", "i", device.fan_percent, int32)
-    facts.read("power_draw", "d", device.power_w, number)
-    facts.read("utilization", "i", device.utilisation_percent, int32)
-    facts.read("memory_used", "x", device.memory_used_bytes, int64)
-    facts.read("memory_total", "x", device.memory_total_bytes, int64)
-    facts.read("throttling", "b", device.throttling, bool)
+    facts.read("temperature", "d", device.temperature_c)
+    facts.read("critical_temperature", "d", device.critical_c)
+    facts.read("fan_speed", "i", device.fan_rpm)
+    facts.read("fan_percent", "i", device.fan_percent)
+    facts.read("power_draw", "d", device.power_w)
+    facts.read("utilization", "i", device.utilisation_percent)
+    facts.read("memory_used", "x", device.memory_used_bytes)
+    facts.read("memory_total", "x", device.memory_total_bytes)
+    facts.read("throttling", "b", device.throttling)
     facts.read("throttling_reason", "s", device.throttling)
     return facts
 

@@ -144,22 +144,21 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     if last is None:
         return {}
     facts = Facts()
-    facts.say("timestamp", "x", int64(last.unix_s))
+    facts.say("timestamp", "x", last.unix_s)
     facts.say_reason(last.reason)
     for key in ("backend", "model", "mode", "effective_mode", "instead_of"):
-        facts.say_known(key, "s", getattr(last, key))
+        facts.say(key, "s", getattr(last, key))
     for key in ("power_watts", "energy_joules", "instead_of_joules"):
-        facts.say_known(key, "d", getattr(last, key))
-    if last.latency_ms is not None:
-        facts.say("latency_ms", "i", int32(last.latency_ms))
+        facts.say(key, "d", getattr(last, key))
+    facts.say("latency_ms", "i", last.latency_ms)
     return facts.body()
 
 
 def _today(day: Today) -> dict[str, Variant]:
     facts = Facts()
     for key in ("requests", "errors", "prompt_tokens", "completion_tokens", "compared"):
-        facts.say_known(key, "x", getattr(day, key))
+        facts.say(key, "x", getattr(day, key))
     for key in ("energy_joules", "saved_joules"):
-        facts.say_known(key, "d", getattr(day, key))
+        facts.say(key, "d", getattr(day, key))
     facts.say("energy_method", "s", day.energy_method)
     return facts.body()

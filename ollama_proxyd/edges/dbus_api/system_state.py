@@ -12,7 +12,7 @@ from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.heat import mean_fan, mean_temperature
 from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, Facts, Plain, int32, int64, number
+from ollama_proxyd.edges.dbus_api.values import Facts, Plain, int32
 from ollama_proxyd.services.bundle import Services
 
 
@@ -64,10 +64,10 @@ class SystemStateObject:
 
     def _values(self) -> dict[str, Any]:
         system, plain = self._system.value, Plain()
-        plain.read("BatteryPercent", system.battery_percent, NO_COUNT, int32)
-        plain.read("OnBattery", system.on_battery, stand_in=False)
-        plain.read("QuietHours", system.quiet_hours, stand_in=False)
-        plain.read("PowerProfile", system.power_profile, "")
+        plain.read("BatteryPercent", "i", system.battery_percent)
+        plain.read("OnBattery", "b", system.on_battery)
+        plain.read("QuietHours", "b", system.quiet_hours)
+        plain.read("PowerProfile", "s", system.power_profile)
         return {**plain.values, "Unknown": plain.unknown}
 
     def _reasoning(self) -> str:
@@ -77,20 +77,20 @@ class SystemStateObject:
 
 def _facts(system: SystemState) -> dict[str, Variant]:
     facts = Facts()
-    facts.read("battery_percent", "i", system.battery_percent, int32)
+    facts.read("battery_percent", "i", system.battery_percent)
     facts.read("on_battery", "b", system.on_battery)
     facts.read("battery_state", "s", system.battery_state)
     facts.read("battery_warning", "s", system.battery_warning)
-    facts.read("battery_rate_watts", "d", system.battery_rate_w, number)
-    facts.read("time_to_empty_seconds", "x", system.time_to_empty_s, int64)
-    facts.read("avg_temp", "d", mean_temperature(system), number)
-    facts.read("hottest_temp", "d", system.hottest_c, number)
-    facts.read("avg_fan_speed", "i", mean_fan(system), int32)
-    facts.read("highest_fan_speed", "i", system.fan_percent, int32)
+    facts.read("battery_rate_watts", "d", system.battery_rate_w)
+    facts.read("time_to_empty_seconds", "x", system.time_to_empty_s)
+    facts.read("avg_temp", "d", mean_temperature(system))
+    facts.read("hottest_temp", "d", system.hottest_c)
+    facts.read("avg_fan_speed", "i", mean_fan(system))
+    facts.read("highest_fan_speed", "i", system.fan_percent)
     facts.read("quiet_hours", "b", system.quiet_hours)
     facts.read("power_profile", "s", system.power_profile)
     facts.read("performance_degraded", "s", system.performance_degraded)
-    facts.read("games", "i", system.games, int32)
-    facts.read("cpu_percent", "d", system.cpu_percent, number)
-    facts.read("memory_available_bytes", "x", system.memory_available_bytes, int64)
+    facts.read("games", "i", system.games)
+    facts.read("cpu_percent", "d", system.cpu_percent)
+    facts.read("memory_available_bytes", "x", system.memory_available_bytes)
     return facts.body()

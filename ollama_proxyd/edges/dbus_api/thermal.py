@@ -23,7 +23,7 @@ from ollama_proxyd.edges.dbus_api.heat import (
     throttling,
 )
 from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, Plain, int32, int64, number, reason_facts
+from ollama_proxyd.edges.dbus_api.values import Facts, Plain, number, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
 
@@ -92,21 +92,21 @@ class Thermal:
         if at_s is None:
             facts.lack("updated_at", Reason("never_read"))
         else:
-            facts.say("updated_at", "x", int64(self._clock.unix() - (self._clock.monotonic() - at_s)))
+            facts.say("updated_at", "x", self._clock.unix() - (self._clock.monotonic() - at_s))
         return facts.body()
 
     def _thresholds(self) -> dict[str, Variant]:
         auto, table, facts = self._governor.auto_settings, self._governor.table, Facts()
         facts.say("temp_warning", "d", auto.hot_c)
         facts.say("temp_critical", "d", auto.critical_c)
-        facts.read("temp_shutdown", "d", _first_to_protect_itself(self._system.value), number)
+        facts.read("temp_shutdown", "d", _first_to_protect_itself(self._system.value))
         for key, mode in (("fan_quiet", Mode.QUIET), ("fan_moderate", Mode.EFFICIENCY)):
             limit = table[mode].max_fan_percent
             if limit is None:
                 facts.lack(key, Reason("no_fan_limit", mode=mode.value))
             else:
-                facts.say(key, "i", int32(limit))
-        facts.say("fan_loud", "i", int32(auto.loud_fan_percent))
+                facts.say(key, "i", limit)
+        facts.say("fan_loud", "i", auto.loud_fan_percent)
         return facts.body()
 
 
@@ -126,8 +126,8 @@ def _steady(system: SystemState) -> Mapping[str, Any]:
 
 def _measured(system: SystemState) -> Mapping[str, Any]:
     plain = Plain()
-    plain.read("AverageTemperature", mean_temperature(system), NOT_A_NUMBER, number)
-    plain.read("AverageFanSpeed", mean_fan(system), NO_COUNT, int32)
+    plain.read("AverageTemperature", "d", mean_temperature(system))
+    plain.read("AverageFanSpeed", "i", mean_fan(system))
     if isinstance(now := any_throttling(system), Unavailable):
         plain.unknown["ThrottlingActive"] = reason_facts(now.reason)
     return {**plain.values, "Devices": all_devices(system), "Unknown": plain.unknown}
@@ -135,8 +135,8 @@ def _measured(system: SystemState) -> Mapping[str, Any]:
 
 def _summary(system: SystemState) -> dict[str, Variant]:
     facts = Facts()
-    facts.read("average_temperature", "d", mean_temperature(system), number)
-    facts.read("average_fan_speed", "i", mean_fan(system), int32)
+    facts.read("average_temperature", "d", mean_temperature(system))
+    facts.read("average_fan_speed", "i", mean_fan(system))
     facts.read("throttling", "b", any_throttling(system))
     with_thermometer = sum(isinstance(device.temperature_c, Reading) for device in system.devices)
     facts.say("monitored_count", "i", with_thermometer)

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from dbus_fast import Variant
 
 from ollama_proxyd.core.readings import Maybe, Reading
 from ollama_proxyd.core.reasons import Reason, Value
-
-T = TypeVar("T")
 
 NOT_A_NUMBER = math.nan
 """The one NaN that is told: containers find an object equal to itself, so that NaN after NaN is no change."""
@@ -29,13 +27,9 @@ class Facts:
         self._unknown: dict[str, dict[str, Variant]] = {}
 
     def say(self, key: str, signature: str, value: Any) -> None:
-        """A value that is known."""
-        self._known[key] = Variant(signature, value)
-
-    def say_known(self, key: str, signature: str, value: Any) -> None:
-        """A value, nothing where it is None."""
+        """A value in the range of its type; nothing where it is None."""
         if value is not None:
-            self.say(key, signature, {"d": number, "x": int64}.get(signature, str)(value))
+            self._known[key] = Variant(signature, _FIT.get(signature, _as_it_is)(value))
 
     def say_reason(self, reason: Reason | None) -> None:
         """A reason: its sentence, its code and its details."""
@@ -45,10 +39,10 @@ class Facts:
         """A value that is not known, and why."""
         self._unknown[key] = reason_facts(reason)
 
-    def read(self, key: str, signature: str, reading: Maybe[Any], convert: Callable[[Any], Any] | None = None) -> None:
-        """What a sensor says, or why it says nothing."""
+    def read(self, key: str, signature: str, reading: Maybe[Any]) -> None:
+        """A reading, or why there is none."""
         if isinstance(reading, Reading):
-            self.say(key, signature, convert(reading.value) if convert else reading.value)
+            self.say(key, signature, reading.value)
         else:
             self.lack(key, reading.reason)
 
@@ -66,12 +60,12 @@ class Plain:
         self.values: dict[str, Any] = {}
         self.unknown: dict[str, dict[str, Variant]] = {}
 
-    def read(self, name: str, reading: Maybe[T], stand_in: Any, convert: Callable[[T], Any] | None = None) -> None:
-        """What a sensor says, or the stand-in and the reason."""
+    def read(self, name: str, signature: str, reading: Maybe[Any]) -> None:
+        """A reading, or the stand-in of its type and the reason."""
         if isinstance(reading, Reading):
-            self.values[name] = convert(reading.value) if convert else reading.value
+            self.values[name] = _FIT.get(signature, _as_it_is)(reading.value)
         else:
-            self.values[name] = stand_in
+            self.values[name] = STAND_INS[signature]
             self.unknown[name] = reason_facts(reading.reason)
 
 
@@ -113,6 +107,14 @@ def int64(value: float) -> int:
 def number(value: float | None) -> float:
     """A number that fits `d`, NaN where it is not known."""
     return NOT_A_NUMBER if value is None or math.isnan(value) else float(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_FIT: Mapping[str, Callable[[Any], Any]] = {"d": number, "i": int32, "x": int64, "b": bool}
+STAND_INS: Mapping[str, Any] = {"d": NOT_A_NUMBER, "i": NO_COUNT, "b": False, "s": ""}
 
 
 def sendable(value: Any) -> Any:
