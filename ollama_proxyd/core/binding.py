@@ -26,7 +26,9 @@ def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason |
         return Reason("device_not_sensed", pci_address=spec.pci_address)
     if not devices or not spec.is_local or spec.hardware is Hardware.UNKNOWN:
         return None
-    name, count = spec.hardware.value, [device.hardware for device in devices].count(spec.hardware)
+    name, count = spec.hardware.value, 0
+    for device in devices:
+        count += device.hardware is spec.hardware
     if count == 0:
         return Reason("class_not_sensed", hardware=name)
     return Reason("class_ambiguous", count=count, hardware=name)

@@ -168,17 +168,25 @@ class Ledger:
 
     def book(self, ended: AttemptEnded) -> None:
         """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
-        self._date, self._day = self._clock.local_date(), self.today.after(ended)
+        self._turn_page()
+        self._day = self._day.after(ended)
         self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
-        self._date, self._day = self._clock.local_date(), self.today.plus(outcome)
+        self._turn_page()
+        self._day = self._day.plus(outcome)
         self._recent.append(outcome)
         self._overall.requests += 1
         self._overall.failures += outcome.error is not None
         self._overall.cancelled += outcome.cancelled
         self.outcomes.publish(outcome)
+
+    def _turn_page(self) -> None:
+        """Begin another day's sums at its first entry."""
+        date = self._clock.local_date()
+        if date != self._date:
+            self._date, self._day = date, Day()
 
     @property
     def last_routed(self) -> RequestRouted | None:

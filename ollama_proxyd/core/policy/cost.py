@@ -125,12 +125,11 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess)
 
 
-def cost_under(candidate: Candidate, priced: Ranked, query: Query, row: ModeRow) -> float:
+def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c: float | None) -> float:
     """What it would cost in another mode: only the price of time and the heat that counts differ."""
-    terms, price_w = priced.terms, price_of_time_w(row, query.hints)
-    heat_j = 0.0
+    terms, heat_j = priced.terms, 0.0
     if candidate.device is not None:
-        share, _ = heat_share(candidate.device, row.max_temp_c if query.hints.target is None else None)
+        share, _ = heat_share(candidate.device, max_temp_c)
         heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
     return priced.energy_j + heat_j + price_w * terms["time_s"]
 

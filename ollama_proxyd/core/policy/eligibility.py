@@ -40,6 +40,9 @@ LimitRule = Callable[[BackendView, Ranked, Situation], Reason | None]
 def held(view: BackendView, query: Query) -> Model | None:
     """The backend's own entry for the model that is asked for; for any model, a loaded one that can do it."""
     if query.model is not None:
+        for model in view.models:
+            if model.name == query.model:
+                return model
         names = [model.name for model in view.models]
         name = resolve(query.model, names)
         return None if name is None else view.models[names.index(name)]
@@ -62,7 +65,11 @@ def unfit(
     view: BackendView, model: Model | None, situation: Situation, rules: Sequence[FitnessRule]
 ) -> tuple[Reason, ...]:
     """Every reason why a backend cannot do the work."""
-    return tuple([no for rule in rules if (no := rule(view, model, situation)) is not None])
+    nos: tuple[Reason, ...] = ()
+    for rule in rules:
+        if (no := rule(view, model, situation)) is not None:
+            nos += (no,)
+    return nos
 
 
 def limit_rules(situation: Situation) -> Sequence[LimitRule]:
@@ -156,7 +163,7 @@ def _vision(view: BackendView, model: Model | None, situation: Situation) -> Rea
 
 
 def _operation(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
-    if model is None or _can_do(model, situation.query):
+    if model is None or model.capabilities is None or _can_do(model, situation.query):
         return None
     operation = situation.query.operation.value
     return Reason("operation_unsupported", backend_id=view.spec.id, model=model.name, operation=operation)

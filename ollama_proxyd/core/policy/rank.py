@@ -7,7 +7,7 @@ from operator import itemgetter
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
-from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price
+from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, price_of_time_w
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import (
@@ -90,11 +90,12 @@ def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
 
 def _best_within(assessment: Assessment, situation: Situation, row: ModeRow) -> Ranked | None:
     """The cheapest backend at the price of a mode, within the limits of a situation."""
-    rules, query = limit_rules(situation), situation.query
+    rules, hints = limit_rules(situation), situation.query.hints
+    price_w, max_temp_c = price_of_time_w(row, hints), row.max_temp_c if hints.target is None else None
     within = [
-        (*_rank_key(candidate, cost_under(candidate, priced, query, row)), priced)
+        (*_rank_key(candidate, cost_under(candidate, priced, price_w, max_temp_c)), priced)
         for candidate, priced in assessment.fit
-        if not _beyond(candidate, priced, situation, rules)
+        if not ((rules or candidate.device is not None) and _beyond(candidate, priced, situation, rules))
     ]
     return min(within, key=itemgetter(0, 1, 2, 3))[4] if within else None
 
