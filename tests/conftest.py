@@ -1,8 +1,9 @@
 """What all tests share: a bus of their own, and a loud word about what was skipped."""
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 from tests.desktop.private_bus import PrivateBus, StartBus
 from tests.real_things import NOT_TRIED, installed
+from tests.virtual_time import VirtualTimeLoop
 
 pytest_plugins = ["tests.time_limit"]
 
@@ -25,6 +27,8 @@ TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "pack
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
 SHARED = ("box", "e2e", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
 """Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
+
+ON_VIRTUAL_TIME = ("services/", "app/test_idle_exit", "edges/dbus_api/test_following")
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
@@ -49,6 +53,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"skipped: {report.longrepr[2]}"
     return report
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Virtual time where nothing real is waited for."""
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return {"loop": VirtualTimeLoop if path.startswith(ON_VIRTUAL_TIME) else asyncio.new_event_loop}
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -26,6 +26,7 @@ from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.settings import GatewaySettings, ModeSettings
 from ollama_proxyd.services.switches import Switches
+from tests.virtual_time import VirtualTimeLoop, virtual_now_s
 
 REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),
@@ -37,68 +38,74 @@ REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
 
 
 class FakeClock:
-    """Time that passes only when somebody sleeps or a test says so."""
-
-    def __init__(self, monotonic_s: float = 1_000.0, unix_s: float = 1_800_000_000.0) -> None:
-        self.monotonic_s = monotonic_s
-        self.unix_s = unix_s
-        self.minute = 12 * 60.0
-        self.day = date(2027, 1, 15)
-
-    def monotonic(self) -> float:
-        return self.monotonic_s
-
-    def unix(self) -> float:
-        return self.unix_s
-
-    def local_minute(self) -> float:
-        return self.minute
-
-    def local_date(self) -> date:
-        return self.day
-
-    def advance(self, seconds: float) -> None:
-        self.monotonic_s += seconds
-        days, self.minute = divmod(self.minute + seconds / 60, 24 * 60)
-        self.day += timedelta(days)
-        self.unix_s += seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-        await asyncio.sleep(0)
-
-
-class PatientClock(FakeClock):
-    """Time that stands still until a test says so; whoever sleeps wakes up when it is time."""
+    """Time that passes with the loop's virtual time, and where a test turns it by hand; elsewhere a sleep turns it."""
 
     def __init__(self, monotonic_s: float = 1_000.0) -> None:
-        super().__init__(monotonic_s)
         self.sleeps: list[float] = []
         """How long each sleep was meant to be."""
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
+        self.asleep = 0
+        """How many sleep now."""
+        self.day, self.minute = date(2027, 1, 15), 12 * 60.0
+        """The local time at the beginning."""
+        self._began_s = monotonic_s
+        self._offset_s = monotonic_s - virtual_now_s()
+
+    def monotonic(self) -> float:
+        return self._offset_s + virtual_now_s()
+
+    def unix(self) -> float:
+        return 1_800_000_000.0 + self.monotonic() - self._began_s
+
+    def local_minute(self) -> float:
+        return self._local()[1]
+
+    def local_date(self) -> date:
+        return self.day + timedelta(self._local()[0])
+
+    def _local(self) -> tuple[float, float]:
+        return divmod(self.minute + (self.monotonic() - self._began_s) / 60, 24 * 60)
+
+    def advance(self, seconds: float) -> None:
+        """Jump, without waking those who sleep."""
+        self._offset_s += seconds
 
     async def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
-        woken = asyncio.Event()
-        entry = (self.monotonic_s + seconds, woken)
-        self._sleepers.append(entry)
+        if not isinstance(asyncio.get_running_loop(), VirtualTimeLoop):
+            self.advance(seconds)
+            seconds = 0
+        self.asleep += 1
         try:
-            if seconds > 0:
-                await woken.wait()
-            await asyncio.sleep(0)
+            await asyncio.sleep(seconds)
         finally:
-            self._sleepers.remove(entry)
+            self.asleep -= 1
 
-    async def pass_by(self, seconds: float) -> None:
-        """Let time go on, waking each sleeper at its time, and let everybody do what there is to do."""
-        end_s = self.monotonic_s + seconds
-        await settle()
-        while due := [entry for entry in self._sleepers if entry[0] <= end_s and not entry[1].is_set()]:
-            at_s, woken = min(due, key=lambda entry: entry[0])
-            self.advance(max(at_s - self.monotonic_s, 0.0))
-            woken.set()
-            await settle()
-        self.advance(end_s - self.monotonic_s)
+
+class SteppedClock(FakeClock):
+    """For tests with real sockets, where no time is virtual: who sleeps wakes when the test turns the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleepers: list[tuple[float, asyncio.Event]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        awake = asyncio.Event()
+        self.sleepers.append((self.monotonic() + seconds, awake))
+        await awake.wait()
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        due = [sleeper for sleeper in self.sleepers if sleeper[0] <= self.monotonic() + 1e-9]
+        self.sleepers = [sleeper for sleeper in self.sleepers if sleeper not in due]
+        for _, awake in due:
+            awake.set()
+
+
+async def pass_by(seconds: float) -> None:
+    """Let virtual time go on, and everybody do what there is to do."""
+    await settle()
+    await asyncio.sleep(seconds)
+    await settle()
 
 
 async def settle() -> None:

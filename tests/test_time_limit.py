@@ -26,6 +26,12 @@ async def test_hangs():
         try: await asyncio.sleep(100)
         except asyncio.CancelledError: pass
 """,
+    "a task that is busy until the failure ends it": """
+async def test_hangs():
+    async def spin():
+        while True: pass
+    await asyncio.wait([asyncio.create_task(spin())])
+""",
     "a fixture before the test": """
 @pytest.fixture
 async def stuck(): await asyncio.Event().wait()
@@ -50,7 +56,7 @@ def test_a_test_that_hangs_fails_and_the_run_goes_on(tmp_path: Path, code: str) 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
-    assert "test_hangs - Failed: Timeout" in done.stdout
+    assert "test_hangs - Failed: Timeout" in done.stdout, done.stdout
 
 
 def test_a_process_that_cannot_end_is_ended(tmp_path: Path) -> None:

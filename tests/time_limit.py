@@ -16,6 +16,7 @@ import pytest_timeout
 
 REPEAT_S = 10.0
 REPEATS = 4
+STRUCK = pytest.StashKey[bool]()
 EXIT_S = 60
 """How long the process may take to end after its last test: a thread that hangs would keep it for ever."""
 
@@ -27,6 +28,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
     strikes = itertools.count(1)
 
     def strike(signum: int, frame: FrameType | None) -> None:
+        item.stash[STRUCK] = True
         if next(strikes) > REPEATS:
             os._exit(os.EX_SOFTWARE)
         pytest_timeout.timeout_sigalrm(item, settings)
@@ -37,11 +39,14 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Iterator[Any]:
-    """Time stands still while pytest writes down what happened."""
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Time stands still while pytest writes down what happened; a test that swallowed its failure has failed."""
     left_s = signal.setitimer(signal.ITIMER_REAL, 0)
     try:
-        return (yield)
+        report = yield
+        if report.passed and item.stash.get(STRUCK, False):
+            report.outcome, report.longrepr = "failed", "Failed: Timeout, and something swallowed it"
+        return report
     finally:
         signal.setitimer(signal.ITIMER_REAL, *left_s)
 

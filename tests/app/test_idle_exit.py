@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ollama_proxyd.app.idle_exit import Use, until_unused
-from tests.fakes import PatientClock
+from tests.fakes import FakeClock, pass_by
 
 IDLE_S = 60.0
 
@@ -14,7 +14,7 @@ class Daemon:
     """What uses it, and whether it takes more; somebody may come in the very last moment."""
 
     def __init__(self) -> None:
-        self.clock = PatientClock()
+        self.clock = FakeClock()
         self.now = Use(0, 0, 0)
         self.is_open = True
         self.comes_last: Use | None = None
@@ -31,7 +31,7 @@ class Daemon:
         self.is_open = True
 
     async def after(self, seconds: float) -> bool:
-        await self.clock.pass_by(seconds)
+        await pass_by(seconds)
         return self.ending.done()
 
 

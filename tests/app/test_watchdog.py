@@ -12,7 +12,7 @@ import pytest
 from ollama_proxyd.app.watchdog import Watchdog
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import PatientClock
+from tests.fakes import SteppedClock, settle
 
 PERIOD_S = 40.0
 
@@ -59,24 +59,30 @@ async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
 
 
 async def test_it_is_fed_twice_in_each_period_as_long_as_requests_are_served(manager: Manager) -> None:
-    clock = PatientClock()
+    clock = SteppedClock()
     watchdog = Watchdog(manager.notifier, lambda: manager.places, clock)
     async with Tasks("test") as tasks:
         tasks.start("watchdog", watchdog.feed())
         for number in range(1, 4):
             assert await manager.fed() == b"WATCHDOG=1"
             assert watchdog.calls == manager.asked == number
-            await clock.pass_by(PERIOD_S / 2)
+            await settle()
+            clock.advance(PERIOD_S / 2)
+            await settle()
 
 
 async def test_where_nothing_is_accepted_for_a_moment_it_is_fed_as_soon_as_something_is(manager: Manager) -> None:
     places, manager.places = manager.places, []
-    clock = PatientClock()
+    clock = SteppedClock()
     watchdog = Watchdog(manager.notifier, lambda: manager.places, clock)
     async with Tasks("test") as tasks:
         tasks.start("watchdog", watchdog.feed())
-        await clock.pass_by(PERIOD_S / 8)
+        await settle()
+        clock.advance(PERIOD_S / 8)
+        await settle()
         assert (watchdog.calls, manager.asked) == (0, 0)
         manager.places = places
-        await clock.pass_by(PERIOD_S / 4)
+        await settle()
+        clock.advance(PERIOD_S / 4)
+        await settle()
         assert await manager.fed() == b"WATCHDOG=1"

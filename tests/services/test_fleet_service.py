@@ -10,7 +10,7 @@ from ollama_proxyd.core.fleet import BackendView, Health, Probe
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.settings import HealthSettings
-from tests.fakes import FakeBackend, FakeClock, FakeFleet, MemoryStore, PatientClock, settle
+from tests.fakes import FakeBackend, FakeClock, FakeFleet, MemoryStore, pass_by, settle
 from tests.reasons import because
 
 QUICK = HealthSettings(interval_s=0.01, timeout_s=0.05, recheck_s=0.0)
@@ -119,16 +119,16 @@ async def test_a_request_counts_as_under_way_for_as_long_as_it_has_its_lease() -
 
 async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_before_the_interval_is_over() -> None:
     backend = FakeBackend("igpu")
-    clock = PatientClock()
+    clock = FakeClock()
     fleet = fleet_of(backend, settings=HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0), clock=clock)
     await fleet.health.check_all()
     watching = asyncio.create_task(fleet.health.watch(Activity(clock)))
     await settle()
     fleet.fleet.note_down("igpu", because("backend igpu cannot be reached"))
     fleet.fleet.check_soon()
-    await clock.pass_by(0.9)
+    await pass_by(0.9)
     assert fleet.view("igpu").health is Health.DOWN
-    await clock.pass_by(0.2)
+    await pass_by(0.2)
     assert fleet.view("igpu").health is Health.UP
     watching.cancel()
 
@@ -147,7 +147,7 @@ class Watched:
     """A fleet of one backend that is watched, and the moments at which it was checked."""
 
     def __init__(self, settings: HealthSettings) -> None:
-        self.clock = PatientClock(1_020.0)
+        self.clock = FakeClock(1_020.0)
         self.activity = Activity(self.clock)
         self.backend = FakeBackend("npu")
         self.fleet = fleet_of(self.backend, settings=settings, clock=self.clock)
@@ -161,7 +161,7 @@ class Watched:
     async def checks_of(self, seconds: float) -> list[float]:
         """The seconds, from the beginning on, at which checks took place meanwhile."""
         self.checked.clear()
-        await self.clock.pass_by(seconds)
+        await pass_by(seconds)
         return [*self.checked]
 
 
@@ -255,6 +255,7 @@ async def test_while_every_backend_is_switched_off_nothing_wakes_up_to_check_the
 
     async def check_all() -> None:
         checked.set()
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(fleet.health, "check_all", check_all)
     watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))

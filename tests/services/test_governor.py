@@ -14,7 +14,7 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.settings import ModeSettings
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import FakeClock, MemoryStore, PatientClock, settle
+from tests.fakes import FakeClock, MemoryStore, pass_by, settle
 
 ON_BATTERY = SystemState(on_battery=Reading(value=True, at_s=0.0), battery_percent=Reading(15.0, 0.0))
 
@@ -86,7 +86,7 @@ def test_new_numbers_of_auto_apply_at_once() -> None:
 
 
 async def test_auto_makes_the_change_that_waits_when_it_is_due_and_looks_at_no_clock_before() -> None:
-    clock = PatientClock()
+    clock = FakeClock()
     it = governor(default=Mode.AUTO, clock=clock)
     system = Cell(LOW)
     async with Tasks("test") as tasks:
@@ -95,18 +95,18 @@ async def test_auto_makes_the_change_that_waits_when_it_is_due_and_looks_at_no_c
         assert it.setting.value.effective is Mode.EFFICIENCY
         assert clock.sleeps == []
         system.set(MAINS)
-        await clock.pass_by(29.9)
+        await pass_by(29.9)
         assert it.setting.value.effective is Mode.EFFICIENCY
         assert str(it.setting.value.reason).startswith(
             "Efficiency stays until 30 s after its last change; then Performance"
         )
-        await clock.pass_by(0.2)
+        await pass_by(0.2)
         assert it.setting.value.effective is Mode.PERFORMANCE
         assert clock.sleeps == [30.0]
 
 
 async def test_a_sleep_that_ends_a_little_early_is_slept_to_the_end() -> None:
-    class Hasty(PatientClock):
+    class Hasty(FakeClock):
         async def sleep(self, seconds: float) -> None:
             await super().sleep(seconds * 0.9)
 
@@ -117,12 +117,12 @@ async def test_a_sleep_that_ends_a_little_early_is_slept_to_the_end() -> None:
         it.follow(system, tasks)
         await settle()
         system.set(MAINS)
-        await clock.pass_by(31)
+        await pass_by(31)
         assert it.setting.value.effective is Mode.PERFORMANCE
 
 
 async def test_a_change_of_the_machine_reaches_the_mode_without_any_clock() -> None:
-    clock = PatientClock()
+    clock = FakeClock()
     it = governor(default=Mode.AUTO, clock=clock)
     system = Cell(MAINS)
     async with Tasks("test") as tasks:

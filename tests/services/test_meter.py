@@ -16,7 +16,7 @@ from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import FakeBackend, PatientClock, Step, reference_fleet, reload, services_of, settle, spec_of, words
+from tests.fakes import FakeBackend, FakeClock, Step, reference_fleet, reload, services_of, settle, spec_of, words
 from tests.reasons import unavailable
 from tests.services.test_gateway import answer, request
 
@@ -38,7 +38,7 @@ def breath() -> tuple[Step, ...]:
 class Bench:
     """Services on a machine with a power meter at the integrated graphics."""
 
-    def __init__(self, services: Services, clock: PatientClock, backends: dict[str, FakeBackend]) -> None:
+    def __init__(self, services: Services, clock: FakeClock, backends: dict[str, FakeBackend]) -> None:
         self.services = services
         self.clock = clock
         self.backends = backends
@@ -76,7 +76,7 @@ class Bench:
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    clock = PatientClock()
+    clock = FakeClock()
     backends = {
         each.spec.id: each for each in (*reference_fleet(), FakeBackend(spec_of("twin", hardware=Hardware.IGPU)))
     }

@@ -9,7 +9,7 @@ from ollama_proxyd.services.sensing import LONGEST_SLEEP_S, Sensing, seconds_to_
 from ollama_proxyd.services.settings import QuietHours
 from ollama_proxyd.services.tasks import Tasks
 from tests.core.reference_profile import REFERENCE, device
-from tests.fakes import FakeClock, PatientClock, settle
+from tests.fakes import FakeClock, pass_by, settle
 from tests.reasons import because, why
 
 NIGHT = QuietHours(start_minute=22 * 60, end_minute=7 * 60)
@@ -112,7 +112,7 @@ def test_quiet_hours_and_sensors_do_not_disturb_each_other() -> None:
 
 
 async def test_quiet_hours_that_somebody_changes_count_at_once() -> None:
-    clock = PatientClock()  # noon
+    clock = FakeClock()  # noon
     sensing, tuning = Sensing(clock), Cell(Tuning())
     async with Tasks("test") as tasks:
         tasks.start("hour", sensing.follow_the_hour(tuning))
@@ -121,7 +121,7 @@ async def test_quiet_hours_that_somebody_changes_count_at_once() -> None:
         tuning.set(Tuning(quiet_hours_start="11:00", quiet_hours_end="13:00"))
         await settle()
         assert known(sensing.system.value.quiet_hours) is True
-        await clock.pass_by(3601)
+        await pass_by(3601)
         assert known(sensing.system.value.quiet_hours) is False
         tuning.set(Tuning(quiet_hours_enabled=False))
         await settle()

@@ -13,7 +13,7 @@ from ollama_proxyd.services.sensing import Sensing
 from ollama_proxyd.services.settings import SensingSettings
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
-from tests.fakes import PatientClock, settle
+from tests.fakes import FakeClock, pass_by, settle
 from tests.reasons import why
 
 SETTINGS = SensingSettings(idle_s=30.0, busy_s=2.0, busy_after_s=60.0)
@@ -24,7 +24,7 @@ START_S = 1_020.0
 class Thermometer:
     """A polled sensor; `failure` is what it raises, and it remembers when it was asked."""
 
-    def __init__(self, clock: PatientClock, name: str = "thermometer") -> None:
+    def __init__(self, clock: FakeClock, name: str = "thermometer") -> None:
         self.name = name
         self.failure: BaseException | None = None
         self.hangs = False
@@ -44,7 +44,7 @@ class Laptop:
     """A machine with sensors, watched from its first moment on."""
 
     def __init__(self) -> None:
-        self.clock = PatientClock(START_S)
+        self.clock = FakeClock(START_S)
         self.activity = Activity(self.clock)
         self.sensing = Sensing(self.clock)
         self.tasks = Tasks("test")
@@ -67,23 +67,23 @@ async def laptop():
 async def test_sensors_are_asked_at_once_and_then_rarely(laptop: Laptop) -> None:
     sensor = Thermometer(laptop.clock)
     laptop.watch(sensor)
-    await laptop.clock.pass_by(100)
+    await pass_by(100)
     assert sensor.asked == [0, 30, 60, 90]
 
 
 async def test_in_idle_all_that_recurs_falls_on_the_same_beat(laptop: Laptop) -> None:
     early, late = Thermometer(laptop.clock), Thermometer(laptop.clock)
     laptop.watch(early)
-    await laptop.clock.pass_by(7)
+    await pass_by(7)
     laptop.watch(late)
-    await laptop.clock.pass_by(100)
+    await pass_by(100)
     assert (early.asked, late.asked) == ([0, 30, 60, 90], [7, 30, 60, 90])
 
 
 async def test_several_sensors_need_no_more_wake_ups_than_one(laptop: Laptop) -> None:
     sensors = [Thermometer(laptop.clock, f"sensor {at}") for at in range(5)]
     laptop.watch(*sensors)
-    await laptop.clock.pass_by(89)
+    await pass_by(89)
     assert [sensor.asked for sensor in sensors] == [[0, 30, 60]] * 5
     assert laptop.clock.sleeps == [30.0, 30.0, 30.0]
 
@@ -91,47 +91,47 @@ async def test_several_sensors_need_no_more_wake_ups_than_one(laptop: Laptop) ->
 async def test_a_request_has_sensors_asked_at_once_and_often_until_a_minute_after_it(laptop: Laptop) -> None:
     sensor = Thermometer(laptop.clock)
     laptop.watch(sensor)
-    await laptop.clock.pass_by(10)
+    await pass_by(10)
     laptop.activity.begin()
-    await laptop.clock.pass_by(5)
+    await pass_by(5)
     laptop.activity.end()
     assert sensor.asked == [0, 10, 12, 14]
-    await laptop.clock.pass_by(200)
+    await pass_by(200)
     assert sensor.asked == [0, *range(10, 77, 2), 90, 120, 150, 180, 210]
 
 
 async def test_requests_in_quick_succession_do_not_hurry_the_sensors(laptop: Laptop) -> None:
     sensor = Thermometer(laptop.clock)
     laptop.watch(sensor)
-    await laptop.clock.pass_by(0)
+    await pass_by(0)
     for _ in range(50):
         laptop.activity.begin()
         laptop.activity.end()
-        await laptop.clock.pass_by(0.1)
+        await pass_by(0.1)
     assert len(sensor.asked) == 3
 
 
 async def test_what_was_waited_for_in_vain_is_waited_for_no_longer(laptop: Laptop) -> None:
     laptop.watch(Thermometer(laptop.clock))
     for _ in range(5):
-        await laptop.clock.pass_by(100)
+        await pass_by(100)
         laptop.activity.begin()
         laptop.activity.end()
-    await laptop.clock.pass_by(100)
-    assert len(laptop.clock._sleepers) == 1
+    await pass_by(100)
+    assert laptop.clock.asleep == 1
 
 
 async def test_a_dead_sensor_is_stale_after_three_of_its_periods(laptop: Laptop) -> None:
     sensor = Thermometer(laptop.clock)
     laptop.watch(sensor)
-    await laptop.clock.pass_by(31)
+    await pass_by(31)
     sensor.failure = OSError(5, "Input/output error")
-    await laptop.clock.pass_by(80)
+    await pass_by(80)
     assert sensor.asked[-1] == 90
     assert laptop.cpu_percent == Reading(2.0, START_S + 30)
-    await laptop.clock.pass_by(30)
+    await pass_by(30)
     assert why(laptop.cpu_percent) == "stale for 90 s"
-    await laptop.clock.pass_by(30)
+    await pass_by(30)
     assert why(laptop.cpu_percent) == "stale for 120 s"
 
 
@@ -139,11 +139,11 @@ async def test_under_load_a_dead_sensor_is_stale_sooner(laptop: Laptop) -> None:
     sensor = Thermometer(laptop.clock)
     laptop.activity.begin()
     laptop.watch(sensor)
-    await laptop.clock.pass_by(1)
+    await pass_by(1)
     sensor.failure = OSError(5, "Input/output error")
-    await laptop.clock.pass_by(4)
+    await pass_by(4)
     assert isinstance(laptop.cpu_percent, Reading)
-    await laptop.clock.pass_by(2)
+    await pass_by(2)
     assert why(laptop.cpu_percent) == "stale for 6 s"
 
 
@@ -153,11 +153,11 @@ async def test_a_sensor_that_comes_back_counts_again_and_the_log_tells_both_once
     caplog.set_level("INFO", logger=watching.__name__)
     sensor = Thermometer(laptop.clock)
     laptop.watch(sensor)
-    await laptop.clock.pass_by(1)
+    await pass_by(1)
     sensor.failure = OSError(5, "Input/output error")
-    await laptop.clock.pass_by(150)
+    await pass_by(150)
     sensor.failure = None
-    await laptop.clock.pass_by(60)
+    await pass_by(60)
     assert isinstance(laptop.cpu_percent, Reading)
     assert [record.getMessage() for record in caplog.records] == [
         "sensor thermometer does not answer: [Errno 5] Input/output error",
@@ -173,7 +173,7 @@ async def test_a_sensor_that_never_answers_holds_up_no_other(laptop: Laptop, mon
     await settle()
     assert isinstance(laptop.cpu_percent, Reading)
     await asyncio.sleep(0.05)
-    await laptop.clock.pass_by(30)
+    await pass_by(30)
     assert fine.asked == [0, 30]
 
 
@@ -183,7 +183,7 @@ async def test_a_sensor_with_an_unexpected_error_is_asked_again(
     sensor = Thermometer(laptop.clock)
     sensor.failure = ZeroDivisionError("a fault of ours")
     laptop.watch(sensor)
-    await laptop.clock.pass_by(61)
+    await pass_by(61)
     assert sensor.asked == [0, 30, 60]
     assert "a fault of ours" in caplog.text
 
@@ -222,7 +222,7 @@ async def test_a_sensor_that_breaks_off_is_followed_again(laptop: Laptop, failur
         herald.break_off.set_exception(failure)
     await settle()
     assert why(laptop.sensing.system.value.on_battery) == "herald broke off"
-    await laptop.clock.pass_by(1)
+    await pass_by(1)
     assert herald.begun == 2
     assert laptop.sensing.system.value.on_battery == Reading(True, 1.0)
 
@@ -235,7 +235,7 @@ async def test_a_sensor_that_breaks_off_again_and_again_is_tried_less_and_less(l
             raise ConnectionError("no such bus")
 
     laptop.sensing.watch((), (Broken(),), laptop.tasks)
-    await laptop.clock.pass_by(300)
+    await pass_by(300)
     assert laptop.clock.sleeps == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
@@ -243,7 +243,7 @@ async def test_a_sensor_that_held_long_is_tried_again_soon(laptop: Laptop) -> No
     herald = Herald()
     laptop.sensing.watch((), (herald,), laptop.tasks)
     for _ in range(3):
-        await laptop.clock.pass_by(100)
+        await pass_by(100)
         assert herald.break_off is not None
         herald.break_off.set_result(None)
         await settle()
@@ -252,7 +252,7 @@ async def test_a_sensor_that_held_long_is_tried_again_soon(laptop: Laptop) -> No
 
 async def test_without_sensors_nothing_wakes_up(laptop: Laptop) -> None:
     laptop.watch()
-    await laptop.clock.pass_by(3600)
+    await pass_by(3600)
     assert laptop.clock.sleeps == []
     assert laptop.cpu_percent is NO_SENSOR
 
@@ -260,9 +260,9 @@ async def test_without_sensors_nothing_wakes_up(laptop: Laptop) -> None:
 async def test_a_request_changes_nothing_of_what_tells_by_itself(laptop: Laptop) -> None:
     herald = Herald()
     laptop.sensing.watch((), (herald,), laptop.tasks)
-    await laptop.clock.pass_by(100)
+    await pass_by(100)
     laptop.activity.begin()
-    await laptop.clock.pass_by(100)
+    await pass_by(100)
     assert (herald.begun, laptop.clock.sleeps) == (1, [])
 
 
@@ -276,5 +276,5 @@ async def test_an_event_without_words_has_the_polled_sensors_asked_soon(laptop: 
 
     sensor = Thermometer(laptop.clock)
     laptop.sensing.watch((sensor,), (Doorbell(),), laptop.tasks, Pace(laptop.clock, laptop.activity, SETTINGS))
-    await laptop.clock.pass_by(41)
+    await pass_by(41)
     assert sensor.asked == [0, 10, 30]

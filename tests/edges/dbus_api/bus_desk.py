@@ -16,7 +16,7 @@ from ollama_proxyd.edges.dbus_api.service import NAMES, BusService
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import StateStore
-from tests.fakes import FakeBackend, FakeClock, reload, services_of
+from tests.fakes import FakeBackend, SteppedClock, reload, services_of
 
 ROOT = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
@@ -24,26 +24,6 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 DAEMON_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEADLINE_S = 10.0
 ENDPOINT = "http://127.0.0.1:18080"
-
-
-class SteppedClock(FakeClock):
-    """Time in which whoever sleeps wakes only when the test lets it pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    async def sleep(self, seconds: float) -> None:
-        awake = asyncio.Event()
-        self._sleepers.append((self.monotonic_s + seconds, awake))
-        await awake.wait()
-
-    def advance(self, seconds: float) -> None:
-        super().advance(seconds)
-        due = [sleeper for sleeper in self._sleepers if sleeper[0] <= self.monotonic_s + 1e-9]
-        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper not in due]
-        for _, awake in due:
-            awake.set()
 
 
 class Refused(Exception):

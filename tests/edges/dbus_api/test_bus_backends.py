@@ -250,12 +250,12 @@ async def test_checks_that_find_everything_as_it_was_tell_nothing_and_set_no_tim
 ) -> None:
     desk.clock.advance(1)
     await program.heard()
-    sleeping = len(desk.clock._sleepers)
+    sleeping = len(desk.clock.sleepers)
     for _ in range(3):
         desk.clock.advance(0.05)
         await desk.services.health.check_all()
         assert await program.heard_changes("Backends/npu") == []
-    assert len(desk.clock._sleepers) == sleeping
+    assert len(desk.clock.sleepers) == sleeping
 
 
 async def test_requests_under_way_are_counted_and_the_speed_is_learned(

@@ -173,7 +173,7 @@ async def test_the_last_decisions_come_newest_first_and_tell_refusals_too(progra
     refused, served = decisions
     assert (refused[1], refused[4]) == ("", -1)
     assert math.isnan(refused[3])
-    assert tuple(served[:2]) == (int(desk.clock.unix_s), "npu")
+    assert tuple(served[:2]) == (int(desk.clock.unix()), "npu")
     assert tuple(served[3:]) == (3.0, 800)
     assert len(await program.call("Routing", "GetLastDecisions", "u", 1)) == 1
     assert await program.call("Routing", "GetLastDecisions", "u", 0) == []

@@ -57,7 +57,7 @@ async def test_a_device_is_found_by_its_id_and_by_its_class(program: Program, de
             "utilization": 80,
             "throttling": False,
             "throttling_reason": "",
-            "updated_at": int(desk.clock.unix_s) - 5,
+            "updated_at": int(desk.clock.unix()) - 5,
         }
         assert state["unknown"].keys() == {"critical_temperature", "memory_used", "memory_total"}
 
