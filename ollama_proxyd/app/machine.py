@@ -13,11 +13,10 @@ from ollama_proxyd.edges.dbus_api.service import BusService
 from ollama_proxyd.edges.host.inhibitor import StayingAwake
 from ollama_proxyd.edges.host.logind import SleepWatch
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
-from ollama_proxyd.edges.sensors.gamemode import gamemode
+from ollama_proxyd.edges.sensors.bus_sensor import BusSensor
+from ollama_proxyd.edges.sensors.desktop_services import GAME_COUNT, POWER, POWER_PROFILES
 from ollama_proxyd.edges.sensors.hotplug import Hotplug
 from ollama_proxyd.edges.sensors.machine import sensors
-from ollama_proxyd.edges.sensors.power_profiles import power_profiles
-from ollama_proxyd.edges.sensors.upower import upower
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -49,9 +48,9 @@ class Machine:
             return
         polled = sensors(self._sensors.sysfs_root, self._clock, partial(is_in_use, services))
         signals = (
-            upower(self._system_bus, self._clock),
-            power_profiles(self._system_bus, self._clock),
-            gamemode(self._session_bus, self._clock),
+            BusSensor(POWER, self._system_bus, self._clock),
+            BusSensor(POWER_PROFILES, self._system_bus, self._clock),
+            BusSensor(GAME_COUNT, self._session_bus, self._clock),
             Hotplug(polled),
         )
         sensing.watch(polled, signals, self._tasks, Pace(self._clock, activity, self._sensors.pace))

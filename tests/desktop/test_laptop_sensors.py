@@ -13,9 +13,14 @@ from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.dbus import Bus, Target, connect
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.sensors.bus_sensor import BusSensor
-from ollama_proxyd.edges.sensors.gamemode import gamemode
-from ollama_proxyd.edges.sensors.power_profiles import NAMES, power_profiles
-from ollama_proxyd.edges.sensors.upower import BATTERY_PARTS, NO_BATTERY, upower
+from ollama_proxyd.edges.sensors.desktop_services import (
+    BATTERY_PARTS,
+    GAME_COUNT,
+    NO_BATTERY,
+    POWER,
+    POWER_PROFILES,
+    PROFILE_NAMES,
+)
 from tests.desktop.laptop import Laptop, StartLaptop
 
 pytestmark = pytest.mark.real
@@ -60,8 +65,8 @@ class Watched:
 async def watched(laptop: Laptop) -> AsyncIterator[Watched]:
     clock, seen = SystemClock(), Watched()
     system, session = BusLine(laptop.system_bus.address, clock), BusLine(laptop.session_bus.address, clock)
-    sensors: list[BusSensor] = [upower(system, clock), power_profiles(system, clock), gamemode(session, clock)]
-    following = [asyncio.create_task(sensor.follow(seen.report)) for sensor in sensors]
+    sources = ((POWER, system), (POWER_PROFILES, system), (GAME_COUNT, session))
+    following = [asyncio.create_task(BusSensor(source, line, clock).follow(seen.report)) for source, line in sources]
     await seen.until(on_battery=bool_or_reason, power_profile=known_or_reason, games=known_or_reason)
     yield seen
     for task in following:
@@ -87,7 +92,7 @@ def says(words: str) -> Callable[[Any], bool]:
 async def another_program(laptop: Laptop) -> AsyncIterator[tuple[Bus, Target, str]]:
     """Somebody else's connection, and power-profiles-daemon as this version calls itself."""
     bus = await connect(laptop.system_bus.address)
-    present, old = NAMES
+    present, old = PROFILE_NAMES
     name, path = present if await bus.owner_of(present[0]) else old
     yield bus, Target(name, path, name), name
     await bus.close()

@@ -22,6 +22,7 @@ Parts: TypeAlias = Mapping[str, Any]
 class BusSource:
     """What a sensor follows and how it understands it. parts: the names of all that `read` gives."""
 
+    name: str
     remotes: tuple[Remote, ...]
     parts: tuple[str, ...]
     read: Callable[[Heard], Parts]
@@ -30,17 +31,12 @@ class BusSource:
 class BusSensor:
     """Reports what a source says, and again whenever that changes."""
 
-    def __init__(self, name: str, source: BusSource, line: BusLine, clock: Clock) -> None:
-        self._name = name
+    def __init__(self, source: BusSource, line: BusLine, clock: Clock) -> None:
+        self.name = source.name
         self._source = source
         self._line = line
         self._clock = clock
         self._told: dict[str, Maybe[Any]] = {}
-
-    @property
-    def name(self) -> str:
-        """What it is called in logs and reasons."""
-        return self._name
 
     async def follow(self, report: Callable[[Sensed], None]) -> None:
         """Report what is now and then every change, until cancelled; losses are reported as Unavailable."""

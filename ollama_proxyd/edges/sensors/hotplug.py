@@ -39,14 +39,11 @@ class Hotplug:
     Its empty report says that asking them now is worth it.
     """
 
+    name = "hotplug"
+
     def __init__(self, sensors: Iterable[Sampled], connect: Callable[[], Monitor] = udev_monitor) -> None:
         self._sensors = tuple(sensors)
         self._connect = connect
-
-    @property
-    def name(self) -> str:
-        """What it is called in logs and reasons."""
-        return "hotplug"
 
     async def follow(self, report: Callable[[Sensed], None]) -> None:
         """Follow udev until cancelled; where that cannot be, say so once and leave it to the sensors' own relisting."""

@@ -52,15 +52,10 @@ class Sampled:
 
     def __init__(self, name: str, clock: Clock, source: Sampler, thread: ReadingThread | None = None) -> None:
         self._thread = thread or ReadingThread()
-        self._name = name
+        self.name = name
         self._clock = clock
         self._source = source
         self._reading = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """What it is called in logs and reasons."""
-        return self._name
 
     async def read(self) -> Sensed:
         """What it says now; raises TimeoutError while an earlier reading still hangs."""
@@ -72,7 +67,7 @@ class Sampled:
 
     def _sample(self) -> Sensed:
         if not self._reading.acquire(blocking=False):
-            raise TimeoutError(f"{self._name} has not answered an earlier reading")
+            raise TimeoutError(f"{self.name} has not answered an earlier reading")
         try:
             return self._source.sample(self._clock.monotonic())
         finally:

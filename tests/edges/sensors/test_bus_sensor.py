@@ -1,25 +1,28 @@
 """A sensor on a bus reports what changed, when it changed, and why it knows nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
 
 from dbus_fast import Variant
 
 from ollama_proxyd.core.readings import Reading, Sensed, Unavailable
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
-from ollama_proxyd.edges.sensors.bus_sensor import BusSensor
-from ollama_proxyd.edges.sensors.gamemode import gamemode
-from ollama_proxyd.edges.sensors.power_profiles import NAMES, power_profiles
-from ollama_proxyd.edges.sensors.upower import BATTERY, DAEMON, UPOWER, upower
+from ollama_proxyd.edges.sensors.bus_sensor import BusSensor, BusSource
+from ollama_proxyd.edges.sensors.desktop_services import (
+    BATTERY,
+    DAEMON,
+    GAME_COUNT,
+    POWER,
+    POWER_PROFILES,
+    PROFILE_NAMES,
+    UPOWER,
+)
 from ollama_proxyd.services.ports import Clock
 from tests.desktop.fake_objects import FakeObjects
 from tests.desktop.private_bus import PrivateBus
 from tests.fakes import FakeClock
 from tests.reasons import why
-
-Make: TypeAlias = Callable[[BusLine, Clock], BusSensor]
 
 SWITCH = (DAEMON.path, DAEMON.interface)
 CELLS = (BATTERY.path, BATTERY.interface)
@@ -57,9 +60,9 @@ class Reports:
 
 
 @asynccontextmanager
-async def reports_of(make: Make, address: str, clock: Clock) -> AsyncIterator[Reports]:
+async def reports_of(source: BusSource, address: str, clock: Clock) -> AsyncIterator[Reports]:
     line, reports = BusLine(address, clock), Reports()
-    following = asyncio.create_task(make(line, clock).follow(reports))
+    following = asyncio.create_task(BusSensor(source, line, clock).follow(reports))
     yield reports
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
@@ -68,7 +71,7 @@ async def reports_of(make: Make, address: str, clock: Clock) -> AsyncIterator[Re
 
 async def test_the_first_report_says_all_that_is_known(private_bus: PrivateBus) -> None:
     service = await laptop().start(private_bus.address, UPOWER.name)
-    async with reports_of(upower, private_bus.address, FakeClock(monotonic_s=7.0)) as reports:
+    async with reports_of(POWER, private_bus.address, FakeClock(monotonic_s=7.0)) as reports:
         first = await reports.next()
     assert first.system["on_battery"] == Reading(False, 7.0)
     assert first.system["battery_percent"] == Reading(80.0, 7.0)
@@ -78,7 +81,7 @@ async def test_the_first_report_says_all_that_is_known(private_bus: PrivateBus) 
 
 async def test_what_did_not_change_keeps_the_time_at_which_it_was_read(private_bus: PrivateBus) -> None:
     service, clock = await laptop().start(private_bus.address, UPOWER.name), FakeClock(monotonic_s=7.0)
-    async with reports_of(upower, private_bus.address, clock) as reports:
+    async with reports_of(POWER, private_bus.address, clock) as reports:
         await reports.next()
         clock.advance(5)
         service.change(CELLS, Percentage=Variant("d", 81.0))
@@ -90,7 +93,7 @@ async def test_what_did_not_change_keeps_the_time_at_which_it_was_read(private_b
 
 async def test_a_property_that_nobody_asked_for_reports_nothing(private_bus: PrivateBus) -> None:
     service = await laptop().start(private_bus.address, UPOWER.name)
-    async with reports_of(upower, private_bus.address, FakeClock()) as reports:
+    async with reports_of(POWER, private_bus.address, FakeClock()) as reports:
         await reports.next()
         service.change(CELLS, IconName=Variant("s", "battery-good-symbolic"))
         service.change(CELLS, Percentage=Variant("d", 81.0))
@@ -100,12 +103,12 @@ async def test_a_property_that_nobody_asked_for_reports_nothing(private_bus: Pri
 
 
 async def test_a_daemon_under_both_names_reports_each_change_once(private_bus: PrivateBus) -> None:
-    interfaces = [(path, name) for name, path in NAMES]
+    interfaces = [(path, name) for name, path in PROFILE_NAMES]
     profile = {"ActiveProfile": Variant("s", "balanced"), "PerformanceDegraded": Variant("s", "")}
     service = await FakeObjects(dict.fromkeys(interfaces, profile)).start(
-        private_bus.address, *(name for name, _ in NAMES)
+        private_bus.address, *(name for name, _ in PROFILE_NAMES)
     )
-    async with reports_of(power_profiles, private_bus.address, FakeClock(monotonic_s=7.0)) as reports:
+    async with reports_of(POWER_PROFILES, private_bus.address, FakeClock(monotonic_s=7.0)) as reports:
         told = [(await reports.next()).system["power_profile"]]
         for word in ("performance", "power-saver"):
             for interface in interfaces:
@@ -118,7 +121,7 @@ async def test_a_daemon_under_both_names_reports_each_change_once(private_bus: P
 
 async def test_a_daemon_that_goes_and_comes_back_is_reported_both_times(private_bus: PrivateBus) -> None:
     service = await laptop().start(private_bus.address, UPOWER.name)
-    async with reports_of(upower, private_bus.address, FakeClock()) as reports:
+    async with reports_of(POWER, private_bus.address, FakeClock()) as reports:
         await reports.next()
         await service.stop()
         gone = await reports.next()
@@ -133,7 +136,7 @@ async def test_a_daemon_that_goes_and_comes_back_is_reported_both_times(private_
 
 async def test_a_lost_bus_makes_every_part_unavailable_until_it_is_back(private_bus: PrivateBus) -> None:
     service = await laptop().start(private_bus.address, UPOWER.name)
-    async with reports_of(upower, private_bus.address, FakeClock()) as reports:
+    async with reports_of(POWER, private_bus.address, FakeClock()) as reports:
         await reports.next()
         private_bus.stop()
         lost = await reports.next()
@@ -149,7 +152,7 @@ async def test_a_lost_bus_makes_every_part_unavailable_until_it_is_back(private_
 
 async def test_without_a_bus_the_reason_is_reported_once() -> None:
     clock = FakeClock()
-    async with reports_of(gamemode, "unix:path=/nonexistent/bus", clock) as reports:
+    async with reports_of(GAME_COUNT, "unix:path=/nonexistent/bus", clock) as reports:
         only = await reports.next()
         for _ in range(50):
             await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """How many games run, as far as GameMode knows."""
 
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning
-from ollama_proxyd.edges.sensors.gamemode import read
+from ollama_proxyd.edges.sensors.desktop_services import read_gamemode as read
 from tests.reasons import because, unavailable, why
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning
-from ollama_proxyd.edges.sensors.power_profiles import SOURCE, read
+from ollama_proxyd.edges.sensors.desktop_services import POWER_PROFILES
+from ollama_proxyd.edges.sensors.desktop_services import read_power_profiles as read
 from tests.reasons import because, unavailable, why
 
 BALANCED = {"ActiveProfile": "balanced", "PerformanceDegraded": "", "ActiveProfileHolds": []}
@@ -45,7 +46,7 @@ def test_the_old_name_is_believed_where_there_is_no_other() -> None:
 def test_without_the_daemon_the_most_telling_reason_is_given(
     present: Unavailable, old: Unavailable, reason: Unavailable
 ) -> None:
-    assert read((present, old)) == dict.fromkeys(SOURCE.parts, reason)
+    assert read((present, old)) == dict.fromkeys(POWER_PROFILES.parts, reason)
 
 
 def test_a_version_that_knows_no_degradation_is_not_taken_for_a_good_one() -> None:

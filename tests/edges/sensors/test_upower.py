@@ -5,15 +5,15 @@ import pytest
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.plumbing.dbus_properties import NotRunning, Properties
 from ollama_proxyd.edges.sensors.bus_sensor import Parts
-from ollama_proxyd.edges.sensors.upower import (
+from ollama_proxyd.edges.sensors.desktop_services import (
     BATTERY_PARTS,
     NO_BATTERY,
     NO_RATE,
     NO_TIME,
     NOT_DISCHARGING,
-    SOURCE,
-    read,
+    POWER,
 )
+from ollama_proxyd.edges.sensors.desktop_services import read_upower as read
 from tests.reasons import because
 
 DISCHARGING = {
@@ -44,7 +44,7 @@ def test_a_battery_in_use_is_read_whole() -> None:
 
 
 def test_the_parts_that_are_promised_are_those_that_are_read() -> None:
-    assert tuple(parts()) == SOURCE.parts
+    assert tuple(parts()) == POWER.parts
 
 
 def test_a_battery_that_waits_at_its_charge_threshold_is_not_in_use() -> None:
@@ -116,7 +116,7 @@ def test_what_upower_leaves_out_is_absent_and_takes_nothing_else_away(field: str
 
 def test_without_upower_every_part_says_why() -> None:
     gone = NotRunning(because("UPower is not running"), is_installed=True)
-    assert read((gone, gone)) == dict.fromkeys(SOURCE.parts, gone)
+    assert read((gone, gone)) == dict.fromkeys(POWER.parts, gone)
 
 
 def test_a_daemon_that_does_not_say_whether_it_is_on_battery_is_not_taken_for_no() -> None:
