@@ -85,7 +85,7 @@ def known_or_reason(value: Any) -> bool:
 
 
 def says(words: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Unavailable) and words in value.reason
+    return lambda value: isinstance(value, Unavailable) and words in str(value.reason)
 
 
 @asynccontextmanager

@@ -1,12 +1,13 @@
 """Reads the kernel's sysfs without waking sleeping devices; trouble is an answer."""
 
 import errno
+import glob
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from ollama_proxyd.core.readings import PowerState, Unavailable
+from ollama_proxyd.core.readings import Maybe, PowerState, Reading, Unavailable
 
 T = TypeVar("T")
 Raw: TypeAlias = T | Unavailable
@@ -69,6 +70,15 @@ class Sysfs:
         except ValueError:
             return Unavailable.because("file_not_a_number", file=self.absolute(path), detail=text[:40])
 
+    def text(self, path: str) -> str:
+        """What a file says, "" where it says nothing."""
+        text = self.read_text(path)
+        return text if isinstance(text, str) else ""
+
+    def reading(self, path: str, at_s: float, factor: float = 1.0) -> Maybe[float]:
+        """The number that a file says, in the unit that we use."""
+        return scaled(self.read_int(path), factor, at_s)
+
     def children(self, path: str) -> tuple[str, ...]:
         """The sorted names in a folder; none where there is no such folder or it cannot be listed."""
         try:
@@ -76,13 +86,16 @@ class Sysfs:
         except OSError:
             return ()
 
-    def link(self, path: str) -> Raw[str]:
-        """The last part of what a symbolic link points to: the name of a driver, of a subsystem."""
-        whole = self.absolute(path)
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """The sorted paths that match; reads nothing but folders."""
+        return tuple(sorted(glob.glob(pattern, root_dir=self.root)))  # noqa: PTH207 - as above
+
+    def link(self, path: str) -> str:
+        """The last part of what a symbolic link points to: the name of a driver; "" without a link."""
         try:
-            return os.readlink(whole).rpartition("/")[2]  # noqa: PTH115 - as above
-        except OSError as error:
-            return _trouble(whole, error)
+            return os.readlink(self.absolute(path)).rpartition("/")[2]  # noqa: PTH115 - as above
+        except OSError:
+            return ""
 
     def resolved(self, path: str) -> str:
         """The whole path without symbolic links: it names every device above this one."""
@@ -99,14 +112,10 @@ class DeviceGate:
     def __init__(self, sysfs: Sysfs) -> None:
         self._sysfs = sysfs
 
-    def power_state(self, pci_address: str) -> PowerState:
-        """Whether the device can be asked without waking it."""
-        return self._look(pci_address)[0]
-
-    def ask(self, pci_address: str, question: Callable[[], T]) -> Raw[T]:
+    def ask(self, pci_address: str, question: Callable[[], Raw[T]]) -> tuple[PowerState, Raw[T]]:
         """Ask an awake device; of any other one, why it was not asked."""
         state, reason = self._look(pci_address)
-        return question() if state is PowerState.AWAKE else reason
+        return state, question() if state is PowerState.AWAKE else reason
 
     def _look(self, pci_address: str) -> tuple[PowerState, Unavailable]:
         status = self._sysfs.read_text(f"{PCI_DEVICES}/{pci_address}/power/runtime_status")
@@ -116,6 +125,11 @@ class DeviceGate:
         if state is PowerState.UNKNOWN:
             return state, Unavailable.because("power_state_odd", detail=status[:40])
         return state, Unavailable.because("asleep")
+
+
+def scaled(raw: Raw[int], factor: float, at_s: float) -> Maybe[float]:
+    """A file's whole number in the unit that we use."""
+    return raw if isinstance(raw, Unavailable) else Reading(raw * factor, at_s)
 
 
 def _trouble(path: str, error: OSError) -> Unavailable:

@@ -1,28 +1,17 @@
 """GPUs and neural processors that sysfs speaks for: which instrument reads which driver, and only of those awake."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
 
 from ollama_proxyd.core.readings import DeviceState, PowerState, Sensed, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.plumbing.sysfs import DeviceGate, Sysfs
 from ollama_proxyd.edges.sensors.cpu import PackageHeat
-from ollama_proxyd.edges.sensors.drivers import AmdGpu, HwmonOnly, Instrument, IntelGpu, IntelNpu, Values
-from ollama_proxyd.edges.sensors.hwmon import Chip, find_chips
+from ollama_proxyd.edges.sensors.drivers import INSTRUMENTS, Instrument, Values
+from ollama_proxyd.edges.sensors.hwmon import find_chips
 from ollama_proxyd.edges.sensors.nvidia import DRIVER as NVIDIA_DRIVER
 from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
 from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
-
-_Maker: TypeAlias = Callable[[Sysfs, PciDevice, Sequence[Chip]], Instrument]
-_INSTRUMENTS: Final[Mapping[str, _Maker]] = {
-    "amdgpu": AmdGpu,
-    "xe": IntelGpu,
-    "i915": IntelGpu,
-    "intel_vpu": IntelNpu,
-}
-"""Of any other driver (nouveau, amdxdna), what hwmon says."""
 
 
 class _Device:
@@ -37,10 +26,10 @@ class _Device:
 
     def sample(self, gate: DeviceGate, at_s: float) -> DeviceState:
         """What it says now, or why it was not asked."""
-        values = gate.ask(self._device.address, lambda: self._read(at_s))
+        power_state, values = gate.ask(self._device.address, lambda: self._read(at_s))
         if isinstance(values, Unavailable):
             self._trend.step(values)
-            return self._device.state(gate.power_state(self._device.address), values)
+            return self._device.state(power_state, values)
         driver = self._device.driver
         silence = Unavailable(Reason("driver_silent", driver=driver) if driver else Reason("no_driver"))
         return replace(self._device.state(PowerState.AWAKE, silence), **values)
@@ -66,10 +55,7 @@ class Accelerators:
         self._gate = gate
         self._devices = Discovered(self._find)
         self._known: dict[tuple[PciDevice, tuple[str, ...]], _Device] = {}
-
-    def rediscover(self) -> None:
-        """Devices or monitors have come or gone."""
-        self._devices.forget()
+        self.rediscover = self._devices.forget
 
     def sample(self, at_s: float) -> Sensed:
         """What every device says now."""
@@ -78,16 +64,14 @@ class Accelerators:
     def _find(self) -> tuple[_Device, ...]:
         chips = find_chips(self._sysfs)
         package = PackageHeat(self._sysfs, chips)
-        found = find_accelerators(self._sysfs, lambda device: device.driver != NVIDIA_DRIVER)
-        owned = {device: tuple(chip for chip in chips if chip.owner == device.address) for device in found}
-        self._known = {
-            key: self._known.get(key) or self._device(key[0], owned[key[0]])
-            for key in ((device, tuple(chip.path for chip in own)) for device, own in owned.items())
-        }
-        for (device, _), known in self._known.items():
-            known.package = package if device.integrated else None
-        return tuple(self._known.values())
-
-    def _device(self, device: PciDevice, chips: Sequence[Chip]) -> _Device:
-        maker = _INSTRUMENTS.get(device.driver)
-        return _Device(device, maker(self._sysfs, device, chips) if maker else HwmonOnly(chips))
+        known: dict[tuple[PciDevice, tuple[str, ...]], _Device] = {}
+        for device in find_accelerators(self._sysfs):
+            if device.driver == NVIDIA_DRIVER:
+                continue
+            own = tuple(chip for chip in chips if chip.owner == device.address)
+            key = device, tuple(chip.path for chip in own)
+            make = INSTRUMENTS.get(device.driver, Instrument)
+            known[key] = self._known.get(key) or _Device(device, make(self._sysfs, device, own))
+            known[key].package = package if device.integrated else None
+        self._known = known
+        return tuple(known.values())

@@ -1,12 +1,12 @@
 """One instrument for each driver of an accelerator; hwmon speaks for every other one."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
-from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs
-from ollama_proxyd.edges.sensors.hwmon import Chip, fastest, highest, hottest, scaled
+from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs, scaled
+from ollama_proxyd.edges.sensors.hwmon import Chip, fastest, highest, hottest
 from ollama_proxyd.edges.sensors.pci import PciDevice
 from ollama_proxyd.edges.sensors.rates import Rate
 
@@ -23,26 +23,21 @@ _NO_ENERGY: Final = Unavailable.because("not_reported", source="its monitor", de
 _NO_POWER: Final = Unavailable.because("not_reported", source="its monitor", detail="power")
 
 
-class Instrument(Protocol):
-    """Reads one device that is awake."""
+class Instrument:
+    """Reads one device that is awake; this one only through hwmon (nouveau, amdxdna and others)."""
+
+    def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
+        self._sysfs = sysfs
+        self._path = f"{PCI_DEVICES}/{device.address}"
+        self._chips = chips
+        self._energy = Rate(unit=MICRO)
 
     def read(self, at_s: float) -> Values:
         """What it says now."""
-
-
-class HwmonOnly:
-    """A device that only hwmon describes (nouveau and others)."""
-
-    def __init__(self, chips: Sequence[Chip]) -> None:
-        self._chips = chips
-        self._energy = {chip: Rate() for chip in chips}
-
-    def read(self, at_s: float) -> Values:
-        """Temperature, fan, power and energy."""
         if not self._chips:
             return {}
         heat = hottest((heat for chip in self._chips for heat in chip.heats(at_s)), _NO_TEMPERATURE)
-        fans = fastest((fan for chip in self._chips for fan in chip.fans(at_s)), _NO_FAN)
+        fans = fastest(self._chips, at_s, _NO_FAN)
         power, energy = self._power(at_s)
         return {
             "temperature_c": heat.temperature_c,
@@ -55,40 +50,33 @@ class HwmonOnly:
 
     def _power(self, at_s: float) -> tuple[Maybe[float], Maybe[float]]:
         """Watts as the driver averages them, or from its energy counter."""
-        counted = [(chip, name) for chip in self._chips for name in _ENERGY if chip.has(name)]
+        power: Maybe[float] = _NO_POWER
         energy: Maybe[float] = _NO_ENERGY
-        rate: Maybe[float] = _NO_POWER
-        if counted:
-            chip, name = counted[0]
+        for chip, name in self._files(_ENERGY)[:1]:
             counter = chip.number(name)
-            rate = self._energy[chip].step(counter, at_s)
-            energy = scaled(counter, MICRO, at_s)
-        measured = [scaled(chip.number(name), MICRO, at_s) for chip in self._chips for name in _POWER if chip.has(name)]
-        return (highest(measured, _NO_POWER) if measured else _in_watts(rate)), energy
+            power, energy = self._energy.step(counter, at_s), scaled(counter, MICRO, at_s)
+        measured = [scaled(chip.number(name), MICRO, at_s) for chip, name in self._files(_POWER)]
+        return highest(measured, power), energy
+
+    def _files(self, names: Sequence[str]) -> Sequence[tuple[Chip, str]]:
+        return [(chip, name) for chip in self._chips for name in names if chip.has(name)]
 
 
-def _in_watts(microwatts: Maybe[float]) -> Maybe[float]:
-    return microwatts if isinstance(microwatts, Unavailable) else Reading(microwatts.value * MICRO, microwatts.at_s)
-
-
-class AmdGpu:
+class AmdGpu(Instrument):
     """hwmon, the busy percentage and the memory.
 
     Integrated graphics use main memory beyond their carve-out (GTT), so there both count; models live in either.
     """
 
     def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
-        self._sysfs = sysfs
-        self._path = f"{PCI_DEVICES}/{device.address}"
-        self._hwmon = HwmonOnly(chips)
+        super().__init__(sysfs, device, chips)
         self._pools = ("vram", "gtt") if device.integrated else ("vram",)
 
     def read(self, at_s: float) -> Values:
         """What it says now."""
-        busy = self._sysfs.read_int(f"{self._path}/gpu_busy_percent")
         return {
-            **self._hwmon.read(at_s),
-            "utilisation_percent": scaled(busy, 1.0, at_s),
+            **super().read(at_s),
+            "utilisation_percent": self._sysfs.reading(f"{self._path}/gpu_busy_percent", at_s),
             "memory_used_bytes": self._memory("used", at_s),
             "memory_total_bytes": self._memory("total", at_s),
             "throttling": Unavailable.because("throttling_unreadable", driver="amdgpu"),
@@ -104,29 +92,21 @@ class AmdGpu:
         return Reading(amount, at_s)
 
 
-class IntelNpu:
+class IntelNpu(Instrument):
     """intel_vpu: its busy time and its memory. It counts on while it sleeps, so that the average stays true."""
 
     def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
-        self._sysfs = sysfs
-        self._path = f"{PCI_DEVICES}/{device.address}"
-        self._hwmon = HwmonOnly(chips)
-        self._busy = Rate()
+        super().__init__(sysfs, device, chips)
+        self._busy_percent = Rate(unit=100 * MICRO)
 
     def read(self, at_s: float) -> Values:
         """What it says now."""
-        used = self._sysfs.read_int(f"{self._path}/npu_memory_utilization")
+        busy = self._busy_percent.step(self._sysfs.read_int(f"{self._path}/npu_busy_time_us"), at_s)
         return {
-            **self._hwmon.read(at_s),
-            "utilisation_percent": self._utilisation(at_s),
-            "memory_used_bytes": used if isinstance(used, Unavailable) else Reading(used, at_s),
+            **super().read(at_s),
+            "utilisation_percent": replace(busy, value=min(100.0, busy.value)) if isinstance(busy, Reading) else busy,
+            "memory_used_bytes": scaled(self._sysfs.read_int(f"{self._path}/npu_memory_utilization"), 1, at_s),
         }
-
-    def _utilisation(self, at_s: float) -> Maybe[float]:
-        busy_us = self._busy.step(self._sysfs.read_int(f"{self._path}/npu_busy_time_us"), at_s)
-        if isinstance(busy_us, Unavailable):
-            return busy_us
-        return Reading(min(100.0, busy_us.value / 10_000), busy_us.at_s)
 
 
 _THERMAL: Final = ("thermal", "prochot", "ratl", "vr_thermalert")
@@ -135,75 +115,65 @@ _THERMAL: Final = ("thermal", "prochot", "ratl", "vr_thermalert")
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a driver keeps what, below one graphics engine (GT)."""
+    """Where a driver keeps its graphics engines (GT), and what below each of them."""
 
+    engines: str
     idle_ms: str
     throttled: str
     reason: str
 
 
 _LAYOUTS: Final[Mapping[str, _Layout]] = {
-    "xe": _Layout("gtidle/idle_residency_ms", "freq0/throttle/status", "freq0/throttle/reason_"),
-    "i915": _Layout("rc6_residency_ms", "throttle_reason_status", "throttle_reason_"),
+    "xe": _Layout("tile*/gt[0-9]*", "gtidle/idle_residency_ms", "freq0/throttle/status", "freq0/throttle/reason_"),
+    "i915": _Layout("drm/card*/gt/gt[0-9]*", "rc6_residency_ms", "throttle_reason_status", "throttle_reason_"),
 }
 
 
-class IntelGpu:
+class IntelGpu(Instrument):
     """hwmon (on cards), the busy time of its engines, and thermal throttling."""
 
     def __init__(self, sysfs: Sysfs, device: PciDevice, chips: Sequence[Chip]) -> None:
-        self._sysfs = sysfs
+        super().__init__(sysfs, device, chips)
         self._no_engine = Unavailable.because("not_reported", source=device.driver, detail="any engine")
         self._layout = _LAYOUTS[device.driver]
-        self._hwmon = HwmonOnly(chips)
-        find = _xe_engines if device.driver == "xe" else _i915_engines
-        self._engines = {engine: Rate() for engine in find(sysfs, f"{PCI_DEVICES}/{device.address}")}
+        engines = sysfs.glob(f"{self._path}/{self._layout.engines}")
+        self._idle_percent = {engine: Rate(unit=0.1) for engine in engines}
 
     def read(self, at_s: float) -> Values:
         """What it says now."""
-        busy = (self._busy(engine, rate, at_s) for engine, rate in self._engines.items())
+        busy = (self._busy(engine, idle, at_s) for engine, idle in self._idle_percent.items())
         return {
-            **self._hwmon.read(at_s),
+            **super().read(at_s),
             "utilisation_percent": highest(busy, self._no_engine),
             "throttling": self._throttling(at_s),
         }
 
-    def _busy(self, engine: str, rate: Rate, at_s: float) -> Maybe[float]:
+    def _busy(self, engine: str, idle_percent: Rate, at_s: float) -> Maybe[float]:
         """How much of the time the engine was out of its deepest sleep: at least as much as it worked."""
-        idle = rate.step(self._sysfs.read_int(f"{engine}/{self._layout.idle_ms}"), at_s)
+        idle = idle_percent.step(self._sysfs.read_int(f"{engine}/{self._layout.idle_ms}"), at_s)
         if isinstance(idle, Unavailable):
             return idle
-        return Reading(min(100.0, max(0.0, 100.0 - idle.value / 10)), idle.at_s)
+        return Reading(min(100.0, max(0.0, 100.0 - idle.value)), idle.at_s)
 
     def _throttling(self, at_s: float) -> Maybe[str]:
-        absent: Unavailable | None = None if self._engines else self._no_engine
-        hot = []
-        for engine in self._engines:
+        absent: Unavailable | None = None if self._idle_percent else self._no_engine
+        hot = set()
+        for engine in self._idle_percent:
             status = self._sysfs.read_int(f"{engine}/{self._layout.throttled}")
             if isinstance(status, Unavailable):
                 absent = absent or status
             elif status:
-                hot += self._hot_reasons(engine)
+                prefix = f"{engine}/{self._layout.reason}"
+                hot |= {reason for reason in _THERMAL if self._sysfs.read_int(f"{prefix}{reason}") == 1}
         if absent and not hot:
             return absent
-        return Reading(", ".join(sorted(set(hot))), at_s)
-
-    def _hot_reasons(self, engine: str) -> list[str]:
-        prefix = f"{engine}/{self._layout.reason}"
-        return [reason for reason in _THERMAL if self._sysfs.read_int(f"{prefix}{reason}") == 1]
+        return Reading(", ".join(sorted(hot)), at_s)
 
 
-def _xe_engines(sysfs: Sysfs, path: str) -> Iterable[str]:
-    for tile in sysfs.children(path):
-        if tile.startswith("tile"):
-            yield from _engines(sysfs, f"{path}/{tile}")
-
-
-def _i915_engines(sysfs: Sysfs, path: str) -> Iterable[str]:
-    for card in sysfs.children(f"{path}/drm"):
-        if card.startswith("card"):
-            yield from _engines(sysfs, f"{path}/drm/{card}/gt")
-
-
-def _engines(sysfs: Sysfs, path: str) -> Iterable[str]:
-    return (f"{path}/{name}" for name in sysfs.children(path) if name.removeprefix("gt").isdigit())
+INSTRUMENTS: Final[Mapping[str, type[Instrument]]] = {
+    "amdgpu": AmdGpu,
+    "xe": IntelGpu,
+    "i915": IntelGpu,
+    "intel_vpu": IntelNpu,
+}
+"""By driver; of any other one, what `Instrument` reads."""

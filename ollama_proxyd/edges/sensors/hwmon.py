@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
-from ollama_proxyd.edges.plumbing.sysfs import Raw, Sysfs
+from ollama_proxyd.edges.plumbing.sysfs import Raw, Sysfs, scaled
 
+MILLI: Final = 1e-3
 CPU: Final = "cpu"
 """The owner of the processor's own monitors, and of the fans that belong to no PCI device: a laptop's fans."""
 CPU_CHIPS: Final = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal", "via_cputemp"})
@@ -44,20 +46,9 @@ class Chip:
         self._sysfs = sysfs
         self._attributes = frozenset(sysfs.children(path))
         inputs = sorted(name.removesuffix("_input") for name in self._attributes if _INPUT.fullmatch(name))
-        self._temperatures = [name for name in inputs if name.startswith("temp")]
+        self.temperatures = [name for name in inputs if name.startswith("temp")]
         self._fans = [name for name in inputs if name.startswith("fan")]
         self._constants: dict[str, Raw[int]] = {}
-        self._chosen: list[str] | None = None
-
-    @property
-    def has_temperatures(self) -> bool:
-        """Whether it measures heat."""
-        return bool(self._temperatures)
-
-    @property
-    def has_fans(self) -> bool:
-        """Whether it counts a fan's turns."""
-        return bool(self._fans)
 
     def has(self, attribute: str) -> bool:
         """Whether the driver offers a file; known without reading it."""
@@ -65,19 +56,18 @@ class Chip:
 
     def heats(self, at_s: float) -> Iterable[Heat]:
         """The temperatures that count for the device."""
-        for name in self._choice():
-            value = scaled(self._sysfs.read_int(f"{self.path}/{name}_input"), 1e-3, at_s)
-            yield Heat(value, scaled(self._constant(f"{name}_crit"), 1e-3, at_s))
+        for name in self._counting:
+            value = scaled(self.number(f"{name}_input"), MILLI, at_s)
+            yield Heat(value, scaled(self._constant(f"{name}_crit"), MILLI, at_s))
 
     def fans(self, at_s: float) -> Iterable[Fans]:
         """Every fan; its percentage where the driver says what its most is."""
         for name in self._fans:
-            rpm = scaled(self._sysfs.read_int(f"{self.path}/{name}_input"), 1.0, at_s)
-            most = self._constant(f"{name}_max")
-            yield Fans(rpm, self._percent(rpm, most))
+            rpm = scaled(self.number(f"{name}_input"), 1.0, at_s)
+            yield Fans(rpm, self._percent(rpm, self._constant(f"{name}_max")))
 
     def number(self, attribute: str) -> Raw[int]:
-        """One of its other files: power in microwatts, energy in microjoules."""
+        """The number in one of its files."""
         return self._sysfs.read_int(f"{self.path}/{attribute}")
 
     def _percent(self, rpm: Maybe[float], most: Raw[int]) -> Maybe[float]:
@@ -89,41 +79,27 @@ class Chip:
 
     def _constant(self, attribute: str) -> Raw[int]:
         """A limit, read until it was read once."""
-        known = self._constants.get(attribute)
-        if known is None:
-            known = self._limit(attribute)
-            if not isinstance(known, Unavailable) or not self.has(attribute):
-                self._constants[attribute] = known
-        return known
-
-    def _limit(self, attribute: str) -> Raw[int]:
         if not self.has(attribute):
             return Unavailable.because("not_reported", source=self.name, detail=attribute)
-        return self._sysfs.read_int(f"{self.path}/{attribute}")
+        if isinstance(self._constants.get(attribute), Unavailable | None):
+            self._constants[attribute] = self.number(attribute)
+        return self._constants[attribute]
 
-    def _choice(self) -> list[str]:
-        if self._chosen is None:
-            self._chosen = self._preferred() or self._temperatures
-        return self._chosen
-
-    def _preferred(self) -> list[str]:
+    @cached_property
+    def _counting(self) -> Sequence[str]:
+        """The preferred temperatures, else all; labels are read once, when the device is awake."""
         wanted = _PREFERRED.get(self.name, ())
-        labels = {name: self._sysfs.read_text(f"{self.path}/{name}_label") for name in self._temperatures if wanted}
+        labels = {name: self._sysfs.text(f"{self.path}/{name}_label") for name in self.temperatures if wanted}
         for prefix in wanted:
-            if found := [n for n, label in labels.items() if isinstance(label, str) and label.startswith(prefix)]:
+            if found := [name for name, label in labels.items() if label.startswith(prefix)]:
                 return found
-        return []
+        return self.temperatures
 
 
 def find_chips(sysfs: Sysfs) -> tuple[Chip, ...]:
     """The monitors of the processor, of PCI devices and of the machine itself; a monitor without a name is left out."""
-    found = []
-    for entry in sysfs.children("class/hwmon"):
-        path = f"class/hwmon/{entry}"
-        name = sysfs.read_text(f"{path}/name")
-        if isinstance(name, str):
-            found.append(Chip(sysfs, path, name, _owner(name, sysfs.resolved(path))))
-    return tuple(found)
+    named = ((path, sysfs.text(f"{path}/name")) for path in sysfs.glob("class/hwmon/*"))
+    return tuple(Chip(sysfs, path, name, _owner(name, sysfs.resolved(path))) for path, name in named if name)
 
 
 def hottest(heats: Iterable[Heat], otherwise: Unavailable) -> Heat:
@@ -135,26 +111,19 @@ def hottest(heats: Iterable[Heat], otherwise: Unavailable) -> Heat:
     return all_of_them[0] if all_of_them else Heat(otherwise, otherwise)
 
 
-def fastest(fans: Iterable[Fans], otherwise: Unavailable) -> Fans:
-    """The highest speed and the highest percentage that can be read."""
-    all_of_them = tuple(fans)
-    return Fans(
-        highest((fan.rpm for fan in all_of_them), otherwise), highest((fan.percent for fan in all_of_them), otherwise)
-    )
+def fastest(chips: Iterable[Chip], at_s: float, otherwise: Unavailable) -> Fans:
+    """The highest speed and the highest percentage that can be read of all the fans."""
+    fans = [fan for chip in chips for fan in chip.fans(at_s)]
+    return Fans(highest([fan.rpm for fan in fans], otherwise), highest([fan.percent for fan in fans], otherwise))
 
 
-def highest(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[float]:
-    """The highest of the values, else the first reason, else the reason given."""
+def highest(readings: Iterable[Maybe[float]], otherwise: Maybe[float]) -> Maybe[float]:
+    """The highest of the values, else the first reason, else what is given."""
     all_of_them = tuple(readings)
     values = [reading for reading in all_of_them if isinstance(reading, Reading)]
     if values:
         return max(values, key=lambda reading: reading.value)
     return all_of_them[0] if all_of_them else otherwise
-
-
-def scaled(raw: Raw[int], factor: float, at_s: float) -> Maybe[float]:
-    """A file's whole number in the unit that we use."""
-    return raw if isinstance(raw, Unavailable) else Reading(raw * factor, at_s)
 
 
 def _owner(name: str, path: str) -> str:

@@ -61,7 +61,7 @@ class Nvml:
         except nvml.NVMLError as error:  # the driver has gone, and the session with it
             log.debug("NVML was not shut down: %s", error)
 
-    def read(self, pci_address: str, at_s: float) -> Raw[Mapping[str, Maybe[Any]]]:
+    def read(self, pci_address: str, at_s: float) -> Raw[Mapping[str, Any]]:
         """What the device says, by the field's name, its `name` among them."""
         opened = self._open()
         if isinstance(opened, Unavailable):
@@ -103,7 +103,7 @@ class Nvml:
         self._nvml = nvml
         return None
 
-    def _readings(self, handle: Any, at_s: float) -> Mapping[str, Maybe[Any]]:
+    def _readings(self, handle: Any, at_s: float) -> Mapping[str, Any]:
         def one(names: tuple[str, ...], *arguments: Any, factor: float = 1.0) -> Maybe[float]:
             answer = self._call(names, handle, *arguments)
             return answer if isinstance(answer, Unavailable) else Reading(answer * factor, at_s)

@@ -1,6 +1,5 @@
 """The accelerators of the machine as the PCI bus lists them, known without waking any."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -41,23 +40,20 @@ class PciDevice:
         return replace(device, **values)
 
 
-def find_accelerators(sysfs: Sysfs, wanted: Callable[[PciDevice], bool] = lambda _: True) -> tuple[PciDevice, ...]:
+def find_accelerators(sysfs: Sysfs) -> tuple[PciDevice, ...]:
     """Graphics of the three makers and neural processors; a server's display chip computes nothing and is left out."""
     seen = (_accelerator(sysfs, address) for address in sysfs.children(PCI_DEVICES))
-    return tuple(device for device in seen if device is not None and wanted(device))
+    return tuple(device for device in seen if device is not None)
 
 
 def _accelerator(sysfs: Sysfs, address: str) -> PciDevice | None:
     path = f"{PCI_DEVICES}/{address}"
-    kind = sysfs.read_text(f"{path}/class")
-    link = sysfs.link(f"{path}/driver")
-    driver = link if isinstance(link, str) else ""
-    is_display = isinstance(kind, str) and kind.startswith(_DISPLAY)
-    is_npu = isinstance(kind, str) and kind.startswith(_PROCESSING_ACCELERATOR)
-    if not is_display and not is_npu and driver not in _NPU_DRIVERS:
+    kind, driver = sysfs.text(f"{path}/class"), sysfs.link(f"{path}/driver")
+    is_display = kind.startswith(_DISPLAY)
+    if not is_display and not kind.startswith(_PROCESSING_ACCELERATOR) and driver not in _NPU_DRIVERS:
         return None
-    vendor, model = sysfs.read_text(f"{path}/vendor"), sysfs.read_text(f"{path}/device")
-    if not isinstance(vendor, str) or not isinstance(model, str) or vendor not in _VENDORS:
+    vendor, model = sysfs.text(f"{path}/vendor"), sysfs.text(f"{path}/device")
+    if not model or vendor not in _VENDORS:
         return None
     hardware, integrated = _class(sysfs, address, vendor, driver, is_display=is_display)
     word = "NPU" if hardware is Hardware.NPU else "GPU"
@@ -73,7 +69,7 @@ def _class(sysfs: Sysfs, address: str, vendor: str, driver: str, *, is_display: 
     are processing accelerators on the bus, but amdgpu drives them.
     """
     if driver in _AMD_GPU_DRIVERS or (is_display and _VENDORS[vendor] == "AMD"):
-        integrated = _is_apu(sysfs, address)
+        integrated = bool(sysfs.glob(f"{PCI_DEVICES}/{address}/hwmon/*/{_APU_VOLTAGE}"))
         return (Hardware.IGPU if integrated else Hardware.AMDGPU), integrated
     if vendor == NVIDIA:
         return Hardware.NVIDIA, False
@@ -81,8 +77,3 @@ def _class(sysfs: Sysfs, address: str, vendor: str, driver: str, *, is_display: 
         return Hardware.NPU, True
     on_root_bus = address.split(":")[1] == "00"
     return (Hardware.IGPU if on_root_bus else Hardware.UNKNOWN), on_root_bus
-
-
-def _is_apu(sysfs: Sysfs, address: str) -> bool:
-    monitors = f"{PCI_DEVICES}/{address}/hwmon"
-    return any(_APU_VOLTAGE in sysfs.children(f"{monitors}/{name}") for name in sysfs.children(monitors))

@@ -14,9 +14,13 @@ MAX_INTERVAL_S: Final = 300.0
 
 
 class Rate:
-    """Follows one counter; `wraps_at` is where it starts again from 0, None for one that never does."""
+    """Follows one counter; `unit` is what one step of it is worth.
 
-    def __init__(self, wraps_at: int | None = None) -> None:
+    wraps_at: where it starts again from 0, None for one that never does or does not say.
+    """
+
+    def __init__(self, unit: float = 1.0, wraps_at: Raw[int] | None = None) -> None:
+        self._unit = unit
         self._wraps_at = wraps_at
         self._last: Reading[int] | None = None
         self._per_s: Maybe[float] = Unavailable.because("readings_needed", count=2)
@@ -38,7 +42,7 @@ class Rate:
 
     def _between(self, before: Reading[int], now: Reading[int]) -> Maybe[float]:
         risen = now.value - before.value
-        if risen < 0 and self._wraps_at is not None:
+        if risen < 0 and isinstance(self._wraps_at, int):
             risen += self._wraps_at
         if risen < 0:
             return Unavailable.because("counter_reset")
@@ -46,7 +50,7 @@ class Rate:
         elapsed_s = now.at_s - before.at_s
         if elapsed_s > MAX_INTERVAL_S:
             return Unavailable.because("counter_too_old", age_seconds=elapsed_s)
-        return Reading(risen / elapsed_s, now.at_s)
+        return Reading(risen * self._unit / elapsed_s, now.at_s)
 
 
 WINDOW_S: Final = 30.0

@@ -12,8 +12,7 @@ import pytest
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, PowerState, Reading, Unavailable, known
 from ollama_proxyd.edges.plumbing.sysfs import Sysfs
-from ollama_proxyd.edges.sensors.cpu import Cpu, model_name
-from ollama_proxyd.edges.sensors.processor import Load
+from ollama_proxyd.edges.sensors.cpu import Cpu, Load, model_name
 from tests.reasons import why
 from tests.upstreams.sysfs_tree import SysfsTree, laptop
 
