@@ -1,7 +1,7 @@
 """A dialect: one API's wire format, as its clients and its engines use it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -128,7 +128,7 @@ class Dialect(ABC):
         """A splitter for one stream."""
 
     @abstractmethod
-    def payloads(self, block: bytes) -> Iterator[bytes]:
+    def payloads(self, block: bytes) -> Iterable[bytes]:
         """The JSON texts in a block of whole frames."""
 
     @abstractmethod

@@ -1,7 +1,5 @@
 """Server-sent events: splits a byte stream into whole events, and reads the data of each event."""
 
-from collections.abc import Iterator
-
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -52,14 +50,16 @@ def _end_of_events(data: bytes | bytearray, start: int) -> int:
     return max(newline + 2 if newline >= 0 else 0, return_newline + 3 if return_newline >= 0 else 0)
 
 
-def events(block: bytes) -> Iterator[bytes]:
+def events(block: bytes) -> list[bytes]:
     """The data of each event in a block; comments and other fields are skipped."""
+    found: list[bytes] = []
     data: list[bytes] = []
     for line in block.splitlines():
         if line.startswith(b"data:"):
             data.append(line[6:] if line.startswith(b"data: ") else line[5:])
         elif not line and data:
-            yield b"\n".join(data)
+            found.append(b"\n".join(data))
             data = []
     if data:
-        yield b"\n".join(data)
+        found.append(b"\n".join(data))
+    return found

@@ -3,7 +3,7 @@
 import base64
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ollama_proxyd.dialects.openai.answer import (
     AnswerMessage,
     Choice,
     Frame,
+    WireTimings,
     WireUsage,
     decode_frame,
     finish_reason,
@@ -177,50 +178,41 @@ def peek_usage(tail: bytes, frames_seen: int) -> Ending:
 
     Without usage the answer's tokens are estimated from the number of events.
     """
-    reading = _Reading()
-    for data in events(tail):
-        reading.take(data)
-    usage = reading.usage or Usage(completion_tokens=max(0, frames_seen - _FRAMES_WITHOUT_TEXT), estimated=True)
-    return reading.ending(usage)
+    estimate = Usage(completion_tokens=max(0, frames_seen - _FRAMES_WITHOUT_TEXT), estimated=True)
+    return _ending_in(events(tail), estimate)
 
 
 def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; never raises."""
-    reading = _Reading()
-    reading.take(body)
-    ending = reading.ending(reading.usage or Usage())
+    ending = _ending_in((body,), Usage())
     return Ending(ending.finished, ending.error is None, ending.error)
 
 
-class _Reading:
-    """Gathers what the frames say, each later one over the earlier."""
-
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self._last = Frame()
-        self._reason: FinishReason | None = None
-        self._error: ProxyError | None = None
-        self._done = False
-
-    def take(self, data: bytes) -> None:
-        if data == b"[DONE]":
-            self._done = True
-            return
-        try:
-            frame = FRAME.decode(data)
-        except UNREADABLE:
-            return
-        if frame.error is not None:
-            self._error = error_in_answer(frame.error)
-        self.usage = usage_of(frame.usage, frame.timings) or self.usage
-        self._last = frame if frame.timings is not None else self._last
+def _ending_in(payloads: Iterable[bytes], usage: Usage) -> Ending:
+    """What the frames say, each later one over the earlier; `usage` where none of them tells it."""
+    timings: WireTimings | None = None
+    reason: FinishReason | None = None
+    error: ProxyError | None = None
+    is_done = False
+    for data in payloads:
+        frame = _readable(data)
+        if frame is None:
+            is_done = is_done or data == b"[DONE]"
+            continue
+        error = error_in_answer(frame.error) if frame.error is not None else error
+        usage = usage_of(frame.usage, frame.timings) or usage
+        timings = frame.timings or timings
         for choice in frame.choices or ():
-            self._reason = finish_reason(choice.finish_reason) if choice.finish_reason else self._reason
+            reason = finish_reason(choice.finish_reason) if choice.finish_reason else reason
+    finished = Finished(reason or FinishReason.STOP, usage, timings_of(timings))
+    return Ending(finished, error is None and (is_done or reason is not None), error)
 
-    def ending(self, usage: Usage) -> Ending:
-        finished = Finished(self._reason or FinishReason.STOP, usage, timings_of(self._last.timings))
-        complete = self._error is None and (self._done or self._reason is not None)
-        return Ending(finished, complete, self._error)
+
+def _readable(data: bytes) -> Frame | None:
+    try:
+        return FRAME.decode(data)
+    except UNREADABLE:
+        return None
 
 
 FLOAT_BYTES = 4

@@ -1,6 +1,6 @@
 """OpenAI's API as one dialect."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from ollama_proxyd.core.errors import ProxyError
@@ -94,7 +94,7 @@ class OpenAI(Dialect):
         """A splitter for one stream."""
         return SseSplitter()
 
-    def payloads(self, block: bytes) -> Iterator[bytes]:
+    def payloads(self, block: bytes) -> list[bytes]:
         """The data of each event."""
         return events(block)
 

@@ -35,8 +35,10 @@ class Exchange:
 
     def dialect_for(self, request: Request) -> Dialect:
         """The client's own dialect where the engine speaks it, else the one to translate to."""
-        api = request.api
-        return next((each for each in self._speaks if each.api is api and each.takes(request)), self._speaks[0])
+        api, first = request.api, self._speaks[0]
+        if first.api is api:
+            return first
+        return next((each for each in self._speaks if each.api is api and each.takes(request)), first)
 
     async def answer_or_translate(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """The answer in the client's own dialect; an imitator without that route is asked in the engine's first one."""

@@ -1,7 +1,7 @@
 """The hot path: a routed answer goes to the client event by event, or as one piece."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple, cast
@@ -26,6 +26,7 @@ def _rfc3339() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
 
 
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 STAMPS = Stamps(new_id, lambda: int(time.time()), _rfc3339, time.monotonic_ns)
 
 
@@ -70,46 +71,38 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
 async def deliver(
     request: web.Request, gateway: Gateway, asked: Request, dialect: Dialect, begun_ns: int
 ) -> web.StreamResponse:
-    """Have a request answered; raises ProxyError, which becomes a status while nothing has been sent."""
+    """Have a request answered: an engine's own frames as they are, up to their own end, everything else encoded.
+
+    Raises ProxyError, which becomes a status while nothing has been sent.
+    """
     async with aclosing(gateway.answer(asked)) as answer:
         headers = _headers(await anext(answer))
         events = cast("AsyncGenerator[Event, None]", answer)
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
-        if asked.stream:
-            headers["Content-Type"] = dialect.stream_type
-            return await _stream(request, events, headers, dialect.stream_error, make_encoder)
-        headers["Content-Type"] = dialect.whole_type
-        gathered = [event async for event in events]
-        frames = [event.frame for event in gathered if isinstance(event, Delta) and event.frame is not None]
-        return web.Response(body=b"".join(frames) if frames else make_encoder().whole(gathered), headers=headers)
+        if not asked.stream:
+            headers["Content-Type"] = dialect.whole_type
+            return web.Response(body=_whole([event async for event in events], make_encoder), headers=headers)
+        response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": dialect.stream_type})
+        await response.prepare(request)
+        request[STARTED] = Started(response, dialect.stream_error)
+        encoder: Encoder | None = None
+        is_passed_on = False
+        async for event in events:
+            if isinstance(event, Delta) and event.frame is not None:
+                is_passed_on = True
+                await response.write(event.frame)
+            elif not is_passed_on:
+                encoder = encoder or make_encoder()
+                if piece := encoder.encode(event):
+                    await response.write(piece)
+        await response.write_eof()
+        return response
 
 
-async def _stream(
-    request: web.Request,
-    events: AsyncGenerator[Event, None],
-    headers: Mapping[str, str],
-    stream_error: StreamErrorEncoder,
-    make_encoder: Callable[[], Encoder],
-) -> web.StreamResponse:
-    """Send the events: an engine's own frames as they are, up to their own end, everything else encoded."""
-    response = Stream(headers=headers)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Accel-Buffering"] = "no"
-    await response.prepare(request)
-    request[STARTED] = Started(response, stream_error)
-    write = response.write
-    encoder: Encoder | None = None
-    is_passed_on = False
-    async for event in events:
-        if isinstance(event, Delta) and event.frame is not None:
-            is_passed_on = True
-            await write(event.frame)
-        elif not is_passed_on:
-            encoder = encoder or make_encoder()
-            if piece := encoder.encode(event):
-                await write(piece)
-    await response.write_eof()
-    return response
+def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> bytes:
+    """An engine's own bytes where there are any, else the events encoded."""
+    frames = [event.frame for event in events if isinstance(event, Delta) and event.frame is not None]
+    return b"".join(frames) if frames else make_encoder().whole(events)
 
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
