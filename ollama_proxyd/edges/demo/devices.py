@@ -4,34 +4,25 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.fleet import Hardware, Model, Profile
 
-_CAPABILITIES = frozenset({"completion"})
 
-SMALL = Model(
-    name="demo:latest",
-    size_bytes=1_200_000_000,
-    digest="d" * 64,
-    modified_at="2026-01-01T00:00:00Z",
-    family="simulated",
-    parameter_size="2B",
-    quantization="Q4_0",
-    format="simulated",
-    context_length=8192,
-    embedding_length=64,
-    capabilities=_CAPABILITIES,
-)
-LARGE = Model(
-    name="demo-large:latest",
-    size_bytes=8_400_000_000,
-    digest="e" * 64,
-    modified_at="2026-01-01T00:00:00Z",
-    family="simulated",
-    parameter_size="14B",
-    quantization="Q4_0",
-    format="simulated",
-    context_length=32768,
-    embedding_length=64,
-    capabilities=_CAPABILITIES,
-)
+def _model(name: str, digest: str, size_bytes: int, parameters: str, context_length: int) -> Model:
+    return Model(
+        name=name,
+        size_bytes=size_bytes,
+        digest=digest,
+        modified_at="2026-01-01T00:00:00Z",
+        family="simulated",
+        parameter_size=parameters,
+        quantization="Q4_0",
+        format="simulated",
+        context_length=context_length,
+        embedding_length=64,
+        capabilities=frozenset({"completion"}),
+    )
+
+
+SMALL = _model("demo:latest", "d" * 64, 1_200_000_000, "2B", 8192)
+LARGE = _model("demo-large:latest", "e" * 64, 8_400_000_000, "14B", 32768)
 
 
 @dataclass(frozen=True, slots=True)

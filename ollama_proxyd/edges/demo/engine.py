@@ -58,7 +58,7 @@ class SimulatedEngine:
         content = request.content()
         async with self._turn:
             if isinstance(content, Embedding):
-                await self._sleep_until(self._now_s() + self.device.ttft_s * self._time_scale)
+                await asyncio.sleep(self.device.ttft_s * self._time_scale)
                 yield Embedded(tuple(vector(text) for text in content.inputs))
                 yield Finished(usage=Usage(prompt_tokens=request.prompt_tokens))
                 return
@@ -68,26 +68,18 @@ class SimulatedEngine:
 
     async def _speak(self, request: Request) -> AsyncGenerator[Event, None]:
         """Words at the device's pace, measured from the start so that delays do not add up."""
-        limited = request.max_tokens is not None and request.max_tokens < TYPICAL_TOKENS
-        count = request.max_tokens if limited and request.max_tokens is not None else TYPICAL_TOKENS
-        began_s = self._now_s()
+        count = min(TYPICAL_TOKENS if request.max_tokens is None else request.max_tokens, TYPICAL_TOKENS)
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         first_s = began_s + self.device.ttft_s * self._time_scale
         for number, word in enumerate(islice(tokens(self.device), count)):
-            await self._sleep_until(first_s + number / self.device.decode_tps * self._time_scale)
+            await asyncio.sleep(max(0.0, first_s + number / self.device.decode_tps * self._time_scale - now_s()))
             yield Delta(text=word)
         yield Finished(
-            FinishReason.LENGTH if limited else FinishReason.STOP,
+            FinishReason.LENGTH if count < TYPICAL_TOKENS else FinishReason.STOP,
             Usage(prompt_tokens=request.prompt_tokens, completion_tokens=count),
-            Timings(prompt_s=first_s - began_s, decode_s=max(self._now_s() - first_s, 0.0)),
+            Timings(prompt_s=first_s - began_s, decode_s=max(now_s() - first_s, 0.0)),
         )
-
-    @staticmethod
-    async def _sleep_until(due_s: float) -> None:
-        await asyncio.sleep(max(0.0, due_s - SimulatedEngine._now_s()))
-
-    @staticmethod
-    def _now_s() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def tokens(device: SimulatedDevice) -> Iterator[str]:

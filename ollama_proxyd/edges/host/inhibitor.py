@@ -2,7 +2,8 @@
 
 import logging
 import os
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, TypeAlias
 
 from ollama_proxyd.edges.plumbing.dbus import Bus, CallError, Target
 from ollama_proxyd.edges.plumbing.dbus_properties import PROPERTIES
@@ -10,27 +11,27 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.tasks import Tasks
 
 LOGIND = Target("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+log = logging.getLogger(__name__)
+
 WHO = "ollama-proxyd"
+WHY = "answers are being written"
+WANTED = ("idle:sleep", "idle")
+"""The second is tried where the first is refused: outside a session, services may not block sleep."""
+SILENCES = frozenset({f"org.freedesktop.DBus.Error.{each}" for each in ("NoReply", "Timeout", "ServiceUnknown")})
+"""What the bus says for a logind that is being started anew."""
 DEFAULT_DELAY_S = 5.0
 """logind's own default for InhibitDelayMaxSec."""
 
 
-class Inhibitor:
-    """One lock, from taking it until `release`."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd: int | None = fd
-
-    def release(self) -> None:
-        """Let go; releasing again does nothing."""
-        if self._fd is not None:
-            os.close(self._fd)
-        self._fd = None
+Lock: TypeAlias = ExitStack
+"""Its `close` lets go; closing again does nothing."""
 
 
-async def inhibit(bus: Bus, what: str, mode: str, why: str) -> Inhibitor:
+async def inhibit(bus: Bus, what: str, mode: str, why: str) -> Lock:
     """Take a lock on "sleep" or "idle:sleep", to "delay" or to "block" it; raises OSError."""
-    return Inhibitor(await bus.call_for_file(LOGIND, "Inhibit", "ssss", [what, WHO, why, mode]))
+    lock = Lock()
+    lock.callback(os.close, await bus.call_for_file(LOGIND, "Inhibit", "ssss", [what, WHO, why, mode]))
+    return lock
 
 
 async def longest_delay_s(bus: Bus) -> float:
@@ -44,24 +45,13 @@ async def longest_delay_s(bus: Bus) -> float:
     return delay_us / 1e6 if isinstance(delay_us, int) and delay_us > 0 else DEFAULT_DELAY_S
 
 
-log = logging.getLogger(__name__)
-
-WHY = "answers are being written"
-WANTED = ("idle:sleep", "idle")
-"""The second is tried where the first is refused: outside a session, services may not block sleep."""
-
-
-SILENCES = frozenset({f"org.freedesktop.DBus.Error.{each}" for each in ("NoReply", "Timeout", "ServiceUnknown")})
-"""What the bus says for a logind that is being started anew."""
-
-
 class StayingAwake:
     """Holds the lock while `is_wanted` says so."""
 
     def __init__(self, is_wanted: Cell[bool]) -> None:
         self._is_wanted = is_wanted
         self._what: tuple[str, ...] = WANTED
-        self._lock: Inhibitor | None = None
+        self._lock = Lock()
 
     async def follow(self, bus: Bus) -> None:
         """Take and release the lock for as long as the bus lasts; raises BusError when it ends."""
@@ -73,13 +63,13 @@ class StayingAwake:
     async def _hold(self, bus: Bus) -> None:
         try:
             async for is_wanted in self._is_wanted.changes():
-                self._release()
+                self._lock.close()
                 if is_wanted and await bus.owner_of(LOGIND.name) is not None:
                     await self._take(bus)
         except OSError as error:
             log.info("nothing keeps the machine awake while answers are written: %s", error)
         finally:
-            self._release()
+            self._lock.close()
 
     async def _take(self, bus: Bus) -> None:
         while self._what:
@@ -94,11 +84,6 @@ class StayingAwake:
                 self._what = self._what[1:]
             else:
                 return
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-        self._lock = None
 
 
 def _may_pass(error: OSError) -> bool:

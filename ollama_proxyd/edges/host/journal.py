@@ -70,18 +70,10 @@ def journal_handler(stream: TextIO) -> logging.Handler:
     """The best way to the journal: with fields where systemd's Python module is installed, else lines with weights."""
     plain = logging.StreamHandler(stream)
     plain.setFormatter(PrefixFormatter("%(message)s"))
-    send = _send()
-    if send is None:
+    try:
+        send: Send = importlib.import_module("systemd.journal").send
+    except (ImportError, AttributeError):
         return plain
     handler = FieldsHandler(send, plain)
     handler.setFormatter(logging.Formatter("%(message)s"))
     return handler
-
-
-def _send() -> Send | None:
-    try:
-        module = importlib.import_module("systemd.journal")
-    except ImportError:
-        return None
-    send: Send | None = getattr(module, "send", None)
-    return send

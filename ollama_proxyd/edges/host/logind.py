@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from ollama_proxyd.edges.host.inhibitor import LOGIND, Inhibitor, inhibit, longest_delay_s
+from ollama_proxyd.edges.host.inhibitor import LOGIND, Lock, inhibit, longest_delay_s
 from ollama_proxyd.edges.plumbing.dbus import Bus, Match
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.sleep import Sleep
@@ -50,7 +50,7 @@ class SleepWatch:
         """Follow one logind; any process can send such signals, so only its own count."""
         news: asyncio.Queue[bool] = asyncio.Queue()
         match = Match(LOGIND.interface, "PrepareForSleep", LOGIND.path, owner)
-        lock: Inhibitor | None = None
+        lock: Lock | None = None
         try:
             async with bus.hear(match, lambda message: news.put_nowait(bool(message.body[0]))):
                 lock = await self._hold_up(bus)
@@ -65,9 +65,9 @@ class SleepWatch:
         finally:
             self._sleeper.reopen()
             if lock is not None:
-                lock.release()
+                lock.close()
 
-    async def _sleep(self, news: asyncio.Queue[bool], lock: Inhibitor | None, delay_s: float) -> None:
+    async def _sleep(self, news: asyncio.Queue[bool], lock: Lock | None, delay_s: float) -> None:
         """Prepare, let the machine sleep, and return after waking or a cancelled sleep."""
         try:
             async with Tasks("sleep") as tasks:
@@ -75,18 +75,18 @@ class SleepWatch:
                 woken = tasks.start("wake", _next(news, wanted=False))
                 await asyncio.wait({preparing, woken}, return_when=asyncio.FIRST_COMPLETED)
                 if not woken.done() and lock is not None:
-                    lock.release()
+                    lock.close()
                 await woken
         finally:
             if lock is not None:
-                lock.release()
+                lock.close()
 
     async def _wake_up(self) -> None:
         async with Tasks("sleep") as tasks:
             await tasks.start("resume", self._sleeper.resume())  # a fault here is not the end of watching
 
     @staticmethod
-    async def _hold_up(bus: Bus) -> Inhibitor | None:
+    async def _hold_up(bus: Bus) -> Lock | None:
         """The lock that makes logind wait; without it requests are cut off by the sleep itself."""
         try:
             return await inhibit(bus, "sleep", "delay", WHY)

@@ -90,10 +90,10 @@ class _Connection(MessageBus):
         return sent
 
 
-def _retrieve(sent: asyncio.Future[None]) -> None:
-    """A failed write ends the connection, which is reported; asyncio need not log it as well."""
-    if not sent.cancelled():
-        sent.exception()
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """The end of the connection is reported; asyncio need not log its error, or that of a failed write, as well."""
+    if not done.cancelled():
+        done.exception()
 
 
 class Bus:
@@ -102,10 +102,9 @@ class Bus:
     def __init__(self, connection: MessageBus, label: str) -> None:
         self.connection = connection
         self.label = label
-        self._at_end: list[Callable[[], None]] = []
         ending = connection.wait_for_disconnect()  # type: ignore[no-untyped-call]
         self._ending: asyncio.Task[None] = asyncio.create_task(ending, name=f"dbus.end of the {label}")
-        self._ending.add_done_callback(self._tell_end)
+        self._ending.add_done_callback(_retrieve)
 
     @property
     def unique_name(self) -> str:
@@ -127,21 +126,14 @@ class Bus:
         """Wait until the connection has ended."""
         await asyncio.wait({self._ending})
 
-    def at_end(self, tell: Callable[[], None]) -> Callable[[], None]:
+    def at_end(self, tell: Callable[[], None]) -> Callable[[], object]:
         """Call `tell` once the connection has ended; returns what takes that back."""
-        self._at_end.append(tell)
 
-        def forget() -> None:
-            if tell in self._at_end:
-                self._at_end.remove(tell)
-
-        return forget
-
-    def _tell_end(self, ending: asyncio.Task[None]) -> None:
-        if not ending.cancelled():
-            ending.exception()
-        for tell in tuple(self._at_end):
+        def ended(_: asyncio.Task[None]) -> None:
             tell()
+
+        self._ending.add_done_callback(ended)
+        return lambda: self._ending.remove_done_callback(ended)
 
     async def call(
         self, target: Target, member: str, signature: str = "", body: Sequence[Any] = (), deadline_s: float = CALL_S
@@ -162,15 +154,7 @@ class Bus:
     async def _ask(
         self, target: Target, member: str, signature: str, body: Sequence[Any], deadline_s: float
     ) -> Message:
-        question = Message(
-            destination=target.name,
-            path=target.path,
-            interface=target.interface,
-            member=member,
-            flags=MessageFlag.NO_AUTOSTART,
-            signature=signature,
-            body=list(body),
-        )
+        question = _question(target, member, MessageFlag.NO_AUTOSTART, signature, body)
         try:
             async with asyncio.timeout(deadline_s):
                 reply = await self.connection.call(question)
@@ -201,17 +185,7 @@ class Bus:
         finally:
             self.connection.remove_message_handler(pick)
             if self.is_connected:
-                self.send(
-                    Message(
-                        destination=BUS.name,
-                        path=BUS.path,
-                        interface=BUS.interface,
-                        member="RemoveMatch",
-                        flags=MessageFlag.NO_REPLY_EXPECTED,
-                        signature="s",
-                        body=[str(match)],
-                    )
-                )
+                self.send(_question(BUS, "RemoveMatch", MessageFlag.NO_REPLY_EXPECTED, "s", [str(match)]))
 
     @asynccontextmanager
     async def hear_owners(self, name: str, heard: Callable[[str | None], None]) -> AsyncGenerator[None, None]:
@@ -241,6 +215,18 @@ class Bus:
         """End the connection."""
         self.connection.disconnect()
         await asyncio.wait({self._ending}, timeout=CLOSE_S)
+
+
+def _question(target: Target, member: str, flags: MessageFlag, signature: str, body: Sequence[Any]) -> Message:
+    return Message(
+        destination=target.name,
+        path=target.path,
+        interface=target.interface,
+        member=member,
+        flags=flags,
+        signature=signature,
+        body=list(body),
+    )
 
 
 async def connect(

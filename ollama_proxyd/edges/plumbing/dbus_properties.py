@@ -65,7 +65,8 @@ class _Followed:
         self._owner: str | None = None
         self._is_owner_known = False
         self._was_there = False
-        self._is_stale = False
+        self.is_stale = False
+        """Whether all properties are asked for at the next update."""
         self._news: dict[str, Any] = {}
         self.state: Properties | Unavailable = Unavailable.because("service_not_asked", service=remote.service.title)
 
@@ -93,7 +94,7 @@ class _Followed:
         self._owner = owner
         self._is_owner_known = True
         self._was_there = self._was_there or owner is not None
-        self._is_stale = True
+        self.is_stale = True
         self._wake()
 
     def _hear_change(self, message: Message) -> None:
@@ -101,7 +102,7 @@ class _Followed:
             return
         _, changed, invalidated = message.body
         self._news.update(unpack_variants(changed))
-        self._is_stale = self._is_stale or bool(invalidated) or isinstance(self.state, Unavailable)
+        self.is_stale = self.is_stale or bool(invalidated) or isinstance(self.state, Unavailable)
         self._wake()
 
     async def update(self) -> None:
@@ -110,13 +111,13 @@ class _Followed:
         if self._owner is None:
             is_known = self._was_there or await self._bus.can_start(service.name)
             self.state = _not_running(service, "service_left" if self._was_there else "service_not_running", is_known)
-        elif self._is_stale:
+        elif self.is_stale:
             await self._ask(self._owner)
         elif self._news and not isinstance(self.state, Unavailable):
             self.state = {**self.state, **self._take_news()}
 
     async def _ask(self, owner: str) -> None:
-        self._is_stale = False
+        self.is_stale = False
         self._news.clear()
         target = Target(owner, self.remote.path, PROPERTIES)
         try:
@@ -134,13 +135,9 @@ class _Followed:
         return news
 
     @property
-    def needs_another_try(self) -> bool:
+    def is_silent(self) -> bool:
         """Whether its service is there and did not answer."""
         return self._owner is not None and isinstance(self.state, Unavailable)
-
-    def try_again(self) -> None:
-        """Ask at the next update, whatever was heard."""
-        self._is_stale = True
 
 
 def _not_running(service: Service, code: str, is_installed: bool) -> NotRunning:
@@ -171,15 +168,11 @@ async def follow(
             if now != told:
                 told = now
                 yield now
-            await _wait(changed, followed, retry_s)
+            silent = [each for each in followed if each.is_silent]
+            try:
+                async with asyncio.timeout(retry_s if silent else None):
+                    await changed.wait()
+            except TimeoutError:
+                for each in silent:
+                    each.is_stale = True
     raise bus.lost()
-
-
-async def _wait(changed: asyncio.Event, followed: Sequence[_Followed], retry_s: float) -> None:
-    silent = [each for each in followed if each.needs_another_try]
-    try:
-        async with asyncio.timeout(retry_s if silent else None):
-            await changed.wait()
-    except TimeoutError:
-        for each in silent:
-            each.try_again()

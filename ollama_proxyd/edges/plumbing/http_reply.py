@@ -24,21 +24,6 @@ class Reply:
     One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
     """
 
-    __slots__ = (
-        "_due_s",
-        "_idle_s",
-        "_is_begun",
-        "_is_waiting",
-        "_limits",
-        "_loop",
-        "_response",
-        "_timer",
-        "content_type",
-        "headers",
-        "status",
-        "who",
-    )
-
     def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._response = response
         self._loop = asyncio.get_running_loop()

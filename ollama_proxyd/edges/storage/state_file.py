@@ -41,17 +41,14 @@ class StateFile:
         """What was saved last, empty when nothing was; a file that is not ours is set aside."""
         self._remove_abandoned()
         try:
-            if not stat.S_ISREG(self._path.stat().st_mode):
-                self._set_aside("it is not a plain file")
-                return {}
-            with self._path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+            return self._read()
         except FileNotFoundError:
-            return {}
+            pass
         except OSError as error:
             log.warning("what was remembered in %s cannot be read: %s", self._path, error.strerror)
-            return {}
-        return self._decode(content)
+        except ValueError as error:
+            self._set_aside(str(error))
+        return {}
 
     def save(self, state: Mapping[str, Json]) -> None:
         """Replace what is saved, whole or not at all; raises OSError."""
@@ -82,18 +79,20 @@ class StateFile:
     def _begun_prefix(self) -> str:
         return f".{self._path.name}."
 
-    def _decode(self, content: bytes) -> Mapping[str, Json]:
+    def _read(self) -> Mapping[str, Json]:
+        """What the file says; raises OSError, and ValueError with what is wrong with it."""
+        if not stat.S_ISREG(self._path.stat().st_mode):
+            raise ValueError("it is not a plain file")
+        with self._path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            self._set_aside(f"it is larger than {MAX_BYTES} bytes")
-            return {}
+            raise ValueError(f"it is larger than {MAX_BYTES} bytes")
         try:
             whole = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._set_aside(f"it is not JSON: {error}")
-            return {}
+            raise ValueError(f"it is not JSON: {error}") from error
         if not isinstance(whole, dict) or whole.get("format") != FORMAT or not isinstance(whole.get("state"), dict):
-            self._set_aside("another program or version wrote it")
-            return {}
+            raise ValueError("another program or version wrote it")
         state: dict[str, Json] = whole["state"]
         return state
 
@@ -114,9 +113,6 @@ def _settle(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-log = logging.getLogger(__name__)
 
 
 class KeptState:
