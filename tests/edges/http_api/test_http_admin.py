@@ -182,3 +182,13 @@ async def test_zero_degrees_are_a_reading(serve: Serve) -> None:
     assert body["status"] == "available"
     assert body["hottest_c"] == 0.0
     assert "hottest_c" not in body["unknown"]
+
+
+async def test_a_broken_backend_shows_its_own_failures(serve: Serve) -> None:
+    broken = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "broke", status=500))
+    site = await serve(broken, FakeBackend("cpu"))
+    for _ in range(3):
+        assert (await site.chat({"X-Power-Efficient": "1"})).headers["X-Backend-Used"] == "cpu"
+    totals = {each["id"]: each["totals"] for each in (await site.get("/backends")).json}
+    assert (totals["npu"]["requests"], totals["npu"]["errors"]) == (3, 3)
+    assert (totals["cpu"]["requests"], totals["cpu"]["errors"]) == (3, 0)
