@@ -122,7 +122,7 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         rated_power_watts=NOT_CONFIGURED if spec.profile.power_w is None else spec.profile.power_w,
         power_watts=unbound if device is None else _value(device.power_w),
         temperature_celsius=unbound if device is None else _value(device.temperature_c),
-        asleep=unbound if device is None else _asleep(device),
+        asleep=unbound if device is None else asleep(device),
         too_hot=unbound if device is None else _too_hot(view, device, row),
         tokens_per_second=NOT_LEARNED if learned_tps is None else learned_tps,
     )
@@ -145,7 +145,8 @@ def _value(reading: Maybe[float]) -> float | Unavailable:
     return reading.value if isinstance(reading, Reading) else reading
 
 
-def _asleep(device: DeviceState) -> bool | Unavailable:
+def asleep(device: DeviceState) -> bool | Unavailable:
+    """Whether a device sleeps, as far as the kernel says."""
     return SLEEP_UNKNOWN if device.power_state is PowerState.UNKNOWN else device.power_state is PowerState.ASLEEP
 
 

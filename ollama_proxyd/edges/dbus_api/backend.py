@@ -7,10 +7,10 @@ from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.status import backend_status
-from ollama_proxyd.edges.dbus_api.backend_facts import properties
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import properties
 from ollama_proxyd.services.cell import Cell
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
@@ -39,28 +39,19 @@ class Backend:
         self.exported = Exported(
             path=path_of(view.spec.id),
             contract=contract("Backend"),
+            sender=sender,
             values=self._values,
             setters={"Enabled": lambda enabled: enable(view.spec.id, enabled)},
         )
-        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     def look_at(self, view: BackendView) -> None:
         """Take note of what is known now, and tell at once what cannot wait."""
         before, self.view = self.view, view
         if _steady_part(before) != _steady_part(view):
-            self.tell_steady()
-
-    def tell_steady(self) -> None:
-        """Signal what has changed of health, sleep and heat."""
-        measured = self.exported.contract.measured
-        self._emitter.update({name: value for name, value in self._values().items() if name not in measured})
-
-    def tell_measured(self) -> None:
-        """Signal what has changed, measurements too."""
-        self._emitter.update(self._values())
+            self.exported.tell(measured=False)
 
     def _values(self) -> dict[str, Any]:
-        return properties(backend_status(self.view, self._system.value, self._setting.value.row))
+        return properties(contract("Backend"), backend_status(self.view, self._system.value, self._setting.value.row))
 
 
 def _steady_part(view: BackendView) -> tuple[object, ...]:

@@ -1,7 +1,5 @@
 """What is known of a backend, in D-Bus's words."""
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from dbus_fast import Variant
@@ -9,27 +7,11 @@ from dbus_fast import Variant
 from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
-from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.status import BackendStatus, most_asked
-from ollama_proxyd.edges.dbus_api.contract import contract
-from ollama_proxyd.edges.dbus_api.values import (
-    NO_COUNT,
-    STAND_INS,
-    Facts,
-    int32,
-    number,
-    reason_facts,
-    reason_values,
-)
+from ollama_proxyd.core.status import LOADED_UNKNOWN, NOT_CONFIGURED, most_asked
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NO_REQUEST_YET, facts, int32, number, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
 
 _BYTES_PER_GB = 1_000_000_000
-_FIELDS = tuple(
-    (name, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), each.signature)
-    for name, each in contract("Backend").properties.items()
-    if name not in {"Reason", "ReasonCode", "ReasonDetails", "Unknown"}
-)
-"""The properties of the contract, and the fields of BackendStatus that they show."""
 
 
 def is_healthy(view: BackendView) -> bool:
@@ -45,83 +27,71 @@ def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
     return spec.id, spec.name, spec.api.value, spec.hardware.value, is_healthy(view), power_w, latency
 
 
-def properties(status: BackendStatus) -> dict[str, Any]:
-    """Every property: the field of the same name, or a stand-in where it is not known."""
-    sentence, code, details = reason_values(status.reason)
-    values: dict[str, Any] = {"Reason": sentence, "ReasonCode": code, "ReasonDetails": details}
-    unknown: dict[str, dict[str, Variant]] = {}
-    for name, field, signature in _FIELDS:
-        value = getattr(status, field)
-        if isinstance(value, Unavailable):
-            unknown[name] = reason_facts(value.reason)
-            value = STAND_INS[signature]
-        values[name] = number(value) if signature == "d" else list(value) if signature == "as" else value
-    return {**values, "Unknown": unknown}
-
-
 def details(view: BackendView) -> dict[str, Variant]:
     """What GetBackendDetails tells."""
-    spec, facts = view.spec, Facts()
-    for key, text in (("id", spec.id), ("name", spec.name), ("type", spec.api.value), ("engine", spec.flavor)):
-        facts.say(key, "s", text)
-    facts.say("hardware", "s", spec.hardware.value)
-    facts.say("endpoint", "s", spec.endpoint)
-    facts.say("healthy", "b", is_healthy(view))
-    facts.say("health", "s", view.health.value)
-    facts.say_reason(view.reason)
-    facts.say("priority", "i", spec.priority)
-    facts.say("slots", "i", view.slots)
-    facts.say("supported_patterns", "as", list(spec.rules.supported))
-    facts.say("excluded_patterns", "as", list(spec.rules.excluded))
-    facts.say("preferred_models", "as", list(spec.rules.preferred))
-    _optional(facts, "rated_power_watts", "d", spec.profile.power_w, "not_configured")
-    _optional(facts, "measured_power_watts", "d", measured_power_w(view), "not_measured")
-    _optional(facts, "avg_latency_ms", "i", _latency_ms(view), "not_configured_or_learned")
-    most_bytes = spec.rules.max_size_bytes
-    _optional(facts, "max_model_size_gb", "i", most_bytes and most_bytes // _BYTES_PER_GB, "no_limit")
-    _abilities(facts, view)
-    return facts.body()
+    spec, rules, most_bytes = view.spec, view.spec.rules, view.spec.rules.max_size_bytes
+    rows: dict[str, tuple[str, Any]] = {
+        "id": ("s", spec.id),
+        "name": ("s", spec.name),
+        "type": ("s", spec.api.value),
+        "engine": ("s", spec.flavor),
+        "hardware": ("s", spec.hardware.value),
+        "endpoint": ("s", spec.endpoint),
+        "healthy": ("b", is_healthy(view)),
+        "health": ("s", view.health.value),
+        "priority": ("i", spec.priority),
+        "slots": ("i", view.slots),
+        "supported_patterns": ("as", rules.supported),
+        "excluded_patterns": ("as", rules.excluded),
+        "preferred_models": ("as", rules.preferred),
+        "rated_power_watts": ("d", _or(spec.profile.power_w, NOT_CONFIGURED)),
+        "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
+        "avg_latency_ms": ("i", _or(_latency_ms(view), _NOT_CONFIGURED_OR_LEARNED)),
+        "max_model_size_gb": ("i", _or(most_bytes and most_bytes // _BYTES_PER_GB, _NO_LIMIT)),
+        "supports_generate": ("b", _can(view, "completion")),
+        "supports_stream": ("b", _can(view, "completion")),
+        "supports_embed": ("b", _can(view, "embedding")),
+    }
+    return {**facts(rows), **reason_facts(view.reason)}
 
 
 def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
     """What GetBackendMetrics tells."""
-    facts, requests = Facts(), totals.requests
-    facts.say("request_count", "x", requests)
-    facts.say("success_count", "x", requests - totals.failures - totals.cancelled)
-    facts.say("error_count", "x", totals.failures)
-    facts.say("cancelled_count", "x", totals.cancelled)
-    facts.say("tokens", "x", totals.completion_tokens)
-    facts.say("energy_joules", "d", totals.energy_j)
-    facts.say("total_latency_ms", "x", totals.busy_s * 1000)
-    none_yet = "no_request_yet"
-    mean_ms = int32(totals.busy_s * 1000 / requests) if requests else None
-    _optional(facts, "avg_latency_ms", "i", mean_ms, none_yet)
-    _optional(facts, "error_rate", "d", 100 * totals.failures / requests if requests else None, none_yet)
-    loaded = None if view.loaded is None else [model.name for model in view.loaded]
-    _optional(facts, "loaded_models", "as", loaded, "loaded_unknown")
-    return facts.body()
+    requests = totals.requests
+    return facts(
+        {
+            "request_count": ("x", requests),
+            "success_count": ("x", requests - totals.failures - totals.cancelled),
+            "error_count": ("x", totals.failures),
+            "cancelled_count": ("x", totals.cancelled),
+            "tokens": ("x", totals.completion_tokens),
+            "energy_joules": ("d", totals.energy_j),
+            "total_latency_ms": ("x", totals.busy_s * 1000),
+            "avg_latency_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
+            "error_rate": ("d", percent_of(requests, totals.failures)),
+            "loaded_models": (
+                "as",
+                LOADED_UNKNOWN if view.loaded is None else [model.name for model in view.loaded],
+            ),
+        }
+    )
 
 
-def _optional(facts: Facts, key: str, signature: str, value: Any, code: str) -> None:
-    if value is None:
-        facts.lack(key, Reason(code))
-    else:
-        facts.say(key, signature, value)
+_NOT_MEASURED = Unavailable.because("not_measured")
+_NOT_CONFIGURED_OR_LEARNED = Unavailable.because("not_configured_or_learned")
+_NO_LIMIT = Unavailable.because("no_limit")
+_NO_MODELS = Unavailable.because("no_models")
 
 
-def _abilities(facts: Facts, view: BackendView) -> None:
+def _or(value: float | None, otherwise: Unavailable) -> float | Unavailable:
+    return otherwise if value is None else value
+
+
+def _can(view: BackendView, capability: str) -> bool | Unavailable:
     """What its models can do, as far as they say; one that says nothing is taken to do everything."""
-    words: Mapping[str, str] = {
-        "supports_generate": "completion",
-        "supports_stream": "completion",
-        "supports_embed": "embedding",
-    }
-    for key, word in words.items():
-        if view.models:
-            able = any(model.capabilities is None or word in model.capabilities for model in view.models)
-            facts.say(key, "b", able)
-        else:
-            facts.lack(key, Reason("no_models"))
+    if not view.models:
+        return _NO_MODELS
+    return any(model.capabilities is None or capability in model.capabilities for model in view.models)
 
 
 def _latency_ms(view: BackendView) -> int | None:

@@ -5,7 +5,6 @@ import asyncio
 from dbus_fast import Variant
 
 from ollama_proxyd.core.fleet import BackendView, FleetView
-from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.dbus_api.backend import PARENT_PATH, Backend
 from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metrics, row
@@ -14,7 +13,7 @@ from ollama_proxyd.edges.dbus_api.errors import unknown_backend
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly, promptly
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
@@ -35,6 +34,7 @@ class Backends:
         self.exported = Exported(
             path=PARENT_PATH,
             contract=contract("Backends"),
+            sender=sender,
             values=self._values,
             methods={
                 "ListBackends": lambda: [row(view) for view in self._views],
@@ -45,7 +45,6 @@ class Backends:
             },
             is_manager=True,
         )
-        self._emitter = PropertyEmitter(PARENT_PATH, self.exported.contract, sender, self._values())
         self._compare(self._views)
 
     async def follow(self) -> None:
@@ -53,7 +52,7 @@ class Backends:
         await asyncio.gather(
             promptly(self._services.fleet.views, self._tell_fleet),
             promptly(self._system, self._tell_system),
-            promptly(self._setting, self._tell_mode),
+            promptly(self._setting, lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
         )
 
@@ -64,8 +63,8 @@ class Backends:
         for view in views:
             backend_id, healthy = view.spec.id, is_healthy(view)
             if was_healthy.get(backend_id, healthy) is not healthy:
-                self._emitter.signal("BackendStatusChanged", backend_id, healthy)
-        self._emitter.update(_counts(views))
+                self.exported.signal("BackendStatusChanged", backend_id, healthy)
+        self.exported.tell(measured=False)
         if [_moving_part(view) for view in before] != [_moving_part(view) for view in views]:
             self._move()
 
@@ -85,23 +84,25 @@ class Backends:
         self._tell_steady()
         self._move()
 
-    def _tell_mode(self, _: ModeSetting) -> None:
-        self._tell_steady()
-
     def _tell_steady(self) -> None:
         for backend in self._by_id.values():
-            backend.tell_steady()
+            backend.exported.tell(measured=False)
 
     def _tell_measured(self, _: int) -> None:
-        self._emitter.update(_work(self._views))
+        self.exported.tell()
         for backend in self._by_id.values():
-            backend.tell_measured()
+            backend.exported.tell()
 
     def _move(self) -> None:
         self._moved.set(self._moved.value + 1)
 
     def _values(self) -> dict[str, int]:
-        return _counts(self._views) | _work(self._views)
+        views = self._views
+        return {
+            "BackendCount": len(views),
+            "HealthyCount": sum(is_healthy(view) for view in views),
+            "InFlight": sum(view.in_flight for view in views),
+        }
 
     @property
     def _views(self) -> FleetView:
@@ -129,11 +130,3 @@ class Backends:
 def _moving_part(view: BackendView) -> tuple[object, ...]:
     """What measurements can follow: a check that found everything as it was moves nothing, and sets no timer."""
     return view.spec, view.health, view.degraded, view.loaded, view.in_flight, view.watts
-
-
-def _counts(views: FleetView) -> dict[str, int]:
-    return {"BackendCount": len(views), "HealthyCount": sum(is_healthy(view) for view in views)}
-
-
-def _work(views: FleetView) -> dict[str, int]:
-    return {"InFlight": sum(view.in_flight for view in views)}

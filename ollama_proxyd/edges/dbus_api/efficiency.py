@@ -22,8 +22,8 @@ from ollama_proxyd.edges.dbus_api.errors import (
 )
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import Facts, reason_values
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import facts, reason_properties, reason_values
 from ollama_proxyd.services.bundle import Services
 
 ICONS: Mapping[Mode, str] = {
@@ -48,6 +48,7 @@ class Efficiency:
         self.exported = Exported(
             path=f"{ROOT_PATH}/Efficiency",
             contract=contract("Efficiency"),
+            sender=sender,
             values=self._values,
             methods={
                 "SetMode": self._set_mode,
@@ -64,7 +65,6 @@ class Efficiency:
             setters={"CurrentMode": self._set_mode},
         )
         self._told = governor.setting.value
-        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
@@ -81,13 +81,10 @@ class Efficiency:
 
     def _values(self) -> dict[str, Any]:
         setting = self._governor.setting.value
-        sentence, code, details = reason_values(setting.reason)
         return {
             "CurrentMode": setting.chosen.value,
             "EffectiveMode": setting.effective.value,
-            "Reason": sentence,
-            "ReasonCode": code,
-            "ReasonDetails": details,
+            **reason_properties(setting.reason),
             "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
             "Settings": _settings(self._settings.tuning.value),
@@ -95,20 +92,20 @@ class Efficiency:
         }
 
     def _tell_values(self, _: object) -> None:
-        self._emitter.update(self._values())
+        self.exported.tell()
 
     def _tell_setting(self, setting: ModeSetting) -> None:
         before, self._told = self._told, setting
         self._tell_values(setting)
         if setting.chosen is not before.chosen:
-            self._emitter.signal("ModeChanged", before.chosen.value, setting.chosen.value)
+            self.exported.signal("ModeChanged", before.chosen.value, setting.chosen.value)
         if setting.effective is not before.effective:
-            self._emitter.signal(
+            self.exported.signal(
                 "EffectiveModeChanged", before.effective.value, setting.effective.value, *reason_values(setting.reason)
             )
 
     def _tell_release(self, hold: Hold) -> None:
-        self._emitter.signal("ModeReleased", hold.cookie)
+        self.exported.signal("ModeReleased", hold.cookie)
 
     def _set_mode(self, name: str) -> None:
         self._governor.select(read_mode(name))
@@ -116,12 +113,16 @@ class Efficiency:
     def _mode_info(self, name: str) -> dict[str, Variant]:
         mode = read_mode(name)
         row = self._governor.table[mode]
-        info = _described("name", mode, row)
-        info.say("maxPower", "i", row.max_power_w)
-        info.say("maxFan", "i", row.max_fan_percent)
-        info.say("maxTemp", "d", row.max_temp_c)
-        info.say("maxConcurrency", "i", row.max_concurrency)
-        return info.body()
+        return facts(
+            {
+                "name": ("s", mode.value),
+                **_described(mode, row),
+                "maxPower": ("i", row.max_power_w),
+                "maxFan": ("i", row.max_fan_percent),
+                "maxTemp": ("d", row.max_temp_c),
+                "maxConcurrency": ("i", row.max_concurrency),
+            }
+        )
 
     def _hold(self, caller: str, name: str, reason: str, application_id: str) -> int:
         for what, text in (("reason", reason), ("application_id", application_id)):
@@ -151,23 +152,22 @@ class Efficiency:
             raise refusal(error, {ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}) from None
 
 
-def _described(token_key: str, mode: Mode, row: ModeRow) -> Facts:
-    facts = Facts()
-    facts.say(token_key, "s", mode.value)
-    facts.say("label", "s", row.label)
-    facts.say("description", "s", row.description)
-    facts.say("icon", "s", ICONS[mode])
-    return facts
+def _described(mode: Mode, row: ModeRow) -> dict[str, tuple[str, Any]]:
+    return {"label": ("s", row.label), "description": ("s", row.description), "icon": ("s", ICONS[mode])}
 
 
 def _listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
-    facts = _described("token", mode, row)
-    facts.say("price_of_time_watts", "d", row.price_of_time_w)
-    facts.say("max_power_watts", "d", row.max_power_w)
-    facts.say("max_temperature_celsius", "d", row.max_temp_c)
-    facts.say("max_fan_percent", "d", row.max_fan_percent)
-    facts.say("max_concurrency", "i", row.max_concurrency)
-    return facts.body()
+    return facts(
+        {
+            "token": ("s", mode.value),
+            **_described(mode, row),
+            "price_of_time_watts": ("d", row.price_of_time_w),
+            "max_power_watts": ("d", row.max_power_w),
+            "max_temperature_celsius": ("d", row.max_temp_c),
+            "max_fan_percent": ("d", row.max_fan_percent),
+            "max_concurrency": ("i", row.max_concurrency),
+        }
+    )
 
 
 def _hold_facts(hold: Hold) -> dict[str, Variant]:

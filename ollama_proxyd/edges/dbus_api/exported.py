@@ -1,4 +1,4 @@
-"""One object on the bus: what it promises, what does the work, and how calls and properties reach that."""
+"""One object on the bus: how calls and properties reach what does the work, and how its changes are told."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from dbus_fast import DBusError, ErrorType, Message, Variant
 from dbus_fast.introspection import Property
 
 from ollama_proxyd.edges.dbus_api.contract import Contract
-from ollama_proxyd.edges.dbus_api.standard import check_call
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.standard import PROPERTIES, check_call
 
 Answer: TypeAlias = tuple[str, list[Any]]
 """A signature, and values of it."""
@@ -17,9 +18,9 @@ Answer: TypeAlias = tuple[str, list[Any]]
 _PROPERTY_CALLS = {"Get": "ss", "Set": "ssv", "GetAll": "s"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exported:
-    """One object.
+    """One object; each change of a property is told once.
 
     values: every property now. methods: by member; each takes the call's arguments and gives nothing, the one answer,
     a tuple of several, or a coroutine of these. personal: the methods that get the caller's unique name first.
@@ -28,11 +29,34 @@ class Exported:
 
     path: str
     contract: Contract
+    sender: SignalSender
     values: Callable[[], Mapping[str, Any]]
     methods: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     personal: frozenset[str] = frozenset()
     setters: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
     is_manager: bool = False
+    _told: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = dict(self.values())
+
+    def signal(self, name: str, *body: Any) -> None:
+        """Send one of the object's own signals."""
+        self.sender.signal(self.path, self.contract.name, name, self.contract.signals[name].signature, *body)
+
+    def tell(self, *, measured: bool = True) -> None:
+        """Signal the properties that have changed, measurements only where they are wanted."""
+        left_out = frozenset() if measured else self.contract.measured
+        # Compared in lists, which find NaN equal to itself.
+        news = {
+            name: value
+            for name, value in self.values().items()
+            if name not in left_out and [self._told[name]] != [value]
+        }
+        if news:
+            self._told |= news
+            name, changed = self.contract.name, self._variants(news)
+            self.sender.signal(self.path, PROPERTIES, "PropertiesChanged", "sa{sv}as", name, changed, [])
 
     def call(self, message: Message) -> Answer | Awaitable[Answer]:
         """Do what a call to its own interface asks."""
@@ -43,8 +67,10 @@ class Exported:
 
     def all_properties(self) -> dict[str, Variant]:
         """Every property as GetAll tells it."""
-        properties = self.contract.properties
-        return {name: Variant(properties[name].signature, value) for name, value in self.values().items()}
+        return self._variants(self.values())
+
+    def _variants(self, values: Mapping[str, Any]) -> dict[str, Variant]:
+        return {name: Variant(self.contract.properties[name].signature, value) for name, value in values.items()}
 
     def property_call(self, message: Message) -> Answer:
         """Do what a call to org.freedesktop.DBus.Properties asks."""

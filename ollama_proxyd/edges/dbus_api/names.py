@@ -1,5 +1,6 @@
 """Takes our names on a bus, waits for those that another program has, and says once how that stands."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,8 +32,8 @@ class Names:
     async def take(self) -> None:
         """Own every name, or wait in the queue for it; raises BusError when the connection ends."""
         self._bus.connection.add_message_handler(self._hear)
-        for name in self._names:
-            await self._ask(name)
+        # At once: a caller of the first name may call the second, and the bus would start another daemon for it.
+        await asyncio.gather(*map(self._ask, self._names))
         if missing := self._missing():
             trouble = await self._trouble(missing)
             log.warning("%s", trouble)

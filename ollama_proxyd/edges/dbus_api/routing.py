@@ -10,14 +10,13 @@ from dbus_fast import Variant
 from ollama_proxyd import __version__
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
-from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import LastDecision, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.question import read_question
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, Facts, int32, int64
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, facts, int32, int64, percent_of, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger, RequestRouted
@@ -40,6 +39,7 @@ class Routing:
         self.exported = Exported(
             path=f"{ROOT_PATH}/Routing",
             contract=contract("Routing"),
+            sender=sender,
             values=self._values,
             methods={
                 "GetRoutingStats": self._stats,
@@ -49,14 +49,13 @@ class Routing:
                 "Explain": lambda question: json.dumps(decision_fields(self._decide(question))),
             },
         )
-        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         forget = (self._ledger.routed.listen(self._note_routed), self._ledger.outcomes.listen(lambda _: self._move()))
         try:
             await asyncio.gather(
-                calmly(self._moved, lambda _: self._emitter.update(self._values()), self._clock), self._await_midnight()
+                calmly(self._moved, lambda _: self.exported.tell(), self._clock), self._await_midnight()
             )
         finally:
             for each in forget:
@@ -80,7 +79,7 @@ class Routing:
         latency_ms = next(
             (int32(each.latency_ms) for each in decision.ranked if each.backend_id == routed.backend_id), NO_COUNT
         )
-        self._emitter.signal("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
+        self.exported.signal("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
 
     def _values(self) -> dict[str, Any]:
         return {
@@ -92,18 +91,18 @@ class Routing:
         }
 
     def _stats(self) -> dict[str, Variant]:
-        overall, facts = self._ledger.overall, Facts()
+        overall = self._ledger.overall
         success = overall.requests - overall.failures - overall.cancelled
-        facts.say("total_requests", "x", overall.requests)
-        facts.say("total_success", "x", success)
-        facts.say("total_errors", "x", overall.failures)
-        facts.say("total_cancelled", "x", overall.cancelled)
-        facts.say("backend_count", "i", len(self._services.fleet.views.value))
-        if overall.requests:
-            facts.say("success_rate", "d", 100 * success / overall.requests)
-        else:
-            facts.lack("success_rate", Reason("no_request_yet"))
-        return facts.body()
+        return facts(
+            {
+                "total_requests": ("x", overall.requests),
+                "total_success": ("x", success),
+                "total_errors": ("x", overall.failures),
+                "total_cancelled": ("x", overall.cancelled),
+                "backend_count": ("i", len(self._services.fleet.views.value)),
+                "success_rate": ("d", percent_of(overall.requests, success)),
+            }
+        )
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services
@@ -143,22 +142,23 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     """The last decision; what is not known is absent."""
     if last is None:
         return {}
-    facts = Facts()
-    facts.say("timestamp", "x", last.unix_s)
-    facts.say_reason(last.reason)
-    for key in ("backend", "model", "mode", "effective_mode", "instead_of"):
-        facts.say(key, "s", getattr(last, key))
-    for key in ("power_watts", "energy_joules", "instead_of_joules"):
-        facts.say(key, "d", getattr(last, key))
-    facts.say("latency_ms", "i", last.latency_ms)
-    return facts.body()
+    rows: dict[str, tuple[str, Any]] = {
+        "timestamp": ("x", last.unix_s),
+        "backend": ("s", last.backend),
+        "model": ("s", last.model),
+        "mode": ("s", last.mode),
+        "effective_mode": ("s", last.effective_mode),
+        "instead_of": ("s", last.instead_of),
+        "power_watts": ("d", last.power_watts),
+        "energy_joules": ("d", last.energy_joules),
+        "instead_of_joules": ("d", last.instead_of_joules),
+        "latency_ms": ("i", last.latency_ms),
+    }
+    return {**facts(rows), **reason_facts(last.reason)}
 
 
 def _today(day: Today) -> dict[str, Variant]:
-    facts = Facts()
-    for key in ("requests", "errors", "prompt_tokens", "completion_tokens", "compared"):
-        facts.say(key, "x", getattr(day, key))
-    for key in ("energy_joules", "saved_joules"):
-        facts.say(key, "d", getattr(day, key))
-    facts.say("energy_method", "s", day.energy_method)
-    return facts.body()
+    counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared")
+    rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
+    rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "saved_joules")}
+    return facts(rows | {"energy_method": ("s", day.energy_method)})

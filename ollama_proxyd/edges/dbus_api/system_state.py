@@ -1,6 +1,5 @@
 """ie.fio.OllamaProxy.SystemState: battery, power profile, quiet hours, and what Auto makes of them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from dbus_fast import Variant
@@ -10,23 +9,17 @@ from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import promptly
-from ollama_proxyd.edges.dbus_api.heat import mean_fan, mean_temperature
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import Facts, Plain, int32
+from ollama_proxyd.edges.dbus_api.heat import heat
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import facts, properties
 from ollama_proxyd.services.bundle import Services
 
-
-def _percent(system: SystemState) -> int | None:
-    percent = known(system.battery_percent)
-    return None if percent is None else int32(percent)
-
-
-_SIGNALS: dict[str, Callable[[SystemState], Any]] = {
-    "PowerSourceChanged": lambda system: known(system.on_battery),
-    "BatteryLevelChanged": _percent,
-    "QuietHoursChanged": lambda system: known(system.quiet_hours),
+_SIGNALS = {
+    "PowerSourceChanged": "OnBattery",
+    "BatteryLevelChanged": "BatteryPercent",
+    "QuietHoursChanged": "QuietHours",
 }
-"""Which reading each signal tells."""
+"""The property that each signal tells."""
 
 
 class SystemStateObject:
@@ -38,6 +31,7 @@ class SystemStateObject:
         self.exported = Exported(
             path=f"{ROOT_PATH}/SystemState",
             contract=contract("SystemState"),
+            sender=sender,
             values=self._values,
             methods={
                 "GetSystemState": lambda: _facts(self._system.value),
@@ -45,30 +39,27 @@ class SystemStateObject:
                 "IsQuietHours": lambda: known(self._system.value.quiet_hours) is True,
             },
         )
-        self._last_known = {signal: reading(self._system.value) for signal, reading in _SIGNALS.items()}
-        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self._values())
+        self._last_known = self._known()
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await promptly(self._system, self._tell)
 
-    def _tell(self, system: SystemState) -> None:
-        self._emitter.update(self._values())
-        for signal, reading in _SIGNALS.items():
-            before, now = self._last_known[signal], reading(system)
-            if now is None or now == before:
-                continue
-            self._last_known[signal] = now
-            if before is not None:
-                self._emitter.signal(signal, now)
+    def _tell(self, _: SystemState) -> None:
+        self.exported.tell()
+        now = self._known()
+        for signal, value in now.items():
+            if self._last_known.get(signal, value) != value:
+                self.exported.signal(signal, value)
+        self._last_known |= now
+
+    def _known(self) -> dict[str, Any]:
+        """What each signal would tell now; nothing for what is not known."""
+        values = self._values()
+        return {signal: values[name] for signal, name in _SIGNALS.items() if name not in values["Unknown"]}
 
     def _values(self) -> dict[str, Any]:
-        system, plain = self._system.value, Plain()
-        plain.read("BatteryPercent", "i", system.battery_percent)
-        plain.read("OnBattery", "b", system.on_battery)
-        plain.read("QuietHours", "b", system.quiet_hours)
-        plain.read("PowerProfile", "s", system.power_profile)
-        return {**plain.values, "Unknown": plain.unknown}
+        return properties(contract("SystemState"), self._system.value)
 
     def _reasoning(self) -> str:
         setting = self._governor.imagine(Mode.AUTO)
@@ -76,21 +67,24 @@ class SystemStateObject:
 
 
 def _facts(system: SystemState) -> dict[str, Variant]:
-    facts = Facts()
-    facts.read("battery_percent", "i", system.battery_percent)
-    facts.read("on_battery", "b", system.on_battery)
-    facts.read("battery_state", "s", system.battery_state)
-    facts.read("battery_warning", "s", system.battery_warning)
-    facts.read("battery_rate_watts", "d", system.battery_rate_w)
-    facts.read("time_to_empty_seconds", "x", system.time_to_empty_s)
-    facts.read("avg_temp", "d", mean_temperature(system))
-    facts.read("hottest_temp", "d", system.hottest_c)
-    facts.read("avg_fan_speed", "i", mean_fan(system))
-    facts.read("highest_fan_speed", "i", system.fan_percent)
-    facts.read("quiet_hours", "b", system.quiet_hours)
-    facts.read("power_profile", "s", system.power_profile)
-    facts.read("performance_degraded", "s", system.performance_degraded)
-    facts.read("games", "i", system.games)
-    facts.read("cpu_percent", "d", system.cpu_percent)
-    facts.read("memory_available_bytes", "x", system.memory_available_bytes)
-    return facts.body()
+    together = heat(system)
+    return facts(
+        {
+            "battery_percent": ("i", system.battery_percent),
+            "on_battery": ("b", system.on_battery),
+            "battery_state": ("s", system.battery_state),
+            "battery_warning": ("s", system.battery_warning),
+            "battery_rate_watts": ("d", system.battery_rate_w),
+            "time_to_empty_seconds": ("x", system.time_to_empty_s),
+            "avg_temp": ("d", together.average_temperature),
+            "hottest_temp": ("d", system.hottest_c),
+            "avg_fan_speed": ("i", together.average_fan_speed),
+            "highest_fan_speed": ("i", system.fan_percent),
+            "quiet_hours": ("b", system.quiet_hours),
+            "power_profile": ("s", system.power_profile),
+            "performance_degraded": ("s", system.performance_degraded),
+            "games": ("i", system.games),
+            "cpu_percent": ("d", system.cpu_percent),
+            "memory_available_bytes": ("x", system.memory_available_bytes),
+        }
+    )

@@ -1,32 +1,23 @@
 """ie.fio.OllamaProxy.Thermal: heat, fans and throttling, and a warning when a device becomes hot."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from dbus_fast import Variant
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading, SystemState, Unavailable, known
-from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import unknown_hardware
 from ollama_proxyd.edges.dbus_api.exported import Exported
 from ollama_proxyd.edges.dbus_api.following import calmly, promptly
-from ollama_proxyd.edges.dbus_api.heat import (
-    all_devices,
-    any_throttling,
-    device_facts,
-    mean_fan,
-    mean_temperature,
-    read_at_s,
-    throttling,
-)
-from ollama_proxyd.edges.dbus_api.signals import PropertyEmitter, SignalSender
-from ollama_proxyd.edges.dbus_api.values import Facts, Plain, number, reason_facts
+from ollama_proxyd.edges.dbus_api.heat import device_rows, heat, read_at_s, throttling
+from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import facts, number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
 
+_NEVER_READ = Unavailable.because("never_read")
 _NO_LIMIT = Unavailable.because("no_device_reports", detail="at which temperature it protects itself")
 
 
@@ -40,7 +31,8 @@ class Thermal:
         self.exported = Exported(
             path=f"{ROOT_PATH}/Thermal",
             contract=contract("Thermal"),
-            values=lambda: {**_steady(self._system.value), **_measured(self._system.value)},
+            sender=sender,
+            values=self._values,
             methods={
                 "GetThermalState": lambda: _summary(self._system.value),
                 "GetHardwareState": self._hardware,
@@ -50,26 +42,25 @@ class Thermal:
         )
         self._throttling = throttling(self._system.value)
         self._hot = self._now_hot(self._system.value, frozenset())
-        self._emitter = PropertyEmitter(self.exported.path, self.exported.contract, sender, self.exported.values())
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
             promptly(self._system, self._tell),
-            calmly(self._system, lambda system: self._emitter.update(_measured(system)), self._clock),
+            calmly(self._system, lambda _: self.exported.tell(), self._clock),
         )
 
     def _tell(self, system: SystemState) -> None:
-        self._emitter.update(_steady(system))
+        self.exported.tell(measured=False)
         before, self._throttling = self._throttling, throttling(system)
         for device_id in sorted(self._throttling - before):
-            self._emitter.signal("ThrottlingStarted", device_id)
+            self.exported.signal("ThrottlingStarted", device_id)
         for device_id in sorted(before - self._throttling):
-            self._emitter.signal("ThrottlingStopped", device_id)
+            self.exported.signal("ThrottlingStopped", device_id)
         was_hot, self._hot = self._hot, self._now_hot(system, self._hot)
         for device in system.devices:
             if device.id in self._hot - was_hot:
-                self._emitter.signal("ThermalWarning", device.id, number(known(device.temperature_c)))
+                self.exported.signal("ThermalWarning", device.id, number(known(device.temperature_c)))
 
     def _now_hot(self, system: SystemState, before: frozenset[str]) -> frozenset[str]:
         """Devices above the warning; one that was is so until it is known to be cooler by the margin."""
@@ -88,26 +79,32 @@ class Thermal:
         if not named:
             raise unknown_hardware(name, (f"{device.id} ({device.hardware.value})" for device in devices))
         device = max(named, key=_heat)
-        facts, at_s = device_facts(device), read_at_s(device)
-        if at_s is None:
-            facts.lack("updated_at", Reason("never_read"))
-        else:
-            facts.say("updated_at", "x", self._clock.unix() - (self._clock.monotonic() - at_s))
-        return facts.body()
+        at_s = read_at_s(device)
+        ago_s = None if at_s is None else self._clock.monotonic() - at_s
+        updated_at = _NEVER_READ if ago_s is None else self._clock.unix() - ago_s
+        return facts({**device_rows(device), "updated_at": ("x", updated_at)})
 
     def _thresholds(self) -> dict[str, Variant]:
-        auto, table, facts = self._governor.auto_settings, self._governor.table, Facts()
-        facts.say("temp_warning", "d", auto.hot_c)
-        facts.say("temp_critical", "d", auto.critical_c)
-        facts.read("temp_shutdown", "d", _first_to_protect_itself(self._system.value))
-        for key, mode in (("fan_quiet", Mode.QUIET), ("fan_moderate", Mode.EFFICIENCY)):
-            limit = table[mode].max_fan_percent
-            if limit is None:
-                facts.lack(key, Reason("no_fan_limit", mode=mode.value))
-            else:
-                facts.say(key, "i", limit)
-        facts.say("fan_loud", "i", auto.loud_fan_percent)
-        return facts.body()
+        auto = self._governor.auto_settings
+        return facts(
+            {
+                "temp_warning": ("d", auto.hot_c),
+                "temp_critical": ("d", auto.critical_c),
+                "temp_shutdown": ("d", _first_to_protect_itself(self._system.value)),
+                "fan_quiet": ("i", self._fan_limit(Mode.QUIET)),
+                "fan_moderate": ("i", self._fan_limit(Mode.EFFICIENCY)),
+                "fan_loud": ("i", auto.loud_fan_percent),
+            }
+        )
+
+    def _fan_limit(self, mode: Mode) -> float | Unavailable:
+        limit = self._governor.table[mode].max_fan_percent
+        return Unavailable.because("no_fan_limit", mode=mode.value) if limit is None else limit
+
+    def _values(self) -> dict[str, Any]:
+        system = self._system.value
+        devices = [facts(device_rows(device)) for device in system.devices]
+        return {**properties(contract("Thermal"), heat(system)), "Devices": devices}
 
 
 def _heat(device: DeviceState) -> float:
@@ -120,24 +117,14 @@ def _first_to_protect_itself(system: SystemState) -> Maybe[float]:
     return min(readings, key=lambda reading: reading.value, default=_NO_LIMIT)
 
 
-def _steady(system: SystemState) -> Mapping[str, Any]:
-    return {"ThrottlingActive": bool(throttling(system))}
-
-
-def _measured(system: SystemState) -> Mapping[str, Any]:
-    plain = Plain()
-    plain.read("AverageTemperature", "d", mean_temperature(system))
-    plain.read("AverageFanSpeed", "i", mean_fan(system))
-    if isinstance(now := any_throttling(system), Unavailable):
-        plain.unknown["ThrottlingActive"] = reason_facts(now.reason)
-    return {**plain.values, "Devices": all_devices(system), "Unknown": plain.unknown}
-
-
 def _summary(system: SystemState) -> dict[str, Variant]:
-    facts = Facts()
-    facts.read("average_temperature", "d", mean_temperature(system))
-    facts.read("average_fan_speed", "i", mean_fan(system))
-    facts.read("throttling", "b", any_throttling(system))
+    together = heat(system)
     with_thermometer = sum(isinstance(device.temperature_c, Reading) for device in system.devices)
-    facts.say("monitored_count", "i", with_thermometer)
-    return facts.body()
+    return facts(
+        {
+            "average_temperature": ("d", together.average_temperature),
+            "average_fan_speed": ("i", together.average_fan_speed),
+            "throttling": ("b", together.throttling_active),
+            "monitored_count": ("i", with_thermometer),
+        }
+    )

@@ -2,71 +2,60 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.readings import Maybe, Reading
+from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason, Value
+from ollama_proxyd.edges.dbus_api.contract import Contract
 
 NOT_A_NUMBER = math.nan
 """The one NaN that is told: containers find an object equal to itself, so that NaN after NaN is no change."""
 NO_COUNT = -1
+NO_REQUEST_YET = Unavailable.because("no_request_yet")
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
 
 
-class Facts:
-    """A dictionary a{sv} in the making; what is not known is left out, and `unknown` says of each such key why."""
+def facts(rows: Mapping[str, tuple[str, Any]]) -> dict[str, Variant]:
+    """A dictionary a{sv} of signatures with values: None is left out, why one is unavailable stands under "unknown"."""
+    told: dict[str, Variant] = {}
+    unknown: dict[str, dict[str, Variant]] = {}
+    for key, (signature, value) in rows.items():
+        if isinstance(value, Unavailable):
+            unknown[key] = reason_facts(value.reason)
+        elif value is not None:
+            told[key] = Variant(signature, fitted(signature, value))
+    return {**told, "unknown": Variant("a{sa{sv}}", unknown)} if unknown else told
 
-    __slots__ = ("_known", "_unknown")
 
-    def __init__(self) -> None:
-        self._known: dict[str, Variant] = {}
-        self._unknown: dict[str, dict[str, Variant]] = {}
+def properties(contract: Contract, status: Any) -> dict[str, Any]:
+    """The fields of a status that are properties: battery_percent is BatteryPercent.
 
-    def say(self, key: str, signature: str, value: Any) -> None:
-        """A value in the range of its type; nothing where it is None."""
-        if value is not None:
-            self._known[key] = Variant(signature, _FIT.get(signature, _as_it_is)(value))
-
-    def say_reason(self, reason: Reason | None) -> None:
-        """A reason: its sentence, its code and its details."""
-        self._known |= reason_facts(reason)
-
-    def lack(self, key: str, reason: Reason) -> None:
-        """A value that is not known, and why."""
-        self._unknown[key] = reason_facts(reason)
-
-    def read(self, key: str, signature: str, reading: Maybe[Any]) -> None:
-        """A reading, or why there is none."""
-        if isinstance(reading, Reading):
-            self.say(key, signature, reading.value)
+    An unavailable one has a stand-in, and "Unknown" the reason.
+    """
+    told: dict[str, Any] = {}
+    unknown: dict[str, dict[str, Variant]] = {}
+    for field in fields(status):
+        name, value = field.name.title().replace("_", ""), getattr(status, field.name)
+        if name not in contract.properties:
+            continue
+        if name == "Reason":
+            told |= reason_properties(value)
+        elif isinstance(value, Unavailable):
+            unknown[name] = reason_facts(value.reason)
+            told[name] = STAND_INS[contract.properties[name].signature]
         else:
-            self.lack(key, reading.reason)
-
-    def body(self) -> dict[str, Variant]:
-        """The dictionary."""
-        return {**self._known, "unknown": Variant("a{sa{sv}}", self._unknown)} if self._unknown else self._known
+            told[name] = fitted(contract.properties[name].signature, value)
+    return {**told, "Unknown": unknown}
 
 
-class Plain:
-    """Values of properties in the making; one that is not known has a stand-in, and `unknown` says why."""
-
-    __slots__ = ("unknown", "values")
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.unknown: dict[str, dict[str, Variant]] = {}
-
-    def read(self, name: str, signature: str, reading: Maybe[Any]) -> None:
-        """A reading, or the stand-in of its type and the reason."""
-        if isinstance(reading, Reading):
-            self.values[name] = _FIT.get(signature, _as_it_is)(reading.value)
-        else:
-            self.values[name] = STAND_INS[signature]
-            self.unknown[name] = reason_facts(reading.reason)
+def reason_properties(reason: Reason | None) -> dict[str, Any]:
+    """A reason as the three properties that tell it."""
+    return dict(zip(("Reason", "ReasonCode", "ReasonDetails"), reason_values(reason), strict=True))
 
 
 def reason_values(reason: Reason | None) -> tuple[str, str, dict[str, Variant]]:
@@ -109,12 +98,20 @@ def number(value: float | None) -> float:
     return NOT_A_NUMBER if value is None or math.isnan(value) else float(value)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def fitted(signature: str, value: Any) -> Any:
+    """A value, or that of a reading, in the range of its type."""
+    plain = value.value if isinstance(value, Reading) else value
+    fit = _FIT.get(signature)
+    return fit(plain) if fit else plain
 
 
-_FIT: Mapping[str, Callable[[Any], Any]] = {"d": number, "i": int32, "x": int64, "b": bool}
+_FIT: Mapping[str, Callable[[Any], Any]] = {"d": number, "i": int32, "x": int64, "b": bool, "as": list}
 STAND_INS: Mapping[str, Any] = {"d": NOT_A_NUMBER, "i": NO_COUNT, "b": False, "s": ""}
+
+
+def percent_of(requests: int, part: int) -> float | Unavailable:
+    """A part of the requests that have ended, in percent."""
+    return 100 * part / requests if requests else NO_REQUEST_YET
 
 
 def sendable(value: Any) -> Any:

@@ -12,8 +12,9 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.status import backend_status
-from ollama_proxyd.edges.dbus_api.backend_facts import properties
+from ollama_proxyd.edges.dbus_api.contract import contract
 from ollama_proxyd.edges.dbus_api.routing import Routing
+from ollama_proxyd.edges.dbus_api.values import properties
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeClock, reference_fleet
 
@@ -71,7 +72,7 @@ async def test_a_property_on_the_bus_has_the_value_of_its_key_over_http(serve: S
     over_http = backends_in((await site.get("/status")).json)
     for view in services.fleet.views.value:
         row = services.governor.setting.value.row
-        on_the_bus = unpack_variants(properties(backend_status(view, services.system.value, row)))
+        on_the_bus = unpack_variants(properties(contract("Backend"), backend_status(view, services.system.value, row)))
         backend = over_http[view.spec.id]
         for name in on_the_bus.keys() - {"Unknown"}:
             value = backend[re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()]
