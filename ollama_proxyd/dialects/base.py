@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 
@@ -70,6 +70,37 @@ class StreamReader(Protocol):
 
     def finish(self) -> Finished:
         """How the stream ended; raises ProxyError when it broke off."""
+
+
+class BlockDecoder(ABC):
+    """Reads the payloads of whole frames one by one."""
+
+    def __init__(self, split: Callable[[bytes], Iterable[bytes]]) -> None:
+        self._split = split
+        self._failure: ProxyError | None = None
+
+    def feed(self, block: bytes) -> list[Event]:
+        """The events of a block; a failure among them is raised once what came before it was returned."""
+        self._raise_failure()
+        found: list[Event] = []
+        try:
+            for payload in self._split(block):
+                delta = self.read(payload)
+                if delta is not None:
+                    found.append(delta)
+        except ProxyError as failure:
+            self._failure = failure
+        if not found:
+            self._raise_failure()
+        return found
+
+    @abstractmethod
+    def read(self, payload: bytes) -> Delta | None:
+        """What one payload says."""
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
 
 class Dialect(ABC):

@@ -6,7 +6,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import Ending
+from ollama_proxyd.dialects.base import BlockDecoder, Ending
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.ndjson import lines
 from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished, read_logprob
@@ -49,37 +49,22 @@ _LINE = msgspec.json.Decoder(Line)
 _VECTORS = msgspec.json.Decoder(Vectors)
 
 
-class LineDecoder:
+class LineDecoder(BlockDecoder):
     """Turns whole lines into events; the end is told by `finish`.
 
     `call_id_prefix` makes ids for tool calls that came without.
     """
 
     def __init__(self, call_id_prefix: str = "call_") -> None:
+        super().__init__(lines)
         self._call_id_prefix = call_id_prefix
         self._calls = 0
         self._end: Line | None = None
-        self._failure: ProxyError | None = None
 
-    def feed(self, block: bytes) -> list[Event]:
-        """The events of a block of lines; a failure among them is raised once what came before it was returned."""
-        self._raise_failure()
-        events: list[Event] = []
-        try:
-            for text in lines(block):
-                delta = self.read(text)
-                if delta is not None:
-                    events.append(delta)
-        except ProxyError as failure:
-            self._failure = failure
-        if not events:
-            self._raise_failure()
-        return events
-
-    def read(self, text: bytes) -> Delta | None:
+    def read(self, payload: bytes) -> Delta | None:
         """What one object says."""
         try:
-            line = _LINE.decode(text)
+            line = _LINE.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _failed(f"the backend sent a line that is not an answer: {error}") from error
         if line.error is not None:
@@ -94,10 +79,6 @@ class LineDecoder:
         if self._end is None:
             raise _failed("the backend's stream broke off before the answer was complete")
         return finished(self._end, called=self._calls > 0)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     def _delta(self, line: Line) -> Delta | None:
         message = line.message

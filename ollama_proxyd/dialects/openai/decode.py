@@ -10,7 +10,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Chat, Completion, Content, Embedding, Json
-from ollama_proxyd.dialects.base import Ending
+from ollama_proxyd.dialects.base import BlockDecoder, Ending
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.sse import events
 from ollama_proxyd.dialects.openai.answer import (
@@ -80,34 +80,18 @@ def top_logprobs_of(content: Content) -> int | None:
     return (content.top_logprobs or 0) if isinstance(content, Chat | Completion) else None
 
 
-class ChunkDecoder:
+class ChunkDecoder(BlockDecoder):
     """Reads a streamed chat or completion; the end is told by `finish`, for usage comes after the finish reason."""
 
     def __init__(self, top_logprobs: int | None = None) -> None:
+        super().__init__(events)
         self._top_logprobs = top_logprobs
         self._calls = CallNumbers()
         self._reason: FinishReason | None = None
         self._done = False
-        self._failure: ProxyError | None = None
         self._usage: Usage | None = None
         self._timings = Timings()
         self._deltas = 0
-
-    def feed(self, block: bytes) -> list[Event]:
-        """The events in a block of whole SSE events; a failure is raised once what came before it was handed out."""
-        self._raise_failure()
-        decoded: list[Event] = []
-        try:
-            for data in events(block):
-                delta = self._read(data)
-                if delta is not None:
-                    decoded.append(delta)
-        except ProxyError as failure:
-            self._failure = failure
-        if not decoded:
-            self._raise_failure()
-        self._deltas += len(decoded)
-        return decoded
 
     def finish(self) -> Finished:
         """How the answer ended; raises UPSTREAM_FAILED when the stream failed or broke off."""
@@ -117,15 +101,12 @@ class ChunkDecoder:
         usage = self._usage or Usage(completion_tokens=self._deltas, estimated=True)
         return Finished(self._reason or FinishReason.STOP, usage, self._timings)
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _read(self, data: bytes) -> Delta | None:
-        if data == b"[DONE]":
+    def read(self, payload: bytes) -> Delta | None:
+        """What one event says."""
+        if payload == b"[DONE]":
             self._done = True
             return None
-        frame = decode_frame(data, FRAME)
+        frame = decode_frame(payload, FRAME)
         if frame.error is not None:
             raise error_in_answer(frame.error)
         self._usage = usage_of(frame.usage, frame.timings) or self._usage
@@ -136,7 +117,9 @@ class ChunkDecoder:
             return None
         if choice.finish_reason:
             self._reason = finish_reason(choice.finish_reason)
-        return _delta(choice, self._calls, self._top_logprobs)
+        delta = _delta(choice, self._calls, self._top_logprobs)
+        self._deltas += delta is not None
+        return delta
 
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
