@@ -95,7 +95,7 @@ def _property(entry: Section | Setting) -> dict[str, Any]:
 def _value(takes: Takes) -> dict[str, Any]:
     kind: Any = _TYPES.get(takes.base, "string")
     bounds = {"minimum": takes.limits.ge, "maximum": takes.limits.le, "exclusiveMinimum": takes.limits.gt}
-    value = {name: bound for name, bound in bounds.items() if bound is not None}
+    value: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
     if takes.choices:
         value["enum"] = list(takes.choices)
     elif kind == "string":

@@ -7,7 +7,7 @@ the run. So the failure is repeated until the test is over; at last the process 
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import FrameType
 from typing import Any
 
@@ -39,7 +39,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Time stands still while pytest writes down what happened; a test that swallowed its failure has failed."""
     left_s = signal.setitimer(signal.ITIMER_REAL, 0)
     try:

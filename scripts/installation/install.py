@@ -65,7 +65,7 @@ def make(env: Path, pip_options: list[str]) -> None:
     print(f"making the environment {env} ...", file=sys.stderr)
     python = env / "bin/python"
     run([sys.executable, "-m", "venv", env], "on Debian and Ubuntu: sudo apt install python3-venv")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "install"]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "install"]
     run([*pip, *pip_options, *project.STRICT], "without a network: --no-index --find-links DIR, with the wheels in DIR")
     site_packages = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip())
     project.put_package(site_packages)

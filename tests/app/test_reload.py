@@ -129,7 +129,7 @@ async def test_where_a_configuration_cannot_be_put_in_force_nothing_has_changed(
     running = await start(before, demo=Demo.NEVER)
     daemon, services = running.daemon, running.services
     parts = (services.fleet.views, services.governor.modes, services.governor.setting, services.settings.tuning)
-    kept = [cell.value for cell in parts]  # type: ignore[attr-defined]
+    kept = [cell.value for cell in parts]
     timeouts, interval_s = daemon._foundation.http.timeouts, services.health.interval_s
     real = EngineBackend
 
@@ -148,7 +148,7 @@ async def test_where_a_configuration_cannot_be_put_in_force_nothing_has_changed(
     }
     with pytest.raises(KeyError):
         await running.rewrite(after)
-    assert [cell.value for cell in parts] == kept  # type: ignore[attr-defined]
+    assert [cell.value for cell in parts] == kept
     assert (daemon._foundation.http.timeouts, services.health.interval_s) == (timeouts, interval_s)
     assert services.governor.table[Mode.BALANCED].price_of_time_w != 1
     assert (await running.get("/health"))["status"] == "ok"

@@ -62,7 +62,7 @@ def refusing() -> Iterator[int]:
 def result(programs: Path, *args: object) -> dict[str, Any]:
     argv = [str(programs / "load"), *map(str, args)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True)
-    begin, last = (json.loads(line) for line in done.stdout.splitlines())
+    begin, last = (dict[str, Any](json.loads(line)) for line in done.stdout.splitlines())
     assert begin == {"event": "begin"}
     return last
 

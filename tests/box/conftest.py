@@ -1,6 +1,6 @@
 """One box for all tests of this folder, with the project in it; without what it needs they are skipped loudly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ SERVICE = pytest.StashKey[Service]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """A failed test shows what the service and its manager said."""
     report: Any = yield
     service = item.stash.get(SERVICE, None)
@@ -51,7 +51,7 @@ def box(box_root: Path, desktop_shown: Mapping[Path, str], tmp_path_factory: pyt
     """A laptop with the project installed for its user, and two real engines; the daemon does not run yet."""
     wheels = Path(installed("install-box-tests").splitlines()[1])
     model = tiny_model.build(tmp_path_factory.mktemp("model") / "tiny.gguf")
-    with Box(box_root, installation.shown(wheels, model) | desktop_shown) as running:
+    with Box(box_root, {**installation.shown(wheels, model), **desktop_shown}) as running:
         installation.install(running)
         installation.start_engines(running)
         yield running

@@ -1,6 +1,5 @@
 """The project put into a box for its user, and the real engine beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def engine(name: str, hardware: str, watts: float, tokens_per_second: float, por
     }
 
 
-def config(**sections: Mapping[str, Any]) -> dict[str, Any]:
+def config(**sections: Any) -> dict[str, Any]:
     """A fast device and a thrifty one, and Auto that follows at once."""
     return {
         "backends": [engine("fast", "nvidia", 55, 65), engine("thrifty", "npu", 3, 10)],

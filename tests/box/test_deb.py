@@ -25,7 +25,7 @@ def debian_box(box_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     wheels = Path(installed("install-box-tests").splitlines()[1])
     out = tmp_path_factory.mktemp("deb")
     script = copy(tmp_path_factory.mktemp("project") / "checkout") / "scripts/build-deb"
-    command = [script, "--find-links", wheels, out]
+    command = [str(script), "--find-links", str(wheels), str(out)]
     done = subprocess.run(
         command, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False
     )

@@ -21,7 +21,7 @@ class Program:
     def line(self) -> str:
         """The next line that it prints."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
+        return str(self.process.stdout.readline()).rstrip("\n")
 
     def finish(self) -> tuple[int, str, str]:
         """Its exit status and what it printed."""

@@ -1,5 +1,7 @@
 """YAML as the configuration reads it."""
 
+from typing import Any
+
 import pytest
 
 from ollama_proxyd.config.document import MAX_VALUES, TOO_MANY, Node, parse, resolve
@@ -14,8 +16,8 @@ def wrong(text: str) -> list[str]:
 
 def line_of(node: Node, *keys: str | int) -> int | None:
     for key in keys:
-        assert isinstance(node.value, dict | list)
-        node = node.value[key]  # type: ignore[call-overload]
+        children: Any = node.value
+        node = children[key]
     return node.origin.line
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxyd.config import inotify, watch
+from tests.fakes import FakeClock
 
 
 def write(path: Path, text: str) -> None:
@@ -19,17 +20,8 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-class HurriedClock:
+class HurriedClock(FakeClock):
     """Does not wait; lets others run."""
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def unix(self) -> float:
-        return 0.0
-
-    def local_minute(self) -> float:
-        return 0.0
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)

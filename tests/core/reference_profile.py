@@ -52,7 +52,7 @@ def setting(mode: Mode = Mode.BALANCED, system: SystemState = UNKNOWN_SYSTEM) ->
 def priced(price_of_time_w: float, **limits: Any) -> ModeSetting:
     """A mode of one's own making."""
     row = ModeRow("Test", "", price_of_time_w, **limits)
-    return ModeSetting(Mode.BALANCED, Mode.BALANCED, "a test", row)
+    return ModeSetting(Mode.BALANCED, Mode.BALANCED, Reason("chosen"), row)
 
 
 def device(name: str, power_state: PowerState = PowerState.AWAKE, **values: Any) -> DeviceState:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from tests.reasons import unavailable
 DEFAULTS = AutoSettings()
 
 
-def state(**values: object) -> SystemState:
+def state(**values: Any) -> SystemState:
     return SystemState(**{name: Reading(value, at_s=1.0) for name, value in values.items()})
 
 

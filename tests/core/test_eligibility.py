@@ -1,6 +1,7 @@
 """Each rule of eligibility, as a sentence."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ BLIND = Model("tiny:latest", capabilities=frozenset({"completion"}))
 EMBEDDER = Model("tiny:latest", capabilities=frozenset({"embedding"}))
 
 
-def why(view: BackendView, **query: object) -> list[tuple[str, str]]:
+def why(view: BackendView, **query: Any) -> list[tuple[str, str]]:
     """The rejections of a single backend."""
     decision = ask((view,), **{"mode": Mode.PERFORMANCE, **query})
     return [(no.code, str(no)) for no in rejections(decision).get(view.spec.id, ())]

@@ -3,16 +3,17 @@
 from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.fleet_summary import sentence, summarise
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
+from ollama_proxyd.core.reasons import Reason
 from tests.fakes import spec_of
 from tests.reasons import because
 
 
 def said(*views: BackendView, chosen: Mode = Mode.BALANCED, effective: Mode | None = None) -> str:
-    setting = ModeSetting(chosen, effective or chosen, "as chosen", DEFAULT_TABLE[effective or chosen])
+    setting = ModeSetting(chosen, effective or chosen, because("as chosen"), DEFAULT_TABLE[effective or chosen])
     return sentence(setting, "127.0.0.1:8080", summarise(views))
 
 
-def view(backend_id: str, health: Health = Health.UP, degraded: str = "") -> BackendView:
+def view(backend_id: str, health: Health = Health.UP, degraded: Reason | None = None) -> BackendView:
     return BackendView(spec_of(backend_id), health, degraded=degraded)
 
 

@@ -1,6 +1,7 @@
 """Engines that came back from the machine's sleep without their GPU."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.fakes import spec_of
 from tests.reasons import because
 
 
-def view(vram: int | None = 100, **changes: object) -> BackendView:
+def view(vram: int | None = 100, **changes: Any) -> BackendView:
     loaded = (LoadedModel("tiny", size_bytes=100, size_vram_bytes=vram),)
     return BackendView(spec_of("nvidia"), Health.UP, models=(Model("tiny"),), loaded=loaded, **changes)
 

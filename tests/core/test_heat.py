@@ -1,6 +1,7 @@
 """What the heat, the fan, the sleep and the games of the machine mean for where a request goes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.reasons import unavailable
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 
 
-def why(system: SystemState, backend_id: str = "igpu", **query: object) -> list[str]:
+def why(system: SystemState, backend_id: str = "igpu", **query: Any) -> list[str]:
     """The sentences against one backend of the reference fleet."""
     return [str(no) for no in rejections(ask(system=system, **query)).get(backend_id, ())]
 

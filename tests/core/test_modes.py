@@ -1,6 +1,7 @@
 """The table of modes, how they are named, and what Auto makes of the machine."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ from ollama_proxyd.core.thresholds import AutoSettings
 from tests.reasons import unavailable
 
 
-def state(**values: object) -> SystemState:
+def state(**values: Any) -> SystemState:
     return SystemState(**{name: Reading(value, at_s=1.0) for name, value in values.items()})
 
 
-def auto(settings: AutoSettings | None = None, **values: object) -> tuple[Mode, str]:
+def auto(settings: AutoSettings | None = None, **values: Any) -> tuple[Mode, str]:
     setting = choose(Mode.AUTO, state(**values), DEFAULT_TABLE, settings or AutoSettings())
     return setting.effective, str(setting.reason)
 
@@ -141,12 +142,12 @@ def test_auto_lifts_no_limit_of_the_mode_that_it_took() -> None:
         ),
     ],
 )
-def test_auto_says_why(values: dict[str, object], mode: str, reason: str) -> None:
+def test_auto_says_why(values: dict[str, Any], mode: str, reason: str) -> None:
     assert auto(**values) == (Mode(mode), reason)
 
 
 def test_earlier_rules_go_before_later_ones() -> None:
-    readings: dict[str, object] = {
+    readings: dict[str, Any] = {
         "on_battery": True,
         "battery_percent": 10.0,
         "quiet_hours": True,

@@ -1,6 +1,7 @@
 """What holds of every decision, whatever the fleet."""
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -234,7 +235,7 @@ def test_no_limit_that_is_firm_is_ever_exceeded(
 
 @given(wild_fleets, queries, modes, machines, st.randoms())
 def test_the_order_of_the_configuration_changes_nothing(
-    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, random: st.randoms
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, random: Random
 ) -> None:
     shuffled = list(fleet)
     random.shuffle(shuffled)

@@ -24,7 +24,7 @@ def view(backend_id: str, *models: Model, health: Health = Health.UP) -> Backend
 
 
 def refused(query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED) -> ProxyError:
-    setting = ModeSetting(mode, mode, "chosen", DEFAULT_TABLE[mode])
+    setting = ModeSetting(mode, mode, because("chosen"), DEFAULT_TABLE[mode])
     decision = rank(query, fleet, SystemState(), setting)
     assert not decision.ranked
     return refusal(query, decision, fleet, seen_within_s=15.0)

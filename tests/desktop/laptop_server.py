@@ -56,7 +56,7 @@ class Machine:
         self._sys = Path(self._bed.get_sys_dir())
         # The test bed has said this with setenv(), which Python's own copy of the environment does not see.
         os.environ["UMOCKDEV_DIR"] = str(self._root)
-        self._running = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._bus = Gio.DBusConnection.new_for_address_sync(
             os.environ["DBUS_SYSTEM_BUS_ADDRESS"],
             Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION,

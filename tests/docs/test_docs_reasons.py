@@ -40,7 +40,7 @@ def calls() -> Iterator[tuple[str, set[str]]]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in {"Reason", "because"}:
-            yield node.args[0].value, {each.arg for each in node.keywords if each.arg}
+            yield str(node.args[0].value), {each.arg for each in node.keywords if each.arg}
 
 
 def test_the_page_shows_the_table_of_the_program() -> None:

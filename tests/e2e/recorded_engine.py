@@ -85,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def pieces_of(stream: bytes, *sizes: int) -> list[bytes]:
     """The stream cut into pieces of these sizes, over and over: inside words, signs and line ends."""
-    pieces, start = [], 0
+    pieces: list[bytes] = []
+    start = 0
     for size in itertools.cycle(sizes):
         if start >= len(stream):
             return pieces

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def copy_to(folder: Path) -> Path:
 
 
 def check(source: Path) -> tuple[int, str]:
-    command = [ROOT / "scripts/check-extension", "--source", source]
+    command = [str(ROOT / "scripts/check-extension"), "--source", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
@@ -112,7 +113,7 @@ def test_a_module_that_nobody_imports_is_refused(complaints: str) -> None:
     assert "lonely.js: neither extension.js nor prefs.js imports it" in complaints
 
 
-def break_metadata(**values: object) -> Callable[[Path], None]:
+def break_metadata(**values: Any) -> Callable[[Path], None]:
     def break_it(copy: Path) -> None:
         file = copy / "metadata.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), **values}))

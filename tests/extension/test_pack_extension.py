@@ -23,7 +23,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def pack(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [ROOT / "scripts/pack-extension", *map(str, arguments)]
+    command = [str(ROOT / "scripts/pack-extension"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -59,8 +59,8 @@ def test_a_wheel_alone_becomes_a_service_and_goes_without_trace(wheel: Path, whe
     """What pipx does with a wheel, and then the one command that makes it a service."""
     programs = tmp_path / "pipx" / "ollama-proxyd" / "bin"
     subprocess.run([sys.executable, "-m", "venv", programs.parent], check=True)
-    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", wheels]
-    subprocess.run([*pip, "--disable-pip-version-check", wheel], check=True)
+    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(wheels)]
+    subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True)
     person = Person(tmp_path / "a laptop", tmp_path, wheels, "systemctl", "dbus-daemon", "xdg-open")
     before = picture(person.home)
     assert "wrote a configuration" in person.run(programs / "ollama-proxyctl", "install-service").stdout

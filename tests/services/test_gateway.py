@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, service
 from tests.reasons import because
 
 
-def request(model: str = "tiny", stream: bool = True, **hints: object) -> Request:
+def request(model: str = "tiny", stream: bool = True, **hints: Any) -> Request:
     return Request(
         operation=Operation.CHAT,
         api=Api.OLLAMA,
@@ -32,7 +33,7 @@ def request(model: str = "tiny", stream: bool = True, **hints: object) -> Reques
         stream=stream,
         body=b"{}",
         content=lambda: Chat(()),
-        hints=Hints(**hints),  # type: ignore[arg-type]
+        hints=Hints(**hints),
     )
 
 
@@ -113,7 +114,7 @@ async def test_a_request_that_is_itself_at_fault_is_not_sent_elsewhere(kind: Err
 async def test_after_the_first_byte_nothing_is_tried_again() -> None:
     other = FakeBackend("npu")
     services = await services_of(FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed()), other)
-    heard: list[Event] = []
+    heard: list[object] = []
     events = services.gateway.answer(request())
     heard += [await anext(events), await anext(events)]
     with pytest.raises(ProxyError):
@@ -279,7 +280,7 @@ def slow_answer(clock: FakeClock, *events: Event) -> tuple[object, ...]:
 async def test_a_finished_request_teaches_the_speed_of_its_model() -> None:
     clock = FakeClock()
     script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
-    services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
+    services = await services_of(FakeBackend("npu", *script), clock=clock)
     await answer(services, request())
     speed = services.fleet.view("npu").speeds["tiny:latest"]
     assert speed.ttft_s == 1.0
@@ -290,7 +291,7 @@ async def test_a_finished_request_teaches_the_speed_of_its_model() -> None:
 async def test_the_backends_own_clock_teaches_better_than_ours() -> None:
     clock = FakeClock()
     finished = Finished(usage=Usage(completion_tokens=20), timings=Timings(decode_s=1.0, load_s=0.75))
-    services = await services_of(FakeBackend("npu", *slow_answer(clock, finished)), clock=clock)  # type: ignore[arg-type]
+    services = await services_of(FakeBackend("npu", *slow_answer(clock, finished)), clock=clock)
     await answer(services, request())
     speed = services.fleet.view("npu").speeds["tiny:latest"]
     assert speed.decode_tps == 20.0
@@ -300,7 +301,7 @@ async def test_the_backends_own_clock_teaches_better_than_ours() -> None:
 async def test_a_failure_teaches_nothing() -> None:
     clock = FakeClock()
     script = slow_answer(clock)
-    services = await services_of(FakeBackend("npu", *script, failed()), clock=clock)  # type: ignore[arg-type]
+    services = await services_of(FakeBackend("npu", *script, failed()), clock=clock)
     with pytest.raises(ProxyError):
         await answer(services, request())
     assert "tiny:latest" not in services.fleet.view("npu").speeds
@@ -309,7 +310,7 @@ async def test_a_failure_teaches_nothing() -> None:
 async def test_a_request_that_had_to_queue_teaches_nothing() -> None:
     clock = FakeClock()
     script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
-    services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
+    services = await services_of(FakeBackend("npu", *script), clock=clock)
     services.fleet.lease("npu")
     await answer(services, request())
     assert "tiny:latest" not in services.fleet.view("npu").speeds
@@ -319,7 +320,7 @@ async def test_an_answer_cut_by_the_clients_limit_does_not_teach_how_long_answer
     clock = FakeClock()
     usage = Usage(completion_tokens=21)
     script = slow_answer(clock, Finished(FinishReason.LENGTH, usage))
-    services = await services_of(FakeBackend("npu", *script), clock=clock)  # type: ignore[arg-type]
+    services = await services_of(FakeBackend("npu", *script), clock=clock)
     await answer(services, request())
     speed = services.fleet.view("npu").speeds["tiny:latest"]
     assert speed.decode_tps == 10.0

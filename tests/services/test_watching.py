@@ -1,7 +1,7 @@
 """How often sensors are asked, and what becomes of the dead among them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -58,7 +58,7 @@ class Laptop:
 
 
 @pytest.fixture
-async def laptop():
+async def laptop() -> AsyncIterator[Laptop]:
     laptop = Laptop()
     async with laptop.tasks:
         yield laptop

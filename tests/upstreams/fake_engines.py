@@ -11,7 +11,8 @@ from aiohttp import web
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Api
-from ollama_proxyd.edges.plumbing.http import HttpClient, Limits, Timeouts
+from ollama_proxyd.edges.plumbing.http import HttpClient, Timeouts
+from ollama_proxyd.edges.plumbing.http_reply import Limits
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,7 +51,7 @@ class Asked:
 class FakeEngine:
     """A server that answers by its table ("GET /v1/models": Says or a handler) and remembers what it was asked."""
 
-    routes: dict[str, Says | Handler]
+    routes: dict[str, Any]
     server_header: str = "fake"
     asked: list[Asked] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)

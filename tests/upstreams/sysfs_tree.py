@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 Attributes = Mapping[str, object]
 
@@ -74,7 +75,7 @@ class SysfsTree:
             self.link(f"{folder}/driver", f"bus/{subsystem}/drivers/{driver}")
         return folder
 
-    def pci(self, address: str, ids: str, kind: str, driver: str = "", **more: object) -> str:
+    def pci(self, address: str, ids: str, kind: str, driver: str = "", **more: Any) -> str:
         """A PCI device by its `vendor:device` and class, awake unless said otherwise."""
         vendor, _, model = ids.partition(":")
         attributes = {
@@ -96,7 +97,7 @@ class SysfsTree:
         self.write(f"bus/pci/devices/{address}/power/runtime_status", "active")
         self.write(f"bus/pci/devices/{address}/power_state", "D0")
 
-    def hwmon(self, number: int, parent: str, name: str, **attributes: object) -> str:
+    def hwmon(self, number: int, parent: str, name: str, **attributes: Any) -> str:
         return self.add("hwmon", f"hwmon{number}", parent, {"name": name} | attributes)
 
     # The parts of a laptop
@@ -165,7 +166,7 @@ class SysfsTree:
         gtt = {"mem_info_gtt_used": 2 << 20, "mem_info_gtt_total": 8 << 30}
         folder = self.pci(AMD_GPU, "1002:7550", "030000", "amdgpu", **busy, **vram, **gtt)
         self.add("drm", "card2", folder, {"dev": "226:2"})
-        values: dict[str, object] = {"temp1_input": 43000, "temp1_label": "edge", "temp1_crit": 100000}
+        values: dict[str, Any] = {"temp1_input": 43000, "temp1_label": "edge", "temp1_crit": 100000}
         values |= {"power1_average": 12000000, "freq1_input": 500000000, "freq1_label": "sclk", "in0_input": 700}
         if integrated:
             values |= {"in1_input": 900, "in1_label": "vddnb"}

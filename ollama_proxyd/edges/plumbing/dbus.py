@@ -102,7 +102,7 @@ class Bus:
     def __init__(self, connection: MessageBus, label: str) -> None:
         self.connection = connection
         self.label = label
-        ending = connection.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        ending = connection.wait_for_disconnect()
         self._ending: asyncio.Task[None] = asyncio.create_task(ending, name=f"dbus.end of the {label}")
         self._ending.add_done_callback(_retrieve)
 

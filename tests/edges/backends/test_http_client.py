@@ -9,7 +9,8 @@ from aiohttp import web
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Limits, Timeouts
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Timeouts
+from ollama_proxyd.edges.plumbing.http_reply import Limits
 from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, streams
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -76,7 +76,8 @@ class Program:
 
     async def get_all(self, where: str) -> dict[str, Any]:
         target = (ROOT, f"{ROOT_PATH}/{where}", PROPERTIES)
-        return unpack_variants(await self.ask(target, "GetAll", "s", interface_of(where)))
+        values: dict[str, Any] = unpack_variants(await self.ask(target, "GetAll", "s", interface_of(where)))
+        return values
 
     async def set(self, where: str, name: str, value: Variant) -> None:
         await self.ask((ROOT, f"{ROOT_PATH}/{where}", PROPERTIES), "Set", "ssv", interface_of(where), name, value)
@@ -163,7 +164,7 @@ class Desk:
             model=model,
             stream=True,
             body=b"{}",
-            content=lambda: None,  # type: ignore[arg-type, return-value]
+            content=lambda: None,  # type: ignore[return-value]
             hints=Hints(**hints),
         )
         return [event async for event in self.services.gateway.answer(request)]

@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
-from ollama_proxyd.edges.http_api.errors import OWN, STATUSES, ErrorRenderer, ErrorRenderers, error_reply, render_own
+from ollama_proxyd.edges.http_api.errors import OWN, ErrorRenderer, ErrorRenderers, error_reply, render_own
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -37,7 +38,7 @@ def test_every_kind_has_a_status_and_words_in_every_dialect(kind: ErrorKind) -> 
     for renderer in (OPENAI_ERRORS, OLLAMA_ERRORS, OWN):
         reply = error_reply(ProxyError(kind, "a sentence"), renderer)
         assert reply.status == STATUSES[kind]
-        assert "a sentence" in reply.text
+        assert "a sentence" in str(reply.text)
 
 
 def test_our_own_errors_name_the_kind_and_what_is_at_fault() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ async def server() -> AsyncIterator[HttpServer]:
 
 
 @pytest.fixture
-def held() -> AsyncIterator[socket.socket]:
+def held() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as held:
         held.setblocking(False)
         yield held

@@ -5,6 +5,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
 
 
-async def new_server(**settings: object) -> HttpServer:
+async def new_server(**settings: Any) -> HttpServer:
     return HttpServer(await services_of(FakeBackend("npu")), ServerSettings(**settings))
 
 

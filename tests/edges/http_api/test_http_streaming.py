@@ -27,7 +27,7 @@ BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
 
 async def next_lines(reply: Any) -> bytes:
     async with asyncio.timeout(2):
-        return await reply.content.readuntil(b"\n")
+        return bytes(await reply.content.readuntil(b"\n"))
 
 
 @pytest.mark.parametrize(

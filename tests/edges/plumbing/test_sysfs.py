@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def tree(tmp_path: Path) -> SysfsTree:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def opening(path: str, *_: object, **__: object) -> int:
+    def opening(path: str, *_: object, **__: Any) -> int:
         raise OSError(number, os.strerror(number), path)
 
     monkeypatch.setattr(os, "open", opening)

@@ -47,7 +47,7 @@ def test_the_package_and_not_a_core_is_the_processors_temperature(bench: Bench) 
 
 
 def test_of_an_amd_processors_temperatures_the_true_die_counts(bench: Bench) -> None:
-    values: dict[str, object] = {"temp1_label": "Tctl", "temp1_input": 82000}
+    values: dict[str, Any] = {"temp1_label": "Tctl", "temp1_input": 82000}
     values |= {"temp2_label": "Tdie", "temp2_input": 62000, "temp3_label": "Tccd1", "temp3_input": 61000}
     bench.tree.hwmon(0, "devices/pci0000:00/0000:00:18.3", "k10temp", **values)
     state = bench.look()
