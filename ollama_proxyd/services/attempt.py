@@ -37,7 +37,15 @@ class Attempt:
     async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
         """Wait for the backend's first words, at most `time_left_s`; where they do not come the attempt has ended."""
         try:
-            accepted, first = await self._first_words(time_left_s)
+            async with asyncio.timeout(time_left_s):
+                accepted = await anext(self.events)
+                first = await anext(self.events)
+            if not isinstance(accepted, Accepted):
+                raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
+        except (TimeoutError, StopAsyncIteration) as error:
+            failure = self._silence(error)
+            await self._close(failure)
+            raise failure from None
         except BaseException as error:
             await self._close(error)
             raise
@@ -46,21 +54,13 @@ class Attempt:
             self.finished = first
         return accepted, first
 
-    async def _first_words(self, time_left_s: float | None) -> tuple[Accepted, Event]:
-        backend_id = self.ranked.backend_id
-        try:
-            async with asyncio.timeout(time_left_s):
-                accepted = await anext(self.events)
-                first = await anext(self.events)
-        except TimeoutError:
-            message = f"backend {backend_id} did not begin to answer before deadline_ms"
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED) from None
-        except StopAsyncIteration:
-            message = f"backend {backend_id} ended its answer before it began"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
-        if not isinstance(accepted, Accepted):
-            raise TypeError(f"backend {backend_id} answered before it accepted: {accepted!r}")
-        return accepted, first
+    def _silence(self, error: TimeoutError | StopAsyncIteration) -> ProxyError:
+        """What it means that no first words came."""
+        who = f"backend {self.ranked.backend_id}"
+        if isinstance(error, StopAsyncIteration):
+            return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} ended its answer before it began")
+        message = f"{who} did not begin to answer before deadline_ms"
+        return ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
 
     async def __aenter__(self) -> "Attempt":
         return self

@@ -155,7 +155,7 @@ class Fleet:
 
     def lease(self, backend_id: str) -> Lease:
         """Take a slot of a backend; raises KeyError for one that is not configured."""
-        member, before = self._members[backend_id], self.view(backend_id)
+        member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
         member.in_flight += 1
         self._put(replace(before, in_flight=before.in_flight + 1))
         return Lease(member, self._end, self._note_ended, is_queued=before.in_flight >= before.slots)
@@ -167,7 +167,7 @@ class Fleet:
             if member.id not in self._members and not self._in_flight(member.id):
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
                 return
-        now = self.view(member.id)
+        now = self.views.value[self._index[member.id]]
         self._put(replace(now, in_flight=now.in_flight - 1))
 
     def _in_flight(self, backend_id: str) -> int:

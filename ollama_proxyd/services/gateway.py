@@ -116,7 +116,7 @@ class Gateway:
         """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
         deps = self._deps
         if has_begun and trace.decision is not None and trace.assessment is not None:
-            trace.instead = compare(trace.decision, trace.assessment, deps.governor.table[Mode.PERFORMANCE])
+            trace.instead = compare(trace.decision, trace.assessment, deps.governor.modes.value.table[Mode.PERFORMANCE])
         trace.is_told = has_begun
         deps.ledger.note_routed(trace.routed())
 

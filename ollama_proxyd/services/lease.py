@@ -43,18 +43,15 @@ Report: TypeAlias = Callable[[Member, AttemptEnded, ProxyError | None], None]
 class Lease:
     """One slot of one backend, held until its `with` block is left; `is_queued` where no slot was free."""
 
-    __slots__ = ("_end", "_member", "_report", "is_queued")
+    __slots__ = ("_end", "_member", "_report", "backend", "is_queued")
 
     def __init__(self, member: Member, end: Callable[[Member], None], report: Report, *, is_queued: bool) -> None:
         self._member = member
         self._end = end
         self._report = report
-        self.is_queued = is_queued
-
-    @property
-    def backend(self) -> Backend:
+        self.backend = member.backend
         """The engine that answers."""
-        return self._member.backend
+        self.is_queued = is_queued
 
     def report(self, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """Tell how the work on this slot ended."""

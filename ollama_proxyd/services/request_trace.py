@@ -77,7 +77,7 @@ class RequestTrace:
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=last.usage if last is not None else Usage(),
             energy_j=sum([each.energy_j for each in ended]) if ended else None,
-            retried=tuple(each.ranked.backend_id for each in self.attempts[:-1]),
+            retried=tuple([each.ranked.backend_id for each in self.attempts[:-1]]),
             error=self.error,
             cancelled=self.cancelled,
             instead=self.instead,

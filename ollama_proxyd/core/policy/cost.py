@@ -90,8 +90,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     view, model = candidate.view, candidate.model
     expected = expect(view, model.name)
     power_w, notes = expected.power_w, expected.notes
-    queue_wait_s = _queue_wait_s(view, expected, asked)
-    wake_s, wake_j = _wake(candidate, power_w, notes)
+    queue_wait_s = _queue_wait_s(view, expected, asked) if view.in_flight >= view.slots else 0.0
+    wake_s, wake_j = (0.0, 0.0) if candidate.device is None else _wake(candidate, power_w, notes)
     load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
     prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
     decode_s = asked.output_tokens / expected.decode_tps

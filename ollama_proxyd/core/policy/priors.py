@@ -48,7 +48,7 @@ class Expectation(NamedTuple):
 
 def expect(view: BackendView, model: str) -> Expectation:
     """What to expect of a backend with one of its models."""
-    profile, measured_w = view.spec.profile, measured_power_w(view)
+    profile, measured_w = view.spec.profile, None if view.watts is None else measured_power_w(view)
     prior = _prior(profile, view.spec.hardware, needs_power=measured_w is None)
     power_w, ttft_s, decode_tps = prior.power_w if measured_w is None else measured_w, prior.ttft_s, prior.decode_tps
     notes, is_guess = [*prior.notes], bool(prior.notes)
