@@ -35,6 +35,14 @@ def decode_fields(body: bytes) -> dict[str, msgspec.Raw]:
     return _decoded(_FIELDS, body)
 
 
+def decode_value(raw: msgspec.Raw, field: str) -> Json:
+    """The value of a top-level field, which may be one that JSON allows and we cannot hold."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_request(f"invalid value for '{field}': {error}", field) from error
+
+
 def decode_typed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """What the decoder makes of a client's body.
 

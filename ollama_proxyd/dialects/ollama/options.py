@@ -10,7 +10,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Format, Json, JsonObject, JsonSchema, Options, Think
-from ollama_proxyd.dialects.framing.jsonbody import invalid_request, quoted
+from ollama_proxyd.dialects.framing.jsonbody import decode_value, invalid_request, quoted
 
 OPTION_TYPE: Final = "option_type"
 """The code of an option with a wrong type, which Ollama answers with a 500 of its own."""
@@ -81,8 +81,8 @@ def read_options(
     An unknown option is listed as `options.<name>`, so that it is never taken for a top-level field.
     A negative num_predict asks for no limit, which is the meaning of its absence.
     """
-    known = {name: msgspec.json.decode(fields[name]) for name in fields if name in canonical}
-    unknown = {name: msgspec.json.decode(fields[name]) for name in fields if name not in read}
+    known = {name: decode_value(fields[name], name) for name in fields if name in canonical}
+    unknown = {name: decode_value(fields[name], name) for name in fields if name not in read}
     written = {}
     for name, value in (options or {}).items():
         if name not in CANONICAL_BY_OPTION:

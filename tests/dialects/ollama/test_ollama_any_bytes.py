@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, ToolCallDelta
 from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, MOST_CALLS
@@ -92,6 +92,16 @@ def test_a_body_of_any_depth_is_translated_or_refused(parse: Any, sample: Any, d
     head = b'{"model":"x","messages":[{"role":"user"}],"prompt":"x","input":"x","' + field.encode() + b'":'
     with suppress(ProxyError):
         told_to_others(parse(head + nest + b"}", Hints()))
+
+
+@pytest.mark.parametrize("parse", [call[0] for call in CALLS])
+@pytest.mark.parametrize("value", [b"1e999", b'"\xff"', b'{"x":-1e999}'])
+@pytest.mark.parametrize("field", [b"seed", b"keep_alive"])
+def test_a_field_whose_value_cannot_be_held_is_refused(parse: Any, value: bytes, field: bytes) -> None:
+    body = b'{"model":"x","messages":[{"role":"user"}],"prompt":"x","input":"x","%b":%b}' % (field, value)
+    with pytest.raises(ProxyError) as caught:
+        parse(body, Hints()).content()
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
 
 
 @given(st.lists(nearly_bytes(LINE), min_size=1, max_size=3), st.booleans())
