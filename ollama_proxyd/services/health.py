@@ -30,7 +30,6 @@ class HealthMonitor:
         self._fleet = fleet
         self._clock = clock
         self._settings = settings or HealthSettings()
-        self._catching_up = asyncio.Lock()
         self._replanned = asyncio.Event()
         """Set when the next check may be due at another time than was thought."""
         self._checked_s = clock.monotonic()
@@ -55,9 +54,8 @@ class HealthMonitor:
         while True:
             self._fleet.due.clear()
             await self._until_due(activity)
-            async with self._catching_up:
-                if self._fleet.due.is_set() or self._left_s(activity) <= 0:
-                    await self.check_all()
+            if self._fleet.due.is_set() or self._left_s(activity) <= 0:
+                await self.check_all()
 
     async def _until_due(self, activity: Activity) -> None:
         due = self._fleet.due
@@ -91,23 +89,24 @@ class HealthMonitor:
 
     async def catch_up(self) -> bool:
         """Check now what was not checked yet, or not for longer than the interval; whether there is news."""
-        is_news = self._catching_up.locked()
-        async with self._catching_up:
-            if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
-                await self.check_all()
-                return True
-            return await self._check_unchecked() or is_news
+        if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
+            await self.check_all()
+            return True
+        return await self._check_unchecked()
 
     async def check_new(self) -> None:
         """Check the backends that were not checked yet."""
-        async with self._catching_up:
-            await self._check_unchecked()
+        await self._check_unchecked()
 
     async def _check_unchecked(self) -> bool:
-        fleet = self._fleet
-        new = [each for each in fleet.members if fleet.view(each.id).health is Health.UNKNOWN]
+        new = [each for each in self._fleet.members if self._fleet.is_asked(each) and self._is_unchecked(each)]
         await self._check_these(new)
         return bool(new)
+
+    def _is_unchecked(self, member: Member) -> bool:
+        """Whether a check would bring news; one that is under way would."""
+        is_known = member.checks > 0 and self._fleet.view(member.id).health is not Health.UNKNOWN
+        return not is_known or member.checks_under_way > 0
 
     async def check_all(self) -> None:
         """Check all backends that are switched on at the same time and take note of what they say."""
@@ -116,13 +115,28 @@ class HealthMonitor:
 
     async def _check_these(self, members: Sequence[Member]) -> None:
         """A backend whose words make our own code fail is down by our fault; the others are not concerned."""
-        results = await asyncio.gather(*map(self._check, members), return_exceptions=True)
+        for member in members:
+            member.checks_under_way += 1
+        try:
+            results = await asyncio.gather(
+                *(self._check(each, each.checks) for each in members), return_exceptions=True
+            )
+        finally:
+            for member in members:
+                member.checks_under_way -= 1
         for member, result in zip(members, results, strict=True):
             if isinstance(result, Exception) and self._fleet.is_asked(member):
                 log.error("the health check of backend %s failed by a fault of the proxy", member.id, exc_info=result)
                 self._fleet.note_down(member.id, Reason("check_failed", detail=repr(result)))
 
-    async def _check(self, member: Member) -> None:
+    async def _check(self, member: Member, checks: int) -> None:
+        """Ask a backend how it is, unless another check has come to its end since there were so many."""
+        async with member.check_turn:
+            if member.checks == checks:
+                await self._ask(member)
+                member.checks += 1
+
+    async def _ask(self, member: Member) -> None:
         fleet = self._fleet
         try:
             async with asyncio.timeout(self._settings.timeout_s):

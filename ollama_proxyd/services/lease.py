@@ -1,5 +1,6 @@
 """One configured backend with the requests under way on it, and the lease of one of its slots."""
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
@@ -13,12 +14,18 @@ from ollama_proxyd.services.ports import Backend
 class Member:
     """A backend and the requests under way on it; a changed configuration makes another one."""
 
-    __slots__ = ("backend", "config", "in_flight")
+    __slots__ = ("backend", "check_turn", "checks", "checks_under_way", "config", "in_flight")
 
     def __init__(self, config: BackendConfig, backend: Backend) -> None:
         self.config = config
         self.backend = backend
         self.in_flight = 0
+        self.checks = 0
+        """How many health checks of it came to an end."""
+        self.checks_under_way = 0
+        """Health checks that ask it, or wait for what another one finds."""
+        self.check_turn = asyncio.Lock()
+        """Held by the one that asks."""
 
     @property
     def id(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health, Model
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
 from ollama_proxyd.services.health import HealthMonitor
@@ -121,6 +121,32 @@ async def test_a_backend_that_comes_back_while_it_drains_counts_its_old_requests
         assert (bench.view("igpu").health, bench.view("igpu").in_flight) == (Health.UNKNOWN, 1)
     assert bench.view("igpu").in_flight == 0
     assert bench.shown == ["npu", "igpu"]
+
+
+async def test_a_new_backend_does_not_wait_for_the_check_of_one_that_is_silent(bench: Bench) -> None:
+    bench.reconcile(NPU, MOVED)
+    silent = bench.fleet.backend("igpu")
+    assert isinstance(silent, FakeBackend)
+    silent.probe = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+    earlier = asyncio.create_task(bench.health.check_new())
+    await asyncio.sleep(0)
+    bench.reconcile(NPU, MOVED, spec_of("cpu"))
+    check = asyncio.create_task(bench.health.check_new())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert bench.view("cpu").health is Health.UP
+    for each in (earlier, check):
+        each.cancel()
+
+
+async def test_an_engine_that_is_described_anew_is_asked_anew_and_serves_meanwhile(bench: Bench) -> None:
+    bench.reconcile(NPU, replace(IGPU, priority=7))
+    engine = bench.fleet.backend("igpu")
+    assert isinstance(engine, FakeBackend)
+    engine.models = (Model("other"),)
+    assert bench.view("igpu").health is Health.UP
+    await bench.health.check_new()
+    assert [model.name for model in bench.view("igpu").models] == ["other"]
 
 
 async def test_where_one_backend_cannot_be_made_nothing_has_changed(bench: Bench) -> None:
