@@ -86,6 +86,19 @@ async def test_without_a_bus_the_daemon_runs_and_says_so_once(caplog: pytest.Log
     await desk.stop()
 
 
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    ours = [record for record in caplog.records if record.name.startswith("ollama_proxyd.edges.dbus_api")]
+    return [record.getMessage() for record in ours if record.levelno == level]
+
+
+async def until_said(caplog: pytest.LogCaptureFixture, level: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if said(caplog, level):
+                return
+            await asyncio.sleep(0.005)
+
+
 async def test_a_name_of_another_program_is_reported_and_taken_when_that_one_ends(
     private_bus: PrivateBus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,10 +107,10 @@ async def test_a_name_of_another_program_is_reported_and_taken_when_that_one_end
     desk = await Desk.start(private_bus.address, FakeBackend("npu"))
     program = await Program.start(private_bus.address)
     await until_named(program)
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(said) == 1
-    assert f"the name {ROOT}.Efficiency" in said[0]
-    assert str(other.unique_name) in said[0]
+    await until_said(caplog, logging.WARNING)
+    (warning,) = said(caplog, logging.WARNING)
+    assert f"the name {ROOT}.Efficiency" in warning
+    assert str(other.unique_name) in warning
     assert await program.ask(EFFICIENCY, "GetMode") == "Balanced"
     other.disconnect()
     await other.wait_for_disconnect()
@@ -113,19 +126,6 @@ async def test_a_name_of_another_program_is_reported_and_taken_when_that_one_end
 
 
 THIS_PROGRAM = Path("/proc/self/comm").read_text().strip()
-
-
-def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    ours = [record for record in caplog.records if record.name.startswith("ollama_proxyd.edges.dbus_api")]
-    return [record.getMessage() for record in ours if record.levelno == level]
-
-
-async def until_said(caplog: pytest.LogCaptureFixture, level: int) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            if said(caplog, level):
-                return
-            await asyncio.sleep(0.005)
 
 
 async def test_a_second_daemon_says_once_who_has_its_names_and_takes_them_when_they_are_free(
