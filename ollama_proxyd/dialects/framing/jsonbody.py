@@ -98,17 +98,10 @@ def invalid(error: Exception) -> ProxyError:
     )
 
 
-def rename_model(body: bytes, name: str) -> bytes:
-    """The body with another top-level "model"; every other byte survives where the name's place is certain.
-
-    Where it is not, the values' bytes and the order of the keys survive all the same.
-    """
-    return with_model(body, decode_fields(body), name)
-
-
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
-    """`rename_model` for a body whose fields are decoded already; the same object when nothing changes.
+    """A body, decoded into `fields`, with another top-level "model"; the same object when nothing changes.
 
+    Every other byte survives where the name's place is certain; else the values' bytes and the order of the keys do.
     The outcome has one top-level "model": of several, readers differ in which one counts.
     """
     model = fields.get("model")

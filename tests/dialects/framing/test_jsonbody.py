@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_object, decode_typed, rename_model
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_object, decode_typed, with_model
 
 JSON = st.recursive(
     st.none()
@@ -20,6 +20,10 @@ JSON = st.recursive(
     max_leaves=8,
 )
 BODIES = st.dictionaries(st.text(), JSON, max_size=6)
+
+
+def rename_model(body: bytes, name: str) -> bytes:
+    return with_model(body, decode_fields(body), name)
 
 
 class Turn(msgspec.Struct):
