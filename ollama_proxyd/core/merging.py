@@ -7,6 +7,7 @@ from typing import Any, Final
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.readings import (
+    DEVICE_READINGS,
     NO_SENSOR,
     DeviceState,
     Maybe,
@@ -18,8 +19,6 @@ from ollama_proxyd.core.readings import (
 )
 
 _PARTS: Final = tuple(field.name for field in fields(SystemState) if field.name != "devices")
-_FACTS: Final = ("id", "hardware", "name", "power_state")
-_DEVICE_PARTS: Final = tuple(field.name for field in fields(DeviceState) if field.name not in _FACTS)
 
 
 def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSpec]) -> SystemState:
@@ -45,7 +44,7 @@ def without_readings(sensed: Sensed, gone: Unavailable) -> Sensed:
 
 
 def _device_without_readings(device: DeviceState, gone: Unavailable) -> DeviceState:
-    parts: dict[str, Any] = {name: _gone(getattr(device, name), gone) for name in _DEVICE_PARTS}
+    parts: dict[str, Any] = {name: _gone(getattr(device, name), gone) for name in DEVICE_READINGS}
     return replace(device, power_state=PowerState.UNKNOWN, **parts)
 
 
@@ -63,7 +62,7 @@ def _by_id(said: Sequence[Sensed]) -> list[list[DeviceState]]:
 
 def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
     parts: dict[str, Any] = {}
-    for name in _DEVICE_PARTS:
+    for name in DEVICE_READINGS:
         part = _best(getattr(device, name) for device in said)
         parts[name] = part if before is None else _kept(part, getattr(before, name))
     hardware = (device.hardware for device in said if device.hardware is not Hardware.UNKNOWN)

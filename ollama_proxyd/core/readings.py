@@ -1,7 +1,7 @@
 """What the machine says: measured values, or the reason why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
@@ -74,6 +74,11 @@ class DeviceState:
     memory_used_bytes: Maybe[int] = NO_SENSOR
     memory_total_bytes: Maybe[int] = NO_SENSOR
     throttling: Maybe[str] = NO_SENSOR
+
+
+DEVICE_READINGS = tuple(
+    field.name for field in fields(DeviceState) if field.name not in {"id", "hardware", "name", "power_state"}
+)
 
 
 @dataclass(frozen=True, slots=True)

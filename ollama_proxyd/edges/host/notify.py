@@ -15,10 +15,10 @@ SEND_S = 1.0
 class Notifier:
     """The connection to the service manager; without one, as in a terminal, nothing is sent."""
 
-    def __init__(self, environ: Mapping[str, str], pid: int | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._told_failure = False
-        self.watchdog_s = None if self._address is None else _watchdog_s(environ, os.getpid() if pid is None else pid)
+        self.watchdog_s = None if self._address is None else _watchdog_s(environ)
         """Within which time the manager wants a sign of life, None where it wants none."""
 
     @property
@@ -55,14 +55,14 @@ def _address(written: str) -> str | None:
     return written if written.startswith("/") else None
 
 
-def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     """The watchdog's period, where one is set for this process."""
     try:
         period_us = int(environ.get("WATCHDOG_USEC", ""))
-        whose = int(environ.get("WATCHDOG_PID") or pid)
+        is_ours = int(environ.get("WATCHDOG_PID") or os.getpid()) == os.getpid()
     except ValueError:
         return None
-    return period_us / 1e6 if period_us > 0 and whose == pid else None
+    return period_us / 1e6 if period_us > 0 and is_ours else None
 
 
 def _one_line(value: str | int) -> str:

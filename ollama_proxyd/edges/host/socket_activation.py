@@ -10,18 +10,18 @@ FIRST_FD = 3
 FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
-def take(environ: Mapping[str, str], pid: int | None = None, first_fd: int = FIRST_FD) -> tuple[socket.socket, ...]:
+def take(environ: Mapping[str, str]) -> tuple[socket.socket, ...]:
     """The sockets for this process; raises ProxyError for an unusable one."""
-    count = _count(environ, os.getpid() if pid is None else pid)
+    count = _count(environ)
     names = environ.get("LISTEN_FDNAMES", "").split(":")
-    named = zip(range(first_fd, first_fd + count), [*names, *[""] * count], strict=False)
+    named = zip(range(FIRST_FD, FIRST_FD + count), [*names, *[""] * count], strict=False)
     return tuple(_socket(fd, name or f"number {fd}") for fd, name in named)
 
 
-def _count(environ: Mapping[str, str], pid: int) -> int:
+def _count(environ: Mapping[str, str]) -> int:
     """How many there are; those of a process that started this one are none of its business."""
     try:
-        is_ours = int(environ.get("LISTEN_PID", "")) == pid
+        is_ours = int(environ.get("LISTEN_PID", "")) == os.getpid()
         return max(int(environ.get("LISTEN_FDS", "")), 0) if is_ours else 0
     except ValueError:
         return 0

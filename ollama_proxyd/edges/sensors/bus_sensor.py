@@ -36,7 +36,7 @@ class BusSensor:
         self._source = source
         self._line = line
         self._clock = clock
-        self._told: dict[str, Maybe[Any]] = {}
+        self._told: Parts = {}
 
     async def follow(self, report: Callable[[Sensed], None]) -> None:
         """Report what is now and then every change, until cancelled; losses are reported as Unavailable."""
@@ -53,17 +53,13 @@ class BusSensor:
         await self._line.keep(use, lost)
 
     def _tell(self, parts: Parts, report: Callable[[Sensed], None]) -> None:
-        """Report the parts if one of them has changed; the others keep the time at which they were read."""
+        """Report the parts if one of them has changed."""
+        if parts == self._told:
+            return
+        self._told = parts
         now_s = self._clock.monotonic()
-        now = {name: _reading(value, self._told.get(name), now_s) for name, value in parts.items()}
-        if now != self._told:
-            self._told = now
-            report(Sensed(now))
+        report(Sensed({name: _reading(value, now_s) for name, value in parts.items()}))
 
 
-def _reading(value: Any, before: Maybe[Any] | None, now_s: float) -> Maybe[Any]:
-    if isinstance(value, Unavailable):
-        return value
-    if isinstance(before, Reading) and before.value == value:
-        return before
-    return Reading(value, now_s)
+def _reading(value: Any, now_s: float) -> Maybe[Any]:
+    return value if isinstance(value, Unavailable) else Reading(value, now_s)

@@ -1,10 +1,10 @@
 """The accelerators of the machine as the PCI bus lists them, known without waking any."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.readings import DeviceState, PowerState, Unavailable
+from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, PowerState, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs
 
 NVIDIA: Final = "0x10de"
@@ -16,8 +16,6 @@ _DISPLAY: Final = "0x03"
 _PROCESSING_ACCELERATOR: Final = "0x1200"
 _APU_VOLTAGE: Final = "in1_input"
 """The supply of an AMD processor's own half; amdgpu shows it for graphics inside a processor and for no card."""
-_KEPT: Final = frozenset({"id", "hardware", "name", "power_state"})
-_VALUES: Final = tuple(field.name for field in fields(DeviceState) if field.name not in _KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,8 @@ class PciDevice:
 
     def state(self, power_state: PowerState, reason: Unavailable) -> DeviceState:
         """The device with the same reason in the place of every value."""
-        device = DeviceState(self.address, self.hardware, self.name, power_state)
-        values: dict[str, Any] = dict.fromkeys(_VALUES, reason)
-        return replace(device, **values)
+        values: dict[str, Any] = dict.fromkeys(DEVICE_READINGS, reason)
+        return DeviceState(self.address, self.hardware, self.name, power_state, **values)
 
 
 def find_accelerators(sysfs: Sysfs) -> tuple[PciDevice, ...]:
