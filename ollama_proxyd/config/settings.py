@@ -27,14 +27,10 @@ class Auth:
     """Where the token stands that clients must present as `Authorization: Bearer …`."""
 
     token_env: Annotated[
-        EnvironmentName | None, Option("server.auth.token_env", "The environment variable with the bearer token.")
+        EnvironmentName | None, Option("server.auth.", "The environment variable with the bearer token.")
     ] = None
     token_file: Annotated[
-        FilePath | None,
-        Option(
-            "server.auth.token_file",
-            "The file with the bearer token, relative to this file or under ~/.",
-        ),
+        FilePath | None, Option("server.auth.", "The file with the bearer token, relative to this file or under ~/.")
     ] = None
 
 
@@ -43,15 +39,10 @@ class ApiKeySource:
     """Where the key stands that a backend's API asks for."""
 
     api_key_env: Annotated[
-        EnvironmentName | None,
-        Option("backends[].api_key_env", "The environment variable with its API key."),
+        EnvironmentName | None, Option("backends[].", "The environment variable with its API key.")
     ] = None
     api_key_file: Annotated[
-        FilePath | None,
-        Option(
-            "backends[].api_key_file",
-            "The file with its API key, relative to this file or under ~/.",
-        ),
+        FilePath | None, Option("backends[].", "The file with its API key, relative to this file or under ~/.")
     ] = None
 
 
@@ -59,14 +50,13 @@ class ApiKeySource:
 class DetectionSettings:
     """The search for engines when no backend is configured."""
 
-    enabled: Annotated[bool, Option("detection.enabled", "Whether to search for engines.")] = True
+    enabled: Annotated[bool, Option("detection.", "Whether to search for engines.")] = True
     ports: Annotated[
-        tuple[Port, ...],
-        Option("detection.ports", "TCP ports on 127.0.0.1 to search, except the server's own."),
+        tuple[Port, ...], Option("detection.", "TCP ports on 127.0.0.1 to search, except the server's own.")
     ] = KNOWN_PORTS
-    interval_s: Annotated[
-        Positive, Option("detection.interval_s", "Seconds until the next search while no engine answers.")
-    ] = 5.0
+    interval_s: Annotated[Positive, Option("detection.", "Seconds until the next search while no engine answers.")] = (
+        5.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +64,10 @@ class SensorSettings:
     """Whether and how often the machine's sensors are read."""
 
     pace: SensingSettings
-    enabled: Annotated[bool, Option("sensors.enabled", "Whether the machine's sensors are read.", reload=False)] = True
+    enabled: Annotated[bool, Option("sensors.", "Whether the machine's sensors are read.", reload=False)] = True
     sysfs_root: Annotated[
         Path,
-        Option(
-            "sensors.sysfs_root",
-            "The mount point of sysfs.",
-            reload=False,
-            written=AbsolutePath,
-            default="/sys",
-            read=Path,
-        ),
+        Option("sensors.", "The mount point of sysfs.", reload=False, written=AbsolutePath, default="/sys", read=Path),
     ] = Path("/sys")
 
 
@@ -93,7 +76,7 @@ class BusSettings:
     """Whether the daemon is on the session bus."""
 
     enabled: Annotated[
-        bool, Option("dbus.enabled", "Whether the daemon offers its D-Bus API, where there is a bus.", reload=False)
+        bool, Option("dbus.", "Whether the daemon offers its D-Bus API, where there is a bus.", reload=False)
     ] = True
 
 
@@ -102,20 +85,10 @@ class SleepSettings:
     """Suspend and resume."""
 
     enabled: Annotated[
-        bool,
-        Option(
-            "sleep.enabled",
-            "Whether running requests end in order before the machine sleeps.",
-            reload=False,
-        ),
+        bool, Option("sleep.", "Whether running requests end in order before the machine sleeps.", reload=False)
     ] = True
     block_while_generating: Annotated[
-        bool,
-        Option(
-            "sleep.block_while_generating",
-            "Whether generation keeps the machine awake, on mains power only.",
-            reload=False,
-        ),
+        bool, Option("sleep.", "Whether generation keeps the machine awake, on mains power only.", reload=False)
     ] = False
 
 
@@ -158,12 +131,7 @@ class Config:
     backends: tuple[BackendConfig, ...] = ()
     api_keys: tuple[ApiKeySource, ...] = ()
     default_mode: Annotated[
-        Mode,
-        Option(
-            "efficiency.default_mode",
-            "The mode until one is chosen; a choice survives restarts.",
-            reload=False,
-        ),
+        Mode, Option("efficiency.", "The mode until one is chosen; a choice survives restarts.", reload=False)
     ] = Mode.BALANCED
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: Path | None = None

@@ -11,6 +11,8 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 
 BYTES_PER_GB = 10**9
+_TRAITS = "backends[].characteristics."
+_MODELS = "backends[].model_capability."
 
 BackendId: TypeAlias = Annotated[
     str,
@@ -57,50 +59,31 @@ class Hardware(Enum):
 class Profile:
     """A backend's priors, used until it was measured; None where none is configured."""
 
-    power_w: Annotated[
-        Positive | None,
-        Option("backends[].characteristics.power_watts", "Watts that the device draws under load."),
-    ] = None
+    power_w: Annotated[Positive | None, Option(_TRAITS + "power_watts", "Watts that the device draws under load.")] = (
+        None
+    )
     ttft_s: Annotated[
         Positive | None,
         Option(
-            "backends[].characteristics.avg_latency_ms",
+            _TRAITS + "avg_latency_ms",
             "Milliseconds to the first token, for a short prompt and a loaded model.",
             read=lambda milliseconds: milliseconds / 1000,
         ),
     ] = None
     decode_tps: Annotated[
-        Positive | None,
-        Option("backends[].characteristics.max_tokens_per_second", "Decode speed, in tokens per second."),
+        Positive | None, Option(_TRAITS + "max_tokens_per_second", "Decode speed, in tokens per second.")
     ] = None
     prefill_tps: Annotated[
-        Positive | None,
-        Option("backends[].characteristics.prefill_tokens_per_second", "Prefill speed, in tokens per second."),
+        Positive | None, Option(_TRAITS + "prefill_tokens_per_second", "Prefill speed, in tokens per second.")
     ] = None
-    wake_s: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.wake_s", "Seconds to wake the device."),
-    ] = None
-    wake_j: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.wake_joules", "Joules to wake the device."),
-    ] = None
-    load_s: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.load_s", "Seconds to load a model."),
-    ] = None
-    load_j: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.load_joules", "Joules to load a model."),
-    ] = None
+    wake_s: Annotated[NotNegative | None, Option(_TRAITS, "Seconds to wake the device.")] = None
+    wake_j: Annotated[NotNegative | None, Option(_TRAITS + "wake_joules", "Joules to wake the device.")] = None
+    load_s: Annotated[NotNegative | None, Option(_TRAITS, "Seconds to load a model.")] = None
+    load_j: Annotated[NotNegative | None, Option(_TRAITS + "load_joules", "Joules to load a model.")] = None
     idle_w: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.idle_watts", "Extra watts while an unused model stays in memory."),
+        NotNegative | None, Option(_TRAITS + "idle_watts", "Extra watts while an unused model stays in memory.")
     ] = None
-    keep_alive_s: Annotated[
-        NotNegative | None,
-        Option("backends[].characteristics.keep_alive_s", "Seconds that an unused model stays in memory."),
-    ] = None
+    keep_alive_s: Annotated[NotNegative | None, Option(_TRAITS, "Seconds that an unused model stays in memory.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +95,19 @@ class ModelRules:
 
     supported: Annotated[
         tuple[str, ...],
-        Option(
-            "backends[].model_capability.supported_model_patterns",
-            "Only models that match one of these; an empty list allows all.",
-        ),
+        Option(_MODELS + "supported_model_patterns", "Only models that match one of these; an empty list allows all."),
     ] = ()
     excluded: Annotated[
-        tuple[str, ...],
-        Option("backends[].model_capability.excluded_patterns", "Models that match one of these are excluded."),
+        tuple[str, ...], Option(_MODELS + "excluded_patterns", "Models that match one of these are excluded.")
     ] = ()
     preferred: Annotated[
         tuple[str, ...],
-        Option(
-            "backends[].model_capability.preferred_models",
-            "Models that prefer this backend at equal cost; they are allowed too.",
-        ),
+        Option(_MODELS + "preferred_models", "Models that prefer this backend at equal cost; they are allowed too."),
     ] = ()
     max_size_bytes: Annotated[
         int | None,
         Option(
-            "backends[].model_capability.max_model_size_gb",
+            _MODELS + "max_model_size_gb",
             "The largest model file, in gigabytes of 10^9 bytes.",
             written=Positive | None,
             read=lambda gigabytes: int(gigabytes * BYTES_PER_GB),
@@ -143,38 +119,27 @@ class ModelRules:
 class BackendSpec:
     """A backend as configured or detected."""
 
-    id: Annotated[BackendId, Option("backends[].id", "Its id in headers, logs and metrics, such as ollama-npu.")]
-    name: Annotated[str, Option("backends[].name", "The display name; null: the id.", written=str | None)]
+    id: Annotated[BackendId, Option("backends[].", "Its id in headers, logs and metrics, such as ollama-npu.")]
+    name: Annotated[str, Option("backends[].", "The display name; null: the id.", written=str | None)]
     api: Annotated[Api, Option("backends[].type", "The API that it serves.", default=Api.OLLAMA.value)]
     endpoint: Annotated[
         Endpoint,
         Option(
-            "backends[].endpoint",
-            "Its base URL, such as http://127.0.0.1:11434.",
-            read=lambda address: address.rstrip("/"),
+            "backends[].", "Its base URL, such as http://127.0.0.1:11434.", read=lambda address: address.rstrip("/")
         ),
     ]
-    hardware: Annotated[Hardware, Option("backends[].hardware", "The class of its device.")] = Hardware.UNKNOWN
+    hardware: Annotated[Hardware, Option("backends[].", "The class of its device.")] = Hardware.UNKNOWN
     flavor: Annotated[
-        str,
-        Option(
-            "backends[].flavor",
-            "Its engine, such as llamacpp, vllm or ovms; null: any.",
-            written=str | None,
-        ),
+        str, Option("backends[].", "Its engine, such as llamacpp, vllm or ovms; null: any.", written=str | None)
     ] = "generic"
     profile: Profile = Profile()
     rules: ModelRules = ModelRules()
-    priority: Annotated[
-        int,
-        Within(0, 1000),
-        Option("backends[].characteristics.priority", "At equal cost the higher priority is used first."),
-    ] = 0
-    slots: Annotated[int, Within(1, 1024), Option("backends[].slots", "Requests that it serves in parallel.")] = 1
+    priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
+    slots: Annotated[int, Within(1, 1024), Option("backends[].", "Requests that it serves in parallel.")] = 1
     pci_address: Annotated[
         PciAddress | None,
         Option(
-            "backends[].pci_address",
+            "backends[].",
             "Its PCI device, such as 0000:01:00.0; null: the only one of its hardware.",
             read=_whole_pci_address,
         ),

@@ -10,6 +10,8 @@ from typing import Annotated
 from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 
+_MODES = "efficiency.modes.*."
+
 
 class Mode(Enum):
     """A mode's token, the same in and out everywhere; labels are separate."""
@@ -30,33 +32,20 @@ class ModeRow:
     description: str
     price_of_time_w: Annotated[
         NotNegative,
-        Option(
-            "efficiency.modes.*.price_of_time_watts",
-            "The value of one second of waiting, in watts; higher is faster.",
-        ),
+        Option(_MODES + "price_of_time_watts", "The value of one second of waiting, in watts; higher is faster."),
     ]
     max_power_w: Annotated[
-        Positive | None,
-        Option("efficiency.modes.*.max_power_watts", "Backends that draw more watts are not used."),
+        Positive | None, Option(_MODES + "max_power_watts", "Backends that draw more watts are not used.")
     ] = None
     max_temp_c: Annotated[
-        Positive | None,
-        Option(
-            "efficiency.modes.*.max_temp_c",
-            "Hotter devices, in degrees Celsius, are used only as a last resort.",
-        ),
+        Positive | None, Option(_MODES, "Hotter devices, in degrees Celsius, are used only as a last resort.")
     ] = None
     max_fan_percent: Annotated[
-        Percent | None,
-        Option(
-            "efficiency.modes.*.max_fan_percent",
-            "Devices with a faster fan, in percent, are used only as a last resort.",
-        ),
+        Percent | None, Option(_MODES, "Devices with a faster fan, in percent, are used only as a last resort.")
     ] = None
-    max_concurrency: Annotated[
-        Annotated[int, Within(1)] | None,
-        Option("efficiency.modes.*.max_concurrency", "The limit of requests in flight."),
-    ] = None
+    max_concurrency: Annotated[Annotated[int, Within(1)] | None, Option(_MODES, "The limit of requests in flight.")] = (
+        None
+    )
 
 
 ModeTable = Mapping[Mode, ModeRow]

@@ -1,13 +1,13 @@
 """How an option is declared: once, at the field that holds it.
 
-    retries: Annotated[int, Within(0, 10), Option("routing.retries", "Further backends that are tried.")] = 1
+    retries: Annotated[int, Within(0, 10), Option("routing.", "Further backends that are tried.")] = 1
 
 The file's shape, its JSON Schema, `config.yaml` and the table in the documentation are derived from such fields.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from types import UnionType
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -46,9 +46,10 @@ class Like:
 class Option:
     """What a person is told of a setting.
 
-    `key` is its place in the file; `[].` stands for each backend, `*.` for each mode. `reload` tells whether a reload
-    puts a new value in force. `written` is the type in the file where the field has another one, `default` the
-    written default; it is null for another type. `read` makes the field's value of the written one.
+    `key` is its place in the file; one that ends in a dot goes on with the field's name. `[].` stands for each
+    backend, `*.` for each mode. `reload` tells whether a reload puts a new value in force. `written` is the type in the
+    file where the field has another one, `default` the written default; it is null for another type. `read` makes the
+    field's value of the written one.
     """
 
     key: str
@@ -138,6 +139,7 @@ def settings_of(owner: type) -> tuple[Setting, ...]:
         if option is not None:
             is_own = option.written is None and option.default is None
             default = _plain(field.default) if is_own else option.default
+            option = replace(option, key=option.key + field.name) if option.key.endswith(".") else option
             found.append(Setting(field.name, option, _takes(option.written or hints[field.name]), default))
     return tuple(found)
 

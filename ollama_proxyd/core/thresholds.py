@@ -8,68 +8,36 @@ from typing import Annotated, NamedTuple, TypeAlias
 from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.readings import SystemState, known
 
+_AUTO = "efficiency.auto."
+
 
 @dataclass(frozen=True, slots=True)
 class AutoSettings:
     """The numbers that Auto's rules compare with."""
 
     critical_battery_percent: Annotated[
-        Percent,
-        Option(
-            "efficiency.auto.critical_battery_percent",
-            "On battery below this charge, in percent, Auto takes UltraEfficiency at once.",
-        ),
+        Percent, Option(_AUTO, "On battery below this charge, in percent, Auto takes UltraEfficiency at once.")
     ] = 20.0
     low_battery_percent: Annotated[
-        Percent,
-        Option(
-            "efficiency.auto.low_battery_percent", "On battery below this charge, in percent, Auto takes Efficiency."
-        ),
+        Percent, Option(_AUTO, "On battery below this charge, in percent, Auto takes Efficiency.")
     ] = 50.0
     full_battery_percent: Annotated[
-        Percent,
-        Option(
-            "efficiency.auto.full_battery_percent",
-            "On mains power above this charge, in percent, Auto takes Performance.",
-        ),
+        Percent, Option(_AUTO, "On mains power above this charge, in percent, Auto takes Performance.")
     ] = 80.0
-    battery_margin_percent: Annotated[
-        Percent,
-        Option(
-            "efficiency.auto.battery_margin_percent",
-            "Hysteresis of the three charges, in percent.",
-        ),
-    ] = 3.0
-    hot_c: Annotated[
-        Positive, Option("efficiency.auto.hot_c", "Above this temperature, in degrees Celsius, Auto takes Efficiency.")
-    ] = 75.0
+    battery_margin_percent: Annotated[Percent, Option(_AUTO, "Hysteresis of the three charges, in percent.")] = 3.0
+    hot_c: Annotated[Positive, Option(_AUTO, "Above this temperature, in degrees Celsius, Auto takes Efficiency.")] = (
+        75.0
+    )
     critical_c: Annotated[
-        Positive,
-        Option(
-            "efficiency.auto.critical_c", "Above this temperature, in degrees Celsius, Auto takes Efficiency at once."
-        ),
+        Positive, Option(_AUTO, "Above this temperature, in degrees Celsius, Auto takes Efficiency at once.")
     ] = 90.0
-    heat_margin_c: Annotated[
-        NotNegative,
-        Option(
-            "efficiency.auto.heat_margin_c",
-            "Hysteresis of the two temperatures, in degrees Celsius.",
-        ),
-    ] = 5.0
-    loud_fan_percent: Annotated[
-        Percent, Option("efficiency.auto.loud_fan_percent", "Above this fan speed, in percent, Auto takes Quiet.")
-    ] = 70.0
-    fan_margin_percent: Annotated[
-        Percent,
-        Option(
-            "efficiency.auto.fan_margin_percent",
-            "Hysteresis of the fan speed, in percent.",
-        ),
-    ] = 10.0
+    heat_margin_c: Annotated[NotNegative, Option(_AUTO, "Hysteresis of the two temperatures, in degrees Celsius.")] = (
+        5.0
+    )
+    loud_fan_percent: Annotated[Percent, Option(_AUTO, "Above this fan speed, in percent, Auto takes Quiet.")] = 70.0
+    fan_margin_percent: Annotated[Percent, Option(_AUTO, "Hysteresis of the fan speed, in percent.")] = 10.0
     dwell_s: Annotated[
-        float,
-        Within(0, 3600),
-        Option("efficiency.auto.dwell_s", "Minimum seconds in a mode, unless battery or heat turn critical."),
+        float, Within(0, 3600), Option(_AUTO, "Minimum seconds in a mode, unless battery or heat turn critical.")
     ] = 30.0
 
 

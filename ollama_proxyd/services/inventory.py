@@ -15,7 +15,7 @@ class BackendConfig:
     """A backend that there should be, whether it may be used, and the key that its API asks for."""
 
     spec: BackendSpec
-    enabled: Annotated[bool, Option("backends[].enabled", "Whether it is used.")] = True
+    enabled: Annotated[bool, Option("backends[].", "Whether it is used.")] = True
     api_key: str | None = field(default=None, repr=False)
 
 

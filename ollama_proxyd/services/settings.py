@@ -14,26 +14,18 @@ class HealthSettings:
     """How often backends are checked, and how long a check may take."""
 
     interval_s: Annotated[
-        Positive,
-        Option(
-            "monitoring.health_interval_s",
-            "Seconds between health checks while the proxy is in use.",
-        ),
+        Positive, Option("monitoring.health_interval_s", "Seconds between health checks while the proxy is in use.")
     ] = 15.0
     timeout_s: Annotated[
         Positive,
         Option("monitoring.health_timeout_s", "Seconds after which a health check fails, at most the interval."),
     ] = 5.0
     recheck_s: Annotated[
-        Positive,
-        Option("monitoring.health_recheck_s", "Seconds from a failed request until the backend is checked."),
+        Positive, Option("monitoring.health_recheck_s", "Seconds from a failed request until the backend is checked.")
     ] = 1.0
     idle_interval_s: Annotated[
         Positive,
-        Option(
-            "monitoring.health_idle_interval_s",
-            "Seconds between health checks after that long without a request.",
-        ),
+        Option("monitoring.health_idle_interval_s", "Seconds between health checks after that long without a request."),
     ] = 60.0
 
 
@@ -42,14 +34,10 @@ class GatewaySettings:
     """How many requests may be under way, and how often another backend is tried."""
 
     max_in_flight: Annotated[
-        int,
-        Within(1, 100_000),
-        Option("server.max_in_flight", "The limit of requests in flight; further ones are refused."),
+        int, Within(1, 100_000), Option("server.", "The limit of requests in flight; further ones are refused.")
     ] = 1024
     retries: Annotated[
-        int,
-        Within(0, 10),
-        Option("routing.retries", "Further backends to try before the first byte of an answer."),
+        int, Within(0, 10), Option("routing.", "Further backends to try before the first byte of an answer.")
     ] = 1
 
 
@@ -81,9 +69,7 @@ class ModeSettings:
     table: ModeTable = field(default_factory=lambda: DEFAULT_TABLE)
     auto: AutoSettings = field(default_factory=AutoSettings)
     max_holds: Annotated[
-        int,
-        Within(0, 10_000),
-        Option("efficiency.max_holds", "The limit of programs that hold a mode at the same time."),
+        int, Within(0, 10_000), Option("efficiency.", "The limit of programs that hold a mode at the same time.")
     ] = 32
 
 
@@ -94,11 +80,7 @@ class SensingSettings:
     idle_s: Annotated[
         float,
         Within(0.1, 3600),
-        Option(
-            "sensors.idle_interval_s",
-            "Seconds between sensor readings while the proxy is idle.",
-            reload=False,
-        ),
+        Option("sensors.idle_interval_s", "Seconds between sensor readings while the proxy is idle.", reload=False),
     ] = 30.0
     busy_s: Annotated[
         float,

@@ -24,8 +24,7 @@ class ServerSettings:
     """Where the server listens, whom it lets in, and how much it takes at once."""
 
     host: Annotated[
-        ListenHost,
-        Option("server.host", "The address to listen on; beyond this machine, auth is required.", reload=False),
+        ListenHost, Option("server.", "The address to listen on; beyond this machine, auth is required.", reload=False)
     ] = "127.0.0.1"
     port: Annotated[
         int,
@@ -35,7 +34,7 @@ class ServerSettings:
     allowed_hosts: Annotated[
         tuple[HostName, ...],
         Option(
-            "server.allowed_hosts",
+            "server.",
             "Allowed Host names, in addition to localhost, 127.0.0.1 and [::1].",
             read=lambda hosts: tuple(host.lower() for host in hosts),
         ),
@@ -43,33 +42,26 @@ class ServerSettings:
     token: str | None = field(default=None, repr=False)
     """What a client must present as `Authorization: Bearer …`, None where nothing is asked for."""
     max_body_bytes: Annotated[
-        int,
-        Within(1024, 2**31),
-        Option("server.max_body_bytes", "The largest request, in bytes; a larger one is refused."),
+        int, Within(1024, 2**31), Option("server.", "The largest request, in bytes; a larger one is refused.")
     ] = 64 * 1024 * 1024
     keep_alive_s: Annotated[
-        Positive, Option("server.keep_alive_s", "Seconds that an idle client connection stays open.", reload=False)
+        Positive, Option("server.", "Seconds that an idle client connection stays open.", reload=False)
     ] = 75.0
     drain_s: Annotated[
         float,
         Within(0, 3600),
-        Option("server.drain_s", "Seconds for running requests to finish when the daemon stops.", reload=False),
+        Option("server.", "Seconds for running requests to finish when the daemon stops.", reload=False),
     ] = 20.0
     serve_metrics: Annotated[
-        bool,
-        Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False),
+        bool, Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False)
     ] = True
     allowed_origins: Annotated[
-        tuple[WebOrigin, ...],
-        Option(
-            "server.allowed_origins",
-            "Allowed origins of web pages and browser extensions.",
-        ),
+        tuple[WebOrigin, ...], Option("server.", "Allowed origins of web pages and browser extensions.")
     ] = ()
     unix_socket: Annotated[
         SocketPath | None,
         Option(
-            "server.unix_socket",
+            "server.",
             "A further Unix socket, for the owner only: an absolute path, ~/path, or a name in $XDG_RUNTIME_DIR.",
             reload=False,
         ),
@@ -77,7 +69,7 @@ class ServerSettings:
     idle_exit_s: Annotated[
         Annotated[float, Within(1, 86_400)] | None,
         Option(
-            "server.idle_exit_s",
+            "server.",
             "Idle seconds until exit, where systemd holds the sockets and starts the daemon again; null: never.",
             reload=False,
         ),

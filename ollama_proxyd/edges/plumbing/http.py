@@ -30,17 +30,13 @@ _opened: ContextVar[bool] = ContextVar("a new connection was opened for the requ
 class Timeouts:
     """How long to wait for a backend; nothing bounds the whole of an answer."""
 
-    connect_s: Annotated[Positive, Option("upstream.connect_s", "Timeout in seconds for the connection.")] = 2.0
+    connect_s: Annotated[Positive, Option("upstream.", "Timeout in seconds for the connection.")] = 2.0
     first_byte_s: Annotated[
-        Positive, Option("upstream.first_byte_s", "Timeout in seconds until the answer begins, model loading included.")
+        Positive, Option("upstream.", "Timeout in seconds until the answer begins, model loading included.")
     ] = 300.0
     """Without streaming it covers the whole generation."""
-    idle_s: Annotated[Positive, Option("upstream.idle_s", "Timeout in seconds between two pieces of an answer.")] = (
-        120.0
-    )
-    probe_s: Annotated[
-        Positive, Option("upstream.probe_s", "Timeout in seconds for each request of a health check.")
-    ] = 3.0
+    idle_s: Annotated[Positive, Option("upstream.", "Timeout in seconds between two pieces of an answer.")] = 120.0
+    probe_s: Annotated[Positive, Option("upstream.", "Timeout in seconds for each request of a health check.")] = 3.0
 
 
 @dataclass(frozen=True, slots=True)
