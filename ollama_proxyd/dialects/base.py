@@ -9,6 +9,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
+from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,6 @@ class Encoder(Protocol):
 
     def whole(self, events: Iterable[Event]) -> bytes:
         """All events as one answer."""
-
-
-class FrameSplitter(Protocol):
-    """Splits a byte stream into whole frames."""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """All frames that are whole now, as one block."""
-
-    def remainder(self) -> bytes:
-        """The bytes after the last whole frame."""
 
 
 class StreamReader(Protocol):
@@ -107,9 +98,12 @@ class Dialect(ABC):
     """One API's wire format.
 
     api: its name. whole_type, stream_type: the content types of its answers.
-    For clients: prefix: where its paths begin. calls: the paths that are routed to engines.
-    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. tail_blocks: how many last
-    blocks of a stream tell how it ended. answers_loads: whether a request can ask only to load or unload a model.
+    For clients: prefix: where its paths begin. calls: the paths that are routed to engines. render_error: the status
+    and the body of an error before the answer's first byte. stream_error: the last frame of a stream that broke off.
+    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame can
+    end. payloads: the JSON texts in a block of whole frames. tail_blocks: how many last blocks of a stream tell how it
+    ended. stream_ending: how a stream of so many frames ended, from these blocks. answer_ending: how a whole answer
+    ended; both never raise. answers_loads: whether a request can ask only to load or unload a model.
     """
 
     api: ClassVar[Api]
@@ -117,22 +111,20 @@ class Dialect(ABC):
     stream_type: ClassVar[str]
     prefix: ClassVar[str]
     calls: ClassVar[Mapping[str, Parse]]
+    render_error: Callable[[ProxyError], tuple[int, bytes]]
+    stream_error: Callable[[ProxyError], bytes]
     frame_mark: ClassVar[bytes]
+    frame_ends: ClassVar[tuple[bytes, ...]]
+    payloads: Callable[[bytes], Iterable[bytes]]
     tail_blocks: ClassVar[int]
+    stream_ending: Callable[[bytes, int], Ending]
+    answer_ending: Callable[[bytes], Ending]
     answers_loads: ClassVar[bool]
     base: str = ""
 
     @abstractmethod
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
         """An encoder for the answer to a client's request that came at `begun_ns`."""
-
-    @abstractmethod
-    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
-        """The status and the body of an error before the answer's first byte."""
-
-    @abstractmethod
-    def stream_error(self, error: ProxyError) -> bytes:
-        """The last frame of a stream that broke off."""
 
     def reworded(self, error: ProxyError, request: Request) -> ProxyError:  # noqa: ARG002 - for dialects that do
         """The error in the words that the API has for it, where it has its own."""
@@ -154,25 +146,13 @@ class Dialect(ABC):
     def is_stream(self, request: Request, content_type: str) -> bool:
         """Whether an answer comes in frames."""
 
-    @abstractmethod
     def splitter(self) -> FrameSplitter:
         """A splitter for one stream."""
-
-    @abstractmethod
-    def payloads(self, block: bytes) -> Iterable[bytes]:
-        """The JSON texts in a block of whole frames."""
+        return FrameSplitter(self.frame_ends)
 
     @abstractmethod
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """A line of a block: what precedes its payload, the payload, and the rest."""
-
-    @abstractmethod
-    def stream_ending(self, tail: bytes, frames: int) -> Ending:
-        """How a stream of so many frames ended, from its last blocks; never raises."""
-
-    @abstractmethod
-    def answer_ending(self, body: bytes) -> Ending:
-        """How a whole answer ended; never raises."""
 
     @abstractmethod
     def decoder(self, request: Request) -> StreamReader:

@@ -1,18 +1,17 @@
 """Ollama's API as one dialect."""
 
 import secrets
-from collections.abc import Iterator
 from types import MappingProxyType
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Request
-from ollama_proxyd.dialects.base import Dialect, Ending, Rendered, Stamps
-from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter, lines
+from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
+from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
 from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
-from ollama_proxyd.dialects.ollama.errors import not_found, render_error
+from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.render import render
 
@@ -32,25 +31,23 @@ class Ollama(Dialect):
             "/api/embeddings": parse_embeddings,
         }
     )
+    render_error = staticmethod(render_error)
+    stream_error = staticmethod(stream_error)
     frame_mark = b"\n"
+    frame_ends = ENDS
+    payloads = staticmethod(lines)
     tail_blocks = 1
+    stream_ending = staticmethod(peek_usage)
+    answer_ending = staticmethod(peek_answer)
     answers_loads = True
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> LineEncoder:
         """An encoder for one answer."""
         return LineEncoder(request, stamps.rfc3339, lambda: stamps.monotonic_ns() - begun_ns)
 
-    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
-        """{"error": "a sentence"}."""
-        return render_error(error)
-
-    def stream_error(self, error: ProxyError) -> bytes:
-        """The error as a line."""
-        return render_error(error)[1] + b"\n"
-
     def reworded(self, error: ProxyError, request: Request) -> ProxyError:
         """Ollama words a missing model differently for each call."""
-        return not_found(request.endpoint, request.model, error) if error.kind is ErrorKind.MODEL_NOT_FOUND else error
+        return not_found(request.endpoint, request.model, error)
 
     def render(self, request: Request, model: str) -> Rendered:
         """The request under the engine's own model name."""
@@ -64,26 +61,10 @@ class Ollama(Dialect):
         """Lines and a single object read the same, and some servers call both JSON."""
         return content_type == self.stream_type or request.stream
 
-    def splitter(self) -> NdjsonSplitter:
-        """A splitter for one stream."""
-        return NdjsonSplitter()
-
-    def payloads(self, block: bytes) -> Iterator[bytes]:
-        """The lines."""
-        return lines(block)
-
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """The line without its end."""
         payload = line.rstrip(b"\r\n")
         return b"", payload, line[len(payload) :]
-
-    def stream_ending(self, tail: bytes, frames: int) -> Ending:
-        """How a stream ended."""
-        return peek_usage(tail, frames)
-
-    def answer_ending(self, body: bytes) -> Ending:
-        """How a whole answer ended."""
-        return peek_answer(body)
 
     def decoder(self, request: Request) -> LineDecoder:  # noqa: ARG002 - the other dialect needs it
         """A decoder for one stream."""

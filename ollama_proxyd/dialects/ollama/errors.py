@@ -23,6 +23,11 @@ def render_error(error: ProxyError) -> tuple[int, bytes]:
     return status_of(error), _backends_own(error) or _body(error.message)
 
 
+def stream_error(error: ProxyError) -> bytes:
+    """The error as a line."""
+    return render_error(error)[1] + b"\n"
+
+
 def not_found(endpoint: str, model: str, error: ProxyError) -> ProxyError:
     """A MODEL_NOT_FOUND in the words that Ollama uses for this endpoint, followed by what there is instead.
 

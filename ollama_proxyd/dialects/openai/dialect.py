@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
-from ollama_proxyd.dialects.base import Dialect, Encoder, Ending, Rendered, Stamps
+from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
-from ollama_proxyd.dialects.framing.sse import SseSplitter, events
+from ollama_proxyd.dialects.framing.sse import ENDS, events
 from ollama_proxyd.dialects.openai.decode import (
     ChunkDecoder,
     decode_answer,
@@ -44,8 +43,14 @@ class OpenAI(Dialect):
             "/v1/embeddings": parse_embedding,
         }
     )
+    render_error = staticmethod(render_error)
+    stream_error = staticmethod(stream_error)
     frame_mark = _DATA
+    frame_ends = ENDS
+    payloads = staticmethod(events)
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
+    stream_ending = staticmethod(peek_usage)
+    answer_ending = staticmethod(peek_answer)
     answers_loads = False
 
     def __init__(
@@ -70,14 +75,6 @@ class OpenAI(Dialect):
             return CompletionEncoder(request, stamps.unix_s(), stamps.new_id())
         return EmbeddingEncoder(request)
 
-    def render_error(self, error: ProxyError) -> tuple[int, bytes]:
-        """OpenAI's error object."""
-        return render_error(error)
-
-    def stream_error(self, error: ProxyError) -> bytes:
-        """An error event, without the [DONE] of a stream that went well."""
-        return stream_error(error)
-
     def render(self, request: Request, model: str) -> Rendered:
         """The request under the engine's own model name."""
         return render(request, model, self.base, self.quirks)
@@ -90,14 +87,6 @@ class OpenAI(Dialect):
         """Only what calls itself a stream is one: some engines answer whole although a stream was asked for."""
         return content_type == self.stream_type
 
-    def splitter(self) -> SseSplitter:
-        """A splitter for one stream."""
-        return SseSplitter()
-
-    def payloads(self, block: bytes) -> list[bytes]:
-        """The data of each event."""
-        return events(block)
-
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""
         content = line.rstrip(b"\r\n")
@@ -105,14 +94,6 @@ class OpenAI(Dialect):
             return b"", b"", line
         payload = content[len(_DATA) :].lstrip(b" ")
         return content[: len(content) - len(payload)], payload, line[len(content) :]
-
-    def stream_ending(self, tail: bytes, frames: int) -> Ending:
-        """How a stream ended."""
-        return peek_usage(tail, frames)
-
-    def answer_ending(self, body: bytes) -> Ending:
-        """How a whole answer ended."""
-        return peek_answer(body)
 
     def decoder(self, request: Request) -> ChunkDecoder:
         """A decoder; usage comes after the finish reason, so only the end of the stream is the end."""

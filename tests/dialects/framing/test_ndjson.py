@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.ndjson import MAX_LINE_BYTES, NdjsonSplitter, lines
+from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
+from ollama_proxyd.dialects.framing.splitter import MAX_FRAME_BYTES, FrameSplitter
 
 
 def cut_anywhere(stream: bytes, cuts: list[int]) -> list[bytes]:
@@ -20,7 +21,7 @@ def test_however_the_stream_is_broken_its_bytes_come_out_whole_and_in_order(
     texts: list[bytes], cuts: list[int], rest: bytes
 ) -> None:
     stream = b"".join(text.replace(b"\n", b"") + b"\n" for text in texts) + rest.replace(b"\n", b"")
-    splitter = NdjsonSplitter()
+    splitter = FrameSplitter(ENDS)
     blocks = [splitter.feed(piece) for piece in cut_anywhere(stream, cuts)]
     assert b"".join(blocks) + splitter.remainder() == stream
     assert all(block == b"" or block.endswith(b"\n") for block in blocks)
@@ -29,19 +30,19 @@ def test_however_the_stream_is_broken_its_bytes_come_out_whole_and_in_order(
 
 def test_a_chunk_of_whole_lines_is_passed_on_as_the_same_object() -> None:
     chunk = b'{"a":1}\n{"b":2}\n'
-    assert NdjsonSplitter().feed(chunk) is chunk
+    assert FrameSplitter(ENDS).feed(chunk) is chunk
 
 
 def test_a_line_is_given_out_with_the_chunk_that_ends_it() -> None:
-    splitter = NdjsonSplitter()
+    splitter = FrameSplitter(ENDS)
     assert splitter.feed(b'{"a":') == b""
     assert splitter.feed(b'1}\n{"b"') == b'{"a":1}\n'
     assert splitter.remainder() == b'{"b"'
 
 
 def test_a_line_may_be_sixteen_mebibytes() -> None:
-    line = b"x" * MAX_LINE_BYTES + b"\n"
-    splitter = NdjsonSplitter()
+    line = b"x" * MAX_FRAME_BYTES + b"\n"
+    splitter = FrameSplitter(ENDS)
     half = len(line) // 2
     assert splitter.feed(line[:half]) == b""
     assert splitter.feed(line[half:]) == line
@@ -50,7 +51,7 @@ def test_a_line_may_be_sixteen_mebibytes() -> None:
 @pytest.mark.parametrize("chunks", [[b"12345"], [b"12345\n"], [b"123", b"45\n"], [b"1\n", b"12345"], [b"1\n12345"]])
 def test_a_longer_line_is_a_failure_of_the_backend_that_names_the_limit(chunks: list[bytes]) -> None:
     *before, last = chunks
-    splitter = NdjsonSplitter(max_line_bytes=4)
+    splitter = FrameSplitter(ENDS, max_frame_bytes=4)
     for chunk in before:
         splitter.feed(chunk)
     with pytest.raises(ProxyError, match="limit of 4 bytes") as caught:
@@ -59,7 +60,7 @@ def test_a_longer_line_is_a_failure_of_the_backend_that_names_the_limit(chunks: 
 
 
 def test_many_short_lines_together_may_be_longer_than_one_line() -> None:
-    assert NdjsonSplitter(max_line_bytes=4).feed(b"1\n2\n3\n4\n5\n6\n") == b"1\n2\n3\n4\n5\n6\n"
+    assert FrameSplitter(ENDS, max_frame_bytes=4).feed(b"1\n2\n3\n4\n5\n6\n") == b"1\n2\n3\n4\n5\n6\n"
 
 
 def test_empty_lines_are_no_lines() -> None:

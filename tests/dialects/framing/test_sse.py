@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.sse import SseSplitter, events
+from ollama_proxyd.dialects.framing.splitter import FrameSplitter
+from ollama_proxyd.dialects.framing.sse import ENDS, events
 
 STREAMS = st.lists(
     st.sampled_from(
@@ -23,7 +24,7 @@ STREAMS = st.lists(
 
 
 def cut(stream: bytes, cuts: Iterable[int]) -> tuple[list[bytes], bytes]:
-    splitter = SseSplitter()
+    splitter = FrameSplitter(ENDS)
     places = [0, *sorted(place % (len(stream) + 1) for place in cuts), len(stream)]
     blocks = [splitter.feed(stream[start:end]) for start, end in itertools.pairwise(places)]
     return blocks, splitter.remainder()
@@ -46,11 +47,11 @@ def test_every_block_ends_with_a_blank_line(stream: bytes, cuts: list[int]) -> N
 
 def test_a_chunk_of_whole_events_goes_through_as_the_same_object() -> None:
     chunk = b"data: 1\n\ndata: 2\n\n"
-    assert SseSplitter().feed(chunk) is chunk
+    assert FrameSplitter(ENDS).feed(chunk) is chunk
 
 
 def test_an_event_without_its_blank_line_waits() -> None:
-    splitter = SseSplitter()
+    splitter = FrameSplitter(ENDS)
     assert splitter.feed(b"data: 1\n\ndata: 2\n") == b"data: 1\n\n"
     assert splitter.remainder() == b"data: 2\n"
     assert splitter.feed(b"\n") == b"data: 2\n\n"
@@ -58,15 +59,15 @@ def test_an_event_without_its_blank_line_waits() -> None:
 
 
 def test_an_event_larger_than_the_limit_is_the_backends_failure_and_the_limit_is_named() -> None:
-    splitter = SseSplitter(max_event_bytes=100)
+    splitter = FrameSplitter(ENDS, max_frame_bytes=100)
     splitter.feed(b"data: " + b"x" * 90)
-    with pytest.raises(ProxyError, match="more than 100 bytes") as caught:
+    with pytest.raises(ProxyError, match="limit of 100 bytes") as caught:
         splitter.feed(b"x" * 20)
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
 def test_many_small_events_may_together_be_larger_than_the_limit() -> None:
-    splitter = SseSplitter(max_event_bytes=10)
+    splitter = FrameSplitter(ENDS, max_frame_bytes=10)
     assert splitter.feed(b"data: 1\n\n" * 50) == b"data: 1\n\n" * 50
 
 

@@ -18,7 +18,8 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.dialects.framing.ndjson import NdjsonSplitter
+from ollama_proxyd.dialects.framing import ndjson
+from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
 
 THINKS = b'{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}\n'
@@ -133,7 +134,7 @@ def test_a_stream_without_its_last_line_broke_off() -> None:
 def test_the_events_are_the_same_wherever_the_transport_cut(cuts: list[int]) -> None:
     stream = THINKS + SAYS + DONE
     edges = [0, *sorted(cuts), len(stream)]
-    splitter, decoder = NdjsonSplitter(), LineDecoder()
+    splitter, decoder = FrameSplitter(ndjson.ENDS), LineDecoder()
     events = [
         event for start, end in itertools.pairwise(edges) for event in decoder.feed(splitter.feed(stream[start:end]))
     ]

@@ -20,7 +20,8 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
-from ollama_proxyd.dialects.framing.sse import SseSplitter
+from ollama_proxyd.dialects.framing.splitter import FrameSplitter
+from ollama_proxyd.dialects.framing.sse import ENDS
 from ollama_proxyd.dialects.openai.decode import (
     ChunkDecoder,
     decode_answer,
@@ -71,7 +72,7 @@ def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int
         chunk({"content": "a\u20ac"}), chunk({"content": "b"}), chunk({}, "stop"), "[DONE]"
     )
     places = sorted(chance.randrange(len(stream)) for _ in range(pieces))
-    splitter, decoder, found = SseSplitter(), ChunkDecoder(), list[Event]()
+    splitter, decoder, found = FrameSplitter(ENDS), ChunkDecoder(), list[Event]()
     for start, end in zip([0, *places], [*places, len(stream)], strict=True):
         found += decoder.feed(splitter.feed(stream[start:end]))
     assert [*found, decoder.finish()] == decoded(stream)
