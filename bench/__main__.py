@@ -110,6 +110,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAMES", help=f"these contestants alone, of {','.join(ALL)}")
     parser.add_argument("--without", metavar="NAMES", default="", help="leave these contestants out, say litellm")
     parser.add_argument("--scenario", metavar="KEYS", help="these scenarios alone, say ttft,closed-1")
+    parser.add_argument("--before", metavar="DIR", type=Path, help="also an earlier checkout of this project")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 5)
     chosen = options.only.split(",") if options.only else list(ALL)
@@ -117,6 +118,9 @@ def _options() -> argparse.Namespace:
     unknown = [name for name in [*options.names, *filter(None, options.without.split(","))] if name not in ALL]
     if unknown:
         parser.error(f"no such contestant: {', '.join(unknown)} (there are {', '.join(ALL)})")
+    if options.before:
+        contestants.KINDS[contestants.BEFORE] = contestants.before(options.before)
+        options.names.append(contestants.BEFORE)
     options.plan = scenarios(quick=options.quick)
     if options.scenario:
         wanted = options.scenario.split(",")

@@ -12,7 +12,7 @@ from bench import procfs, tools
 from bench.processes import Command, Processes, Server, free_port, wait_until_ready
 
 SETTLE_S = 1.5
-DIRECT, NGINX, OURS, LITELLM = "direct", "nginx", "ours", "litellm"
+DIRECT, NGINX, OURS, LITELLM, BEFORE = "direct", "nginx", "ours", "litellm", "before"
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,16 @@ KINDS = {
     LITELLM: Kind("/health/liveliness", _litellm),
 }
 ALL = (DIRECT, *KINDS)
+
+
+def before(checkout: Path) -> Kind:
+    """An earlier checkout of this project, run with the packages of this one."""
+
+    def prepare(folder: Path, port: int, backend_port: int) -> Command:
+        command = _ours(folder, port, backend_port)
+        return Command(command.argv, {**command.env, "PYTHONPATH": str(checkout.resolve())})
+
+    return Kind("/readyz", prepare)
 
 
 def start(processes: Processes, name: str, backend_port: int) -> Contestant:

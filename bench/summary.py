@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.contestants import DIRECT, LITELLM, NGINX, OURS, Contestant
+from bench.contestants import BEFORE, DIRECT, LITELLM, NGINX, OURS, Contestant
 from bench.measuring import Measurement
 
 MIB = 1024 * 1024
@@ -153,6 +153,16 @@ def _thousand(results: Results) -> str:
     return _table("1,000 open streams of 10 tokens/s", head, rows)
 
 
+def _progress(results: Results) -> str:
+    """This checkout divided by the earlier one; nothing where that one took no part."""
+    if BEFORE not in results.names:
+        return ""
+    values: tuple[Value, ...] = (lambda m: m.p50_ms, lambda m: m.p99_ms, lambda m: m.cpu_us_each, lambda m: m.per_s)
+    keys = ("ttft", *(f"streams-{n}" for n in (*PACED, 1000)), *(f"closed-{n}" for n in CLOSED))
+    rows = [(key, *(results.ratio(key, OURS, BEFORE, value) for value in values)) for key in keys]
+    return _table("Ours ÷ before", ("scenario", "p50", "p99", "CPU each", "per second"), rows)
+
+
 def _idle_mib(contestant: Contestant) -> float | None:
     return None if contestant.idle_rss_bytes is None else contestant.idle_rss_bytes / MIB
 
@@ -216,6 +226,6 @@ def render(results: Results, decision_us: Spread) -> str:
         f"Median (lowest … highest) of {len(results.rounds)} rounds; ratios are taken within a round. "
         f"{results.thrown_away} of {results.total} measurements were thrown away because others used the machine.\n"
     )
-    tables = (_first_token, _chunks, _thousand, _throughput, _starts)
+    tables = (_progress, _first_token, _chunks, _thousand, _throughput, _starts)
     remarks = ["### Remarks", "", *(f"- {fault}" for fault in results.faults), ""] if results.faults else []
     return "\n".join([note, *(table(results) for table in tables), *remarks, _goals(results, decision_us)])

@@ -82,3 +82,10 @@ def test_rates_and_shares_follow_from_what_was_counted() -> None:
     one = measurement("ours")
     assert (one.per_s, one.cpu_us_each, one.cores, one.late_percent) == (50.0, 5000.0, 0.25, 5.0)
     assert replace(one, samples=0, late=0).late_percent == 0.0
+
+
+def test_the_report_compares_with_an_earlier_checkout_only_where_one_took_part() -> None:
+    pair = (measurement("ours", p50_ms=2), measurement("before", p50_ms=4))
+    compared = Results(pair, started=(), names=("direct", "ours", "before"))
+    assert "| ttft | 0.5 |" in render(compared, Spread(()))
+    assert "÷ before" not in render(results(*pair), Spread(()))
