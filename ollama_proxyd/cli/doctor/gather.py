@@ -19,6 +19,7 @@ from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.http_api.port_owner import port_owner
+from ollama_proxyd.edges.http_api.settings import client_url
 
 OLD_NAME = "com.anthropic.OllamaProxy.Efficiency"
 OLD_FILES = (
@@ -46,7 +47,8 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
     config, loaded = _config(places)
     no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
-    http, status = _daemon(url, _url(loaded), loaded.server.token if loaded else None)
+    configured = client_url(loaded.server.host, loaded.server.port) if loaded else default_url()
+    http, status = _daemon(url, configured, loaded.server.token if loaded else None)
     return DoctorFacts(
         session_bus=no_session_bus,
         on_the_bus=names.get(session_bus.NAME, False),
@@ -70,15 +72,6 @@ def _config(places: Places) -> tuple[ConfigFacts, Config | None]:
     except ConfigError as error:
         return ConfigFacts(path, errors=tuple(map(str, error.problems))), None
     return ConfigFacts(path, warnings=tuple(map(str, loaded.warnings))), loaded
-
-
-def _url(config: Config | None) -> str:
-    """Where the daemon listens if it was started with this configuration."""
-    if config is None:
-        return default_url()
-    host = config.server.host
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - asked, not bound
-    return f"http://[{shown}]:{config.server.port}" if ":" in shown else f"http://{shown}:{config.server.port}"
 
 
 def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any]:

@@ -5,13 +5,15 @@ import asyncio
 from aiohttp import StreamReader, hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.context import SETTINGS
 
 IDLE_S = 30.0
 """A body that stalls for so long is given up."""
 
 
-async def read_body(request: web.Request, most_bytes: int) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body as it was sent; ProxyError when it is too large, encoded, broken, or stops coming."""
+    most_bytes = request.app[SETTINGS].value.max_body_bytes
     _check_headers(request, most_bytes)
     content = request.content
     parts: list[bytes] = []

@@ -1,7 +1,6 @@
 """Counts finished requests for Prometheus; the values of each label are bounded."""
 
-from functools import cache, partial
-from typing import NamedTuple
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -27,24 +26,6 @@ _TOKENS_PER_S = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 _BETWEEN_MS = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 
 
-class _Lines(NamedTuple):
-    """The time series of one backend and model."""
-
-    duration: Histogram
-    ttft: Histogram
-    speed: Histogram
-    between: Histogram
-    prompt_tokens: Counter
-    tokens: Counter
-
-
-class _Spent(NamedTuple):
-    """The time series of one backend."""
-
-    joules: Counter
-    retries: Counter
-
-
 class Counters:
     """The metrics that grow with each request."""
 
@@ -61,40 +42,32 @@ class Counters:
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._models: set[tuple[str, str]] = set()
-        self._lines = cache(self._make_lines)
-        self._spent = cache(self._make_spent)
-        self._requests_of = cache(self._requests.labels)
-        self._decisions_of = cache(self._decisions.labels)
 
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""
         backend_id = outcome.backend_id or NOBODY
         model = self._bounded(backend_id, outcome.model)
-        self._requests_of(backend_id, model, _status(outcome)).inc()
+        self._requests.labels(backend_id, model, _status(outcome)).inc()
         if outcome.decision is not None:
-            self._count_decision(backend_id, outcome.decision)
+            mode = outcome.decision.effective_mode.value
+            self._decisions.labels(backend_id, _why(outcome.decision), mode).inc()
         for failed in outcome.retried:
-            self._spent(failed).retries.inc()
+            self._retries.labels(failed).inc()
         if outcome.backend_id is not None:
-            lines = self._lines(backend_id, model)
-            _observe(lines.duration, outcome.total_s)
+            _observe(self._duration.labels(backend_id, model), outcome.total_s)
             if outcome.ttft_s is not None:
-                _observe(lines.ttft, outcome.ttft_s * 1000)
+                _observe(self._ttft.labels(backend_id, model), outcome.ttft_s * 1000)
 
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost and brought."""
-        self._spent(ended.backend_id).joules.inc(_amount(ended.energy_j))
-        lines = self._lines(ended.backend_id, self._bounded(ended.backend_id, ended.model))
+        self._joules.labels(ended.backend_id).inc(_amount(ended.energy_j))
+        labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)
         tokens = _amount(ended.usage.completion_tokens)
-        lines.prompt_tokens.inc(_amount(ended.usage.prompt_tokens))
-        lines.tokens.inc(tokens)
-        writing_s = ended.writing_s
-        if ended.succeeded and tokens > 1 and writing_s:
-            _observe(lines.speed, (tokens - 1) / writing_s)
-            _observe(lines.between, writing_s * 1000 / (tokens - 1))
-
-    def _count_decision(self, backend_id: str, decision: Decision) -> None:
-        self._decisions_of(backend_id, _why(decision), decision.effective_mode.value).inc()
+        self._prompt_tokens.labels(*labels).inc(_amount(ended.usage.prompt_tokens))
+        self._tokens.labels(*labels).inc(tokens)
+        if ended.succeeded and tokens > 1 and ended.writing_s:
+            _observe(self._speed.labels(*labels), (tokens - 1) / ended.writing_s)
+            _observe(self._between.labels(*labels), ended.writing_s * 1000 / (tokens - 1))
 
     def _bounded(self, backend_id: str, model: str | None) -> str:
         if model is None:
@@ -104,19 +77,6 @@ class Counters:
                 return OTHER
             self._models.add((backend_id, model))
         return model
-
-    def _make_lines(self, backend_id: str, model: str) -> _Lines:
-        return _Lines(
-            duration=self._duration.labels(backend_id, model),
-            ttft=self._ttft.labels(backend_id, model),
-            speed=self._speed.labels(backend_id, model),
-            between=self._between.labels(backend_id, model),
-            prompt_tokens=self._prompt_tokens.labels(backend_id, model),
-            tokens=self._tokens.labels(backend_id, model),
-        )
-
-    def _make_spent(self, backend_id: str) -> _Spent:
-        return _Spent(self._joules.labels(backend_id), self._retries.labels(backend_id))
 
 
 def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:

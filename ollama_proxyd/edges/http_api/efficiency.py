@@ -11,13 +11,11 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import LONGEST_TEXT
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.jsonbody import decode_object
-from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import SERVICES, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import SERVICES, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json
 from ollama_proxyd.edges.http_api.streaming import Stream
-from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object, read_struct
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -47,14 +45,14 @@ async def efficiency(request: web.Request) -> web.Response:
 
 async def select(request: web.Request) -> web.Response:
     """Put a mode in force for the next request on, and keep it over restarts."""
-    choice = read_struct(await _body(request), ModeChoice)
+    choice = await read_struct(request, ModeChoice)
     services_of(request).governor.select(_mode(choice.mode))
     return json_reply(_efficiency(request))
 
 
 async def hold(request: web.Request) -> web.StreamResponse:
     """Hold a mode while the answer stays open; its one line says that the hold is in force."""
-    wanted = read_struct(await _body(request), HoldRequest)
+    wanted = await read_struct(request, HoldRequest)
     governor, owner = services_of(request).governor, f"{OWNER}{new_id()}"
     cookie = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner)
     try:
@@ -85,14 +83,10 @@ async def settings(request: web.Request) -> web.Response:
 
 async def change_settings(request: web.Request) -> web.Response:
     """Change some settings, all or none; null goes back to the configuration's value."""
-    changes = decode_object(await _body(request))
+    changes = await read_object(request)
     settings = services_of(request).settings
     settings.change(changes)
     return json_reply(_settings(settings))
-
-
-async def _body(request: web.Request) -> bytes:
-    return await read_body(request, request.app[SETTINGS].value.max_body_bytes)
 
 
 def _mode(name: str) -> Mode:

@@ -8,16 +8,14 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.what_if import read_what_if
-from ollama_proxyd.dialects.framing.jsonbody import decode_object
-from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.hints import FIELD_OF
-from ollama_proxyd.edges.http_api.strict_json import json_reply
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object
 
 
 async def explain(request: web.Request) -> web.Response:
     """The decision for a question; nothing is changed and no backend is asked."""
-    values = decode_object(await read_body(request, request.app[SETTINGS].value.max_body_bytes))
+    values = await read_object(request)
     if isinstance(values.get("hints"), dict):
         values = {**values, "hints": _by_field(values["hints"])}
     services = services_of(request)

@@ -12,7 +12,7 @@ from ollama_proxyd.dialects.ollama.errors import not_found
 from ollama_proxyd.dialects.ollama.models import parse_show, render_ps, render_tags, render_version
 from ollama_proxyd.edges.http_api import catalog, routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.services.bundle import Services
@@ -26,7 +26,7 @@ DIALECT = Ollama()
 async def show(request: web.Request) -> web.Response:
     """A model's details, as the backend that holds it gives them."""
     hints = read_hints(request.headers, request[REQUEST_ID])
-    name, fields = parse_show(await read_body(request, request.app[SETTINGS].value.max_body_bytes))
+    name, fields = parse_show(await read_body(request))
     services = services_of(request)
     try:
         backend_id = _holder(services, name, hints)

@@ -27,25 +27,26 @@ _PLAIN = str.maketrans({"°": " ", "\u2013": "-", "\u2014": "-", "\u00d7": "x", 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:
     """The headers of a request for which a decision was made; `backend_id` None when no backend was tried."""
     used = next((ranked for ranked in decision.ranked if ranked.backend_id == backend_id), None)
-    headers = {
-        BACKEND_USED: NONE if backend_id is None else header_text(backend_id),
-        ROUTING_REASON: header_text(str(decision.reason)),
-        **_estimates(used),
-        ALTERNATIVES: _others(decision, backend_id),
-    }
-    ignored = ", ".join(ignored_fields)
-    if ignored:
+    others = ",".join(ranked.backend_id for ranked in decision.ranked if ranked is not used)
+    headers = _headers(backend_id, str(decision.reason), used, others)
+    if ignored := ", ".join(ignored_fields):
         headers[IGNORED_FIELDS] = header_text(ignored)
     return headers
 
 
 def unrouted(why: str, backend_id: str | None = None) -> dict[str, str]:
     """The headers of an answer that no decision was made for."""
+    return _headers(backend_id, f"not routed: {why}")
+
+
+def _headers(backend_id: str | None, reason: str, used: Ranked | None = None, others: str = "") -> dict[str, str]:
     return {
-        BACKEND_USED: NONE if backend_id is None else header_text(backend_id),
-        ROUTING_REASON: header_text(f"not routed: {why}"),
-        **_estimates(None),
-        ALTERNATIVES: NONE,
+        BACKEND_USED: header_text(backend_id or NONE),
+        ROUTING_REASON: header_text(reason),
+        ESTIMATED_LATENCY: f"{used.latency_ms:.0f}" if used else UNKNOWN,
+        ESTIMATED_POWER: f"{used.power_w:.1f}" if used else UNKNOWN,
+        ESTIMATED_ENERGY: f"{used.energy_j:.2f}" if used else UNKNOWN,
+        ALTERNATIVES: header_text(others) or NONE,
     }
 
 
@@ -56,18 +57,3 @@ def header_text(text: str) -> str:
         plain = "".join(each if each.isprintable() else " " for each in parts if not unicodedata.combining(each))
         text = " ".join(plain.encode("ascii", "replace").decode("ascii").split())
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."
-
-
-def _estimates(used: Ranked | None) -> dict[str, str]:
-    if used is None:
-        return {ESTIMATED_LATENCY: UNKNOWN, ESTIMATED_POWER: UNKNOWN, ESTIMATED_ENERGY: UNKNOWN}
-    return {
-        ESTIMATED_LATENCY: f"{used.latency_ms:.0f}",
-        ESTIMATED_POWER: f"{used.power_w:.1f}",
-        ESTIMATED_ENERGY: f"{used.energy_j:.2f}",
-    }
-
-
-def _others(decision: Decision, backend_id: str | None) -> str:
-    others = (ranked.backend_id for ranked in decision.ranked if ranked.backend_id != backend_id)
-    return header_text(",".join(others)) or NONE

@@ -17,13 +17,12 @@ from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.port_owner import port_owner
-from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
 BACKLOG = 1024
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
 LINGER_S = 2.0
@@ -84,9 +83,9 @@ class HttpServer:
         if places:
             name, port = places[0][:2]
             own = name if self._is_activated else self._settings.host  # a name says more than what it stands for
-            return _url(own, port)
+            return client_url(own, port)
         files = [each for each in self._runner.addresses if isinstance(each, str)]
-        return f"unix:{files[0]}" if files else _url(self._settings.host, self._settings.port)
+        return f"unix:{files[0]}" if files else client_url(self._settings.host, self._settings.port)
 
     @property
     def place(self) -> str:
@@ -173,11 +172,6 @@ def _protocol_log() -> logging.Logger:
 
 def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
-
-
-def _url(host: str, port: int) -> str:
-    shown = EVERYWHERE.get(host, host)
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:

@@ -19,6 +19,15 @@ WebOrigin: TypeAlias = Annotated[
 SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
 
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
+
+
+def client_url(host: str, port: int) -> str:
+    """Where a client on this machine finds a server that listens on this host."""
+    shown = EVERYWHERE.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Where the server listens, whom it lets in, and how much it takes at once."""

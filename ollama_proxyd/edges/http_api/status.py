@@ -7,8 +7,7 @@ from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status
-from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import ENDPOINT, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, status_json, thermal_json
@@ -61,7 +60,7 @@ async def backends(request: web.Request) -> web.Response:
 
 async def switch(request: web.Request) -> web.Response:
     """Let requests go to a backend, or not; that is kept over restarts."""
-    choice = read_struct(await read_body(request, request.app[SETTINGS].value.max_body_bytes), Switch)
+    choice = await read_struct(request, Switch)
     services, backend_id = services_of(request), request.match_info["backend_id"]
     known = [member.id for member in services.fleet.members]
     if backend_id not in known:

@@ -15,7 +15,7 @@ from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.services.gateway import Gateway
 
@@ -56,7 +56,7 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
-        asked = parse(await read_body(request, request.app[SETTINGS].value.max_body_bytes), hints)
+        asked = parse(await read_body(request), hints)
         try:
             return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
         except ProxyError as error:

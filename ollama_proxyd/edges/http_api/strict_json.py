@@ -10,15 +10,21 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
+from ollama_proxyd.edges.http_api.body import read_body
 
 JSON_TYPE = "application/json"
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def read_struct(body: bytes, kind: type[S]) -> S:
+async def read_object(request: web.Request) -> dict[str, Json]:
+    """The body, which is to be one JSON object."""
+    return decode_object(await read_body(request))
+
+
+async def read_struct(request: web.Request, kind: type[S]) -> S:
     """The body as a struct; ProxyError names the key that is unknown, missing or of the wrong type."""
-    values = decode_object(body)
+    values = await read_object(request)
     check_keys(values, kind.__struct_fields__)
     try:
         return msgspec.convert(values, kind)
