@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.host import socket_activation
-from ollama_proxyd.edges.host.socket_file import SocketFile, control_socket, make_private_folder, socket_path
+from ollama_proxyd.edges.host.control_socket import control_socket
+from ollama_proxyd.edges.host.socket_file import SocketFile, make_private_folder, socket_path
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 

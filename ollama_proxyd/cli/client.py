@@ -10,7 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ollama_proxyd.cli.failures import Failed, Invalid, Unreachable
-from ollama_proxyd.edges.host.socket_file import control_socket
+from ollama_proxyd.edges.host.control_socket import control_socket
 
 TIMEOUT_S = 10.0
 SILENT_S = 60.0

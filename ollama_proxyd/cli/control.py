@@ -3,15 +3,14 @@
 import click
 
 from ollama_proxyd import __version__
+from ollama_proxyd.cli import render
 from ollama_proxyd.cli.commands.backends import backends
 from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.explain import explain
-from ollama_proxyd.cli.commands.install_service import install_service
 from ollama_proxyd.cli.commands.mode import mode
-from ollama_proxyd.cli.commands.status import status
 from ollama_proxyd.cli.commands.watch import watch
-from ollama_proxyd.cli.session import HELP, daemon_options
+from ollama_proxyd.cli.session import HELP, answer, daemon_options, json_option
 
 
 @click.group(context_settings=HELP)
@@ -34,7 +33,29 @@ def ai_efficiency(context: click.Context) -> None:
         context.invoke(mode.commands["get"])
 
 
-for command in (status, mode, backends, explain, watch, doctor, config, install_service):
+@control.command()
+@json_option
+def status() -> None:
+    """Show the mode and why, the backends and the machine."""
+    answer(lambda daemon: daemon.get("/status"), render.status)
+
+
+@control.command("install-service")
+@click.option("--uninstall", "away", is_flag=True, help="Take it away again.")
+@click.option("--purge", is_flag=True, help="With --uninstall: the configuration and what was learned too.")
+def install_service(away: bool, purge: bool) -> None:
+    """Put the systemd units and the D-Bus activation of this user in place.
+
+    For installations by pipx or pip; scripts/install does it by itself.
+    """
+    if purge and not away:
+        raise click.UsageError("--purge goes with --uninstall")
+    from ollama_proxyd.cli.install import command  # noqa: PLC0415 - 20 ms that other commands need not wait for
+
+    click.echo("\n".join(command.run(away=away, purge=purge)))
+
+
+for command in (mode, backends, explain, watch, doctor, config):
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

@@ -16,6 +16,7 @@ from ollama_proxyd.app.daemon import Daemon, LaunchOptions, run
 from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
+from ollama_proxyd.cli.commands.config import report_good
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
@@ -52,15 +53,9 @@ def daemon(
         startup_error.say(str(error), os.environ)
         sys.exit(startup_error.CONFIG)
     if check_config:
-        _report(loaded)
+        report_good(loaded.path, loaded.warnings)
     else:
         _serve(options, loaded)
-
-
-def _report(config: Config) -> None:
-    for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{config.path or 'no configuration file, so the built-in defaults'}: good")
 
 
 def _serve(options: LaunchOptions, config: Config) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from dbus_fast import BusType
 
+from ollama_proxyd.cli.client import HOW_TO_START
 from ollama_proxyd.cli.failures import Unreachable
 from ollama_proxyd.edges.plumbing.dbus import connect
 
@@ -24,7 +25,7 @@ def start_daemon() -> None:
     try:
         asyncio.run(start())
     except OSError as error:
-        raise Unreachable(f"the session bus cannot start the daemon: {error}; start it with: ollama-proxyd") from None
+        raise Unreachable(f"the session bus cannot start the daemon: {error}; {HOW_TO_START}") from None
 
 
 def find(

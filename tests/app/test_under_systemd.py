@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.edges.host.socket_file import CONTROL_PATH as CONTROL
+from ollama_proxyd.edges.host.control_socket import PATH as CONTROL
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
 from tests.app.service_manager import PATIENCE_S, Service, ask, listening
 from tests.desktop.private_bus import PrivateBus

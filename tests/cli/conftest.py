@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from ollama_proxyd.cli.control import ai_efficiency, control
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
-from ollama_proxyd.edges.host.socket_file import CONTROL_PATH as PATH
+from ollama_proxyd.edges.host.control_socket import PATH
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services

@@ -10,8 +10,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from ollama_proxyd.cli.completion import files
 from ollama_proxyd.cli.control import control
+from scripts.completion_files import files
 from tests.cli.conftest import ServedDaemon
 from tests.real_things import ROOT
 
@@ -29,7 +29,7 @@ def completed(*words: str) -> list[str]:
 
 def test_the_shipped_files_are_fresh() -> None:
     shipped = {path.name: path.read_text() for path in (ROOT / "completions").iterdir()}
-    assert shipped == files(), "write them anew with: python -m ollama_proxyd.cli.completion completions"
+    assert shipped == files(), "write them anew with: python -m scripts.completion_files completions"
 
 
 @pytest.mark.parametrize("name", CHECKS)

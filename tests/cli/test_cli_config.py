@@ -47,7 +47,7 @@ def test_problems_are_objects_in_json(tmp_path: Path, ctl: Ctl) -> None:
 
 
 def test_without_a_file_the_defaults_are_good(ctl: Ctl) -> None:
-    assert ctl("config", "check").output == "no configuration file, so the built-in defaults: good\n"
+    assert ctl("config", "check").output == "there is no configuration file, so the built-in defaults apply\n"
 
 
 def test_the_file_that_applies_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctl: Ctl) -> None:

@@ -42,9 +42,7 @@ def check(file: Path | None) -> None:
         click.get_current_context().exit(BadConfig.exit_code if verdict.errors else 0)
     if verdict.errors:
         raise BadConfig("\n".join(["this configuration cannot be used", *map(str, verdict.errors)]))
-    for warning in verdict.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{verdict.path or 'no configuration file, so the built-in defaults'}: good")
+    report_good(verdict.path, verdict.warnings)
 
 
 @config.command()
@@ -80,6 +78,13 @@ def edit(file: Path | None) -> None:
             return
         if not _again():
             raise BadConfig(f"{chosen} cannot be used as it is; a running daemon goes on with what it had")
+
+
+def report_good(path: Path | str | None, warnings: "Sequence[Problem]") -> None:
+    """Say that a configuration can be used, with its warnings."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{path}: good" if path else "there is no configuration file, so the built-in defaults apply")
 
 
 def judge(file: Path | None) -> CheckResult:

@@ -1,6 +1,8 @@
 """`ollama-proxyctl doctor`: finds what is wrong on this machine, and says what to do."""
 
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,20 +31,22 @@ def doctor() -> None:
 
 
 def _plain(finding: "Finding") -> dict[str, Any]:
-    return {
-        "level": finding.level.name.lower(),
-        "subject": finding.subject,
-        "says": finding.says,
-        "do": finding.do or None,
-    }
+    return {**finding._asdict(), "level": finding.level.name.lower(), "do": finding.do or None}
 
 
 def _text(findings: "Sequence[Finding]") -> str:
-    """A line for each finding, and one below it for what to do."""
+    """What each finding says and below it what to do, within the width of the terminal."""
     width = max(len(finding.subject) for finding in findings)
     lines = []
     for finding in findings:
-        lines.append(f"{finding.level.name.lower():<7}  {finding.subject:<{width}}  {finding.says}")
+        lines.append(_wrapped(f"{finding.level.name.lower():<7}  {finding.subject:<{width}}  ", finding.says))
         if finding.do:
-            lines.append(f"{'':<9}{'':<{width}}  → {finding.do}")
+            lines.append(_wrapped(f"{'':<9}{'':<{width}}  → ", finding.do))
     return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> str:
+    """A text beside its head; what is read by a program keeps its line."""
+    if not sys.stdout.isatty():
+        return head + text
+    return click.wrap_text(text, shutil.get_terminal_size().columns, head, " " * len(head))

@@ -122,7 +122,7 @@ def _value(text: str) -> bool | float | str:
     if text.lower() in SWITCHES:
         return SWITCHES[text.lower()]
     try:
-        return float(text)
+        return int(text) if text.isdecimal() else float(text)
     except ValueError:
         return text
 

@@ -1,16 +1,16 @@
 """The doctor's judgements: each a small function of the facts."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ollama_proxyd import __version__
+from ollama_proxyd.cli.client import HOW_TO_START
 from ollama_proxyd.cli.doctor.facts import DoctorFacts
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
-START = "start it with: ollama-proxyd"
+NO_SYSTEM_BUS = "start it with: sudo systemctl start dbus; in a container it does not matter"
 
 
 class Level(IntEnum):
@@ -21,14 +21,13 @@ class Level(IntEnum):
     ERROR = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about a subject, and what to do about it if anything is to be done."""
+class Finding(NamedTuple):
+    """What was found about a subject of CHECKS, and what to do about it if anything is to be done."""
 
     level: Level
-    subject: str
     says: str
     do: str = ""
+    subject: str = ""
 
 
 Check = Callable[[DoctorFacts], Finding | None]
@@ -38,49 +37,48 @@ Check = Callable[[DoctorFacts], Finding | None]
 def session_bus(facts: DoctorFacts) -> Finding:
     """The desktop needs it."""
     if facts.session_bus is None:
-        return Finding(Level.OK, "session bus", "there is one")
+        return Finding(Level.OK, "there is one")
     says = f"{facts.session_bus}, so the desktop cannot show the daemon"
-    return Finding(Level.WARNING, "session bus", says, "run this in a login session; on a server it does not matter")
+    return Finding(Level.WARNING, says, "run this in a login session; on a server it does not matter")
 
 
 def daemon(facts: DoctorFacts) -> Finding:
     """Whether it runs, and is of our version."""
     version = facts.http.version
     if version is None and not facts.http.refusal:
-        return Finding(Level.ERROR, "daemon", "it does not run", START)
+        return Finding(Level.ERROR, "it does not run", HOW_TO_START)
     if version is not None and version != __version__:
         says = f"version {version} runs, but {__version__} is installed"
-        return Finding(Level.WARNING, "daemon", says, "end it and start it again")
+        return Finding(Level.WARNING, says, "end it and start it again")
     if not facts.on_the_bus and facts.session_bus is None:
         says = "it runs, but is not on this session bus"
-        return Finding(Level.WARNING, "daemon", says, "run it in the same session, as a user service")
-    return Finding(Level.OK, "daemon", "it runs")
+        return Finding(Level.WARNING, says, "run it in the same session, as a user service")
+    return Finding(Level.OK, "it runs")
 
 
 def port(facts: DoctorFacts) -> Finding:
     """Whether requests reach the daemon."""
     http = facts.http
     if http.version is not None:
-        return Finding(Level.OK, "port", f"the daemon answers at {http.url}")
+        return Finding(Level.OK, f"the daemon answers at {http.url}")
     if http.refusal:
-        return Finding(Level.WARNING, "port", http.refusal)
+        return Finding(Level.WARNING, http.refusal)
     if http.port_taken:
         choose = "end that program, or choose another port with server.http_port in the configuration"
         holder = f" ({http.holder})" if http.holder else ""
-        return Finding(Level.ERROR, "port", f"another program{holder} answers at {http.url}", choose)
-    return Finding(Level.OK, "port", f"{http.url} is free")
+        return Finding(Level.ERROR, f"another program{holder} answers at {http.url}", choose)
+    return Finding(Level.OK, f"{http.url} is free")
 
 
 def configuration(facts: DoctorFacts) -> Finding:
     """Whether the file can be used."""
     config = facts.config
-    name = config.path or "the built-in defaults apply"
     mend = "mend it with: ollama-proxyctl config edit"
     if config.errors:
-        return Finding(Level.ERROR, "configuration", "; ".join(config.errors), mend)
+        return Finding(Level.ERROR, "; ".join(config.errors), mend)
     if config.warnings:
-        return Finding(Level.WARNING, "configuration", "; ".join(config.warnings), mend)
-    return Finding(Level.OK, "configuration", name)
+        return Finding(Level.WARNING, "; ".join(config.warnings), mend)
+    return Finding(Level.OK, config.path or "there is no file, so the built-in defaults apply")
 
 
 def backends(facts: DoctorFacts) -> Finding | None:
@@ -90,32 +88,34 @@ def backends(facts: DoctorFacts) -> Finding | None:
     wanted = [each for each in facts.status["backends"] if each["enabled"]]
     if not wanted:
         do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
-        return Finding(Level.ERROR, "backends", "there is none, so nothing can answer", do)
+        return Finding(Level.ERROR, "there is none, so nothing can answer", do)
     down = [each for each in wanted if each["health"] != "up"]
     worse = [each for each in wanted if each["health"] == "up" and each["reason"]]
     if not down and not worse:
-        return Finding(Level.OK, "backends", f"all can serve: {', '.join(each['id'] for each in wanted)}")
+        return Finding(Level.OK, f"all can serve: {', '.join(each['id'] for each in wanted)}")
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
     are_down = [f"{each['id']} is {each['health']}{_cause(each)}" for each in down]
     are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
     start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
     restart = ["restart the engine that answers worse"] if worse else []
-    return Finding(level, "backends", "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
+    return Finding(level, "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
 
 
 def _cause(backend: Any) -> str:
     return f" ({backend['reason']})" if backend["reason"] else ""
 
 
-def battery(facts: DoctorFacts) -> Finding:
-    """Auto needs UPower for the battery."""
-    return _service(facts, "battery", (UPOWER,), "Auto cannot follow the battery", "install the package upower")
+def service(names: tuple[str, ...], without: str, do: str) -> Check:
+    """A check whether Auto has one of these services of the system bus."""
 
+    def check(facts: DoctorFacts) -> Finding:
+        if facts.system_bus is not None:
+            return Finding(Level.WARNING, f"{facts.system_bus}, so {without}", NO_SYSTEM_BUS)
+        if not any(facts.services.get(name) for name in names):
+            return Finding(Level.WARNING, f"{names[0]} is not on the system bus, so {without}", do)
+        return Finding(Level.OK, "its service is there")
 
-def power_profiles(facts: DoctorFacts) -> Finding:
-    """Auto needs power-profiles-daemon, or what stands in for it."""
-    do = "install the package power-profiles-daemon (or tuned-ppd)"
-    return _service(facts, "power profiles", POWER_PROFILES, "Auto cannot follow the power profile", do)
+    return check
 
 
 def energy_counters(facts: DoctorFacts) -> Finding:
@@ -124,9 +124,9 @@ def energy_counters(facts: DoctorFacts) -> Finding:
     if closed:
         says = f"{closed[0]} is for root alone, so the processor's watts are not measured"
         do = f"an administrator may allow it to all users of this machine: sudo chmod o+r {' '.join(closed)}"
-        return Finding(Level.WARNING, "energy counters", says, do)
+        return Finding(Level.WARNING, says, do)
     there = "they can be read" if facts.energy_counters else "this machine has none"
-    return Finding(Level.OK, "energy counters", there)
+    return Finding(Level.OK, there)
 
 
 def devices(facts: DoctorFacts) -> Finding:
@@ -135,49 +135,46 @@ def devices(facts: DoctorFacts) -> Finding:
     if closed:
         says = f"engines of this user may not use {', '.join(device.path for device in closed)}"
         groups = ",".join(sorted({device.group for device in closed}))
-        return Finding(Level.WARNING, "devices", says, f"sudo usermod -aG {groups} $USER, and log in again")
-    return Finding(Level.OK, "devices", "all are open to this user" if facts.devices else "no accelerator was found")
+        return Finding(Level.WARNING, says, f"sudo usermod -aG {groups} $USER, and log in again")
+    return Finding(Level.OK, "all are open to this user" if facts.devices else "no accelerator was found")
 
 
 def leftovers(facts: DoctorFacts) -> Finding:
     """Whether parts of an earlier ollama-proxy are in the way."""
     if facts.old_daemon:
         do = "systemctl --user disable --now ie.fio.ollamaproxy, or end the program"
-        return Finding(Level.WARNING, "leftovers", "the daemon of an earlier ollama-proxy runs", do)
+        return Finding(Level.WARNING, "the daemon of an earlier ollama-proxy runs", do)
     if facts.leftovers:
         says = f"of an earlier ollama-proxy, which cannot work with this one: {', '.join(facts.leftovers)}"
-        return Finding(Level.WARNING, "leftovers", says, f"remove them: rm -r {' '.join(facts.leftovers)}")
-    return Finding(Level.OK, "leftovers", "nothing of an earlier ollama-proxy")
+        return Finding(Level.WARNING, says, f"remove them: rm -r {' '.join(facts.leftovers)}")
+    return Finding(Level.OK, "nothing of an earlier ollama-proxy")
 
 
-CHECKS: tuple[Check, ...] = (
-    daemon,
-    port,
-    configuration,
-    backends,
-    session_bus,
-    battery,
-    power_profiles,
-    energy_counters,
-    devices,
-    leftovers,
-)
-"""In the order in which a person would look."""
+CHECKS: Mapping[str, Check] = {
+    "daemon": daemon,
+    "port": port,
+    "configuration": configuration,
+    "backends": backends,
+    "session bus": session_bus,
+    "battery": service((UPOWER,), "Auto cannot follow the battery", "install the package upower"),
+    "power profiles": service(
+        POWER_PROFILES,
+        "Auto cannot follow the power profile",
+        "install the package power-profiles-daemon (or tuned-ppd)",
+    ),
+    "energy counters": energy_counters,
+    "devices": devices,
+    "leftovers": leftovers,
+}
+"""By subject, in the order in which a person would look."""
 
 
 def examine(facts: DoctorFacts) -> tuple[Finding, ...]:
     """Every judgement."""
-    return tuple(finding for check in CHECKS if (finding := check(facts)) is not None)
+    found = {subject: check(facts) for subject, check in CHECKS.items()}
+    return tuple(finding._replace(subject=subject) for subject, finding in found.items() if finding is not None)
 
 
 def worst(findings: Iterable[Finding]) -> Level:
     """The exit status."""
     return max((finding.level for finding in findings), default=Level.OK)
-
-
-def _service(facts: DoctorFacts, subject: str, names: tuple[str, ...], without: str, do: str) -> Finding:
-    if facts.system_bus is not None:
-        return Finding(Level.WARNING, subject, f"{facts.system_bus}, so {without}")
-    if not any(facts.services.get(name) for name in names):
-        return Finding(Level.WARNING, subject, f"{names[0]} is not on the system bus, so {without}", do)
-    return Finding(Level.OK, subject, "its service is there")

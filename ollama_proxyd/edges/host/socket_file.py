@@ -11,18 +11,10 @@ from pathlib import Path
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 
-CONTROL_PATH = "ollama-proxyd/ollama-proxyd.sock"
-"""In the runtime folder; systemd/ollama-proxyd.socket has the same."""
 MODE = 0o600
 LONGEST_PATH_BYTES = 107
 TRY_S = 1.0
 BACKLOG = 1024
-
-
-def control_socket(environ: Mapping[str, str]) -> str | None:
-    """Where ollama-proxyctl finds the daemon; None without a runtime folder."""
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    return f"{runtime}/{CONTROL_PATH}" if runtime.startswith("/") else None
 
 
 def socket_path(written: str, environ: Mapping[str, str]) -> Path:

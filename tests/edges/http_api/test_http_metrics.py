@@ -7,8 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.events import Accepted, Delta, Usage
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Operation
@@ -166,8 +167,20 @@ def count_models(most: int, *backends: str) -> CollectorRegistry:
     counters = Counters(registry)
     for number in range(most):
         for backend_id in backends:
-            counters.count(
-                Outcome("id", Operation.CHAT, backend_id, model=f"m{number}", decision=None, unix_s=0.0, total_s=1.0)
+            model = f"m{number}"
+            counters.count(Outcome("id", Operation.CHAT, backend_id, model, None, unix_s=0.0, total_s=1.0, ttft_s=0.5))
+            counters.count_attempt(
+                AttemptEnded(
+                    backend_id,
+                    model,
+                    Operation.CHAT,
+                    "id",
+                    begun_s=0.0,
+                    first_s=0.5,
+                    ended_s=1.0,
+                    stream=True,
+                    usage=Usage(prompt_tokens=1, completion_tokens=9),
+                )
             )
     return registry
 

@@ -1,4 +1,4 @@
-"""The shell completions as files: `python -m ollama_proxyd.cli.completion completions` writes them anew."""
+"""The shell completions as files: `python -m scripts.completion_files completions` writes them anew."""
 
 import sys
 from collections.abc import Mapping
