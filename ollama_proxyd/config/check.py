@@ -8,7 +8,7 @@ from typing import Any
 
 from ollama_proxyd.config.document import Node, Scalar
 from ollama_proxyd.config.problems import Origin, Problem
-from ollama_proxyd.config.retired import RETIRED, RETIRED_VALUES
+from ollama_proxyd.config.retired import GONE, NO_EFFECT, RENAMED, RETIRED_VALUES
 from ollama_proxyd.config.shape import FILE, KEYS, Section, default_of, is_required
 from ollama_proxyd.core.options import Setting, Takes
 
@@ -91,12 +91,14 @@ class _Checker:
             self._wrong(node, path, f"{_show(node.value)} is not {expected}{advice}")
 
     def _unknown(self, key: str, node: Node, path: str, known: list[str]) -> None:
-        retired = RETIRED.get(_pattern(path))
-        if retired is not None:
-            problem = Problem(node.origin, path, retired.message)
-            (self._out.errors if retired.fatal else self._out.warnings).append(problem)
-            return
-        self._out.errors.append(Problem(node.origin, path, f"unknown key; {_meant(key, path, known)}"))
+        pattern, problems = _pattern(path), self._out.errors
+        if why := NO_EFFECT.get(pattern):
+            problems, message = self._out.warnings, f"this key has no effect and may go: {why}"
+        elif why := GONE.get(pattern):
+            message = f"this key is gone: {why}"
+        else:
+            message = RENAMED.get(pattern) or f"unknown key; {_meant(key, path, known)}"
+        problems.append(Problem(node.origin, path, message))
 
     def _wrong(self, node: Node, path: str, message: str) -> None:
         self._out.broken = True

@@ -73,7 +73,7 @@ class Fleet:
         under way on either go on and still count.
         """
         members = {each.spec.id: self._member_for(each) for each in wanted}
-        before, known = self._members, {view.spec.id: view for view in self.views.value}
+        before, known = self._members, self._by_id()
         gone = [member for backend_id, member in before.items() if members.get(backend_id) is not member]
         views = [self._view(members[each.spec.id], each, known.get(each.spec.id)) for each in wanted]
         for each in wanted:

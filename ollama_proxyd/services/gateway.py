@@ -86,7 +86,8 @@ class Gateway:
         Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
         become a status. Closing the generator cancels the work upstream.
         """
-        deps, trace = self._deps, RequestTrace(request, self._deps.clock)
+        deps = self._deps
+        trace = RequestTrace(request, deps.clock, deps.clock.monotonic())
         deps.activity.begin()
         try:
             attempt, routed, event = await self._begin(request, trace)

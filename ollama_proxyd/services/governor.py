@@ -1,7 +1,6 @@
 """Owns the efficiency mode: what was chosen and kept over restarts, what programs hold, what Auto makes of it."""
 
 import logging
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from ollama_proxyd.core.auto import AS_CHOSEN, AT_FIRST, choose, step
@@ -10,7 +9,6 @@ from ollama_proxyd.core.holds import Hold, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock, StateStore
@@ -46,11 +44,6 @@ class Governor:
     def table(self) -> ModeTable:
         """What each mode asks for."""
         return self.modes.value.table
-
-    @property
-    def auto_settings(self) -> AutoSettings:
-        """The numbers that Auto compares with."""
-        return self.modes.value.auto
 
     def select(self, mode: Mode) -> ModeSetting:
         """Put a mode in force, end every hold, and keep the mode over restarts."""
@@ -107,12 +100,12 @@ class Governor:
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Follow the machine from now on."""
-        tasks.start("mode", self._follow(system.changes()))
+        tasks.start("mode", self._follow(system))
         tasks.start("dwell", self._keep_time())
 
-    async def _follow(self, changes: AsyncGenerator[SystemState, None]) -> None:
-        async for system in changes:
-            self.observe(system)
+    async def _follow(self, system: Cell[SystemState]) -> None:
+        async for state in system.changes():
+            self.observe(state)
 
     async def _keep_time(self) -> None:
         """Make the changes of Auto that wait, when they are due."""

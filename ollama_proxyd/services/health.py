@@ -92,13 +92,10 @@ class HealthMonitor:
         if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
             await self.check_all()
             return True
-        return await self._check_unchecked()
+        return await self.check_new()
 
-    async def check_new(self) -> None:
-        """Check the backends that were not checked yet."""
-        await self._check_unchecked()
-
-    async def _check_unchecked(self) -> bool:
+    async def check_new(self) -> bool:
+        """Check the backends that were not checked yet; whether there were any."""
         new = [each for each in self._fleet.members if self._fleet.is_asked(each) and self._is_unchecked(each)]
         await self._check_these(new)
         return bool(new)

@@ -22,16 +22,14 @@ class BackendConfig:
 Backends: TypeAlias = tuple[BackendConfig, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One origin of backends; `backends` is what it offers.
+    """One origin of backends; `backends` is what it offers."""
 
-    stands_in: whether its backends count only where no earlier source has any.
-    """
-
-    def __init__(self, label: str, *, stands_in: bool = False) -> None:
-        self.label = label
-        self.stands_in = stands_in
-        self.backends: Cell[Backends] = Cell(())
+    label: str
+    stands_in: bool = False
+    """Whether its backends count only where no earlier source has any."""
+    backends: Cell[Backends] = field(default_factory=lambda: Cell(()))
 
 
 class Inventory:

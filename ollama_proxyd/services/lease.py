@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
@@ -11,21 +12,19 @@ from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
 
+@dataclass(slots=True, eq=False)
 class Member:
     """A backend and the requests under way on it; a changed configuration makes another one."""
 
-    __slots__ = ("backend", "check_turn", "checks", "checks_under_way", "config", "in_flight")
-
-    def __init__(self, config: BackendConfig, backend: Backend) -> None:
-        self.config = config
-        self.backend = backend
-        self.in_flight = 0
-        self.checks = 0
-        """How many health checks of it came to an end."""
-        self.checks_under_way = 0
-        """Health checks that ask it, or wait for what another one finds."""
-        self.check_turn = asyncio.Lock()
-        """Held by the one that asks."""
+    config: BackendConfig
+    backend: Backend
+    in_flight: int = 0
+    checks: int = 0
+    """How many health checks of it came to an end."""
+    checks_under_way: int = 0
+    """Health checks that ask it, or wait for what another one finds."""
+    check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one that asks."""
 
     @property
     def id(self) -> str:

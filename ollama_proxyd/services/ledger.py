@@ -89,23 +89,24 @@ class Requests:
     failures: int = 0
     cancelled: int = 0
 
+    def count(self, ended: Outcome | AttemptEnded) -> None:
+        """Count one more."""
+        self.requests += 1
+        self.failures += ended.error is not None
+        self.cancelled += ended.cancelled
+
 
 @dataclass(slots=True)
-class BackendTotals:
+class BackendTotals(Requests):
     """Running sums of all attempts at one backend since the daemon started."""
 
-    requests: int = 0
-    failures: int = 0
-    cancelled: int = 0
     completion_tokens: int = 0
     energy_j: float = 0.0
     busy_s: float = 0.0
 
     def add(self, ended: AttemptEnded) -> None:
         """Book one more attempt."""
-        self.requests += 1
-        self.failures += ended.error is not None
-        self.cancelled += ended.cancelled
+        self.count(ended)
         self.completion_tokens += ended.usage.completion_tokens or 0
         self.energy_j += ended.energy_j
         self.busy_s += ended.busy_s
@@ -156,14 +157,16 @@ class Ledger:
         """The sums of that date."""
         self.routed: Topic[RequestRouted] = Topic()
         self.outcomes: Topic[Outcome] = Topic()
-        self._last_routed: RequestRouted | None = None
+        self.last_routed: RequestRouted | None = None
+        """Where the last request went that was routed or refused; None before the first."""
         self._totals: dict[str, BackendTotals] = {}
-        self._overall = Requests()
+        self.overall = Requests()
+        """The sums of all requests since the daemon started."""
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
 
     def note_routed(self, routed: RequestRouted) -> None:
         """Take note of where a request went, before it is recorded."""
-        self._last_routed = routed
+        self.last_routed = routed
         self.routed.publish(routed)
 
     def book(self, ended: AttemptEnded) -> None:
@@ -177,9 +180,7 @@ class Ledger:
         self._turn_page()
         self._day = self._day.plus(outcome)
         self._recent.append(outcome)
-        self._overall.requests += 1
-        self._overall.failures += outcome.error is not None
-        self._overall.cancelled += outcome.cancelled
+        self.overall.count(outcome)
         self.outcomes.publish(outcome)
 
     def _turn_page(self) -> None:
@@ -189,19 +190,9 @@ class Ledger:
             self._date, self._day = date, Day()
 
     @property
-    def last_routed(self) -> RequestRouted | None:
-        """Where the last request went that was routed or refused; None before the first."""
-        return self._last_routed
-
-    @property
     def today(self) -> Day:
         """The sums of the present day; they begin anew at midnight."""
         return self._day if self._date == self._clock.local_date() else Day()
-
-    @property
-    def overall(self) -> Requests:
-        """The sums of all requests since the daemon started."""
-        return self._overall
 
     @property
     def by_backend(self) -> Mapping[str, BackendTotals]:

@@ -1,5 +1,7 @@
 """What is known of one request while it runs."""
 
+from dataclasses import dataclass, field
+
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
@@ -12,35 +14,22 @@ from ollama_proxyd.services.ledger import Outcome, RequestRouted
 from ollama_proxyd.services.ports import Clock
 
 
+@dataclass(slots=True)
 class RequestTrace:
     """Made at the arrival of a request, closed once."""
 
-    __slots__ = (
-        "_arrived_s",
-        "_clock",
-        "_request",
-        "assessment",
-        "attempts",
-        "cancelled",
-        "decision",
-        "error",
-        "instead",
-        "is_told",
-    )
-
-    def __init__(self, request: Request, clock: Clock) -> None:
-        self._request = request
-        self._clock = clock
-        self._arrived_s = clock.monotonic()
-        self.decision: Decision | None = None
-        self.assessment: Assessment | None = None
-        """What the decision was taken from."""
-        self.instead: Comparison | None = None
-        self.is_told = False
-        """Whether it was told where the request went."""
-        self.attempts: list[Attempt] = []
-        self.error: ErrorKind | None = None
-        self.cancelled = False
+    _request: Request
+    _clock: Clock
+    _arrived_s: float
+    decision: Decision | None = None
+    assessment: Assessment | None = None
+    """What the decision was taken from."""
+    instead: Comparison | None = None
+    is_told: bool = False
+    """Whether it was told where the request went."""
+    attempts: list[Attempt] = field(default_factory=list)
+    error: ErrorKind | None = None
+    cancelled: bool = False
 
     @property
     def backend_id(self) -> str | None:

@@ -16,7 +16,7 @@ class Tasks:
         self._owner = owner
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, name: str, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         """Run `work` under a name; an exception that it did not expect is logged, and only this task ends."""
         task = asyncio.create_task(self._guard(name, work), name=f"{self._owner}.{name}")
         self._running.add(task)
@@ -24,7 +24,7 @@ class Tasks:
         task.add_done_callback(lambda _: work.close())  # where it was cancelled before its first step
         return task
 
-    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         try:
             await work
         except Exception:

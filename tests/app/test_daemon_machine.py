@@ -155,12 +155,12 @@ async def test_a_changed_setting_survives_a_reload_and_a_restart(start: Start) -
     await running.rewrite(config)
     expected = Tuning(low_battery_percent=30.0, full_battery_percent=90.0, quiet_hours_start="23:00")
     assert running.services.settings.tuning.value == expected
-    auto = running.services.governor.auto_settings
+    auto = running.services.governor.modes.value.auto
     assert (auto.low_battery_percent, auto.full_battery_percent) == (30.0, 90.0)
     await running.daemon.stop()
     again = await start(config)
     assert again.services.settings.tuning.value == expected
-    assert again.services.governor.auto_settings.low_battery_percent == 30.0
+    assert again.services.governor.modes.value.auto.low_battery_percent == 30.0
     again.services.settings.reset()
     assert again.services.settings.tuning.value == Tuning(low_battery_percent=60.0, full_battery_percent=90.0)
 

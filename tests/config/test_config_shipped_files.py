@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.config.load import FILE_VARIABLE, OVERRIDES, load, variable_of
-from ollama_proxyd.config.retired import RETIRED
+from ollama_proxyd.config.retired import GONE, NO_EFFECT, RENAMED
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import KEYS, OPTIONS, is_required
 from ollama_proxyd.core.options import Setting
@@ -93,7 +93,7 @@ def schema_of(key: str) -> dict[str, Any]:
 
 
 def test_no_key_is_both_known_and_retired() -> None:
-    assert not set(RETIRED) & set(KEYS)
+    assert not {*NO_EFFECT, *GONE, *RENAMED} & set(KEYS)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -132,7 +132,7 @@ def test_every_key_that_the_documentation_names_exists() -> None:
     sections = "server|routing|efficiency|monitoring|detection|upstream"
     named = set(re.findall(rf"`((?:{sections})\.[a-z_.]+)[`:]", DOCS))
     assert named
-    assert named <= set(KEYS) | set(RETIRED)
+    assert named <= {*KEYS, *NO_EFFECT, *GONE, *RENAMED}
 
 
 def test_the_documentation_names_every_variable_and_example() -> None:

@@ -298,4 +298,4 @@ def test_a_changed_charge_counts_at_once_and_the_other_numbers_stay() -> None:
     assert it.setting.value.effective is Mode.EFFICIENCY
     it.tune(Tuning(low_battery_percent=30.0))
     assert it.setting.value.effective is Mode.BALANCED
-    assert (it.auto_settings.low_battery_percent, it.auto_settings.dwell_s) == (30.0, 0.0)
+    assert (it.modes.value.auto.low_battery_percent, it.modes.value.auto.dwell_s) == (30.0, 0.0)

@@ -64,7 +64,7 @@ class Thermal:
 
     def _now_hot(self, system: SystemState, before: frozenset[str]) -> frozenset[str]:
         """Devices above the warning; one that was is so until it is known to be cooler by the margin."""
-        auto = self._governor.auto_settings
+        auto = self._governor.modes.value.auto
         hot = set()
         for device in system.devices:
             limit_c = auto.hot_c - auto.heat_margin_c if device.id in before else auto.hot_c
@@ -85,7 +85,7 @@ class Thermal:
         return facts({**device_rows(device), "updated_at": ("x", updated_at)})
 
     def _thresholds(self) -> dict[str, Variant]:
-        auto = self._governor.auto_settings
+        auto = self._governor.modes.value.auto
         return facts(
             {
                 "temp_warning": ("d", auto.hot_c),
