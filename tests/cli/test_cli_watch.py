@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.cli.differences import Difference, differences, settled
+from ollama_proxyd.cli.commands.watch import Difference, differences, settled
 from ollama_proxyd.core.modes import Mode
 from tests.cli.conftest import ServedDaemon
 from tests.cli.program import Start

@@ -1,22 +1,65 @@
 """ie.fio.OllamaProxy.Backends: the backends as a list, and as objects that come and go."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from dbus_fast import Variant
 
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.edges.dbus_api.backend import PARENT_PATH, Backend
+from ollama_proxyd.core.status import backend_status
 from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metrics, row
-from ollama_proxyd.edges.dbus_api.contract import contract
-from ollama_proxyd.edges.dbus_api.errors import unknown_backend
-from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
+from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly, promptly
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.values import properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
+
+PARENT_PATH = f"{ROOT_PATH}/Backends"
+
+
+def path_of(backend_id: str) -> str:
+    """The object's path; bytes that a path cannot have are written as an underscore and two hexadecimal digits."""
+    plain = (chr(byte) if chr(byte).isalnum() and byte < 128 else f"_{byte:02x}" for byte in backend_id.encode())
+    return f"{PARENT_PATH}/{''.join(plain)}"
+
+
+class BackendObject:
+    """The object of one backend; `view` is what was last known of it."""
+
+    def __init__(
+        self,
+        view: BackendView,
+        services: Services,
+        sender: SignalSender,
+        enable: Callable[[str, bool], None],
+    ) -> None:
+        self.view = view
+        self._services = services
+        self.exported = Exported(
+            path=path_of(view.spec.id),
+            contract=contract("Backend"),
+            sender=sender,
+            values=self._values,
+            setters={"Enabled": lambda enabled: enable(view.spec.id, enabled)},
+        )
+
+    def look_at(self, view: BackendView) -> None:
+        """Take note of what is known now, and tell at once what cannot wait."""
+        before, self.view = self.view, view
+        if _steady_part(before) != _steady_part(view):
+            self.exported.tell(measured=False)
+
+    def _values(self) -> dict[str, Any]:
+        return properties(
+            contract("Backend"),
+            backend_status(self.view, self._services.system.value, self._services.governor.setting.value.row),
+        )
 
 
 class Backends:
@@ -24,12 +67,10 @@ class Backends:
 
     def __init__(self, services: Services, sender: SignalSender, objects: Objects, clock: Clock) -> None:
         self._services = services
-        self._system = services.system
-        self._setting = services.governor.setting
         self._sender = sender
         self._objects = objects
         self._clock = clock
-        self._by_id: dict[str, Backend] = {}
+        self._by_id: dict[str, BackendObject] = {}
         self._moved: Cell[int] = Cell(0)
         self.exported = Exported(
             path=PARENT_PATH,
@@ -51,8 +92,8 @@ class Backends:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
             promptly(self._services.fleet.views, self._tell_fleet),
-            promptly(self._system, self._tell_system),
-            promptly(self._setting, lambda _: self._tell_steady()),
+            promptly(self._services.system, self._tell_system),
+            promptly(self._services.governor.setting, lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
         )
 
@@ -77,7 +118,8 @@ class Backends:
             if backend is not None:
                 backend.look_at(view)
                 continue
-            self._by_id[view.spec.id] = backend = Backend(view, self._system, self._setting, self._sender, self._enable)
+            backend = BackendObject(view, self._services, self._sender, self._enable)
+            self._by_id[view.spec.id] = backend
             self._objects.add(backend.exported)
 
     def _tell_system(self, _: SystemState) -> None:
@@ -112,7 +154,7 @@ class Backends:
         for view in self._views:
             if view.spec.id == backend_id:
                 return view
-        raise unknown_backend(backend_id, (view.spec.id for view in self._views))
+        raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (view.spec.id for view in self._views))
 
     def _metrics(self, backend_id: str) -> dict[str, Variant]:
         return metrics(self._view(backend_id), self._services.ledger.totals(backend_id))
@@ -120,7 +162,7 @@ class Backends:
     def _enable(self, backend_id: str, enabled: bool) -> None:
         fleet = self._services.fleet
         if not fleet.has(backend_id):
-            raise unknown_backend(backend_id, (member.id for member in fleet.members))
+            raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (member.id for member in fleet.members))
         fleet.set_enabled(backend_id, enabled)
 
     async def _refresh(self) -> None:
@@ -130,3 +172,8 @@ class Backends:
 def _moving_part(view: BackendView) -> tuple[object, ...]:
     """What measurements can follow: a check that found everything as it was moves nothing, and sets no timer."""
     return view.spec, view.health, view.degraded, view.loaded, view.in_flight, view.watts
+
+
+def _steady_part(view: BackendView) -> tuple[object, ...]:
+    """What a request that comes or goes does not change: comparing it is cheap, and requests are many."""
+    return view.spec, view.health, view.reason, view.models

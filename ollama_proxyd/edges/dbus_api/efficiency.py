@@ -1,13 +1,13 @@
 """ie.fio.OllamaProxy.Efficiency: the mode, why it is in force, and who holds one."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.holds import LONGEST_TEXT, Hold
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.tuning import Tuning
@@ -18,11 +18,10 @@ from ollama_proxyd.edges.dbus_api.errors import (
     TOO_MANY_HOLDS,
     invalid,
     read_mode,
-    refusal,
+    refused_as,
 )
-from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import promptly
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.values import facts, reason_properties, reason_values
 from ollama_proxyd.services.bundle import Services
 
@@ -128,28 +127,20 @@ class Efficiency:
         for what, text in (("reason", reason), ("application_id", application_id)):
             if len(text) > LONGEST_TEXT:
                 raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
-        try:
+        with refused_as(ErrorKind.OVERLOADED, TOO_MANY_HOLDS):
             return self._governor.hold(read_mode(name), reason, application_id, caller)
-        except ProxyError as error:
-            raise refusal(error, {ErrorKind.OVERLOADED: TOO_MANY_HOLDS}) from None
 
     def _release(self, caller: str, cookie: int) -> None:
-        try:
+        with refused_as(ErrorKind.INVALID_REQUEST, NOT_HOLDER):
             self._governor.release(cookie, caller)
-        except ProxyError as error:
-            raise refusal(error, {ErrorKind.INVALID_REQUEST: NOT_HOLDER}) from None
 
     def _change_settings(self, changes: Mapping[str, Variant]) -> None:
-        self._tune(lambda: self._settings.change({key: each.value for key, each in changes.items()}))
+        with refused_as(ErrorKind.INVALID_REQUEST, INVALID_ARGUMENT):
+            self._settings.change({key: each.value for key, each in changes.items()})
 
     def _reset_settings(self, keys: list[str]) -> None:
-        self._tune(lambda: self._settings.reset(keys))
-
-    def _tune(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except ProxyError as error:
-            raise refusal(error, {ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}) from None
+        with refused_as(ErrorKind.INVALID_REQUEST, INVALID_ARGUMENT):
+            self._settings.reset(keys)
 
 
 def _described(mode: Mode, row: ModeRow) -> dict[str, tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """Refusals by their names on the bus; each text says what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from dbus_fast import DBusError, ErrorType
 
@@ -26,16 +27,10 @@ def read_mode(text: str) -> Mode:
         raise DBusError(UNKNOWN_MODE, str(error)) from None
 
 
-def unknown_backend(backend_id: str, known: Iterable[str]) -> DBusError:
-    """No backend has this id."""
+def unknown(error_name: str, name: str, kind: str, known: Iterable[str]) -> DBusError:
+    """There is no backend or device of this name."""
     allowed = ", ".join(known) or "none"
-    return DBusError(UNKNOWN_BACKEND, f"{backend_id!r} is not a backend here; the backends are: {allowed}")
-
-
-def unknown_hardware(name: str, known: Iterable[str]) -> DBusError:
-    """No device has this id, and none is of this class."""
-    allowed = ", ".join(known) or "none"
-    return DBusError(UNKNOWN_HARDWARE, f"{name!r} is not a device here; the devices are: {allowed}")
+    return DBusError(error_name, f"{name!r} is not a {kind} here; the {kind}s are: {allowed}")
 
 
 def invalid(message: str) -> DBusError:
@@ -43,6 +38,10 @@ def invalid(message: str) -> DBusError:
     return DBusError(INVALID_ARGUMENT, message)
 
 
-def refusal(error: ProxyError, names: dict[ErrorKind, str]) -> DBusError:
-    """What a service refused, under the name that its kind has here."""
-    return DBusError(names.get(error.kind, FAILED), error.message)
+@contextmanager
+def refused_as(kind: ErrorKind, name: str) -> Iterator[None]:
+    """Name what a service refuses: errors of this kind by this name, others by the general one."""
+    try:
+        yield
+    except ProxyError as error:
+        raise DBusError(name if error.kind is kind else FAILED, error.message) from None

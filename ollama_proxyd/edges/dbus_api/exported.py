@@ -1,6 +1,7 @@
 """One object on the bus: how calls and properties reach what does the work, and how its changes are told."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import iscoroutine
 from typing import Any, TypeAlias
@@ -9,13 +10,31 @@ from dbus_fast import DBusError, ErrorType, Message, Variant
 from dbus_fast.introspection import Property
 
 from ollama_proxyd.edges.dbus_api.contract import Contract
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.standard import PROPERTIES, check_call
+from ollama_proxyd.edges.dbus_api.values import sendable
+from ollama_proxyd.edges.plumbing.dbus import Bus, BusError
 
 Answer: TypeAlias = tuple[str, list[Any]]
 """A signature, and values of it."""
 
 _PROPERTY_CALLS = {"Get": "ss", "Set": "ssv", "GetAll": "s"}
+
+
+class SignalSender:
+    """Sends messages on one bus, while it is there."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    def send(self, message: Message) -> None:
+        """Send a message, with texts that the bus takes."""
+        message.body = sendable(message.body)
+        with suppress(BusError):  # its loss is reported where it is waited for
+            self._bus.send(message)
+
+    def signal(self, path: str, interface: str, member: str, signature: str, *body: Any) -> None:
+        """Broadcast a signal."""
+        self.send(Message.new_signal(path, interface, member, signature, list(body)))
 
 
 @dataclass(slots=True)

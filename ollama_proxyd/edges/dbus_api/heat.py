@@ -14,7 +14,7 @@ _NOBODY_SAYS = Unavailable.because("no_device_reports", detail="whether it is th
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class OverallHeat:
     """All devices together: mean degrees Celsius, mean percent of the fans, and whether any is throttled.
 
     Of devices that share a fan each counts.
@@ -25,10 +25,10 @@ class Heat:
     throttling_active: Maybe[bool]
 
 
-def heat(system: SystemState) -> Heat:
+def overall_heat(system: SystemState) -> OverallHeat:
     """The devices of the machine together."""
     devices = system.devices
-    return Heat(
+    return OverallHeat(
         average_temperature=_mean((device.temperature_c for device in devices), _NO_THERMOMETER),
         average_fan_speed=_mean((device.fan_percent for device in devices), _NO_FAN),
         throttling_active=_any_throttling(system),

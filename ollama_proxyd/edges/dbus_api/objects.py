@@ -7,8 +7,7 @@ from typing import Any
 from dbus_fast import DBusError, ErrorType, Message, MessageFlag, MessageType
 
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH
-from ollama_proxyd.edges.dbus_api.exported import Answer, Exported
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.exported import Answer, Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.standard import (
     INTROSPECTABLE,
     OBJECT_MANAGER,

@@ -12,10 +12,9 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.status import LastDecision, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
-from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.question import read_question
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, facts, int32, int64, percent_of, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell

@@ -6,11 +6,11 @@ from typing import TypeAlias
 from ollama_proxyd.edges.dbus_api.backends import Backends
 from ollama_proxyd.edges.dbus_api.contract import ROOT_NAME
 from ollama_proxyd.edges.dbus_api.efficiency import Efficiency
+from ollama_proxyd.edges.dbus_api.exported import SignalSender
 from ollama_proxyd.edges.dbus_api.holders import Holders
 from ollama_proxyd.edges.dbus_api.names import Names
 from ollama_proxyd.edges.dbus_api.objects import Objects
 from ollama_proxyd.edges.dbus_api.routing import Routing
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.edges.dbus_api.system_state import SystemStateObject
 from ollama_proxyd.edges.dbus_api.thermal import Thermal
 from ollama_proxyd.edges.plumbing.dbus import Bus

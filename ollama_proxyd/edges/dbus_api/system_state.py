@@ -7,10 +7,9 @@ from dbus_fast import Variant
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
-from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import promptly
-from ollama_proxyd.edges.dbus_api.heat import heat
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.heat import overall_heat
 from ollama_proxyd.edges.dbus_api.values import facts, properties
 from ollama_proxyd.services.bundle import Services
 
@@ -67,7 +66,7 @@ class SystemStateObject:
 
 
 def _facts(system: SystemState) -> dict[str, Variant]:
-    together = heat(system)
+    together = overall_heat(system)
     return facts(
         {
             "battery_percent": ("i", system.battery_percent),

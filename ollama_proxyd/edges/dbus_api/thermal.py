@@ -8,11 +8,10 @@ from dbus_fast import Variant
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading, SystemState, Unavailable, known
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
-from ollama_proxyd.edges.dbus_api.errors import unknown_hardware
-from ollama_proxyd.edges.dbus_api.exported import Exported
+from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_HARDWARE, unknown
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly, promptly
-from ollama_proxyd.edges.dbus_api.heat import device_rows, heat, read_at_s, throttling
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
+from ollama_proxyd.edges.dbus_api.heat import device_rows, overall_heat, read_at_s, throttling
 from ollama_proxyd.edges.dbus_api.values import facts, number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
@@ -77,7 +76,9 @@ class Thermal:
         devices = self._system.value.devices
         named = [device for device in devices if name in {device.id, device.hardware.value}]
         if not named:
-            raise unknown_hardware(name, (f"{device.id} ({device.hardware.value})" for device in devices))
+            raise unknown(
+                UNKNOWN_HARDWARE, name, "device", (f"{device.id} ({device.hardware.value})" for device in devices)
+            )
         device = max(named, key=_heat)
         at_s = read_at_s(device)
         ago_s = None if at_s is None else self._clock.monotonic() - at_s
@@ -104,7 +105,7 @@ class Thermal:
     def _values(self) -> dict[str, Any]:
         system = self._system.value
         devices = [facts(device_rows(device)) for device in system.devices]
-        return {**properties(contract("Thermal"), heat(system)), "Devices": devices}
+        return {**properties(contract("Thermal"), overall_heat(system)), "Devices": devices}
 
 
 def _heat(device: DeviceState) -> float:
@@ -118,7 +119,7 @@ def _first_to_protect_itself(system: SystemState) -> Maybe[float]:
 
 
 def _summary(system: SystemState) -> dict[str, Variant]:
-    together = heat(system)
+    together = overall_heat(system)
     with_thermometer = sum(isinstance(device.temperature_c, Reading) for device in system.devices)
     return facts(
         {

@@ -10,8 +10,8 @@ import pytest
 from dbus_fast.unpack import unpack_variants
 
 from ollama_proxyd.edges.dbus_api.contract import INTERFACES, contract
+from ollama_proxyd.edges.dbus_api.exported import SignalSender
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.signals import SignalSender
 from ollama_proxyd.services.tasks import Tasks
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, interface_of
 
