@@ -14,10 +14,13 @@ T = TypeVar("T")
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
-_NAME = msgspec.json.Decoder(str)
+_TEXT = msgspec.json.Decoder(str)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises over bytes that are not what they should be."""
 
 _KEY = b'"model"'
 _COLON = re.compile(rb"\s*:\s*")
@@ -57,8 +60,26 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise invalid_request("missing request body")
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise invalid(error) from error
+
+
+def readable(decoder: msgspec.json.Decoder[T], text: bytes | str | msgspec.Raw) -> T | None:
+    """What the decoder makes of a text, None where it cannot read it."""
+    try:
+        return decoder.decode(text)
+    except UNREADABLE:
+        return None
+
+
+def object_in(text: bytes | str) -> dict[str, Json] | None:
+    """The JSON object that a text is, None where it is something else."""
+    return readable(_OBJECT, text)
+
+
+def present(**fields: Json) -> dict[str, Json]:
+    """The fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def convert_typed(value: Json, to: type[T]) -> T:
@@ -106,7 +127,7 @@ def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
     """
     model = fields.get("model")
     at = None if model is None else _only_model(body)
-    if model is not None and _is_text(model, name) and (at is not None or _names_all_once(body, fields)):
+    if model is not None and readable(_TEXT, model) == name and (at is not None or _names_all_once(body, fields)):
         return body
     encoded = msgspec.json.encode(name)
     if model is None or at is None:
@@ -139,13 +160,6 @@ def _names_all_once(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
     return msgspec.json.format(body, indent=-1) == msgspec.json.format(msgspec.json.encode(fields), indent=-1)
 
 
-def _is_text(value: msgspec.Raw, text: str) -> bool:
-    try:
-        return _NAME.decode(value) == text
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-
-
 def renamed(payload: bytes, name: str) -> bytes:
     """A JSON object under another model name; anything without one stays as it is."""
     try:
@@ -158,12 +172,4 @@ def renamed(payload: bytes, name: str) -> bytes:
 def is_whole(payloads: Iterable[bytes]) -> bool:
     """Whether there are payloads, each a whole JSON text or the mark of the end."""
     texts = tuple(payloads)
-    return bool(texts) and all(text.strip() == b"[DONE]" or _is_json(text) for text in texts)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        _RAW.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+    return bool(texts) and all(text.strip() == b"[DONE]" or readable(_RAW, text) is not None for text in texts)

@@ -6,6 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json, Tool, ToolChoice
+from ollama_proxyd.dialects.framing.jsonbody import present
 
 
 class FunctionBody(msgspec.Struct):
@@ -47,10 +48,4 @@ def write_choice(choice: ToolChoice) -> Json:
 
 
 def _function(tool: Tool) -> dict[str, Json]:
-    fields = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return present(name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict)

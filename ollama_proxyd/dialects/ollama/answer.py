@@ -2,8 +2,9 @@
 
 import msgspec
 
-from ollama_proxyd.core.events import Finished, FinishReason, Timings, TokenLogprob, Usage
+from ollama_proxyd.core.events import Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.logprobs import AnswerToken
 from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 _S_PER_NS = 1e-9
@@ -45,15 +46,6 @@ class NativeAnswerMessage(msgspec.Struct):
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
 
 
-class NativeLogprob(msgspec.Struct):
-    """A token and how likely it was."""
-
-    token: str
-    logprob: float
-    bytes: tuple[int, ...] | None = None
-    top_logprobs: tuple["NativeLogprob", ...] | None = None
-
-
 class NativeCounters(msgspec.Struct):
     """What every last object holds; no number is worth an answer, so any value is taken and read later."""
 
@@ -75,7 +67,7 @@ class Line(NativeCounters):
     response: str | None = None
     thinking: str | None = None
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
-    logprobs: tuple[NativeLogprob, ...] | None = None
+    logprobs: tuple[AnswerToken, ...] | None = None
 
 
 class Vectors(NativeCounters):
@@ -114,13 +106,3 @@ def finished(end: NativeCounters, *, called: bool) -> Finished:
 def estimated(tokens: int) -> Finished:
     """An end that told nothing: the tokens were counted from outside, if any were seen."""
     return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens else Usage())
-
-
-def read_logprob(token: NativeLogprob) -> TokenLogprob:
-    """A token's log probability in the core's words."""
-    return TokenLogprob(
-        token=token.token,
-        logprob=token.logprob,
-        bytes=token.bytes,
-        top=tuple(read_logprob(other) for other in token.top_logprobs or ()),
-    )

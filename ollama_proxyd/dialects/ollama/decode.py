@@ -7,9 +7,11 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCall
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import BlockDecoder, Ending
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
+from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
-from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished, read_logprob
+from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished
 
 _END = msgspec.json.Decoder(End)
 
@@ -28,9 +30,8 @@ def peek_answer(body: bytes) -> Ending:
 
 
 def _read(last: bytes, frames_seen: int) -> Ending:
-    try:
-        end = _END.decode(last)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    end = readable(_END, last)
+    if end is None:
         return Ending(estimated(frames_seen), complete=False)
     if end.error is not None:
         return Ending(estimated(frames_seen), complete=False, error=failed_midway(end.error))
@@ -65,7 +66,7 @@ class LineDecoder(BlockDecoder):
         """What one object says."""
         try:
             line = _LINE.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise _failed(f"the backend sent a line that is not an answer: {error}") from error
         if line.error is not None:
             raise failed_midway(line.error)
@@ -91,7 +92,7 @@ class LineDecoder(BlockDecoder):
             text=said or "",
             thinking=thought or "",
             tool_calls=tuple(self._call(call) for call in calls) if calls else (),
-            logprobs=tuple(read_logprob(token) for token in line.logprobs) if line.logprobs else None,
+            logprobs=read_logprobs(line.logprobs) if line.logprobs else None,
         )
 
     def _call(self, call: NativeAnswerCall) -> ToolCallDelta:
@@ -120,7 +121,7 @@ def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call
 def _embedded(body: bytes) -> list[Event]:
     try:
         read = _VECTORS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _failed(f"the backend's answer is not a list of vectors: {error}") from error
     if read.error is not None:
         raise failed_midway(read.error)

@@ -8,88 +8,20 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.jsonbody import object_in, present
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
-
-
-class LineFunction(msgspec.Struct):
-    """What a tool call calls."""
-
-    index: int
-    name: str
-    arguments: msgspec.Raw
-
-
-class LineCall(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One whole tool call."""
-
-    id: str | None = None
-    function: LineFunction
-
-
-class LineMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What the model said in a chat."""
-
-    role: str
-    content: str
-    thinking: str = ""
-    tool_calls: list[LineCall] | None = None
-
-
-class LineCounters(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """Tokens and durations of the last object; what is unknown is left out."""
-
-    total_duration: int | None = None
-    load_duration: int | None = None
-    prompt_eval_count: int | None = None
-    prompt_eval_duration: int | None = None
-    eval_count: int | None = None
-    eval_duration: int | None = None
-
-
-class ChatLine(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A line of /api/chat, but for the counters of the last."""
-
-    model: str
-    created_at: str
-    message: LineMessage
-    done: bool
-    done_reason: str | None = None
-    logprobs: list[dict[str, Json]] | None = None
-
-
-class GenerateLine(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A line of /api/generate, but for the counters of the last."""
-
-    model: str
-    created_at: str
-    response: str
-    thinking: str = ""
-    done: bool
-    done_reason: str | None = None
-    tool_calls: list[LineCall] | None = None
-    logprobs: list[dict[str, Json]] | None = None
-
-
-def with_counters(line: bytes, counters: LineCounters) -> bytes:
-    """An encoded object with the counters as its last keys."""
-    more = msgspec.json.encode(counters)
-    return line if more == b"{}" else line[:-1] + b"," + more[1:]
 
 
 def write_logprob(token: TokenLogprob, *, with_top: bool = True) -> dict[str, Json]:
     """A token, how likely it was, and the likeliest others."""
-    written: dict[str, Json] = {"token": token.token, "logprob": token.logprob}
-    if token.bytes is not None:
-        written["bytes"] = token.bytes
-    if with_top and token.top:
-        written["top_logprobs"] = [write_logprob(other, with_top=False) for other in token.top]
-    return written
+    top = [write_logprob(other, with_top=False) for other in token.top] if with_top else None
+    return present(token=token.token, logprob=token.logprob, bytes=token.bytes, top_logprobs=top or None)
 
 
 _NS_PER_S = 1e9
 
 
-def counters_of(finished: Finished, total_ns: int, first_ns: int | None) -> LineCounters:
+def counters_of(finished: Finished, total_ns: int, first_ns: int | None) -> dict[str, Json]:
     """Every counter that is known; `first_ns` is when the first piece of the answer came.
 
     Where the backend timed nothing, what went by before the first piece counts as the prompt's and the rest as the
@@ -103,7 +35,7 @@ def counters_of(finished: Finished, total_ns: int, first_ns: int | None) -> Line
         load_ns = max(total_ns - prompt_ns - decode_ns, 0)
     if prompt_ns is None and decode_ns is None and first_ns is not None:
         prompt_ns, decode_ns = first_ns, total_ns - first_ns
-    return LineCounters(
+    return present(
         total_duration=total_ns,
         load_duration=load_ns,
         prompt_eval_count=finished.usage.prompt_tokens,
@@ -115,9 +47,6 @@ def counters_of(finished: Finished, total_ns: int, first_ns: int | None) -> Line
 
 def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * _NS_PER_S)
-
-
-_OBJECT = msgspec.json.Decoder(dict[str, Json])
 
 
 class ToolCalls:
@@ -139,7 +68,7 @@ class ToolCalls:
                 raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
             self._calls.setdefault(piece.index, _Gathered()).add(piece)
 
-    def whole(self) -> list[LineCall] | None:
+    def whole(self) -> list[dict[str, Json]] | None:
         """The calls, None when there are none; ProxyError when the model did not write an object as arguments."""
         return [call.whole(index) for index, call in enumerate(self._calls.values())] or None
 
@@ -155,14 +84,16 @@ class _Gathered:
         self._name = piece.name or self._name
         self._arguments.append(piece.arguments)
 
-    def whole(self, index: int) -> LineCall:
+    def whole(self, index: int) -> dict[str, Json]:
         arguments = "".join(self._arguments).strip().encode() or b"{}"
-        try:
-            _OBJECT.decode(arguments)
-        except (msgspec.DecodeError, RecursionError) as error:
+        if object_in(arguments) is None:
             message = f"the model called '{sanitize_line(self._name)}' with arguments that are not a JSON object"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
-        return LineCall(id=self._id, function=LineFunction(index, self._name, msgspec.Raw(arguments)))
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+        function = {"index": index, "name": self._name, "arguments": msgspec.Raw(arguments)}
+        return present(id=self._id, function=function)
+
+
+_VECTOR_COUNTERS = ("total_duration", "load_duration", "prompt_eval_count")
 
 
 def encode_vectors(request: Request, events: Iterable[Event], finished: Finished, total_ns: int) -> bytes:
@@ -172,18 +103,9 @@ def encode_vectors(request: Request, events: Iterable[Event], finished: Finished
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend sent no vectors")
     if request.endpoint == "embeddings":
         return msgspec.json.encode({"embedding": vectors[0] if vectors else ()})
-    body = msgspec.json.encode({"model": request.model, "embeddings": vectors})
-    if not vectors:
-        return body
-    known = counters_of(finished, total_ns, first_ns=None)
-    return with_counters(
-        body,
-        LineCounters(
-            total_duration=known.total_duration,
-            load_duration=known.load_duration,
-            prompt_eval_count=known.prompt_eval_count,
-        ),
-    )
+    known = counters_of(finished, total_ns, first_ns=None) if vectors else {}
+    counters = {name: known[name] for name in _VECTOR_COUNTERS if name in known}
+    return msgspec.json.encode({"model": request.model, "embeddings": vectors, **counters})
 
 
 _JSON = msgspec.json.Encoder()
@@ -242,34 +164,18 @@ class LineEncoder:
     def _line(self, delta: Delta, finished: Finished | None) -> bytes:
         calls = self._calls.whole() if finished else None
         reason = _REASONS.get(finished.reason, finished.reason.value) if finished else None
-        line = _JSON.encode(self._object(delta, reason, calls, _logprobs(delta.logprobs)))
-        if finished is None or finished.reason in {FinishReason.LOAD, FinishReason.UNLOAD}:
-            return line
-        return with_counters(line, counters_of(finished, self._elapsed_ns(), self._first_ns))
+        line = self._object(delta, reason, calls)
+        if finished is not None and finished.reason not in {FinishReason.LOAD, FinishReason.UNLOAD}:
+            line |= counters_of(finished, self._elapsed_ns(), self._first_ns)
+        return _JSON.encode(line)
 
-    def _object(
-        self, delta: Delta, reason: str | None, calls: list[LineCall] | None, logprobs: list[dict[str, object]] | None
-    ) -> ChatLine | GenerateLine:
+    def _object(self, delta: Delta, reason: str | None, calls: list[dict[str, Json]] | None) -> dict[str, Json]:
+        """A line without the counters of the last; the keys in Ollama's order."""
+        head = {"model": self._request.model, "created_at": self._created_at()}
+        thinking, done = delta.thinking or None, reason is not None
+        logprobs = [write_logprob(token) for token in delta.logprobs] if delta.logprobs else None
         if self._is_chat:
-            return ChatLine(
-                model=self._request.model,
-                created_at=self._created_at(),
-                message=LineMessage(role="assistant", content=delta.text, thinking=delta.thinking, tool_calls=calls),
-                done=reason is not None,
-                done_reason=reason,
-                logprobs=logprobs,
-            )
-        return GenerateLine(
-            model=self._request.model,
-            created_at=self._created_at(),
-            response=delta.text,
-            thinking=delta.thinking,
-            done=reason is not None,
-            done_reason=reason,
-            tool_calls=calls,
-            logprobs=logprobs,
-        )
-
-
-def _logprobs(tokens: tuple[TokenLogprob, ...] | None) -> list[dict[str, object]] | None:
-    return [write_logprob(token) for token in tokens] if tokens else None
+            message = present(role="assistant", content=delta.text, thinking=thinking, tool_calls=calls)
+            return present(**head, message=message, done=done, done_reason=reason, logprobs=logprobs)
+        text = present(response=delta.text, thinking=thinking)
+        return present(**head, **text, done=done, done_reason=reason, tool_calls=calls, logprobs=logprobs)

@@ -3,13 +3,11 @@
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.jsonbody import quoted
+from ollama_proxyd.dialects.framing.jsonbody import object_in, quoted
 from ollama_proxyd.dialects.framing.statuses import status_of
 from ollama_proxyd.dialects.ollama.options import OPTION_TYPE
 
 _UPSTREAM = frozenset({ErrorKind.UPSTREAM_REJECTED, ErrorKind.UPSTREAM_FAILED})
-_OBJECT = msgspec.json.Decoder(dict[str, Json])
 
 
 def render_error(error: ProxyError) -> tuple[int, bytes]:
@@ -52,9 +50,8 @@ def _backends_own(error: ProxyError) -> bytes | None:
     """What the backend said, where that is a JSON object."""
     if error.kind not in _UPSTREAM or error.detail is None:
         return None
-    try:
-        said = _OBJECT.decode(error.detail)
-    except (msgspec.DecodeError, RecursionError):
+    said = object_in(error.detail)
+    if said is None:
         return None
     text = error.detail.strip()
     return text.encode() if isinstance(said.get("error"), str) else _body(text)

@@ -7,7 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.jsonbody import decode_object, decode_typed, invalid_request, present
 from ollama_proxyd.dialects.ollama.options import refuse_lookalikes
 
 ModelRow = tuple[Model, Sequence[str]]
@@ -57,19 +57,24 @@ def details(model: Model) -> dict[str, Json]:
 
 
 def _held(model: Model, backends: Sequence[str]) -> dict[str, Json]:
-    lengths = {"context_length": model.context_length, "embedding_length": model.embedding_length}
-    known_lengths = {name: length for name, length in lengths.items() if length is not None}
-    entry: dict[str, Json] = {
+    return {
         "name": tagged(model.name),
         "model": tagged(model.name),
         "modified_at": model.modified_at or UNKNOWN_TIME,
         "size": model.size_bytes or 0,
         "digest": model.digest or "",
-        "details": {**details(model), **known_lengths},
+        "details": {**details(model), **_lengths(model)},
+        **_capabilities(model),
+        "backends": list(backends),
     }
-    if model.capabilities is not None:
-        entry["capabilities"] = sorted(model.capabilities)
-    return {**entry, "backends": list(backends)}
+
+
+def _lengths(model: Model) -> dict[str, Json]:
+    return present(context_length=model.context_length, embedding_length=model.embedding_length)
+
+
+def _capabilities(model: Model) -> dict[str, Json]:
+    return {} if model.capabilities is None else {"capabilities": sorted(model.capabilities)}
 
 
 def _loaded(loaded: LoadedModel, model: Model | None, backends: Sequence[str]) -> dict[str, Json]:
@@ -97,7 +102,6 @@ class _ShowRequest(msgspec.Struct):
 
 
 _SHOW = msgspec.json.Decoder(_ShowRequest)
-_FIELDS = msgspec.json.Decoder(dict[str, Json])
 
 
 def parse_show(body: bytes) -> tuple[str, Mapping[str, Json]]:
@@ -106,7 +110,7 @@ def parse_show(body: bytes) -> tuple[str, Mapping[str, Json]]:
     model = read.model or read.name
     if not model:
         raise invalid_request("model is required", "model")
-    fields = decode_typed(_FIELDS, body)
+    fields = decode_object(body)
     refuse_lookalikes(fields)
     return model, fields
 
@@ -116,15 +120,14 @@ def describe(model: Model, engine: str, endpoint: str, template: str | None = No
 
     The modelfile says where the model is served instead of naming a file; `template` is the engine's chat template.
     """
-    described: dict[str, Json] = {"modelfile": _modelfile(model, engine, endpoint)}
-    if template:
-        described["template"] = template
-    described["details"] = details(model)
-    described["model_info"] = _model_info(model)
-    if model.capabilities is not None:
-        described["capabilities"] = sorted(model.capabilities)
-    described["modified_at"] = model.modified_at or UNKNOWN_TIME
-    return described
+    return {
+        "modelfile": _modelfile(model, engine, endpoint),
+        **present(template=template or None),
+        "details": details(model),
+        "model_info": _model_info(model),
+        **_capabilities(model),
+        "modified_at": model.modified_at or UNKNOWN_TIME,
+    }
 
 
 def _modelfile(model: Model, engine: str, endpoint: str) -> str:
@@ -139,6 +142,5 @@ def _model_info(model: Model) -> dict[str, Json]:
     """What is known under GGUF's names; lengths need the architecture, which is part of their name."""
     if model.family is None:
         return {}
-    lengths = {"context_length": model.context_length, "embedding_length": model.embedding_length}
-    known = {f"{model.family}.{name}": length for name, length in lengths.items() if length is not None}
+    known = {f"{model.family}.{name}": length for name, length in _lengths(model).items()}
     return {"general.architecture": model.family, **known}

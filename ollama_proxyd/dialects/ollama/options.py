@@ -72,16 +72,15 @@ def check_options(options: Mapping[str, Json] | None) -> None:
 def read_options(
     options: Mapping[str, Json] | None,
     fields: Mapping[str, msgspec.Raw],
-    canonical: Collection[str],
     read: Collection[str],
 ) -> Options:
     """Canonical options of checked input.
 
-    Of the top-level `fields`, those in `canonical` are options too, and those not in `read` are unknown.
+    Of the top-level `fields`, those in `read` are known; some of them are options too.
     An unknown option is listed as `options.<name>`, so that it is never taken for a top-level field.
     A negative num_predict asks for no limit, which is the meaning of its absence.
     """
-    known = {name: decode_value(fields[name], name) for name in fields if name in canonical}
+    known = {name: decode_value(fields[name], name) for name in fields if name in TOP_LEVEL and name in read}
     unknown = {name: decode_value(fields[name], name) for name in fields if name not in read}
     written = {}
     for name, value in (options or {}).items():

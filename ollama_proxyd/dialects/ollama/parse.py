@@ -24,7 +24,7 @@ from ollama_proxyd.core.requests import (
     Text,
     ToolCall,
 )
-from ollama_proxyd.dialects.framing.binary import checked_base64
+from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages
 from ollama_proxyd.dialects.framing.tools import read_tools
@@ -39,6 +39,7 @@ from ollama_proxyd.dialects.ollama.options import (
 )
 from ollama_proxyd.dialects.ollama.request import (
     ChatRequest,
+    EmbeddingsHead,
     EmbeddingsRequest,
     EmbedRequest,
     GenerateRequest,
@@ -48,9 +49,6 @@ from ollama_proxyd.dialects.ollama.request import (
     NativeMessage,
     NativeToolCall,
 )
-
-CANONICAL_FIELDS = ("keep_alive", "truncate", "shift")
-"""Fields beside the model that are settings of the generation."""
 
 
 def request_of(
@@ -90,9 +88,7 @@ def request_of(
     )
 
 
-_IMAGES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "Qk": "image/bmp"}
 _SOUNDS = {"SUQz": "mp3", "//s": "mp3", "//u": "mp3", "ZkxhQ": "flac", "T2dnUw": "ogg"}
-_RIFF = "UklGR"
 _WAVE_IN_RIFF = "XQVZF"
 """Where a RIFF file says WAVE (bytes 8 to 11), as base64 writes it from character 11 on; WebP says otherwise."""
 
@@ -108,13 +104,12 @@ def media_bytes(images: msgspec.Raw) -> int:
 def read_media(given: str, field: str) -> Image | Audio:
     """The picture or the sound that a field holds in base64; an unknown one counts as a picture without a type."""
     data = checked_base64(given, field)
-    if data.startswith(_RIFF):
-        return Audio(data, "wav") if data[11:16] == _WAVE_IN_RIFF else Image(data, "image/webp")
+    if data.startswith("UklGR") and data[11:16] == _WAVE_IN_RIFF:
+        return Audio(data, "wav")
     for prefix, sound in _SOUNDS.items():
         if data.startswith(prefix):
             return Audio(data, sound)
-    kind = next((kind for prefix, kind in _IMAGES.items() if data.startswith(prefix)), None)
-    return Image(data, kind)
+    return Image(data, image_type(data))
 
 
 _ARGUMENTS = "messages.tool_calls.function.arguments"
@@ -146,9 +141,7 @@ def chat_content(body: bytes) -> Chat:
         think=check_think(read.think),
         logprobs=read.logprobs,
         top_logprobs=read.top_logprobs,
-        options=read_options(
-            read.options, decode_fields(body), canonical=CANONICAL_FIELDS, read=ChatRequest.__struct_fields__
-        ),
+        options=read_options(read.options, decode_fields(body), read.__struct_fields__),
     )
 
 
@@ -207,18 +200,13 @@ def generate_content(body: bytes) -> Completion:
         think=check_think(read.think),
         logprobs=read.logprobs,
         top_logprobs=read.top_logprobs,
-        options=read_options(
-            read.options, decode_fields(body), canonical=CANONICAL_FIELDS, read=GenerateRequest.__struct_fields__
-        ),
+        options=read_options(read.options, decode_fields(body), read.__struct_fields__),
     )
 
 
 def _image(data: str, field: str) -> Image:
     read = read_media(data, field)
     return read if isinstance(read, Image) else Image(read.data, f"audio/{read.format}")
-
-
-_EMBED_CANONICAL_FIELDS = ("keep_alive", "truncate", "dimensions")
 
 
 _EMBED = msgspec.json.Decoder(EmbedRequest)
@@ -231,10 +219,7 @@ def parse_embed(body: bytes, hints: Hints) -> Request:
     keep_alive_s(read.keep_alive)
     if not read.model:
         raise ProxyError(ErrorKind.MODEL_NOT_FOUND, "model '' not found", param="model")
-    inputs = _inputs(read.input)
-    check_options(read.options)
-    content = partial(_embedding_content, body, read, inputs, single=isinstance(read.input, str), normalized=True)
-    return _embedding_request("embed", read.model, body, content, hints, empty=not inputs)
+    return _embedding_request("embed", read, body, hints, read.input)
 
 
 def parse_embeddings(body: bytes, hints: Hints) -> Request:
@@ -243,26 +228,28 @@ def parse_embeddings(body: bytes, hints: Hints) -> Request:
     keep_alive_s(read.keep_alive)
     if not read.model:
         raise invalid_request("model is required", "model")
+    return _embedding_request("embeddings", read, body, hints, read.prompt or "")
+
+
+def _embedding_request(endpoint: str, read: EmbeddingsHead, body: bytes, hints: Hints, given: Json) -> Request:
+    inputs = _inputs(given)
     check_options(read.options)
-    inputs = _inputs(read.prompt)
-    content = partial(_embedding_content, body, read, inputs, single=True, normalized=False)
-    return _embedding_request("embeddings", read.model, body, content, hints, empty=not inputs)
 
+    def content() -> Embedding:
+        options = read_options(read.options, decode_fields(body), read.__struct_fields__)
+        return Embedding(inputs, single=isinstance(given, str), normalized=endpoint == "embed", options=options)
 
-def _embedding_request(
-    endpoint: str, model: str, body: bytes, content: Callable[[], Embedding], hints: Hints, *, empty: bool
-) -> Request:
     return Request(
         operation=Operation.EMBEDDING,
         api=Api.OLLAMA,
         endpoint=endpoint,
-        model=model,
+        model=read.model or "",
         stream=False,
         body=body,
         content=content,
         hints=hints,
         prompt_tokens=len(body) // 4,
-        load_action=LoadAction.LOAD if empty else None,
+        load_action=None if inputs else LoadAction.LOAD,
     )
 
 
@@ -274,19 +261,3 @@ def _inputs(given: Json) -> tuple[str, ...]:
     if isinstance(given, list) and all(isinstance(text, str) for text in given):
         return tuple(given)
     raise invalid_request("invalid input type", "input")
-
-
-def _embedding_content(
-    body: bytes, read: EmbedRequest | EmbeddingsRequest, inputs: tuple[str, ...], *, single: bool, normalized: bool
-) -> Embedding:
-    return Embedding(
-        inputs=inputs,
-        single=single,
-        normalized=normalized,
-        options=read_options(
-            read.options,
-            decode_fields(body),
-            canonical=set(_EMBED_CANONICAL_FIELDS) & set(read.__struct_fields__),
-            read=read.__struct_fields__,
-        ),
-    )

@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import (
     Api,
@@ -24,12 +23,11 @@ from ollama_proxyd.core.requests import (
     ToolMode,
 )
 from ollama_proxyd.dialects.base import Rendered
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, invalid_request, object_in, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_tools
 from ollama_proxyd.dialects.ollama.options import EFFORTS, place, refuse_lookalikes, refuse_option
 
 _ROLES = {"developer": "system"}
-_OBJECT = msgspec.json.Decoder(dict[str, Json])
 
 
 def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
@@ -72,41 +70,25 @@ def _unspoken_names(messages: Sequence[Message]) -> tuple[str, ...]:
 
 def _message(message: Message, index: int, names: Mapping[str, str]) -> dict[str, Json]:
     parts = message.parts or ()
-    written: dict[str, Json] = {
-        "role": _ROLES.get(message.role, message.role),
-        "content": "\n".join(part.text for part in parts if isinstance(part, Text)),
-    }
-    if message.thinking is not None:
-        written["thinking"] = message.thinking
-    if images := [part.data for part in parts if not isinstance(part, Text)]:
-        written["images"] = images
-    if message.tool_calls:
-        written["tool_calls"] = [_tool_call(call, index) for call in message.tool_calls]
-    if message.role == "tool":
-        written.update(_answered(message, names))
-    return written
-
-
-def _answered(message: Message, names: Mapping[str, str]) -> dict[str, Json]:
-    answered: dict[str, Json] = {}
+    is_answer = message.role == "tool"
     name = message.name or names.get(message.tool_call_id or "")
-    if name:
-        answered["tool_name"] = name
-    if message.tool_call_id is not None:
-        answered["tool_call_id"] = message.tool_call_id
-    return answered
+    return present(
+        role=_ROLES.get(message.role, message.role),
+        content="\n".join(part.text for part in parts if isinstance(part, Text)),
+        thinking=message.thinking,
+        images=[part.data for part in parts if not isinstance(part, Text)] or None,
+        tool_calls=[_tool_call(call, index) for call in message.tool_calls] or None,
+        tool_name=(name or None) if is_answer else None,
+        tool_call_id=message.tool_call_id if is_answer else None,
+    )
 
 
 def _tool_call(call: ToolCall, index: int) -> dict[str, Json]:
     arguments = call.arguments.encode() or b"{}"
-    try:
-        _OBJECT.decode(arguments)
-    except (msgspec.DecodeError, RecursionError) as error:
+    if object_in(arguments) is None:
         field = f"messages[{index}].tool_calls.function.arguments"
-        message = f"{field} for '{call.name}' must be the JSON text of an object"
-        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param=field) from error
-    written: dict[str, Json] = {"function": {"name": call.name, "arguments": msgspec.Raw(arguments)}}
-    return written if call.id is None else {"id": call.id, **written}
+        raise invalid_request(f"{field} for '{call.name}' must be the JSON text of an object", field)
+    return present(id=call.id, function={"name": call.name, "arguments": msgspec.Raw(arguments)})
 
 
 _TEXT_FIELDS: Final = frozenset({"keep_alive", "truncate", "shift"})
@@ -139,7 +121,7 @@ def _translate(content: Content) -> tuple[str, dict[str, Json], tuple[str, ...]]
 
 def _chat(chat: Chat) -> tuple[str, dict[str, Json], tuple[str, ...]]:
     placed = place(chat.options, _TEXT_FIELDS)
-    fields = _present(
+    fields = present(
         messages=_messages(chat.messages),
         tools=_tools(chat) or None,
         format=_format(chat.format),
@@ -155,7 +137,7 @@ def _chat(chat: Chat) -> tuple[str, dict[str, Json], tuple[str, ...]]:
 def _completion(completion: Completion) -> tuple[str, dict[str, Json], tuple[str, ...]]:
     """A suffix is only used through the model's template, so a raw completion with one is not sent as raw."""
     placed = place(completion.options, _TEXT_FIELDS)
-    fields = _present(
+    fields = present(
         prompt=completion.prompt,
         raw=(completion.raw and not completion.suffix) or None,
         suffix=completion.suffix,
@@ -174,13 +156,9 @@ def _completion(completion: Completion) -> tuple[str, dict[str, Json], tuple[str
 
 def _embedding(embedding: Embedding) -> tuple[str, dict[str, Json], tuple[str, ...]]:
     placed = place(embedding.options, _EMBED_FIELDS)
-    fields = _present(input=list(embedding.inputs), options=placed.options or None)
+    fields = present(input=list(embedding.inputs), options=placed.options or None)
     return "/api/embed", {**fields, **placed.fields}, placed.ignored
 
 
 def _streaming(request: Request, path: str) -> dict[str, Json]:
     return {} if path == "/api/embed" else {"stream": request.stream}
-
-
-def _present(**fields: Json) -> dict[str, Json]:
-    return {name: value for name, value in fields.items() if value is not None}

@@ -9,7 +9,7 @@ NO_MEDIA = msgspec.Raw(b"")
 
 
 class NativeHead(msgspec.Struct):
-    """The fields that routing needs of both calls."""
+    """The fields that routing needs of chats and completions."""
 
     model: str | None = None
     stream: bool | None = None
@@ -57,21 +57,20 @@ class NativeMessage(msgspec.Struct):
     tool_call_id: str | None = None
 
 
-class ChatRequest(msgspec.Struct):
-    """A chat as it comes."""
+class NativeBody(NativeHead):
+    """The other settings of chats and completions."""
 
-    model: str | None = None
-    messages: list[NativeMessage] | None = None
-    stream: bool | None = None
-    tools: list[ToolBody] | None = None
     format: Json = None
-    keep_alive: Json = None
-    think: Json = None
     truncate: bool | None = None
     shift: bool | None = None
-    options: dict[str, Json] | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+
+
+class ChatRequest(NativeBody):
+    """A chat as it comes."""
+
+    messages: list[NativeMessage] | None = None
+    tools: list[ToolBody] | None = None
 
 
 class NativeGenerateHead(NativeHead):
@@ -85,43 +84,35 @@ class NativeGenerateHead(NativeHead):
     raw: bool | None = None
 
 
-class GenerateRequest(msgspec.Struct):
+class GenerateRequest(NativeBody):
     """A completion as it comes."""
 
-    model: str | None = None
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
     context: tuple[int, ...] | None = None
-    stream: bool | None = None
     raw: bool | None = None
-    format: Json = None
-    keep_alive: Json = None
     images: list[str] | None = None
-    options: dict[str, Json] | None = None
-    think: Json = None
-    truncate: bool | None = None
-    shift: bool | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
 
 
-class EmbedRequest(msgspec.Struct):
-    """Texts to embed as they come."""
+class EmbeddingsHead(msgspec.Struct):
+    """The fields of both calls for embeddings."""
 
     model: str | None = None
+    keep_alive: Json = None
+    options: dict[str, Json] | None = None
+
+
+class EmbedRequest(EmbeddingsHead):
+    """Texts to embed as they come."""
+
     input: Json = None
     truncate: bool | None = None
     dimensions: int | None = None
-    keep_alive: Json = None
-    options: dict[str, Json] | None = None
 
 
-class EmbeddingsRequest(msgspec.Struct):
+class EmbeddingsRequest(EmbeddingsHead):
     """The older call with one text."""
 
-    model: str | None = None
     prompt: str | None = None
-    keep_alive: Json = None
-    options: dict[str, Json] | None = None

@@ -7,6 +7,8 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
+from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 T = TypeVar("T")
@@ -36,15 +38,6 @@ class AnswerMessage(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[AnswerCall] | None = None
-
-
-class AnswerToken(msgspec.Struct):
-    """A token's log probability as in chats; llama-server writes completions so too."""
-
-    token: str
-    logprob: float | None = None
-    bytes: list[int] | None = None
-    top_logprobs: list["AnswerToken"] | None = None
 
 
 class AnswerLogprobs(msgspec.Struct):
@@ -95,9 +88,6 @@ class Frame(msgspec.Struct):
 
 
 FRAME = msgspec.json.Decoder(Frame)
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises over bytes that are not what they should be."""
 
 FINISH_REASONS = {
     "stop": FinishReason.STOP,
@@ -159,7 +149,7 @@ def logprobs_of(logprobs: AnswerLogprobs | None, top: int | None) -> tuple[Token
     if logprobs is None:
         return None
     if logprobs.content is not None:
-        return _tokens(logprobs.content, top)
+        return read_logprobs(logprobs.content, top)
     if logprobs.tokens is None:
         return None
     others = logprobs.top_logprobs or [None] * len(logprobs.tokens)
@@ -167,18 +157,4 @@ def logprobs_of(logprobs: AnswerLogprobs | None, top: int | None) -> tuple[Token
         TokenLogprob(token, value, top=tuple(TokenLogprob(*pair) for pair in list((likely or {}).items())[:top]))
         for token, value, likely in zip(logprobs.tokens, logprobs.token_logprobs or (), others, strict=False)
         if value is not None
-    )
-
-
-def _tokens(tokens: list[AnswerToken], top: int | None) -> tuple[TokenLogprob, ...]:
-    """The tokens whose log probability is known."""
-    return tuple(
-        TokenLogprob(
-            token=token.token,
-            logprob=token.logprob,
-            bytes=None if token.bytes is None else tuple(token.bytes),
-            top=_tokens((token.top_logprobs or [])[:top], 0),
-        )
-        for token in tokens
-        if token.logprob is not None
     )

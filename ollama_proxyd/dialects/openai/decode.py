@@ -11,11 +11,11 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Chat, Completion, Content, Embedding, Json
 from ollama_proxyd.dialects.base import BlockDecoder, Ending
+from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.sse import events
 from ollama_proxyd.dialects.openai.answer import (
     FRAME,
-    UNREADABLE,
     AnswerCall,
     AnswerMessage,
     Choice,
@@ -178,7 +178,7 @@ def _ending_in(payloads: Iterable[bytes], usage: Usage) -> Ending:
     error: ProxyError | None = None
     is_done = False
     for data in payloads:
-        frame = _readable(data)
+        frame = readable(FRAME, data)
         if frame is None:
             is_done = is_done or data == b"[DONE]"
             continue
@@ -189,13 +189,6 @@ def _ending_in(payloads: Iterable[bytes], usage: Usage) -> Ending:
             reason = finish_reason(choice.finish_reason) if choice.finish_reason else reason
     finished = Finished(reason or FinishReason.STOP, usage, timings_of(timings))
     return Ending(finished, error is None and (is_done or reason is not None), error)
-
-
-def _readable(data: bytes) -> Frame | None:
-    try:
-        return FRAME.decode(data)
-    except UNREADABLE:
-        return None
 
 
 FLOAT_BYTES = 4

@@ -7,6 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.statuses import status_of, told_kind
 
 INVALID = "invalid_request_error"
@@ -31,8 +32,6 @@ TABLE: Mapping[ErrorKind, tuple[str, str | None]] = {
     ErrorKind.INTERNAL: (API, "internal_error"),
 }
 """Type and code of each kind; an error's own code comes first."""
-
-_OBJECT = msgspec.json.Decoder(dict[str, Json])
 
 
 def error_body(error: ProxyError) -> dict[str, Json]:
@@ -61,11 +60,8 @@ def _engines_own(error: ProxyError) -> dict[str, Json] | None:
     """What the backend said, where that is an error in OpenAI's form."""
     if error.detail is None:
         return None
-    try:
-        body = _OBJECT.decode(error.detail)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    inner = body.get("error")
+    body = object_in(error.detail)
+    inner = body.get("error") if body else None
     return body if isinstance(inner, dict) and isinstance(inner.get("message"), str) else None
 
 

@@ -8,7 +8,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Audio, Image, Message, Part, Text, ToolCall
 from ollama_proxyd.dialects.framing.binary import checked_base64
-from ollama_proxyd.dialects.framing.jsonbody import invalid
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid
 from ollama_proxyd.dialects.openai.options import unsupported
 from ollama_proxyd.dialects.openai.request import ContentPart, RequestFunction, WireMessage
 
@@ -43,7 +43,7 @@ def find_media(content: msgspec.Raw, field: str) -> Media:
     try:
         parts = _PARTS.decode(content)
         return _sum_of(parts, field)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise invalid(error) from error
 
 

@@ -25,7 +25,8 @@ from ollama_proxyd.core.requests import (
     ToolCall,
 )
 from ollama_proxyd.dialects.base import Rendered
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
+from ollama_proxyd.dialects.framing.binary import image_type
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_choice, write_tools
 from ollama_proxyd.dialects.openai.options import (
     CHAT,
@@ -53,16 +54,6 @@ def fill_template(template: str, variables: Mapping[str, str]) -> str:
         return variables[name]
 
     return _ACTION.sub(value, template)
-
-
-_SIGNATURES = (
-    ("iVBORw0KGgo", "image/png"),
-    ("/9j/", "image/jpeg"),
-    ("R0lGOD", "image/gif"),
-    ("UklGR", "image/webp"),
-    ("Qk", "image/bmp"),
-)
-"""How the base64 of an image's first bytes begins."""
 
 
 class OpenCalls:
@@ -105,18 +96,13 @@ def render_messages(messages: Iterable[Message], with_thinking: bool) -> list[di
 
 
 def _message(message: Message, calls: OpenCalls, with_thinking: bool) -> dict[str, Json]:
-    rendered: dict[str, Json] = {"role": message.role, "content": _content(message.parts)}
-    if with_thinking and message.thinking:
-        rendered["reasoning_content"] = message.thinking
-    if message.tool_calls:
-        rendered["tool_calls"] = [_call(call, calls) for call in message.tool_calls]
-    if message.role == "tool":
-        call_id = calls.answered(message)
-        if call_id is not None:
-            rendered["tool_call_id"] = call_id
-    if message.name is not None:
-        rendered["name"] = message.name
-    return rendered
+    more = present(
+        reasoning_content=(message.thinking or None) if with_thinking else None,
+        tool_calls=[_call(call, calls) for call in message.tool_calls] or None,
+        tool_call_id=calls.answered(message) if message.role == "tool" else None,
+        name=message.name,
+    )
+    return {"role": message.role, "content": _content(message.parts), **more}
 
 
 def _call(call: ToolCall, calls: OpenCalls) -> dict[str, Json]:
@@ -139,13 +125,10 @@ def _part(part: Part) -> dict[str, Json]:
         case Text(text):
             return {"type": "text", "text": text}
         case Image(data, media_type):
-            return {"type": "image_url", "image_url": {"url": f"data:{media_type or _kind_of(data)};base64,{data}"}}
+            kind = media_type or image_type(data) or "image/jpeg"
+            return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
         case Audio(data, sound):
             return {"type": "input_audio", "input_audio": {"data": data, "format": sound}}
-
-
-def _kind_of(data: str) -> str:
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "image/jpeg")
 
 
 _NEAREST_EFFORT = {"max": "high"}
@@ -163,23 +146,25 @@ class Translation:
 
 def translate_chat(chat: Chat, quirks: Quirks) -> Translation:
     """A chat as a chat completion."""
-    fields: dict[str, Json] = {"messages": render_messages(chat.messages, quirks.message_thinking)}
-    if chat.tools:
-        fields["tools"] = write_tools(chat.tools)
-    if chat.tool_choice is not None:
-        fields["tool_choice"] = write_choice(chat.tool_choice)
-    if chat.format is not None:
-        fields["response_format"] = response_format(chat.format)
+    fields = present(
+        messages=render_messages(chat.messages, quirks.message_thinking),
+        tools=write_tools(chat.tools) or None,
+        tool_choice=chat.tool_choice and write_choice(chat.tool_choice),
+        response_format=chat.format and response_format(chat.format),
+        logprobs=chat.logprobs,
+        top_logprobs=_top_logprobs(chat),
+    )
     if chat.think is not None:
-        fields.update(_think(chat.think, quirks))
-    if chat.logprobs is not None:
-        fields["logprobs"] = chat.logprobs
-    if chat.logprobs:
-        fields["top_logprobs"] = max(chat.top_logprobs or 0, 1)  # engines take 0 for none at all
+        fields |= _think(chat.think, quirks)
     options, dropped = render_options(chat.options, CHAT, quirks)
     if not quirks.message_thinking and any(message.thinking for message in chat.messages):
         dropped.append("messages.thinking")
     return Translation("chat", {**fields, **options}, tuple(dropped))
+
+
+def _top_logprobs(content: Chat | Completion) -> int | None:
+    """How many alternatives to ask for: engines take 0 for no log probabilities at all."""
+    return max(content.top_logprobs or 0, 1) if content.logprobs else None
 
 
 def translate_completion(completion: Completion, quirks: Quirks) -> Translation:
@@ -218,13 +203,9 @@ def _plain(completion: Completion, quirks: Quirks) -> Translation:
         prompt = fill_template(
             completion.template, {"Prompt": prompt, "System": completion.system or "", "Response": ""}
         )
-    fields: dict[str, Json] = {"prompt": prompt}
-    if completion.suffix:
-        fields["suffix"] = completion.suffix
+    fields = present(prompt=prompt, suffix=completion.suffix or None, logprobs=_top_logprobs(completion))
     if completion.format is not None:
-        fields.update(_completion_format(completion.format, quirks))
-    if completion.logprobs:
-        fields["logprobs"] = max(completion.top_logprobs or 0, 1)
+        fields |= _completion_format(completion.format, quirks)
     options, dropped = render_options(completion.options, COMPLETION, quirks)
     if completion.think is not None:
         dropped.append("think")
@@ -245,9 +226,7 @@ def response_format(wanted: Format) -> dict[str, Json]:
     """The form of the answer in OpenAI's words."""
     if isinstance(wanted, JsonObject):
         return {"type": "json_object"}
-    schema: dict[str, Json] = {"name": wanted.name or "schema", "schema": wanted.schema}
-    if wanted.strict is not None:
-        schema["strict"] = wanted.strict
+    schema = present(name=wanted.name or "schema", schema=wanted.schema, strict=wanted.strict)
     return {"type": "json_schema", "json_schema": schema}
 
 

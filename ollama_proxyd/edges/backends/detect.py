@@ -12,13 +12,14 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
-from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Sign
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, PATHS, recognise
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Timeouts
 from ollama_proxyd.edges.plumbing.http_reply import Limits
 
 log = logging.getLogger(__name__)
+_JSON = msgspec.json.Decoder()
 
 HOST = "127.0.0.1"
 LIMIT_S = 0.95
@@ -114,11 +115,4 @@ async def _ask(client: HttpClient, root: URL, path: str, who: str, due_s: float)
         # An answer that is no answer (a redirect, a body without end) still shows that something listens.
         return None if error.kind is ErrorKind.UPSTREAM_TIMEOUT else Answer(error.status or 0)
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    return Answer(reply.status, headers, body.decode("utf-8", "replace"), _decoded(body))
-
-
-def _decoded(body: bytes) -> Json:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return Answer(reply.status, headers, body.decode("utf-8", "replace"), readable(_JSON, body))

@@ -11,6 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
 from ollama_proxyd.edges.backends.untrusted_json import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
@@ -111,7 +112,7 @@ def said_in(body: str) -> str | None:
     """The words of an error body in one line, whichever dialect wraps them."""
     try:
         wrapped = _JSON.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return sanitize_line(body) or None
     error = at(wrapped, "error")
     said = (text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail"))
@@ -125,7 +126,7 @@ def _seconds(retry_after: str | None) -> float | None:
 def _decoded(reply: Reply, body: bytes) -> Json:
     try:
         return _JSON.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         content_type = sanitize_line(reply.content_type) or "no content type"
         message = f"{reply.who} answered something that is not JSON ({content_type})"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status) from error

@@ -114,7 +114,7 @@ def test_ollama_option_names_mean_canonical_ones() -> None:
 
 def read(options: dict[str, Json] | None, **fields: Json) -> tuple[dict[str, Json], dict[str, Json]]:
     raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
-    found = read_options(options, raw, canonical={"keep_alive"}, read={"model", "keep_alive"})
+    found = read_options(options, raw, read={"model", "keep_alive"})
     return dict(found.known), dict(found.unknown)
 
 
@@ -139,7 +139,7 @@ def test_whole_numbers_written_with_a_fraction_are_cut_as_ollama_cuts_them() -> 
 
 def test_an_option_is_known_by_the_name_and_place_that_the_client_gave_it() -> None:
     raw = {"keep_alive": msgspec.Raw(b"1")}
-    found = read_options({"num_predict": 3, "top_k": 1}, raw, canonical={"keep_alive"}, read={"keep_alive"})
+    found = read_options({"num_predict": 3, "top_k": 1}, raw, read={"keep_alive"})
     names = {name: found.name_of(name) for name in found.known}
     assert names == {"max_tokens": "options.num_predict", "top_k": "options.top_k", "keep_alive": "keep_alive"}
 
