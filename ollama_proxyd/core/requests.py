@@ -154,35 +154,33 @@ Think: TypeAlias = bool | str
 """Whether to think before answering: False, True, or an effort (low, medium, high, max)."""
 
 
-CANONICAL_OPTIONS = frozenset(
-    {
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "typical_p",
-        "seed",
-        "stop",
-        "frequency_penalty",
-        "presence_penalty",
-        "repeat_penalty",
-        "repeat_last_n",
-        "num_keep",
-        "num_ctx",
-        "parallel_tool_calls",
-        "n",
-        "logit_bias",
-        "user",
-        "keep_alive",
-        "truncate",
-        "shift",
-        "dimensions",
-        "best_of",
-        "echo",
-    }
-)
-"""Every name that Options.known may hold; each dialect's table says what becomes of each."""
+CANONICAL_OPTIONS: Mapping[str, Any] = {
+    "max_tokens": int,
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "min_p": float,
+    "typical_p": float,
+    "seed": int,
+    "stop": list[str],
+    "frequency_penalty": float,
+    "presence_penalty": float,
+    "repeat_penalty": float,
+    "repeat_last_n": int,
+    "num_keep": int,
+    "num_ctx": int,
+    "parallel_tool_calls": bool,
+    "n": int,
+    "logit_bias": dict[str, float] | list[Json],
+    "user": str,
+    "keep_alive": float | str,
+    "truncate": bool,
+    "shift": bool,
+    "dimensions": int,
+    "best_of": int,
+    "echo": bool,
+}
+"""Every name that Options.known may hold, and its JSON type; each dialect's table says what becomes of each."""
 
 
 @dataclass(frozen=True, slots=True)

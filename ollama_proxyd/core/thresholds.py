@@ -62,15 +62,25 @@ class Row(NamedTuple):
     """Which reading a threshold is about, its limit, and how far the reading must come back."""
 
     reading: Callable[[SystemState], float | None]
-    limit: Callable[[AutoSettings], float]
-    margin: Callable[[AutoSettings], float]
+    limit: str
+    margin: str
+    """Limit and margin are fields of AutoSettings."""
     rises: bool
     """Whether it is passed upwards."""
 
+    def enter(self, settings: AutoSettings) -> float:
+        """Where the threshold is passed."""
+        limit: float = getattr(settings, self.limit)
+        return limit
+
     def leave(self, settings: AutoSettings) -> float:
         """Where the threshold is left again."""
-        margin = self.margin(settings)
-        return self.limit(settings) - margin if self.rises else self.limit(settings) + margin
+        margin: float = getattr(settings, self.margin)
+        return self.enter(settings) - margin if self.rises else self.enter(settings) + margin
+
+    def is_beyond(self, value: float, edge: float) -> bool:
+        """Whether a value is past an edge in the direction of this threshold."""
+        return value > edge if self.rises else value < edge
 
 
 def _discharging(system: SystemState) -> float | None:
@@ -89,25 +99,13 @@ def _fan(system: SystemState) -> float | None:
     return known(system.fan_percent)
 
 
-def _battery_margin(settings: AutoSettings) -> float:
-    return settings.battery_margin_percent
-
-
-def _heat_margin(settings: AutoSettings) -> float:
-    return settings.heat_margin_c
-
-
-def _fan_margin(settings: AutoSettings) -> float:
-    return settings.fan_margin_percent
-
-
 TABLE: dict[Threshold, Row] = {
-    Threshold.CRITICAL_BATTERY: Row(_discharging, lambda auto: auto.critical_battery_percent, _battery_margin, False),
-    Threshold.LOW_BATTERY: Row(_discharging, lambda auto: auto.low_battery_percent, _battery_margin, False),
-    Threshold.FULL_BATTERY: Row(_on_mains, lambda auto: auto.full_battery_percent, _battery_margin, True),
-    Threshold.HOT: Row(_hottest, lambda auto: auto.hot_c, _heat_margin, True),
-    Threshold.CRITICAL_HEAT: Row(_hottest, lambda auto: auto.critical_c, _heat_margin, True),
-    Threshold.LOUD: Row(_fan, lambda auto: auto.loud_fan_percent, _fan_margin, True),
+    Threshold.CRITICAL_BATTERY: Row(_discharging, "critical_battery_percent", "battery_margin_percent", rises=False),
+    Threshold.LOW_BATTERY: Row(_discharging, "low_battery_percent", "battery_margin_percent", rises=False),
+    Threshold.FULL_BATTERY: Row(_on_mains, "full_battery_percent", "battery_margin_percent", rises=True),
+    Threshold.HOT: Row(_hottest, "hot_c", "heat_margin_c", rises=True),
+    Threshold.CRITICAL_HEAT: Row(_hottest, "critical_c", "heat_margin_c", rises=True),
+    Threshold.LOUD: Row(_fan, "loud_fan_percent", "fan_margin_percent", rises=True),
 }
 
 
@@ -120,13 +118,12 @@ def _is_past(row: Row, system: SystemState, settings: AutoSettings, was_past: bo
     value = row.reading(system)
     if value is None:
         return False
-    edge = row.leave(settings) if was_past else row.limit(settings)
-    return value > edge if row.rises else value < edge
+    return row.is_beyond(value, row.leave(settings) if was_past else row.enter(settings))
 
 
 def edge(threshold: Threshold, value: float, settings: AutoSettings) -> tuple[bool, float]:
     """Whether a reading past a threshold is beyond its limit, and the number that counts now."""
     row = TABLE[threshold]
-    limit = row.limit(settings)
-    is_beyond = value > limit if row.rises else value < limit
+    limit = row.enter(settings)
+    is_beyond = row.is_beyond(value, limit)
     return is_beyond, limit if is_beyond else row.leave(settings)

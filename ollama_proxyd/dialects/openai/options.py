@@ -12,63 +12,34 @@ from ollama_proxyd.dialects.openai.quirks import OptionPolicy, Quirks
 INTERNAL_FIELDS = frozenset(
     {
         # llama-server: its own parser, grammar and cache state; some were ways to corrupt its memory.
-        "chat_format",
-        "chat_parser",
-        "generation_prompt",
-        "grammar_lazy",
-        "grammar_triggers",
-        "grammar_type",
-        "id_slot",
-        "n_discard",
-        "preserved_tokens",
-        "reasoning_budget_end_tag",
-        "reasoning_budget_end_tags",
-        "reasoning_budget_start_tag",
-        "slot_id",
+        *("chat_format", "chat_parser", "generation_prompt", "preserved_tokens"),
+        *("grammar_lazy", "grammar_triggers", "grammar_type"),
+        *("id_slot", "slot_id", "n_discard"),
+        *("reasoning_budget_start_tag", "reasoning_budget_end_tag", "reasoning_budget_end_tags"),
         # Gateways: where to send the request, and with whose key.
-        "api_base",
-        "api_key",
-        "base_url",
+        *("api_base", "api_key", "base_url"),
         # vLLM and SGLang: other hosts to fetch a cache from.
-        "bootstrap_host",
-        "bootstrap_port",
-        "bootstrap_room",
-        "kv_transfer_params",
+        *("bootstrap_host", "bootstrap_port", "bootstrap_room", "kv_transfer_params"),
     }
 )
 """Settings of a server's inside that no client has a reason to set, refused even where the dialect is the same."""
 
 _UNSET: tuple[Json, ...] = (None, False, 0, "", [], {})
+_SHAPING_FIELDS = (
+    *("ebnf", "grammar", "guided_choice", "guided_grammar", "guided_regex", "regex", "structured_outputs"),
+    *("allowed_token_ids", "bad_words", "ignore_eos", "min_tokens", "stop_token_ids"),
+    *("dry_multiplier", "dynatemp_range", "lora", "mirostat", "use_beam_search", "xtc_probability"),
+    *("audio", "continue_final_message", "functions", "prompt_logprobs"),
+)
 
 UNTRANSLATABLE_FIELDS: Mapping[str, tuple[Json, ...]] = {
-    "allowed_token_ids": _UNSET,
-    "audio": _UNSET,
-    "bad_words": _UNSET,
-    "continue_final_message": _UNSET,
-    "dry_multiplier": _UNSET,
-    "dynatemp_range": _UNSET,
-    "ebnf": _UNSET,
+    **dict.fromkeys(_SHAPING_FIELDS, _UNSET),
     "function_call": (None, "none"),
-    "functions": _UNSET,
-    "grammar": _UNSET,
-    "guided_choice": _UNSET,
-    "guided_grammar": _UNSET,
     "guided_json": (None,),  # {} asks for any JSON
-    "guided_regex": _UNSET,
-    "ignore_eos": _UNSET,
     "json_schema": (None,),
-    "lora": _UNSET,
-    "min_tokens": _UNSET,
-    "mirostat": _UNSET,
     "modalities": (None, [], ["text"]),
-    "prompt_logprobs": _UNSET,
-    "regex": _UNSET,
-    "stop_token_ids": _UNSET,
-    "structured_outputs": _UNSET,
-    "use_beam_search": _UNSET,
     "verbosity": (None, "medium"),
     "web_search_options": (None,),  # {} asks for a search
-    "xtc_probability": _UNSET,
 }
 """Fields that shape the answer and that only OpenAI-style servers have, with the values that ask for nothing."""
 
@@ -94,34 +65,9 @@ def unsupported(name: str, why: str) -> ProxyError:
     return ProxyError(ErrorKind.UNSUPPORTED, f"'{name}' is not supported here: {why}", param=name)
 
 
-class KnownOptions(msgspec.Struct, kw_only=True):
-    """Every canonical option and the JSON type that it must have; values keep the client's own form."""
-
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    repeat_penalty: float | None = None
-    repeat_last_n: int | None = None
-    num_keep: int | None = None
-    num_ctx: int | None = None
-    parallel_tool_calls: bool | None = None
-    n: int | None = None
-    logit_bias: dict[str, float] | list[Json] | None = None
-    user: str | None = None
-    keep_alive: float | str | None = None
-    truncate: bool | None = None
-    shift: bool | None = None
-    dimensions: int | None = None
-    best_of: int | None = None
-    echo: bool | None = None
-
+_TYPES = {**CANONICAL_OPTIONS, "stop": str | list[str]}
+_KnownOptions = msgspec.defstruct("_KnownOptions", [(name, kind | None, None) for name, kind in _TYPES.items()])
+"""The JSON type that every canonical option must have; values keep the client's own form."""
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "max_tokens": ("n_predict", "max_tokens", "max_completion_tokens"),
@@ -136,14 +82,14 @@ def parse_options(fields: Mapping[str, Json], structural: Collection[str]) -> Op
     found: dict[str, Json] = {}
     written: dict[str, str] = {}
     spelled: set[str] = set()
-    for name in KnownOptions.__struct_fields__:
+    for name in CANONICAL_OPTIONS:
         for spelling in SPELLINGS.get(name, (name,)):
             if spelling in fields:
                 spelled.add(spelling)
                 if fields[spelling] is not None or name not in found:
                     found[name] = fields[spelling]
                     written[name] = spelling
-    convert_typed(found, KnownOptions)
+    convert_typed(found, _KnownOptions)
     if isinstance(found.get("stop"), str):
         found["stop"] = [found["stop"]]
     unknown = {name: value for name, value in fields.items() if name not in spelled and name not in structural}
@@ -152,30 +98,17 @@ def parse_options(fields: Mapping[str, Json], structural: Collection[str]) -> Op
 
 OptionTable = Mapping[str, str | OptionPolicy]
 
+_SAME = ("max_tokens", "temperature", "top_p", "seed", "stop", "logit_bias", "user")
+_PENALTIES = ("frequency_penalty", "presence_penalty")
+_REFINEMENTS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "num_keep")
+"""Refinements of sampling that not every engine has."""
+_OF_THE_MODEL = ("num_ctx", "keep_alive", "truncate", "shift", "dimensions")
+"""How the engine keeps its models; these engines decide that when they start."""
+
 _GENERATION: OptionTable = {
-    "max_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-    "stop": "stop",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
+    **{name: name for name in (*_SAME, *_PENALTIES)},
+    **dict.fromkeys((*_REFINEMENTS, *_OF_THE_MODEL), OptionPolicy.DROP),
     "n": OptionPolicy.REFUSE,
-    "logit_bias": "logit_bias",
-    "user": "user",
-    # Refinements of sampling that not every engine has.
-    "top_k": OptionPolicy.DROP,
-    "min_p": OptionPolicy.DROP,
-    "typical_p": OptionPolicy.DROP,
-    "repeat_penalty": OptionPolicy.DROP,
-    "repeat_last_n": OptionPolicy.DROP,
-    "num_keep": OptionPolicy.DROP,
-    # How the engine keeps its models; these engines decide that when they start.
-    "num_ctx": OptionPolicy.DROP,
-    "keep_alive": OptionPolicy.DROP,
-    "truncate": OptionPolicy.DROP,
-    "shift": OptionPolicy.DROP,
-    "dimensions": OptionPolicy.DROP,
 }
 
 CHAT: OptionTable = {

@@ -108,7 +108,7 @@ def test_unknown_options_and_nulls_pass() -> None:
 
 
 def test_ollama_option_names_mean_canonical_ones() -> None:
-    assert set(CANONICAL_BY_OPTION.values()) <= CANONICAL_OPTIONS
+    assert set(CANONICAL_BY_OPTION.values()) <= set(CANONICAL_OPTIONS)
     assert CANONICAL_BY_OPTION["num_predict"] == "max_tokens"
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
-    CANONICAL_OPTIONS,
     Audio,
     Chat,
     Completion,
@@ -22,7 +21,7 @@ from ollama_proxyd.core.requests import (
     Tool,
     ToolCall,
 )
-from ollama_proxyd.dialects.openai.options import UNTRANSLATABLE_FIELDS, KnownOptions
+from ollama_proxyd.dialects.openai.options import UNTRANSLATABLE_FIELDS
 from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
 from tests.dialects.openai.openai_samples import encoded, openai_chat
 
@@ -43,10 +42,6 @@ def embedding(**fields: object) -> Embedding:
     parsed = parse_embedding(encoded({"model": "m", **fields}), Hints()).content()
     assert isinstance(parsed, Embedding)
     return parsed
-
-
-def test_every_canonical_option_has_a_type() -> None:
-    assert set(KnownOptions.__struct_fields__) == CANONICAL_OPTIONS
 
 
 VALUES = st.sampled_from([None, 0, 1, 5])
