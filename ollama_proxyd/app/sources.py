@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
+from urllib.parse import urlsplit
 
 from ollama_proxyd.config.settings import Config, DetectionSettings
 from ollama_proxyd.edges.backends.detect import detect
@@ -51,8 +52,13 @@ class Found(Source):
         self._told: set[str] = set()
 
     async def offer(self, config: Config, *, has_better: bool) -> Backends:
-        """The engines that answer now, if they are looked for."""
-        return () if has_better or not config.detection.enabled else await self._look(config.detection.ports)
+        """The engines that answer now, if they are looked for, and those that are too busy with our requests to."""
+        if has_better or not config.detection.enabled:
+            return ()
+        found = await self._look(config.detection.ports)
+        answering, at_work = {each.spec.endpoint for each in found}, {spec.endpoint for spec in self._fleet.at_work()}
+        busy = (each for each in self.backends.value if each.spec.endpoint in at_work - answering)
+        return (*found, *(each for each in busy if urlsplit(each.spec.endpoint).port in config.detection.ports))
 
     async def search(self, settings: DetectionSettings) -> None:
         """Look again whenever, and as long as, no engine answers; never returns."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -12,6 +13,7 @@ from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.detect import Detected
 from tests.app.conftest import Running, Start
@@ -170,6 +172,28 @@ async def test_the_demo_gives_way_by_itself_when_an_engine_appears(
     answering.append(Detected(spec, "found something"))
     await running.until(running.services.fleet.views, lambda views: [view.spec.id for view in views] == ["found"])
     assert running.daemon.source == "found on this machine"
+
+
+async def test_a_reload_keeps_an_engine_that_is_too_busy_to_be_found_again(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = [Detected(spec_of("found", api=Api.OPENAI, endpoint=upstream.url), "found something")]
+
+    async def detect(_: object) -> tuple[Detected, ...]:
+        return tuple(answering)
+
+    monkeypatch.setattr(sources, "detect", detect)
+    config = {**CALM, "detection": {"ports": [urlsplit(upstream.url).port]}}
+    running = await start(config, demo=Demo.IF_NONE)
+    fleet = running.services.fleet
+    reading = await stream(running)
+    answering.clear()
+    await running.rewrite(config)
+    assert [(view.spec.id, view.health) for view in fleet.views.value] == [("found", Health.UP)]
+    await running.rewrite({**CALM, "detection": {"ports": [1]}})
+    assert not fleet.has("found"), "a port that is looked at no longer is no reason to keep it"
+    upstream.let_go.set()
+    assert await reading == FRAME + END
 
 
 async def test_configured_backends_replace_what_was_found(
