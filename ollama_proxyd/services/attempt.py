@@ -28,7 +28,7 @@ class Attempt:
         self._clock = clock
         self._begun_s = clock.monotonic()
         self._first_s: float | None = None
-        self.events: AsyncGenerator[Event, None] = lease.backend.answer(request, ranked.model)
+        self.events: AsyncGenerator[Event, None] = _nothing()
         """After `begin` those that follow the first."""
         self.finished: Finished | None = None
         self.ended: AttemptEnded | None = None
@@ -37,6 +37,7 @@ class Attempt:
     async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
         """Wait for the backend's first words, at most `time_left_s`; where they do not come the attempt has ended."""
         try:
+            self.events = self._lease.backend.answer(self._request, self.ranked.model)
             async with asyncio.timeout(time_left_s):
                 accepted = await anext(self.events)
                 first = await anext(self.events)
@@ -71,11 +72,13 @@ class Attempt:
         await self._close(error)
 
     async def _close(self, error: BaseException | None) -> None:
-        with self._lease:
-            await self.events.aclose()
-        failure = error if isinstance(error, ProxyError) else None
-        self.ended = self._end(error, failure)
-        self._lease.report(self.ended, failure)
+        try:
+            with self._lease:
+                await self.events.aclose()
+        finally:
+            failure = error if isinstance(error, ProxyError) else None
+            self.ended = self._end(error, failure)
+            self._lease.report(self.ended, failure)
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
@@ -100,3 +103,10 @@ class Attempt:
             queued=self._lease.is_queued,
             cancelled=error is not None and not isinstance(error, Exception),
         )
+
+
+async def _nothing() -> AsyncGenerator[Event, None]:
+    """The events of an attempt that has not begun."""
+    none: tuple[Event, ...] = ()
+    for event in none:
+        yield event

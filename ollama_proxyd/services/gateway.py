@@ -99,13 +99,14 @@ class Gateway:
                     if type(event) is Finished:
                         attempt.finished = event
                     yield event
+            trace.error = None
         except ProxyError as error:
             trace.error = error.kind
             if trace.decision is None:
                 raise
             raise RoutedError.of(error, trace.decision, trace.backend_id) from error
         except (asyncio.CancelledError, GeneratorExit):
-            trace.cancelled = True
+            trace.error, trace.cancelled = None, True
             raise
         finally:
             deps.activity.end()

@@ -28,7 +28,8 @@ class RequestTrace:
     is_told: bool = False
     """Whether it was told where the request went."""
     attempts: list[Attempt] = field(default_factory=list)
-    error: ErrorKind | None = None
+    error: ErrorKind | None = ErrorKind.INTERNAL
+    """A fault of ours, until it ends in another way."""
     cancelled: bool = False
 
     @property

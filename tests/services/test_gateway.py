@@ -485,6 +485,38 @@ async def test_a_fault_of_ours_in_an_attempt_is_booked_as_one() -> None:
         await answer(services, request())
     assert services.ledger.totals("npu").failures == 1
     assert services.fleet.view("npu").in_flight == 0
+    assert outcome(services).error is ErrorKind.INTERNAL
+
+
+async def test_a_backend_that_refuses_before_its_answer_can_begin_gives_its_slot_back() -> None:
+    class Refusing(FakeBackend):
+        def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+            raise failed(ErrorKind.INVALID_REQUEST)
+
+    services = await services_of(Refusing("npu"))
+    with pytest.raises(ProxyError):
+        await answer(services, request())
+    assert services.fleet.view("npu").in_flight == 0
+    assert services.ledger.totals("npu").failures == 1
+
+
+async def test_an_attempt_is_booked_also_where_its_end_is_disturbed() -> None:
+    class Sticky(FakeBackend):
+        async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+            try:
+                yield Accepted()
+                yield Delta("x")
+                await asyncio.Event().wait()
+            finally:
+                raise asyncio.CancelledError
+
+    services = await services_of(Sticky("npu"))
+    events = services.gateway.answer(request())
+    await anext(events)
+    with pytest.raises(asyncio.CancelledError):
+        await events.aclose()
+    assert services.fleet.view("npu").in_flight == 0
+    assert services.ledger.totals("npu").cancelled == 1
 
 
 async def test_a_replaced_backend_that_cannot_be_reached_says_nothing_of_the_new_one() -> None:
