@@ -22,7 +22,7 @@ class BackendConfig:
 Backends: TypeAlias = tuple[BackendConfig, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Source:
     """One origin of backends; `backends` is what it offers."""
 
