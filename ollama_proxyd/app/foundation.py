@@ -103,15 +103,10 @@ class Foundation:
         check = self.tasks.start("first-check", self.services.health.check_new())
         await asyncio.wait([check], timeout=FIRST_CHECK_S)
         if patience_s > FIRST_CHECK_S:
-            serving = self.tasks.start("serving", self._until_one_serves())
+            serving = self.tasks.start("serving", self.services.fleet.is_serving.until(bool))
             left_s = patience_s - FIRST_CHECK_S
             await asyncio.wait([check, serving], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             serving.cancel()
-
-    async def _until_one_serves(self) -> None:
-        async for is_serving in self.services.fleet.is_serving.changes():
-            if is_serving:
-                return
 
     async def reconnect(self) -> None:
         """Take no connection from before any more, and check every backend at once."""
@@ -120,10 +115,7 @@ class Foundation:
 
     async def drain(self, within_s: float) -> None:
         """Let running requests finish; what still runs then is cut off, and its clients are told so."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self.activity.quiet()
-        except TimeoutError:
+        if not await self.activity.quiet(within_s):
             running = self.activity.in_flight
             log.warning("%d requests were still running after %g s and are cut off", running, within_s)
 

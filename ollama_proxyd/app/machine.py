@@ -81,9 +81,7 @@ class Machine:
         """Wait until it is known how we stand on the session bus, at most for a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                async for trouble in self.bus_trouble.changes():
-                    if trouble is not None:
-                        return
+                await self.bus_trouble.until(lambda trouble: trouble is not None)
 
     async def withdraw(self) -> None:
         """Give the names on the session bus back, once what has come for them is answered."""

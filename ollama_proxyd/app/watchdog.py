@@ -1,10 +1,11 @@
 """Feeds the service manager's watchdog as long as requests are really served, and not by a timer alone."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ollama_proxyd.edges.host.notify import Notifier
-from ollama_proxyd.edges.host.self_call import is_served
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,11 @@ TRY_AGAIN_AFTER = 0.125
 """Part of the period after which a request to ourselves that failed is tried again."""
 DEADLINE = 0.125
 LONGEST_DEADLINE_S = 10.0
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ollama-proxyd-watchdog\r\nConnection: close\r\n\r\n"
+SERVING = frozenset({b"200", b"401"})
+"""Let in or asked for the token: both answers come from the running server."""
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
+LONGEST_HEAD_BYTES = 16_384
 
 
 class Watchdog:
@@ -47,3 +53,29 @@ class Watchdog:
         if trouble is not None:
             log.warning("a request to ourselves was not served, so the watchdog is not fed: %s", trouble)
         return trouble is None
+
+
+async def is_served(at: Any, deadline_s: float) -> str | None:
+    """None when the socket answers in time, else what happened instead."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(deadline_s):
+            reader, writer = await _connect(at)
+            writer.write(REQUEST)
+            status = (await reader.readline()).split(b" ", 2)[1:2]
+            await reader.read(LONGEST_HEAD_BYTES)
+    except TimeoutError:
+        return f"no answer within {deadline_s:g} s"
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    finally:
+        if writer is not None:
+            writer.close()
+    return None if status and status[0] in SERVING else f"an answer that is none: {b' '.join(status)!r}"
+
+
+async def _connect(at: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if not isinstance(at, tuple):
+        return await asyncio.open_unix_connection(at)
+    host, port = at[:2]
+    return await asyncio.open_connection(EVERYWHERE.get(host, host), port)

@@ -1,6 +1,7 @@
 """Whether the proxy is in use: requests under way, and when the last one ended."""
 
 import asyncio
+from contextlib import suppress
 
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
@@ -41,8 +42,9 @@ class Activity:
         """Wait until a request is under way."""
         await self._begun.wait()
 
-    async def quiet(self) -> None:
-        """Wait until none is."""
-        async for is_busy in self.is_busy.changes():
-            if not is_busy:
-                return
+    async def quiet(self, within_s: float) -> bool:
+        """Wait until no request is under way, at most for this time: whether none is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.is_busy.until(lambda is_busy: not is_busy)
+        return not self.in_flight

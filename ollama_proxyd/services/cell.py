@@ -38,6 +38,12 @@ class Cell(Generic[T]):
             seen = self.value
             yield seen
 
+    async def until(self, is_wanted: Callable[[T], bool]) -> None:
+        """Wait until the value is a wanted one."""
+        async for value in self.changes():
+            if is_wanted(value):
+                return
+
 
 class Topic(Generic[T]):
     """Facts, each told once to everyone who listens at that moment."""

@@ -1,6 +1,5 @@
 """Ends work in good order before the machine sleeps, and begins anew when it has woken up."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -48,11 +47,11 @@ class Sleep:
         self.is_asleep.set(True)
         self._detector.remember()
         log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
-        if await self._is_quiet(within_s * SHARE_TO_FINISH):
+        if await self._activity.quiet(within_s * SHARE_TO_FINISH):
             return
         log.warning("%d requests are cut off, because the machine goes to sleep", self._activity.in_flight)
         self._cut_off(CUT_OFF)
-        await self._is_quiet(within_s * (1 - SHARE_TO_FINISH))
+        await self._activity.quiet(within_s * (1 - SHARE_TO_FINISH))
 
     async def resume(self) -> None:
         """Begin anew: with new connections, and with backends that were looked at."""
@@ -66,14 +65,6 @@ class Sleep:
         """Let requests in, whatever became of the rest."""
         self._gate.open()
         self.is_asleep.set(False)
-
-    async def _is_quiet(self, within_s: float) -> bool:
-        try:
-            async with asyncio.timeout(within_s):
-                await self._activity.quiet()
-        except TimeoutError:
-            return False
-        return True
 
 
 class Awake:

@@ -30,7 +30,7 @@ class Notifier:
         """Send assignments in one message; a failure is logged once and changes nothing."""
         if self._address is None:
             return
-        lines = (f"{name}={_one_line(value)}" for name, value in said.items())
+        lines = (f"{name}={value}".replace("\n", " ") for name, value in said.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as way:
                 way.settimeout(SEND_S)
@@ -63,7 +63,3 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return period_us / 1e6 if period_us > 0 and is_ours else None
-
-
-def _one_line(value: str | int) -> str:
-    return " ".join(str(value).split("\n"))

@@ -1,5 +1,6 @@
 """Hardware monitors below class/hwmon: temperatures with their own limits, fans, power and energy."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,11 +105,8 @@ def find_chips(sysfs: Sysfs) -> tuple[Chip, ...]:
 
 def hottest(heats: Iterable[Heat], otherwise: Unavailable) -> Heat:
     """The hottest that can be read, else the first one's reason, else the reason given."""
-    all_of_them = tuple(heats)
-    read = [(heat.temperature_c.value, heat) for heat in all_of_them if isinstance(heat.temperature_c, Reading)]
-    if read:
-        return max(read, key=lambda pair: pair[0])[1]
-    return all_of_them[0] if all_of_them else Heat(otherwise, otherwise)
+    found = [*heats] or [Heat(otherwise, otherwise)]
+    return max(found, key=lambda heat: _order(heat.temperature_c))
 
 
 def fastest(chips: Iterable[Chip], at_s: float, otherwise: Unavailable) -> Fans:
@@ -119,11 +117,12 @@ def fastest(chips: Iterable[Chip], at_s: float, otherwise: Unavailable) -> Fans:
 
 def highest(readings: Iterable[Maybe[float]], otherwise: Maybe[float]) -> Maybe[float]:
     """The highest of the values, else the first reason, else what is given."""
-    all_of_them = tuple(readings)
-    values = [reading for reading in all_of_them if isinstance(reading, Reading)]
-    if values:
-        return max(values, key=lambda reading: reading.value)
-    return all_of_them[0] if all_of_them else otherwise
+    return max([*readings] or [otherwise], key=_order)
+
+
+def _order(reading: Maybe[float]) -> float:
+    """Every value is above a reason; of several reasons `max` takes the first."""
+    return reading.value if isinstance(reading, Reading) else -math.inf
 
 
 def _owner(name: str, path: str) -> str:

@@ -13,11 +13,7 @@ from ollama_proxyd.edges.sensors.sampled import Sampled
 from ollama_proxyd.services.ports import Clock
 
 
-def _nobody(_pci_address: str) -> bool:
-    return False
-
-
-def sensors(sysfs_root: str | Path, clock: Clock, in_use: Callable[[str], bool] = _nobody) -> tuple[Sampled, ...]:
+def sensors(sysfs_root: str | Path, clock: Clock, in_use: Callable[[str], bool]) -> tuple[Sampled, ...]:
     """Three polled sensors: "cpu", "accelerators" and "nvidia"; devices that come later appear in them by themselves.
 
     `in_use` tells whether requests run on the device with this PCI address (called from a worker thread): an NVIDIA

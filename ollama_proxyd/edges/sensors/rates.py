@@ -83,14 +83,11 @@ class Trend:
         if isinstance(temperature_c, Unavailable):
             self._samples.clear()
             return temperature_c
-        self._samples.append(temperature_c)
-        self._forget(temperature_c.at_s)
-        rising = slope(self._samples)
+        samples = self._samples
+        samples.append(temperature_c)
+        while temperature_c.at_s - samples[0].at_s > (WINDOW_S if len(samples) > MIN_SAMPLES else MAX_AGE_S):
+            samples.popleft()
+        rising = slope(samples)
         if rising is None:
             return Unavailable.because("readings_needed", count=MIN_SAMPLES)
         return Reading(rising, temperature_c.at_s)
-
-    def _forget(self, now_s: float) -> None:
-        samples = self._samples
-        while now_s - samples[0].at_s > (WINDOW_S if len(samples) > MIN_SAMPLES else MAX_AGE_S):
-            samples.popleft()

@@ -55,15 +55,12 @@ class Sampled:
         self.name = name
         self._clock = clock
         self._source = source
+        self.rediscover = source.rediscover
         self._reading = threading.Lock()
 
     async def read(self) -> Sensed:
         """What it says now; raises TimeoutError while an earlier reading still hangs."""
         return await self._thread.do(self._sample)
-
-    def rediscover(self) -> None:
-        """Devices have come or gone: look again before the next reading."""
-        self._source.rediscover()
 
     def _sample(self) -> Sensed:
         if not self._reading.acquire(blocking=False):

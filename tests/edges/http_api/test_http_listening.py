@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ollama_proxyd.edges.host.self_call import is_served
+from ollama_proxyd.app.watchdog import is_served
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.fakes import FakeBackend, services_of

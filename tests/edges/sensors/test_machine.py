@@ -16,6 +16,10 @@ from tests.fakes import FakeClock
 from tests.upstreams.sysfs_tree import AMD_GPU, NPU, NVIDIA_GPU, XE_GPU, SysfsTree, laptop
 
 
+def unused(_pci_address: str) -> bool:
+    return False
+
+
 class SlowSource:
     """Answers when the test lets it; remembers in which thread."""
 
@@ -36,7 +40,7 @@ class SlowSource:
 
 async def test_every_device_of_a_laptop_is_spoken_for_by_one_sensor(tmp_path: Path) -> None:
     laptop(tmp_path)
-    polled = sensors(tmp_path, FakeClock())
+    polled = sensors(tmp_path, FakeClock(), unused)
     assert [sensor.name for sensor in polled] == ["cpu", "accelerators", "nvidia"]
     ids = [device.id for sensor in polled for device in (await sensor.read()).devices]
     assert sorted(ids) == sorted([XE_GPU, NPU, NVIDIA_GPU, AMD_GPU, "cpu"])
@@ -45,12 +49,12 @@ async def test_every_device_of_a_laptop_is_spoken_for_by_one_sensor(tmp_path: Pa
 async def test_a_reading_bears_the_clocks_time(tmp_path: Path) -> None:
     SysfsTree(tmp_path).coretemp(55)
     clock = FakeClock(monotonic_s=77.0)
-    (cpu,) = (await sensors(tmp_path, clock)[0].read()).devices
+    (cpu,) = (await sensors(tmp_path, clock, unused)[0].read()).devices
     assert getattr(cpu.temperature_c, "at_s", None) == 77.0
 
 
 async def test_a_machine_without_anything_is_no_trouble(tmp_path: Path) -> None:
-    for sensor in sensors(tmp_path / "none", FakeClock()):
+    for sensor in sensors(tmp_path / "none", FakeClock(), unused):
         assert {device.id for device in (await sensor.read()).devices} <= {"cpu"}
 
 
@@ -129,7 +133,7 @@ async def follow_until(hotplug: Hotplug, happen: Callable[[], None], reports: in
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_burst_of_events_makes_the_sensors_look_again_once(tmp_path: Path, *, lost: bool) -> None:
     tree = SysfsTree(tmp_path)
-    polled = sensors(tmp_path, FakeClock())
+    polled = sensors(tmp_path, FakeClock(), unused)
     assert (await polled[1].read()).devices == ()
     tree.amd_gpu()
     assert (await polled[1].read()).devices == (), "the discovery is kept until something happens"
