@@ -80,7 +80,7 @@ class Foundation:
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
         self.services.governor.follow(self.sensing.system, self.tasks)
-        self.tasks.start("tuning", self._follow_the_settings())
+        self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.meter.follow(self.tasks)
@@ -123,10 +123,6 @@ class Foundation:
         """End the background work and close every connection."""
         await self.tasks.close()
         await self.http.close()
-
-    async def _follow_the_settings(self) -> None:
-        async for tuning in self.services.settings.tuning.changes():
-            self.services.governor.tune(tuning)
 
 
 def _tuned(modes: ModeSettings, settings: RuntimeSettings) -> ModeSettings:

@@ -70,7 +70,7 @@ class Found(Source):
                 await Pace(self._clock, self._activity, rhythm).pause(self._clock.monotonic())
                 found = await self._look(settings.ports)
                 if found and found == self.backends.value:
-                    self._fleet.check_soon()  # it answers again, so it may be healthy again
+                    self._fleet.due.set()  # it answers again, so it may be healthy again
                 elif found:
                     self.backends.set(found)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from types import TracebackType
 
 from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -66,9 +65,7 @@ class Attempt:
     async def __aenter__(self) -> "Attempt":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         await self._close(error)
 
     async def _close(self, error: BaseException | None) -> None:

@@ -44,6 +44,11 @@ class Cell(Generic[T]):
             if is_wanted(value):
                 return
 
+    async def follow(self, tell: Callable[[T], None]) -> None:
+        """Tell the value now, then each new one at once; never returns."""
+        async for value in self.changes():
+            tell(value)
+
 
 class Topic(Generic[T]):
     """Facts, each told once to everyone who listens at that moment."""

@@ -151,7 +151,7 @@ class Fleet:
         log.info("backend %s is switched %s", backend_id, "on" if enabled else "off")
         self._put(replace(now, **_at_first(self._switches.why_off(config))))
         if enabled:
-            self.check_soon()
+            self.due.set()
 
     def lease(self, backend_id: str) -> Lease:
         """Take a slot of a backend; raises KeyError for one that is not configured."""
@@ -183,7 +183,7 @@ class Fleet:
         if doubts is Doubt.DOWN and failure is not None:
             self.note_down(member.id, Reason("backend_down", detail=failure.message))
         if doubts is not Doubt.NONE:
-            self.check_soon()
+            self.due.set()
         self.attempts.publish(ended)
 
     def note_watts(self, backend_id: str, watts: Watts | None) -> None:
@@ -201,10 +201,6 @@ class Fleet:
         else:
             log.info("backend %s is no longer taken to be degraded", backend_id)
         self._put(replace(now, degraded=why))
-
-    def check_soon(self) -> None:
-        """Have the backends checked before the interval is over."""
-        self.due.set()
 
     def is_asked(self, member: Member) -> bool:
         """Whether a backend is checked: it may have been replaced or switched off while a check was under way."""

@@ -100,12 +100,8 @@ class Governor:
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Follow the machine from now on."""
-        tasks.start("mode", self._follow(system))
+        tasks.start("mode", system.follow(self.observe))
         tasks.start("dwell", self._keep_time())
-
-    async def _follow(self, system: Cell[SystemState]) -> None:
-        async for state in system.changes():
-            self.observe(state)
 
     async def _keep_time(self) -> None:
         """Make the changes of Auto that wait, when they are due."""

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -112,7 +112,7 @@ class BackendTotals(Requests):
         self.busy_s += ended.busy_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Day:
     """Sums over all backends since local midnight, or since the daemon started where that was later.
 
@@ -129,22 +129,15 @@ class Day:
     saved_j: float = 0.0
     compared: int = 0
 
-    def plus(self, outcome: Outcome) -> "Day":
-        """The sums after one more request."""
-        saved_j = outcome.saved_j
-        return Day(
-            requests=self.requests + 1,
-            failures=self.failures + (outcome.error is not None),
-            prompt_tokens=self.prompt_tokens + (outcome.usage.prompt_tokens or 0),
-            completion_tokens=self.completion_tokens + (outcome.usage.completion_tokens or 0),
-            energy_j=self.energy_j,
-            saved_j=self.saved_j + (saved_j or 0.0),
-            compared=self.compared + (saved_j is not None),
-        )
-
-    def after(self, ended: AttemptEnded) -> "Day":
-        """The sums after one more attempt."""
-        return replace(self, energy_j=self.energy_j + ended.energy_j)
+    def add(self, outcome: Outcome) -> None:
+        """Book one more request, but for its joules."""
+        self.requests += 1
+        self.failures += outcome.error is not None
+        self.prompt_tokens += outcome.usage.prompt_tokens or 0
+        self.completion_tokens += outcome.usage.completion_tokens or 0
+        if (saved_j := outcome.saved_j) is not None:
+            self.saved_j += saved_j
+            self.compared += 1
 
 
 class Ledger:
@@ -172,13 +165,13 @@ class Ledger:
     def book(self, ended: AttemptEnded) -> None:
         """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
         self._turn_page()
-        self._day = self._day.after(ended)
+        self._day.energy_j += ended.energy_j
         self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
         self._turn_page()
-        self._day = self._day.plus(outcome)
+        self._day.add(outcome)
         self._recent.append(outcome)
         self.overall.count(outcome)
         self.outcomes.publish(outcome)

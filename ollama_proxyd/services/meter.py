@@ -2,7 +2,6 @@
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import SystemState
@@ -30,14 +29,10 @@ class Meter:
 
     def follow(self, tasks: Tasks) -> None:
         """Look whenever a sensor says something or a backend begins or ends work."""
-        tasks.start("meter.sensors", self._follow(self._system))
-        tasks.start("meter.fleet", self._follow(self._fleet.views))
+        tasks.start("meter.sensors", self._system.follow(self._look))
+        tasks.start("meter.fleet", self._fleet.views.follow(self._look))
 
-    async def _follow(self, cell: Cell[SystemState] | Cell[FleetView]) -> None:
-        async for _ in cell.changes():
-            self.look()
-
-    def look(self) -> None:
+    def _look(self, _: object) -> None:
         """Note which backend works alone on which device, and the device's power."""
         devices = self._system.value.devices
         alone = alone_on(self._fleet.at_work(), devices)

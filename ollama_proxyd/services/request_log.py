@@ -28,7 +28,7 @@ def note(outcome: Outcome) -> None:
         outcome.attempts,
         "" if outcome.attempts == 1 else "s",
         _why(outcome),
-        extra=_fields(outcome),
+        extra={"request_id": outcome.request_id, "backend": outcome.backend_id, "mode": _mode(outcome)},
     )
 
 
@@ -39,10 +39,8 @@ def note_attempt(ended: AttemptEnded) -> None:
         log.info("request %s failed at %s (%s%s)", ended.request_id, ended.backend_id, ended.error.value, status)
 
 
-def _fields(outcome: Outcome) -> dict[str, str | None]:
-    """What a log that keeps fields can be searched by."""
-    mode = None if outcome.decision is None else outcome.decision.effective_mode.value
-    return {"request_id": outcome.request_id, "backend": outcome.backend_id, "mode": mode}
+def _mode(outcome: Outcome) -> str | None:
+    return None if outcome.decision is None else outcome.decision.effective_mode.value
 
 
 def _end(outcome: Outcome) -> str:

@@ -48,7 +48,11 @@ class RuntimeSettings:
         new = {key: read(key, value) for key, value in changes.items() if value is not None}
         kept = {key: value for key, value in self._by_hand.items() if key not in changes}
         together = {**kept, **new}
-        self._put(together if self._fits(together) or self._fits(self._by_hand) else new)
+        by_hand = together if self._fits(together) or self._fits(self._by_hand) else new
+        tuning = change(self._base, by_hand)
+        self._by_hand = {key: value for key, value in by_hand.items() if value != getattr(self._base, key)}
+        self._store.put(STATE_KEY, dict(self._by_hand))
+        self.tuning.set(tuning)
 
     def reset(self, keys: Iterable[str] = ()) -> None:
         """Go back to the configuration's values for these keys, or for all where none is named; raises ProxyError."""
@@ -60,12 +64,6 @@ class RuntimeSettings:
         except ProxyError:
             return False
         return True
-
-    def _put(self, by_hand: Mapping[str, Value]) -> None:
-        tuning = change(self._base, by_hand)
-        self._by_hand = {key: value for key, value in by_hand.items() if value != getattr(self._base, key)}
-        self._store.put(STATE_KEY, dict(self._by_hand))
-        self.tuning.set(tuning)
 
     def _applied(self) -> Tuning:
         try:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.merging import merge, without_readings
-from ollama_proxyd.core.readings import Maybe, Reading, Sensed, SystemState, Unavailable
+from ollama_proxyd.core.readings import Reading, Sensed, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tuning import Tuning
-from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
-from ollama_proxyd.services.settings import QuietHours, SensingSettings
+from ollama_proxyd.services.settings import QuietHours
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace, follow, poll
 
@@ -54,11 +53,8 @@ class Sensing:
         self._specs = tuple(specs)
         self._merge()
 
-    def watch(
-        self, polled: Sequence[PolledSensor], signals: Sequence[SignalSensor], tasks: Tasks, pace: Pace | None = None
-    ) -> None:
+    def watch(self, polled: Sequence[PolledSensor], signals: Sequence[SignalSensor], tasks: Tasks, pace: Pace) -> None:
         """Ask the one, at a pace, and follow the other sensors from now on."""
-        pace = pace or Pace(self._clock, Activity(self._clock), SensingSettings())
         if polled:
             tasks.start("poll", poll(polled, self.report, self.mark_lost, pace, tasks))
         for sensor in signals:
@@ -67,10 +63,11 @@ class Sensing:
     def look_at_the_hour(self, quiet: QuietHours | None) -> float:
         """Take note of whether these are quiet hours; returns the seconds after which to look again."""
         if quiet is None:
-            self._note_quiet(NO_QUIET_HOURS)
+            self.report(THE_HOUR, Sensed({"quiet_hours": NO_QUIET_HOURS}))
             return LONGEST_SLEEP_S
         minute = self._clock.local_minute()
-        self._note_quiet(Reading(quiet.include(int(minute)), self._clock.monotonic()))
+        is_quiet = Reading(quiet.include(int(minute)), self._clock.monotonic())
+        self.report(THE_HOUR, Sensed({"quiet_hours": is_quiet}))
         return min(seconds_to_boundary(quiet, minute), LONGEST_SLEEP_S)
 
     async def follow_the_hour(self, tuning: Cell[Tuning]) -> None:
@@ -88,9 +85,6 @@ class Sensing:
             if quiet is None:
                 return
             await self._clock.sleep(wait_s)
-
-    def _note_quiet(self, now: Maybe[bool]) -> None:
-        self.report(THE_HOUR, Sensed({"quiet_hours": now}))
 
     def _merge(self) -> None:
         said = [

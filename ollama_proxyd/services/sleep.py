@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.services.activity import Activity
@@ -19,27 +20,18 @@ SHARE_TO_FINISH = 0.8
 """How much of the time before the machine sleeps requests get to finish; in the rest clients are told of their end."""
 
 
+@dataclass(slots=True)
 class Sleep:
-    """What is done before and after; `is_asleep` from the first word of it until the machine has woken up.
+    """What is done before and after; `is_asleep` from the first word of it until the machine has woken up."""
 
-    cut_off: ends every request under way and tells each client why.
-    reconnect: drops the connections from before and checks every backend at once.
-    """
-
-    def __init__(
-        self,
-        activity: Activity,
-        gate: Gate,
-        detector: GpuLossDetector,
-        cut_off: Callable[[str], None],
-        reconnect: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._activity = activity
-        self._gate = gate
-        self._detector = detector
-        self._cut_off = cut_off
-        self._reconnect = reconnect
-        self.is_asleep: Cell[bool] = Cell(False)
+    _activity: Activity
+    _gate: Gate
+    _detector: GpuLossDetector
+    _cut_off: Callable[[str], None]
+    """Ends every request under way and tells each client why."""
+    _reconnect: Callable[[], Awaitable[None]]
+    """Drops the connections from before and checks every backend at once."""
+    is_asleep: Cell[bool] = field(default_factory=lambda: Cell(False))
 
     async def prepare(self, within_s: float) -> None:
         """Let nothing new begin, let what runs finish in the time there is, and end the rest honestly."""
@@ -77,10 +69,9 @@ class Awake:
 
     def follow(self, tasks: Tasks) -> None:
         """Keep `is_wanted` current from now on."""
-        tasks.start("awake.requests", self._follow(self._activity.is_busy))
-        tasks.start("awake.power", self._follow(self._system))
+        tasks.start("awake.requests", self._activity.is_busy.follow(self._look))
+        tasks.start("awake.power", self._system.follow(self._look))
 
-    async def _follow(self, cell: Cell[bool] | Cell[SystemState]) -> None:
-        async for _ in cell.changes():
-            on_mains = known(self._system.value.on_battery) is False
-            self.is_wanted.set(self._activity.is_busy.value and on_mains)
+    def _look(self, _: object) -> None:
+        on_mains = known(self._system.value.on_battery) is False
+        self.is_wanted.set(self._activity.is_busy.value and on_mains)

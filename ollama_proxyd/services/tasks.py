@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,5 @@ class Tasks:
     async def __aenter__(self) -> "Tasks":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *ended: object) -> None:
         await self.close()

@@ -125,7 +125,7 @@ async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_be
     watching = asyncio.create_task(fleet.health.watch(Activity(clock)))
     await settle()
     fleet.fleet.note_down("igpu", because("backend igpu cannot be reached"))
-    fleet.fleet.check_soon()
+    fleet.fleet.due.set()
     await pass_by(0.9)
     assert fleet.view("igpu").health is Health.DOWN
     await pass_by(0.2)

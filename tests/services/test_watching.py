@@ -9,6 +9,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed
 from ollama_proxyd.services import watching
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.ports import SignalSensor
 from ollama_proxyd.services.sensing import Sensing
 from ollama_proxyd.services.settings import SensingSettings
 from ollama_proxyd.services.tasks import Tasks
@@ -51,6 +52,9 @@ class Laptop:
 
     def watch(self, *sensors: Thermometer) -> None:
         self.sensing.watch(sensors, (), self.tasks, Pace(self.clock, self.activity, SETTINGS))
+
+    def follow(self, sensor: SignalSensor) -> None:
+        self.sensing.watch((), (sensor,), self.tasks, Pace(self.clock, self.activity, SETTINGS))
 
     @property
     def cpu_percent(self) -> object:
@@ -212,7 +216,7 @@ class Herald:
 )
 async def test_a_sensor_that_breaks_off_is_followed_again(laptop: Laptop, failure: Exception | None) -> None:
     herald = Herald()
-    laptop.sensing.watch((), (herald,), laptop.tasks)
+    laptop.follow(herald)
     await settle()
     assert laptop.sensing.system.value.on_battery == Reading(True, 1.0)
     assert herald.break_off is not None
@@ -234,14 +238,14 @@ async def test_a_sensor_that_breaks_off_again_and_again_is_tried_less_and_less(l
         async def follow(self, report: Callable[[Sensed], None]) -> None:
             raise ConnectionError("no such bus")
 
-    laptop.sensing.watch((), (Broken(),), laptop.tasks)
+    laptop.follow(Broken())
     await pass_by(300)
     assert laptop.clock.sleeps == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 async def test_a_sensor_that_held_long_is_tried_again_soon(laptop: Laptop) -> None:
     herald = Herald()
-    laptop.sensing.watch((), (herald,), laptop.tasks)
+    laptop.follow(herald)
     for _ in range(3):
         await pass_by(100)
         assert herald.break_off is not None
@@ -259,7 +263,7 @@ async def test_without_sensors_nothing_wakes_up(laptop: Laptop) -> None:
 
 async def test_a_request_changes_nothing_of_what_tells_by_itself(laptop: Laptop) -> None:
     herald = Herald()
-    laptop.sensing.watch((), (herald,), laptop.tasks)
+    laptop.follow(herald)
     await pass_by(100)
     laptop.activity.begin()
     await pass_by(100)

@@ -13,7 +13,7 @@ from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metr
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
-from ollama_proxyd.edges.dbus_api.following import calmly, promptly
+from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.objects import Objects
 from ollama_proxyd.edges.dbus_api.values import properties
 from ollama_proxyd.services.bundle import Services
@@ -91,9 +91,9 @@ class Backends:
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
-            promptly(self._services.fleet.views, self._tell_fleet),
-            promptly(self._services.system, self._tell_system),
-            promptly(self._services.governor.setting, lambda _: self._tell_steady()),
+            self._services.fleet.views.follow(self._tell_fleet),
+            self._services.system.follow(self._tell_system),
+            self._services.governor.setting.follow(lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
         )
 

@@ -21,7 +21,6 @@ from ollama_proxyd.edges.dbus_api.errors import (
     refused_as,
 )
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
-from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.values import facts, reason_properties, reason_values
 from ollama_proxyd.services.bundle import Services
 
@@ -70,10 +69,10 @@ class Efficiency:
         forget = self._governor.released.listen(self._tell_release)
         try:
             await asyncio.gather(
-                promptly(self._governor.setting, self._tell_setting),
-                promptly(self._governor.holds, self._tell_values),
-                promptly(self._settings.tuning, self._tell_values),
-                promptly(self._governor.modes, self._tell_values),
+                self._governor.setting.follow(self._tell_setting),
+                self._governor.holds.follow(self._tell_values),
+                self._settings.tuning.follow(self._tell_values),
+                self._governor.modes.follow(self._tell_values),
             )
         finally:
             forget()

@@ -1,4 +1,4 @@
-"""How an object hears of changes: at once, or calmly where a measurement moves all the time."""
+"""How an object hears of a measurement that moves all the time: calmly."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,12 +10,6 @@ T = TypeVar("T")
 
 MEASURED_EVERY_S = 0.2
 """Changes of measurements are told at most this often: five times a second."""
-
-
-async def promptly(cell: Cell[T], tell: Callable[[T], None]) -> None:
-    """Tell the value now, and each new one at once; never returns."""
-    async for value in cell.changes():
-        tell(value)
 
 
 async def calmly(cell: Cell[T], tell: Callable[[T], None], clock: Clock) -> None:

@@ -8,7 +8,6 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
-from ollama_proxyd.edges.dbus_api.following import promptly
 from ollama_proxyd.edges.dbus_api.heat import overall_heat
 from ollama_proxyd.edges.dbus_api.values import facts, properties
 from ollama_proxyd.services.bundle import Services
@@ -42,7 +41,7 @@ class SystemStateObject:
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
-        await promptly(self._system, self._tell)
+        await self._system.follow(self._tell)
 
     def _tell(self, _: SystemState) -> None:
         self.exported.tell()

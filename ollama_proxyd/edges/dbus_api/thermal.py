@@ -10,7 +10,7 @@ from ollama_proxyd.core.readings import DeviceState, Maybe, Reading, SystemState
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_HARDWARE, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
-from ollama_proxyd.edges.dbus_api.following import calmly, promptly
+from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.heat import device_rows, overall_heat, read_at_s, throttling
 from ollama_proxyd.edges.dbus_api.values import facts, number, properties
 from ollama_proxyd.services.bundle import Services
@@ -45,7 +45,7 @@ class Thermal:
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
         await asyncio.gather(
-            promptly(self._system, self._tell),
+            self._system.follow(self._tell),
             calmly(self._system, lambda _: self.exported.tell(), self._clock),
         )
 
