@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.thresholds import NOTHING_PAST, AutoSettings, Past, Threshold, edge, thresholds_past
+from ollama_proxyd.core.thresholds import NOTHING_PAST, TABLE, AutoSettings, Past, Threshold, edge, thresholds_past
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +23,38 @@ AutoRule = Callable[[SystemState, AutoSettings, Past], Verdict | None]
 """One rule: a verdict, or None when it does not apply or its readings are unknown."""
 
 
-def _battery_below(
-    threshold: Threshold, mode: Mode, system: SystemState, settings: AutoSettings, past: Past
+class _Told(NamedTuple):
+    """How a threshold is told: the codes beyond its limit and short of it, and the names of the values."""
+
+    beyond: str
+    still: str
+    value: str
+    limit: str
+
+
+_BATTERY = _Told("battery_low", "battery_still_low", "battery_percent", "limit_percent")
+_HEAT = _Told("hot", "still_hot", "temperature_celsius", "limit_celsius")
+_FAN = _Told("fan_loud", "fan_still_loud", "fan_percent", "limit_percent")
+
+
+def _past(
+    threshold: Threshold, mode: Mode, told: _Told, system: SystemState, settings: AutoSettings, past: Past
 ) -> Verdict | None:
-    percent = known(system.battery_percent)
-    if percent is None or threshold not in past:
+    """The mode while a threshold is past."""
+    value = TABLE[threshold].reading(system)
+    if value is None or threshold not in past:
         return None
-    is_below, limit = edge(threshold, percent, settings)
-    code = "battery_low" if is_below else "battery_still_low"
-    return Verdict(mode, Reason(code, battery_percent=percent, limit_percent=limit))
+    is_beyond, limit = edge(threshold, value, settings)
+    return Verdict(mode, Reason(told.beyond if is_beyond else told.still, **{told.value: value, told.limit: limit}))
 
 
 def _quiet_hours(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     return Verdict(Mode.QUIET, Reason("quiet_hours")) if known(system.quiet_hours) else None
 
 
-def _hot(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
-    hottest_c = known(system.hottest_c)
-    for threshold in (Threshold.HOT, Threshold.CRITICAL_HEAT):
-        if hottest_c is not None and threshold in past:
-            is_above, limit_c = edge(threshold, hottest_c, settings)
-            code = "hot" if is_above else "still_hot"
-            return Verdict(Mode.EFFICIENCY, Reason(code, temperature_celsius=hottest_c, limit_celsius=limit_c))
-    return None
-
-
 def _degraded(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     why = known(system.performance_degraded)
     return Verdict(Mode.EFFICIENCY, Reason("performance_degraded", detail=why)) if why else None
-
-
-def _loud(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
-    percent = known(system.fan_percent)
-    if percent is None or Threshold.LOUD not in past:
-        return None
-    is_above, limit = edge(Threshold.LOUD, percent, settings)
-    code = "fan_loud" if is_above else "fan_still_loud"
-    return Verdict(Mode.QUIET, Reason(code, fan_percent=percent, limit_percent=limit))
 
 
 def _power_saver(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
@@ -89,12 +85,13 @@ def _on_mains(system: SystemState, settings: AutoSettings, past: Past) -> Verdic
 
 
 AUTO_RULES: tuple[AutoRule, ...] = (
-    partial(_battery_below, Threshold.CRITICAL_BATTERY, Mode.ULTRA_EFFICIENCY),
-    partial(_battery_below, Threshold.LOW_BATTERY, Mode.EFFICIENCY),
+    partial(_past, Threshold.CRITICAL_BATTERY, Mode.ULTRA_EFFICIENCY, _BATTERY),
+    partial(_past, Threshold.LOW_BATTERY, Mode.EFFICIENCY, _BATTERY),
     _quiet_hours,
-    _hot,
+    partial(_past, Threshold.HOT, Mode.EFFICIENCY, _HEAT),
+    partial(_past, Threshold.CRITICAL_HEAT, Mode.EFFICIENCY, _HEAT),
     _degraded,
-    _loud,
+    partial(_past, Threshold.LOUD, Mode.QUIET, _FAN),
     _power_saver,
     _on_battery,
     _on_mains,

@@ -8,8 +8,8 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
 from ollama_proxyd.dialects.framing.jsonbody import object_in, present
-from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
 
 
 def write_logprob(token: TokenLogprob, *, with_top: bool = True) -> dict[str, Json]:
@@ -49,48 +49,13 @@ def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * _NS_PER_S)
 
 
-class ToolCalls:
-    """The calls of one answer, in the order in which they began."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, _Gathered] = {}
-        self._characters = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
-    def add(self, pieces: Iterable[ToolCallDelta]) -> None:
-        """Take in fragments; those of one index belong together."""
-        for piece in pieces:
-            self._characters += len(piece.arguments)
-            if self._characters > MOST_ARGUMENTS_CHARACTERS:
-                message = f"the model called tools with more than {MOST_ARGUMENTS_CHARACTERS} characters of arguments"
-                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-            self._calls.setdefault(piece.index, _Gathered()).add(piece)
-
-    def whole(self) -> list[dict[str, Json]] | None:
-        """The calls, None when there are none; ProxyError when the model did not write an object as arguments."""
-        return [call.whole(index) for index, call in enumerate(self._calls.values())] or None
-
-
-class _Gathered:
-    def __init__(self) -> None:
-        self._id: str | None = None
-        self._name: str = ""
-        self._arguments: list[str] = []
-
-    def add(self, piece: ToolCallDelta) -> None:
-        self._id = piece.id or self._id
-        self._name = piece.name or self._name
-        self._arguments.append(piece.arguments)
-
-    def whole(self, index: int) -> dict[str, Json]:
-        arguments = "".join(self._arguments).strip().encode() or b"{}"
-        if object_in(arguments) is None:
-            message = f"the model called '{sanitize_line(self._name)}' with arguments that are not a JSON object"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-        function = {"index": index, "name": self._name, "arguments": msgspec.Raw(arguments)}
-        return present(id=self._id, function=function)
+def write_call(index: int, call: ToolCallDelta) -> dict[str, Json]:
+    """A whole tool call; ProxyError when the model did not write an object as arguments."""
+    arguments = call.arguments.strip().encode() or b"{}"
+    if object_in(arguments) is None:
+        message = f"the model called '{sanitize_line(call.name or '')}' with arguments that are not a JSON object"
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+    return present(id=call.id, function={"index": index, "name": call.name or "", "arguments": msgspec.Raw(arguments)})
 
 
 _VECTOR_COUNTERS = ("total_duration", "load_duration", "prompt_eval_count")
@@ -133,24 +98,18 @@ class LineEncoder:
         if isinstance(event, Delta):
             return self._delta(event)
         if isinstance(event, Finished):
-            return self._line(Delta(), event) + b"\n"
+            return self._line(Delta(tool_calls=self._calls.whole()), event) + b"\n"
         return b""
 
     def whole(self, events: Iterable[Event]) -> bytes:
         """The one object that a client gets who did not ask for a stream."""
         gathered = list(events)
-        deltas = [event for event in gathered if isinstance(event, Delta)]
         finished = next((event for event in gathered if isinstance(event, Finished)), None)
         if finished is None:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer ended before it was complete")
         if self._request.operation is Operation.EMBEDDING:
             return encode_vectors(self._request, gathered, finished, self._elapsed_ns())
-        for delta in deltas:
-            self._calls.add(delta.tool_calls)
-        logprobs = [token for delta in deltas for token in delta.logprobs or ()]
-        text = "".join(delta.text for delta in deltas)
-        thinking = "".join(delta.thinking for delta in deltas)
-        return self._line(Delta(text=text, thinking=thinking, logprobs=tuple(logprobs) or None), finished)
+        return self._line(joined(gathered), finished)
 
     def _delta(self, delta: Delta) -> bytes:
         if self._first_ns is None:
@@ -162,9 +121,9 @@ class LineEncoder:
         return self._line(delta, None) + b"\n"
 
     def _line(self, delta: Delta, finished: Finished | None) -> bytes:
-        calls = self._calls.whole() if finished else None
+        calls = [write_call(*numbered) for numbered in enumerate(delta.tool_calls)] if finished else []
         reason = _REASONS.get(finished.reason, finished.reason.value) if finished else None
-        line = self._object(delta, reason, calls)
+        line = self._object(delta, reason, calls or None)
         if finished is not None and finished.reason not in {FinishReason.LOAD, FinishReason.UNLOAD}:
             line |= counters_of(finished, self._elapsed_ns(), self._first_ns)
         return _JSON.encode(line)

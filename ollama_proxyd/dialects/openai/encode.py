@@ -7,6 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
+from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.openai.decode import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
@@ -48,14 +49,9 @@ class TextEncoder(ABC):
 
     def whole(self, events: Iterable[Event]) -> bytes:
         """The answer as one JSON object."""
-        deltas: list[Delta] = []
-        finished = Finished()
-        for event in events:
-            if isinstance(event, Delta):
-                deltas.append(event)
-            elif isinstance(event, Finished):
-                finished = event
-        choice = self._answer(deltas, finished)
+        gathered = list(events)
+        finished = next((event for event in gathered if isinstance(event, Finished)), Finished())
+        choice = self._answer(joined(gathered), finished)
         answer = {**self._head, "object": self._whole_kind, "choices": [choice], "usage": usage_object(finished.usage)}
         return msgspec.json.encode(answer)
 
@@ -78,7 +74,7 @@ class TextEncoder(ABC):
         """The choice of each chunk before usage and [DONE]."""
 
     @abstractmethod
-    def _answer(self, deltas: list[Delta], finished: Finished) -> Json:
+    def _answer(self, delta: Delta, finished: Finished) -> Json:
         """The choice of a whole answer."""
 
 
@@ -115,51 +111,37 @@ class ChatEncoder(TextEncoder):
         if delta.tool_calls:
             message["tool_calls"] = [self._call_piece(call) for call in delta.tool_calls]
         self._begun = True
-        choice: dict[str, Json] = {"index": 0, "delta": message, "finish_reason": None}
-        if delta.logprobs is not None:
-            choice["logprobs"] = {"content": [logprob_object(token) for token in delta.logprobs]}
-        return [choice]
+        return [{"index": 0, "delta": message, "finish_reason": None, **_chat_logprobs(delta)}]
 
     def _call_piece(self, call: ToolCallDelta) -> Json:
         if call.index in self._calls:
             return {"index": call.index, "function": {"arguments": call.arguments}}
         self._calls.add(call.index)
-        return {"index": call.index, **self._call(call.index, call.id, call.name, call.arguments)}
+        return {"index": call.index, **self._call(call)}
 
-    def _call(self, index: int, call_id: str | None, name: str | None, arguments: str) -> dict[str, Json]:
-        function = {"name": name or "", "arguments": arguments}
-        return {"id": call_id or f"{self._call_prefix}_{index}", "type": "function", "function": function}
+    def _call(self, call: ToolCallDelta) -> dict[str, Json]:
+        function = {"name": call.name or "", "arguments": call.arguments}
+        return {"id": call.id or f"{self._call_prefix}_{call.index}", "type": "function", "function": function}
 
     def _last_pieces(self, finished: Finished) -> list[Json]:
         first = [] if self._begun else self._pieces(Delta())
         return [*first, {"index": 0, "delta": {}, "finish_reason": _reason(finished, bool(self._calls))}]
 
-    def _answer(self, deltas: list[Delta], finished: Finished) -> Json:
-        calls = self._gathered(deltas)
-        text = "".join(delta.text for delta in deltas)
-        message: dict[str, Json] = {"role": "assistant", "content": None if calls and not text else text}
-        _add_thinking(message, "".join(delta.thinking for delta in deltas))
+    def _answer(self, delta: Delta, finished: Finished) -> Json:
+        calls = [self._call(call) for call in sorted(delta.tool_calls, key=lambda call: call.index)]
+        content = None if calls and not delta.text else delta.text
+        message: dict[str, Json] = {"role": "assistant", "content": content}
+        _add_thinking(message, delta.thinking)
         if calls:
             message["tool_calls"] = calls
-        choice: dict[str, Json] = {
-            "index": 0,
-            "message": message,
-            "finish_reason": _reason(finished, bool(calls)),
-        }
-        tokens = [token for delta in deltas for token in delta.logprobs or ()]
-        if tokens:
-            choice["logprobs"] = {"content": [logprob_object(token) for token in tokens]}
-        return choice
+        choice = {"index": 0, "message": message, "finish_reason": _reason(finished, bool(calls))}
+        return choice | _chat_logprobs(delta)
 
-    def _gathered(self, deltas: list[Delta]) -> list[dict[str, Json]]:
-        pieces: dict[int, list[ToolCallDelta]] = {}
-        for delta in deltas:
-            for call in delta.tool_calls:
-                pieces.setdefault(call.index, []).append(call)
-        return [
-            self._call(index, calls[0].id, calls[0].name, "".join(call.arguments for call in calls))
-            for index, calls in sorted(pieces.items())
-        ]
+
+def _chat_logprobs(delta: Delta) -> dict[str, Json]:
+    if delta.logprobs is None:
+        return {}
+    return {"logprobs": {"content": [logprob_object(token) for token in delta.logprobs]}}
 
 
 def _add_thinking(message: dict[str, Json], thinking: str) -> None:
@@ -196,9 +178,8 @@ class CompletionEncoder(TextEncoder):
     def _last_pieces(self, finished: Finished) -> list[Json]:
         return [self._choice("", None, REASONS[finished.reason])]
 
-    def _answer(self, deltas: list[Delta], finished: Finished) -> Json:
-        tokens = tuple(token for delta in deltas for token in delta.logprobs or ())
-        return self._choice("".join(delta.text for delta in deltas), tokens or None, REASONS[finished.reason])
+    def _answer(self, delta: Delta, finished: Finished) -> Json:
+        return self._choice(delta.text, delta.logprobs, REASONS[finished.reason])
 
     def _choice(self, text: str, tokens: tuple[TokenLogprob, ...] | None, reason: str | None) -> Json:
         logprobs = None if tokens is None else self._logprobs(tokens)

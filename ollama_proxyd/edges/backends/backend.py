@@ -140,8 +140,7 @@ class EngineBackend:
                     shown = await outcome_of(self._server.fetch(details.path, {"model": model.name}))
                 if isinstance(shown, ProxyError):
                     return model
-                known = details.read(shown).shared
-                self._capabilities[key] = known.capabilities if known else None
+                self._capabilities[key] = details.read(shown).capabilities
             capabilities = self._capabilities[key]
             return model if capabilities is None else replace(model, capabilities=capabilities)
 

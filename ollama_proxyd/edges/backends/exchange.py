@@ -42,18 +42,17 @@ class Exchange:
 
     async def answer_or_translate(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """The answer in the client's own dialect; an imitator without that route is asked in the engine's first one."""
-        try:
-            async with aclosing(self.answer(request, model)) as events:
-                async for event in events:
-                    yield event
-        except ProxyError as error:
-            if error.status not in _NO_ROUTE:
-                raise
-        else:
-            return
-        async with aclosing(self.answer(request, model, self._speaks[0])) as events:
-            async for event in events:
-                yield event
+        first = self._speaks[0]
+        for dialect in (self.dialect_for(request), first):
+            try:
+                async with aclosing(self.answer(request, model, dialect)) as events:
+                    async for event in events:
+                        yield event
+            except ProxyError as error:
+                if dialect is first or error.status not in _NO_ROUTE:
+                    raise
+            else:
+                return
 
     async def answer(self, request: Request, model: str, dialect: Dialect | None = None) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""

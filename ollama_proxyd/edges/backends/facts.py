@@ -75,9 +75,9 @@ def read_version(body: Json) -> Findings:
     return Findings(version=label(body, "version"))
 
 
-def named(body: Json, list_key: str, name_key: str) -> Iterable[tuple[Json, str]]:
-    """The entries of a list that have a name, each with it."""
+def named(body: Json, list_key: str, *name_keys: str) -> Iterable[tuple[Json, str]]:
+    """The entries of a list that have a name under one of the keys, each with the first."""
     for entry in items(body, list_key):
-        name = label(entry, name_key)
+        name = next(filter(None, (label(entry, key) for key in name_keys)), None)
         if name is not None:
             yield entry, name

@@ -10,21 +10,21 @@ from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 class Findings:
     """What one answer tells; each part None or empty where it tells nothing.
 
-    `shared` are facts about whichever models the server holds (its name is not used).
+    `capabilities` are those of whichever models the server holds.
     """
 
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
     slots: int | None = None
-    shared: Model | None = None
+    capabilities: frozenset[str] | None = None
 
 
 def combine(found: Iterable[Findings]) -> Probe:
     """One probe; where two answers speak of the same thing, the earlier one counts."""
     models: dict[str, Model] = {}
     probe = Probe(models=())
-    shared = None
+    capabilities = None
     for each in found:
         for model in each.models:
             models[model.name] = filled(models[model.name], model) if model.name in models else model
@@ -34,9 +34,9 @@ def combine(found: Iterable[Findings]) -> Probe:
             version=probe.version or each.version,
             slots=probe.slots or each.slots,
         )
-        shared = shared or each.shared
-    held = models.values()
-    return replace(probe, models=tuple(filled(model, shared) if shared else model for model in held))
+        capabilities = each.capabilities if capabilities is None else capabilities
+    known = Model("", capabilities=capabilities)
+    return replace(probe, models=tuple(filled(model, known) for model in models.values()))
 
 
 def filled(model: Model, other: Model) -> Model:

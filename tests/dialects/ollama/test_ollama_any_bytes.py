@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, ToolCallDelta
 from ollama_proxyd.core.requests import Hints, Operation, Request
+from ollama_proxyd.dialects.framing.gathering import ToolCalls
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, MOST_CALLS
 from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
-from ollama_proxyd.dialects.ollama.encode import LineEncoder, ToolCalls
+from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.models import parse_show
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.render import render as render_ollama

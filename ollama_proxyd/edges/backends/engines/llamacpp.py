@@ -1,6 +1,5 @@
 """llama-server, of llama.cpp."""
 
-from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import LLAMACPP_OPTIONS, OptionPolicy, Quirks, SchemaField
@@ -33,7 +32,7 @@ def read_props(body: Json) -> Findings:
         version=label(body, "build_info"),
         slots=slots,
         loaded=() if truth(body, "is_sleeping") else None,
-        shared=Model(name="", capabilities=known) if slots is not None else None,
+        capabilities=known if slots is not None else None,
     )
 
 

@@ -1,15 +1,13 @@
 """Ollama, and servers that imitate its API."""
 
-from collections.abc import Iterable
-
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign, listed
-from ollama_proxyd.edges.backends.facts import read_version
+from ollama_proxyd.edges.backends.facts import named, read_version
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.untrusted_json import items, label, none_or_more, text, whole, words
+from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
 
 _EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 """The fields of OpenAI's embeddings that Ollama reads itself, `user` apart, which changes nothing.
@@ -31,7 +29,7 @@ def _lists_digests(answer: Answer) -> bool:
 
 def read_tags(body: Json) -> Findings:
     """/api/tags: the models."""
-    return Findings(models=tuple(_model(entry, name) for entry, name in _named(body)))
+    return Findings(models=tuple(_model(entry, name) for entry, name in named(body, "models", "name", "model")))
 
 
 def read_ps(body: Json) -> Findings:
@@ -45,21 +43,14 @@ def read_ps(body: Json) -> Findings:
                 context_length=whole(entry, "context_length"),
                 expires_at=text(entry, "expires_at"),
             )
-            for entry, name in _named(body)
+            for entry, name in named(body, "models", "name", "model")
         )
     )
 
 
 def read_show(body: Json) -> Findings:
     """/api/show: what a model can do; the list of /api/tags is known to leave things out."""
-    return Findings(shared=Model(name="", capabilities=words(body, "capabilities")))
-
-
-def _named(body: Json) -> Iterable[tuple[Json, str]]:
-    for entry in items(body, "models"):
-        name = label(entry, "name") or label(entry, "model")
-        if name is not None:
-            yield entry, name
+    return Findings(capabilities=words(body, "capabilities"))
 
 
 def _model(entry: Json, name: str) -> Model:

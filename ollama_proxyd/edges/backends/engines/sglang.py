@@ -1,6 +1,5 @@
 """SGLang."""
 
-from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import VLLM
@@ -15,7 +14,7 @@ def read_info(body: Json) -> Findings:
     if not isinstance(generates, bool):
         return Findings()
     able = frozenset({"completion"} if generates else {"embedding"})
-    return Findings(shared=Model(name="", capabilities=able))
+    return Findings(capabilities=able)
 
 
 ENGINE = Engine(

@@ -1,0 +1,50 @@
+"""The pieces of one answer put together, for a client that takes it, or its tool calls, whole."""
+
+from collections.abc import Iterable
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Delta, Event, ToolCallDelta
+from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
+
+
+class ToolCalls:
+    """The calls of one answer, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, list[ToolCallDelta]] = {}
+        self._characters = 0
+
+    def add(self, pieces: Iterable[ToolCallDelta]) -> None:
+        """Take in fragments; those of one index belong together."""
+        for piece in pieces:
+            self._characters += len(piece.arguments)
+            if self._characters > MOST_ARGUMENTS_CHARACTERS:
+                message = f"the model called tools with more than {MOST_ARGUMENTS_CHARACTERS} characters of arguments"
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+            self._pieces.setdefault(piece.index, []).append(piece)
+
+    def whole(self) -> tuple[ToolCallDelta, ...]:
+        """Each call in one piece."""
+        return tuple(
+            ToolCallDelta(
+                index=index,
+                id=next((piece.id for piece in pieces if piece.id), None),
+                name=next((piece.name for piece in pieces if piece.name), None),
+                arguments="".join(piece.arguments for piece in pieces),
+            )
+            for index, pieces in self._pieces.items()
+        )
+
+
+def joined(events: Iterable[Event]) -> Delta:
+    """All deltas of an answer as one."""
+    deltas = [event for event in events if isinstance(event, Delta)]
+    calls = ToolCalls()
+    for delta in deltas:
+        calls.add(delta.tool_calls)
+    return Delta(
+        text="".join(delta.text for delta in deltas),
+        thinking="".join(delta.thinking for delta in deltas),
+        tool_calls=calls.whole(),
+        logprobs=tuple(token for delta in deltas for token in delta.logprobs or ()) or None,
+    )
