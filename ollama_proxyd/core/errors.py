@@ -1,6 +1,7 @@
 """The one error type inside the daemon; each edge turns its kinds into statuses by a table."""
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Self
 
@@ -37,41 +38,30 @@ UNREACHABLE = "backend_unreachable"
 """The code of a failure that says that nothing listens at a backend's address."""
 
 
+@dataclass(eq=False, repr=False)
 class ProxyError(Exception):
-    """A failure that a client is told about.
+    """A failure that a client is told about."""
 
-    Attributes:
-        kind: which row of an edge's table applies.
-        message: a sentence that names what was wrong, where, and what to do.
-        param: the field at fault, if one is; a field of Hints by its name there.
-        retry_after_s: seconds after which trying again makes sense, if known.
-        status: the backend's own HTTP status (UPSTREAM_* only).
-        detail: the backend's own error body as text (UPSTREAM_* only).
-        code: a finer machine-readable word for the client, where the dialect has a place for it.
-        already_sent: the client has read of it already, in a frame of the backend's own.
-    """
+    kind: ErrorKind
+    """Which row of an edge's table applies."""
+    message: str
+    """A sentence that names what was wrong, where, and what to do."""
+    _: KW_ONLY
+    param: str | None = None
+    """The field at fault, if one is; a field of Hints by its name there."""
+    retry_after_s: float | None = None
+    """Seconds after which trying again makes sense, if known."""
+    status: int | None = None
+    """The backend's own HTTP status (UPSTREAM_* only)."""
+    detail: str | None = None
+    """The backend's own error body as text (UPSTREAM_* only)."""
+    code: str | None = None
+    """A finer machine-readable word for the client, where the dialect has a place for it."""
+    already_sent: bool = False
+    """Whether the client has read of it already, in a frame of the backend's own."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only; each is one fact about one failure
-        self,
-        kind: ErrorKind,
-        message: str,
-        *,
-        param: str | None = None,
-        retry_after_s: float | None = None,
-        status: int | None = None,
-        detail: str | None = None,
-        code: str | None = None,
-        already_sent: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.param = param
-        self.retry_after_s = retry_after_s
-        self.status = status
-        self.detail = detail
-        self.code = code
-        self.already_sent = already_sent
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
     def but(self, **facts: object) -> Self:
         """The same error with other facts."""

@@ -22,13 +22,8 @@ BackendId: TypeAlias = Annotated[
         'and is not "none", which stands for no backend',
     ),
 ]
-PciAddress: TypeAlias = Annotated[
-    str,
-    Like(
-        "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$",
-        "a PCI address such as 0000:01:00.0, as lspci -D shows it",
-    ),
-]
+_PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
+PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
 Endpoint: TypeAlias = Annotated[
     str,
     Like(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.model_names import resolve
-from ollama_proxyd.core.policy.decision import Decision, Rejected
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 
 _NOT_UP = frozenset({"down", "disabled", "health_unknown"})
@@ -39,9 +39,9 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
         message = f"target names {target!r}, which is not a backend here; the backends are: {known}"
         return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
     concerned = [view for view in fleet if target is None or view.spec.id == target]
-    decisive = _decisive(decision, {view.spec.id for view in concerned})
-    up = [rejected for rejected in decisive if _first(rejected) not in _NOT_UP]
-    kind, code = _kind([_first(rejected) for rejected in up])
+    ids = {view.spec.id for view in concerned}
+    decisive = [each.rejections[0].code for each in decision.rejected if each.backend_id in ids]
+    kind, code = _kind([code for code in decisive if code not in _NOT_UP])
     if kind is ErrorKind.MODEL_NOT_FOUND and (resting := _down_holder(query, concerned)) is not None:
         kind, message = ErrorKind.UNAVAILABLE, f"{query.model!r} is held only by {resting.spec.id}, which is down"
     elif kind is ErrorKind.MODEL_NOT_FOUND and code == "model_not_held":
@@ -51,14 +51,6 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
     retry_after_s = seen_within_s if kind in _RETRIED else None
     param = None if code is None else _PARAMS.get(code)
     return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
-
-
-def _decisive(decision: Decision, concerned: set[str]) -> list[Rejected]:
-    return [rejected for rejected in decision.rejected if rejected.backend_id in concerned]
-
-
-def _first(rejected: Rejected) -> str:
-    return rejected.rejections[0].code
 
 
 def _kind(codes: list[str]) -> tuple[ErrorKind, str | None]:

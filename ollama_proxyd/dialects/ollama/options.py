@@ -4,48 +4,34 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Format, Json, JsonObject, JsonSchema, Options, Think
+from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Format, Json, JsonObject, JsonSchema, Options, Think
 from ollama_proxyd.dialects.framing.jsonbody import decode_value, invalid_request, quoted
 
 OPTION_TYPE: Final = "option_type"
 """The code of an option with a wrong type, which Ollama answers with a 500 of its own."""
 
-INTEGER, NUMBER, BOOLEAN, STRINGS = "integer", "float32", "boolean", "array"
-
-_ANSWER_OPTIONS: Mapping[str, str] = {
-    "num_keep": INTEGER,
-    "seed": INTEGER,
-    "num_predict": INTEGER,
-    "top_k": INTEGER,
-    "top_p": NUMBER,
-    "min_p": NUMBER,
-    "typical_p": NUMBER,
-    "repeat_last_n": INTEGER,
-    "temperature": NUMBER,
-    "repeat_penalty": NUMBER,
-    "presence_penalty": NUMBER,
-    "frequency_penalty": NUMBER,
-    "stop": STRINGS,
-    "num_ctx": INTEGER,
-}
-_ENGINE_OPTIONS: Mapping[str, str] = {
-    "num_batch": INTEGER,
-    "num_gpu": INTEGER,
-    "main_gpu": INTEGER,
-    "use_mmap": BOOLEAN,
-    "num_thread": INTEGER,
-    "draft_num_predict": INTEGER,
-}
-OPTION_TYPES: Mapping[str, str] = {**_ANSWER_OPTIONS, **_ENGINE_OPTIONS}
+_ANSWER_OPTIONS = (
+    *("num_keep", "seed", "num_predict", "stop", "num_ctx"),
+    *("top_k", "top_p", "min_p", "typical_p", "temperature"),
+    *("repeat_last_n", "repeat_penalty", "presence_penalty", "frequency_penalty"),
+)
 CANONICAL_BY_OPTION: Mapping[str, str] = {
     name: "max_tokens" if name == "num_predict" else name for name in _ANSWER_OPTIONS
 }
 """Ollama's option names, and what the core calls them."""
+
+OPTION_TYPES: Mapping[str, Any] = {
+    **{name: CANONICAL_OPTIONS[canonical] for name, canonical in CANONICAL_BY_OPTION.items()},
+    **dict.fromkeys(("num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"), int),
+    "use_mmap": bool,
+}
+_TYPE_WORDS: Mapping[Any, str] = {int: "integer", float: "float32", bool: "boolean", list[str]: "array"}
+"""What Ollama calls the types."""
 
 EFFORTS = frozenset({"high", "medium", "low", "max"})
 
@@ -60,7 +46,7 @@ def check_options(options: Mapping[str, Json] | None) -> None:
         wanted = OPTION_TYPES.get(name)
         if wanted is None or value is None or _fits(value, wanted):
             continue
-        kind = f"{wanted} of strings" if wanted == STRINGS and isinstance(value, list) else wanted
+        kind = _TYPE_WORDS[wanted] + (" of strings" if isinstance(value, list) and wanted == list[str] else "")
         raise ProxyError(
             ErrorKind.INVALID_REQUEST,
             f"option {quoted(name)} must be of type {kind}",
@@ -87,7 +73,7 @@ def read_options(
         if name not in CANONICAL_BY_OPTION:
             unknown[f"options.{name}"] = value
         elif name != "num_predict" or value is None or value >= 0:
-            whole = OPTION_TYPES[name] == INTEGER and value is not None
+            whole = OPTION_TYPES[name] is int and value is not None
             known[CANONICAL_BY_OPTION[name]] = int(value) if whole else value
             written[CANONICAL_BY_OPTION[name]] = f"options.{name}"
     return Options(known, unknown, written)
@@ -136,10 +122,10 @@ def read_format(value: Json) -> Format | None:
     raise invalid_request(f'invalid format: {_words(value)}; expected "json" or a valid JSON Schema object', "format")
 
 
-def _fits(value: Json, wanted: str) -> bool:
-    if wanted == BOOLEAN:
+def _fits(value: Json, wanted: Any) -> bool:
+    if wanted is bool:
         return isinstance(value, bool)
-    if wanted == STRINGS:
+    if wanted == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
 

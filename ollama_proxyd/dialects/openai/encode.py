@@ -14,10 +14,7 @@ FINGERPRINT = "fp_ollama_proxyd"
 DONE = b"data: [DONE]\n\n"
 
 REASONS = {
-    FinishReason.STOP: "stop",
-    FinishReason.LENGTH: "length",
-    FinishReason.TOOL_CALLS: "tool_calls",
-    FinishReason.CONTENT_FILTER: "content_filter",
+    **{reason: reason.value for reason in FinishReason},
     FinishReason.LOAD: "stop",
     FinishReason.UNLOAD: "stop",
 }

@@ -6,7 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, Options
-from ollama_proxyd.dialects.framing.jsonbody import convert_typed
+from ollama_proxyd.dialects.framing.jsonbody import convert_typed, invalid_request
 from ollama_proxyd.dialects.openai.quirks import OptionPolicy, Quirks
 
 INTERNAL_FIELDS = frozenset(
@@ -48,9 +48,7 @@ def refuse_internal(names: Iterable[str]) -> None:
     """Raise INVALID_REQUEST when one of the names is a server's own."""
     for name in names:
         if name in INTERNAL_FIELDS:
-            raise ProxyError(
-                ErrorKind.INVALID_REQUEST, f"'{name}' is internal to the backend and cannot be set", param=name
-            )
+            raise invalid_request(f"'{name}' is internal to the backend and cannot be set", name)
 
 
 def refuse_untranslatable(fields: Mapping[str, Json]) -> None:

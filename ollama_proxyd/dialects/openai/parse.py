@@ -6,7 +6,6 @@ from functools import cache
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
     Api,
     Chat,
@@ -59,7 +58,7 @@ def request_of(
 ) -> Request:
     """The request; `call` is its operation, its endpoint and what parses its content when that is asked for."""
     if not head.model:
-        raise ProxyError(ErrorKind.INVALID_REQUEST, "model is required", param="model")
+        raise invalid_request("model is required", "model")
     operation, endpoint, parse_content = call
     limit = head.max_tokens if head.max_completion_tokens is None else head.max_completion_tokens
     options = head.stream_options
@@ -144,7 +143,7 @@ def parse_chat(body: bytes, hints: Hints) -> Request:
     """The request for a chat; its messages are read in full only on demand."""
     head = decode_typed(_CHAT_HEAD, body)
     if not head.messages:
-        raise ProxyError(ErrorKind.INVALID_REQUEST, "[] is too short - 'messages'")
+        raise invalid_request("[] is too short - 'messages'")
     check_messages(head.messages)
     images = size_bytes = 0
     for index, message in enumerate(head.messages):
@@ -244,7 +243,7 @@ def parse_embedding(body: bytes, hints: Hints) -> Request:
     """The request for embeddings."""
     head = decode_typed(_EMBEDDING_HEAD, body)
     if head.input is None or head.input == []:
-        raise ProxyError(ErrorKind.INVALID_REQUEST, "invalid input")
+        raise invalid_request("invalid input")
     head.stream = False
     return request_of(head, body, hints, (Operation.EMBEDDING, "embeddings", embedding_content))
 

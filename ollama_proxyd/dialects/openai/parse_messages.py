@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Audio, Image, Message, Part, Text, ToolCall
 from ollama_proxyd.dialects.framing.binary import checked_base64
-from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid, invalid_request
 from ollama_proxyd.dialects.openai.options import unsupported
 from ollama_proxyd.dialects.openai.request import ContentPart, RequestFunction, WireMessage
 
@@ -39,7 +38,7 @@ def find_media(content: msgspec.Raw, field: str) -> Media:
         return NO_MEDIA
     if first != b"[":
         kind = "object" if first == b"{" else "boolean" if first in (b"t", b"f") else "number"
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"invalid message content type: {kind} ({field})")
+        raise invalid_request(f"invalid message content type: {kind} ({field})")
     try:
         parts = _PARTS.decode(content)
         return _sum_of(parts, field)
@@ -68,12 +67,10 @@ def refuse_remote(url: str, field: str) -> None:
         return
     if ":" in url[:64]:
         what = field.rpartition(".")[2].removesuffix("_url")
-        raise ProxyError(
-            ErrorKind.INVALID_REQUEST,
-            f"{what} URLs are not currently supported, please use base64 encoded data instead ({field})",
-        )
+        why = "are not currently supported, please use base64 encoded data instead"
+        raise invalid_request(f"{what} URLs {why} ({field})")
     if url.startswith("/") and not url.startswith(_JPEG):
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{field} is a path, and no file is opened", param=field)
+        raise invalid_request(f"{field} is a path, and no file is opened", param=field)
     checked_base64(url, field)
 
 
@@ -134,7 +131,7 @@ def _part(part: ContentPart, path: str) -> Part:
     if part.type == "input_audio" and part.input_audio is not None:
         return Audio(checked_base64(part.input_audio.data, f"{path}.input_audio.data"), part.input_audio.format)
     if part.type in ("text", "refusal", "image_url", "input_audio"):
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{path}.{part.type} is required", param=f"{path}.{part.type}")
+        raise invalid_request(f"{path}.{part.type} is required", param=f"{path}.{part.type}")
     raise unsupported(f"{path}.type", f"parts of type '{part.type}' have no translation")
 
 
@@ -146,5 +143,5 @@ def parse_image(url: str, path: str) -> Image:
     head, comma, data = url[5:].partition(",")
     media_type, _, encoding = head.partition(";")
     if not comma or not encoding.endswith("base64"):
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{path} is not a base64 data URI", param=path)
+        raise invalid_request(f"{path} is not a base64 data URI", param=path)
     return Image(checked_base64(data, path), media_type or None)

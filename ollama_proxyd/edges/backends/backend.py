@@ -1,8 +1,9 @@
 """An engine behind the Backend port; what is special about it is its row in the table of engines."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from yarl import URL
 
@@ -11,7 +12,6 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.dialects.ollama.models import describe
-from ollama_proxyd.edges.backends.checkup import Checkup, outcome_of
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
@@ -22,9 +22,37 @@ from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.untrusted_json import text
 from ollama_proxyd.edges.plumbing.http import HttpClient
 
+T = TypeVar("T")
+
 _DETAILS_AT_ONCE = 4
 _RECOGNITIONS = 3
 """How often a server is asked what it is: an answer that decides may come too late."""
+
+
+class _Checkup:
+    """Asks a backend how it is; what it said last stands in for it while it is too busy to say."""
+
+    __slots__ = ("_ask", "_in_flight", "_last")
+
+    def __init__(self, ask: Callable[[], Awaitable[Probe]], in_flight: Callable[[], int]) -> None:
+        self._ask = ask
+        self._in_flight = in_flight
+        self._last: Probe | None = None
+
+    async def run(self) -> Probe:
+        """How the backend is now; raises ProxyError when it is down."""
+        try:
+            self._last = await self._ask()
+        except ProxyError as error:
+            if self._last is None or not self._is_busy(error):
+                raise
+        return self._last
+
+    def _is_busy(self, error: ProxyError) -> bool:
+        """A server that works for us may be slow to say so; one that is full says so in an error."""
+        slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT and self._in_flight() > 0
+        full = error.status == 429 or (error.status == 503 and "no slot" in (error.detail or "").lower())
+        return slow or full
 
 
 class EngineBackend:
@@ -36,7 +64,7 @@ class EngineBackend:
         self._api_key = api_key
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
         self._use(engine_of(spec.api, spec.flavor))
-        self._checkup = Checkup(self._ask, lambda: self._exchange.in_flight)
+        self._checkup = _Checkup(self._ask, lambda: self._exchange.in_flight)
         self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
 
     def _use(self, engine: Engine) -> None:
@@ -90,7 +118,7 @@ class EngineBackend:
     async def _template(self) -> str | None:
         if self._engine.template is None:
             return None
-        answer = await outcome_of(self._server.fetch(self._engine.template))
+        answer = await _outcome_of(self._server.fetch(self._engine.template))
         return None if isinstance(answer, ProxyError) else text(answer, "chat_template")
 
     async def _ask(self) -> Probe:
@@ -107,9 +135,9 @@ class EngineBackend:
     async def _ask_as_known(self) -> Probe:
         engine = self._engine
         health, listed, *extras = await asyncio.gather(
-            outcome_of(self._health()),
-            outcome_of(self._findings(engine.model_list)),
-            *(outcome_of(self._findings(question)) for question in engine.extras),
+            _outcome_of(self._health()),
+            _outcome_of(self._findings(engine.model_list)),
+            *(_outcome_of(self._findings(question)) for question in engine.extras),
         )
         for required in (health, listed):
             if isinstance(required, ProxyError):
@@ -137,7 +165,7 @@ class EngineBackend:
             key = (model.name, model.digest)
             if key not in self._capabilities:
                 async with turns:
-                    shown = await outcome_of(self._server.fetch(details.path, {"model": model.name}))
+                    shown = await _outcome_of(self._server.fetch(details.path, {"model": model.name}))
                 if isinstance(shown, ProxyError):
                     return model
                 self._capabilities[key] = details.read(shown).capabilities
@@ -151,3 +179,11 @@ def _is_unknown(spec: BackendSpec) -> bool:
     """Whether the server's make is unknown and can be asked: it is on this machine."""
     host = URL(spec.endpoint).host or ""
     return spec.api is Api.OPENAI and spec.flavor == GENERIC.name and host in {"localhost", "127.0.0.1", "::1"}
+
+
+async def _outcome_of(asking: Awaitable[T]) -> T | ProxyError:
+    """The outcome, an error as a value, so that several questions at once all come to their end."""
+    try:
+        return await asking
+    except ProxyError as error:
+        return error
