@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any
 
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.wakeup_alignment import next_wakeup_s
@@ -134,24 +134,25 @@ class HealthMonitor:
                 member.checks += 1
 
     async def _ask(self, member: Member) -> None:
-        fleet = self._fleet
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 probe = await member.backend.probe()
         except ProxyError as error:
-            if fleet.is_asked(member):
-                fleet.note_down(member.id, Reason("backend_down", detail=error.message))
+            is_slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT
+            self._note_failure(member, Reason("backend_down", detail=error.message), is_slow=is_slow)
         except TimeoutError:
-            if fleet.is_asked(member):
-                self._note_silent(member.id)
+            reason = Reason("no_answer", timeout_seconds=self._settings.timeout_s)
+            self._note_failure(member, reason, is_slow=True)
         else:
-            if fleet.is_asked(member):
-                fleet.note_up(member.id, probe)
+            if self._fleet.is_asked(member):
+                self._fleet.note_up(member.id, probe)
 
-    def _note_silent(self, backend_id: str) -> None:
-        """Busy is not down: a backend that works for us may be too slow to say how it is."""
-        now = self._fleet.view(backend_id)
-        if now.in_flight and now.health is Health.UP:
-            log.info("backend %s is too busy to answer its health check", backend_id)
+    def _note_failure(self, member: Member, reason: Reason, *, is_slow: bool) -> None:
+        """Busy is not down: a backend that works for us, or for the member before, may be too slow to say how it is."""
+        if not self._fleet.is_asked(member):
+            return
+        now = self._fleet.view(member.id)
+        if is_slow and now.in_flight and now.health is Health.UP:
+            log.info("backend %s is too busy to answer its health check", member.id)
         else:
-            self._fleet.note_down(backend_id, Reason("no_answer", timeout_seconds=self._settings.timeout_s))
+            self._fleet.note_down(member.id, reason)

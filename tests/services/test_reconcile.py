@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health, Model
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
@@ -147,6 +148,18 @@ async def test_an_engine_that_is_described_anew_is_asked_anew_and_serves_meanwhi
     assert bench.view("igpu").health is Health.UP
     await bench.health.check_new()
     assert [model.name for model in bench.view("igpu").models] == ["other"]
+
+
+async def test_an_engine_that_is_described_anew_while_it_works_may_be_too_busy_to_say_how_it_is(bench: Bench) -> None:
+    with bench.fleet.lease("igpu"):
+        bench.reconcile(NPU, replace(IGPU, priority=7))
+        engine = bench.fleet.backend("igpu")
+        assert isinstance(engine, FakeBackend)
+        engine.down = ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "it did not begin to answer within 3 s")
+        await bench.health.check_all()
+        assert bench.view("igpu").health is Health.UP
+    await bench.health.check_all()
+    assert bench.view("igpu").health is Health.DOWN, "nothing keeps it busy now"
 
 
 async def test_where_one_backend_cannot_be_made_nothing_has_changed(bench: Bench) -> None:
