@@ -16,7 +16,7 @@ _PRIORITIES = {
     "critical": Priority.CRITICAL,
     "realtime": Priority.CRITICAL,
 }
-_NUMBER = Takes(float, Within(gt=0, le=1e12))
+_NUMBER = Takes(float, Within(gt=0, le=10**12))
 
 FIELDS: Mapping[str, Takes] = {
     "target": Takes(str),

@@ -30,8 +30,8 @@ class Within:
 
     def __str__(self) -> str:
         low = "" if self.ge is None else f" from {self.ge}"
-        low = low if self.gt is None else f" above {self.gt}"
-        return low + ("" if self.le is None else f" to {self.le}")
+        low, to = (low, " to") if self.gt is None else (f" above {self.gt}", ", at most")
+        return low + ("" if self.le is None else f"{to} {self.le}")
 
 
 @dataclass(frozen=True, slots=True)

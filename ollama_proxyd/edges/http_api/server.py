@@ -180,7 +180,7 @@ def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:
     if error.errno == errno.EADDRINUSE:
         owner, code = port_owner(port), "port_taken"
         taken = f"port {port} is taken by another program{f' ({owner})' if owner else ''}"
-        message = f"{taken}; end that program, or choose another port with server.http_port in the configuration"
+        message = f"{taken}; end that program, or choose another port with --http-port or server.http_port"
     elif error.errno == errno.EACCES:
         code = "permission_denied"
         message = f"port {port} needs root; choose a port above 1023"

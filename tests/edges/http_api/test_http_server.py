@@ -37,7 +37,7 @@ async def test_a_taken_port_is_one_sentence_with_the_program_that_has_it() -> No
             await server.start()
     assert failure.value.message.startswith(f"port {port} is taken by another program (")
     assert f"pid {os.getpid()})" in failure.value.message
-    assert "server.http_port" in failure.value.message
+    assert failure.value.message.endswith("or choose another port with --http-port or server.http_port")
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
