@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from yarl import URL
@@ -118,7 +119,7 @@ class EngineBackend:
     async def _template(self) -> str | None:
         if self._engine.template is None:
             return None
-        answer = await _outcome_of(self._server.fetch(self._engine.template))
+        answer = await _outcome_of(partial(self._server.fetch, self._engine.template))
         return None if isinstance(answer, ProxyError) else text(answer, "chat_template")
 
     async def _ask(self) -> Probe:
@@ -135,9 +136,9 @@ class EngineBackend:
     async def _ask_as_known(self) -> Probe:
         engine = self._engine
         health, listed, *extras = await asyncio.gather(
-            _outcome_of(self._health()),
-            _outcome_of(self._findings(engine.model_list)),
-            *(_outcome_of(self._findings(question)) for question in engine.extras),
+            _outcome_of(self._health),
+            _outcome_of(partial(self._findings, engine.model_list)),
+            *(_outcome_of(partial(self._findings, question)) for question in engine.extras),
         )
         for required in (health, listed):
             if isinstance(required, ProxyError):
@@ -165,7 +166,7 @@ class EngineBackend:
             key = (model.name, model.digest)
             if key not in self._capabilities:
                 async with turns:
-                    shown = await _outcome_of(self._server.fetch(details.path, {"model": model.name}))
+                    shown = await _outcome_of(partial(self._server.fetch, details.path, {"model": model.name}))
                 if isinstance(shown, ProxyError):
                     return model
                 self._capabilities[key] = details.read(shown).capabilities
@@ -181,9 +182,9 @@ def _is_unknown(spec: BackendSpec) -> bool:
     return spec.api is Api.OPENAI and spec.flavor == GENERIC.name and host in {"localhost", "127.0.0.1", "::1"}
 
 
-async def _outcome_of(asking: Awaitable[T]) -> T | ProxyError:
+async def _outcome_of(ask: Callable[[], Awaitable[T]]) -> T | ProxyError:
     """The outcome, an error as a value, so that several questions at once all come to their end."""
     try:
-        return await asking
+        return await ask()
     except ProxyError as error:
         return error

@@ -1,6 +1,7 @@
 """Health checks: what each kind of server tells, and that busy is not down."""
 
 import asyncio
+import gc
 import json
 
 import pytest
@@ -195,6 +196,18 @@ async def test_a_slow_check_is_busy_while_a_request_is_under_way_and_down_when_n
         with pytest.raises(ProxyError) as caught:
             await backend.probe()
     assert caught.value.kind is ErrorKind.UPSTREAM_TIMEOUT
+
+
+async def test_a_check_that_ends_as_it_begins_leaves_no_question_behind(recwarn: pytest.WarningsRecorder) -> None:
+    async with a_client() as client:
+        backend = EngineBackend(spec_of("http://127.0.0.1:1", Api.OPENAI, "llamacpp"), client)
+        check = asyncio.create_task(backend.probe())
+        await asyncio.sleep(0)  # its questions are made, and none is asked yet
+        check.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await check
+    gc.collect()
+    assert [str(each.message) for each in recwarn if each.category is RuntimeWarning] == []
 
 
 async def test_a_list_that_is_no_json_is_an_error() -> None:
