@@ -140,21 +140,22 @@ async def test_a_target_that_fails_is_never_replaced_by_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "health"),
+    ("error", "health", "is_checked_soon"),
     [
-        (ProxyError(ErrorKind.UPSTREAM_FAILED, "refused", code=UNREACHABLE), Health.DOWN),
-        (ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off"), Health.UP),
-        (ProxyError(ErrorKind.UPSTREAM_FAILED, "said 500", status=500), Health.UP),
-        (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "is slow"), Health.UP),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "refused", code=UNREACHABLE), Health.DOWN, True),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off"), Health.UP, True),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "said 500", status=500), Health.UP, False),
+        (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "is slow"), Health.UP, False),
     ],
     ids=str,
 )
 async def test_only_a_backend_at_whose_address_nothing_listens_is_down_at_once(
-    error: ProxyError, health: Health
+    error: ProxyError, health: Health, is_checked_soon: bool
 ) -> None:
     services = await services_of(FakeBackend("igpu", error), FakeBackend("npu"))
     await answer(services, request())
     assert services.fleet.view("igpu").health is health
+    assert services.fleet.due.is_set() is is_checked_soon
 
 
 async def test_a_backend_that_came_up_while_nobody_looked_serves_the_first_request() -> None:
@@ -217,13 +218,13 @@ async def test_one_request_too_many_is_told_to_come_later() -> None:
     services = await services_of(
         FakeBackend("npu", Accepted(), go_on, Finished()), settings=GatewaySettings(max_in_flight=1)
     )
-    first = asyncio.create_task(answer(services, request()))
-    await asyncio.sleep(0)
+    first, second = [asyncio.create_task(answer(services, request())) for _ in range(2)]
+    await settle()
+    go_on.set()
     with pytest.raises(ProxyError) as caught:
-        await answer(services, request())
+        await second
     assert caught.value.kind is ErrorKind.OVERLOADED
     assert caught.value.retry_after_s
-    go_on.set()
     assert routed(await first).backend_id == "npu"
 
 
