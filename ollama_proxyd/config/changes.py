@@ -63,7 +63,8 @@ def _must_keep_token(running: Config, new: Config) -> bool:
 
 
 def _sentence(key: str, before: dict[str, Any], after: dict[str, Any]) -> str:
-    return f"{key} changes from {_written(before[key])} to {_written(after[key])}"
+    old, new = (json.dumps(values[key], ensure_ascii=False) for values in (before, after))
+    return f"{key} changes from {old} to {new}"
 
 
 def _backends(old: Config, new: Config) -> Iterator[str]:
@@ -98,7 +99,3 @@ def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, place)
         else:
             yield place, value
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -36,21 +36,9 @@ class Checked:
             key = key.rpartition(".")[0]
         return self.root
 
-
-def check(root: Node) -> Checked:
-    """Everything that is wrong with a document's keys and values, each by itself."""
-    checked = Checked(root.origin)
-    checked.values = _Checker(checked).value(root, FILE, "") or {}
-    return checked
-
-
-class _Checker:
-    def __init__(self, checked: Checked) -> None:
-        self._out = checked
-
-    def value(self, node: Node, entry: Section | Setting, path: str) -> Any:
+    def read(self, node: Node, entry: Section | Setting, path: str) -> Any:
         """The plain value of a node that fits, else None with the reason noted."""
-        self._out.origins[path] = node.origin
+        self.origins[path] = node.origin
         if not entry.is_list:
             return self._one(node, entry, path)
         if node.value is not None and not isinstance(node.value, list):
@@ -58,7 +46,7 @@ class _Checker:
         return [self._one(item, entry, f"{path}[{index}]") for index, item in enumerate(node.value or [])]
 
     def _one(self, node: Node, entry: Section | Setting, path: str) -> Any:
-        self._out.origins[path] = node.origin
+        self.origins[path] = node.origin
         if isinstance(entry, Section):
             return self._section(node, entry, path)
         if entry.takes.accepts(node.value):
@@ -73,7 +61,7 @@ class _Checker:
         for key, child in entries.items():
             place = f"{path}.{key}" if path else key
             if key in section.entries:
-                values[key] = self.value(child, section.entries[key], place)
+                values[key] = self.read(child, section.entries[key], place)
             else:
                 self._unknown(key, child, place, list(section.entries))
         for key, each in section.entries.items():
@@ -91,9 +79,9 @@ class _Checker:
             self._wrong(node, path, f"{_show(node.value)} is not {expected}{advice}")
 
     def _unknown(self, key: str, node: Node, path: str, known: list[str]) -> None:
-        pattern, problems = _pattern(path), self._out.errors
+        pattern, problems = _pattern(path), self.errors
         if why := NO_EFFECT.get(pattern):
-            problems, message = self._out.warnings, f"this key has no effect and may go: {why}"
+            problems, message = self.warnings, f"this key has no effect and may go: {why}"
         elif why := GONE.get(pattern):
             message = f"this key is gone: {why}"
         else:
@@ -101,8 +89,15 @@ class _Checker:
         problems.append(Problem(node.origin, path, message))
 
     def _wrong(self, node: Node, path: str, message: str) -> None:
-        self._out.broken = True
-        self._out.errors.append(Problem(node.origin, path, message))
+        self.broken = True
+        self.errors.append(Problem(node.origin, path, message))
+
+
+def check(root: Node) -> Checked:
+    """Everything that is wrong with a document's keys and values, each by itself."""
+    checked = Checked(root.origin)
+    checked.values = checked.read(root, FILE, "") or {}
+    return checked
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

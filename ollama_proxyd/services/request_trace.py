@@ -54,7 +54,7 @@ class RequestTrace:
 
     def close(self) -> Outcome:
         """The outcome, at this moment."""
-        last, ended = self.last, [each.ended for each in self.attempts if each.ended is not None]
+        last, energy_j = self.last, [each.ended.energy_j for each in self.attempts if each.ended is not None]
         first_s = last.first_s if last is not None and last.stream else None
         return Outcome(
             request_id=self._request.hints.request_id,
@@ -66,7 +66,7 @@ class RequestTrace:
             total_s=self._clock.monotonic() - self._arrived_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=last.usage if last is not None else Usage(),
-            energy_j=sum([each.energy_j for each in ended]) if ended else None,
+            energy_j=sum(energy_j) if energy_j else None,
             retried=tuple([each.ranked.backend_id for each in self.attempts[:-1]]),
             error=self.error,
             cancelled=self.cancelled,

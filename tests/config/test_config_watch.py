@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.config import inotify, watch
+from ollama_proxyd.config import watch
 from tests.fakes import FakeClock
 
 
@@ -150,10 +150,10 @@ async def test_links_in_a_circle_do_no_harm(tmp_path: Path) -> None:
 async def test_a_system_that_cannot_tell_says_so_and_ends(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(self: inotify.Inotify) -> None:
+    def refuse(self: watch.Inotify) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(inotify.Inotify, "__init__", refuse)
+    monkeypatch.setattr(watch.Inotify, "__init__", refuse)
     with caplog.at_level(logging.WARNING):
         assert [each async for each in watch.changes([path], HurriedClock())] == []
     assert "not noticed (Too many open files); send SIGHUP to reload it" in caplog.text

@@ -87,13 +87,6 @@ def limit_rules(situation: Situation) -> Sequence[LimitRule]:
     return [rule for rule in rules if rule not in silent]
 
 
-def beyond_limits(
-    view: BackendView, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
-) -> tuple[Reason, ...]:
-    """Every limit that the work would exceed on a backend."""
-    return tuple([no for rule in rules if (no := rule(view, priced, situation)) is not None])
-
-
 def too_hot(view: BackendView, device: DeviceState | None, situation: Situation) -> tuple[Reason, ...]:
     """Every reason to leave the device of a backend alone; none where it is not known."""
     if device is None:

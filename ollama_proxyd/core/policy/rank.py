@@ -13,7 +13,6 @@ from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import (
     LimitRule,
     Situation,
-    beyond_limits,
     fitness_rules,
     held,
     limit_rules,
@@ -157,8 +156,9 @@ def _beyond(
     candidate: Candidate, priced: Ranked, situation: Situation, rules: Sequence[LimitRule]
 ) -> tuple[Reason, ...]:
     """Every limit that keeps a backend out."""
-    nos = beyond_limits(candidate.view, priced, situation, rules) if rules else ()
-    return nos if candidate.device is None else nos + too_hot(candidate.view, candidate.device, situation)
+    view = candidate.view
+    nos = tuple([no for rule in rules if (no := rule(view, priced, situation)) is not None])
+    return nos if candidate.device is None else nos + too_hot(view, candidate.device, situation)
 
 
 def _rank_key(candidate: Candidate, cost_j: float) -> tuple[float, bool, int, str]:
