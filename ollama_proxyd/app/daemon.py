@@ -66,7 +66,7 @@ class Daemon:
         self._server = HttpServer(self.services, config.server)
         self._listeners = Listeners(options.environ, config.server)
         notifier = Notifier(options.environ)
-        self._status = ServiceStatus(notifier, self.services, lambda: self._server.place)
+        self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
         self._sleep = Sleep(lasting.activity, lasting.gate, lasting.detector, lasting.http.cut_off, lasting.reconnect)
         self.ended = asyncio.Event()

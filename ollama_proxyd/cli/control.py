@@ -44,9 +44,10 @@ def status() -> None:
 @click.option("--uninstall", "away", is_flag=True, help="Take it away again.")
 @click.option("--purge", is_flag=True, help="With --uninstall: the configuration and what was learned too.")
 def install_service(away: bool, purge: bool) -> None:
-    """Put the systemd units and the D-Bus activation of this user in place.
+    """Make the daemon a service of this user, or undo that.
 
-    For installations by pipx or pip; scripts/install does it by itself.
+    It writes systemd units and files for D-Bus activation. For installations by pipx or pip; scripts/install does it
+    by itself.
     """
     if purge and not away:
         raise click.UsageError("--purge goes with --uninstall")

@@ -65,7 +65,4 @@ def _switch(backend_id: str, *, enabled: bool) -> None:
     from urllib.parse import quote  # noqa: PLC0415 - loaded with the client, which other commands need not wait for
 
     path = f"/backends/{quote(backend_id, safe='')}"
-    answer(
-        lambda daemon: daemon.post(path, {"enabled": enabled}),
-        lambda each: f"{each['id']}: {render.state(each)}",
-    )
+    answer(lambda daemon: daemon.post(path, {"enabled": enabled}), lambda each: f"{each['id']}: {render.state(each)}")

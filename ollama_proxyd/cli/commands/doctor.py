@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def doctor() -> None:
-    """Find problems on this machine, each with one piece of advice.
+    """Find problems, each with one piece of advice.
 
     Exit status: 0 without problems, 1 with warnings, 2 with errors.
     """

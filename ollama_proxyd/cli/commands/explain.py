@@ -30,18 +30,10 @@ PROFILES = ("power-saver", "balanced", "performance")
 @click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if the request limited the power.")
 @click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")
 @click.option(
-    "--battery",
-    "battery_percent",
-    type=click.FloatRange(0, 100),
-    metavar="PERCENT",
-    help="As if at this charge.",
+    "--battery", "battery_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if at this charge."
 )
 @click.option(
-    "--hottest",
-    "hottest_c",
-    type=click.FloatRange(0, 200),
-    metavar="CELSIUS",
-    help="As if devices were this hot.",
+    "--hottest", "hottest_c", type=click.FloatRange(0, 200), metavar="CELSIUS", help="As if devices were this hot."
 )
 @click.option(
     "--fan", "fan_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if fans ran at this speed."

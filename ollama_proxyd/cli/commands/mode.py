@@ -20,7 +20,10 @@ SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, 
 @json_option
 @click.pass_context
 def mode(context: click.Context) -> None:
-    """Show or choose the efficiency mode; without a command, show it."""
+    """Show, choose or hold the efficiency mode.
+
+    Without a command, show it.
+    """
     if context.invoked_subcommand is None:
         context.invoke(get)
 
@@ -52,10 +55,7 @@ def list_() -> None:
 @json_option
 def info(name: str) -> None:
     """Show what one mode asks for."""
-    answer(
-        lambda daemon: next(row for row in efficiency(daemon)["modes"] if row["mode"] == name),
-        render.mode_info,
-    )
+    answer(lambda daemon: next(row for row in efficiency(daemon)["modes"] if row["mode"] == name), render.mode_info)
 
 
 class HoldCommand(click.Command):
@@ -69,12 +69,7 @@ class HoldCommand(click.Command):
 @mode.command(cls=HoldCommand, context_settings={"allow_interspersed_args": False})
 @click.option(REASON, help="The reason to show; by default the command.")
 @click.argument("name", type=MODE, metavar="MODE")
-@click.argument(
-    "command",
-    nargs=-1,
-    type=click.UNPROCESSED,
-    metavar="[--] COMMAND [ARGS]...",
-)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARGS]...")
 def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
     """Hold a mode while COMMAND runs; its exit status is returned.
 
@@ -91,9 +86,9 @@ def hold(name: str, reason: str | None, command: tuple[str, ...]) -> None:
 @click.option("--reset", is_flag=True, help="Go back to the configuration, for these KEYs or all.")
 @json_option
 def settings(changes: tuple[str, ...], reset: bool) -> None:
-    """Show or change the quiet hours and the battery's thresholds of Auto.
+    """Show or change when Auto takes which mode.
 
-    Changes survive restarts.
+    The settings are the quiet hours and the battery's thresholds. Changes survive restarts.
     """
     if reset and any("=" in each for each in changes):
         raise click.UsageError("--reset takes the KEYs that are to be as configured again, without values")

@@ -69,10 +69,7 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
             "total_latency_ms": ("x", totals.busy_s * 1000),
             "avg_latency_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
             "error_rate": ("d", percent_of(requests, totals.failures)),
-            "loaded_models": (
-                "as",
-                LOADED_UNKNOWN if view.loaded is None else [model.name for model in view.loaded],
-            ),
+            "loaded_models": ("as", LOADED_UNKNOWN if view.loaded is None else [model.name for model in view.loaded]),
         }
     )
 

@@ -33,11 +33,7 @@ class BackendObject:
     """The object of one backend; `view` is what was last known of it."""
 
     def __init__(
-        self,
-        view: BackendView,
-        services: Services,
-        sender: SignalSender,
-        enable: Callable[[str, bool], None],
+        self, view: BackendView, services: Services, sender: SignalSender, enable: Callable[[str, bool], None]
     ) -> None:
         self.view = view
         self._services = services

@@ -8,14 +8,7 @@ from dbus_fast import DBusError, ErrorType, Message, MessageFlag, MessageType
 
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH
 from ollama_proxyd.edges.dbus_api.exported import Answer, Exported, SignalSender
-from ollama_proxyd.edges.dbus_api.standard import (
-    INTROSPECTABLE,
-    OBJECT_MANAGER,
-    PEER,
-    PROPERTIES,
-    check_call,
-    describe,
-)
+from ollama_proxyd.edges.dbus_api.standard import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, check_call, describe
 from ollama_proxyd.services.tasks import Tasks
 
 
@@ -47,7 +40,7 @@ class Objects:
         try:
             answer = self._answer(message)
         except DBusError as error:
-            self._refuse(message, error)
+            self._reply(message, error)
             return True
         if isawaitable(answer):
             self._tasks.start(str(message.member), self._reply_later(message, answer))
@@ -86,15 +79,15 @@ class Objects:
         try:
             self._reply(message, await answer)
         except DBusError as error:
-            self._refuse(message, error)
+            self._reply(message, error)
 
-    def _reply(self, message: Message, answer: Answer) -> None:
-        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+    def _reply(self, message: Message, answer: Answer | DBusError) -> None:
+        if message.flags & MessageFlag.NO_REPLY_EXPECTED:
+            return
+        if isinstance(answer, DBusError):
+            self._sender.send(Message.new_error(message, answer.type, answer.text))
+        else:
             self._sender.send(Message.new_method_return(message, *answer))
-
-    def _refuse(self, message: Message, error: DBusError) -> None:
-        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._sender.send(Message.new_error(message, error.type, error.text))
 
     def _managed_by(self, path: str) -> dict[str, Any]:
         below = (each for each in self._by_path.values() if each.path.startswith(path + "/"))

@@ -3,27 +3,22 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
 FOLDER = Path(__file__).parent / "static"
 
 
-class File(NamedTuple):
-    """A file of the page, and what it is."""
-
-    name: str
-    content_type: str
-
-
-FILES: Mapping[str, File] = {
-    "/dashboard": File("dashboard.html", "text/html; charset=utf-8"),
-    "/dashboard/main.js": File("main.js", "text/javascript; charset=utf-8"),
-    "/dashboard/stream.js": File("stream.js", "text/javascript; charset=utf-8"),
-    "/dashboard/words.js": File("words.js", "text/javascript; charset=utf-8"),
-    "/dashboard/style.css": File("style.css", "text/css; charset=utf-8"),
-    "/dashboard/icon.svg": File("icon.svg", "image/svg+xml"),
+PARTS = ("main.js", "stream.js", "words.js", "style.css", "icon.svg")
+FILES: Mapping[str, Path] = {
+    "/dashboard": FOLDER / "dashboard.html",
+    **{f"/dashboard/{name}": FOLDER / name for name in PARTS},
+}
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 
 POLICY = "; ".join(
@@ -56,8 +51,10 @@ def is_public(request: web.Request) -> bool:
     return request.path in FILES
 
 
-async def _serve(file: File, body: bytes, _request: web.Request) -> web.Response:
-    return web.Response(body=body, headers={**HEADERS, hdrs.CONTENT_TYPE: file.content_type})
+async def _serve(body: bytes, content_type: str, _request: web.Request) -> web.Response:
+    return web.Response(body=body, headers={**HEADERS, hdrs.CONTENT_TYPE: content_type})
 
 
-ROUTES = tuple(web.get(path, partial(_serve, file, (FOLDER / file.name).read_bytes())) for path, file in FILES.items())
+ROUTES = tuple(
+    web.get(path, partial(_serve, file.read_bytes(), CONTENT_TYPES[file.suffix])) for path, file in FILES.items()
+)

@@ -88,11 +88,6 @@ class HttpServer:
         return f"unix:{files[0]}" if files else client_url(self._settings.host, self._settings.port)
 
     @property
-    def place(self) -> str:
-        """`host:port`, for log lines."""
-        return self.url.removeprefix("http://")
-
-    @property
     def addresses(self) -> Sequence[object]:
         """What it listens on, as sockets name it."""
         return self._runner.addresses
