@@ -47,7 +47,7 @@ class HealthMonitor:
         self._replanned.set()
 
     async def watch(self, activity: Activity) -> None:
-        """Check every backend again and again, or soon when one failed a request; never returns.
+        """Check every backend again and again, soon after a failed request, a new one at once; never returns.
 
         While the proxy is not used and nothing changes, checks are rare; the next request makes one due at once.
         """
@@ -70,6 +70,7 @@ class HealthMonitor:
             if self._is_rarely_checked(activity):
                 calls.append(activity.begun())
             await first_of(*calls)
+        await self.check_new()
         await self._clock.sleep(self._settings.recheck_s)
 
     def _left_s(self, activity: Activity) -> float:

@@ -237,14 +237,16 @@ async def test_a_backend_that_is_switched_off_serves_no_more_and_its_requests_go
     assert (fleet.view("npu").health, fleet.view("npu").in_flight) == (Health.DISABLED, 0)
 
 
-async def test_a_backend_that_is_switched_on_is_checked_before_the_interval_is_over() -> None:
+async def test_a_backend_that_is_switched_on_is_checked_at_once() -> None:
     fleet = fleet_of(FakeBackend("npu"), off=("npu",), settings=HealthSettings(3600.0, 5.0, 1.0))
+    began_s = fleet.clock.monotonic()
     watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))
     await asyncio.sleep(0)
     fleet.fleet.set_enabled("npu", enabled=True)
     assert fleet.view("npu").health is Health.UNKNOWN
     async with asyncio.timeout(5):
         await until(fleet, "npu", Health.UP)
+    assert fleet.clock.monotonic() == began_s
     watching.cancel()
 
 
