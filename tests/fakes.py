@@ -89,9 +89,13 @@ class SteppedClock(FakeClock):
         self.sleepers: list[tuple[float, asyncio.Event]] = []
 
     async def sleep(self, seconds: float) -> None:
-        awake = asyncio.Event()
-        self.sleepers.append((self.monotonic() + seconds, awake))
-        await awake.wait()
+        sleeper = (self.monotonic() + seconds, asyncio.Event())
+        self.sleepers.append(sleeper)
+        try:
+            await sleeper[1].wait()
+        finally:
+            if sleeper in self.sleepers:  # it was woken by something else: cancelled
+                self.sleepers.remove(sleeper)
 
     def advance(self, seconds: float) -> None:
         super().advance(seconds)
