@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ollama_proxyd.app import limits
 from ollama_proxyd.app.foundation import FIRST_CHECK_S, Foundation
-from ollama_proxyd.app.idle_exit import Use, until_unused
+from ollama_proxyd.app.idle_exit import SETTLE_S, Use, until_unused
 from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
 from ollama_proxyd.app.machine import Machine
@@ -140,8 +140,10 @@ class Daemon:
         drain_s = self._config.server.drain_s
         self._status.stopping(drain_s, self._foundation.activity.in_flight)
         await self._watchers.close()
-        self._foundation.gate.stop()
         await self._server.refuse_new()
+        if self._server.connections:
+            await self._foundation.clock.sleep(SETTLE_S)
+        self._foundation.gate.stop()
         await self._foundation.drain(drain_s)
         await self._foundation.http.close()
         await self._machine.close()

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 LOOKS = 4
 """How often it is looked for use within the time after which the daemon ends."""
 SETTLE_S = 0.05
-"""The last accepted connections have shown themselves by then."""
+"""The last accepted clients have asked by then."""
 
 
 @dataclass(frozen=True, slots=True)
