@@ -19,9 +19,8 @@ pytest_plugins = ["tests.time_limit"]
 
 NOTHING_SKIPPED = bool(os.environ.get("TESTS_SKIP_NOTHING"))
 """As .ci/run has it: a skipped test is a failed one, and hypothesis looks for longer."""
-settings.register_profile("quick", deadline=None, max_examples=25)
-settings.register_profile("thorough", deadline=None, max_examples=300)
-settings.load_profile("thorough" if NOTHING_SKIPPED else "quick")
+settings.register_profile("house", deadline=None, max_examples=100 if NOTHING_SKIPPED else 25)
+settings.load_profile("house")
 
 TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "packaging": 600}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
