@@ -6,7 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json, Tool, ToolChoice
-from ollama_proxyd.dialects.framing.jsonbody import present
+from ollama_proxyd.dialects.framing.jsonbody import invalid_request, present
 
 
 class FunctionBody(msgspec.Struct):
@@ -26,10 +26,12 @@ class ToolBody(msgspec.Struct):
 
 
 def read_tools(bodies: Iterable[ToolBody]) -> tuple[Tool, ...]:
-    """The tools; raises UNSUPPORTED for one that is no function."""
+    """The tools; raises UNSUPPORTED for one that is no function, INVALID_REQUEST for one that lacks it."""
     tools = []
     for index, body in enumerate(bodies):
         function = body.function
+        if function is None and body.type == "function":
+            raise invalid_request(f"tools[{index}].function is required", f"tools[{index}].function")
         if function is None:
             message = f"tools of type '{body.type[:40]}' are not supported here: the chosen backend knows functions"
             raise ProxyError(ErrorKind.UNSUPPORTED, message, param=f"tools[{index}]")

@@ -321,6 +321,7 @@ def test_tokens_to_embed_have_no_translation(tokens: object) -> None:
     ("fields", "param"),
     [
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
         ({"tool_choice": "perhaps"}, "tool_choice"),
     ],
