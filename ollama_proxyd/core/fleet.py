@@ -24,12 +24,9 @@ BackendId: TypeAlias = Annotated[
 ]
 _PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
 PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
+_ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
 Endpoint: TypeAlias = Annotated[
-    str,
-    Like(
-        '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$',
-        "an address such as http://127.0.0.1:11434, without user name, query or fragment",
-    ),
+    str, Like(_ENDPOINT, "an address such as http://127.0.0.1:11434, without user name, query or fragment")
 ]
 
 

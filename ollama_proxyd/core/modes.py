@@ -50,14 +50,7 @@ class ModeRow:
 
 ModeTable = Mapping[Mode, ModeRow]
 
-THRIFT = (
-    Mode.PERFORMANCE,
-    Mode.AUTO,
-    Mode.BALANCED,
-    Mode.EFFICIENCY,
-    Mode.QUIET,
-    Mode.ULTRA_EFFICIENCY,
-)
+THRIFT = (Mode.PERFORMANCE, Mode.AUTO, Mode.BALANCED, Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY)
 """The modes from the fastest to the thriftiest; Quiet draws as much as Efficiency and wants cooler devices."""
 
 

@@ -72,6 +72,16 @@ def readable(decoder: msgspec.json.Decoder[T], text: bytes | str | msgspec.Raw) 
         return None
 
 
+def decode_answer(decoder: msgspec.json.Decoder[T], answer: bytes, api: str) -> T:
+    """What the decoder makes of a backend's answer; ProxyError(UPSTREAM_FAILED) when it is not in the API's form."""
+    try:
+        return decoder.decode(answer)
+    except UNREADABLE as error:
+        message = f"the backend's answer is not in {api}'s form: {error}"
+        detail = answer[:2000].decode(errors="replace")
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, detail=detail) from error
+
+
 def object_in(text: bytes | str) -> dict[str, Json] | None:
     """The JSON object that a text is, None where it is something else."""
     return readable(_OBJECT, text)

@@ -32,6 +32,14 @@ def check_messages(messages: Sequence[object] | None) -> None:
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="messages")
 
 
+def check_top_logprobs(top_logprobs: int | None) -> int | None:
+    """The number of likeliest tokens asked for; raise INVALID_REQUEST unless it is 0 to 20."""
+    if top_logprobs is not None and not 0 <= top_logprobs <= 20:
+        message = "top_logprobs must be between 0 and 20"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="top_logprobs")
+    return top_logprobs
+
+
 def too_many_calls() -> ProxyError:
     """The failure of an answer that calls more tools than a client could use."""
     return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend's answer holds more than {MOST_CALLS} tool calls")

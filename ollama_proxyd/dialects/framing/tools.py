@@ -41,13 +41,13 @@ def read_tools(bodies: Iterable[ToolBody]) -> tuple[Tool, ...]:
 
 def write_tools(tools: Iterable[Tool]) -> list[dict[str, Json]]:
     """The tools as an engine takes them."""
-    return [{"type": "function", "function": _function(tool)} for tool in tools]
+    functions = (
+        present(name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict)
+        for tool in tools
+    )
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def write_choice(choice: ToolChoice) -> Json:
     """Whether tools are called, as OpenAI's engines take it."""
     return choice.mode.value if choice.name is None else {"type": "function", "function": {"name": choice.name}}
-
-
-def _function(tool: Tool) -> dict[str, Json]:
-    return present(name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict)

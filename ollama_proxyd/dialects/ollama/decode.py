@@ -7,7 +7,7 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCall
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import BlockDecoder, Ending
-from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
+from ollama_proxyd.dialects.framing import jsonbody
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
@@ -30,7 +30,7 @@ def peek_answer(body: bytes) -> Ending:
 
 
 def _read(last: bytes, frames_seen: int) -> Ending:
-    end = readable(_END, last)
+    end = jsonbody.readable(_END, last)
     if end is None:
         return Ending(estimated(frames_seen), complete=False)
     if end.error is not None:
@@ -64,10 +64,7 @@ class LineDecoder(BlockDecoder):
 
     def read(self, payload: bytes) -> Delta | None:
         """What one object says."""
-        try:
-            line = _LINE.decode(payload)
-        except UNREADABLE as error:
-            raise _failed(f"the backend sent a line that is not an answer: {error}") from error
+        line = jsonbody.decode_answer(_LINE, payload, "Ollama")
         if line.error is not None:
             raise failed_midway(line.error)
         if line.done:
@@ -119,10 +116,7 @@ def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call
 
 
 def _embedded(body: bytes) -> list[Event]:
-    try:
-        read = _VECTORS.decode(body)
-    except UNREADABLE as error:
-        raise _failed(f"the backend's answer is not a list of vectors: {error}") from error
+    read = jsonbody.decode_answer(_VECTORS, body, "Ollama")
     if read.error is not None:
         raise failed_midway(read.error)
     if read.embeddings is None:

@@ -105,12 +105,6 @@ def check_think(value: Json) -> Think | None:
     )
 
 
-def check_top_logprobs(value: int | None) -> None:
-    """Refuse what is not between 0 and 20."""
-    if value is not None and not 0 <= value <= 20:
-        raise invalid_request("top_logprobs must be between 0 and 20", "top_logprobs")
-
-
 def read_format(value: Json) -> Format | None:
     """`"json"`, a JSON Schema, or nothing."""
     if value is None or value == "":

@@ -26,13 +26,12 @@ from ollama_proxyd.core.requests import (
 )
 from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
-from ollama_proxyd.dialects.framing.limits import check_messages
+from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import read_tools
 from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
     check_think,
-    check_top_logprobs,
     keep_alive_s,
     read_format,
     read_options,

@@ -107,7 +107,8 @@ def render(request: Request, model: str) -> Rendered:
         body = with_model(request.body, fields, request.model if same else model)
         return Rendered(f"/api/{request.endpoint}", body)
     path, fields, ignored = _translate(request.content())
-    body = msgspec.json.encode({"model": model, **fields, **_streaming(request, path)})
+    stream = None if path == "/api/embed" else request.stream
+    body = msgspec.json.encode({"model": model, **fields, **present(stream=stream)})
     return Rendered(path, body, ignored)
 
 
@@ -158,7 +159,3 @@ def _embedding(embedding: Embedding) -> tuple[str, dict[str, Json], tuple[str, .
     placed = place(embedding.options, _EMBED_FIELDS)
     fields = present(input=list(embedding.inputs), options=placed.options or None)
     return "/api/embed", {**fields, **placed.fields}, placed.ignored
-
-
-def _streaming(request: Request, path: str) -> dict[str, Json]:
-    return {} if path == "/api/embed" else {"stream": request.stream}

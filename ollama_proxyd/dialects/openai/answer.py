@@ -1,17 +1,11 @@
 """What OpenAI-style engines send, in all their variants: typed, and lenient where they differ."""
 
-from typing import TypeVar
-
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
-
-T = TypeVar("T")
 
 _S_PER_MS = 1e-3
 
@@ -97,18 +91,6 @@ FINISH_REASONS = {
     "content_filter": FinishReason.CONTENT_FILTER,
 }
 """OpenAI's reasons; any other word of an engine's own means that it simply stopped."""
-
-
-def decode_frame(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """The typed frame; ProxyError(UPSTREAM_FAILED) when it is no such thing."""
-    try:
-        return decoder.decode(data)
-    except UNREADABLE as error:
-        raise ProxyError(
-            ErrorKind.UPSTREAM_FAILED,
-            f"the backend's answer is not in OpenAI's form: {error}",
-            detail=data[:2000].decode(errors="replace"),
-        ) from error
 
 
 def finish_reason(word: str) -> FinishReason:

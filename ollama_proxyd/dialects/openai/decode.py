@@ -11,7 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Chat, Completion, Content, Embedding, Json
 from ollama_proxyd.dialects.base import BlockDecoder, Ending
-from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing import jsonbody
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.sse import events
 from ollama_proxyd.dialects.openai.answer import (
@@ -22,7 +22,6 @@ from ollama_proxyd.dialects.openai.answer import (
     Frame,
     WireTimings,
     WireUsage,
-    decode_frame,
     finish_reason,
     logprobs_of,
     timings_of,
@@ -106,7 +105,7 @@ class ChunkDecoder(BlockDecoder):
         if payload == b"[DONE]":
             self._done = True
             return None
-        frame = decode_frame(payload, FRAME)
+        frame = jsonbody.decode_answer(FRAME, payload, "OpenAI")
         if frame.error is not None:
             raise error_in_answer(frame.error)
         self._usage = usage_of(frame.usage, frame.timings) or self._usage
@@ -124,7 +123,7 @@ class ChunkDecoder(BlockDecoder):
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     """The events of a whole chat or completion; raises UPSTREAM_FAILED when it is none."""
-    frame = decode_frame(body, FRAME)
+    frame = jsonbody.decode_answer(FRAME, body, "OpenAI")
     if frame.error is not None:
         raise error_in_answer(frame.error)
     choice = _first(frame)
@@ -178,7 +177,7 @@ def _ending_in(payloads: Iterable[bytes], usage: Usage) -> Ending:
     error: ProxyError | None = None
     is_done = False
     for data in payloads:
-        frame = readable(FRAME, data)
+        frame = jsonbody.readable(FRAME, data)
         if frame is None:
             is_done = is_done or data == b"[DONE]"
             continue
@@ -214,7 +213,7 @@ _VECTORS = msgspec.json.Decoder(WireVectors)
 
 def decode_embeddings(body: bytes, wanted: Embedding) -> list[Event]:
     """The vectors in the order of the inputs, cut and scaled as the client wants them."""
-    answer = decode_frame(body, _VECTORS)
+    answer = jsonbody.decode_answer(_VECTORS, body, "OpenAI")
     if answer.error is not None:
         raise error_in_answer(answer.error)
     found = sorted(answer.data or (), key=lambda vector: vector.index or 0)
@@ -222,13 +221,9 @@ def decode_embeddings(body: bytes, wanted: Embedding) -> list[Event]:
         raise ProxyError(
             ErrorKind.UPSTREAM_FAILED, f"the backend sent {len(found)} vectors for {len(wanted.inputs)} inputs"
         )
-    vectors = tuple(shaped(_numbers(vector.embedding), wanted) for vector in found)
+    vectors = tuple(shaped(unpack(vector.embedding), wanted) for vector in found)
     usage = usage_of(answer.usage, None)
     return [Embedded(vectors), Finished() if usage is None else Finished(usage=usage)]
-
-
-def _numbers(embedding: list[float] | str) -> Sequence[float]:
-    return unpack(embedding) if isinstance(embedding, str) else embedding
 
 
 def shaped(vector: Sequence[float], wanted: Embedding) -> tuple[float, ...]:
@@ -246,8 +241,10 @@ def pack(vector: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def unpack(packed: str) -> tuple[float, ...]:
-    """A vector from OpenAI's base64 form; ProxyError(UPSTREAM_FAILED) when it is none."""
+def unpack(packed: list[float] | str) -> Sequence[float]:
+    """A vector, perhaps in OpenAI's base64 form; ProxyError(UPSTREAM_FAILED) when it is none."""
+    if isinstance(packed, list):
+        return packed
     try:
         data = base64.b64decode(packed, validate=True)
         return struct.unpack(f"<{len(data) // FLOAT_BYTES}f", data)

@@ -25,7 +25,7 @@ from ollama_proxyd.core.requests import (
     ToolMode,
 )
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
-from ollama_proxyd.dialects.framing.limits import check_messages
+from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import read_tools
 from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
 from ollama_proxyd.dialects.openai.parse_messages import NO_MEDIA, Media, find_media, parse_messages
@@ -122,13 +122,6 @@ def parse_think(effort: str | None, template: Mapping[str, Json]) -> Think | Non
             f"invalid reasoning value: '{effort}' (must be one of {', '.join(EFFORTS)})", "reasoning_effort"
         )
     return EFFORTS[effort]
-
-
-def check_top_logprobs(top_logprobs: int | None) -> int | None:
-    """The number of likeliest tokens asked for, which must be 0 to 20."""
-    if top_logprobs is not None and not 0 <= top_logprobs <= 20:
-        raise invalid_request("top_logprobs must be between 0 and 20", "top_logprobs")
-    return top_logprobs
 
 
 _TEMPLATE_THINKING = frozenset({"enable_thinking", "reasoning_effort"})

@@ -153,7 +153,7 @@ class EngineBackend:
 
     async def _health(self) -> None:
         if self._engine.health is not None:
-            await self._server.ping(self._engine.health)
+            await self._server.ask(self._engine.health)
 
     async def _findings(self, question: Question) -> Findings:
         return question.read(await self._server.fetch(question.path))

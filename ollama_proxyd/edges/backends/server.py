@@ -55,15 +55,12 @@ class Server:
             yield reply
 
     async def fetch(self, path: str, question: Mapping[str, Json] | None = None) -> Json:
-        """A short JSON answer to a health check, with a POST if there is a question."""
-        reply, body = await self._short(path, question)
+        """A short answer that must be JSON."""
+        reply, body = await self.ask(path, question)
         return _decoded(reply, body)
 
-    async def ping(self, path: str) -> None:
-        """Raise what the answer means unless it is a success; its body is of no interest."""
-        await self._short(path, None)
-
-    async def _short(self, path: str, question: Mapping[str, Json] | None) -> tuple[Reply, bytes]:
+    async def ask(self, path: str, question: Mapping[str, Json] | None = None) -> tuple[Reply, bytes]:
+        """A short answer, with a POST if there is a question; a status of 400 or more raises what it means."""
         headers = {"Accept": JSON_TYPE, **self._authorization}
         method, body = "GET", None
         if question is not None:

@@ -119,7 +119,7 @@ def test_what_came_before_a_failure_is_handed_out_first() -> None:
 
 @pytest.mark.parametrize("line", [b"<html>\n", b"[]\n", b'{"message":5}\n', b'{"done":\n', b'{"response":"\xff"}\n'])
 def test_a_line_that_is_no_answer_is_a_failure(line: bytes) -> None:
-    assert "not an answer" in failure(line).message
+    assert "not in Ollama's form" in failure(line).message
 
 
 def test_a_stream_without_its_last_line_broke_off() -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, JsonObject, JsonSchema
+from ollama_proxyd.dialects.framing.limits import check_top_logprobs
 from ollama_proxyd.dialects.ollama.options import (
     CANONICAL_BY_OPTION,
     OPTION_TYPE,
     answer_limit,
     check_options,
     check_think,
-    check_top_logprobs,
     keep_alive_s,
     read_format,
     read_options,
