@@ -17,4 +17,7 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
         return asked
     wanted = canonical(asked)
     spellings = (wanted, wanted.removesuffix(":latest"))
+    for spelling in spellings:  # most names are in lower case, and this finds one among many without a look at each
+        if spelling in names:
+            return spelling
     return next((name for name in names if name.lower() in spellings), None)
