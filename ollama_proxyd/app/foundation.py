@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FIRST_CHECK_S = 1.0
 """A slower backend joins later, so it does not delay the start."""
 
+LAST_WORDS_S = 1.0
+"""How long requests that are cut off may take to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
@@ -115,9 +118,12 @@ class Foundation:
 
     async def drain(self, within_s: float) -> None:
         """Let running requests finish; what still runs then is cut off, and its clients are told so."""
-        if not await self.activity.quiet(within_s):
-            running = self.activity.in_flight
-            log.warning("%d requests were still running after %g s and are cut off", running, within_s)
+        if await self.activity.quiet(within_s):
+            return
+        running = self.activity.in_flight
+        log.warning("%d requests were still running after %g s and are cut off", running, within_s)
+        self.http.cut_off("the proxy stops")
+        await self.activity.quiet(LAST_WORDS_S)
 
     async def close(self) -> None:
         """End the background work and close every connection."""
