@@ -1,7 +1,9 @@
 """One attempt at one backend: the fact of its end, and what follows from a failure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
@@ -11,12 +13,33 @@ DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 
 
-def is_retried(failure: ProxyError) -> bool:
-    """Whether another backend is tried after a failure; any other failure would be the same elsewhere."""
-    return failure.kind in _OF_ONE_BACKEND and failure.code != DEADLINE_EXCEEDED
+class Step(Enum):
+    """What a request does after a failed attempt."""
+
+    TRY_NEXT = "try_next"
+    GIVE_UP = "give_up"
 
 
-_OF_ONE_BACKEND = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT})
+class Trip(NamedTuple):
+    """How far a request had come when an attempt failed before its first byte."""
+
+    attempts: int
+    """With the one that failed."""
+    retries: int
+
+
+_STEPS: Mapping[ErrorKind, Step] = {
+    ErrorKind.UPSTREAM_FAILED: Step.TRY_NEXT,
+    ErrorKind.UPSTREAM_TIMEOUT: Step.TRY_NEXT,
+}
+"""Every other failure would be the same elsewhere."""
+
+
+def after(trip: Trip, failure: ProxyError) -> Step:
+    """What follows a failed attempt."""
+    if trip.attempts > trip.retries or failure.code == DEADLINE_EXCEEDED:
+        return Step.GIVE_UP
+    return _STEPS.get(failure.kind, Step.GIVE_UP)
 
 
 class Doubt(Enum):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 
-from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, is_retried
+from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, Step, Trip, after
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.modes import Mode
@@ -143,7 +143,7 @@ class Gateway:
             try:
                 accepted, event = await attempt.begin(query.time_left_s)
             except ProxyError as error:
-                if len(trace.attempts) > self._settings.retries or not is_retried(error):
+                if after(Trip(len(trace.attempts), self._settings.retries), error) is Step.GIVE_UP:
                     raise
                 failure = error
                 query = replace(
