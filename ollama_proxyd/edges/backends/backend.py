@@ -64,8 +64,10 @@ class EngineBackend:
         self._client = client
         self._api_key = api_key
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
+        self._recognised: str | None = None
+        self._exchanges: list[Exchange] = []
         self._use(engine_of(spec.api, spec.flavor))
-        self._checkup = _Checkup(self._ask, lambda: self._exchange.in_flight)
+        self._checkup = _Checkup(self._ask, lambda: sum(each.in_flight for each in self._exchanges))
         self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
 
     def _use(self, engine: Engine) -> None:
@@ -73,6 +75,7 @@ class EngineBackend:
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
         self._exchange = Exchange(self._server, engine.speaks)
+        self._exchanges.append(self._exchange)  # answers of the one before may still be under way
 
     @property
     def spec(self) -> BackendSpec:
@@ -125,13 +128,14 @@ class EngineBackend:
     async def _ask(self) -> Probe:
         probe = await self._ask_as_known()
         if not self._recognitions_left:
-            return probe
+            return replace(probe, flavor=self._recognised)
         found = await identify(self._client, URL(self._spec.endpoint).origin(), self._server.who)
         self._recognitions_left = 0 if found else self._recognitions_left - 1
         if found is None or found[0].api is not Api.OPENAI or found[0] is GENERIC:
             return probe
+        self._recognised = found[0].name
         self._use(found[0])
-        return replace(await self._ask_as_known(), flavor=found[0].name)
+        return replace(await self._ask_as_known(), flavor=self._recognised)
 
     async def _ask_as_known(self) -> Probe:
         engine = self._engine

@@ -292,5 +292,43 @@ async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up()
         assert len(engine.asked) - asked < 6
 
 
+async def test_a_check_that_fails_right_after_the_recognition_does_not_lose_it() -> None:
+    healths = [Says({"status": "ok"}), Says({"error": "loading"}, 503)]
+
+    async def health(_request: web.Request) -> web.StreamResponse:
+        return (healths.pop() if len(healths) > 1 else healths[0]).response()
+
+    engine = llamacpp()
+    engine.routes["GET /health"] = health
+    async with serving(engine), a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "generic"), client)
+        with pytest.raises(ProxyError):
+            await backend.probe()
+        assert (await backend.probe()).flavor == "llamacpp"
+
+
+async def test_a_request_from_before_the_recognition_still_excuses_a_slow_check() -> None:
+    engine, is_full, hangs = llamacpp(), asyncio.Event(), asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        is_full.set()
+        await hangs.wait()
+        return web.Response()
+
+    engine.routes["POST /v1/chat/completions"] = hang
+    timeouts = Timeouts(probe_s=0.2)
+    async with serving(engine), a_client(timeouts) as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "generic"), client)
+        request = openai_chat(b'{"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}', Hints())
+        answer = asyncio.ensure_future(anext(backend.answer(request, "tiny")))
+        await is_full.wait()
+        probe = await backend.probe()
+        engine.routes["GET /v1/models"] = engine.routes["GET /health"] = hang
+        assert await backend.probe() == probe
+        hangs.set()
+        with pytest.raises(ProxyError):
+            await answer
+
+
 async def test_a_server_whose_make_is_configured_is_not_asked_what_it_is() -> None:
     assert (await probe_of(llamacpp(), flavor="vllm")).flavor is None
