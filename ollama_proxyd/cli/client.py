@@ -18,7 +18,6 @@ SILENT_S = 60.0
 APPLICATION_ID = "ie.fio.OllamaProxy.ctl"
 MOST_REASON_CHARACTERS = 200
 """The daemon takes no longer reason of a hold."""
-HOW_TO_START = "start it with: ollama-proxyd"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -64,9 +63,11 @@ class Client:
         told = {"mode": mode, "reason": reason[:MOST_REASON_CHARACTERS], "application_id": APPLICATION_ID}
         reply = self._open("POST", "/efficiency/hold", told)
         try:
-            reply.readline()
+            is_held = reply.readline()
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
+        if not is_held:
+            raise self._ended()
         yield
         reply.close()
 
@@ -83,7 +84,7 @@ class Client:
                 kind = value if field == "event" else kind if line.strip() else "message"
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
-        raise Unreachable(f"the daemon at {self.address} has ended")
+        raise self._ended()
 
     def close(self) -> None:
         """End the connection, and any hold with it."""
@@ -125,6 +126,9 @@ class Client:
         kind = Invalid if status == http.client.BAD_REQUEST else Failed
         return kind(str(error or f"the daemon answered {status}"))
 
+    def _ended(self) -> Unreachable:
+        return Unreachable(f"the daemon at {self.address} has ended")
+
     def _gone(self, error: Exception) -> Unreachable:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return Unreachable(f"no daemon answers at {self.address} ({why})")
@@ -146,7 +150,7 @@ def reach(url: str | None, tcp_url: str | None = None, token: str | None = None)
             failures.append(error.message)
         else:
             return client
-    raise Unreachable(f"{', and '.join(failures)}; {HOW_TO_START}")
+    raise Unreachable(", and ".join(failures))
 
 
 def default_url() -> str:

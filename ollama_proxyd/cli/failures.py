@@ -14,12 +14,14 @@ EXIT_UNAVAILABLE = 69
 """sysexits.h: EX_UNAVAILABLE."""
 EXIT_CONFIG = 78
 """sysexits.h: EX_CONFIG; systemd shows it by this name."""
+HOW_TO_START = "start it with: ollama-proxyd"
 
 
 class Failed(click.ClickException):
     """The daemon refused, or cannot do this; the message says why."""
 
     exit_code = EXIT_FAILED
+    advice = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -28,7 +30,7 @@ class Failed(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence after the name of the program."""
-        click.echo(f"{self._program or 'ollama-proxyctl'}: {self.message}", file=file or sys.stderr)
+        click.echo(f"{self._program or 'ollama-proxyctl'}: {self.message}{self.advice}", file=file or sys.stderr)
 
 
 class Invalid(Failed):
@@ -38,9 +40,10 @@ class Invalid(Failed):
 
 
 class Unreachable(Failed):
-    """No daemon answers; the message says where it was looked for and how to start it."""
+    """No daemon answers; the message says where it was looked for."""
 
     exit_code = EXIT_UNAVAILABLE
+    advice = f"; {HOW_TO_START}"
 
 
 class BadConfig(Failed):

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from dbus_fast import BusType
 
-from ollama_proxyd.cli.client import HOW_TO_START
 from ollama_proxyd.cli.failures import Unreachable
 from ollama_proxyd.edges.plumbing.dbus import Bus, connect
 
@@ -20,7 +19,7 @@ def start_daemon() -> None:
     try:
         asyncio.run(_ask(BusType.SESSION, lambda bus: bus.start(NAME)))
     except OSError as error:
-        raise Unreachable(f"the session bus cannot start the daemon: {error}; {HOW_TO_START}") from None
+        raise Unreachable(f"the session bus cannot start the daemon: {error}") from None
 
 
 def find(

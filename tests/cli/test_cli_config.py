@@ -97,6 +97,26 @@ def test_after_editing_what_is_wrong_is_told_with_its_line(
     assert "goes on with what it had" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file/config.yaml", "cannot write {}: File exists; name another file"),
+        (
+            "new.yaml",
+            "/no/such/editor: Editing failed: [Errno 2] No such file or directory: '/no/such/editor'; set EDITOR",
+        ),
+    ],
+)
+def test_what_cannot_be_edited_is_told_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctl: Ctl, name: str, says: str
+) -> None:
+    monkeypatch.setenv("VISUAL", "/no/such/editor")
+    (tmp_path / "file").write_text("")
+    result = ctl("config", "edit", str(tmp_path / name))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"ollama-proxyctl: {says.format(tmp_path / name)}")
+
+
 def test_an_editor_that_writes_nothing_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctl: Ctl
 ) -> None:

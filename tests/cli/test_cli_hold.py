@@ -1,10 +1,12 @@
 """`mode hold`: the mode lasts as long as the command, and signals and exit statuses pass through."""
 
+import io
 import signal
 from contextlib import suppress
 
 import pytest
 
+from ollama_proxyd.cli.client import Client
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.modes import Mode
 from tests.cli.conftest import Ctl, ServedDaemon
@@ -75,6 +77,14 @@ def test_a_command_that_does_not_exist_ends_with_127(ctl: Ctl) -> None:
 
 def test_a_file_that_is_no_program_ends_with_126(ctl: Ctl) -> None:
     assert ctl("mode", "hold", "Quiet", "--", "/etc/passwd").exit_code == 126
+
+
+def test_a_command_does_not_run_when_the_daemon_ends_before_it_holds(monkeypatch: pytest.MonkeyPatch, ctl: Ctl) -> None:
+    monkeypatch.setattr(Client, "version", lambda _: None)
+    monkeypatch.setattr(Client, "_open", lambda *_: io.BytesIO())
+    result = ctl("mode", "hold", "Quiet", "--", "/no/such/command")
+    assert result.exit_code == 69
+    assert "has ended; start it with: ollama-proxyd" in result.stderr
 
 
 def test_a_hold_without_a_command_is_a_usage_error(ctl: Ctl) -> None:

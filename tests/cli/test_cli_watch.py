@@ -175,4 +175,4 @@ def test_when_the_daemon_ends_watching_ends_with_69(daemon: ServedDaemon, start:
     daemon.leave()
     status, _, error = program.finish()
     assert status == 69
-    assert error.endswith(" has ended\n")
+    assert error.endswith(" has ended; start it with: ollama-proxyd\n")

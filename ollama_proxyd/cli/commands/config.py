@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from ollama_proxyd.cli.failures import BadConfig
+from ollama_proxyd.cli.failures import BadConfig, Failed
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def edit(file: Path | None) -> None:
     nothing.
     """
     chosen = file or applies()[0]
-    chosen.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        click.edit(filename=str(chosen))
+        _open_editor(chosen)
         if not chosen.exists():
             click.echo(f"{chosen} was not written; nothing has changed", err=True)
             return
@@ -78,6 +77,16 @@ def edit(file: Path | None) -> None:
             return
         if not _again():
             raise BadConfig(f"{chosen} cannot be used as it is; a running daemon goes on with what it had")
+
+
+def _open_editor(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        click.edit(filename=str(file))
+    except OSError as error:
+        raise Failed(f"cannot write {file}: {error.strerror}; name another file") from None
+    except click.ClickException as error:
+        raise Failed(f"{error.message}; set EDITOR to your editor") from None
 
 
 def report_good(path: Path | str | None, warnings: "Sequence[Problem]") -> None:

@@ -5,8 +5,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli.client import HOW_TO_START
 from ollama_proxyd.cli.doctor.facts import DoctorFacts
+from ollama_proxyd.cli.failures import HOW_TO_START
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
