@@ -1,11 +1,17 @@
-"""What clients are told when the daemon stops before their answers have ended."""
+"""What clients meet when the daemon stops: who is still served, and what those are told that are not."""
 
 import asyncio
 from typing import Any
 
+import pytest
+
+from ollama_proxyd.app.idle_exit import SETTLE_S
 from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.edges.plumbing.clock import SystemClock
 from tests.app.conftest import Start
 
+ASK = b'{"model": "demo", "prompt": "hi", "stream": false, "options": {"num_predict": 1}}'
+HEAD = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 CALM: dict[str, Any] = {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "sleep": {"enabled": False}}
 STORY: dict[str, Any] = {"model": "demo-large", "prompt": "tell me a long story", "options": {"num_predict": 4000}}
 
@@ -24,3 +30,35 @@ async def test_an_answer_that_the_stop_cuts_off_says_so_and_blames_no_backend(st
         assert whole.status == 503
         assert "cut off: the proxy stops" in (await whole.json())["error"]
     assert ended == [ErrorKind.UNAVAILABLE, ErrorKind.UNAVAILABLE]
+
+
+async def ask(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bytes:
+    """The status line of an answer on an open connection."""
+    streams[1].write(HEAD % len(ASK) + ASK)
+    line = await streams[0].readline()
+    await streams[0].readuntil(b"}")
+    return line
+
+
+async def test_a_client_that_was_accepted_before_the_stop_is_served_and_a_later_one_is_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start(CALM)
+    place = running.daemon.url.removeprefix("http://").split(":")
+    early = await asyncio.open_connection(*place)
+    assert await running.text("/healthz")  # connections are accepted in turn, so that one is accepted, too
+    sleep = SystemClock.sleep
+    answers: list[bytes] = []
+
+    async def asked_meanwhile(clock: SystemClock, seconds: float) -> None:
+        if seconds != SETTLE_S:
+            await sleep(clock, seconds)
+            return
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*place)
+        answers.append(await ask(early))
+
+    monkeypatch.setattr(SystemClock, "sleep", asked_meanwhile)
+    await running.daemon.stop()
+    assert answers == [b"HTTP/1.1 200 OK\r\n"]
+    early[1].close()
