@@ -24,7 +24,7 @@ IDLE_PHASE = 0.25
 
 
 class HealthMonitor:
-    """The one who asks backends how they are; the fleet keeps what they say."""
+    """Asks backends how they are; the fleet keeps what they say."""
 
     def __init__(self, fleet: Fleet, clock: Clock, settings: HealthSettings | None = None) -> None:
         self._fleet = fleet
@@ -52,10 +52,9 @@ class HealthMonitor:
         While the proxy is not used and nothing changes, checks are rare; the next request makes one due at once.
         """
         while True:
-            self._fleet.due.clear()
             await self._until_due(activity)
-            if self._fleet.due.is_set() or self._left_s(activity) <= 0:
-                await self.check_all()
+            self._fleet.due.clear()  # before the check, so that a failure during it makes another one due
+            await self.check_all()
 
     async def _until_due(self, activity: Activity) -> None:
         due = self._fleet.due

@@ -133,6 +133,28 @@ async def test_an_unreachable_backend_counts_as_down_until_a_check_that_comes_be
     watching.cancel()
 
 
+class Slow(FakeBackend):
+    """A backend that takes half a second to say how it is."""
+
+    async def probe(self) -> Probe:
+        await asyncio.sleep(0.5)
+        return await super().probe()
+
+
+async def test_a_backend_that_is_doubted_during_a_check_of_all_is_checked_again_soon() -> None:
+    settings = HealthSettings(interval_s=3600.0, timeout_s=5.0, recheck_s=1.0)
+    fleet = fleet_of(Slow("npu"), FakeBackend("igpu"), settings=settings)
+    watching = asyncio.create_task(fleet.health.watch(Activity(fleet.clock)))
+    await settle()
+    fleet.fleet.due.set()
+    await pass_by(1.1)
+    fleet.fleet.note_down("igpu", because("backend igpu cannot be reached"))
+    fleet.fleet.due.set()
+    await pass_by(1.5)
+    assert fleet.view("igpu").health is Health.UP
+    watching.cancel()
+
+
 class Counting(FakeBackend):
     """A backend that counts its health checks."""
 
