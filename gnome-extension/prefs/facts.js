@@ -76,17 +76,17 @@ export class Facts {
             short.push(_('asleep'));
         else
             short.push(...[degrees, watts].filter(Boolean));
-        if (device.throttling === true)
+        if (device.throttling)
             short.push(_('throttled'));
         return {
             id: device.id,
             title: words(device.name) || device.id,
             subtitle: short.join(' · '),
-            trouble: device.throttling === true,
+            trouble: Boolean(device.throttling),
             facts: [
                 fact(_('Temperature'), degrees, why('temperature')),
                 fact(_('Power draw'), watts, why('power_draw')),
-                fact(_('Fan'), this._fan(device), why('fan_percent') ?? why('fan_speed')),
+                fact(_('Fan'), this._fan(device), why('fan_percent') ?? why('fan_rpm')),
                 fact(_('Use'), this._percent(device.utilization), why('utilization')),
                 fact(_('Memory in use'), this._memory(device), why('memory_used') ?? why('memory_total')),
                 fact(_('Sleep'), why('asleep') ? null : this._sleep(device.asleep), why('asleep')),
@@ -150,7 +150,7 @@ export class Facts {
 
     _throttling(device) {
         const {_} = this;
-        return device.throttling ? device.throttling_reason || _('Yes') : _('No');
+        return device.throttling || _('No');
     }
 
     _models(names) {
@@ -166,7 +166,7 @@ export class Facts {
         return this._measured(value, percent => fill(this._('{number} %'), {number: Math.round(percent)}));
     }
 
-    _fan({fan_percent: percent, fan_speed: turnsPerMinute}) {
+    _fan({fan_percent: percent, fan_rpm: turnsPerMinute}) {
         const turns = this._measured(turnsPerMinute, rpm =>
             fill(this._('{number} turns a minute'), {number: figure(rpm, this._text)}));
         return [this._percent(percent), turns].filter(Boolean).join(' · ');

@@ -277,7 +277,7 @@ export class Daemon {
         await call(session.owner, path, iface, 'GetHardwareState', new GLib.Variant('(s)', [id]),
             session.cancellable, {hear: ([told]) => (device = told)}).catch(quiet);
         if (session === this._session)
-            this._throttling({id, name: device.name, reason: device.throttling_reason, isThrottling});
+            this._throttling({id, name: device.name, reason: device.throttling, isThrottling});
     }
 
     _tellOf(session, news) {

@@ -64,10 +64,10 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
             "success_count": ("x", requests - totals.failures - totals.cancelled),
             "error_count": ("x", totals.failures),
             "cancelled_count": ("x", totals.cancelled),
-            "tokens": ("x", totals.completion_tokens),
+            "completion_tokens": ("x", totals.completion_tokens),
             "energy_joules": ("d", totals.energy_j),
-            "total_latency_ms": ("x", totals.busy_s * 1000),
-            "avg_latency_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
+            "busy_ms": ("x", totals.busy_s * 1000),
+            "avg_busy_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
             "error_rate": ("d", percent_of(requests, totals.failures)),
             "loaded_models": ("as", LOADED_UNKNOWN if view.loaded is None else [model.name for model in view.loaded]),
         }

@@ -10,7 +10,7 @@ from ollama_proxyd.core.status import asleep
 
 _NO_THERMOMETER = Unavailable.because("no_device_reports", detail="its temperature")
 _NO_FAN = Unavailable.because("no_device_reports", detail="the speed of a fan with a known maximum")
-_NOBODY_SAYS = Unavailable.because("no_device_reports", detail="whether it is throttled")
+_NONE_TELLS = Unavailable.because("no_device_reports", detail="whether it is throttled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,13 @@ def device_rows(device: DeviceState) -> dict[str, tuple[str, Any]]:
         "asleep": ("b", asleep(device)),
         "temperature": ("d", device.temperature_c),
         "critical_temperature": ("d", device.critical_c),
-        "fan_speed": ("i", device.fan_rpm),
+        "fan_rpm": ("i", device.fan_rpm),
         "fan_percent": ("i", device.fan_percent),
         "power_draw": ("d", device.power_w),
         "utilization": ("i", device.utilisation_percent),
         "memory_used": ("x", device.memory_used_bytes),
         "memory_total": ("x", device.memory_total_bytes),
-        "throttling": ("b", device.throttling),
-        "throttling_reason": ("s", device.throttling),
+        "throttling": ("s", device.throttling),
     }
 
 
@@ -75,4 +74,4 @@ def _mean(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[flo
 
 def _any_throttling(system: SystemState) -> Maybe[bool]:
     there = [device.throttling for device in system.devices if isinstance(device.throttling, Reading)]
-    return Reading(any(each.value for each in there), max(each.at_s for each in there)) if there else _NOBODY_SAYS
+    return Reading(any(each.value for each in there), max(each.at_s for each in there)) if there else _NONE_TELLS

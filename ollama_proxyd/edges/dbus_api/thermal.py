@@ -125,7 +125,7 @@ def _summary(system: SystemState) -> dict[str, Variant]:
         {
             "average_temperature": ("d", together.average_temperature),
             "average_fan_speed": ("i", together.average_fan_speed),
-            "throttling": ("b", together.throttling_active),
+            "throttling_active": ("b", together.throttling_active),
             "monitored_count": ("i", with_thermometer),
         }
     )

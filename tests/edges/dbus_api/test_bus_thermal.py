@@ -15,7 +15,7 @@ GPU = DeviceState("0000:01:00.0", Hardware.NVIDIA, "A GPU", PowerState.AWAKE)
 
 async def test_without_a_sensor_nothing_is_made_up(program: Program) -> None:
     state = await program.call("Thermal", "GetThermalState")
-    assert state.pop("unknown").keys() == {"average_temperature", "average_fan_speed", "throttling"}
+    assert state.pop("unknown").keys() == {"average_temperature", "average_fan_speed", "throttling_active"}
     assert state == {"monitored_count": 0}
     values = await program.get_all("Thermal")
     assert math.isnan(values["AverageTemperature"])
@@ -30,7 +30,7 @@ async def test_the_state_is_the_mean_of_what_is_known(program: Program, desk: De
     assert await program.call("Thermal", "GetThermalState") == {
         "average_temperature": 65.0,
         "average_fan_speed": 40,
-        "throttling": False,
+        "throttling_active": False,
         "monitored_count": 2,
     }
     values = await program.get_all("Thermal")
@@ -51,12 +51,11 @@ async def test_a_device_is_found_by_its_id_and_by_its_class(program: Program, de
             "name": "A GPU",
             "asleep": False,
             "temperature": 70.0,
-            "fan_speed": 2100,
+            "fan_rpm": 2100,
             "fan_percent": 35,
             "power_draw": 41.5,
             "utilization": 80,
-            "throttling": False,
-            "throttling_reason": "",
+            "throttling": "",
             "updated_at": int(desk.clock.unix()) - 5,
         }
         assert state["unknown"].keys() == {"critical_temperature", "memory_used", "memory_total"}

@@ -85,8 +85,8 @@ test('a device that sleeps is not shown with numbers from before', () => {
 
 test('a device says how warm it is, what it draws, how its fan turns and whether it is throttled', () => {
     const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature: 61.2,
-        power_draw: 14.25, fan_percent: 41, fan_speed: 2300, utilization: 17, memory_used: 9 * 2 ** 30,
-        memory_total: 32 * 2 ** 30, throttling: true, throttling_reason: 'thermal limit'});
+        power_draw: 14.25, fan_percent: 41, fan_rpm: 2300, utilization: 17, memory_used: 9 * 2 ** 30,
+        memory_total: 32 * 2 ** 30, throttling: 'thermal limit'});
     assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · throttled');
     assert.equal(text(cpu, 'Fan'), '41 % · 2,300 turns a minute');
     assert.equal(text(cpu, 'Use'), '17 %');
@@ -96,7 +96,7 @@ test('a device says how warm it is, what it draws, how its fan turns and whether
 });
 
 test('a fan of which only the turns are known is told by them', () => {
-    assert.equal(text(facts.device({id: 'cpu', fan_speed: 900, unknown: {fan_percent: {reason: 'no maximum'}}}), 'Fan'),
+    assert.equal(text(facts.device({id: 'cpu', fan_rpm: 900, unknown: {fan_percent: {reason: 'no maximum'}}}), 'Fan'),
         '900 turns a minute');
 });
 
