@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,8 @@ import project
 
 from ollama_proxyd.cli.install.files import InstallError, load
 from ollama_proxyd.cli.install.folders import Folders, of_user
-from ollama_proxyd.cli.install.installer import remove_unused
+from ollama_proxyd.cli.install.installer import remove_unused, uninstall
 from ollama_proxyd.cli.install.machine import Machine
-from ollama_proxyd.cli.install.uninstaller import uninstall
 
 SHEBANG_BYTES = 120
 """Linux cuts a longer first line (execve(2))."""
@@ -81,8 +81,7 @@ def first_line(python: Path) -> str:
     line = f"#!{python} -P"
     if " " not in str(python) and len(line.encode()) <= SHEBANG_BYTES:
         return line
-    quoted = "'" + str(python).replace("'", "'\"'\"'") + "'"
-    return f"#!/bin/sh\n'''exec' {quoted} -P \"$0\" \"$@\"\n' '''"
+    return f"#!/bin/sh\n'''exec' {shlex.quote(str(python))} -P \"$0\" \"$@\"\n' '''"
 
 
 def why_no_extension(chosen: argparse.Namespace) -> str | None:

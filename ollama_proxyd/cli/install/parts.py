@@ -1,6 +1,6 @@
 """The parts of an installation: shipped files with the values of this machine filled in."""
 
-import ipaddress
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ DEFAULT_ADDRESS = "127.0.0.1:8080"
 APPLICATION = "ie.fio.OllamaProxy"
 OURS = ("ollama-prox", "ai-efficiency")
 """Names of files in `share`; libraries may have others there."""
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listening addresses, and how a client reaches them
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +22,6 @@ class Site:
     programs: Path
     address: str | None = DEFAULT_ADDRESS
     url: str = f"http://{DEFAULT_ADDRESS}"
-
-
-def site(programs: Path, host: str, port: int) -> Site:
-    """The site for a configured host and port."""
-    named = "127.0.0.1" if host == "localhost" else host
-    try:
-        ip = ipaddress.ip_address(named)
-    except ValueError:
-        return Site(programs, None, f"http://{host}:{port}")
-    shown = _bracketed(ANYWHERE.get(str(ip), str(ip)))
-    return Site(programs, f"{_bracketed(str(ip))}:{port}" if port else None, f"http://{shown}:{port}")
 
 
 def template(name: str, *values: tuple[str, str]) -> bytes:
@@ -53,7 +41,7 @@ def units(data: Path, where: Site, *names: str) -> list[Part]:
 
 def activation(data: Path, where: Site) -> list[Part]:
     """A file for each name on the bus; it starts the daemon also where systemd does not."""
-    program = ("/usr/bin/env ollama-proxyd", for_bus(f"{where.programs}/ollama-proxyd"))
+    program = ("/usr/bin/env ollama-proxyd", shlex.quote(f"{where.programs}/ollama-proxyd"))
     names = sorted(path.name for path in (TEMPLATES / "dbus").iterdir())
     return [Part(data / "dbus-1/services" / name, template(f"dbus/{name}", program)) for name in names]
 
@@ -90,12 +78,3 @@ def for_systemd(path: str) -> str:
         return plain
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def for_bus(path: str) -> str:
-    """A path as a command line of D-Bus has it."""
-    return path if set(path).isdisjoint(" \t\"'\\$`") else "'" + path.replace("'", "'\\''") + "'"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
