@@ -21,12 +21,7 @@ class ModeName(click.ParamType[str]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
-    def shell_complete(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click passes it
-        param: click.Parameter,  # noqa: ARG002 - click passes it
-        incomplete: str,
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """The modes that begin so, each with what it is for."""
         from ollama_proxyd.core.modes import DEFAULT_TABLE  # noqa: PLC0415 - as above
 
@@ -42,12 +37,7 @@ class BackendId(click.ParamType[str]):
 
     name = "id"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002 - click passes it
-        incomplete: str,
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """The ids that begin so, none where no daemon answers: pressing a key must not fail."""
         try:
             with ctx.ensure_object(Asked).reach() as daemon:

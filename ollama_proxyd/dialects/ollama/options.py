@@ -153,9 +153,6 @@ OPTION_BY_CANONICAL: Mapping[str, str] = {canonical: name for name, canonical in
 TOP_LEVEL = frozenset({"keep_alive", "truncate", "shift", "dimensions"})
 """Sent beside the model, where the call has such a field; listed as ignored where it has none."""
 
-DROPPED = frozenset({"user"})
-"""Ollama has no such field and the answer is the same without it."""
-
 HARMLESS: Mapping[str, tuple[Json, ...]] = {
     "n": (None, 1),
     "best_of": (None, 0, 1),

@@ -34,11 +34,6 @@ TABLE: Mapping[ErrorKind, tuple[str, str | None]] = {
 """Type and code of each kind; an error's own code comes first."""
 
 
-def error_body(error: ProxyError) -> dict[str, Json]:
-    """The error as OpenAI's object."""
-    return _engines_own(error) or _ours(error)
-
-
 def render_error(error: ProxyError) -> tuple[int, bytes]:
     """The status and the body of an error that comes before the answer's first byte."""
     if error.detail is not None and _engines_own(error) is not None:
@@ -48,7 +43,7 @@ def render_error(error: ProxyError) -> tuple[int, bytes]:
 
 def stream_error(error: ProxyError) -> bytes:
     """The error as a server-sent event."""
-    return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
+    return b"data: " + msgspec.json.encode(_engines_own(error) or _ours(error)) + b"\n\n"
 
 
 def _ours(error: ProxyError) -> dict[str, Json]:

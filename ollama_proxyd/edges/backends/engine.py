@@ -90,7 +90,7 @@ def lists_models(answer: Answer) -> bool:
     return text(answer.json, "object") == "list" and bool(listed(answer, "data", "id"))
 
 
-def says(*path: str, value: str) -> Callable[[Answer], bool]:
+def says(*path: str, value: Json) -> Callable[[Answer], bool]:
     """The answer holds this value."""
     return lambda answer: answer.status == 200 and at(answer.json, *path) == value
 
@@ -100,9 +100,9 @@ def has_text(key: str) -> Callable[[Answer], bool]:
     return lambda answer: answer.status == 200 and text(answer.json, key) is not None
 
 
-def serves(path: str) -> Callable[[Answer], bool]:
-    """The answer is an OpenAPI description with a path."""
-    return lambda answer: answer.status == 200 and at(answer.json, "paths", path) is not None
+def has(*path: str) -> Callable[[Answer], bool]:
+    """The answer holds something there."""
+    return lambda answer: answer.status == 200 and at(answer.json, *path) is not None
 
 
 def owned_by(owner: str) -> Callable[[Answer], bool]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 FOLDER = Path(__file__).parent / "static"
-
-
 PARTS = ("main.js", "stream.js", "words.js", "style.css", "icon.svg")
 FILES: Mapping[str, Path] = {
     "/dashboard": FOLDER / "dashboard.html",
@@ -21,19 +19,9 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,

@@ -26,13 +26,11 @@ RETRY_AFTER_S: Mapping[ErrorKind, float] = MappingProxyType({ErrorKind.UNAVAILAB
 LATEST_RETRY_S = 999_999.0
 """A longer wait is a mistake of its source."""
 
-Render = Callable[[ProxyError], tuple[int, bytes]]
-
 
 class ErrorRenderer(NamedTuple):
     """Writes an error for a client, and in which content type."""
 
-    render: Render
+    render: Callable[[ProxyError], tuple[int, bytes]]
     content_type: str = JSON_TYPE
 
 

@@ -36,15 +36,11 @@ class Stream(web.StreamResponse):
     _send_headers_immediately = False
 
 
-StreamErrorEncoder = Callable[[ProxyError], bytes]
-"""Writes an error as the last frame of a stream."""
-
-
 class Started(NamedTuple):
-    """An answer whose headers are gone: what goes wrong now can only be said in its own words."""
+    """An answer whose headers are gone; `error` writes what goes wrong now as its last frame."""
 
     response: Stream
-    error: StreamErrorEncoder
+    error: Callable[[ProxyError], bytes]
 
 
 STARTED: web.RequestKey[Started] = web.RequestKey("started", Started)

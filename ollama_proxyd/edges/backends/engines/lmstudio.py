@@ -2,20 +2,16 @@
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign
+from ollama_proxyd.edges.backends.engine import Engine, Question, Sign, says
 from ollama_proxyd.edges.backends.facts import named
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.untrusted_json import text, truth, whole, words
+from ollama_proxyd.edges.backends.untrusted_json import text, whole, words
 
 _TYPES = {
     "llm": frozenset({"completion"}),
     "vlm": frozenset({"completion", "vision"}),
     "embeddings": frozenset({"embedding"}),
 }
-
-
-def _is_lmstudio(answer: Answer) -> bool:
-    return answer.status == 200 and truth(answer.json, "lmstudio")
 
 
 def read_models(body: Json) -> Findings:
@@ -51,7 +47,7 @@ def _capabilities(entry: Json) -> frozenset[str] | None:
 ENGINE = Engine(
     name="lmstudio",
     label="LM Studio",
-    signs=(Sign("/lmstudio-greeting", _is_lmstudio, "/lmstudio-greeting says lmstudio"),),
+    signs=(Sign("/lmstudio-greeting", says("lmstudio", value=True), "/lmstudio-greeting says lmstudio"),),
     ports=(1234,),
     models=Question("/api/v0/models", read_models),
 )
