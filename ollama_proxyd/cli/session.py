@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -44,29 +45,15 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         setattr(context.ensure_object(Asked), str(parameter.name), value)
 
 
-def json_option(command: Decorated) -> Decorated:
-    """The option that every command has."""
-    return click.option(
-        "--json", "as_json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON for programs."
-    )(command)
+_option = partial(click.option, expose_value=False, callback=_remember)
+json_option = _option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+"""The option that every command has."""
 
 
 def daemon_options(command: Decorated) -> Decorated:
     """The options of a program that say which daemon is meant."""
-    url = click.option(
-        "--url",
-        metavar="URL",
-        expose_value=False,
-        callback=_remember,
-        help="Ask at this address: http://HOST:PORT or unix:/PATH.",
-    )
-    start = click.option(
-        "--start",
-        is_flag=True,
-        expose_value=False,
-        callback=_remember,
-        help="Start the daemon through the session bus if it does not run.",
-    )
+    url = _option("--url", metavar="URL", help="Ask at this address: http://HOST:PORT or unix:/PATH.")
+    start = _option("--start", is_flag=True, help="Start the daemon through the session bus if it does not run.")
     return url(start(json_option(command)))
 
 

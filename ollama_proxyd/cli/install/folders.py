@@ -11,28 +11,20 @@ NAME = "ollama-proxyd"
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The base folders. commands: programs on PATH. is_searched: systemd, D-Bus and the desktop look into `data`."""
+    """The base folders, and those of the program itself.
+
+    commands: programs on PATH. app: the manifest and environments. environments: one for each run of scripts/install.
+    venv: the link to the one in use. is_searched: systemd, D-Bus and the desktop look into `data`.
+    """
 
     data: Path
     config: Path
     state: Path
     commands: Path
-    is_searched: bool = True
-
-    @property
-    def app(self) -> Path:
-        """The program's own folder: environments and the manifest."""
-        return self.data / NAME
-
-    @property
-    def environments(self) -> Path:
-        """Virtual environments that scripts/install made, one for each run."""
-        return self.app / "environments"
-
-    @property
-    def venv(self) -> Path:
-        """The link to the environment in use."""
-        return self.app / "venv"
+    app: Path
+    environments: Path
+    venv: Path
+    is_searched: bool
 
 
 def of_user(environ: Mapping[str, str], prefix: Path | None = None) -> Folders:
@@ -47,6 +39,9 @@ def of_user(environ: Mapping[str, str], prefix: Path | None = None) -> Folders:
         config=_base(environ, "XDG_CONFIG_HOME", home / ".config"),
         state=_base(environ, "XDG_STATE_HOME", home / ".local" / "state"),
         commands=(home / ".local" if prefix is None else prefix) / "bin",
+        app=data / NAME,
+        environments=data / NAME / "environments",
+        venv=data / NAME / "venv",
         is_searched=data.resolve() == usual.resolve(),
     )
 

@@ -30,32 +30,6 @@ _RECOGNITIONS = 3
 """How often a server is asked what it is: an answer that decides may come too late."""
 
 
-class _Checkup:
-    """Asks a backend how it is; what it said last stands in for it while it is too busy to say."""
-
-    __slots__ = ("_ask", "_in_flight", "_last")
-
-    def __init__(self, ask: Callable[[], Awaitable[Probe]], in_flight: Callable[[], int]) -> None:
-        self._ask = ask
-        self._in_flight = in_flight
-        self._last: Probe | None = None
-
-    async def run(self) -> Probe:
-        """How the backend is now; raises ProxyError when it is down."""
-        try:
-            self._last = await self._ask()
-        except ProxyError as error:
-            if self._last is None or not self._is_busy(error):
-                raise
-        return self._last
-
-    def _is_busy(self, error: ProxyError) -> bool:
-        """A server that works for us may be slow to say so; one that is full says so in an error."""
-        slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT and self._in_flight() > 0
-        full = error.status == 429 or (error.status == 503 and "no slot" in (error.detail or "").lower())
-        return slow or full
-
-
 class EngineBackend:
     """Any engine of the table."""
 
@@ -67,7 +41,7 @@ class EngineBackend:
         self._recognised: str | None = None
         self._exchanges: list[Exchange] = []
         self._use(engine_of(spec.api, spec.flavor))
-        self._checkup = _Checkup(self._ask, lambda: sum(each.in_flight for each in self._exchanges))
+        self._last: Probe | None = None
         self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
 
     def _use(self, engine: Engine) -> None:
@@ -96,8 +70,19 @@ class EngineBackend:
         return self._exchange.answer(request, model, dialect)
 
     async def probe(self) -> Probe:
-        """Health, models and loaded models from the paths in the engine's row."""
-        return await self._checkup.run()
+        """Health and models from the paths in the engine's row; while it is too busy to say, what it said last."""
+        try:
+            self._last = await self._ask()
+        except ProxyError as error:
+            if self._last is None or not self._is_busy(error):
+                raise
+        return self._last
+
+    def _is_busy(self, error: ProxyError) -> bool:
+        """A server that works for us may be slow to say so; one that is full says so in an error."""
+        slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT and any(each.in_flight for each in self._exchanges)
+        full = error.status == 429 or (error.status == 503 and "no slot" in (error.detail or "").lower())
+        return slow or full
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details in the shape of Ollama's /api/show: the engine's own, or from what it tells of the model.
@@ -112,7 +97,7 @@ class EngineBackend:
                 message = f"{self._server.who} answered {details.path} with no JSON object"
                 raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
             return shown
-        probe = await self._checkup.run()
+        probe = await self.probe()
         known = next((each for each in probe.models if each.name == model), None)
         if known is None:
             message = f"{self._server.who} holds no model {model!r}"
