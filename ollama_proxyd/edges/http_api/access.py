@@ -1,15 +1,124 @@
-"""Applies the access rules to a request, and tells browsers about them (CORS)."""
+"""Access rules: allowed hosts, allowed origins, bearer token; applied to requests, and told to browsers (CORS)."""
 
+import hmac
+import os
+import re
 import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
-from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.edges.plumbing.access import AccessRules, Caller
+from ollama_proxyd.edges.http_api.settings import EVERYWHERE, ServerSettings
 from ollama_proxyd.services.cell import Cell
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
+_OWN_SITE = frozenset({"none", "same-origin"})
+_PEER = struct.Struct("iII")
+"""struct ucred: process, user and group."""
+
+
+class Connection(Protocol):
+    """A socket as asyncio shows it."""
+
+    def getsockopt(self, level: int, name: int, size: int, /) -> bytes:
+        """An option's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a request shows of its sender; each header with all its values.
+
+    `site` is the Fetch Metadata header Sec-Fetch-Site, `unix_socket` the connection where it is one.
+    """
+
+    hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    site: str = "none"
+    authorizations: Sequence[str] = ()
+    unix_socket: Connection | None = None
+
+    @property
+    def is_own_user(self) -> bool:
+        """Whether this user sent it over a Unix socket: who may read the token anyway; unix(7) SO_PEERCRED."""
+        if self.unix_socket is None:
+            return False
+        _pid, uid, _gid = _PEER.unpack(self.unix_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return bool(uid == os.geteuid())
+
+
+class AccessRules:
+    """The rules of one configuration.
+
+    Any web page can send requests to this machine. It cannot choose what the browser writes into Host, Origin and
+    Sec-Fetch-Site, so these tell a page from a program.
+    """
+
+    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), token: str | None = None) -> None:
+        configured = {_bracketed(name.lower()) for name in hosts}
+        self._hosts = (LOCAL_NAMES | configured) - {_bracketed(name) for name in EVERYWHERE}
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._token = None if token is None else token.encode()
+
+    def check_host(self, caller: Caller) -> None:
+        """Raise ProxyError for a wrong host or a foreign page; over a Unix socket any host will do."""
+        host = caller.hosts[0].lower() if len(caller.hosts) == 1 else ""
+        match = _HOST.fullmatch(host)
+        if caller.unix_socket is None and (match is None or match["name"] not in self._hosts):
+            raise _wrong_host(caller.hosts)
+        self._check_site(caller, host)
+
+    def check_token(self, caller: Caller) -> None:
+        """Raise ProxyError for a request without the token; this user's Unix socket needs none."""
+        if self._token is None or caller.is_own_user:
+            return
+        given = caller.authorizations
+        scheme, _, offered = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        matches = hmac.compare_digest(offered.strip().encode(errors="surrogateescape"), self._token)
+        if scheme.lower() != "bearer" or not matches:
+            message = "a token is needed: send the header Authorization: Bearer <the token of server.auth>"
+            raise ProxyError(ErrorKind.UNAUTHORIZED, message, param="Authorization", code="invalid_api_key")
+
+    def allows(self, origin: str | None) -> bool:
+        """Whether the configuration lets this origin's pages read answers."""
+        return origin is not None and origin.lower() in self._origins
+
+    def _check_site(self, caller: Caller, host: str) -> None:
+        if caller.origins:
+            origin = caller.origins[0].lower()
+            own = origin in {f"http://{host}", f"https://{host}"}
+            if len(caller.origins) > 1 or not (own or origin in self._origins):
+                raise _cross_site(f"pages of the origin {caller.origins[0][:100]!r}", "Origin")
+        elif caller.site.lower() not in _OWN_SITE:
+            raise _cross_site("pages of other sites", "Sec-Fetch-Site")
+
+
+def _bracketed(name: str) -> str:
+    """An address as the Host header writes it."""
+    return f"[{name}]" if ":" in name and not name.startswith("[") else name
+
+
+def _wrong_host(hosts: Sequence[str]) -> ProxyError:
+    shown = f"for the host {hosts[0][:100]!r}" if len(hosts) == 1 else f"with {len(hosts) or 'no'} Host headers"
+    message = (
+        f"requests {shown} are refused; call the server localhost, 127.0.0.1 or [::1], "
+        "or add the name to server.allowed_hosts in the configuration"
+    )
+    return ProxyError(ErrorKind.FORBIDDEN, message, param="Host", code="host_not_allowed")
+
+
+def _cross_site(pages: str, param: str) -> ProxyError:
+    message = f"{pages} may not use this server; add the origin to server.allowed_origins in the configuration"
+    return ProxyError(ErrorKind.FORBIDDEN, message, param=param, code="cross_site")
+
 
 ACCESS: web.AppKey[Cell[AccessRules]] = web.AppKey("access", Cell)
 

@@ -3,17 +3,18 @@
 import os
 import socket
 import struct
+from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.plumbing.access import AccessRules, Caller
+from ollama_proxyd.edges.http_api.access import AccessRules, Caller
 
 FIELDS = {"Host": "hosts", "Origin": "origins", "Authorization": "authorizations"}
 
 
 def headers(*pairs: tuple[str, str], host: str = "localhost:8080") -> Caller:
-    values: dict[str, list[str]] = {"hosts": [host]}
+    values: dict[str, Any] = {"hosts": [host]}
     for name, value in pairs:
         if name in FIELDS:
             values.setdefault(FIELDS[name], []).append(value)
