@@ -112,7 +112,7 @@ class Foundation:
             serving.cancel()
 
     async def reconnect(self) -> None:
-        """Take no connection from before any more, and check every backend at once."""
+        """Drop all earlier connections, and check every backend at once."""
         await self.http.renew()
         self.tasks.start("check", self.services.health.check_all())
 

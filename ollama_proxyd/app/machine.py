@@ -95,7 +95,7 @@ class Machine:
                 await self._service.come_back()
 
     async def close(self) -> None:
-        """Leave the buses and ask no sensor any more."""
+        """Stop the sensors and leave the buses."""
         if self._service is not None:
             await self._service.stop()
         await self._tasks.close()

@@ -43,7 +43,7 @@ def read_hint(field: str, value: Json, name: str) -> Any:
 
 
 def _typed(takes: Takes, text: str) -> Json:
-    """What a header's text says; text that says nothing of the type stays as it is."""
+    """The value that a text stands for; text of another type stays as it is."""
     if takes.base is bool:
         return _BOOLEANS.get(text.lower(), text)
     if takes.base is float and _DECIMAL.fullmatch(text):

@@ -62,11 +62,6 @@ def _plain(value: Value) -> Json:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def fields_of(code: str) -> frozenset[str]:
-    """The values that a code may have."""
-    return frozenset(found[1] for found in _FIELD.finditer(SENTENCES[code]))
-
-
 class _Part(NamedTuple):
     """A stretch of a sentence: a format, the values without which it is left out, and those shown with two digits."""
 

@@ -15,7 +15,7 @@ from ollama_proxyd.services.ports import Clock
 class Attempt:
     """The events of one backend's answer; leaving the context ends the work upstream and gives the slot back.
 
-    `finished` is for whoever takes the events: its last one.
+    The consumer of `events` sets `finished`, the last of them.
     """
 
     __slots__ = ("_begun_s", "_clock", "_first_s", "_lease", "_request", "ended", "events", "finished", "ranked")

@@ -22,7 +22,7 @@ class Gate:
         self._why = None
 
     def stop(self) -> None:
-        """Let no request in any more."""
+        """Refuse every request from now on."""
         self._is_stopping = True
 
     def check(self) -> None:

@@ -23,7 +23,7 @@ class Member:
     checks_under_way: int = 0
     """Health checks that ask it, or wait for what another one finds."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the one that asks."""
+    """Held while a check asks."""
 
     @property
     def id(self) -> str:

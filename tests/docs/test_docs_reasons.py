@@ -1,11 +1,11 @@
 """docs/reasons.md shows each reason's code, values and sentence; the program uses each, with these values."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ollama_proxyd.core import sentences
-from ollama_proxyd.core.reasons import fields_of
 from ollama_proxyd.core.sentences import SENTENCES
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,11 @@ GROUPS = {
     "Notes": sentences.NOTES,
     "Readings": sentences.READINGS,
 }
+
+
+def fields_of(code: str) -> frozenset[str]:
+    """The values that a code may have."""
+    return frozenset(re.findall(r"\{(\w+)", SENTENCES[code]))
 
 
 def rows() -> Iterator[str]:

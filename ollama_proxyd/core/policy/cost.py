@@ -36,7 +36,7 @@ KEEP_LOADED_UNKNOWN = Reason("keep_loaded_unknown")
 
 
 class Demand(NamedTuple):
-    """What a request asks of whichever backend gets it."""
+    """What a request asks of a backend."""
 
     prompt_tokens: float
     output_tokens: float

@@ -9,7 +9,6 @@ from dbus_fast.introspection import Interface, Method, Node, Property, Signal
 
 ROOT_NAME = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
-INTERFACES = ("Efficiency", "Backends", "Backend", "Routing", "Thermal", "SystemState")
 
 _MEASUREMENT = f"{ROOT_NAME}.Measurement"
 

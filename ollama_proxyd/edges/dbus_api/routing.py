@@ -127,7 +127,7 @@ def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, floa
 
 
 def distribution(ledger: Ledger) -> dict[str, float]:
-    """Which percentage of the routed requests each backend got."""
+    """Which percentage of all attempts each backend got."""
     counts = {backend_id: totals.requests for backend_id, totals in ledger.by_backend.items()}
     everything = sum(counts.values())
     return {backend_id: 100 * count / everything for backend_id, count in counts.items() if count}

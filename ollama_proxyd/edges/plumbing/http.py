@@ -168,7 +168,7 @@ class HttpClient:
         return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=CUT_OFF_RETRY_S, code="cut_off")
 
     async def renew(self) -> None:
-        """Take no kept connection any more: after a sleep they look alive and are not. What is under way goes on."""
+        """Reuse no kept connection: after a sleep they look alive and are not. What is under way goes on."""
         self._retired += [self._pooled, self._fresh]
         self._pooled, self._fresh = self._sessions()
         if not self._open and not self._waiting:

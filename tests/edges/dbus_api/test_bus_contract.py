@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dbus_fast.unpack import unpack_variants
 
-from ollama_proxyd.edges.dbus_api.contract import INTERFACES, contract
+from ollama_proxyd.edges.dbus_api.contract import contract
 from ollama_proxyd.edges.dbus_api.exported import SignalSender
 from ollama_proxyd.edges.dbus_api.objects import Objects
 from ollama_proxyd.services.tasks import Tasks
@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).parents[3]
 FILES = REPOSITORY / "dbus" / "interfaces"
 DOC = "org.gtk.GDBus.DocString"
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
+INTERFACES = ("Efficiency", "Backends", "Backend", "Routing", "Thermal", "SystemState")
 OBJECTS = {**{name: name for name in INTERFACES}, "Backend": "Backends/npu"}
 
 each_interface = pytest.mark.parametrize("short_name", INTERFACES)

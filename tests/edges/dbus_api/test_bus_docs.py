@@ -10,10 +10,11 @@ import pytest
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.dbus_api import errors
-from ollama_proxyd.edges.dbus_api.contract import INTERFACES, ROOT_NAME, contract
+from ollama_proxyd.edges.dbus_api.contract import ROOT_NAME, contract
 from ollama_proxyd.edges.dbus_api.service import NAMES
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.dbus_api.bus_desk import DEADLINE_S, Desk, Program
+from tests.edges.dbus_api.test_bus_contract import INTERFACES
 from tests.real_things import NOT_TRIED
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dbus.md").read_text(encoding="utf-8")
