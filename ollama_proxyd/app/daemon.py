@@ -138,8 +138,8 @@ class Daemon:
     async def stop(self) -> None:
         """Stop listening, let running requests finish for a while, close everything."""
         drain_s = self._config.server.drain_s
+        await self._watchers.close()  # first, because a reload tells how it ended
         self._status.stopping(drain_s, self._foundation.activity.in_flight)
-        await self._watchers.close()
         await self._server.refuse_new()
         if self._server.connections:
             await self._foundation.clock.sleep(SETTLE_S)

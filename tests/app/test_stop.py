@@ -62,3 +62,21 @@ async def test_a_client_that_was_accepted_before_the_stop_is_served_and_a_later_
     await running.daemon.stop()
     assert answers == [b"HTTP/1.1 200 OK\r\n"]
     early[1].close()
+
+
+async def test_a_stop_in_the_middle_of_a_reload_is_the_last_word_to_the_service_manager(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start(CALM)
+    daemon, said, begun = running.daemon, list[str](), asyncio.Event()
+
+    async def survey(_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(daemon._sources, "survey", survey)
+    monkeypatch.setattr(daemon._status._notifier, "tell", lambda **words: said.extend(words))
+    daemon.ask_reload()
+    await begun.wait()
+    await daemon.stop()
+    assert "READY" not in said[said.index("STOPPING") :]
