@@ -182,7 +182,7 @@ class Gateway:
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)
         if left_s is not None and left_s <= 0:
-            message = f"deadline_ms passed {-left_s:.1f} s before the request was routed"
+            message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
         return Query(
             model=request.model,

@@ -12,8 +12,17 @@ from typing import Any
 import pytest
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli.doctor.checks import CHECKS, Finding, Level, examine, worst
-from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
+from ollama_proxyd.cli.doctor.checks import (
+    CHECKS,
+    ConfigFacts,
+    Device,
+    DoctorFacts,
+    Finding,
+    HttpFacts,
+    Level,
+    examine,
+    worst,
+)
 from ollama_proxyd.cli.doctor.gather import Places, gather
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
 from tests.cli.conftest import Ctl, ServedDaemon

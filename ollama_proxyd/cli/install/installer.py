@@ -142,7 +142,7 @@ def remove_unused(folders: Folders, manifest: Manifest) -> None:
 
 
 def uninstall(folders: Folders, manifest: Manifest, machine: Machine, *, purge: bool) -> list[str]:
-    """Uninstall, and return the report; what is not there needs no removing."""
+    """Uninstall, and return the report."""
     if manifest.path.exists():
         lines = _remove(folders, manifest, machine)
     else:

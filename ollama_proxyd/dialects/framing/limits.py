@@ -1,4 +1,4 @@
-"""How intricate a request or an answer may be, since whoever reads it keeps everybody else waiting."""
+"""How intricate a request or an answer may be, since reading it keeps other requests waiting."""
 
 from collections.abc import Sequence
 

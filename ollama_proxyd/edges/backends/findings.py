@@ -10,7 +10,7 @@ from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 class Findings:
     """What one answer tells; each part None or empty where it tells nothing.
 
-    `capabilities` are those of whichever models the server holds.
+    `capabilities` are those of all models that the server holds.
     """
 
     models: tuple[Model, ...] = ()

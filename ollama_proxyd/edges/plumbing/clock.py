@@ -7,7 +7,7 @@ from datetime import date
 
 
 class SystemClock:
-    """Real time; tests use a clock that they turn by hand."""
+    """Real time; tests run on a loop with virtual time."""
 
     __slots__ = ()
 
