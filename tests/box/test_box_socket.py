@@ -17,6 +17,7 @@ pytestmark = pytest.mark.real
 
 CHAT = json.dumps({"model": MODEL, "messages": tiny_model.HELLO})
 SOCKET_FILE = f"{RUNTIME}/ollama-proxyd/ollama-proxyd.sock"
+COMMAND = f"{installation.BIN}/ollama-proxyctl"
 CLIENTS = 12
 TYPE = {"Content-Type": "application/json"}
 
@@ -85,6 +86,21 @@ def test_a_request_during_a_restart_waits_and_is_answered(listening: Service, bo
 def test_only_the_person_may_use_the_unix_socket(listening: Service, box: Box) -> None:
     mode, folder = (box.path(path).stat().st_mode & 0o777 for path in (SOCKET_FILE, str(RUNTIME + "/ollama-proxyd")))
     assert (mode, folder) == (0o600, 0o700)
+
+
+def test_without_the_socket_unit_the_daemon_opens_the_control_socket_itself(service: Service, box: Box) -> None:
+    service.start()
+    assert service.show("ActiveState", SOCKET) == "inactive"
+    assert box.path(SOCKET_FILE).stat().st_mode & 0o777 == 0o600
+    assert "Balanced" in box.user(COMMAND, "--url", f"unix:{SOCKET_FILE}", "mode").stdout
+
+
+def test_the_control_socket_of_a_daemon_that_was_killed_is_taken_over(service: Service, box: Box) -> None:
+    service.start()
+    pid = service.pid()
+    box.root("kill", "-KILL", str(pid))
+    service.until_replaced(pid)
+    assert answer_on(UnixConnection(box)) == tiny_model.REPLY
 
 
 def test_the_socket_outlives_the_daemon(listening: Service, box: Box) -> None:
