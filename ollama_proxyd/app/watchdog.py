@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ollama_proxyd.edges.host.notify import Notifier
+from ollama_proxyd.edges.http_api.settings import EVERYWHERE
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,6 @@ LONGEST_DEADLINE_S = 10.0
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ollama-proxyd-watchdog\r\nConnection: close\r\n\r\n"
 SERVING = frozenset({b"200", b"401"})
 """Let in or asked for the token: both answers come from the running server."""
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 LONGEST_HEAD_BYTES = 16_384
 
 

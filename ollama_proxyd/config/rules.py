@@ -10,9 +10,9 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
+from ollama_proxyd.edges.http_api.settings import EVERYWHERE
 
 LOOPBACK: Final = "127.0.0.1"
-_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -93,7 +93,7 @@ def _endpoints_differ(config: Config) -> Contradictions:
 
 def _no_backend_is_this_server(config: Config) -> Contradictions:
     server = config.server
-    ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in _EVERYWHERE else set())
+    ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in EVERYWHERE else set())
     for index, backend in _specs(config):
         place = place_of(backend.endpoint)
         if place is not None and place[0] in ours and place[1] == server.port:
