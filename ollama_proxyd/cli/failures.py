@@ -5,22 +5,13 @@ from typing import IO, Any
 
 import click
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-"""As for a wrong command line: what was asked for cannot be."""
-EXIT_NOTHING_SERVES = 3
-"""The answer to `explain` is that no backend can serve."""
-EXIT_UNAVAILABLE = 69
-"""sysexits.h: EX_UNAVAILABLE."""
-EXIT_CONFIG = 78
-"""sysexits.h: EX_CONFIG; systemd shows it by this name."""
 HOW_TO_START = "start it with: ollama-proxyd"
 
 
 class Failed(click.ClickException):
     """The daemon refused, or cannot do this; the message says why."""
 
-    exit_code = EXIT_FAILED
+    exit_code = 1
     advice = ""
 
     def __init__(self, message: str) -> None:
@@ -36,17 +27,17 @@ class Failed(click.ClickException):
 class Invalid(Failed):
     """The daemon does not take what was asked for; the message says what it takes."""
 
-    exit_code = EXIT_USAGE
+    exit_code = 2  # as for a wrong command line
 
 
 class Unreachable(Failed):
     """No daemon answers; the message says where it was looked for."""
 
-    exit_code = EXIT_UNAVAILABLE
+    exit_code = 69  # sysexits.h: EX_UNAVAILABLE
     advice = f"; {HOW_TO_START}"
 
 
 class BadConfig(Failed):
     """The configuration is wrong; the message has a line for each problem."""
 
-    exit_code = EXIT_CONFIG
+    exit_code = 78  # sysexits.h: EX_CONFIG; systemd shows it by this name

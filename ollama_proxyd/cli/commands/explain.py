@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from ollama_proxyd.cli import session
-from ollama_proxyd.cli.failures import EXIT_NOTHING_SERVES
 from ollama_proxyd.cli.parameters import BACKEND, MODE
 from ollama_proxyd.cli.render_decision import decision
 from ollama_proxyd.cli.session import json_option, say
@@ -51,7 +50,7 @@ def explain(**asked: Any) -> None:
         found = daemon.post("/routing/explain", question(asked))
     say(found, decision)
     if found["backend"] is None:
-        click.get_current_context().exit(EXIT_NOTHING_SERVES)
+        click.get_current_context().exit(3)
 
 
 def question(asked: Mapping[str, Any]) -> dict[str, Any]:
