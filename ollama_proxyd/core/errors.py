@@ -10,7 +10,7 @@ class ErrorKind(Enum):
     """What went wrong, in words that no protocol owns."""
 
     INVALID_REQUEST = "invalid_request"
-    """The client's input is wrong; the message names the field or header."""
+    """The client's input is wrong; the message names the field at fault."""
     UNSUPPORTED = "unsupported"
     """A field changes the answer and the chosen backend's API cannot express it."""
     UNAUTHORIZED = "unauthorized"

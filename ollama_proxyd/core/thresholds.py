@@ -95,17 +95,13 @@ def _hottest(system: SystemState) -> float | None:
     return known(system.hottest_c)
 
 
-def _fan(system: SystemState) -> float | None:
-    return known(system.fan_percent)
-
-
 TABLE: dict[Threshold, Row] = {
     Threshold.CRITICAL_BATTERY: Row(_discharging, "critical_battery_percent", "battery_margin_percent", rises=False),
     Threshold.LOW_BATTERY: Row(_discharging, "low_battery_percent", "battery_margin_percent", rises=False),
     Threshold.FULL_BATTERY: Row(_on_mains, "full_battery_percent", "battery_margin_percent", rises=True),
     Threshold.HOT: Row(_hottest, "hot_c", "heat_margin_c", rises=True),
     Threshold.CRITICAL_HEAT: Row(_hottest, "critical_c", "heat_margin_c", rises=True),
-    Threshold.LOUD: Row(_fan, "loud_fan_percent", "fan_margin_percent", rises=True),
+    Threshold.LOUD: Row(lambda system: known(system.fan_percent), "loud_fan_percent", "fan_margin_percent", rises=True),
 }
 
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from dbus_fast import Variant
-
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.status import backend_status
@@ -76,9 +74,11 @@ class Backends:
             methods={
                 "ListBackends": lambda: [row(view) for view in self._views],
                 "GetBackendDetails": lambda backend_id: details(self._view(backend_id)),
-                "GetBackendMetrics": self._metrics,
+                "GetBackendMetrics": lambda backend_id: metrics(
+                    self._view(backend_id), services.ledger.totals(backend_id)
+                ),
                 "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
-                "RefreshBackendStatus": self._refresh,
+                "RefreshBackendStatus": services.health.check_all,
             },
             is_manager=True,
         )
@@ -152,17 +152,11 @@ class Backends:
                 return view
         raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (view.spec.id for view in self._views))
 
-    def _metrics(self, backend_id: str) -> dict[str, Variant]:
-        return metrics(self._view(backend_id), self._services.ledger.totals(backend_id))
-
     def _enable(self, backend_id: str, enabled: bool) -> None:
         fleet = self._services.fleet
         if not fleet.has(backend_id):
             raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (member.id for member in fleet.members))
         fleet.set_enabled(backend_id, enabled)
-
-    async def _refresh(self) -> None:
-        await self._services.health.check_all()
 
 
 def _moving_part(view: BackendView) -> tuple[object, ...]:

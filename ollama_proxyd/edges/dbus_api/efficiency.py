@@ -66,7 +66,7 @@ class Efficiency:
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
-        forget = self._governor.released.listen(self._tell_release)
+        forget = self._governor.released.listen(lambda hold: self.exported.signal("ModeReleased", hold.cookie))
         try:
             await asyncio.gather(
                 self._governor.setting.follow(self._tell_setting),
@@ -101,9 +101,6 @@ class Efficiency:
             self.exported.signal(
                 "EffectiveModeChanged", before.effective.value, setting.effective.value, *reason_values(setting.reason)
             )
-
-    def _tell_release(self, hold: Hold) -> None:
-        self.exported.signal("ModeReleased", hold.cookie)
 
     def _set_mode(self, name: str) -> None:
         self._governor.select(read_mode(name))
