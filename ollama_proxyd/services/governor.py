@@ -1,7 +1,11 @@
 """Owns the efficiency mode: what was chosen and kept over restarts, what programs hold, what Auto makes of it."""
 
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
+from operator import ne
+from typing import Any
 
 from ollama_proxyd.core.auto import AS_CHOSEN, AT_FIRST, choose, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -14,6 +18,7 @@ from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.settings import ModeSettings
 from ollama_proxyd.services.tasks import Tasks
+from ollama_proxyd.services.watching import first_of
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +110,13 @@ class Governor:
 
     async def _keep_time(self) -> None:
         """Make the changes of Auto that wait, when they are due."""
-        async for _ in self._due.changes():
-            while (due_s := self._due.value) is not None:
-                await self._clock.sleep(max(due_s - self._clock.monotonic(), 0))
-                self._apply()
+        while True:
+            due_s = self._due.value
+            waits: list[Coroutine[Any, Any, None]] = [self._due.until(partial(ne, due_s))]
+            if due_s is not None:
+                waits.append(self._clock.sleep(max(due_s - self._clock.monotonic(), 0)))
+            await first_of(*waits)
+            self._apply()
 
     def _end(self, ended: tuple[Hold, ...]) -> None:
         self.holds.set(tuple(hold for hold in self.holds.value if hold not in ended))

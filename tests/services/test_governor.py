@@ -105,6 +105,21 @@ async def test_auto_makes_the_change_that_waits_when_it_is_due_and_looks_at_no_c
         assert clock.sleeps == [30.0]
 
 
+async def test_a_change_that_waits_is_made_sooner_where_a_shorter_dwell_is_configured() -> None:
+    it = governor(default=Mode.AUTO)
+    system = Cell(LOW)
+    async with Tasks("test") as tasks:
+        it.follow(system, tasks)
+        await settle()
+        system.set(MAINS)
+        await pass_by(6.0)
+        it.reconfigure(ModeSettings(auto=AutoSettings(dwell_s=10.0)))
+        await pass_by(3.9)
+        assert it.setting.value.effective is Mode.EFFICIENCY
+        await pass_by(0.2)
+        assert it.setting.value.effective is Mode.PERFORMANCE
+
+
 async def test_a_sleep_that_ends_a_little_early_is_slept_to_the_end() -> None:
     class Hasty(FakeClock):
         async def sleep(self, seconds: float) -> None:
