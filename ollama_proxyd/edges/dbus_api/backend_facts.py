@@ -4,14 +4,12 @@ from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.fleet import BackendView, Health
+from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView, Health
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.status import LOADED_UNKNOWN, NOT_CONFIGURED, most_asked
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NO_REQUEST_YET, facts, int32, number, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
-
-_BYTES_PER_GB = 1_000_000_000
 
 
 def is_healthy(view: BackendView) -> bool:
@@ -47,7 +45,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "rated_power_watts": ("d", _or(spec.profile.power_w, NOT_CONFIGURED)),
         "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
         "avg_latency_ms": ("i", _or(_latency_ms(view), _NOT_CONFIGURED_OR_LEARNED)),
-        "max_model_size_gb": ("i", _or(most_bytes and most_bytes // _BYTES_PER_GB, _NO_LIMIT)),
+        "max_model_size_gb": ("d", _or(most_bytes and most_bytes / BYTES_PER_GB, _NO_LIMIT)),
         "supports_generate": ("b", _can(view, "completion")),
         "supports_stream": ("b", _can(view, "completion")),
         "supports_embed": ("b", _can(view, "embedding")),

@@ -21,8 +21,6 @@ CLOSE_S = 1.0
 MOST_WAITING = 10_000
 """With so many unread messages the connection is given up, to bound memory."""
 
-NOT_ACTIVATABLE = "org.freedesktop.DBus.Error.ServiceUnknown"
-
 
 class BusError(ConnectionError):
     """The bus cannot be reached, or the connection to it has ended; the text is a sentence."""
@@ -208,7 +206,7 @@ class Bus:
         return name in names
 
     async def start(self, name: str, deadline_s: float = START_S) -> None:
-        """Have the bus start a service; CallError with the name NOT_ACTIVATABLE where it knows no such service."""
+        """Have the bus start a service; raises CallError where it knows no such service."""
         await self.call(BUS, "StartServiceByName", "su", [name, 0], deadline_s)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from dbus_fast import Variant
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model
+from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model, ModelRules
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState
@@ -60,6 +60,11 @@ async def test_details_tell_what_a_backend_is(program: Program) -> None:
     assert (details["rated_power_watts"], details["avg_latency_ms"], details["priority"]) == (55.0, 150, 0)
     assert (details["supports_generate"], details["supports_stream"], details["supports_embed"]) == (True, True, True)
     assert (details["supported_patterns"], details["preferred_models"]) == ([], [])
+
+
+async def test_a_limit_of_less_than_a_gigabyte_is_told_whole(program: Program, desk: Desk) -> None:
+    await desk.reload(FakeBackend(spec_of("npu", rules=ModelRules(max_size_bytes=500_000_000))))
+    assert (await program.call("Backends", "GetBackendDetails", "s", "npu"))["max_model_size_gb"] == 0.5
 
 
 async def test_what_models_cannot_do_is_told(program: Program, desk: Desk) -> None:

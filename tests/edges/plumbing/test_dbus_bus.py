@@ -12,7 +12,6 @@ from dbus_fast.aio import MessageBus
 from ollama_proxyd.edges.plumbing.dbus import (
     BUS,
     MOST_WAITING,
-    NOT_ACTIVATABLE,
     Bus,
     BusError,
     CallError,
@@ -144,7 +143,7 @@ async def test_whether_a_service_can_be_started_is_known_without_starting_it(
     assert not await bus.can_start("org.example.Other")
     with pytest.raises(CallError) as caught:
         await bus.start("org.example.Other")
-    assert caught.value.name == NOT_ACTIVATABLE
+    assert caught.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"
     assert not (tmp_path / "was-started").exists()
     await bus.close()
 
