@@ -92,7 +92,7 @@ def test_without_the_socket_unit_the_daemon_opens_the_control_socket_itself(serv
     service.start()
     assert service.show("ActiveState", SOCKET) == "inactive"
     assert box.path(SOCKET_FILE).stat().st_mode & 0o777 == 0o600
-    assert "Balanced" in box.user(COMMAND, "--url", f"unix:{SOCKET_FILE}", "mode").stdout
+    assert "thrifty" in box.user(COMMAND, "--url", f"unix:{SOCKET_FILE}", "backends").stdout
 
 
 def test_the_control_socket_of_a_daemon_that_was_killed_is_taken_over(service: Service, box: Box) -> None:
