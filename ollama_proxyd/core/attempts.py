@@ -6,8 +6,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.events import FinishReason, Timings, Usage
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.requests import Operation, Request
 
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
@@ -40,6 +40,16 @@ def after(trip: Trip, failure: ProxyError) -> Step:
     if trip.attempts > trip.retries or failure.code == DEADLINE_EXCEEDED:
         return Step.GIVE_UP
     return _STEPS.get(failure.kind, Step.GIVE_UP)
+
+
+def is_heard(request: Request, event: Event) -> bool:
+    """Whether the client gets a part of its answer by this event; until then another backend may answer."""
+    if isinstance(event, Finished):
+        return True
+    if not request.stream or not isinstance(event, Delta):
+        return False
+    has_words = bool(event.frame or event.text or event.thinking or event.logprobs)
+    return has_words or bool(event.tool_calls and not request.calls_come_whole)
 
 
 class Doubt(Enum):

@@ -57,8 +57,6 @@ class ProxyError(Exception):
     """The backend's own error body as text (UPSTREAM_* only)."""
     code: str | None = None
     """A finer machine-readable word for the client, where the dialect has a place for it."""
-    already_sent: bool = False
-    """Whether the client has read of it already, in a frame of the backend's own."""
 
     def __post_init__(self) -> None:
         super().__init__(self.message)

@@ -282,3 +282,5 @@ class Request:
     """OpenAI's stream_options.include_usage."""
     needs_vision: bool = False
     load_action: LoadAction | None = None
+    calls_come_whole: bool = False
+    """Whether the client gets tool calls only at the end of the answer."""

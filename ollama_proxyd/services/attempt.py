@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, AttemptEnded
+from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, AttemptEnded, is_heard
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
+
+MOST_HELD_EVENTS = 65_536
+"""How much of a stream waits for a part that its client gets."""
 
 
 class Attempt:
@@ -28,13 +31,16 @@ class Attempt:
         self._begun_s = clock.monotonic()
         self._first_s: float | None = None
         self.events: AsyncGenerator[Event, None] = _nothing()
-        """After `begin` those that follow the first."""
+        """After `begin` those that follow the first ones."""
         self.finished: Finished | None = None
         self.ended: AttemptEnded | None = None
         """Set when the context was left."""
 
-    async def begin(self, time_left_s: float | None) -> tuple[Accepted, Event]:
-        """Wait for the backend's first words, at most `time_left_s`; where they do not come the attempt has ended."""
+    async def begin(self, time_left_s: float | None) -> tuple[Accepted, list[Event]]:
+        """Wait for the first words that the client gets; where they do not come the attempt has ended.
+
+        The backend's own first words come within `time_left_s`. Of a whole answer only the end reaches the client.
+        """
         try:
             self.events = self._lease.backend.answer(self._request, self.ranked.model)
             async with asyncio.timeout(time_left_s):
@@ -42,6 +48,8 @@ class Attempt:
                 first = await anext(self.events)
             if not isinstance(accepted, Accepted):
                 raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
+            self._first_s = self._clock.monotonic()
+            held = await self._held_from(first)
         except (TimeoutError, StopAsyncIteration) as error:
             failure = self._silence(error)
             await self._close(failure)
@@ -49,10 +57,16 @@ class Attempt:
         except BaseException as error:
             await self._close(error)
             raise
-        self._first_s = self._clock.monotonic()
-        if type(first) is Finished:
-            self.finished = first
-        return accepted, first
+        return accepted, held
+
+    async def _held_from(self, event: Event) -> list[Event]:
+        """The events up to the first that reaches the client."""
+        held = [event]
+        while not is_heard(self._request, event) and not (self._request.stream and len(held) > MOST_HELD_EVENTS):
+            held.append(event := await anext(self.events))
+        if isinstance(event, Finished):
+            self.finished = event
+        return held
 
     def _silence(self, error: TimeoutError | StopAsyncIteration) -> ProxyError:
         """What it means that no first words came."""

@@ -90,10 +90,11 @@ class Gateway:
         trace = RequestTrace(request, deps.clock, deps.clock.monotonic())
         deps.activity.begin()
         try:
-            attempt, routed, event = await self._begin(request, trace)
+            attempt, routed, held = await self._begin(request, trace)
             async with attempt:
                 yield routed
-                yield event
+                for event in held:
+                    yield event
                 self._tell(trace, has_begun=True)  # the client has its first words, and does not wait for what follows
                 async for event in attempt.events:
                     if type(event) is Finished:
@@ -131,8 +132,8 @@ class Gateway:
         finally:
             self._deps.activity.end()
 
-    async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt, Routed, Event]:
-        """Try the candidates, cheapest first, until one begins to answer."""
+    async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt, Routed, list[Event]]:
+        """Try the candidates, cheapest first, until the client gets a part of the answer of one."""
         self._check_capacity()
         query, failure = self._query(request), None
         while True:
@@ -141,7 +142,7 @@ class Gateway:
             attempt = Attempt(self._deps.fleet.lease(best.backend_id), request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, event = await attempt.begin(query.time_left_s)
+                accepted, held = await attempt.begin(query.time_left_s)
             except ProxyError as error:
                 if after(Trip(len(trace.attempts), self._settings.retries), error) is Step.GIVE_UP:
                     raise
@@ -150,7 +151,7 @@ class Gateway:
                     query, tried=query.tried | {best.backend_id}, time_left_s=self._time_left_s(request.hints)
                 )
             else:
-                return attempt, Routed(decision, best.backend_id, accepted.ignored_fields), event
+                return attempt, Routed(decision, best.backend_id, accepted.ignored_fields), held
 
     async def _choose(self, query: Query, trace: RequestTrace, failure: ProxyError | None) -> Decision:
         """A decision with a backend; nothing waits after it was taken, so that its slot can be taken at once.

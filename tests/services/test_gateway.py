@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
@@ -90,6 +91,24 @@ async def test_a_backend_that_accepts_and_then_breaks_costs_a_retry_and_not_the_
     broken = FakeBackend("igpu", Accepted(), failed())
     services = await services_of(FakeBackend("npu"), broken)
     assert routed(await answer(services, request())).backend_id == "npu"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_does_not_reach_the_client_can_be_answered_by_another_backend(stream: bool) -> None:
+    call = Delta(tool_calls=(ToolCallDelta(0, "a", "f", '{"a'),))
+    broken = FakeBackend("igpu", Accepted(), call if stream else Delta(text="Hel"), failed())
+    services = await services_of(FakeBackend("npu"), broken)
+    events = await answer(services, replace(request(stream=stream), calls_come_whole=True))
+    assert routed(events).backend_id == "npu"
+    assert events[1:3] == [Delta(text="Hello"), Delta(text=" world")]
+
+
+async def test_a_piece_of_a_tool_call_that_reached_the_client_is_a_beginning() -> None:
+    call = Delta(tool_calls=(ToolCallDelta(0, "a", "f", '{"a'),))
+    services = await services_of(FakeBackend("npu"), FakeBackend("igpu", Accepted(), call, failed()))
+    with pytest.raises(RoutedError) as caught:
+        await answer(services, request())
+    assert caught.value.backend_id == "igpu"
 
 
 async def test_no_more_backends_are_tried_than_the_configuration_allows() -> None:

@@ -43,7 +43,8 @@ def _read(last: bytes, frames_seen: int) -> Ending:
 
 def failed_midway(text: str) -> ProxyError:
     """The backend said inside its answer that it failed."""
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {sanitize_line(text)}", detail=text)
+    said = msgspec.json.encode({"error": text}).decode()
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {sanitize_line(text)}", detail=said)
 
 
 _LINE = msgspec.json.Decoder(Line)

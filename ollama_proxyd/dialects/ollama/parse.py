@@ -84,6 +84,7 @@ def request_of(
         max_tokens=answer_limit(head.options),
         needs_vision=images_bytes > 0,
         load_action=load_action,
+        calls_come_whole=True,
     )
 
 

@@ -164,10 +164,21 @@ def peek_usage(tail: bytes, frames_seen: int) -> Ending:
     return _ending_in(events(tail), estimate)
 
 
+class WholeAnswer(msgspec.Struct):
+    """What every whole answer has: choices, or vectors."""
+
+    choices: list[Json] | None = None
+    data: list[Json] | None = None
+
+
+_WHOLE = msgspec.json.Decoder(WholeAnswer)
+
+
 def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; never raises."""
     ending = _ending_in((body,), Usage())
-    return Ending(ending.finished, ending.error is None, ending.error)
+    whole = jsonbody.readable(_WHOLE, body)
+    return Ending(ending.finished, whole is not None and bool(whole.choices or whole.data), ending.error)
 
 
 def _ending_in(payloads: Iterable[bytes], usage: Usage) -> Ending:

@@ -1,7 +1,6 @@
 """One request and its answer over HTTP, the same for every engine."""
 
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
@@ -9,8 +8,9 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import Dialect, Ending, StreamReader
+from ollama_proxyd.dialects.base import Dialect, StreamReader
 from ollama_proxyd.dialects.framing.jsonbody import is_whole, renamed
+from ollama_proxyd.edges.backends.pass_through import PassThrough, proper_end
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 
@@ -19,7 +19,6 @@ MOST_GATHERED_BYTES = Limits().body_bytes
 """How much of a stream is taken in for a client that wants its answer in one piece."""
 
 _NO_ROUTE = frozenset({404, 405})
-_ERROR_MARK = b'"error"'
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
 
@@ -106,7 +105,7 @@ async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Even
 def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamReader:
     """What becomes of a stream: passed on to a client of the same dialect that wants one, else decoded."""
     if request.api is dialect.api and request.stream:
-        return _PassThrough(dialect, None if dialect.echoes(request.model, model) else request.model, who)
+        return PassThrough(dialect, request, None if dialect.echoes(request.model, model) else request.model, who)
     return dialect.decoder(request)
 
 
@@ -114,54 +113,9 @@ def _whole(dialect: Dialect, request: Request, model: str, who: str, body: bytes
     """The events of an answer that came in one piece."""
     if request.api is not dialect.api or request.stream:
         return dialect.decode_answer(request, body)
-    finished = _proper_end(dialect.answer_ending(body), who)
+    finished = proper_end(dialect.answer_ending(body), who)
     frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
     return [Delta(frame=frame), finished]
-
-
-class _PassThrough:
-    """Whole frames as they come, under the client's name for the model if it is another."""
-
-    __slots__ = ("_blocks", "_dialect", "_frames", "_mark", "_name", "_who")
-
-    def __init__(self, dialect: Dialect, name: str | None, who: str) -> None:
-        self._dialect = dialect
-        self._name = name
-        self._who = who
-        self._mark = dialect.frame_mark
-        self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
-        self._frames = 0
-
-    def feed(self, block: bytes) -> tuple[Event, ...]:
-        """The block, untouched but for the model's name."""
-        if not block:
-            return ()
-        if not self._blocks and _ERROR_MARK in block:
-            self._refuse_error(block)
-        self._blocks.append(block)
-        self._frames += block.count(self._mark)
-        return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
-
-    def _refuse_error(self, block: bytes) -> None:
-        """Raise an error that came with the first frames: the client has nothing yet, so it can be a status."""
-        if (error := self._dialect.stream_ending(block, 1).error) is not None:
-            raise error
-
-    def finish(self) -> Finished:
-        """How the stream ended; raises when that was no proper end."""
-        ending = self._dialect.stream_ending(b"".join(self._blocks), self._frames)
-        if ending.error is not None:
-            raise ending.error.but(already_sent=True)
-        return _proper_end(ending, self._who)
-
-
-def _proper_end(ending: Ending, who: str) -> Finished:
-    if ending.error is not None:
-        raise ending.error
-    if not ending.complete:
-        message = f"{who} ended its answer before it was complete"
-        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
-    return ending.finished
 
 
 def _check_type(reply: Reply, dialect: Dialect) -> None:

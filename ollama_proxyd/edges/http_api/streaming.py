@@ -102,8 +102,8 @@ def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> byte
 
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
-    """Say in the stream itself what went wrong, unless the backend has said so, and end it."""
-    await started.response.write_eof(b"" if error.already_sent else started.error(error))
+    """Say in the stream itself what went wrong, and end it."""
+    await started.response.write_eof(started.error(error))
     return started.response
 
 

@@ -105,7 +105,7 @@ def test_logprobs_come_with_the_likeliest_others() -> None:
 def test_an_error_line_is_a_failure_with_the_backends_words() -> None:
     error = failure(b'{"error":"out of memory"}\n')
     assert "out of memory" in error.message
-    assert error.detail == "out of memory"
+    assert error.detail == '{"error":"out of memory"}'
 
 
 def test_what_came_before_a_failure_is_handed_out_first() -> None:

@@ -63,7 +63,19 @@ def test_odd_data_says_nothing_and_never_raises(data: bytes, frames: int) -> Non
 def test_data_nested_without_end_never_raises() -> None:
     deep = b'{"error":' + b"[" * 100_000
     assert not peek_usage(b"data: " + deep, 1).complete
-    assert peek_answer(deep).complete
+    assert not peek_answer(deep).complete
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"null", b"[1,2]", b"{}", b'"text"', b"this is not json at all", b'{"choices":[]}', b"\x1f\x8b\x08"),
+        b'{"choices":[{"message":{"content":"w0 w',
+        b'{"choices":[{"message":{"content":"x"}}]}{"choices":[{"message":{"content":"x"}}]}',
+    ],
+)
+def test_a_whole_answer_without_an_answer_in_it_is_not_complete(body: bytes) -> None:
+    assert not peek_answer(body).complete
 
 
 def test_a_whole_answer_tells_its_reason_and_usage() -> None:

@@ -239,6 +239,48 @@ async def test_an_error_in_place_of_the_first_frame_goes_on_in_the_engines_own_w
     assert json.loads(error.detail or "") == {"error": said}
 
 
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+EMPTY = b'{"model":"tiny","message":{"role":"assistant","content":""},"done":false}\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "route", "sent", "content_type", "request_of"),
+    [
+        (Api.OPENAI, CHAT, (b": keepalive\n\n", ROLE, b": keepalive\n\n"), SSE, openai_request),
+        (Api.OPENAI, CHAT, (b"data: this is no JSON\n\n",), SSE, openai_request),
+        (Api.OPENAI, CHAT, (ROLE, b"data: null\n\n"), SSE, openai_request),
+        (Api.OLLAMA, API_CHAT, (EMPTY, EMPTY), NDJSON, ollama_request),
+        (Api.OLLAMA, API_CHAT, (EMPTY, b"[1,2]\n"), NDJSON, ollama_request),
+    ],
+)
+async def test_a_stream_that_breaks_before_it_means_anything_fails_before_it_begins(
+    kind: Api, route: str, sent: tuple[bytes, ...], content_type: str, request_of: Callable[[], Request]
+) -> None:
+    routes = {route: streams(*sent, content_type=content_type)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, kind) as backend:
+        got, _ = await until_it_fails(backend, request_of())
+    assert got == [Accepted()]
+
+
+async def test_what_meant_nothing_yet_goes_ahead_of_what_does() -> None:
+    sent = (b": keepalive\n\n", ROLE, *OPENAI_FRAMES)
+    events = await answer(Api.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request())
+    assert events[1] == Delta(frame=b"".join(sent[:4]))
+    assert frames(events) == b"".join(sent)
+
+
+@pytest.mark.parametrize("pieces", [at_once, sevens])
+async def test_an_error_among_the_frames_is_raised_after_what_came_before_it(
+    pieces: Callable[[bytes], tuple[bytes, ...]],
+) -> None:
+    said = b'{"error":"model runner has stopped"}\n'
+    routes = {API_CHAT: streams(*pieces(b"".join((*OLLAMA_FRAMES[:2], said))), content_type=NDJSON)}
+    async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        got, error = await until_it_fails(backend, ollama_request())
+    assert frames(got) == b"".join(OLLAMA_FRAMES[:2])
+    assert ollama_error(error)[1] == said.strip()
+
+
 STRANGE = {"guided_json": {"type": "object"}, "messages": [{"role": "user", "content": [{"type": "new", "new": 1}]}]}
 """Fields that only an engine of the client's own dialect can read."""
 
@@ -315,7 +357,7 @@ async def test_a_wish_to_load_needs_no_call_to_an_openai_backend(keep_alive: obj
 
 
 async def test_closing_the_answer_closes_the_connection_upstream_at_once() -> None:
-    handler = streams(OPENAI_FRAMES[0], content_type=SSE, then_hang=True)
+    handler = streams(*OPENAI_FRAMES[:2], content_type=SSE, then_hang=True)
     async with serving(FakeEngine({CHAT: handler})) as engine, backend_at(engine.url, Api.OPENAI) as backend:
         async with aclosing(backend.answer(openai_request(), "tiny")) as events:
             assert isinstance(await anext(events), Accepted)
