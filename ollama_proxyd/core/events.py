@@ -99,6 +99,8 @@ class Finished:
     reason: FinishReason = FinishReason.STOP
     usage: Usage = Usage()
     timings: Timings = Timings()
+    skipped_frames: int = 0
+    """How many of the upstream's frames could not be read, and so were left out."""
 
 
 Event: TypeAlias = Accepted | Delta | Embedded | Finished

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
@@ -56,6 +56,11 @@ class Encoder(Protocol):
 class StreamReader(Protocol):
     """Turns whole frames into events."""
 
+    ended: bool
+    """Whether its last frame has come; what follows does not belong to the answer."""
+    skipped_frames: int
+    """How many frames could not be read."""
+
     def feed(self, block: bytes) -> Sequence[Event]:
         """The events of a block of frames."""
 
@@ -63,31 +68,75 @@ class StreamReader(Protocol):
         """How the stream ended; raises ProxyError when it broke off."""
 
 
+class UnreadableError(Exception):
+    """A frame says nothing that can be read."""
+
+
+INCOMPLETE = "incomplete_answer"
+"""The code of an answer that ended, or was cut off, before its own end."""
+
+
+def incomplete(who: str) -> ProxyError:
+    """The failure of an answer that has no proper end."""
+    message = f"{who} ended its answer before it was complete"
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=INCOMPLETE)
+
+
+def unreadable(who: str, frames: int) -> ProxyError:
+    """The failure of a stream of which nothing could be read; its words may be the conversation's."""
+    message = f"{who} sent an answer of which no frame can be read (of {frames})"
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+
+
 class BlockDecoder(ABC):
-    """Reads the payloads of whole frames one by one."""
+    """Reads the payloads of whole frames one by one; a frame that cannot be read is skipped."""
 
     def __init__(self, split: Callable[[bytes], Iterable[bytes]]) -> None:
         self._split = split
         self._failure: ProxyError | None = None
+        self.has_read = False
+        """Whether a piece of an answer was read, be it empty."""
+        self.ended = False
+        self.skipped_frames = 0
 
     def feed(self, block: bytes) -> list[Event]:
         """The events of a block; a failure among them is raised once what came before it was returned."""
         self._raise_failure()
         found: list[Event] = []
-        try:
-            for payload in self._split(block):
+        for payload in self._split(block):
+            if self.ended:
+                break
+            try:
                 delta = self.read(payload)
+            except UnreadableError:
+                self.skipped_frames += 1
+            except ProxyError as failure:
+                self._failure = failure
+                break
+            else:
                 if delta is not None:
                     found.append(delta)
-        except ProxyError as failure:
-            self._failure = failure
         if not found:
             self._raise_failure()
         return found
 
+    def finish(self) -> Finished:
+        """How the answer ended; raises UPSTREAM_FAILED when the stream failed, broke off or was none."""
+        self._raise_failure()
+        if not self.has_read and self.skipped_frames:
+            raise unreadable("the backend", self.skipped_frames)
+        finished = self.told_end() if self.has_read else None
+        if finished is None:
+            raise incomplete("the backend")
+        return finished
+
     @abstractmethod
     def read(self, payload: bytes) -> Delta | None:
-        """What one payload says."""
+        """What one payload says; sets `has_read`, and `ended` after the last. Raises UnreadableError."""
+
+    @abstractmethod
+    def told_end(self) -> Finished | None:
+        """How the answer ended, None where it broke off."""
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -101,9 +150,11 @@ class Dialect(ABC):
     For clients: prefix: where its paths begin. calls: the paths that are routed to engines. render_error: the status
     and the body of an error before the answer's first byte. stream_error: the last frame of a stream that broke off.
     For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame can
-    end. payloads: the JSON texts in a block of whole frames. tail_blocks: how many last blocks of a stream tell how it
-    ended. stream_ending: how a stream of so many frames ended, from these blocks. answer_ending: how a whole answer
-    ended; both never raise. answers_loads: whether a request can ask only to load or unload a model.
+    end. payloads: the JSON texts in a block of whole frames. end_mark: occurs in a block that holds the end of its
+    answer. end_of_answer: how much of a block belongs to its answer, None where the answer goes on. tail_blocks: how
+    many last blocks of a stream tell how it ended. stream_ending: how a stream of so many frames ended, from these
+    blocks. answer_ending: how a whole answer ended, complete where it can be passed on; both never raise.
+    answers_loads: whether a request can ask only to load or unload a model.
     """
 
     api: ClassVar[Api]
@@ -116,6 +167,8 @@ class Dialect(ABC):
     frame_mark: ClassVar[bytes]
     frame_ends: ClassVar[tuple[bytes, ...]]
     payloads: Callable[[bytes], Iterable[bytes]]
+    end_mark: ClassVar[bytes]
+    end_of_answer: Callable[[bytes], int | None]
     tail_blocks: ClassVar[int]
     stream_ending: Callable[[bytes, int], Ending]
     answer_ending: Callable[[bytes], Ending]
@@ -143,8 +196,8 @@ class Dialect(ABC):
         """Whether answers to a request rendered for `model` carry the client's name for it."""
 
     @abstractmethod
-    def is_stream(self, request: Request, content_type: str) -> bool:
-        """Whether an answer comes in frames."""
+    def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:
+        """Whether an answer that starts so comes in frames."""
 
     def splitter(self) -> FrameSplitter:
         """A splitter for one stream."""
@@ -155,7 +208,7 @@ class Dialect(ABC):
         """A line of a block: what precedes its payload, the payload, and the rest."""
 
     @abstractmethod
-    def decoder(self, request: Request) -> StreamReader:
+    def decoder(self, request: Request) -> BlockDecoder:
         """A decoder for the stream that answers a request."""
 
     @abstractmethod

@@ -1,7 +1,6 @@
 """JSON request bodies: decoded strictly with errors that name the field, and renamed without touching the rest."""
 
 import re
-from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +14,6 @@ T = TypeVar("T")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
 _TEXT = msgspec.json.Decoder(str)
-_RAW = msgspec.json.Decoder(msgspec.Raw)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 
@@ -70,16 +68,6 @@ def readable(decoder: msgspec.json.Decoder[T], text: bytes | str | msgspec.Raw) 
         return decoder.decode(text)
     except UNREADABLE:
         return None
-
-
-def decode_answer(decoder: msgspec.json.Decoder[T], answer: bytes, api: str) -> T:
-    """What the decoder makes of a backend's answer; ProxyError(UPSTREAM_FAILED) when it is not in the API's form."""
-    try:
-        return decoder.decode(answer)
-    except UNREADABLE as error:
-        message = f"the backend's answer is not in {api}'s form: {error}"
-        detail = answer[:2000].decode(errors="replace")
-        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, detail=detail) from error
 
 
 def object_in(text: bytes | str) -> dict[str, Json] | None:
@@ -177,9 +165,3 @@ def renamed(payload: bytes, name: str) -> bytes:
     except ProxyError:
         return payload
     return with_model(payload, fields, name) if "model" in fields else payload
-
-
-def is_whole(payloads: Iterable[bytes]) -> bool:
-    """Whether there are payloads, each a whole JSON text or the mark of the end."""
-    texts = tuple(payloads)
-    return bool(texts) and all(text.strip() == b"[DONE]" or readable(_RAW, text) is not None for text in texts)

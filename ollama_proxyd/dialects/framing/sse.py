@@ -1,19 +1,56 @@
 """Server-sent events: the ends of their frames, and the data of each event."""
 
-ENDS = (b"\n\n", b"\n\r\n")
-"""A blank line; what ends the line before it may be CR LF."""
+import re
+
+import msgspec
+
+from ollama_proxyd.dialects.framing.lenient import is_object
+
+ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
+"""A blank line; lines end in LF, CR LF or CR."""
+
+DONE = b"[DONE]"
+
+_END = re.compile(rb"(?:^|(?<=[\r\n]))[ \t]*data[ \t]*:[ \t]*\[DONE\][ \t]*(?:(?:\r\n|\r|\n){1,2}|$)")
 
 
 def events(block: bytes) -> list[bytes]:
-    """The data of each event in a block; comments and other fields are skipped."""
+    """The data of each event in a block, an error's as {"error": …}; comments and other fields are skipped."""
     found: list[bytes] = []
     data: list[bytes] = []
+    kind = b""
     for line in block.splitlines():
         if line.startswith(b"data:"):
-            data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-        elif not line and data:
-            found.append(b"\n".join(data))
-            data = []
-    if data:
-        found.append(b"\n".join(data))
-    return found
+            data.append(line[5:].strip())
+        elif not line:
+            found += _payloads(kind, data)
+            data, kind = [], b""
+        elif not line.startswith(b":"):
+            name, _, value = line.partition(b":")
+            match name.strip():
+                case b"data":
+                    data.append(value.strip())
+                case b"event":
+                    kind = value.strip()
+                case b"error":
+                    kind = b"error"
+                    data.append(value.strip())
+    return found + _payloads(kind, data)
+
+
+def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
+    """The data of one event; lines that are no JSON together stand each for itself, and comments say nothing."""
+    if kind != b"error" and len(lines) == 1:
+        return lines if lines[0] and not lines[0].startswith(b":") else []
+    said = [line for line in lines if line and not line.startswith(b":")]
+    whole = b"\n".join(said)
+    if kind == b"error":
+        error = whole if is_object(whole) else msgspec.json.encode(whole.decode(errors="replace"))
+        return [b'{"error":' + error + b"}"]
+    return said if any(line == DONE or is_object(line) for line in said) else [whole] * bool(said)
+
+
+def end_of_answer(block: bytes) -> int | None:
+    """How much of a block belongs to its answer, None where the answer goes on after it."""
+    found = _END.search(block)
+    return found.end() if found else None

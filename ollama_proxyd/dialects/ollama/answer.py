@@ -4,12 +4,14 @@ import msgspec
 
 from ollama_proxyd.core.events import Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken
 from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
 _NO_ARGUMENTS = msgspec.Raw(b"{}")
+_TEXT = msgspec.json.Decoder(str)
 _REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
@@ -26,9 +28,11 @@ class NativeAnswerFunction(msgspec.Struct):
     arguments: msgspec.Raw = _NO_ARGUMENTS
 
     def arguments_text(self) -> str:
-        """The JSON text of an object; an absent or null one has no members."""
-        text = bytes(self.arguments).decode()
-        return "{}" if text == "null" else text
+        """The JSON text of an object, which some servers send as a text; an absent or null one has no members."""
+        text = bytes(self.arguments).decode(errors="replace")
+        if text.startswith('"'):
+            text = readable(_TEXT, text) or ""
+        return text if text.strip() not in {"", "null"} else "{}"
 
 
 class NativeAnswerCall(msgspec.Struct):
@@ -41,7 +45,7 @@ class NativeAnswerCall(msgspec.Struct):
 class NativeAnswerMessage(msgspec.Struct):
     """What the model said in a chat."""
 
-    content: str | None = None
+    content: Json = None
     thinking: str | None = None
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
 
@@ -51,7 +55,7 @@ class NativeCounters(msgspec.Struct):
 
     done: bool = False
     done_reason: str | None = None
-    error: str | None = None
+    error: Json = None
     total_duration: Json = None
     load_duration: Json = None
     prompt_eval_count: Json = None

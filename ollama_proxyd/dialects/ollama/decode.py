@@ -4,16 +4,31 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
-from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import BlockDecoder, Ending
-from ollama_proxyd.dialects.framing import jsonbody
+from ollama_proxyd.core.requests import Json, Operation
+from ollama_proxyd.dialects.base import BlockDecoder, Ending, UnreadableError
+from ollama_proxyd.dialects.framing import lenient
+from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
+from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.reported import is_reported, sentence
 from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished
 
 _END = msgspec.json.Decoder(End)
+
+END_MARK = b"true"
+"""The last line of an answer is the one that is done."""
+
+
+def end_of_answer(block: bytes) -> int | None:
+    """How much of a block belongs to its answer, None where the answer goes on after it."""
+    at = 0
+    for line in block.splitlines(keepends=True):
+        at += len(line)
+        if END_MARK in line and (end := lenient.read(_END, line)) is not None and end.done:
+            return at
+    return None
 
 
 def peek_usage(tail: bytes, frames_seen: int) -> Ending:
@@ -21,19 +36,19 @@ def peek_usage(tail: bytes, frames_seen: int) -> Ending:
 
     Where it does not tell the tokens, the lines that went by stand for them: one a token, and the last has none.
     """
-    return _read(tail.rstrip().rsplit(b"\n", 1)[-1], frames_seen)
+    *_, last = (b"", *lines(tail))
+    return _ending(lenient.read(_END, last), last, frames_seen)
 
 
 def peek_answer(body: bytes) -> Ending:
-    """What a whole answer says of its end and usage; never raises."""
-    return _read(body, 0)
+    """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
+    return _ending(readable(_END, body), body, 0)
 
 
-def _read(last: bytes, frames_seen: int) -> Ending:
-    end = jsonbody.readable(_END, last)
+def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
     if end is None:
         return Ending(estimated(frames_seen), complete=False)
-    if end.error is not None:
+    if is_reported(end.error):
         return Ending(estimated(frames_seen), complete=False, error=failed_midway(end.error))
     told = finished(end, called=b'"tool_calls"' in last)
     if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
@@ -41,10 +56,11 @@ def _read(last: bytes, frames_seen: int) -> Ending:
     return Ending(told, complete=end.done or end.has_vectors)
 
 
-def failed_midway(text: str) -> ProxyError:
+def failed_midway(error: Json) -> ProxyError:
     """The backend said inside its answer that it failed."""
-    said = msgspec.json.encode({"error": text}).decode()
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {sanitize_line(text)}", detail=said)
+    said = sentence(error) or "without a reason"
+    detail = msgspec.json.encode({"error": said}).decode()
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend broke off: {said}", detail=detail)
 
 
 _LINE = msgspec.json.Decoder(Line)
@@ -65,30 +81,31 @@ class LineDecoder(BlockDecoder):
 
     def read(self, payload: bytes) -> Delta | None:
         """What one object says."""
-        line = jsonbody.decode_answer(_LINE, payload, "Ollama")
-        if line.error is not None:
+        line = lenient.read(_LINE, payload)
+        if line is None:
+            raise UnreadableError
+        if is_reported(line.error):
             raise failed_midway(line.error)
+        self.has_read = self.has_read or line.done or (line.message or line.response) is not None
         if line.done:
-            self._end = line
+            self._end, self.ended = line, True
         return self._delta(line)
 
-    def finish(self) -> Finished:
-        """How the answer ended; raises UPSTREAM_FAILED when the stream failed or broke off before its last line."""
-        self._raise_failure()
-        if self._end is None:
-            raise _failed("the backend's stream broke off before the answer was complete")
-        return finished(self._end, called=self._calls > 0)
+    def told_end(self) -> Finished | None:
+        """How the answer ended, None where it broke off before its last line."""
+        return None if self._end is None else finished(self._end, called=self._calls > 0)
 
     def _delta(self, line: Line) -> Delta | None:
         message = line.message
-        said = message.content if message else line.response
-        thought = message.thinking if message else line.thinking
+        content = message.content if message else line.response
+        said, thought = (content, "") if isinstance(content, str) else said_in(content)
+        thought = thought or (message.thinking if message else line.thinking) or ""
         calls = message.tool_calls if message else line.tool_calls
         if not (said or thought or calls or line.logprobs):
             return None
         return Delta(
-            text=said or "",
-            thinking=thought or "",
+            text=said,
+            thinking=thought,
             tool_calls=tuple(self._call(call) for call in calls) if calls else (),
             logprobs=read_logprobs(line.logprobs) if line.logprobs else None,
         )
@@ -98,27 +115,37 @@ class LineDecoder(BlockDecoder):
         if index >= MOST_CALLS:
             raise too_many_calls()
         self._calls += 1
-        try:
-            arguments = call.function.arguments_text()
-        except UnicodeDecodeError as error:
-            raise _failed("the arguments of a tool call are not valid UTF-8") from error
         call_id = call.id or f"{self._call_id_prefix}{index}"
-        return ToolCallDelta(index=index, id=call_id, name=call.function.name, arguments=arguments)
+        name, arguments = call.function.name or None, call.function.arguments_text()
+        return ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
 
 
 def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call_") -> list[Event]:
-    """The events of an answer that came whole."""
+    """The events of an answer that came whole, or of a stream in its place."""
     if operation is Operation.EMBEDDING:
         return _embedded(body)
     decoder = LineDecoder(call_id_prefix)
-    delta = decoder.read(body)
-    ended = decoder.finish()
-    return [ended] if delta is None else [delta, ended]
+    try:
+        delta = decoder.read(body)
+    except UnreadableError:
+        return _streamed(body, decoder)
+    return [decoder.finish()] if delta is None else [delta, decoder.finish()]
+
+
+def _streamed(body: bytes, decoder: LineDecoder) -> list[Event]:
+    """The events of a stream that came as one body; two whole answers are none."""
+    first, _, rest = body.lstrip().partition(b"\n")
+    found = decoder.feed(first)
+    if decoder.ended or not decoder.has_read:
+        raise _failed("the backend's answer is not in Ollama's form")
+    return [*found, *decoder.feed(rest), decoder.finish()]
 
 
 def _embedded(body: bytes) -> list[Event]:
-    read = jsonbody.decode_answer(_VECTORS, body, "Ollama")
-    if read.error is not None:
+    read = lenient.read(_VECTORS, body)
+    if read is None:
+        raise _failed("the backend's answer is not in Ollama's form")
+    if is_reported(read.error):
         raise failed_midway(read.error)
     if read.embeddings is None:
         raise _failed("the backend's answer holds no embeddings")

@@ -9,7 +9,14 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
-from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import (
+    END_MARK,
+    LineDecoder,
+    decode_answer,
+    end_of_answer,
+    peek_answer,
+    peek_usage,
+)
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
@@ -36,6 +43,8 @@ class Ollama(Dialect):
     frame_mark = b"\n"
     frame_ends = ENDS
     payloads = staticmethod(lines)
+    end_mark = END_MARK
+    end_of_answer = staticmethod(end_of_answer)
     tail_blocks = 1
     stream_ending = staticmethod(peek_usage)
     answer_ending = staticmethod(peek_answer)
@@ -57,9 +66,9 @@ class Ollama(Dialect):
         """Ollama repeats the name as it was asked, in whichever spelling."""
         return canonical(asked) == canonical(model)
 
-    def is_stream(self, request: Request, content_type: str) -> bool:
-        """Lines and a single object read the same, and some servers call both JSON."""
-        return content_type == self.stream_type or request.stream
+    def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:
+        """Lines and a single object read the same, and some servers call both JSON; but a line is no object's start."""
+        return (content_type == self.stream_type or request.stream) and not start.startswith((b"{\n", b"{\r"))
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """The line without its end."""

@@ -6,6 +6,7 @@ from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
+from ollama_proxyd.dialects.framing.reported import is_reported
 
 _S_PER_MS = 1e-3
 
@@ -18,20 +19,21 @@ class AnswerFunction(msgspec.Struct):
 
 
 class AnswerCall(msgspec.Struct):
-    """A tool call or a piece of one."""
+    """A tool call or a piece of one; some engines write the index as text."""
 
-    index: int | None = None
+    index: int | str | None = None
     id: str | None = None
     function: AnswerFunction | None = None
 
 
 class AnswerMessage(msgspec.Struct):
-    """A message or a delta; thinking goes by two names."""
+    """A message or a delta; thinking goes by two names, and `function_call` is the older word for a single call."""
 
-    content: str | None = None
+    content: Json = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[AnswerCall] | None = None
+    function_call: AnswerFunction | None = None
 
 
 class AnswerLogprobs(msgspec.Struct):
@@ -73,12 +75,21 @@ class WireTimings(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """A streamed chunk or a whole answer."""
+    """A streamed chunk or a whole answer; some engines answer an error's own object instead."""
 
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
     timings: WireTimings | None = None
     error: Json = None
+    object: Json = None
+    message: Json = None
+
+    @property
+    def reported(self) -> Json:
+        """The error that it reports; None for none."""
+        if is_reported(self.error):
+            return self.error
+        return self.message or "error" if self.object == "error" else None
 
 
 FRAME = msgspec.json.Decoder(Frame)

@@ -7,22 +7,20 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
-from ollama_proxyd.dialects.framing.sse import ENDS, events
-from ollama_proxyd.dialects.openai.decode import (
-    ChunkDecoder,
-    decode_answer,
-    decode_embeddings,
-    peek_answer,
-    peek_usage,
-    top_logprobs_of,
-)
+from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
+from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
+from ollama_proxyd.dialects.openai.vectors import decode_embeddings
 
 _DATA = b"data:"
+_JSON = (b"{", b"[")
+_FIELDS = tuple(name[:1] for name in (b"data", b"event", b"id", b"retry", b"error", b":"))
+"""How a stream's first field can begin; error: is llama-server's own."""
 
 
 class OpenAI(Dialect):
@@ -49,6 +47,8 @@ class OpenAI(Dialect):
     frame_ends = ENDS
     payloads = staticmethod(events)
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
+    end_mark = DONE
+    end_of_answer = staticmethod(end_of_answer)
     stream_ending = staticmethod(peek_usage)
     answer_ending = staticmethod(peek_answer)
     answers_loads = False
@@ -83,9 +83,10 @@ class OpenAI(Dialect):
         """These engines put their own name for the model into every frame."""
         return asked == model
 
-    def is_stream(self, request: Request, content_type: str) -> bool:  # noqa: ARG002 - the other dialect needs it
-        """Only what calls itself a stream is one: some engines answer whole although a stream was asked for."""
-        return content_type == self.stream_type
+    def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:  # noqa: ARG002 - see base
+        """As it begins: some engines answer whole although a stream was asked for, or name another type."""
+        first = start[:1]
+        return first in _FIELDS if first in _FIELDS or first in _JSON else content_type == self.stream_type
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""

@@ -8,7 +8,7 @@ import msgspec
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
 from ollama_proxyd.dialects.framing.gathering import joined
-from ollama_proxyd.dialects.openai.decode import pack
+from ollama_proxyd.dialects.openai.vectors import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
 DONE = b"data: [DONE]\n\n"

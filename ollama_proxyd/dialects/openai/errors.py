@@ -6,8 +6,8 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import object_in
+from ollama_proxyd.dialects.framing.reported import sentence, shown
 from ollama_proxyd.dialects.framing.statuses import status_of, told_kind
 
 INVALID = "invalid_request_error"
@@ -60,31 +60,15 @@ def _engines_own(error: ProxyError) -> dict[str, Json] | None:
     return body if isinstance(inner, dict) and isinstance(inner.get("message"), str) else None
 
 
-MAX_DETAIL_CHARS = 4000
-MOST_WRAPPINGS = 5
-
-
 def error_in_answer(error: Json) -> ProxyError:
     """An error object or sentence that came with status 200, in a stream or instead of an answer."""
-    return ProxyError(
-        ErrorKind.UPSTREAM_FAILED,
-        sanitize_line(_sentence(error) or "") or "the backend reported an error",
-        detail=_detail(error),
-    )
+    while isinstance(error, dict) and set(error) == {"error"}:
+        error = error["error"]
+    message = sentence(error) or "the backend reported an error"
+    detail = msgspec.json.encode({"error": shown(error)}).decode()
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, detail=detail)
 
 
-def _detail(error: Json) -> str | None:
-    try:
-        return msgspec.json.encode({"error": error}).decode()[:MAX_DETAIL_CHARS]
-    except RecursionError:
-        return None
-
-
-def _sentence(error: Json, wrappings: int = MOST_WRAPPINGS) -> str | None:
-    """The sentence in an error object, which some engines wrap in another."""
-    if isinstance(error, str):
-        return error or None
-    if not isinstance(error, dict) or not wrappings:
-        return None
-    inner = (_sentence(error.get(key), wrappings - 1) for key in ("message", "error", "detail"))
-    return next(filter(None, inner), None)
+def not_openai() -> ProxyError:
+    """The failure of an answer of which nothing can be read; its words may be the conversation's."""
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer is not in OpenAI's form")

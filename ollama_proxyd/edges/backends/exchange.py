@@ -1,23 +1,31 @@
 """One request and its answer over HTTP, the same for every engine."""
 
+import codecs
+import logging
 import math
-from collections.abc import AsyncGenerator, Iterator
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import Dialect, StreamReader
-from ollama_proxyd.dialects.framing.jsonbody import is_whole, renamed
-from ollama_proxyd.edges.backends.pass_through import PassThrough, proper_end
+from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, StreamReader
+from ollama_proxyd.dialects.framing.jsonbody import renamed
+from ollama_proxyd.dialects.framing.lenient import is_object
+from ollama_proxyd.dialects.framing.sse import DONE
+from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 
+log = logging.getLogger(__name__)
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
 MOST_GATHERED_BYTES = Limits().body_bytes
 """How much of a stream is taken in for a client that wants its answer in one piece."""
 
+_PLAUSIBLE = re.compile(rb"[{\[:]|d|e|i|r")
 _NO_ROUTE = frozenset({404, 405})
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
@@ -57,37 +65,81 @@ class Exchange:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
         dialect = dialect or self.dialect_for(request)
         rendered = dialect.render(request, model)
-        most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
-        size_bytes = 0
         self.in_flight += 1
         try:
             async with self._server.post(
                 rendered.path, rendered.body, _accepted_types(dialect, request), request.hints.request_id
             ) as reply:
-                _check_type(reply, dialect)
+                chunk = await _start(reply)
+                _check_type(reply, dialect, chunk)
                 yield Accepted(rendered.ignored_fields)
-                if not dialect.is_stream(request, reply.content_type):
-                    for event in _whole(dialect, request, model, reply.who, await reply.body()):
+                if not dialect.is_stream(request, reply.content_type, chunk):
+                    for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
                     return
-                splitter, reader = dialect.splitter(), _reader(dialect, request, model, reply.who)
-                while chunk := await reply.read():
-                    size_bytes += len(chunk)
-                    if size_bytes > most_bytes:
-                        raise _too_large(reply.who)
-                    for event in reader.feed(splitter.feed(chunk)):
+                stream = _Stream(dialect, request, model, reply)
+                while chunk:
+                    for event in stream.take(chunk):
                         yield event
-                for event in _last(dialect, reader, splitter.remainder()):
+                    chunk = await (reply.drain() if stream.reader.ended else reply.read())
+                for event in stream.end():
                     yield event
         finally:
             self.in_flight -= 1
 
 
-def _last(dialect: Dialect, reader: StreamReader, remainder: bytes) -> Iterator[Event]:
-    """The events of a last frame without its end, if it is whole, and how the stream ended."""
-    if remainder and is_whole(dialect.payloads(remainder)):
-        yield from reader.feed(remainder)
-    yield reader.finish()
+_BLANK = codecs.BOM_UTF8 + b" \t\r\n"
+
+
+async def _start(reply: Reply) -> bytes:
+    """The first bytes of an answer without what is blank before it; empty where it has none."""
+    while chunk := await reply.read():
+        if start := chunk.lstrip(_BLANK):
+            return start
+    if reply.broken is not None:
+        raise reply.broken
+    return b""
+
+
+class _Stream:
+    """The events of an answer that comes in frames."""
+
+    __slots__ = ("_dialect", "_most_bytes", "_reply", "_size_bytes", "_splitter", "reader")
+
+    def __init__(self, dialect: Dialect, request: Request, model: str, reply: Reply) -> None:
+        self._dialect = dialect
+        self._reply = reply
+        self._splitter = dialect.splitter()
+        self._size_bytes = 0
+        self._most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
+        self.reader = _reader(dialect, request, model, reply.who)
+
+    def take(self, chunk: bytes) -> Sequence[Event]:
+        """The events of the frames that are whole now."""
+        self._size_bytes += len(chunk)
+        if self._size_bytes > self._most_bytes:
+            raise _too_large(self._reply.who)
+        return self.reader.feed(self._splitter.feed(chunk))
+
+    def end(self) -> Iterator[Event]:
+        """The events of a last frame that lacks only its end, and how the stream ended.
+
+        A connection that breaks after the end of an answer has done no harm.
+        """
+        reader, dialect, rest = self.reader, self._dialect, self._splitter.remainder()
+        payloads = () if reader.ended else tuple(dialect.payloads(rest))
+        if payloads and all(each == DONE or is_object(each) for each in payloads):
+            yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
+        try:
+            finished = reader.finish()
+        except ProxyError as error:
+            if self._reply.broken is not None and error.code == INCOMPLETE:
+                raise self._reply.broken from error
+            raise
+        if reader.skipped_frames:
+            log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
+            finished = replace(finished, skipped_frames=reader.skipped_frames)
+        yield finished
 
 
 def _accepted_types(dialect: Dialect, request: Request) -> str:
@@ -109,17 +161,36 @@ def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamR
     return dialect.decoder(request)
 
 
-def _whole(dialect: Dialect, request: Request, model: str, who: str, body: bytes) -> list[Event]:
-    """The events of an answer that came in one piece."""
-    if request.api is not dialect.api or request.stream:
-        return dialect.decode_answer(request, body)
-    finished = proper_end(dialect.answer_ending(body), who)
+async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, start: bytes) -> list[Event]:
+    """The events of an answer that comes in one piece; it is passed on where every reader of its dialect takes it."""
+    body = await _body(reply, start)
+    try:
+        ending = None if request.api is not dialect.api or request.stream else dialect.answer_ending(body)
+        if ending is not None and ending.error is not None:
+            raise ending.error
+        if ending is None or not ending.complete:
+            return dialect.decode_answer(request, body)
+    except ProxyError as error:
+        raise reply.broken or error from error
     frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
-    return [Delta(frame=frame), finished]
+    return [Delta(frame=frame), ending.finished]
 
 
-def _check_type(reply: Reply, dialect: Dialect) -> None:
-    if reply.content_type not in _JSON_TYPES and reply.content_type != dialect.stream_type:
+async def _body(reply: Reply, start: bytes) -> bytes:
+    """All that comes of an answer, which may be enough where it breaks off."""
+    pieces, size_bytes = [start], len(start)
+    while start and (piece := await reply.read()):
+        size_bytes += len(piece)
+        if size_bytes > MOST_GATHERED_BYTES:
+            raise _too_large(reply.who)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _check_type(reply: Reply, dialect: Dialect, start: bytes) -> None:
+    """Raise UPSTREAM_FAILED for an answer that calls itself something else and does not look like JSON or events."""
+    is_known = reply.content_type in _JSON_TYPES or reply.content_type == dialect.stream_type
+    if not is_known and not _PLAUSIBLE.match(start):
         message = f"{reply.who} answered with {sanitize_line(reply.content_type) or 'no content type'} instead of JSON"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
 

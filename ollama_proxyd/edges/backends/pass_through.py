@@ -1,15 +1,13 @@
-"""An engine's own frames for a client of the same dialect, from the first one that means something."""
+"""An engine's own frames for a client of the same dialect, from the first that means something to the answer's end."""
 
 from collections import deque
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.requests import Request
-from ollama_proxyd.dialects.base import Dialect, Ending
-from ollama_proxyd.dialects.framing.jsonbody import object_in
+from ollama_proxyd.dialects.base import Dialect, incomplete, unreadable
 
-_ERROR_MARK = b'"error"'
-_DONE = b"[DONE]"
+_ERROR_MARK = b"error"
 MOST_HELD_BYTES = 64 * 1024
 """How much that means nothing is held back; the rest goes on."""
 
@@ -21,7 +19,10 @@ class PassThrough:
     backend may answer. An error among the frames is raised once those before it are passed on.
     """
 
-    __slots__ = ("_begun", "_blocks", "_dialect", "_failure", "_frames", "_held", "_mark", "_name", "_request", "_who")
+    __slots__ = (
+        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_frames", "_has_read", "_held", "_mark", "_name"),
+        *("_request", "_who", "ended", "skipped_frames"),
+    )
 
     def __init__(self, dialect: Dialect, request: Request, name: str | None, who: str) -> None:
         self._dialect = dialect
@@ -29,16 +30,24 @@ class PassThrough:
         self._name = name
         self._who = who
         self._mark = dialect.frame_mark
+        self._end_mark = dialect.end_mark
         self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
         self._frames = 0
         self._held = b""
+        self._has_read = False
         self._begun = False
         self._failure: ProxyError | None = None
+        self.ended = False
+        self.skipped_frames = 0
 
     def feed(self, block: bytes) -> tuple[Delta, ...]:
         """The block, untouched but for the model's name; a failure in it is raised by the next call."""
         if self._failure is not None:
             raise self._failure
+        if self.ended:
+            return ()
+        if self._end_mark in block and (end := self._dialect.end_of_answer(block)) is not None:
+            block, self.ended = block[:end], True
         if _ERROR_MARK in block:
             block = self._before_error(block)
         if block and not self._begun:
@@ -54,7 +63,7 @@ class PassThrough:
         failure = self._dialect.stream_ending(block, 1).error
         if failure is None:
             return block
-        at = block.find(_ERROR_MARK)
+        at = block.rfind(_ERROR_MARK)
         starts = (block.rfind(end, 0, at) + len(end) for end in self._dialect.frame_ends if end in block[:at])
         before = block[: max(starts, default=0)]
         if not before and not self._held:
@@ -63,37 +72,29 @@ class PassThrough:
         return before
 
     def _begin(self, block: bytes) -> bytes:
-        """All that was held back, with the block, once that means something."""
+        """All that was held back, with the block, once that means something; without a block that cannot be read."""
+        reader = self._dialect.decoder(self._request)
+        means_something = bool(reader.feed(block))
+        self._has_read |= reader.has_read
+        if reader.skipped_frames and not reader.has_read:
+            self.skipped_frames += reader.skipped_frames
+            return b""
         self._held += block
-        if not self._means_something(block) and len(self._held) < MOST_HELD_BYTES:
+        is_end = self._has_read and self._dialect.stream_ending(block, 1).complete
+        if not (means_something or is_end) and len(self._held) < MOST_HELD_BYTES:
             return b""
         self._begun, block, self._held = True, self._held, b""
         return block
-
-    def _means_something(self, block: bytes) -> bool:
-        """Whether a client learns something from the block; raises for what is no JSON object."""
-        try:
-            if self._dialect.decoder(self._request).feed(block):
-                return True
-        except ProxyError:
-            payloads = tuple(self._dialect.payloads(block))
-            if not all(text == _DONE or object_in(text) is not None for text in payloads):
-                raise
-            return True  # an object of another form than ours is for the client to read
-        return self._dialect.stream_ending(block, 1).complete
 
     def finish(self) -> Finished:
         """How the stream ended; raises when that was no proper end."""
         if self._failure is not None:
             raise self._failure
-        return proper_end(self._dialect.stream_ending(b"".join(self._blocks), self._frames), self._who)
-
-
-def proper_end(ending: Ending, who: str) -> Finished:
-    """How an answer ended; raises when it is not complete."""
-    if ending.error is not None:
-        raise ending.error
-    if not ending.complete:
-        message = f"{who} ended its answer before it was complete"
-        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, code="incomplete_answer")
-    return ending.finished
+        if not self._begun and self.skipped_frames:
+            raise unreadable(self._who, self.skipped_frames)
+        ending = self._dialect.stream_ending(b"".join(self._blocks), self._frames)
+        if ending.error is not None:
+            raise ending.error
+        if not ending.complete:
+            raise incomplete(self._who)
+        return ending.finished

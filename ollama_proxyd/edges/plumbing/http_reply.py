@@ -3,11 +3,14 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+
+_DRAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Reply:
         self._is_begun = False
         self._is_waiting = False
         self._limits = limits
+        self.broken: ProxyError | None = None
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
         self.who = who
         self.status = response.status
@@ -39,7 +43,7 @@ class Reply:
         self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def read(self) -> bytes:
-        """What has come since, as soon as something has; empty at the end."""
+        """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""
         if self._is_begun:
             self._due_s = self._loop.time() + self._idle_s
         self._is_waiting = True
@@ -51,12 +55,14 @@ class Reply:
                 if self._is_begun
                 else "sent the head of an answer and then nothing"
             )
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {waited}") from None
-        except aiohttp.ClientPayloadError as error:
-            message = f"{self.who} broke off its answer before it was complete"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
+            return self._break(ErrorKind.UPSTREAM_TIMEOUT, waited)
+        except aiohttp.ClientPayloadError:
+            return self._break(ErrorKind.UPSTREAM_FAILED, "broke off its answer before it was complete")
         except (aiohttp.ClientError, OSError) as error:
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"{self.who} broke off its answer: {cause(error)}") from error
+            return self._break(ErrorKind.UPSTREAM_FAILED, f"broke off its answer: {cause(error)}")
+        except ProxyError as error:
+            self.broken = error
+            return b""
         finally:
             self._is_waiting = False
         if not self._is_begun:
@@ -64,6 +70,18 @@ class Reply:
             self._timer.cancel()  # it was set for the first piece; from now on pauses count
             self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
         return piece
+
+    def _break(self, kind: ErrorKind, what: str) -> bytes:
+        self.broken = ProxyError(kind, f"{self.who} {what}")
+        return b""
+
+    async def drain(self) -> bytes:
+        """Wait a moment for the end of what has been read, so that the connection can be kept; always empty."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while await self.read():
+                    pass
+        return b""
 
     def _look_at_the_time(self) -> None:
         """End a wait that has lasted too long, else look again when that could be."""
@@ -94,6 +112,8 @@ class Reply:
                 message = f"{self.who} sent an answer of more than {limit_bytes} bytes"
                 raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
             pieces.append(piece)
+        if self.broken is not None:
+            raise self.broken
         return b"".join(pieces)
 
     async def error_text(self) -> str:

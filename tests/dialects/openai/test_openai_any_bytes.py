@@ -13,8 +13,10 @@ from ollama_proxyd.core.requests import Embedding, Hints
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
-from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, decode_embeddings, peek_answer, peek_usage
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer
+from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
+from ollama_proxyd.dialects.openai.vectors import decode_embeddings
 from tests.any_json import nearly_bytes
 from tests.dialects.ollama.test_ollama_any_bytes import told_to_others
 
@@ -151,13 +153,16 @@ def told_to_an_ollama_client(events: list[Event]) -> None:
 @pytest.mark.parametrize("depth", [3, 5, 100, 400, 940, 960, 970, 980, 990, 1000])
 def test_an_error_wrapped_in_any_number_of_others_is_a_failure(depth: int) -> None:
     error = b'{"error":' * depth + b'"boom"' + b"}" * depth
+    decoder = ChunkDecoder()
+    with suppress(ProxyError):
+        decoder.feed(b"data: " + error + b"\n\n")
     with pytest.raises(ProxyError):
-        ChunkDecoder().feed(b"data: " + error + b"\n\n")
+        decoder.finish()
     assert peek_answer(error) is not None
 
 
 def test_an_answer_of_endless_tool_calls_fails() -> None:
-    frame = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}\n\n'
+    frame = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}\n\n'
     decoder = ChunkDecoder()
     assert len(decoder.feed(frame * MOST_CALLS)) == MOST_CALLS
     with pytest.raises(ProxyError, match="tool calls"):

@@ -22,14 +22,8 @@ from ollama_proxyd.core.events import (
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 from ollama_proxyd.dialects.framing.sse import ENDS
-from ollama_proxyd.dialects.openai.decode import (
-    ChunkDecoder,
-    decode_answer,
-    decode_embeddings,
-    pack,
-    top_logprobs_of,
-    unpack,
-)
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
+from ollama_proxyd.dialects.openai.vectors import decode_embeddings, pack, unpack
 from tests.dialects.openai.openai_samples import chunk, encoded, said, sse
 
 USAGE = {"prompt_tokens": 23, "completion_tokens": 14, "prompt_tokens_details": {"cached_tokens": 22}}
@@ -141,15 +135,17 @@ def test_finish_reasons_are_translated(word: str, reason: FinishReason) -> None:
     assert finished.reason is reason
 
 
-def test_done_alone_is_a_proper_end() -> None:
-    assert decoded(sse("[DONE]"))[-1] == Finished(usage=Usage(completion_tokens=0, estimated=True))
+def test_done_is_a_proper_end_without_a_reason_but_not_of_nothing() -> None:
+    assert decoded(sse(chunk({"content": "a"}), "[DONE]"))[-1] == Finished(usage=Usage(None, 1, estimated=True))
+    with pytest.raises(ProxyError, match="before it was complete"):
+        decoded(sse("[DONE]"))
 
 
 @pytest.mark.parametrize("block", [b"", sse(chunk({"content": "half"})), sse({"choices": [], "usage": USAGE})])
 def test_a_stream_that_ends_without_reason_or_done_broke_off(block: bytes) -> None:
     decoder = ChunkDecoder()
     decoder.feed(block)
-    with pytest.raises(ProxyError, match="broke off") as caught:
+    with pytest.raises(ProxyError, match="before it was complete") as caught:
         decoder.finish()
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
@@ -178,11 +174,12 @@ def test_an_error_that_comes_alone_is_raised_at_once() -> None:
         ChunkDecoder().feed(sse({"error": {"message": "boom"}}))
 
 
-@pytest.mark.parametrize("data", ["<html>", "[1]", '{"choices":5}'])
-def test_a_frame_that_is_not_openais_is_the_backends_failure(data: str) -> None:
-    with pytest.raises(ProxyError, match="not in OpenAI's form") as caught:
-        ChunkDecoder().feed(sse(data))
+@pytest.mark.parametrize("data", ["<html>", "[1]", '{"choices":[{"delta":{"content":"my secret'])
+def test_a_stream_of_which_nothing_can_be_read_is_the_backends_failure_and_is_not_quoted(data: str) -> None:
+    with pytest.raises(ProxyError, match="no frame can be read") as caught:
+        decoded(sse(data, "[DONE]"))
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
+    assert "secret" not in f"{caught.value.message}{caught.value.detail}"
 
 
 def test_a_tool_call_in_pieces_keeps_its_index_and_names_itself_once() -> None:
@@ -322,7 +319,8 @@ def test_a_vector_of_unit_length_keeps_every_digit_and_one_of_zeros_stays() -> N
         (b'{"error":"boom"}', "boom"),
         (vectors((0, "!!"), (1, [1.0])), "not base64"),
         (vectors((0, "AAA="), (1, [1.0])), "not base64"),
-        (vectors((0, [[1.0]]), (1, [1.0])), "not in OpenAI's form"),
+        (vectors((0, [[1.0]]), (1, [1.0])), "1 vectors for 2 inputs"),
+        (b"[1]", "not in OpenAI's form"),
     ],
 )
 def test_vectors_that_cannot_be_used_are_the_backends_failure(body: bytes, message: str) -> None:

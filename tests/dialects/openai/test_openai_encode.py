@@ -18,10 +18,11 @@ from ollama_proxyd.core.events import (
     Usage,
 )
 from ollama_proxyd.core.requests import Hints, Operation, Request
-from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, unpack
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
+from ollama_proxyd.dialects.openai.vectors import unpack
 from tests.dialects.openai.openai_samples import encoded, frames_in, openai_chat
 
 STREAM = {"stream": True}

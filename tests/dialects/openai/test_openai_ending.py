@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
-from ollama_proxyd.dialects.openai.decode import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from tests.dialects.openai.openai_samples import chunk, encoded, sse
 
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3}

@@ -184,10 +184,12 @@ async def test_ollamas_frames_are_renamed_when_the_model_has_another_name_there(
     assert frames(events) == OLLAMA_STREAM
 
 
-async def test_a_last_line_without_its_newline_still_counts() -> None:
-    sent = OLLAMA_STREAM.rstrip()
-    events = await answer(Api.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
-    assert frames(events) == sent
+async def test_a_last_frame_without_its_newline_still_counts_and_gets_it() -> None:
+    events = await answer(Api.OLLAMA, {API_CHAT: streams(OLLAMA_STREAM[:-1], content_type=NDJSON)}, ollama_request())
+    assert frames(events) == OLLAMA_STREAM
+    assert isinstance(events[-1], Finished)
+    events = await answer(Api.OPENAI, {CHAT: streams(OPENAI_STREAM[:-2], content_type=SSE)}, openai_request())
+    assert frames(events) == OPENAI_STREAM
     assert isinstance(events[-1], Finished)
 
 

@@ -1,0 +1,127 @@
+"""An engine's JSON read as far as it makes sense: what cannot be read of it counts as absent."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
+
+T = TypeVar("T")
+
+_MOST_DIGITS = 400
+"""Beyond the largest double; Python refuses to read some thousands."""
+
+_HALF_LETTERS = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+    rb"|(\xed[\xa0-\xbf][\x80-\xbf])",
+    re.DOTALL,
+)
+"""Every escape, so that none is looked for inside another; a half surrogate pair as escape or as bytes is a group."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
+
+
+def without_half_letters(text: bytes) -> bytes:
+    """The JSON text with U+FFFD in the place of each half surrogate pair; the same object where there is none."""
+    if b"\\ud" not in text and b"\\uD" not in text and b"\xed" not in text:
+        return text
+    return _HALF_LETTERS.sub(lambda found: _REPLACEMENT if found.lastindex else found[0], text)
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _MOST_DIGITS else None
+
+
+def _number(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+_LOOSE = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=lambda _: None, strict=False)
+
+
+def loosely(text: bytes) -> dict[str, Json] | None:
+    """The object that a text is, with null for numbers that cannot be; None where it is no object."""
+    try:
+        value = _LOOSE.decode(without_half_letters(text).decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def fields_of(text: bytes) -> Mapping[str, Json] | None:
+    """The members of the object that a text is, their values perhaps unread; None where it is no object."""
+    fields = readable(_FIELDS, text)
+    return loosely(text) if fields is None else fields
+
+
+def is_object(text: bytes) -> bool:
+    """Whether a text is one JSON object."""
+    return fields_of(text) is not None
+
+
+def read(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
+    """What the decoder makes of an object, without the fields that it cannot read; None where nothing can be read."""
+    value = readable(decoder, text)
+    if value is not None:
+        return value
+    loose = loosely(text)
+    if loose is None:
+        return None
+    try:
+        fitted: T = _fitted(loose, decoder.type)
+    except UNREADABLE:
+        return None
+    else:
+        return fitted
+
+
+def _fitted(value: Json, kind: Any) -> Any:
+    """The value as its type, objects without the fields that do not fit theirs; ValidationError where it cannot be."""
+    if kind is msgspec.Raw:
+        return msgspec.Raw(msgspec.json.encode(value))
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    for option in options:
+        if isinstance(value, dict) and isinstance(option, type) and issubclass(option, msgspec.Struct):
+            return _struct(value, option)
+        items = get_args(option)
+        if isinstance(value, list) and items and _is_struct(items[0]):
+            return get_origin(option)(_those_that_fit(value, items[0]))
+    return msgspec.convert(value, kind)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _struct(value: dict[str, Json], kind: type[msgspec.Struct]) -> msgspec.Struct:
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        if field.name in value:
+            try:
+                found[field.name] = _fitted(value[field.name], field.type)
+            except UNREADABLE:
+                continue
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise msgspec.ValidationError(str(error)) from error
+
+
+def _those_that_fit(values: list[Json], kind: Any) -> list[Any]:
+    found = []
+    for value in values:
+        try:
+            found.append(_fitted(value, kind))
+        except UNREADABLE:
+            continue
+    return found

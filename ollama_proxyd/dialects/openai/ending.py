@@ -1,0 +1,60 @@
+"""How an answer ended that was passed on as it came."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ollama_proxyd.core.events import Finished, FinishReason, Usage
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.base import Ending
+from ollama_proxyd.dialects.framing import lenient
+from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.sse import DONE, events
+from ollama_proxyd.dialects.openai.answer import FRAME, Frame, WireTimings, finish_reason, timings_of, usage_of
+from ollama_proxyd.dialects.openai.errors import error_in_answer
+
+_FRAMES_WITHOUT_TEXT = 2
+"""At the least the finish reason and [DONE] carry no token."""
+
+
+class _Vectors(msgspec.Struct):
+    data: list[msgspec.Raw] | None = None
+
+
+_VECTORS = msgspec.json.Decoder(_Vectors)
+
+
+def peek_usage(tail: bytes, frames_seen: int) -> Ending:
+    """What the last events of a stream say; odd data says nothing, and never raises.
+
+    Without usage the answer's tokens are estimated from the number of events.
+    """
+    estimate = Usage(completion_tokens=max(0, frames_seen - _FRAMES_WITHOUT_TEXT), estimated=True)
+    payloads = events(tail)
+    ending = _ending_in((lenient.read(FRAME, payload) for payload in payloads if payload != DONE), estimate)
+    return Ending(ending.finished, ending.error is None and (ending.complete or DONE in payloads), ending.error)
+
+
+def peek_answer(body: bytes) -> Ending:
+    """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
+    frame = readable(FRAME, body)
+    ending = _ending_in((frame,), Usage())
+    is_answer = bool(frame and frame.choices) or bool((vectors := readable(_VECTORS, body)) and vectors.data)
+    return Ending(ending.finished, ending.error is None and is_answer, ending.error)
+
+
+def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:
+    """What the frames say, each later one over the earlier; `usage` where none of them tells it."""
+    timings: WireTimings | None = None
+    reason: FinishReason | None = None
+    error: Json = None
+    for frame in frames:
+        if frame is None:
+            continue
+        error = frame.reported or error
+        usage = usage_of(frame.usage, frame.timings) or usage
+        timings = frame.timings or timings
+        for choice in frame.choices or ():
+            reason = finish_reason(choice.finish_reason) if choice.finish_reason else reason
+    finished = Finished(reason or FinishReason.STOP, usage, timings_of(timings))
+    return Ending(finished, reason is not None, error_in_answer(error) if error else None)
