@@ -1,16 +1,14 @@
 """One attempt at one backend: the fact of its end, and what follows from a failure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.faults import Fault, Work, fault_of
 from ollama_proxyd.core.requests import Operation, Request
-
-DEADLINE_EXCEEDED = "deadline_exceeded"
-"""The code of a failure by the client's own deadline; no other backend has more time."""
 
 
 class Step(Enum):
@@ -26,20 +24,58 @@ class Trip(NamedTuple):
     attempts: int
     """With the one that failed."""
     retries: int
+    """The most that the configuration allows."""
+    within_budget: bool = True
+    """Whether recent requests leave room for more retries than each may have."""
 
 
-_STEPS: Mapping[ErrorKind, Step] = {
-    ErrorKind.UPSTREAM_FAILED: Step.TRY_NEXT,
-    ErrorKind.UPSTREAM_TIMEOUT: Step.TRY_NEXT,
-}
-"""Every other failure would be the same elsewhere."""
+ALWAYS_RETRIED = 3
+"""Retries that each request may have, however many others were retried."""
+RETRY_BUDGET = 0.2
+"""Further retries in all, as a share of the recent requests: a fleet that fails is not asked ever more often."""
 
 
 def after(trip: Trip, failure: ProxyError) -> Step:
-    """What follows a failed attempt."""
-    if trip.attempts > trip.retries or failure.code == DEADLINE_EXCEEDED:
-        return Step.GIVE_UP
-    return _STEPS.get(failure.kind, Step.GIVE_UP)
+    """What follows a failed attempt: each candidate may answer but where the request itself is at fault."""
+    allowed = trip.retries if trip.within_budget else min(trip.retries, ALWAYS_RETRIED)
+    return Step.GIVE_UP if trip.attempts > allowed or fault_of(failure) is None else Step.TRY_NEXT
+
+
+def is_within_budget(retries: Sequence[int]) -> bool:
+    """Whether these retries of recent requests leave room for one more."""
+    return sum([max(each - ALWAYS_RETRIED, 0) for each in retries]) < RETRY_BUDGET * max(len(retries), 1)
+
+
+_USEFUL: Mapping[Fault | None, int] = {
+    fault: rank
+    for rank, fault in enumerate(
+        (
+            None,
+            Fault.CONTEXT_TOO_SMALL,
+            Fault.NO_TOOLS,
+            Fault.NO_VISION,
+            Fault.NO_OPERATION,
+            Fault.NO_FEATURE,
+            Fault.BUSY,
+            Fault.OUT_OF_MEMORY,
+            Fault.SERVER_ERROR,
+            Fault.STALLED,
+            Fault.RESET,
+            Fault.DEVICE_LOST,
+            Fault.REFUSED,
+            Fault.NOT_LOADED,
+            Fault.MODEL_GONE,
+            Fault.NO_CREDIT,
+            Fault.KEY_REJECTED,
+        )
+    )
+}
+"""What tells a client most comes first: what it can change, then what passes, then what others have to mend."""
+
+
+def most_useful(failures: Sequence[ProxyError]) -> ProxyError:
+    """Of the failures of several backends the one that a client is told, the first of equals."""
+    return min(failures, key=lambda each: _USEFUL[fault_of(each)])
 
 
 def is_heard(request: Request, event: Event) -> bool:
@@ -95,15 +131,24 @@ class AttemptEnded:
     """Why the answer ended; None when it did not end by itself."""
     energy_j: float = 0.0
     """Estimated from the backend's watts and the time of the attempt."""
+    fault: Fault | None = None
+    """What the error speaks of; None where there was none, or where the request itself is at fault."""
     queued: bool = False
     """Whether all slots of the backend were taken when the attempt began."""
     cancelled: bool = False
     """Whether the client left."""
+    needs_vision: bool = False
+    needs_tools: bool = False
 
     @property
     def succeeded(self) -> bool:
         """Whether the answer came whole."""
         return self.error is None and not self.cancelled
+
+    @property
+    def work(self) -> Work:
+        """The facts of the request that a failure may depend on."""
+        return Work(self.model, self.operation, self.prompt_tokens, self.needs_vision, self.needs_tools)
 
     @property
     def busy_s(self) -> float:

@@ -36,6 +36,8 @@ class ErrorKind(Enum):
 
 UNREACHABLE = "backend_unreachable"
 """The code of a failure that says that nothing listens at a backend's address."""
+DEADLINE_EXCEEDED = "deadline_exceeded"
+"""The code of a failure by the client's own deadline; no other backend has more time."""
 
 
 @dataclass(eq=False, repr=False)

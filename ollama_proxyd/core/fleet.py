@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, TypeAlias
 
+from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, Within
 from ollama_proxyd.core.reasons import Reason
@@ -201,7 +202,8 @@ class BackendView:
 
     `speeds` holds what was learned, by the backend's own model name; `watts` what its device was measured to draw
     while it works, None until that was seen.
-    `health_reason` is None when UP; `degraded` is why it serves worse than it should.
+    `health_reason` is None when UP; `degraded` is why it serves worse than it should. `breakers` are what failed
+    requests taught: health checks do not change them.
     """
 
     spec: BackendSpec
@@ -216,6 +218,7 @@ class BackendView:
     checked_at_s: float | None = None
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     watts: Watts | None = None
+    breakers: Breakers = ()
 
     @property
     def reason(self) -> Reason | None:

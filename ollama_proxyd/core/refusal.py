@@ -11,6 +11,7 @@ from ollama_proxyd.core.policy.query import Query
 _NOT_UP = frozenset({"down", "disabled", "health_unknown"})
 
 _KINDS: tuple[tuple[frozenset[str], ErrorKind], ...] = (
+    (frozenset({"set_aside", "being_tried"}), ErrorKind.UNAVAILABLE),
     (frozenset({"mode_concurrency"}), ErrorKind.OVERLOADED),
     (frozenset({"mode_power", "game", "hint_power", "hint_latency"}), ErrorKind.UNAVAILABLE),
     (frozenset({"deadline"}), ErrorKind.UPSTREAM_TIMEOUT),
@@ -48,9 +49,16 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
         message = _not_found(query, concerned)
     else:
         message = str(decision.reason)
-    retry_after_s = seen_within_s if kind in _RETRIED else None
+    retry_after_s = _tried_again_s(decision, ids, seen_within_s) if kind in _RETRIED else None
     param = None if code is None else _PARAMS.get(code)
     return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
+
+
+def _tried_again_s(decision: Decision, ids: set[str], otherwise_s: float) -> float:
+    """When the first of the backends that failed of late may be tried again."""
+    nos = [no for each in decision.rejected if each.backend_id in ids for no in each.rejections]
+    left_s = [value for no in nos if isinstance(value := no.values.get("left_seconds"), float)]
+    return min(left_s, default=otherwise_s)
 
 
 def _kind(codes: list[str]) -> tuple[ErrorKind, str | None]:

@@ -281,6 +281,7 @@ class Request:
     wants_usage: bool = False
     """OpenAI's stream_options.include_usage."""
     needs_vision: bool = False
+    needs_tools: bool = False
     load_action: LoadAction | None = None
     calls_come_whole: bool = False
     """Whether the client gets tool calls only at the end of the answer."""

@@ -57,8 +57,29 @@ HEALTH: Mapping[str, str] = {
         "since the machine woke up, {model} writes {tokens_per_second:.3g} tokens/s instead of "
         "{before_tokens_per_second:.3g}: the engine probably fell back to the CPU; restart it"
     ),
+    "failing": "failing: {reason}[; it is tried again in {left_seconds:.0f} s]",
 }
 """Why a backend does not serve, or worse than it should."""
+
+FAULTS: Mapping[str, str] = {
+    "fails_refused": "it refuses connections[; {failures} times in a row]",
+    "fails_reset": "it broke off its answers[; {failures} times in a row]",
+    "fails_stalled": "it was silent for too long[; {failures} times in a row]",
+    "fails_server_error": "it answered with an error[ of status {status}][; {failures} times in a row]",
+    "fails_out_of_memory": "it has too little memory[ for {model:quoted}]",
+    "fails_device_lost": "its engine lost the device; restart the engine",
+    "fails_busy": "it is busy",
+    "fails_key_rejected": "its key is rejected; check its api_key_env or api_key_file",
+    "fails_no_credit": "its account has no credit",
+    "fails_model_gone": "it says that it has no {model:quoted}",
+    "fails_not_loaded": "it did not load {model:quoted}",
+    "lacks_context": "the context of {model:quoted} there is too small for about {prompt_tokens} tokens",
+    "lacks_tools": "{model:quoted} there calls no tools",
+    "lacks_vision": "{model:quoted} there sees no images",
+    "lacks_feature": "it does not support what is asked",
+    "lacks_operation": "{model:quoted} there has no {operation}",
+}
+"""What requests found wrong with a backend, or missing there."""
 
 REJECTIONS: Mapping[str, str] = {
     "not_the_target": "{backend_id} is not the target; the request names {target:quoted}",
@@ -66,6 +87,8 @@ REJECTIONS: Mapping[str, str] = {
     "disabled": "{backend_id} is disabled[: {reason}]",
     "health_unknown": "{backend_id} is not known to be up[: {reason}]",
     "already_tried": "{backend_id} has already failed this request",
+    "set_aside": "{backend_id} is left alone[ for {left_seconds:.0f} s]: {reason}",
+    "being_tried": "{backend_id} failed of late, and another request tries it now",
     "model_not_held": "{backend_id} does not hold [{model:quoted}][{is_any:?}any model]",
     "model_excluded": "{backend_id} is configured not to serve {model:quoted}[, only {supported}]",
     "model_too_large": (
@@ -94,7 +117,7 @@ DECISIONS: Mapping[str, str] = {
     "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this now",
     "target_named": f"the request names {{backend_id}}, which {_COST}",
     "although": "{reason}, although {rejections}",
-    "tried_again": "{reason}; tried again because {detail}",
+    "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",
     "no_backend": "no backend is configured, and none was found yet",
     "unknown_target": "no backend is called {target:quoted}",
     "model_held_nowhere": "no backend holds {model:quoted}",
@@ -188,4 +211,4 @@ READINGS: Mapping[str, str] = {
 }
 """Why a value is not known."""
 
-SENTENCES: Mapping[str, str] = {**MODES, **HEALTH, **REJECTIONS, **DECISIONS, **NOTES, **READINGS}
+SENTENCES: Mapping[str, str] = {**MODES, **HEALTH, **FAULTS, **REJECTIONS, **DECISIONS, **NOTES, **READINGS}

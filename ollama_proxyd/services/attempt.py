@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, AttemptEnded, is_heard
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.attempts import AttemptEnded, is_heard
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished
+from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.lease import Lease
@@ -57,6 +58,7 @@ class Attempt:
         except BaseException as error:
             await self._close(error)
             raise
+        self._lease.begun()
         return accepted, held
 
     async def _held_from(self, event: Event) -> list[Event]:
@@ -107,12 +109,15 @@ class Attempt:
             error=failure.kind if failure else kind,
             status=failure.status if failure else None,
             code=failure.code if failure else None,
+            fault=fault_of(failure) if failure else None,
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
             energy_j=self.ranked.power_w * (now_s - self._begun_s),
             queued=self._lease.is_queued,
             cancelled=error is not None and not isinstance(error, Exception),
+            needs_vision=request.needs_vision,
+            needs_tools=request.needs_tools,
         )
 
 

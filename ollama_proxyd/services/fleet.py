@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
+from ollama_proxyd.core.breaker import begun, tried
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.faults import Work
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.circuits import Circuits
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.lease import Lease, Member
 from ollama_proxyd.services.ports import Backend, Clock
@@ -65,6 +68,7 @@ class Fleet:
         """Each backend that was found up, as it was found."""
         self.reconciled: Topic[FleetChanges] = Topic()
         self.attempts: Topic[AttemptEnded] = Topic()
+        self.circuits = Circuits(clock)
 
     def reconcile(self, wanted: Sequence[BackendConfig]) -> FleetChanges:
         """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
@@ -149,18 +153,22 @@ class Fleet:
         if enabled is not (now.health is Health.DISABLED):
             return
         log.info("backend %s is switched %s", backend_id, "on" if enabled else "off")
-        self._put(replace(now, **_at_first(self._switches.why_off(config))))
+        self._put(replace(now, **_at_first(self._switches.why_off(config)), breakers=()))
         if enabled:
             self.due.set()
 
-    def lease(self, backend_id: str) -> Lease:
-        """Take a slot of a backend; raises KeyError for one that is not configured."""
+    def lease(self, backend_id: str, work: Work | None = None) -> Lease:
+        """Take a slot of a backend for some work; raises KeyError for one that is not configured."""
         member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
         member.in_flight += 1
-        self._put(replace(before, in_flight=before.in_flight + 1))
-        return Lease(member, self._end, self._note_ended, is_queued=before.in_flight >= before.slots)
+        breakers, tries = before.breakers, None
+        if breakers and work is not None and (breakers := tried(breakers, work)) != before.breakers:
+            tries = work
+        self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
+        return Lease(member, self, is_queued=before.in_flight >= before.slots, tries=tries)
 
-    def _end(self, member: Member) -> None:
+    def give_back(self, member: Member) -> None:
+        """A slot of a backend is free again."""
         member.in_flight -= 1
         if member in self._draining and not member.in_flight:
             self._draining.remove(member)
@@ -177,14 +185,31 @@ class Fleet:
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}
 
-    def _note_ended(self, member: Member, ended: AttemptEnded, failure: ProxyError | None) -> None:
-        """Publish the end of an attempt, and doubt the backend where the failure gives a reason."""
+    def note_begun(self, member: Member, tries: Work) -> None:
+        """A failing backend that is tried gave its first words."""
+        if self._members.get(member.id) is member:
+            now = self.view(member.id)
+            self._put(replace(now, breakers=begun(now.breakers, tries)))
+
+    def note_ended(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
+        """Publish the end of an attempt, and take note of what it says of its backend."""
+        member = lease.member
+        if self._members.get(member.id) is member:
+            self._move_breakers(lease, ended, failure)
         doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
         if doubts is Doubt.DOWN and failure is not None:
             self.note_down(member.id, Reason("backend_down", detail=failure.message))
         if doubts is not Doubt.NONE:
             self.due.set()
         self.attempts.publish(ended)
+
+    def _move_breakers(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
+        now = self.view(lease.member.id)
+        if now.breakers or ended.fault is not None:
+            patience_s = None if failure is None else failure.retry_after_s
+            after = self.circuits.after_end(now, ended, lease.tries, patience_s)
+            if after != now.breakers:
+                self._put(replace(now, breakers=after))
 
     def note_watts(self, backend_id: str, watts: Watts | None) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
@@ -238,7 +263,10 @@ class Fleet:
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]
         views = self.views.value
-        changed_health = views[at].health is not view.health or views[at].degraded != view.degraded
+        before = views[at]
+        changed_health = (
+            before.health is not view.health or before.degraded != view.degraded or before.breakers is not view.breakers
+        )
         self.views.set((*views[:at], view, *views[at + 1 :]))
         if changed_health:
             self._note_health()

@@ -1,15 +1,17 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ollama_proxyd.core.attempts import DEADLINE_EXCEEDED, Step, Trip, after
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget, most_useful
+from ollama_proxyd.core.breaker import Breaker, Phase
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.failing import is_being_tried, what_fails, work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
@@ -30,6 +32,8 @@ from ollama_proxyd.services.request_trace import RequestTrace
 from ollama_proxyd.services.settings import GatewaySettings
 
 OVERLOAD_RETRY_S = 1.0
+TRIAL_WAIT_S = 15.0
+"""For how long a request waits for another one to find out whether a failing backend serves again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Gateway:
         setting = deps.governor.setting.value
         if mode is not None or system is not None:
             setting = deps.governor.imagine(mode, system)
+        query = replace(query, now_s=deps.clock.monotonic())
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._time_left_s(query.hints))
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
@@ -135,39 +140,63 @@ class Gateway:
     async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt, Routed, list[Event]]:
         """Try the candidates, cheapest first, until the client gets a part of the answer of one."""
         self._check_capacity()
-        query, failure = self._query(request), None
+        query, failures = self._query(request), list[ProxyError]()
         while True:
-            decision = await self._choose(query, trace, failure)
+            decision = await self._choose(query, trace, failures)
             best = decision.ranked[0]
-            attempt = Attempt(self._deps.fleet.lease(best.backend_id), request, best, self._deps.clock)
+            lease = self._deps.fleet.lease(best.backend_id, work_of(query, best.model))
+            attempt = Attempt(lease, request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
                 accepted, held = await attempt.begin(query.time_left_s)
             except ProxyError as error:
-                if after(Trip(len(trace.attempts), self._settings.retries), error) is Step.GIVE_UP:
-                    raise
-                failure = error
+                failures.append(error)
+                if after(self._trip(trace), error) is Step.GIVE_UP:
+                    raise most_useful(failures) from error
                 query = replace(
-                    query, tried=query.tried | {best.backend_id}, time_left_s=self._time_left_s(request.hints)
+                    query,
+                    tried=query.tried | {best.backend_id},
+                    now_s=self._deps.clock.monotonic(),
+                    time_left_s=self._time_left_s(request.hints),
                 )
             else:
                 return attempt, Routed(decision, best.backend_id, accepted.ignored_fields), held
 
-    async def _choose(self, query: Query, trace: RequestTrace, failure: ProxyError | None) -> Decision:
+    def _trip(self, trace: RequestTrace) -> Trip:
+        attempts = len(trace.attempts)
+        within = attempts <= ALWAYS_RETRIED or is_within_budget([len(e.retried) for e in self._deps.ledger.recent()])
+        return Trip(attempts, self._settings.retries, within)
+
+    async def _choose(self, query: Query, trace: RequestTrace, failures: Sequence[ProxyError]) -> Decision:
         """A decision with a backend; nothing waits after it was taken, so that its slot can be taken at once.
 
-        A picture from idle times is made anew before it refuses anything. Where there is no other backend after a
-        failure, the failure is raised.
+        A picture from idle times is made anew before it refuses anything. Where there is no other backend after
+        failures, the most useful of them is raised.
         """
         assessment, decision = self._decide(query, trace)
         if not decision.ranked and await self._deps.health.catch_up():
             assessment, decision = self._decide(query, trace)
-        if failure is not None and not decision.ranked:
-            raise failure
+        if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
+            query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
+            assessment, decision = self._decide(query, trace)
+        if failures and not decision.ranked:
+            raise most_useful(failures)
         trace.assessment, trace.decision = assessment, decision
         if not decision.ranked:
             raise self.refusal(query, decision)
         return decision
+
+    async def _trial_ended(self, query: Query) -> bool:
+        """Wait while another request tries the backend that failed; whether it was in time."""
+        left_s = TRIAL_WAIT_S if query.time_left_s is None else min(query.time_left_s, TRIAL_WAIT_S)
+        try:
+            async with asyncio.timeout(left_s):
+                await self._deps.fleet.views.until(
+                    lambda views: not any(each.phase is Phase.HALF_OPEN for view in views for each in view.breakers)
+                )
+        except TimeoutError:
+            return False
+        return True
 
     def _decide(self, query: Query, trace: RequestTrace) -> tuple[Assessment, Decision]:
         """A decision and what it rests on."""
@@ -176,9 +205,9 @@ class Gateway:
         decision = decide(assessment)
         if (last := trace.last) is None or last.error is None:
             return assessment, decision
-        status = f", status {last.status}" if last.status else ""
-        detail = f"{last.backend_id} failed ({last.error.value}{status})"  # its own words may quote the prompt
-        return assessment, replace(decision, reason=Reason("tried_again", reason=decision.reason, detail=detail))
+        cause = None if last.fault is None else what_fails(Breaker(last.fault, last.work, status=last.status))
+        why = Reason("tried_again", reason=decision.reason, backend_id=last.backend_id, cause=cause)
+        return assessment, replace(decision, reason=why)
 
     def _query(self, request: Request) -> Query:
         left_s = self._time_left_s(request.hints)
@@ -191,6 +220,8 @@ class Gateway:
             prompt_tokens=request.prompt_tokens,
             max_tokens=request.max_tokens,
             needs_vision=request.needs_vision,
+            needs_tools=request.needs_tools,
+            now_s=self._deps.clock.monotonic(),
             time_left_s=left_s,
             hints=request.hints,
         )

@@ -1,12 +1,12 @@
 """One configured backend with the requests under way on it, and the lease of one of its slots."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.faults import Work
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
@@ -41,29 +41,46 @@ class Member:
         return asked == (theirs.api, theirs.endpoint, theirs.flavor, config.api_key)
 
 
-Report: TypeAlias = Callable[[Member, AttemptEnded, ProxyError | None], None]
-"""Takes note of how the work on a slot of a member ended."""
+class Desk(Protocol):
+    """Takes note of what becomes of the work on a slot of a member."""
+
+    def note_begun(self, member: Member, tries: Work) -> None:
+        """The first words came for the work by which a failing member is tried."""
+
+    def note_ended(self, lease: "Lease", ended: AttemptEnded, failure: ProxyError | None) -> None:
+        """The work has ended."""
+
+    def give_back(self, member: Member) -> None:
+        """The slot is free."""
 
 
 class Lease:
-    """One slot of one backend, held until its `with` block is left; `is_queued` where no slot was free."""
+    """One slot of one backend, held until its `with` block is left.
 
-    __slots__ = ("_end", "_member", "_report", "backend", "is_queued")
+    `is_queued` where no slot was free; `tries` is the work by which a backend that failed of late is tried.
+    """
 
-    def __init__(self, member: Member, end: Callable[[Member], None], report: Report, *, is_queued: bool) -> None:
-        self._member = member
-        self._end = end
-        self._report = report
+    __slots__ = ("_desk", "backend", "is_queued", "member", "tries")
+
+    def __init__(self, member: Member, desk: Desk, *, is_queued: bool, tries: Work | None) -> None:
+        self.member = member
+        self._desk = desk
         self.backend = member.backend
         """The engine that answers."""
         self.is_queued = is_queued
+        self.tries = tries
+
+    def begun(self) -> None:
+        """Tell that the first words came."""
+        if self.tries is not None:
+            self._desk.note_begun(self.member, self.tries)
 
     def report(self, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """Tell how the work on this slot ended."""
-        self._report(self._member, ended, failure)
+        self._desk.note_ended(self, ended, failure)
 
     def __enter__(self) -> "Lease":
         return self
 
     def __exit__(self, *ended: object) -> None:
-        self._end(self._member)
+        self._desk.give_back(self.member)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 GROUPS = {
     "Modes": sentences.MODES,
     "Health": sentences.HEALTH,
+    "Faults": sentences.FAULTS,
     "Rejections": sentences.REJECTIONS,
     "Decisions": sentences.DECISIONS,
     "Notes": sentences.NOTES,

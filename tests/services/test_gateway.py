@@ -83,7 +83,7 @@ async def test_before_the_first_byte_the_next_candidate_is_tried() -> None:
     first = routed(await answer(services, request()))
     assert first.backend_id == "npu"
     assert first.decision is not None
-    assert "tried again because igpu failed (upstream_failed)" in str(first.decision.reason)
+    assert "tried again because igpu failed: it broke off its answers" in str(first.decision.reason)
     assert outcome(services).attempts == 2
 
 

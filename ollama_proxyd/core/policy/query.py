@@ -11,6 +11,8 @@ class Query:
 
     `model` None asks about any model (a dry run without one). `max_tokens` is the client's limit on the answer.
     `time_left_s` is what remains until the client's deadline. `tried` are backends that already failed this request.
+    `now_s` is the time on the monotonic clock. `spares_failing`: a failing backend is left alone even where nothing
+    else can serve.
     """
 
     model: str | None
@@ -18,6 +20,9 @@ class Query:
     prompt_tokens: int = 0
     max_tokens: int | None = None
     needs_vision: bool = False
+    needs_tools: bool = False
     time_left_s: float | None = None
     hints: Hints = field(default_factory=Hints)
     tried: frozenset[str] = frozenset()
+    now_s: float = 0.0
+    spares_failing: bool = False

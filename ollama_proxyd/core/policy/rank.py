@@ -20,6 +20,7 @@ from ollama_proxyd.core.policy.eligibility import (
     too_hot,
     unfit,
 )
+from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_aside
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
@@ -33,6 +34,8 @@ class Assessment:
     asked: Demand
     fit: tuple[tuple[Candidate, Ranked], ...]
     unable: tuple[Rejected, ...]
+    failing: tuple[tuple[Candidate, Ranked], ...] = ()
+    """Those that fit as well, but failed of late: for where no other can serve, the nearest to its next try first."""
 
 
 def rank(query: Query, fleet: FleetView, system: SystemState, setting: ModeSetting) -> Decision:
@@ -46,7 +49,10 @@ def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSet
     fit, unable = _sift(fleet, strict)
     speeds = [each.view.speeds[each.model.name] for each in fit if each.model.name in each.view.speeds]
     asked = demand(query, setting.row, speeds)
-    return Assessment(strict, asked, tuple([(each, price(each, asked)) for each in fit]), unable)
+    failing = failing_of([each for each in fit if each.view.breakers], query)
+    aside = {id(each) for each in failing}
+    priced = tuple([(each, price(each, asked)) for each in fit if id(each) not in aside])
+    return Assessment(strict, asked, priced, unable, tuple([(each, price(each, asked)) for each in failing]))
 
 
 def decide(assessment: Assessment) -> Decision:
@@ -59,11 +65,13 @@ def decide(assessment: Assessment) -> Decision:
             ranked, limited = _order(assessment.fit, situation)
             if ranked:
                 break
+    if not ranked:
+        ranked = _last_resort(assessment, situation)
     setting = situation.setting
-    rejected = assessment.unable + limited
+    rejected = assessment.unable + limited + _set_aside(assessment, ranked)
     if ranked:
         reason = why_chosen(query, setting, asked, ranked)
-        if situation is not strict and (against := _against(ranked[0], assessment)):
+        if (situation is not strict or assessment.failing) and (against := _against(ranked[0], assessment)):
             reason = Reason("although", reason=reason, rejections=against)
     else:
         reason = why_none(query, setting, rejected)
@@ -76,6 +84,20 @@ def decide(assessment: Assessment) -> Decision:
         reason=reason,
         expected_tokens=asked.output_tokens,
     )
+
+
+def _last_resort(assessment: Assessment, situation: Situation) -> tuple[Ranked, ...]:
+    """Failing backends within the limits, where nothing else can serve, the nearest to its next try first."""
+    triable = [each for each in assessment.failing if may_be_tried(each[0], situation.query)]
+    within, _ = _order(triable, situation) if triable else ((), ())
+    return tuple([priced for _, priced in triable if priced in within])
+
+
+def _set_aside(assessment: Assessment, ranked: Sequence[Ranked]) -> tuple[Rejected, ...]:
+    """The failing backends that are left alone, each with its reason."""
+    query, used = assessment.strict.query, {each.backend_id for each in ranked}
+    aside = (each for each, priced in assessment.failing if priced.backend_id not in used)
+    return tuple([Rejected(each.view.spec.id, (why_aside(each, query),)) for each in aside])
 
 
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
@@ -170,5 +192,9 @@ def _rank_key(candidate: Candidate, cost_j: float) -> tuple[float, bool, int, st
 
 def _against(best: Ranked, assessment: Assessment) -> tuple[Reason, ...]:
     """What spoke against the backend that serves because nothing else can."""
-    served = next(candidate for candidate, priced in assessment.fit if priced is best)
-    return too_hot(served.view, served.device, assessment.strict)
+    strict = assessment.strict
+    for candidate, priced in assessment.fit:
+        if priced is best:
+            return too_hot(candidate.view, candidate.device, strict)
+    served = next(candidate for candidate, priced in assessment.failing if priced is best)
+    return (why_aside(served, strict.query), *too_hot(served.view, served.device, strict))

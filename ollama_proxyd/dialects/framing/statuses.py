@@ -32,9 +32,16 @@ def told_kind(error: ProxyError) -> ErrorKind:
     return error.kind
 
 
+NOT_IMPLEMENTED = 501
+_REFUSED_FOR_GOOD: Mapping[int, int] = {429: 402, NOT_IMPLEMENTED: NOT_IMPLEMENTED}
+"""A 429 that waiting does not cure speaks of credit; clients would ask again after the status itself."""
+
+
 def status_of(error: ProxyError) -> int:
     """The status of an error; a backend's own one is kept only where it speaks of the request."""
     own = error.status
-    if error.kind is ErrorKind.UPSTREAM_REJECTED and own is not None and 400 <= own < 500:
-        return own
+    if error.kind is ErrorKind.UPSTREAM_REJECTED and own is not None:
+        own = _REFUSED_FOR_GOOD.get(own, own)
+        if 400 <= own < 500 or own == NOT_IMPLEMENTED:
+            return own
     return STATUSES[told_kind(error)]

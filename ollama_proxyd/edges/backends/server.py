@@ -8,6 +8,7 @@ import msgspec
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
@@ -18,13 +19,6 @@ from ollama_proxyd.edges.plumbing.http_reply import Reply
 
 JSON_TYPE = "application/json"
 _JSON = msgspec.json.Decoder()
-_OF_OUR_KEY = frozenset({401, 403, 407})
-_OF_THE_BACKEND = frozenset({405, 408, 425, 429})
-"""Refusals that speak of the backend (its routes, its load), not of the request: another one may serve."""
-
-_PATIENCE_S = {429: 5.0, 503: 5.0}
-"""When to come back to a backend that asks for patience and does not say for how long."""
-
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are only names: some servers have taken others for addresses to connect to."""
 
@@ -89,19 +83,20 @@ def refusal(reply: Reply, body: str) -> ProxyError:
 
     Of a refused key the backend's own words are not passed on: some repeat a part of it.
     """
-    status = reply.status
-    if status in _OF_OUR_KEY:
-        message = f"{reply.who} refused our credentials ({status}); check its api_key_env or api_key_file"
-        return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=status)
+    retry_after_s = _seconds(reply.headers.get("Retry-After"))
+    fault = fault_in(reply.status, body, asks_for_patience=retry_after_s is not None)
+    if fault is Fault.KEY_REJECTED:
+        message = f"{reply.who} refused our credentials ({reply.status}); check its api_key_env or api_key_file"
+        return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
     said = said_in(body)
-    of_the_request = status < 500 and status not in _OF_THE_BACKEND
-    sentence = f"{reply.who} answered {status}" + (f": {said}" if said else "")
+    of_the_request = fault is None or fault in REFUSALS
+    sentence = f"{reply.who} answered {reply.status}" + (f": {said}" if said else "")
     return ProxyError(
         ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
         said if of_the_request and said else sentence,
-        status=status,
+        status=reply.status,
         detail=body,
-        retry_after_s=_seconds(reply.headers.get("Retry-After")) or _PATIENCE_S.get(status),
+        retry_after_s=retry_after_s,
     )
 
 

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.dialects.base import Dialect
-from ollama_proxyd.dialects.framing.statuses import STATUSES
+from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUSES, told_kind
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
@@ -76,9 +76,11 @@ def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
     headers = {"Content-Type": renderer.content_type, **_routing(error)}
     retry_after_s = error.retry_after_s
     if retry_after_s is None or not 0 < retry_after_s <= LATEST_RETRY_S:
-        retry_after_s = RETRY_AFTER_S.get(error.kind)
+        retry_after_s = RETRY_AFTER_S.get(told_kind(error))
     if retry_after_s is not None:
         headers[hdrs.RETRY_AFTER] = str(math.ceil(retry_after_s))
+    if status == NOT_IMPLEMENTED:
+        headers["X-Should-Retry"] = "false"  # OpenAI's clients ask again after every 5xx that does not say this
     if error.kind is ErrorKind.UNAUTHORIZED:
         headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="ollama-proxyd"'
     return web.Response(body=body, status=STATUS_OF_CODE.get(error.code, status), headers=headers)

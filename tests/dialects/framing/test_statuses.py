@@ -27,9 +27,13 @@ def test_both_dialects_tell_the_same_status(kind: ErrorKind) -> None:
         assert ollama(error)[0] == openai(error)[0] == status_of(error)
 
 
-@pytest.mark.parametrize("own", [400, 404, 409, 413, 422])
+@pytest.mark.parametrize("own", [400, 404, 405, 409, 413, 422, 501])
 def test_a_refusal_that_speaks_of_the_request_keeps_its_status(own: int) -> None:
     assert status_of(ProxyError(ErrorKind.UPSTREAM_REJECTED, "x", status=own)) == own
+
+
+def test_a_lack_of_credit_does_not_look_like_one_of_patience() -> None:
+    assert status_of(ProxyError(ErrorKind.UPSTREAM_REJECTED, "x", status=429)) == 402
 
 
 @pytest.mark.parametrize(

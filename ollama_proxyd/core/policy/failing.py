@@ -1,0 +1,83 @@
+"""Backends that could serve but failed of late: who they are, why they wait, and when one is tried all the same."""
+
+from collections.abc import Sequence
+
+from ollama_proxyd.core.breaker import Breaker, blocking
+from ollama_proxyd.core.faults import Fault, Work
+from ollama_proxyd.core.policy.cost import Candidate
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.reasons import Reason
+
+_WHAT: dict[Fault, str] = {
+    Fault.REFUSED: "fails_refused",
+    Fault.RESET: "fails_reset",
+    Fault.STALLED: "fails_stalled",
+    Fault.SERVER_ERROR: "fails_server_error",
+    Fault.OUT_OF_MEMORY: "fails_out_of_memory",
+    Fault.DEVICE_LOST: "fails_device_lost",
+    Fault.BUSY: "fails_busy",
+    Fault.KEY_REJECTED: "fails_key_rejected",
+    Fault.NO_CREDIT: "fails_no_credit",
+    Fault.MODEL_GONE: "fails_model_gone",
+    Fault.NOT_LOADED: "fails_not_loaded",
+    Fault.CONTEXT_TOO_SMALL: "lacks_context",
+    Fault.NO_TOOLS: "lacks_tools",
+    Fault.NO_VISION: "lacks_vision",
+    Fault.NO_FEATURE: "lacks_feature",
+    Fault.NO_OPERATION: "lacks_operation",
+}
+
+
+def failing_of(fit: Sequence[Candidate], query: Query) -> tuple[Candidate, ...]:
+    """Those whose breakers keep this request out, the nearest to its next try first."""
+    found = [(breaker.retry_at_s, each) for each in fit if (breaker := blocking_of(each, query)) is not None]
+    return tuple([each for _, each in sorted(found, key=lambda entry: entry[0])])
+
+
+def blocking_of(candidate: Candidate, query: Query) -> Breaker | None:
+    """The breaker that keeps a request from a backend, None where none does."""
+    breakers = candidate.view.breakers
+    return blocking(breakers, work_of(query, candidate.model.name), query.now_s) if breakers else None
+
+
+def may_be_tried(candidate: Candidate, query: Query) -> bool:
+    """Whether a failing backend may serve where nothing else can: one request at a time tries."""
+    work = work_of(query, candidate.model.name)
+    return not query.spares_failing and not any(each.is_tried(work) for each in candidate.view.breakers)
+
+
+def is_being_tried(decision: Decision) -> bool:
+    """Whether what another request finds out may let this one be served."""
+    return any(no.code == "being_tried" for each in decision.rejected for no in each.rejections)
+
+
+def why_aside(candidate: Candidate, query: Query) -> Reason:
+    """Why a request does not go to a failing backend."""
+    backend_id, breaker = candidate.view.spec.id, blocking_of(candidate, query)
+    if breaker is None or breaker.is_tried(work_of(query, candidate.model.name)):
+        return Reason("being_tried", backend_id=backend_id)
+    left_s = breaker.left_s(query.now_s)
+    return Reason("set_aside", backend_id=backend_id, reason=what_fails(breaker), left_seconds=left_s)
+
+
+def work_of(query: Query, model: str) -> Work:
+    """The facts of a request that a failure may depend on."""
+    return Work(model, query.operation, query.prompt_tokens, query.needs_vision, query.needs_tools)
+
+
+def what_fails(breaker: Breaker) -> Reason:
+    """What a backend does wrong, in words."""
+    return Reason(
+        _WHAT[breaker.fault],
+        model=breaker.model,
+        status=breaker.status,
+        failures=breaker.failures if breaker.failures > 1 else None,
+        prompt_tokens=breaker.work.prompt_tokens if breaker.fault is Fault.CONTEXT_TOO_SMALL else None,
+        operation=breaker.work.operation.value if breaker.fault is Fault.NO_OPERATION else None,
+    )
+
+
+def why_failing(breaker: Breaker, now_s: float) -> Reason:
+    """Why a backend that is up does not serve, or not every model."""
+    return Reason("failing", reason=what_fails(breaker), left_seconds=breaker.left_s(now_s) or None)

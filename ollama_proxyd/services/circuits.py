@@ -1,0 +1,64 @@
+"""Moves the breakers of backends by what attempts at them come to, and tells when one opens or closes."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, failed, left, whole
+from ollama_proxyd.core.faults import Fault, Work
+from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.policy.failing import why_failing
+from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.services.ports import Clock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """A breaker of a backend has opened."""
+
+    backend_id: str
+    fault: Fault
+
+
+class Circuits:
+    """The breakers of each backend after each attempt; `jitter` gives numbers from 0 to 1."""
+
+    def __init__(self, clock: Clock, jitter: Callable[[], float] = random.random) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self.opened: Topic[BreakerOpened] = Topic()
+
+    def after_end(
+        self, view: BackendView, ended: AttemptEnded, tries: Work | None, patience_s: float | None
+    ) -> Breakers:
+        """When an attempt has ended; `patience_s` is for how long the backend asked to be left alone."""
+        before = after = view.breakers
+        if ended.succeeded:
+            after = whole(after, ended.work)
+        elif ended.fault is not None:
+            is_late = ended.first_s is not None
+            failure = Failure(ended.fault, ended.work, is_late, ended.status, patience_s)
+            after = failed(after, failure, self._clock.monotonic(), self._jitter())
+        if tries is not None:
+            after = left(after, tries)
+        if after != before:
+            self._tell(view.spec.id, before, after)
+        return after
+
+    def _tell(self, backend_id: str, before: Breakers, after: Breakers) -> None:
+        was = {_key(each) for each in before if each.phase is Phase.OPEN}
+        now_s = self._clock.monotonic()
+        for each in after:
+            if each.phase is Phase.OPEN and _key(each) not in was:
+                log.warning("backend %s is %s", backend_id, why_failing(each, now_s))
+                self.opened.publish(BreakerOpened(backend_id, each.fault))
+        if before and not after:
+            log.info("backend %s serves again", backend_id)
+
+
+def _key(breaker: Breaker) -> tuple[Fault, str | None, float]:
+    return breaker.fault, breaker.model, breaker.retry_at_s
