@@ -35,6 +35,10 @@ function templates(_) {
         battery_still_full: [
             _('On mains power with the battery at {battery_percent} %, not yet down to {limit_percent} %'),
         ],
+        battery_charged: [
+            _('On mains power, and the battery is charged as far as it may be: {battery_percent} %'),
+            _('On mains power, and the battery is charged as far as it may be'),
+        ],
         power_saver_profile: [_('The power profile is Power Saver')],
         quiet_hours: [_('These are the quiet hours')],
         hot: [_('The hottest device is at {temperature_celsius} °C, above {limit_celsius} °C')],

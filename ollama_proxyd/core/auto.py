@@ -69,12 +69,18 @@ def _on_battery(system: SystemState, _settings: AutoSettings, _past: Past) -> Ve
     return Verdict(Mode.BALANCED, Reason("on_battery", battery_percent=known(system.battery_percent)))
 
 
+CHARGED = ("fully-charged", "pending-charge")
+"""UPower's words for a battery that is not charged further: it is full, or at its charge limit."""
+
+
 def _on_mains(system: SystemState, settings: AutoSettings, past: Past) -> Verdict | None:
     if known(system.on_battery) is not False:
         return None
     if known(system.power_profile) == "performance":
         return Verdict(Mode.PERFORMANCE, Reason("performance_profile"))
     percent, full = known(system.battery_percent), Threshold.FULL_BATTERY
+    if (known(system.battery_state) or "") in CHARGED:
+        return Verdict(Mode.PERFORMANCE, Reason("battery_charged", battery_percent=percent))
     if percent is None:
         return Verdict(Mode.BALANCED, Reason("on_mains"))
     mode, code, limit = Mode.BALANCED, "battery_not_full", settings.full_battery_percent

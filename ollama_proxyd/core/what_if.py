@@ -20,7 +20,14 @@ _FLAG, _TEXT = Takes(bool), Takes(str)
 _ANY_TEXT = Takes(str, form=Like("[\\s\\S]*", "text"))
 _PERCENT, _CELSIUS = Takes(float, Within(0, 100)), Takes(float, Within(-100, 1000))
 _TOKENS = Takes(int, Within(0, 10**9))
+_BATTERY_STATES = ("charging", "discharging", "empty", "fully-charged", "pending-charge", "pending-discharge")
 _PROFILES = ("power-saver", "balanced", "performance")
+
+
+def _one_of(words: Sequence[str]) -> Takes:
+    return Takes(str, form=Like("|".join(words), f"one of {', '.join(words)}"))
+
+
 _CLASSES = {hardware.value: hardware for hardware in Hardware if hardware is not Hardware.UNKNOWN}
 _POWER_STATES = {None: PowerState.UNKNOWN, True: PowerState.ASLEEP, False: PowerState.AWAKE}
 
@@ -37,7 +44,8 @@ SYSTEM: Mapping[str, Takes] = {
     "battery_percent": _PERCENT,
     "hottest_c": _CELSIUS,
     "fan_percent": _PERCENT,
-    "power_profile": Takes(str, form=Like("|".join(_PROFILES), f"one of {', '.join(_PROFILES)}")),
+    "battery_state": _one_of(_BATTERY_STATES),
+    "power_profile": _one_of(_PROFILES),
     "performance_degraded": _ANY_TEXT,
     "quiet_hours": _FLAG,
     "games": Takes(int, Within(0, 10**6)),

@@ -1,10 +1,12 @@
 """Owns what is known of the machine's state; sensors report to it, and policy and Auto read its cell."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.merging import merge, without_readings
+from ollama_proxyd.core.plausibility import Screen
 from ollama_proxyd.core.readings import Reading, Sensed, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tuning import Tuning
@@ -32,6 +34,11 @@ class Sensing:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._said: dict[str, Sensed] = {}
+        self._screens: defaultdict[str, Screen] = defaultdict(Screen)
+        self._passed: dict[str, Sensed] = {}
+        """What counts of what was said."""
+        self._signals: frozenset[str] = frozenset()
+        """The sensors that speak only of changes."""
         self._lost: dict[str, Unavailable] = {}
         self._specs: tuple[BackendSpec, ...] = ()
         self.system: Cell[SystemState] = Cell(SystemState())
@@ -40,7 +47,12 @@ class Sensing:
         """Take note of what a sensor says."""
         before = self._said.get(name, Sensed())
         self._said[name] = Sensed({**before.system, **sensed.system}, sensed.devices)
+        self._passed[name] = self._screens[name].passed(self._said[name])
         self._lost.pop(name, None)
+        now_s = self._clock.monotonic()
+        for other in self._signals & self._said.keys() - {name}:
+            if self._screens[other].is_confirmed(now_s):
+                self._passed[other] = self._screens[other].passed(self._said[other])
         self._merge()
 
     def mark_lost(self, name: str, reason: Reason) -> None:
@@ -55,6 +67,7 @@ class Sensing:
 
     def watch(self, polled: Sequence[PolledSensor], signals: Sequence[SignalSensor], tasks: Tasks, pace: Pace) -> None:
         """Ask the one, at a pace, and follow the other sensors from now on."""
+        self._signals = frozenset(sensor.name for sensor in signals)
         if polled:
             tasks.start("poll", poll(polled, self.report, self.mark_lost, pace, tasks))
         for sensor in signals:
@@ -89,7 +102,7 @@ class Sensing:
     def _merge(self) -> None:
         said = [
             without_readings(sensed, self._lost[name]) if name in self._lost else sensed
-            for name, sensed in self._said.items()
+            for name, sensed in self._passed.items()
         ]
         self.system.set(merge(said, self.system.value, self._specs))
 

@@ -137,6 +137,21 @@ def test_mains_power_ends_a_low_battery_whatever_its_charge() -> None:
     assert after((0.0, battery(43.0)), (100.0, mains(43.0))).mode is Mode.BALANCED
 
 
+@pytest.mark.parametrize("state", ["pending-charge", "fully-charged"])
+@pytest.mark.parametrize("percent", [60.0, 80.0, 97.0])
+def test_a_battery_that_is_kept_at_its_charge_limit_is_full(state: str, percent: float) -> None:
+    verdict = judge(replace(mains(percent), battery_state=Reading(state, 0.0)), AutoSettings())
+    assert verdict.mode is Mode.PERFORMANCE
+    assert str(verdict.reason).endswith(f"charged as far as it may be: {percent:g} %")
+
+
+def test_a_battery_that_charges_or_waits_on_battery_power_is_not_full() -> None:
+    for state in ("charging", "empty", "pending-discharge"):
+        assert judge(replace(mains(60.0), battery_state=Reading(state, 0.0)), AutoSettings()).mode is Mode.BALANCED
+    waiting = replace(battery(60.0), battery_state=Reading("pending-charge", 0.0))
+    assert judge(waiting, AutoSettings()).mode is Mode.BALANCED
+
+
 def test_a_reading_that_went_away_is_past_nothing() -> None:
     gone = replace(battery(43.0), battery_percent=unavailable("stale for 95 s"))
     assert str(after((0.0, battery(43.0)), (100.0, gone)).reason) == "on battery"

@@ -165,6 +165,17 @@ def test_a_sleeping_device_is_woken_at_a_cost() -> None:
     assert "is estimated" in str(estimated.notes[0])
 
 
+def test_a_neural_processor_that_slept_for_a_moment_wakes_at_once() -> None:
+    wake = {
+        hardware: only(
+            backend(hardware, hardware=Hardware(hardware)), system=machine(device(hardware, PowerState.ASLEEP))
+        )
+        for hardware in ("npu", "igpu", "nvidia", "amdgpu")
+    }
+    seconds = {hardware: cost.terms["wake_s"] for hardware, cost in wake.items()}
+    assert max(seconds["npu"], seconds["igpu"]) <= 0.1 < min(seconds["nvidia"], seconds["amdgpu"])
+
+
 @pytest.mark.parametrize("power_state", [PowerState.AWAKE, PowerState.UNKNOWN])
 def test_a_device_that_is_not_known_to_sleep_needs_no_waking(power_state: PowerState) -> None:
     terms = only(NVIDIA, system=machine(device("nvidia", power_state))).terms

@@ -50,6 +50,14 @@ def test_an_imagined_machine_is_unknown_where_nothing_is_said() -> None:
     assert system.devices == ()
 
 
+def test_a_battery_at_its_charge_limit_can_be_imagined() -> None:
+    system = read_what_if({"system": {"battery_state": "pending-charge"}}, ()).system
+    assert system is not None
+    assert system.battery_state == Reading("pending-charge", 0.0)
+    with pytest.raises(ProxyError, match="one of charging, discharging"):
+        read_what_if({"system": {"battery_state": "full"}}, ())
+
+
 def test_a_device_goes_by_its_id_or_its_class() -> None:
     devices = {"0000:01:00.0": {"asleep": True}, "npu": {"temperature_c": 50}}
     system = read_what_if({"system": {"devices": devices}}, (GPU,)).system

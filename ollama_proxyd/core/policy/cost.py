@@ -9,7 +9,7 @@ from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.heat import heat_share
-from ollama_proxyd.core.policy.priors import MOST, Expectation, expect, is_known
+from ollama_proxyd.core.policy.priors import MOST, WAKE_OF_CARD_S, WAKE_S, Expectation, expect, is_known
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.reasons import Reason
@@ -21,8 +21,6 @@ SHORT_PROMPT_TOKENS = 512
 """Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""
 URGENT_PRICE_W = 100.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
-WAKE_S = 2.0
-"""Wake-up time of a sleeping device, where none is configured."""
 KEEP_ALIVE_S = 300.0
 """How long engines keep an unused model, where none is configured."""
 LOAD_OVERHEAD_S = 0.5
@@ -161,7 +159,7 @@ def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[fl
         return 0.0, 0.0
     wake_s = profile.wake_s
     if not is_known(wake_s):
-        wake_s = WAKE_S
+        wake_s = WAKE_S.get(candidate.view.spec.hardware, WAKE_OF_CARD_S)
         notes.append(Reason("wake_estimated", wake_seconds=wake_s))
     return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
 

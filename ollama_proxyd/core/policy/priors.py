@@ -34,6 +34,11 @@ CLASS_PRIORS: Mapping[Hardware, ClassPrior] = {
 """The unknown is taken for the middle of the others: the geometric mean of npu, igpu, nvidia and cpu."""
 
 
+WAKE_S: Mapping[Hardware, float] = {Hardware.NPU: 0.05, Hardware.IGPU: 0.05}
+"""Seconds to wake what lies in the processor; intel_vpu sleeps 10 ms after its work and wakes as quickly."""
+WAKE_OF_CARD_S = 2.0
+
+
 class Expectation(NamedTuple):
     """What a backend is expected to do with one of its models; `notes` say what is estimated or learned."""
 

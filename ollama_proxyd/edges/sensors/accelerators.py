@@ -10,7 +10,6 @@ from ollama_proxyd.edges.sensors.drivers import INSTRUMENTS, Instrument, Values
 from ollama_proxyd.edges.sensors.hwmon import find_chips
 from ollama_proxyd.edges.sensors.nvidia import DRIVER as NVIDIA_DRIVER
 from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
-from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
 
 
@@ -20,7 +19,6 @@ class _Device:
     def __init__(self, device: PciDevice, instrument: Instrument) -> None:
         self._device = device
         self._instrument = instrument
-        self._trend = Trend()
         self.package: PackageHeat | None = None
         """Whose heat it shares, where it is integrated; looked up anew with every discovery."""
 
@@ -28,7 +26,6 @@ class _Device:
         """What it says now, or why it was not asked."""
         power_state, values = gate.ask(self._device.address, lambda: self._read(at_s))
         if isinstance(values, Unavailable):
-            self._trend.step(values)
             return self._device.state(power_state, values)
         driver = self._device.driver
         silence = Unavailable(Reason("driver_silent", driver=driver) if driver else Reason("no_driver"))
@@ -39,8 +36,6 @@ class _Device:
         if self.package is not None and isinstance(values.get("temperature_c"), Unavailable | None):
             heat = self.package.read(at_s)
             values |= {"temperature_c": heat.temperature_c, "critical_c": heat.critical_c}
-        if "temperature_c" in values:
-            values["slope_c_per_s"] = self._trend.step(values["temperature_c"])
         return values
 
 

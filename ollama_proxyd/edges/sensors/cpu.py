@@ -8,10 +8,11 @@ from typing import Any, Final
 import psutil
 
 from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.plausibility import plausible
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, Sensed, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import Forbidden, Raw, Sysfs
 from ollama_proxyd.edges.sensors.hwmon import CPU, CPU_CHIPS, MILLI, Chip, Heat, fastest, find_chips, hottest
-from ollama_proxyd.edges.sensors.rates import Rate, Trend
+from ollama_proxyd.edges.sensors.rates import Rate
 from ollama_proxyd.edges.sensors.sampled import Discovered
 
 _CPUS: Final = "devices/system/cpu"
@@ -47,7 +48,8 @@ class PackageHeat:
         for chip in self._chips:
             yield from chip.heats(at_s)
         for zone in self._zones:
-            yield Heat(self._sysfs.reading(f"{zone}/temp", at_s, MILLI), self._critical(zone, at_s))
+            temperature_c = plausible("temperature_c", self._sysfs.reading(f"{zone}/temp", at_s, MILLI))
+            yield Heat(temperature_c, self._critical(zone, at_s))
 
     def _critical(self, zone: str, at_s: float) -> Maybe[float]:
         """The zone's critical trip point."""
@@ -175,7 +177,6 @@ class Cpu:
         self._rapl = Rapl(sysfs)
         self._throttle = Throttle(sysfs)
         self._load = load or Load()
-        self._trend = Trend()
         self.rediscover = self._monitors.forget
 
     def sample(self, at_s: float) -> Sensed:
@@ -189,7 +190,6 @@ class Cpu:
             self._device,
             temperature_c=heat.temperature_c,
             critical_c=heat.critical_c,
-            slope_c_per_s=self._trend.step(heat.temperature_c),
             fan_rpm=fans.rpm,
             fan_percent=fans.percent,
             utilisation_percent=load,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from ollama_proxyd.core.plausibility import plausible, within_power_limit
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs, scaled
 from ollama_proxyd.edges.sensors.hwmon import Chip, fastest, highest, hottest
@@ -15,6 +16,7 @@ Values: TypeAlias = Mapping[str, Any]
 
 MICRO: Final = 1e-6
 _POWER: Final = ("power1_average", "power1_input")
+_LIMITS: Final = ("power1_cap", "power1_max", "power1_rated_max")
 _ENERGY: Final = ("energy1_input", "energy2_input")
 """The whole card, or only its package."""
 _NO_TEMPERATURE: Final = Unavailable.because("not_reported", source="its monitor", detail="a temperature")
@@ -56,7 +58,10 @@ class Instrument:
             counter = chip.number(name)
             power, energy = self._energy.step(counter, at_s), scaled(counter, MICRO, at_s)
         measured = [scaled(chip.number(name), MICRO, at_s) for chip, name in self._files(_POWER)]
-        return highest(measured, power), energy
+        power = highest([plausible("power_w", each) for each in measured], power)
+        for chip, name in self._files(_LIMITS)[:1]:
+            power = within_power_limit(power, scaled(chip.number(name), MICRO, at_s))
+        return power, energy
 
     def _files(self, names: Sequence[str]) -> Sequence[tuple[Chip, str]]:
         return [(chip, name) for chip in self._chips for name in names if chip.has(name)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from ollama_proxyd.core.plausibility import plausible
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import Raw, Sysfs, scaled
 
@@ -58,13 +59,13 @@ class Chip:
     def heats(self, at_s: float) -> Iterable[Heat]:
         """The temperatures that count for the device."""
         for name in self._counting:
-            value = scaled(self.number(f"{name}_input"), MILLI, at_s)
+            value = plausible("temperature_c", scaled(self.number(f"{name}_input"), MILLI, at_s))
             yield Heat(value, scaled(self._constant(f"{name}_crit"), MILLI, at_s))
 
     def fans(self, at_s: float) -> Iterable[Fans]:
         """Every fan; its percentage where the driver says what its most is."""
         for name in self._fans:
-            rpm = scaled(self.number(f"{name}_input"), 1.0, at_s)
+            rpm = plausible("fan_rpm", scaled(self.number(f"{name}_input"), 1.0, at_s))
             yield Fans(rpm, self._percent(rpm, self._constant(f"{name}_max")))
 
     def number(self, attribute: str) -> Raw[int]:

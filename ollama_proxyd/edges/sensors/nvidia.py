@@ -8,7 +8,6 @@ from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading,
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, DeviceGate, Raw, Sysfs
 from ollama_proxyd.edges.sensors.nvml import Nvml
 from ollama_proxyd.edges.sensors.pci import PciDevice, find_accelerators
-from ollama_proxyd.edges.sensors.rates import Trend
 from ollama_proxyd.edges.sensors.sampled import Discovered
 
 DRIVER: Final = "nvidia"
@@ -30,7 +29,6 @@ class _Gpu:
         self.device = device
         self.left_alone = _LEFT_ALONE
         """Why it is not asked while it rests."""
-        self.trend = Trend()
         self._worked_at_s: float | None = None
         self._rests_until_s: float | None = None
 
@@ -81,10 +79,8 @@ class Nvidia:
             gpu.slept()
             self._nvml.release(address)
         if isinstance(values, Unavailable):
-            gpu.trend.step(values)
             return gpu.device.state(state, values)
-        slope = gpu.trend.step(values["temperature_c"])
-        return replace(gpu.device.state(state, _SILENT), **values, slope_c_per_s=slope)
+        return replace(gpu.device.state(state, _SILENT), **values)
 
     def _ask(self, gpu: _Gpu, at_s: float) -> Raw[Mapping[str, Any]]:
         address = gpu.device.address

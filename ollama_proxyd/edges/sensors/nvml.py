@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from ollama_proxyd.core.plausibility import within_power_limit
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import Raw
 
@@ -112,13 +113,15 @@ class Nvml:
             return answer if isinstance(answer, Unavailable) else Reading(getattr(answer, name), at_s)
 
         memory = self._call(("nvmlDeviceGetMemoryInfo",), handle)
+        power_w = one(("nvmlDeviceGetPowerUsage",), factor=1e-3)
+        limit_w = one(("nvmlDeviceGetEnforcedPowerLimit",), factor=1e-3)
         return {
             "name": self._call(("nvmlDeviceGetName",), handle),
             "temperature_c": one(_TEMPERATURE, _GPU_SENSOR),
             "critical_c": _above_0(one(("nvmlDeviceGetTemperatureThreshold",), _SLOWDOWN)),
             "fan_percent": one(("nvmlDeviceGetFanSpeed",)),
             "fan_rpm": one(("nvmlDeviceGetFanSpeedRPM",)),
-            "power_w": one(("nvmlDeviceGetPowerUsage",), factor=1e-3),
+            "power_w": within_power_limit(power_w, limit_w),
             "energy_j": one(("nvmlDeviceGetTotalEnergyConsumption",), factor=1e-3),
             "utilisation_percent": part(self._call(("nvmlDeviceGetUtilizationRates",), handle), "gpu"),
             "memory_used_bytes": part(memory, "used"),

@@ -84,7 +84,7 @@ def test_the_library_is_not_even_loaded_while_the_gpu_sleeps(bench: Bench) -> No
     bench.tree.sleep(NVIDIA_GPU)
     state = bench.look()
     assert state.power_state is PowerState.ASLEEP
-    assert state.temperature_c == state.power_w == state.slope_c_per_s == Unavailable.because("asleep")
+    assert state.temperature_c == state.power_w == Unavailable.because("asleep")
     assert bench.nvml.loads == 0
 
 
@@ -272,13 +272,6 @@ def test_a_gpu_that_is_taken_away_is_forgotten_with_its_session(bench: Bench) ->
     bench.source.rediscover()
     assert bench.look_at_all() == ()
     assert not bench.nvml.is_open
-
-
-def test_a_rising_temperature_has_a_slope(bench: Bench) -> None:
-    for celsius in (50, 55, 60, 65):
-        bench.gpu.celsius = celsius
-        state = bench.look()
-    assert known(state.slope_c_per_s) == pytest.approx(1.0)
 
 
 def test_a_function_that_the_driver_has_and_refuses_is_asked_by_its_older_name(bench: Bench) -> None:
