@@ -25,6 +25,9 @@ from ollama_proxyd.edges.plumbing.http import HttpClient
 
 T = TypeVar("T")
 
+SERVICE_UNAVAILABLE = 503
+"""What engines say at their health route while they load a model."""
+_NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _DETAILS_AT_ONCE = 4
 _RECOGNITIONS = 3
 """How often a server is asked what it is: an answer that decides may come too late."""
@@ -40,12 +43,15 @@ class EngineBackend:
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
         self._recognised: str | None = None
         self._exchanges: list[Exchange] = []
-        self._use(engine_of(spec.api, spec.flavor))
         self._last: Probe | None = None
+        self._was_healthy = False
+        """Whether the engine's own health route has ever answered well."""
+        self._use(engine_of(spec.api, spec.flavor))
         self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
 
     def _use(self, engine: Engine) -> None:
         """Talk to the server as to this engine."""
+        self._was_healthy = False
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
         self._exchange = Exchange(self._server, engine.speaks)
@@ -120,7 +126,14 @@ class EngineBackend:
             return probe
         self._recognised = found[0].name
         self._use(found[0])
-        return replace(await self._ask_as_known(), flavor=self._recognised)
+        try:
+            probe = await self._ask_as_known()
+        except ProxyError as error:
+            if error.status not in _NO_SUCH_ROUTE:
+                raise
+            self._recognised = None  # its model list was found before, which is worth more than this guess
+            self._use(GENERIC)
+        return replace(probe, flavor=self._recognised)
 
     async def _ask_as_known(self) -> Probe:
         engine = self._engine
@@ -129,9 +142,11 @@ class EngineBackend:
             _outcome_of(partial(self._findings, engine.model_list)),
             *(_outcome_of(partial(self._findings, question)) for question in engine.extras),
         )
-        for required in (health, listed):
-            if isinstance(required, ProxyError):
-                raise required
+        if isinstance(listed, ProxyError):
+            raise listed
+        if isinstance(health, ProxyError) and (self._was_healthy or health.status == SERVICE_UNAVAILABLE):
+            raise health  # any other server may lack the route (kserve#4250); its model list is a finding
+        self._was_healthy |= not isinstance(health, ProxyError)
         found = [each for each in (*extras, listed) if isinstance(each, Findings)]
         probe = combine([*found, Findings(slots=engine.slots)])
         if engine.details is not None:

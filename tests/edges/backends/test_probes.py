@@ -16,7 +16,7 @@ from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, llamacpp, ollama, openai_list
+from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, an_engine, llamacpp, ollama, openai_list
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 
 
@@ -290,6 +290,36 @@ async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up()
         asked = len(engine.asked)
         await backend.probe()
         assert len(engine.asked) - asked < 6
+
+
+@pytest.mark.parametrize("flavor", ["generic", "vllm"])
+@pytest.mark.parametrize("status", [404, 401, 400, 500])
+async def test_an_engine_that_lists_its_models_is_up_whatever_a_guessed_health_route_says(
+    flavor: str, status: int
+) -> None:
+    models = openai_list("m")
+    models["data"][0]["owned_by"] = "vllm"
+    engine = FakeEngine({"GET /v1/models": Says(models), "GET /health": Says({}, status)})
+    async with serving(engine), a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, flavor), client)
+        for _ in range(2):
+            assert [model.name for model in (await backend.probe()).models] == ["m"]
+
+
+async def test_an_engine_whose_health_route_once_answered_is_down_when_it_fails() -> None:
+    async with serving(llamacpp()) as engine, a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
+        await backend.probe()
+        engine.routes["GET /health"] = Says({}, 500)
+        with pytest.raises(ProxyError):
+            await backend.probe()
+
+
+async def test_an_engine_that_lacks_the_routes_of_a_guess_is_served_as_any_engine() -> None:
+    answers = {"/lmstudio-greeting": {"lmstudio": True}, "/v1/models": openai_list("m")}
+    probe = await probe_of(an_engine(answers), flavor="generic")
+    assert [model.name for model in probe.models] == ["m"]
+    assert probe.flavor is None
 
 
 async def test_a_check_that_fails_right_after_the_recognition_does_not_lose_it() -> None:
