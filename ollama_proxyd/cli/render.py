@@ -8,6 +8,7 @@ LIMITS = (
     ("max_temp_c", "up to {:g} °C"),
     ("max_fan_percent", "fan up to {:g} %"),
     ("max_concurrency", "{:g} requests at once"),
+    ("max_wait_s", "waits up to {:g} s"),
 )
 SHOWN_MODELS = 3
 QUIET: Mapping[bool | None, str] = {True: "now", False: "not now"}
@@ -54,7 +55,8 @@ def modes(now: Any) -> str:
 
 def mode_info(row: Any) -> str:
     """Everything about one mode."""
-    lines = [("value of time", _price(row)), ("limits", limits(row) or "none")]
+    refuses = "requests are refused instead of exceeding a limit" if row["strict"] else ""
+    lines = [("value of time", _price(row)), ("limits", limits(row) or "none"), ("strict", refuses)]
     return f"{row['mode']}: {row['description']}\n{_indented(table(('', ''), [line for line in lines if line[1]]))}"
 
 

@@ -27,6 +27,9 @@ def decision(answer: Any) -> str:
     notes = [f"  {each['backend_id']}: {note['reason']}" for each in answer["ranked"] for note in each["notes"]]
     if notes:
         parts.append("\n".join(["notes:", *notes]))
+    beyond = [f"  {_named(each, no['reason'])}" for each in answer["ranked"] for no in each["beyond"]]
+    if beyond:
+        parts.append("\n".join(["beyond the mode, so used only if no other can serve:", *beyond]))
     rejected = [f"  {_named(each, no['reason'])}" for each in answer["rejected"] for no in each["rejections"]]
     if rejected:
         parts.append("\n".join(["not used:", *rejected]))
@@ -34,12 +37,12 @@ def decision(answer: Any) -> str:
 
 
 def _reason(answer: Any) -> str:
-    """Why; without the rejections, which have a list of their own."""
+    """Why; without the rejections of all, which have a list of their own."""
     details = answer["reason_details"]
     if answer["ranked"] or "rejections" not in details:
         return str(answer["reason"])
-    mode = f"{details['mode_label']}: " if "mode_label" in details else ""
-    return "; ".join([f"{mode}nothing can serve this", *details.get("advice", ())])
+    advice = f"; {details['advice']}" if "advice" in details else ""
+    return f"nothing can serve this{advice}"
 
 
 def _named(rejected: Any, message: str) -> str:

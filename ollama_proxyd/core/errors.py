@@ -24,6 +24,8 @@ class ErrorKind(Enum):
     TOO_LARGE = "too_large"
     OVERLOADED = "overloaded"
     """More requests are under way than the configuration allows."""
+    LIMIT_UNMET = "limit_unmet"
+    """A limit of the request, or a strict one of the mode, leaves nothing that may serve: waiting does not help."""
     UPSTREAM_REJECTED = "upstream_rejected"
     """The backend answered 4xx: the request is at fault, another backend would say the same."""
     UPSTREAM_FAILED = "upstream_failed"

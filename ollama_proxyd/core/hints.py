@@ -27,6 +27,7 @@ FIELDS: Mapping[str, Takes] = {
     "priority": Takes(str, form=Like("|".join(_PRIORITIES), f"one of {', '.join(_PRIORITIES)}")),
     "media_type": Takes(MediaType),
     "deadline_ms": Takes(int, Within(1, 10**16)),
+    "strict_limits": Takes(bool),
 }
 _MEANS: Mapping[str, Callable[[Any], Any]] = {"priority": _PRIORITIES.__getitem__, "media_type": MediaType}
 

@@ -35,17 +35,22 @@ class ModeRow:
         Option(_MODES + "price_of_time_watts", "The value of one second of waiting, in watts; higher is faster."),
     ]
     max_power_w: Annotated[
-        Positive | None, Option(_MODES + "max_power_watts", "Backends that draw more watts are not used.")
+        Positive | None, Option(_MODES + "max_power_watts", "Backends of more watts serve only if no other can.")
     ] = None
     max_temp_c: Annotated[
-        Positive | None, Option(_MODES, "Hotter devices, in degrees Celsius, are used only as a last resort.")
+        Positive | None, Option(_MODES, "Hotter devices, in degrees Celsius, serve only if no other can.")
     ] = None
     max_fan_percent: Annotated[
-        Percent | None, Option(_MODES, "Devices with a faster fan, in percent, are used only as a last resort.")
+        Percent | None, Option(_MODES, "Devices with a faster fan, in percent, serve only if no other can.")
     ] = None
     max_concurrency: Annotated[Annotated[int, Within(1)] | None, Option(_MODES, "The limit of requests in flight.")] = (
         None
     )
+    max_wait_s: Annotated[
+        NotNegative | None,
+        Option(_MODES, "The longest wait for a busy backend, in seconds, before one beyond the limits serves."),
+    ] = None
+    strict: Annotated[bool, Option(_MODES, "Whether requests are refused instead of exceeding a limit.")] = False
 
 
 ModeTable = Mapping[Mode, ModeRow]
@@ -80,6 +85,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             description="The fastest answer, whatever it costs",
             price_of_time_w=100.0,
             max_temp_c=90.0,
+            max_wait_s=5.0,
         ),
         Mode.BALANCED: ModeRow(
             label="Balanced",
@@ -88,6 +94,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             max_power_w=60.0,
             max_temp_c=85.0,
             max_fan_percent=80.0,
+            max_wait_s=15.0,
         ),
         Mode.EFFICIENCY: ModeRow(
             label="Efficiency",
@@ -96,6 +103,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             max_power_w=15.0,
             max_temp_c=75.0,
             max_fan_percent=60.0,
+            max_wait_s=30.0,
         ),
         Mode.QUIET: ModeRow(
             label="Quiet",
@@ -104,6 +112,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             max_power_w=15.0,
             max_temp_c=70.0,
             max_fan_percent=40.0,
+            max_wait_s=30.0,
         ),
         Mode.AUTO: ModeRow(
             label="Auto",
@@ -119,11 +128,12 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
             max_temp_c=65.0,
             max_fan_percent=30.0,
             max_concurrency=2,
+            max_wait_s=120.0,
         ),
     }
 )
 
-LIMITS = ("max_power_w", "max_temp_c", "max_fan_percent", "max_concurrency")
+LIMITS = ("max_power_w", "max_temp_c", "max_fan_percent", "max_concurrency", "max_wait_s")
 
 
 def row_in_force(wanted: Mode, effective: Mode, table: ModeTable) -> ModeRow:
@@ -133,6 +143,8 @@ def row_in_force(wanted: Mode, effective: Mode, table: ModeTable) -> ModeRow:
         return row
     stricter = {name: limit for name in LIMITS if (limit := getattr(table[wanted], name)) is not None}
     changed = {name: limit for name, limit in stricter.items() if (own := getattr(row, name)) is None or limit < own}
+    if table[wanted].strict and not row.strict:
+        changed["strict"] = True
     return replace(row, **changed) if changed else row
 
 

@@ -1,32 +1,15 @@
 """What a client is told when no backend can serve its request."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import BackendView, FleetView, Health
-from ollama_proxyd.core.model_names import resolve
+from ollama_proxyd.core.fleet import FleetView, Health
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.reasons import Reason
 
-_NOT_UP = frozenset({"down", "disabled", "health_unknown"})
-
-_KINDS: tuple[tuple[frozenset[str], ErrorKind], ...] = (
-    (frozenset({"set_aside", "being_tried"}), ErrorKind.UNAVAILABLE),
-    (frozenset({"mode_concurrency"}), ErrorKind.OVERLOADED),
-    (frozenset({"mode_power", "game", "hint_power", "hint_latency"}), ErrorKind.UNAVAILABLE),
-    (frozenset({"deadline"}), ErrorKind.UPSTREAM_TIMEOUT),
-    (frozenset({"no_vision", "operation_unsupported"}), ErrorKind.UNSUPPORTED),
-    (frozenset({"model_not_held", "model_excluded", "model_too_large"}), ErrorKind.MODEL_NOT_FOUND),
-)
-"""The nearest to success decides: one backend that is only busy makes the refusal a matter of time."""
-
-_PARAMS: Mapping[str, str] = {
-    "hint_power": "max_power_watts",
-    "hint_latency": "max_latency_ms",
-    "deadline": "deadline_ms",
-    "model_not_held": "model",
-}
-_RETRIED = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
+_PASSES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
 
 def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: float) -> ProxyError:
@@ -34,54 +17,47 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
 
     `seen_within_s` is how soon a backend that comes up is noticed, so when trying again makes sense.
     """
-    target = query.hints.target
-    if target is not None and all(view.spec.id != target for view in fleet):
+    target, found = query.hints.target, nearest(decision.rejected, query.hints.target)
+    if found is None and target is not None:
         known = ", ".join(view.spec.id for view in fleet) or "none"
         message = f"target names {target!r}, which is not a backend here; the backends are: {known}"
         return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
-    concerned = [view for view in fleet if target is None or view.spec.id == target]
-    ids = {view.spec.id for view in concerned}
-    decisive = [each.rejections[0].code for each in decision.rejected if each.backend_id in ids]
-    kind, code = _kind([code for code in decisive if code not in _NOT_UP])
-    if kind is ErrorKind.MODEL_NOT_FOUND and (resting := _down_holder(query, concerned)) is not None:
-        kind, message = ErrorKind.UNAVAILABLE, f"{query.model!r} is held only by {resting.spec.id}, which is down"
-    elif kind is ErrorKind.MODEL_NOT_FOUND and code == "model_not_held":
-        message = _not_found(query, concerned)
-    else:
-        message = str(decision.reason)
-    retry_after_s = _tried_again_s(decision, ids, seen_within_s) if kind in _RETRIED else None
-    param = None if code is None else _PARAMS.get(code)
-    return ProxyError(kind, message, param=param, retry_after_s=retry_after_s, code=code)
+    if found is None:
+        return ProxyError(ErrorKind.UNAVAILABLE, str(decision.reason), retry_after_s=seen_within_s)
+    obstacle, why = found
+    kind = ErrorKind.UNAVAILABLE if any(map(_ends_with_the_queue, why)) else obstacle.kind
+    retry_after_s = _next_try_s(why, seen_within_s) if kind in _PASSES else None
+    message = _message(query, decision, fleet, why[0].code)
+    return ProxyError(kind, message, param=obstacle.param, retry_after_s=retry_after_s, code=why[0].code)
 
 
-def _tried_again_s(decision: Decision, ids: set[str], otherwise_s: float) -> float:
+def _message(query: Query, decision: Decision, fleet: FleetView, code: str) -> str:
+    if code == "model_not_held":
+        return _not_found(query, fleet)
+    is_up_elsewhere = code == "down" and any(each.health is Health.UP for each in fleet)
+    if is_up_elsewhere and query.hints.target is None and query.model is not None:
+        return f"no backend that is up holds {query.model!r}; {decision.reason}"
+    return str(decision.reason)
+
+
+def _next_try_s(why: Sequence[Reason], otherwise_s: float) -> float:
     """When the first of the backends that failed of late may be tried again."""
-    nos = [no for each in decision.rejected if each.backend_id in ids for no in each.rejections]
-    left_s = [value for no in nos if isinstance(value := no.values.get("left_seconds"), float)]
+    left_s = [value for no in why if isinstance(value := no.values.get("left_seconds"), float)]
     return min(left_s, default=otherwise_s)
 
 
-def _kind(codes: list[str]) -> tuple[ErrorKind, str | None]:
-    for group, kind in _KINDS:
-        for code in codes:
-            if code in group:
-                return kind, code
-    return ErrorKind.UNAVAILABLE, None
+def _ends_with_the_queue(no: Reason) -> bool:
+    """Whether a backend would keep the limit of latency were it not busy."""
+    latency_ms, queue_ms, limit_ms = (no.values.get(key) for key in ("latency_ms", "queue_wait_ms", "limit_ms"))
+    if not isinstance(latency_ms, float) or not isinstance(queue_ms, float) or not isinstance(limit_ms, float):
+        return False
+    return no.code == "hint_latency" and latency_ms - queue_ms <= limit_ms
 
 
-def _down_holder(query: Query, views: list[BackendView]) -> BackendView | None:
-    """A backend that is down and held the model when it was last seen."""
-    if query.model is None:
-        return None
-    for view in views:
-        held = resolve(query.model, (model.name for model in view.models))
-        if view.health in {Health.DOWN, Health.UNKNOWN} and held is not None:
-            return view
-    return None
-
-
-def _not_found(query: Query, views: list[BackendView]) -> str:
+def _not_found(query: Query, fleet: FleetView) -> str:
+    target = query.hints.target
+    views = [view for view in fleet if target is None or view.spec.id == target]
     names = sorted({model.name for view in views if view.health is Health.UP for model in view.models})
-    where = f" on {query.hints.target}" if query.hints.target else ""
+    where = f" on {target}" if target else ""
     there_is = f"available{where}: {', '.join(names)}" if names else f"no model is available{where}"
     return f"model {query.model!r} not found; {there_is}"

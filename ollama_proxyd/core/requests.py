@@ -57,6 +57,7 @@ class Hints:
     priority: Priority | None = None
     media_type: MediaType | None = None
     deadline_ms: int | None = None
+    strict_limits: bool = False
     request_id: str = ""
 
 

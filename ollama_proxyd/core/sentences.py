@@ -6,8 +6,9 @@ is left out where one of its values was not given or is false; `{name:?}` only a
 
 from collections.abc import Mapping
 
-_POWER = "{backend_id} needs [{is_estimated:?}an estimated ]{power_watts:g} W[{is_measured:?} as measured]"
+_POWER = "{backend_id} needs {power_watts:g} W[{is_measured:?} as measured]"
 _LATENCY = "{backend_id} would begin to answer after about {latency_ms:.0f} ms"
+_QUEUED = "[ ({queue_wait_ms:.0f} ms of it in the queue)]"
 _HEAT = "the device of {backend_id} is at {temperature_celsius:g} °C"
 _COST = (
     "needs [{is_estimated:?}an estimated ]{energy_joules:figure} J and {time_seconds:figure} s"
@@ -20,7 +21,6 @@ MODES: Mapping[str, str] = {
     "comparison": "for comparison",
     "held": "held by {application_id}[: {detail}][; {reason}]",
     "mode_change_pending": ("{mode} stays until {dwell_seconds:g} s after its last change; then {next_mode}: {reason}"),
-    "no_backend_within_limits": "{reason}; no backend is within the limits of {mode_label}",
     "no_reading_yet": "no sensor has reported yet",
     "nothing_applies": "no reading asks for another mode",
     "on_battery": "on battery[ at {battery_percent:g} %]",
@@ -99,16 +99,19 @@ REJECTIONS: Mapping[str, str] = {
     "operation_unsupported": "{model:quoted} on {backend_id} does not support {operation}",
     "mode_power": f"{_POWER}; {{mode_label}} allows at most {{limit_watts:g}} W",
     "mode_concurrency": "{in_flight} requests are under way; {mode_label} allows at most {limit}",
+    "mode_wait": (
+        "{backend_id} is busy for about {wait_seconds:figure} s; {mode_label} waits at most {limit_seconds:g} s"
+    ),
     "mode_temperature": f"{_HEAT}; {{mode_label}} allows at most {{limit_celsius:g}} °C",
     "mode_fan": "the fan of {backend_id} runs at {fan_percent:g} %; {mode_label} allows at most {limit_percent:g} %",
     "critical_heat": f"{_HEAT}, which is critical from {{limit_celsius:g}} °C on",
     "throttling": "{backend_id} is throttled: {detail}",
     "game": "{backend_id} is reserved for a running game (GameMode)",
     "hint_power": f"{_POWER}; the request allows at most {{limit_watts:g}} W",
-    "hint_latency": f"{_LATENCY}; the request allows at most {{limit_ms:g}} ms",
+    "hint_latency": f"{_LATENCY}{_QUEUED}; the request allows at most {{limit_ms:g}} ms",
     "deadline": f"{_LATENCY}; the request's deadline is in {{limit_ms:.0f}} ms",
 }
-"""Why a backend cannot serve a request."""
+"""Why a backend cannot serve a request, or only where no other can."""
 
 DECISIONS: Mapping[str, str] = {
     "cheapest": (
@@ -116,14 +119,20 @@ DECISIONS: Mapping[str, str] = {
         " and {next_time_seconds:figure} s"
     ),
     "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this now",
+    "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else is within the mode",
+    "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode can serve this now",
+    "queue_too_long": (
+        f"{{mode_label}}: {{backend_id}} {_COST}; {{next_backend_id}} is busy for about"
+        " {next_queue_wait_seconds:figure} s"
+    ),
     "target_named": f"the request names {{backend_id}}, which {_COST}",
     "although": "{reason}, although {rejections}",
+    "lifted": "{reason}; the request asks for more than the mode allows: {rejections}",
     "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",
     "no_backend": "no backend is configured, and none was found yet",
     "unknown_target": "no backend is called {target:quoted}",
     "model_held_nowhere": "no backend holds {model:quoted}",
-    "target_refused": "{rejections}[; {advice}]",
-    "all_refused": "{mode_label}: nothing can serve this: {rejections}[; and {more} more][; {advice}]",
+    "all_refused": "{rejections}[; and {more} more][; {advice}]",
     "refused_before_routing": "it was refused before it was routed",
 }
 """Why a request went where it went, or nowhere."""

@@ -7,7 +7,7 @@ from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
-from ollama_proxyd.core.policy.heat import from_heat, is_heat_known
+from ollama_proxyd.core.policy.heat import is_heat_known, is_too_hot
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 
@@ -152,7 +152,7 @@ def asleep(device: DeviceState) -> bool | Unavailable:
 
 def _too_hot(view: BackendView, device: DeviceState, row: ModeRow) -> bool | Unavailable:
     if is_heat_known(device):
-        return bool(from_heat(view, device, row))
+        return is_too_hot(view, device, row)
     heat = device.temperature_c
     return heat if isinstance(heat, Unavailable) else NO_THERMOMETER
 

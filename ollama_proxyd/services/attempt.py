@@ -76,7 +76,7 @@ class Attempt:
         if isinstance(error, StopAsyncIteration):
             return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} ended its answer before it began")
         message = f"{who} did not begin to answer before deadline_ms"
-        return ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
+        return ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
 
     async def __aenter__(self) -> "Attempt":
         return self

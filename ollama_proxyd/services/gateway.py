@@ -34,6 +34,8 @@ from ollama_proxyd.services.settings import GatewaySettings
 OVERLOAD_RETRY_S = 1.0
 TRIAL_WAIT_S = 15.0
 """For how long a request waits for another one to find out whether a failing backend serves again."""
+EARLIEST_DEADLINE_MS = 10**12
+"""The year 2001; what is below was meant as a span of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +212,12 @@ class Gateway:
         return assessment, replace(decision, reason=why)
 
     def _query(self, request: Request) -> Query:
-        left_s = self._time_left_s(request.hints)
-        if left_s is not None and left_s <= 0:
+        left_s, deadline_ms = self._time_left_s(request.hints), request.hints.deadline_ms
+        if left_s is not None and left_s <= 0 and deadline_ms is not None:
             message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
-            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
+            if deadline_ms < EARLIEST_DEADLINE_MS:
+                message = f"deadline_ms is a moment since 1970 in ms; did you mean {deadline_ms} ms from now?"
+            raise ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
         return Query(
             model=request.model,
             operation=request.operation,

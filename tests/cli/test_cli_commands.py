@@ -71,7 +71,7 @@ def test_one_mode_is_shown_with_what_it_asks_for(daemon: ServedDaemon, ctl: Ctl)
         == """\
 UltraEfficiency: The least energy that gives an answer
   value of time  0.2 W
-  limits         at most 10 W, up to 65 °C, fan up to 30 %, 2 requests at once
+  limits         at most 10 W, up to 65 °C, fan up to 30 %, 2 requests at once, waits up to 120 s
 """
     )
 
@@ -216,7 +216,7 @@ def test_the_alias_alone_shows_the_mode(daemon: ServedDaemon, alias: Ctl) -> Non
 def test_where_nothing_can_serve_explain_ends_with_3_and_says_each_reason_once(daemon: ServedDaemon, ctl: Ctl) -> None:
     result = ctl("explain", "--max-power-watts", "1")
     assert result.exit_code == 3
-    assert result.stdout.startswith("Balanced: nothing can serve this; raise the request's limit of power\n")
+    assert result.stdout.startswith("nothing can serve this; raise the request's limit of power, or leave it out\n")
     assert result.stdout.count("npu needs 3 W") == 1
     told = ctl("explain", "--max-power-watts", "1", "--json")
     assert (told.exit_code, json.loads(told.output)["backend"]) == (3, None)

@@ -100,7 +100,7 @@ def test_where_nothing_could_differ_nothing_was_saved_and_it_was_compared(mode: 
 
 
 def test_where_performance_would_have_nothing_nothing_is_compared() -> None:
-    assert compared(row=replace(FASTEST, max_power_w=1.0)) is None
+    assert compared(row=replace(FASTEST, max_power_w=1.0, strict=True)) is None
 
 
 def test_the_chosen_modes_limits_do_not_bind_the_other_side() -> None:

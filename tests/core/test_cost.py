@@ -32,7 +32,7 @@ heat_j price_of_time_w cost_j power_w latency_ms
 
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=())
-    hot = machine(device("npu", PowerState.ASLEEP, temperature_c=99.0, critical_c=90.0))
+    hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
     cost = only(replace(cold, in_flight=1), prompt_tokens=1000, system=hot)
     terms = cost.terms
     assert list(terms) == TERMS.split()

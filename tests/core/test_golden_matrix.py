@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from ollama_proxyd.core.modes import Mode, parse_mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, parse_mode
 from ollama_proxyd.core.requests import Priority
-from tests.core.reference_profile import REFERENCE, ask, only, order, with_typical_answer
+from tests.core.reference_profile import PROFILES, REFERENCE, ask, only, order, with_typical_answer
 
 LENGTHS = {"short": 30, "typical": 200, "long": 2000}
 HINTS = {
@@ -17,7 +17,7 @@ HINTS = {
     "background": {"priority": Priority.BEST_EFFORT},
 }
 
-# Backends that are not named are rejected by the mode's limit of power.
+# Backends after the bar exceed the mode's watts, so that they serve only where those before it cannot.
 MATRIX = """
 mode             hint              short (30)           typical (200)        long (2000)
 Performance      -                 nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
@@ -28,18 +28,18 @@ Balanced         latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvi
 Balanced         power-efficient   npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu
 Balanced         both              igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu
 Balanced         background        npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu
-Efficiency       -                 npu>igpu             npu>igpu             npu>igpu
-Efficiency       latency-critical  igpu>npu             igpu>npu             igpu>npu
-Efficiency       power-efficient   npu>igpu             npu>igpu             npu>igpu
-Quiet            -                 npu>igpu             npu>igpu             npu>igpu
-Quiet            latency-critical  igpu>npu             igpu>npu             igpu>npu
-Quiet            power-efficient   npu>igpu             npu>igpu             npu>igpu
+Efficiency       -                 npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
+Efficiency       latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
+Efficiency       power-efficient   npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
+Quiet            -                 npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
+Quiet            latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
+Quiet            power-efficient   npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
 Auto             -                 igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu
 Auto             latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
 Auto             power-efficient   npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu
-UltraEfficiency  -                 npu                  npu                  npu
-UltraEfficiency  latency-critical  npu                  npu                  npu
-UltraEfficiency  power-efficient   npu                  npu                  npu
+UltraEfficiency  -                 npu|igpu>nvidia>cpu  npu|igpu>nvidia>cpu  npu|igpu>nvidia>cpu
+UltraEfficiency  latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
+UltraEfficiency  power-efficient   npu|igpu>nvidia>cpu  npu|igpu>nvidia>cpu  npu|igpu>nvidia>cpu
 """
 
 
@@ -55,7 +55,17 @@ def cells() -> list[tuple[str, str, str, str]]:
 @pytest.mark.parametrize(("mode", "hint", "length", "expected"), cells())
 def test_the_reference_profile_goes_where_the_table_says(mode: str, hint: str, length: str, expected: str) -> None:
     fleet = with_typical_answer(REFERENCE, LENGTHS[length])
-    assert order(ask(fleet, parse_mode(mode), **HINTS[hint])) == expected.split(">")
+    within, _, beyond = expected.partition("|")
+    decision = ask(fleet, parse_mode(mode), **HINTS[hint])
+    assert order(decision) == [*within.split(">"), *filter(None, beyond.split(">"))]
+    assert [each.backend_id for each in decision.ranked if each.beyond] == exceeding(mode, hint, order(decision))
+
+
+def exceeding(mode: str, hint: str, ordered: list[str]) -> list[str]:
+    """Those of more watts than the mode allows, whether or not the request lifts that limit."""
+    limit_w = DEFAULT_TABLE[parse_mode(mode)].max_power_w
+    powers_w = {backend_id: profile.power_w or 0 for backend_id, profile in PROFILES.items()}
+    return [each for each in ordered if limit_w is not None and powers_w[each] > limit_w]
 
 
 def test_the_table_covers_every_mode_with_every_hint() -> None:
@@ -66,9 +76,10 @@ def test_the_table_covers_every_mode_with_every_hint() -> None:
 
 def test_switching_the_mode_changes_the_decision() -> None:
     ladder = (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY)
-    orders = [order(ask(mode=mode)) for mode in ladder]
-    assert all(above != below for above, below in pairwise(orders))
-    assert [each[0] for each in orders] == ["nvidia", "igpu", "npu", "npu"]
+    decisions = [ask(mode=mode) for mode in ladder]
+    places = [[(each.backend_id, bool(each.beyond)) for each in decision.ranked] for decision in decisions]
+    assert all(above != below for above, below in pairwise(places))
+    assert [order(each)[0] for each in decisions] == ["nvidia", "igpu", "npu", "npu"]
 
 
 def test_nothing_learned_means_an_answer_of_200_tokens() -> None:
@@ -92,9 +103,9 @@ def test_each_backends_joules_and_seconds_are_those_of_the_design(
     assert cost.cost_j == pytest.approx(energy_j + 100 * time_s, abs=0.05)
 
 
-def test_ultra_rejects_all_but_the_npu_by_the_limit_of_power() -> None:
-    rejected = ask(mode=Mode.ULTRA_EFFICIENCY).rejected
-    assert {each.backend_id: [str(no) for no in each.rejections] for each in rejected} == {
+def test_ultra_sets_all_but_the_npu_behind_by_the_limit_of_power() -> None:
+    ranked = ask(mode=Mode.ULTRA_EFFICIENCY).ranked
+    assert {each.backend_id: [str(limit) for limit in each.beyond] for each in ranked if each.beyond} == {
         "igpu": ["igpu needs 12 W; Ultra Efficiency allows at most 10 W"],
         "nvidia": ["nvidia needs 55 W; Ultra Efficiency allows at most 10 W"],
         "cpu": ["cpu needs 28 W; Ultra Efficiency allows at most 10 W"],

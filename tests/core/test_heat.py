@@ -17,21 +17,23 @@ NPU, IGPU, NVIDIA, CPU = REFERENCE
 
 def why(system: SystemState, backend_id: str = "igpu", **query: Any) -> list[str]:
     """The sentences against one backend of the reference fleet."""
-    return [str(no) for no in rejections(ask(system=system, **query)).get(backend_id, ())]
+    decision = ask(system=system, **query)
+    beyond = [limit for each in decision.ranked if each.backend_id == backend_id for limit in each.beyond]
+    return [str(no) for no in (*beyond, *rejections(decision).get(backend_id, ()))]
 
 
 @pytest.mark.parametrize(("temp_c", "used"), [(85.0, True), (85.5, False), (-3.0, True)])
-def test_a_device_above_the_modes_temperature_is_left_alone(temp_c: float, used: bool) -> None:
+def test_a_device_above_the_modes_temperature_comes_after_all_others(temp_c: float, used: bool) -> None:
     system = machine(device("igpu", temperature_c=temp_c))
-    assert ("igpu" in order(ask(system=system))) is used
+    assert (order(ask(system=system))[-1] != "igpu") is used
     if not used:
         assert why(system) == ["the device of igpu is at 85.5 °C; Balanced allows at most 85 °C"]
 
 
 @pytest.mark.parametrize(("percent", "used"), [(80.0, True), (81.0, False)])
-def test_a_device_whose_fan_is_above_the_modes_limit_is_left_alone(percent: float, used: bool) -> None:
+def test_a_device_whose_fan_is_above_the_modes_limit_comes_after_all_others(percent: float, used: bool) -> None:
     system = machine(device("igpu", fan_percent=percent))
-    assert ("igpu" in order(ask(system=system))) is used
+    assert (order(ask(system=system))[-1] != "igpu") is used
     if not used:
         assert why(system) == ["the fan of igpu runs at 81 %; Balanced allows at most 80 %"]
 
@@ -62,27 +64,27 @@ def test_a_device_at_its_critical_temperature_is_left_alone_in_every_mode(mode: 
     assert why(system, mode=mode) == ["the device of igpu is at 80 °C, which is critical from 80 °C on"]
 
 
-def test_a_device_that_holds_itself_back_is_left_alone() -> None:
+def test_a_device_that_holds_itself_back_is_a_last_resort() -> None:
     system = machine(device("igpu", throttling="software thermal slowdown"))
+    assert order(ask(system=system))[-1] == "igpu"
     assert why(system) == ["igpu is throttled: software thermal slowdown"]
     assert why(machine(device("igpu", throttling=""))) == []
 
 
-def test_what_is_in_danger_serves_when_nothing_else_can_and_the_reason_says_so() -> None:
-    system = machine(device("cpu", temperature_c=101.0, critical_c=100.0, throttling="too hot"))
-    decision = ask((CPU,), Mode.PERFORMANCE, system)
-    assert order(decision) == ["cpu"]
-    assert str(decision.reason).endswith(
-        ", although the device of cpu is at 101 °C; Performance allows at most 90 °C; "
-        "the device of cpu is at 101 °C, which is critical from 100 °C on; "
-        "cpu is throttled: too hot"
+@pytest.mark.parametrize("hints", [{}, {"target": "cpu"}])
+def test_a_device_at_its_critical_temperature_serves_nothing_however_it_is_asked(hints: dict[str, str]) -> None:
+    decision = ask((CPU,), system=machine(device("cpu", temperature_c=101.0, critical_c=100.0)), **hints)
+    assert decision.ranked == ()
+    assert codes(decision) == {"cpu": ["critical_heat"]}
+    assert str(decision.reason) == (
+        "the device of cpu is at 101 °C, which is critical from 100 °C on; try again when it is cooler"
     )
 
 
-def test_a_target_in_danger_serves_because_nothing_else_may() -> None:
-    decision = ask(system=machine(device("cpu", throttling="too hot")), target="cpu")
+def test_a_device_that_holds_itself_back_serves_when_nothing_else_can_and_the_reason_says_so() -> None:
+    decision = ask((CPU,), Mode.PERFORMANCE, machine(device("cpu", throttling="too hot")))
     assert order(decision) == ["cpu"]
-    assert str(decision.reason).endswith(", although cpu is throttled: too hot")
+    assert str(decision.reason).endswith("; nothing else can serve this now, although cpu is throttled: too hot")
 
 
 @pytest.mark.parametrize("chosen", [Mode.EFFICIENCY, Mode.AUTO])
@@ -93,30 +95,24 @@ def test_heat_beyond_the_mode_leaves_no_person_without_an_answer(chosen: Mode) -
     assert str(decision.reason).endswith(", although the device of igpu is at 88 °C; Efficiency allows at most 75 °C")
 
 
-def test_a_limit_of_power_does_not_give_way_to_heat() -> None:
+def test_the_limits_of_heat_and_of_watts_give_way_alike() -> None:
     hot = machine(device("npu", temperature_c=90.0), device("igpu", temperature_c=90.0))
     decision = ask(mode=Mode.EFFICIENCY, system=hot)
-    assert order(decision) == ["npu", "igpu"]
-    assert codes(decision) == {"nvidia": ["mode_power"], "cpu": ["mode_power"]}
+    assert {each.backend_id: [limit.code for limit in each.beyond] for each in decision.ranked} == {
+        "npu": ["mode_temperature"],
+        "igpu": ["mode_temperature"],
+        "nvidia": ["mode_power"],
+        "cpu": ["mode_power"],
+    }
 
 
-def test_auto_leaves_its_own_limits_before_it_uses_a_device_in_danger() -> None:
-    auto = replace(setting(Mode.EFFICIENCY), chosen=Mode.AUTO)
-    decision = ask((NPU, NVIDIA), auto, machine(device("npu", throttling="too hot")))
-    assert order(decision) == ["nvidia"]
-    assert codes(decision) == {"npu": ["throttling"]}
-
-
-@pytest.mark.parametrize(("chosen", "held", "served"), [(Mode.AUTO, Mode.QUIET, False), (Mode.QUIET, Mode.AUTO, True)])
-def test_what_a_program_holds_is_firm_unless_it_is_auto(chosen: Mode, held: Mode, served: bool) -> None:
-    in_force = replace(setting(Mode.QUIET), chosen=chosen, held=held)
-    decision = ask((NVIDIA,), in_force)
-    assert bool(decision.ranked) is served
-    assert str(decision.reason).startswith("Auto (Quiet): " if held is Mode.AUTO else "Quiet: ")
+def test_every_limit_of_the_mode_gives_way_before_a_device_that_holds_itself_back() -> None:
+    decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, machine(device("npu", throttling="too hot")))
+    assert order(decision) == ["nvidia", "npu"]
 
 
 def test_what_is_cooler_is_preferred_to_what_is_past_the_limit_even_at_a_higher_cost() -> None:
-    assert order(ask(system=machine(device("igpu", temperature_c=86.0)))) == ["nvidia", "npu", "cpu"]
+    assert order(ask(system=machine(device("igpu", temperature_c=86.0)))) == ["nvidia", "npu", "cpu", "igpu"]
 
 
 def test_a_device_that_will_pass_its_limit_soon_pays_already() -> None:
@@ -169,8 +165,8 @@ def test_a_sleeping_device_is_chosen_only_where_waking_it_pays() -> None:
 def test_a_game_keeps_discrete_graphics_for_itself() -> None:
     amd = replace(NVIDIA, spec=replace(NVIDIA.spec, id="amd", hardware=Hardware.AMDGPU))
     decision = ask((*REFERENCE, amd), Mode.PERFORMANCE, machine(games=1))
-    assert order(decision) == ["igpu", "npu", "cpu"]
-    assert codes(decision) == {"nvidia": ["game"], "amd": ["game"]}
+    assert order(decision) == ["igpu", "npu", "cpu", "amd", "nvidia"]
+    assert [[limit.code for limit in each.beyond] for each in decision.ranked] == [[], [], [], ["game"], ["game"]]
     assert order(ask(mode=Mode.PERFORMANCE, system=machine(games=0)))[0] == "nvidia"
 
 
@@ -183,12 +179,13 @@ def test_a_game_here_means_nothing_for_graphics_elsewhere() -> None:
     assert order(ask((far,), system=machine(games=1))) == ["nvidia"]
 
 
-def test_nothing_but_graphics_during_a_game_is_refused_with_what_to_do() -> None:
-    reason = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1)).reason
-    assert str(reason) == (
-        "Performance: nothing can serve this: nvidia is reserved for a running game (GameMode); "
-        "end the game, or name a backend as the target"
+def test_graphics_serve_during_a_game_where_nothing_else_can_and_the_reason_says_so() -> None:
+    decision = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1))
+    assert order(decision) == ["nvidia"]
+    assert str(decision.reason).endswith(
+        "; nothing else can serve this now, although nvidia is reserved for a running game (GameMode)"
     )
+    assert str(decision.mode_reason) == "as chosen"
 
 
 def test_a_backend_whose_device_is_uncertain_is_priced_without_heat_and_says_so() -> None:

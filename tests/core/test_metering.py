@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ollama_proxyd.core.learning import ENOUGH_S, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import Reading
-from tests.core.reference_profile import REFERENCE, ask, backend, device, only, order, priced, rejections
+from tests.core.reference_profile import REFERENCE, ask, backend, device, only, order, priced
 from tests.reasons import unavailable
 
 BEGUN = Stretch("igpu", since_s=100.0)
@@ -138,5 +138,7 @@ def test_a_modes_limit_is_held_against_the_measured_watts() -> None:
     hungry = replace(backend("igpu"), watts=Watts(41.0, 30.0))
     modest = replace(backend("nvidia"), watts=Watts(14.0, 30.0))
     decision = ask((hungry, modest), mode=priced(2, max_power_w=15.0))
-    assert order(decision) == ["nvidia"]
-    assert str(rejections(decision)["igpu"][0]) == "igpu needs 41 W as measured; Test allows at most 15 W"
+    assert order(decision) == ["nvidia", "igpu"]
+    assert [str(limit) for limit in decision.ranked[1].beyond] == [
+        "igpu needs 41 W as measured; Test allows at most 15 W"
+    ]

@@ -20,6 +20,9 @@ from ollama_proxyd.core.fleet import (
 )
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.eligibility import Situation
+from ollama_proxyd.core.policy.mode_limits import tier
+from ollama_proxyd.core.policy.priors import known_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, rank
 from ollama_proxyd.core.readings import (
@@ -155,12 +158,14 @@ def test_every_backend_is_either_ranked_or_rejected_with_a_reason(
 
 
 @given(wild_fleets, queries, modes, machines)
-def test_every_term_is_a_number_and_the_cheapest_comes_first(
+def test_every_term_is_a_number_and_what_keeps_the_limits_comes_first_the_cheapest_before_others(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
 ) -> None:
     ranked = rank(query, fleet, machine, setting(mode)).ranked
     assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
-    assert [each.cost_j for each in ranked] == sorted(each.cost_j for each in ranked)
+    situation = Situation(query, setting(mode), machine, sum(view.in_flight for view in fleet))
+    places = [(tier(each.beyond, situation), each.cost_j) for each in ranked]
+    assert places == sorted(places)
 
 
 @given(wild_fleets, queries, modes, modes, machines)
@@ -218,19 +223,31 @@ def test_raising_a_backends_latency_never_improves_its_rank(
 def test_no_limit_that_is_firm_is_ever_exceeded(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
 ) -> None:
-    assume(mode is not Mode.AUTO)
-    in_force = setting(mode)
-    row, asked = in_force.row, query.hints
-    decision = rank(query, fleet, machine, in_force)
+    asked, known_w = query.hints, {view.spec.id: known_power_w(view) for view in fleet}
+    decision = rank(query, fleet, machine, setting(mode))
     for each in decision.ranked:
-        assert asked.max_power_watts is None or each.power_w <= asked.max_power_watts
+        assert asked.max_power_watts is None or (known_w[each.backend_id] or 0) <= asked.max_power_watts
         assert asked.max_latency_ms is None or each.latency_ms <= asked.max_latency_ms
         assert query.time_left_s is None or each.latency_ms <= query.time_left_s * 1000
         assert asked.target in {None, each.backend_id}
         assert each.backend_id not in query.tried
-        if asked.target is None:
-            assert row.max_power_w is None or each.power_w <= row.max_power_w
-            assert row.max_concurrency is None or sum(view.in_flight for view in fleet) < row.max_concurrency
+
+
+@given(wild_fleets, queries, modes, st.sampled_from(("row", "request")), machines)
+def test_strict_limits_are_never_exceeded(
+    fleet: FleetView, query: Query, mode: Mode, who: str, machine: SystemState
+) -> None:
+    in_force = setting(mode)
+    if who == "row":
+        assume(query.hints.target is None)
+        in_force = replace(in_force, row=replace(in_force.row, strict=True))
+    else:
+        query = replace(query, hints=replace(query.hints, strict_limits=True))
+    row, known_w = in_force.row, {view.spec.id: known_power_w(view) for view in fleet}
+    for each in rank(query, fleet, machine, in_force).ranked:
+        assert row.max_power_w is None or (known_w[each.backend_id] or 0) <= row.max_power_w
+        assert row.max_concurrency is None or sum(view.in_flight for view in fleet) < row.max_concurrency
+        assert {limit.code for limit in each.beyond} <= {"mode_wait"}
 
 
 @given(wild_fleets, queries, modes, machines, st.randoms())
@@ -246,15 +263,30 @@ def test_the_order_of_the_configuration_changes_nothing(
     }
 
 
-@given(fleets, plain_queries)
-def test_a_limit_that_only_auto_chose_never_leaves_a_person_without_an_answer(fleet: FleetView, query: Query) -> None:
-    ultra = replace(setting(Mode.ULTRA_EFFICIENCY), chosen=Mode.AUTO)
-    free = replace(ultra, row=replace(ultra.row, max_concurrency=None))
-    decision = rank(query, fleet, UNKNOWN_SYSTEM, free)
-    assert decision.ranked
-    within = [each for each in decision.ranked if each.power_w <= 10]
-    assert len(within) in {0, len(decision.ranked)}
-    assert bool(within) != ("within the limits of Ultra Efficiency" in str(decision.mode_reason))
+@given(wild_fleets, queries, modes, modes, machines)
+def test_no_mode_leaves_a_request_without_an_answer_that_another_would_give(
+    fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
+) -> None:
+    one, another = (rank(query, fleet, machine, setting(each)) for each in (mode, other))
+    assert sorted(order(one)) == sorted(order(another))
+
+
+@given(wild_fleets, queries, modes, modes, machines)
+def test_chosen_held_and_auto_follow_one_rule(
+    fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
+) -> None:
+    chosen = setting(mode)
+    for same in (replace(chosen, chosen=other, held=mode), replace(chosen, chosen=Mode.AUTO)):
+        assert rank(query, fleet, machine, same).ranked == rank(query, fleet, machine, chosen).ranked
+
+
+@given(fleets, plain_queries, modes)
+def test_a_guess_of_watts_exceeds_no_limit(fleet: FleetView, query: Query, mode: Mode) -> None:
+    guessed = {view.spec.id for view in fleet if view.spec.profile.power_w is None}
+    ranked = rank(query, fleet, UNKNOWN_SYSTEM, setting(mode)).ranked
+    assert all(
+        "mode_power" not in {limit.code for limit in each.beyond} for each in ranked if each.backend_id in guessed
+    )
 
 
 def without_heat(machine: SystemState) -> SystemState:
@@ -264,21 +296,21 @@ def without_heat(machine: SystemState) -> SystemState:
 
 
 @given(wild_fleets, queries, modes, machines)
-def test_heat_alone_never_leaves_a_request_without_an_answer(
+def test_heat_alone_leaves_only_those_out_whose_device_is_in_danger(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
 ) -> None:
     hot, cool = (rank(query, fleet, each, setting(mode)) for each in (machine, without_heat(machine)))
-    assert bool(hot.ranked) == bool(cool.ranked)
+    in_danger = {each.backend_id for each in hot.rejected if "critical_heat" in {no.code for no in each.rejections}}
+    assert set(order(cool)) - in_danger == set(order(hot))
 
 
 @given(fleets, plain_queries, machines)
-def test_a_device_in_danger_serves_only_where_every_other_is_in_danger_too(
+def test_a_device_that_holds_itself_back_serves_only_where_every_other_does_too(
     fleet: FleetView, query: Query, machine: SystemState
 ) -> None:
     decision = rank(query, fleet, replace(machine, games=NO_SENSOR), setting(Mode.PERFORMANCE))
     bound = {view.spec.id: device_of(view.spec, machine.devices) for view in fleet}
     throttled = {each for each, device in bound.items() if device is not None and known(device.throttling)}
-    served = set(order(decision))
-    if served & throttled:
-        assert served == set(bound)
+    if decision.ranked and decision.ranked[0].backend_id in throttled:
+        assert set(order(decision)) <= throttled
         assert "although" in str(decision.reason)

@@ -15,22 +15,20 @@ def test_zero_is_a_value(percent: float, sentence: str) -> None:
     assert str(Reason("on_battery", battery_percent=percent)) == sentence
 
 
-@pytest.mark.parametrize(("watts", "words"), [(True, "needs an estimated 5 W"), (False, "needs 5 W")])
-def test_a_flag_decides_on_its_part_and_is_not_shown(watts: bool, words: str) -> None:
-    needs = Reason(
-        "hint_power", backend_id="npu", is_estimated=watts, is_measured=False, power_watts=5.0, limit_watts=3.0
-    )
+@pytest.mark.parametrize(("measured", "words"), [(True, "needs 5 W as measured"), (False, "needs 5 W")])
+def test_a_flag_decides_on_its_part_and_is_not_shown(measured: bool, words: str) -> None:
+    needs = Reason("hint_power", backend_id="npu", is_measured=measured, power_watts=5.0, limit_watts=3.0)
     assert str(needs) == f"npu {words}; the request allows at most 3 W"
 
 
 def test_reasons_within_a_reason_are_told_as_sentences_and_as_values() -> None:
     down = Reason("down", backend_id="npu", reason=Reason("not_checked_yet"))
-    refused = Reason("target_refused", rejections=(down,), advice=("wait",))
+    refused = Reason("all_refused", rejections=(down,), advice="wait")
     assert str(refused) == "npu is down: not checked yet; wait"
     assert reason_fields(refused) == {
         "reason": str(refused),
-        "reason_code": "target_refused",
-        "reason_details": {"rejections": [reason_fields(down)], "advice": ["wait"]},
+        "reason_code": "all_refused",
+        "reason_details": {"rejections": [reason_fields(down)], "advice": "wait"},
     }
 
 

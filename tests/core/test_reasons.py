@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ollama_proxyd.core.fleet import Health, Profile
+from ollama_proxyd.core.fleet import Health, Model, Profile
 from ollama_proxyd.core.modes import Mode
 from tests.core.reference_profile import REFERENCE, ask
 from tests.reasons import because
@@ -17,8 +17,14 @@ def test_the_winner_and_the_next_are_named_with_their_numbers() -> None:
 
 
 def test_a_winner_without_rivals_says_so() -> None:
-    assert str(ask(mode=Mode.ULTRA_EFFICIENCY).reason) == (
+    assert str(ask((NPU,), Mode.ULTRA_EFFICIENCY).reason) == (
         "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else can serve this now"
+    )
+
+
+def test_a_winner_whose_rivals_are_beyond_the_mode_says_so() -> None:
+    assert str(ask(mode=Mode.ULTRA_EFFICIENCY).reason) == (
+        "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else is within the mode"
     )
 
 
@@ -30,24 +36,24 @@ def test_an_empty_fleet_says_so() -> None:
     assert str(ask(()).reason) == "no backend is configured, and none was found yet"
 
 
-def test_a_limit_of_the_mode_that_leaves_nothing_says_what_to_do() -> None:
-    assert str(ask((NVIDIA, CPU), Mode.QUIET).reason) == (
-        "Quiet: nothing can serve this: nvidia needs 55 W; Quiet allows at most 15 W; cpu needs 28 W; "
-        "Quiet allows at most 15 W; choose a mode that allows more, or name a backend as the target"
+def test_a_refusal_has_its_cause_first_and_one_piece_of_advice() -> None:
+    assert str(ask((NVIDIA, CPU), Mode.QUIET, strict_limits=True).reason) == (
+        "nvidia needs 55 W; Quiet allows at most 15 W; cpu needs 28 W; "
+        "Quiet allows at most 15 W; choose a mode that allows more, or do not ask for strict limits"
     )
 
 
-def test_reasons_are_grouped_by_rule_and_the_first_rule_speaks_for_a_backend() -> None:
-    down = [replace(view, health=Health.DOWN, health_reason=because("timeout"), models=()) for view in (NPU, NVIDIA)]
-    decision = ask((down[0], replace(IGPU, models=()), down[1]))
-    assert str(decision.reason) == (
-        "Balanced: nothing can serve this: npu is down: timeout; nvidia is down: timeout; igpu does not hold 'tiny'"
-    )
+def test_only_what_is_nearest_to_success_is_told() -> None:
+    blind = replace(CPU, models=(Model("tiny:latest", capabilities=frozenset({"embedding"})),))
+    down = replace(NPU, health=Health.DOWN, health_reason=because("timeout"), models=())
+    absent = replace(IGPU, models=())
+    assert str(ask((down, absent, blind)).reason) == "'tiny:latest' on cpu does not support chat"
+    assert str(ask((absent, down)).reason) == "npu is down: timeout"
 
 
 def test_a_long_list_of_reasons_is_cut_short() -> None:
-    many = tuple(replace(NPU, spec=replace(NPU.spec, id=f"n{i}"), health=Health.DISABLED) for i in range(9))
-    assert str(ask(many).reason).endswith("n5 is disabled; and 3 more")
+    many = tuple(replace(NPU, spec=replace(NPU.spec, id=f"n{i}"), health=Health.DOWN) for i in range(9))
+    assert str(ask(many).reason).endswith("n5 is down; and 3 more")
 
 
 def test_the_decision_names_the_mode_chosen_and_the_mode_in_force() -> None:

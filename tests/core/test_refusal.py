@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 
-from ollama_proxyd.core import refusal as refusals
+import pytest
+
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, Health, Model
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
+from ollama_proxyd.core.policy.obstacles import OBSTACLES, Obstacle
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.core.sentences import REJECTIONS
+from ollama_proxyd.dialects.framing.statuses import STATUSES
+from tests.core.reference_profile import device, machine
 from tests.fakes import spec_of
 from tests.reasons import because
 
@@ -23,9 +27,11 @@ def view(backend_id: str, *models: Model, health: Health = Health.UP) -> Backend
     return BackendView(spec_of(backend_id), health=health, health_reason=because(reason), models=models or (TINY,))
 
 
-def refused(query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED) -> ProxyError:
+def refused(
+    query: Query, *fleet: BackendView, mode: Mode = Mode.BALANCED, system: SystemState = UNKNOWN_SYSTEM
+) -> ProxyError:
     setting = ModeSetting(mode, mode, because("chosen"), DEFAULT_TABLE[mode])
-    decision = rank(query, fleet, SystemState(), setting)
+    decision = rank(query, fleet, system, setting)
     assert not decision.ranked
     return refusal(query, decision, fleet, seen_within_s=15.0)
 
@@ -78,27 +84,60 @@ def test_an_image_for_a_model_that_cannot_see_is_the_requests_fault() -> None:
     assert refused(Query("tiny", needs_vision=True), view("npu")).kind is ErrorKind.UNSUPPORTED
 
 
-def test_a_mode_whose_limit_leaves_nothing_is_unavailable_and_the_message_names_mode_and_limit() -> None:
-    error = refused(Query("tiny"), view("nvidia"), mode=Mode.ULTRA_EFFICIENCY)
-    assert error.kind is ErrorKind.UNAVAILABLE
-    assert "Ultra Efficiency allows at most 10 W" in error.message
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        (Query("tiny", hints=Hints(max_power_watts=1.0)), "max_power_watts"),
+        (Query("tiny", hints=Hints(max_latency_ms=1.0)), "max_latency_ms"),
+        (Query("tiny", time_left_s=0.1), "deadline_ms"),
+        (Query("tiny", hints=Hints(strict_limits=True)), None),
+    ],
+)
+def test_a_limit_that_waiting_does_not_meet_names_its_field_and_no_time_to_come_back(
+    asked: Query, param: str | None
+) -> None:
+    error = refused(asked, view("nvidia"), mode=Mode.EFFICIENCY)
+    assert (error.kind, error.param, error.retry_after_s) == (ErrorKind.LIMIT_UNMET, param, None)
 
 
-def test_a_mode_whose_concurrency_is_used_up_asks_to_come_later() -> None:
-    busy = replace(view("npu"), in_flight=2)
-    assert refused(Query("tiny"), busy, mode=Mode.ULTRA_EFFICIENCY).kind is ErrorKind.OVERLOADED
+def test_a_latency_that_only_the_queue_is_to_blame_for_is_a_matter_of_time() -> None:
+    error = refused(Query("tiny", hints=Hints(max_latency_ms=1000.0)), replace(view("npu"), in_flight=1))
+    assert (error.kind, error.retry_after_s) == (ErrorKind.UNAVAILABLE, 15.0)
+    assert "of it in the queue" in error.message
 
 
-def test_a_limit_of_the_request_is_named_by_its_header() -> None:
-    error = refused(Query("tiny", hints=Hints(max_power_watts=1.0)), view("npu"))
-    assert error.kind is ErrorKind.UNAVAILABLE
-    assert error.param == "max_power_watts"
+def test_a_device_in_danger_is_a_matter_of_time() -> None:
+    hot = machine(device("npu", temperature_c=101.0, critical_c=100.0))
+    error = refused(Query("tiny"), view("npu"), system=hot)
+    assert (error.kind, error.code, error.retry_after_s) == (ErrorKind.UNAVAILABLE, "critical_heat", 15.0)
 
 
-def test_a_deadline_that_no_backend_can_meet_is_a_timeout() -> None:
-    assert refused(Query("tiny", time_left_s=0.1), view("npu")).kind is ErrorKind.UPSTREAM_TIMEOUT
+def test_strict_limits_of_requests_at_once_ask_to_come_later() -> None:
+    busy, strict = replace(view("npu"), in_flight=2), Query("tiny", hints=Hints(strict_limits=True))
+    assert refused(strict, busy, mode=Mode.ULTRA_EFFICIENCY).kind is ErrorKind.OVERLOADED
 
 
-def test_every_code_that_a_refusal_asks_for_is_one_of_a_rejection() -> None:
-    asked = {*refusals._NOT_UP, *refusals._PARAMS, *(code for group, _ in refusals._KINDS for code in group)}
-    assert asked <= REJECTIONS.keys()
+def test_a_backend_that_was_switched_off_does_not_come_back_by_waiting() -> None:
+    off = view("igpu", Model("big"), health=Health.DISABLED)
+    for hints in (Hints(), Hints(target="igpu")):
+        error = refused(Query("big", hints=hints), view("npu"), off)
+        assert (error.kind, error.retry_after_s) == (ErrorKind.BACKEND_NOT_FOUND, None)
+        assert "igpu is disabled" in error.message
+
+
+def test_a_backend_that_was_never_up_is_said_to_be_down() -> None:
+    never = replace(view("cloud", health=Health.DOWN), models=())
+    error = refused(Query("gpt-4o"), view("npu"), never)
+    assert (error.kind, error.code) == (ErrorKind.UNAVAILABLE, "down")
+    assert error.message == "no backend that is up holds 'gpt-4o'; cloud is down: Connection refused"
+
+
+def test_every_rejection_has_one_place_among_the_obstacles() -> None:
+    codes = [code for obstacle in OBSTACLES for code in obstacle.codes]
+    assert sorted(codes) == sorted(REJECTIONS.keys() - {"not_the_target", "mode_wait"})
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda each: min(each.codes))
+def test_clients_repeat_only_what_waiting_cures(obstacle: Obstacle) -> None:
+    kind, status = obstacle.kind, STATUSES[obstacle.kind]
+    assert (status in {408, 409, 429} or status >= 500) is (kind in {ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})

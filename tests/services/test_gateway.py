@@ -252,8 +252,14 @@ async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked
     services = await services_of(backend, clock=clock)
     with pytest.raises(ProxyError) as caught:
         await answer(services, request(deadline_ms=int(clock.unix() * 1000) - 1))
-    assert caught.value.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert caught.value.kind is ErrorKind.LIMIT_UNMET
     assert not backend.requests
+
+
+async def test_a_span_of_time_given_as_a_deadline_is_taken_for_a_slip() -> None:
+    with pytest.raises(ProxyError) as caught:
+        await answer(await services_of(FakeBackend("npu")), request(deadline_ms=5000))
+    assert caught.value.message == "deadline_ms is a moment since 1970 in ms; did you mean 5000 ms from now?"
 
 
 async def test_a_backend_that_does_not_begin_before_the_deadline_is_given_up() -> None:

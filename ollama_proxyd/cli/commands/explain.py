@@ -10,7 +10,7 @@ from ollama_proxyd.cli.parameters import BACKEND, MODE
 from ollama_proxyd.cli.render_decision import decision
 from ollama_proxyd.cli.session import json_option, say
 
-HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts")
+HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts", "strict_limits")
 SYSTEM = ("on_battery", "battery_percent", "battery_state", "hottest_c", "fan_percent", "power_profile", "quiet_hours")
 BATTERY_STATES = ("charging", "discharging", "empty", "fully-charged", "pending-charge", "pending-discharge")
 PROFILES = ("power-saver", "balanced", "performance")
@@ -28,6 +28,7 @@ PROFILES = ("power-saver", "balanced", "performance")
     "--max-latency-ms", type=click.FloatRange(0, min_open=True), help="As if the answer had to begin by then."
 )
 @click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if the request limited the power.")
+@click.option("--strict-limits", is_flag=True, default=None, help="As if the mode's limits were strict.")
 @click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")
 @click.option(
     "--battery", "battery_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if at this charge."

@@ -49,7 +49,7 @@ def compare(decision: Decision, assessment: Assessment, performance: ModeRow) ->
     Where nothing could differ, in Performance itself or where the client named the backend, nothing is compared.
     """
     served = decision.ranked[0]
-    if decision.effective_mode is Mode.PERFORMANCE or assessment.strict.query.hints.target is not None:
+    if decision.effective_mode is Mode.PERFORMANCE or assessment.situation.query.hints.target is not None:
         return Comparison(served, served, decision.expected_tokens)
     best = best_under(assessment, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
     return None if best is None else Comparison(served, best, decision.expected_tokens)

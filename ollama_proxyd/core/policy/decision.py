@@ -28,6 +28,8 @@ class Ranked:
     notes: tuple[Reason, ...] = ()
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
+    beyond: tuple[Reason, ...] = ()
+    """The limits of the mode that it exceeds, and what else asks to spare it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where a request goes: `ranked` cheapest first; every backend is in exactly one of the two lists.
+    """Where a request goes; every backend is in exactly one of the two lists.
 
-    `mode` is what was chosen, `effective_mode` what Auto made of it.
+    `ranked` has those within the limits of the mode first, and the cheapest first in each group. `mode` is what was
+    chosen, `effective_mode` what Auto made of it.
     `expected_tokens` is the length of the answer that every estimate is for.
     """
 
@@ -53,3 +56,8 @@ class Decision:
     mode_reason: Reason
     reason: Reason
     expected_tokens: float = 0.0
+
+    @property
+    def conceded(self) -> tuple[Reason, ...]:
+        """The limits that give way to the backend that was chosen."""
+        return self.ranked[0].beyond if self.ranked else ()

@@ -13,6 +13,7 @@ def decision_fields(decision: Decision) -> dict[str, Json]:
         "mode": decision.mode.value,
         "effective_mode": decision.effective_mode.value,
         **{f"mode_{key}": value for key, value in reason_fields(decision.mode_reason).items()},
+        "conceded": [reason_fields(each) for each in decision.conceded],
         "ranked": [_ranked(each) for each in decision.ranked],
         "rejected": [_rejected(each) for each in decision.rejected],
     }
@@ -29,6 +30,7 @@ def _ranked(each: Ranked) -> Json:
         "terms": dict(each.terms),
         "notes": [reason_fields(note) for note in each.notes],
         "is_guess": each.is_guess,
+        "beyond": [reason_fields(limit) for limit in each.beyond],
     }
 
 

@@ -1,30 +1,25 @@
 """The reason of a routing decision, with its numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
+from ollama_proxyd.core.policy.eligibility import Situation
+from ollama_proxyd.core.policy.mode_limits import Tier, is_lifted, tier
+from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation
 
-_ADVICE: Mapping[str, str] = {
-    "mode_power": "choose a mode that allows more, or name a backend as the target",
-    "mode_concurrency": "try again, choose another mode, or name a backend as the target",
-    "game": "end the game, or name a backend as the target",
-    "hint_power": "raise the request's limit of power",
-    "hint_latency": "raise the request's limit of latency",
-    "deadline": "allow the request more time",
-}
 _SHOWN = 6
 """How many rejections a reason names."""
 
 
-def why_chosen(query: Query, setting: ModeSetting, asked: Demand, ranked: Sequence[Ranked]) -> Reason:
+def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) -> Reason:
     """Why the first of the ranked backends was chosen."""
-    best = ranked[0]
+    best, query, setting = ranked[0], situation.query, situation.setting
     is_embedding = query.operation is Operation.EMBEDDING
     values: dict[str, Any] = {
         "backend_id": best.backend_id,
@@ -36,43 +31,62 @@ def why_chosen(query: Query, setting: ModeSetting, asked: Demand, ranked: Sequen
         "tokens": asked.prompt_tokens if is_embedding else asked.output_tokens,
     }
     if query.hints.target is not None:
-        return Reason("target_named", **values)
-    values["mode_label"] = _mode(setting, _wish(query, setting, asked))
-    if len(ranked) == 1:
-        return Reason("only_candidate", **values)
-    rival = ranked[1]
-    return Reason(
-        "cheapest",
-        next_backend_id=rival.backend_id,
-        next_energy_joules=rival.energy_j,
-        next_time_seconds=rival.terms["time_s"],
-        **values,
-    )
+        reason = Reason("target_named", **values)
+    else:
+        code, more = _because(ranked, situation)
+        reason = Reason(code, mode_label=_mode(setting, _wish(query, setting, asked)), **values, **more)
+    return _although(reason, best.beyond, situation)
 
 
-def why_none(query: Query, setting: ModeSetting, rejected: Sequence[Rejected]) -> Reason:
+def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[str, Any]]:
+    """Why the first comes before the others: the code, and what it tells of another backend."""
+    best, *others = ranked
+    place = tier(best.beyond, situation)
+    if place in {Tier.BEYOND, Tier.LATE}:
+        return _why_beyond(others)
+    if not others:
+        return "only_candidate", {}
+    rival = others[0]
+    if place is Tier.WITHIN and tier(rival.beyond, situation) is not Tier.WITHIN:
+        return "only_within_mode", {}
+    values = {"energy_joules": rival.energy_j, "time_seconds": rival.terms["time_s"]}
+    return "cheapest", {"next_backend_id": rival.backend_id, **{f"next_{name}": each for name, each in values.items()}}
+
+
+def _why_beyond(others: Sequence[Ranked]) -> tuple[str, dict[str, Any]]:
+    """Why a limit of the mode gave way: what keeps them all is too busy, or there is none."""
+    for each in others:
+        if [limit.code for limit in each.beyond] == ["mode_wait"]:
+            return "queue_too_long", {
+                "next_backend_id": each.backend_id,
+                "next_queue_wait_seconds": each.terms["queue_wait_s"],
+            }
+    return "none_within_mode", {}
+
+
+def _although(reason: Reason, exceeded: tuple[Reason, ...], situation: Situation) -> Reason:
+    """The reason with the limits that gave way, and those that the request lifts."""
+    lifted = tuple([each for each in exceeded if is_lifted(each, situation)])
+    conceded = tuple([each for each in exceeded if each not in lifted])
+    if lifted:
+        reason = Reason("lifted", reason=reason, rejections=lifted)
+    return Reason("although", reason=reason, rejections=conceded) if conceded else reason
+
+
+def why_none(query: Query, rejected: Sequence[Rejected]) -> Reason:
     """Why no backend can serve a request, and what to do about it."""
     target = query.hints.target
     if not rejected:
         return Reason("no_backend")
-    decisive = _decisive(query, rejected)
-    if not decisive:
+    found = nearest(rejected, target)
+    if found is None:
         return Reason("unknown_target", target=target)
-    codes = list(dict.fromkeys(no.code for no in decisive))
-    if codes == ["model_not_held"] and target is None and query.model is not None:
+    obstacle, why = found
+    is_absent = why[0].code == "model_not_held"
+    if is_absent and target is None and query.model is not None:
         return Reason("model_held_nowhere", model=query.model)
-    why = tuple({str(no): no for code in codes for no in decisive if no.code == code}.values())
-    advice = tuple(_ADVICE[code] for code in codes if code in _ADVICE) or None
-    if target is not None:
-        return Reason("target_refused", rejections=why[:_SHOWN], advice=advice)
     more = len(why) - _SHOWN if len(why) > _SHOWN else None
-    return Reason("all_refused", mode_label=_mode(setting, ""), rejections=why[:_SHOWN], more=more, advice=advice)
-
-
-def _decisive(query: Query, rejected: Sequence[Rejected]) -> list[Reason]:
-    """The first rule against each backend, or against the target alone."""
-    target = query.hints.target
-    return [each.rejections[0] for each in rejected if target is None or each.backend_id == target]
+    return Reason("all_refused", rejections=why[:_SHOWN], more=more, advice=obstacle.advice)
 
 
 def _wish(query: Query, setting: ModeSetting, asked: Demand) -> str:

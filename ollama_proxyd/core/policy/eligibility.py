@@ -5,36 +5,31 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Model
+from ollama_proxyd.core.fleet import BackendView, Health, Model
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.heat import beyond_mode, in_danger
-from ollama_proxyd.core.policy.priors import is_known, measured_power_w
+from ollama_proxyd.core.policy.priors import known_power_w, measured_power_w
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import DeviceState, SystemState, known
+from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the rules look at beside the backend: the request, the mode, the machine, and the requests under way.
-
-    `spares_devices` tells whether devices that are in danger are left alone.
-    """
+    """What the rules look at beside the backend: the request, the mode, the machine, and the requests under way."""
 
     query: Query
     setting: ModeSetting
     system: SystemState
     under_way: int
-    spares_devices: bool = True
 
 
 FitnessRule = Callable[[BackendView, Model | None, Situation], Reason | None]
 """Asks whether a backend can do the work at all; the model is the backend's own, None when it holds none that fits."""
 LimitRule = Callable[[BackendView, Ranked, Situation], Reason | None]
-"""Asks whether what it would cost stays within the limits of the mode and of the request."""
+"""Asks whether what it would cost stays within the limits of the request."""
 
 
 def held(view: BackendView, query: Query) -> Model | None:
@@ -72,28 +67,14 @@ def unfit(
     return nos
 
 
-def limit_rules(situation: Situation) -> Sequence[LimitRule]:
-    """The limits that hold in this situation: those of the mode unless the request names its backend, and its own."""
-    query, row, games = situation.query, situation.setting.row, known(situation.system.games)
-    silent = {
-        None if row.max_power_w is not None else _mode_power,
-        None if row.max_concurrency is not None else _mode_concurrency,
-        None if games else _game,
-        None if query.hints.max_power_watts is not None else _hint_power,
-        None if query.hints.max_latency_ms is not None else _hint_latency,
-        None if query.time_left_s is not None else _deadline,
+def limit_rules(query: Query) -> Sequence[LimitRule]:
+    """The limits that a request has."""
+    limits = {
+        _hint_power: query.hints.max_power_watts,
+        _hint_latency: query.hints.max_latency_ms,
+        _deadline: query.time_left_s,
     }
-    rules = OWN_LIMITS if query.hints.target is not None else MODE_LIMITS + OWN_LIMITS
-    return [rule for rule in rules if rule not in silent]
-
-
-def too_hot(view: BackendView, device: DeviceState | None, situation: Situation) -> tuple[Reason, ...]:
-    """Every reason to leave the device of a backend alone; none where it is not known."""
-    if device is None:
-        return ()
-    is_targeted = situation.query.hints.target is not None
-    mode = () if is_targeted else beyond_mode(view, device, situation.setting.row)
-    return (*mode, *(in_danger(view, device) if situation.spares_devices else ()))
+    return [rule for rule, limit in limits.items() if limit is not None]
 
 
 def _target(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
@@ -102,8 +83,6 @@ def _target(view: BackendView, _model: Model | None, situation: Situation) -> Re
         return None
     return Reason("not_the_target", backend_id=view.spec.id, target=target)
 
-
-_DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 
 _UNHEALTHY = {Health.DOWN: "down", Health.DISABLED: "disabled", Health.UNKNOWN: "health_unknown"}
 
@@ -162,40 +141,20 @@ def _operation(view: BackendView, model: Model | None, situation: Situation) -> 
     return Reason("operation_unsupported", backend_id=view.spec.id, model=model.name, operation=operation)
 
 
-def _mode_concurrency(_view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
-    row = situation.setting.row
-    if row.max_concurrency is None or situation.under_way < row.max_concurrency:
+def _hint_power(view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
+    limit_w, power_w = situation.query.hints.max_power_watts, known_power_w(view)
+    if limit_w is None or power_w is None or power_w <= limit_w:
         return None
-    values: dict[str, Any] = {"mode_label": row.label, "limit": row.max_concurrency}
-    return Reason("mode_concurrency", in_flight=situation.under_way, **values)
-
-
-def _mode_power(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
-    row = situation.setting.row
-    if row.max_power_w is None or priced.power_w <= row.max_power_w:
-        return None
-    return Reason("mode_power", **_needs(view, priced), mode_label=row.label, limit_watts=row.max_power_w)
-
-
-def _game(view: BackendView, _priced: Ranked, situation: Situation) -> Reason | None:
-    games, spec = known(situation.system.games), view.spec
-    if not games or spec.hardware not in _DISCRETE or not spec.is_local:
-        return None
-    return Reason("game", backend_id=spec.id)
-
-
-def _hint_power(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
-    limit_w = situation.query.hints.max_power_watts
-    if limit_w is None or priced.power_w <= limit_w:
-        return None
-    return Reason("hint_power", **_needs(view, priced), limit_watts=limit_w)
+    return Reason("hint_power", **needs(view, power_w), limit_watts=limit_w)
 
 
 def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
     limit_ms = situation.query.hints.max_latency_ms
     if limit_ms is None or priced.latency_ms <= limit_ms:
         return None
-    return Reason("hint_latency", backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=limit_ms)
+    queue_ms = priced.terms["queue_wait_s"] * 1000 or None
+    times = {"latency_ms": priced.latency_ms, "queue_wait_ms": queue_ms, "limit_ms": limit_ms}
+    return Reason("hint_latency", backend_id=view.spec.id, **times)
 
 
 def _deadline(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
@@ -215,10 +174,6 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
     _vision,
     _operation,
 )
-MODE_LIMITS: tuple[LimitRule, ...] = (_mode_power, _mode_concurrency, _game)
-"""A client that names its backend knows better than these."""
-OWN_LIMITS: tuple[LimitRule, ...] = (_hint_power, _hint_latency, _deadline)
-"""The request's own."""
 
 
 def _can_do(model: Model, query: Query) -> bool:
@@ -237,13 +192,11 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(full, glob.lower()) or fnmatchcase(short, glob.lower()) for glob in patterns)
 
 
-def _needs(view: BackendView, priced: Ranked) -> dict[str, Any]:
+def needs(view: BackendView, power_w: float) -> dict[str, Any]:
     """What a backend draws, and how that is known."""
     measured_w = measured_power_w(view)
-    is_measured = measured_w is not None
     return {
         "backend_id": view.spec.id,
-        "power_watts": priced.power_w if measured_w is None else float(f"{measured_w:.3g}"),
-        "is_measured": is_measured,
-        "is_estimated": not is_measured and not is_known(view.spec.profile.power_w),
+        "power_watts": power_w if measured_w is None else float(f"{measured_w:.3g}"),
+        "is_measured": measured_w is not None,
     }

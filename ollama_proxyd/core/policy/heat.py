@@ -14,28 +14,16 @@ COLDEST_C, HOTTEST_C = -100.0, 1000.0
 """What is beyond is a sensor's mistake and counts as unknown."""
 
 
-def beyond_mode(view: BackendView, device: DeviceState, row: ModeRow) -> list[Reason]:
-    """Every limit of the mode that a device is past."""
-    nos = (_mode_temperature(view, device, row), _mode_fan(view, device, row))
-    return [no for no in nos if no is not None]
-
-
-def from_heat(view: BackendView, device: DeviceState, row: ModeRow) -> list[Reason]:
-    """Every reason of heat alone that keeps requests off a device in a mode; its fan is another matter."""
-    hot = _mode_temperature(view, device, row)
-    return [*([hot] if hot is not None else []), *in_danger(view, device)]
+def is_too_hot(view: BackendView, device: DeviceState, row: ModeRow) -> bool:
+    """Whether heat keeps requests off a device in a mode, for good or while others can serve."""
+    found = (mode_temperature(view, device, row), throttling(view, device), critical_heat(view, device))
+    return any(each is not None for each in found)
 
 
 def is_heat_known(device: DeviceState) -> bool:
     """Whether a device says how hot it is, or at least that it is throttled."""
     why_throttled = known(device.throttling)
     return bool(why_throttled) or _temperature(device) is not None
-
-
-def in_danger(view: BackendView, device: DeviceState) -> list[Reason]:
-    """Every reason to spare a device whatever the mode."""
-    nos = (_critical(view, device), _throttling(view, device))
-    return [no for no in nos if no is not None]
 
 
 def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Reason | None]:
@@ -55,7 +43,8 @@ def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Re
     return 1 - left_s / SOON_S, soon
 
 
-def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
+def mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
+    """Whether a device is hotter than the mode asks for."""
     now_c, limit_c = _temperature(device), row.max_temp_c
     if now_c is None or limit_c is None or now_c <= limit_c:
         return None
@@ -63,7 +52,8 @@ def _mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> R
     return Reason("mode_temperature", backend_id=view.spec.id, mode_label=row.label, **values)
 
 
-def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
+def mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
+    """Whether a device's fan is faster than the mode asks for."""
     percent, limit = known(device.fan_percent), row.max_fan_percent
     if percent is None or limit is None or not percent > limit:
         return None
@@ -71,14 +61,16 @@ def _mode_fan(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | 
     return Reason("mode_fan", backend_id=view.spec.id, mode_label=row.label, **values)
 
 
-def _critical(view: BackendView, device: DeviceState) -> Reason | None:
+def critical_heat(view: BackendView, device: DeviceState) -> Reason | None:
+    """Whether more work would endanger a device."""
     now_c, critical_c = _temperature(device), known(device.critical_c)
     if now_c is None or not _is_sane(critical_c) or now_c < critical_c:
         return None
     return Reason("critical_heat", backend_id=view.spec.id, temperature_celsius=now_c, limit_celsius=critical_c)
 
 
-def _throttling(view: BackendView, device: DeviceState) -> Reason | None:
+def throttling(view: BackendView, device: DeviceState) -> Reason | None:
+    """Whether a device holds itself back; that protects it, so that it may work on where it must."""
     why = known(device.throttling)
     return Reason("throttling", backend_id=view.spec.id, detail=why) if why else None
 

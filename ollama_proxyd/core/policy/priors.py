@@ -79,6 +79,12 @@ def measured_power_w(view: BackendView) -> float | None:
     return view.watts.power_w if view.watts is not None and view.watts.is_settled else None
 
 
+def known_power_w(view: BackendView) -> float | None:
+    """What a backend draws under load, measured or configured; None where it can only be guessed."""
+    measured_w, rated_w = measured_power_w(view), view.spec.profile.power_w
+    return rated_w if measured_w is None and is_known(rated_w) else measured_w
+
+
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
     """Whether a plausible number is configured."""
     return value is not None and least <= value <= most

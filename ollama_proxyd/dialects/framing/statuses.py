@@ -15,6 +15,7 @@ STATUSES: Mapping[ErrorKind, int] = {
     ErrorKind.METHOD_NOT_ALLOWED: 405,
     ErrorKind.TOO_LARGE: 413,
     ErrorKind.OVERLOADED: 429,
+    ErrorKind.LIMIT_UNMET: 422,
     ErrorKind.UPSTREAM_REJECTED: 400,
     ErrorKind.UPSTREAM_FAILED: 502,
     ErrorKind.UPSTREAM_TIMEOUT: 504,

@@ -25,6 +25,7 @@ TABLE: Mapping[ErrorKind, tuple[str, str | None]] = {
     ErrorKind.METHOD_NOT_ALLOWED: (INVALID, "method_not_allowed"),
     ErrorKind.TOO_LARGE: (INVALID, "request_too_large"),
     ErrorKind.OVERLOADED: ("rate_limit_error", "overloaded"),
+    ErrorKind.LIMIT_UNMET: (INVALID, "limit_unmet"),
     ErrorKind.UPSTREAM_REJECTED: (INVALID, None),
     ErrorKind.UPSTREAM_FAILED: (API, "upstream_failed"),
     ErrorKind.UPSTREAM_TIMEOUT: (API, "upstream_timeout"),

@@ -116,6 +116,8 @@ class Efficiency:
                 "maxFan": ("i", row.max_fan_percent),
                 "maxTemp": ("d", row.max_temp_c),
                 "maxConcurrency": ("i", row.max_concurrency),
+                "maxWait": ("d", row.max_wait_s),
+                "strict": ("b", row.strict),
             }
         )
 

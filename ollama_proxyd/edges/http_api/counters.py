@@ -112,4 +112,6 @@ def _status(outcome: Outcome) -> str:
 def _why(decision: Decision) -> str:
     if not decision.ranked:
         return "refused"
+    if decision.conceded:
+        return "beyond_mode"
     return "cheapest" if len(decision.ranked) > 1 else "only_candidate"

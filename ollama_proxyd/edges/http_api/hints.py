@@ -21,6 +21,7 @@ HEADERS: Mapping[str, str] = {
     "priority": "X-Priority",
     "media_type": "X-Media-Type",
     "deadline_ms": "X-Deadline-Ms",
+    "strict_limits": "X-Strict-Limits",
 }
 """By the field of Hints; errors name the header."""
 

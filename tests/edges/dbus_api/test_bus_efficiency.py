@@ -102,9 +102,11 @@ async def test_a_mode_is_described_with_its_limits(program: Program) -> None:
         "maxFan": 30,
         "maxTemp": 65.0,
         "maxConcurrency": 2,
+        "maxWait": 120.0,
+        "strict": False,
     }
     nearly_unlimited = await program.call("Efficiency", "GetModeInfo", "s", "Performance")
-    assert nearly_unlimited.keys() == {"name", "label", "description", "icon", "maxTemp"}
+    assert nearly_unlimited.keys() == {"name", "label", "description", "icon", "maxTemp", "maxWait", "strict"}
     assert nearly_unlimited["maxTemp"] == 90.0
     with pytest.raises(Refused, match=r"Error\.UnknownMode"):
         await program.call("Efficiency", "GetModeInfo", "s", "")

@@ -75,7 +75,8 @@ async def test_hints_reach_routing(serve: Serve) -> None:
     assert (await site.chat({"X-Max-Power-Watts": "20.5"})).headers["X-Backend-Used"] == "npu"
 
 
-async def test_a_deadline_that_has_passed_is_a_504(serve: Serve) -> None:
+async def test_a_deadline_that_has_passed_is_a_422_that_clients_do_not_repeat(serve: Serve) -> None:
     answer = await (await serve()).chat({"X-Deadline-Ms": "1000"})
-    assert answer.status == 504
+    assert answer.status == 422
+    assert "Retry-After" not in answer.headers
     assert answer.json["error"]["param"] == "X-Deadline-Ms"

@@ -58,14 +58,25 @@ async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ra
     assert told["now"]["backend"] == "nvidia"
     (nvidia,) = (each for each in told["asleep"]["ranked"] if each["backend_id"] == "nvidia")
     assert nvidia["terms"]["wake_s"] > 0
-    codes = {name: [no["reason_code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told}
-    assert codes == {
-        "now": [],
-        "asleep": [],
-        "hot": ["mode_temperature", "critical_heat"],
-        "throttled": ["throttling"],
-        "game": ["game"],
+    rejected = {
+        name: [no["reason_code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told
     }
+    assert rejected == {"now": [], "asleep": [], "hot": ["critical_heat"], "throttled": [], "game": []}
+    beyond = {
+        name: [limit["reason_code"] for each in told[name]["ranked"] for limit in each["beyond"]] for name in told
+    }
+    assert beyond == {"now": [], "asleep": [], "hot": [], "throttled": ["throttling"], "game": ["game"]}
+    assert all(each["ranked"][-1]["backend_id"] == "nvidia" for name, each in told.items() if beyond[name])
+
+
+async def test_what_gave_way_is_told_with_the_decision_and_with_each_candidate(serve: Serve) -> None:
+    site = await serve(*reference_fleet())
+    told = (await site.post(EXPLAIN, {"mode": "Efficiency", "hints": {"X-Max-Latency-Ms": 200}})).json
+    assert told["backend"] == "nvidia"
+    assert [limit["reason_code"] for limit in told["conceded"]] == ["mode_power"]
+    assert told["conceded"] == told["ranked"][0]["beyond"]
+    strict = {"mode": "Efficiency", "hints": {"X-Max-Latency-Ms": 200, "X-Strict-Limits": True}}
+    assert (await site.post(EXPLAIN, strict)).json["backend"] is None
 
 
 async def test_a_device_of_a_class_that_is_not_there_can_be_imagined(serve: Serve) -> None:

@@ -1,0 +1,105 @@
+"""What a mode asks to be spared, and what a game or a throttled device asks: limits that give way where they must."""
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from ollama_proxyd.core.fleet import BackendView, Hardware
+from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.cost import Candidate
+from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.eligibility import Situation, needs
+from ollama_proxyd.core.policy.heat import mode_fan, mode_temperature, throttling
+from ollama_proxyd.core.policy.priors import known_power_w
+from ollama_proxyd.core.readings import DeviceState, SystemState, known
+from ollama_proxyd.core.reasons import Reason
+
+
+class Tier(IntEnum):
+    """In which order backends are used; within a tier the cheapest comes first."""
+
+    WITHIN = 0
+    """Within the limits of the mode."""
+    BEYOND = 1
+    """Beyond one that another backend might keep."""
+    LATE = 2
+    """Its queue is longer than the mode waits."""
+    SPARED = 3
+    """Needed by a game, held back by its own heat, or failing of late."""
+
+
+_TIERS: Mapping[str, Tier] = {
+    "mode_concurrency": Tier.WITHIN,  # it is exceeded at every backend alike
+    "mode_power": Tier.BEYOND,
+    "mode_temperature": Tier.BEYOND,
+    "mode_fan": Tier.BEYOND,
+    "mode_wait": Tier.LATE,
+    "game": Tier.SPARED,
+    "throttling": Tier.SPARED,
+    "set_aside": Tier.SPARED,
+}
+
+_HeatRule = Callable[[BackendView, DeviceState, ModeRow], Reason | None]
+_HEAT: tuple[_HeatRule, ...] = (mode_temperature, mode_fan)
+_DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
+
+
+def standing(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> tuple[Reason, ...]:
+    """What keeps requests off a backend in a mode while others can serve, whatever the request."""
+    found: list[Reason | None] = []
+    if row.max_power_w is not None:
+        found.append(_power(view, row))
+    if device is not None:
+        found += [rule(view, device, row) for rule in _HEAT]
+        found.append(throttling(view, device))
+    if view.spec.hardware in _DISCRETE and view.spec.is_local and (known(system.games) or 0) > 0:
+        found.append(Reason("game", backend_id=view.spec.id))
+    return tuple([each for each in found if each is not None])
+
+
+def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[Reason, ...]:
+    """Every limit that a backend exceeds for a request; none where the request names its backend."""
+    row, query = situation.setting.row, situation.query
+    if query.hints.target is not None and not query.hints.strict_limits:
+        return ()
+    found = standing(candidate.view, candidate.device, situation.system, row)
+    most, wait_s = row.max_wait_s, priced.terms["queue_wait_s"]
+    if most is not None and wait_s > most:
+        values = {"wait_seconds": wait_s, "limit_seconds": most}
+        found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
+    if row.max_concurrency is not None and situation.under_way >= row.max_concurrency:
+        counts = {"in_flight": situation.under_way, "limit": row.max_concurrency}
+        found += (Reason("mode_concurrency", mode_label=row.label, **counts),)
+    return found
+
+
+def tier(exceeded: tuple[Reason, ...], situation: Situation) -> Tier:
+    """Where a backend stands that exceeds these limits."""
+    if not exceeded:
+        return Tier.WITHIN
+    return max(Tier.WITHIN if is_lifted(each, situation) else _TIERS[each.code] for each in exceeded)
+
+
+def is_lifted(exceeded: Reason, situation: Situation) -> bool:
+    """Whether the request itself asks for more than the mode's watts: its own limit of them counts, or its hurry."""
+    if exceeded.code != "mode_power" or _is_strict(situation):
+        return False
+    hints = situation.query.hints
+    return hints.max_power_watts is not None or (hints.latency_critical and not hints.power_efficient)
+
+
+def refusing(exceeded: tuple[Reason, ...], situation: Situation) -> tuple[Reason, ...]:
+    """Those limits that refuse, because they were declared strict; a queue is no reason to refuse."""
+    if not exceeded or not _is_strict(situation):
+        return ()
+    return tuple([each for each in exceeded if each.code != "mode_wait"])
+
+
+def _is_strict(situation: Situation) -> bool:
+    return situation.setting.row.strict or situation.query.hints.strict_limits
+
+
+def _power(view: BackendView, row: ModeRow) -> Reason | None:
+    power_w = known_power_w(view)
+    if power_w is None or row.max_power_w is None or power_w <= row.max_power_w:
+        return None
+    return Reason("mode_power", **needs(view, power_w), mode_label=row.label, limit_watts=row.max_power_w)

@@ -1,0 +1,161 @@
+"""A mode is a wish: its limits order the backends, and give way where nothing within them can serve."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Profile
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Decision
+from tests.core.reference_profile import REFERENCE, ask, backend, codes, machine, order, priced
+
+NPU, IGPU, NVIDIA, CPU = REFERENCE
+THRIFTY = (Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY)
+
+
+def busy(view: BackendView, in_flight: int = 1) -> BackendView:
+    return replace(view, in_flight=in_flight)
+
+
+def beyond(decision: Decision) -> dict[str, list[str]]:
+    return {each.backend_id: [limit.code for limit in each.beyond] for each in decision.ranked}
+
+
+def conceded(decision: Decision) -> list[str]:
+    return [limit.code for limit in decision.conceded]
+
+
+@pytest.mark.parametrize(
+    ("limit_w", "ordered"), [(12, ["igpu", "npu", "nvidia", "cpu"]), (11.9, ["npu", "nvidia", "igpu", "cpu"])]
+)
+def test_what_keeps_the_limit_of_watts_comes_first_and_the_cheapest_before_the_others(
+    limit_w: float, ordered: list[str]
+) -> None:
+    assert order(ask(mode=priced(100, max_power_w=limit_w))) == ordered
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("view", REFERENCE, ids=lambda view: view.spec.id)
+def test_the_only_holder_serves_in_every_mode(view: BackendView, mode: Mode) -> None:
+    assert order(ask((view,), mode)) == [view.spec.id]
+
+
+@pytest.mark.parametrize("mode", THRIFTY)
+def test_the_reason_says_which_limit_gave_way_and_why(mode: Mode) -> None:
+    decision = ask((NVIDIA, CPU), mode)
+    assert order(decision) == ["nvidia", "cpu"]
+    assert conceded(decision) == ["mode_power"]
+    assert "; nothing within the mode can serve this now, although nvidia needs 55 W; " in str(decision.reason)
+
+
+def test_what_is_within_the_limits_concedes_nothing() -> None:
+    decision = ask(mode=Mode.EFFICIENCY)
+    assert decision.conceded == ()
+    assert beyond(decision) == {"npu": [], "igpu": [], "nvidia": ["mode_power"], "cpu": ["mode_power"]}
+
+
+@pytest.mark.parametrize("gone", [{"tried": frozenset({"npu", "igpu"})}, {}])
+def test_a_failure_within_the_limit_falls_over_across_it(gone: dict[str, Any]) -> None:
+    down = tuple(replace(view, health=Health.DOWN) for view in (NPU, IGPU))
+    fleet = REFERENCE if gone else (*down, NVIDIA, CPU)
+    assert order(ask(fleet, Mode.EFFICIENCY, **gone))[0] == "nvidia"
+
+
+@pytest.mark.parametrize("hardware", list(Hardware))
+@pytest.mark.parametrize("mode", THRIFTY)
+@pytest.mark.parametrize("strict", [False, True])
+def test_guessed_watts_exceed_no_limit(hardware: Hardware, mode: Mode, strict: bool) -> None:
+    decision = ask((backend("box", Profile(), hardware=hardware),), mode, strict_limits=strict)
+    assert beyond(decision) == {"box": []}
+    assert "box needs an estimated" in str(decision.reason)
+
+
+def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyond_its_watts() -> None:
+    decision = ask((busy(NPU, 4), NVIDIA), Mode.EFFICIENCY)
+    assert order(decision) == ["nvidia", "npu"]
+    assert beyond(decision) == {"nvidia": ["mode_power"], "npu": ["mode_wait"]}
+    assert "; npu is busy for about 83 s, although nvidia needs 55 W; " in str(decision.reason)
+
+
+def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
+    assert order(ask((busy(NPU), NVIDIA), Mode.EFFICIENCY)) == ["npu", "nvidia"]
+
+
+def test_of_queues_that_are_all_too_long_the_cheapest_is_taken() -> None:
+    decision = ask((busy(NPU, 9), busy(NVIDIA, 12)), Mode.EFFICIENCY)
+    assert order(decision) == ["nvidia", "npu"]
+    assert beyond(decision)["nvidia"] == ["mode_power", "mode_wait"]
+
+
+def test_four_at_once_in_efficiency_do_not_wait_while_a_device_stands_idle() -> None:
+    fleet, used, longest_s = dict(zip(("npu", "nvidia"), (NPU, NVIDIA), strict=True)), [], 0.0
+    for _ in range(4):
+        best = ask(tuple(fleet.values()), Mode.EFFICIENCY).ranked[0]
+        fleet[best.backend_id] = busy(fleet[best.backend_id], fleet[best.backend_id].in_flight + 1)
+        used.append(best.backend_id)
+        longest_s = max(longest_s, best.terms["queue_wait_s"])
+    assert used.count("nvidia") > 0
+    assert longest_s <= 30
+
+
+def test_requests_at_once_beyond_the_mode_change_no_order_and_are_told() -> None:
+    fleet = (busy(replace(NPU, slots=4), 2), IGPU, NVIDIA)
+    decision = ask(fleet, Mode.ULTRA_EFFICIENCY)
+    assert order(decision) == ["npu", "igpu", "nvidia"]
+    assert conceded(decision) == ["mode_concurrency"]
+    assert str(decision.reason).endswith(", although 2 requests are under way; Ultra Efficiency allows at most 2")
+
+
+@pytest.mark.parametrize("hints", [{"latency_critical": True}, {"max_power_watts": 60.0}])
+def test_a_request_that_asks_for_more_lifts_the_modes_limit_of_watts(hints: dict[str, Any]) -> None:
+    fleet = (busy(NPU), NVIDIA)
+    decision = ask(fleet, Mode.EFFICIENCY, **hints)
+    assert order(decision)[0] == "nvidia" if "latency_critical" in hints else decision.ranked
+    lifted = ask((NVIDIA,), Mode.EFFICIENCY, **hints)
+    assert "the request asks for more than the mode allows: nvidia needs 55 W; " in str(lifted.reason)
+    assert "although" not in str(lifted.reason)
+
+
+def test_a_request_that_asks_for_haste_and_thrift_lifts_nothing() -> None:
+    assert order(ask(mode=Mode.EFFICIENCY, latency_critical=True, power_efficient=True))[0] == "npu"
+
+
+def test_a_limit_of_latency_is_kept_beyond_the_watts_of_the_mode() -> None:
+    decision = ask(mode=Mode.EFFICIENCY, max_latency_ms=200)
+    assert order(decision) == ["nvidia"]
+    assert codes(decision).keys() == {"npu", "igpu", "cpu"}
+
+
+def test_a_target_has_no_limits_of_the_mode() -> None:
+    assert beyond(ask(mode=Mode.ULTRA_EFFICIENCY, system=machine(games=1), target="nvidia")) == {"nvidia": []}
+
+
+def strict_modes() -> list[Any]:
+    return [
+        pytest.param(priced(2, max_power_w=15.0, strict=True), {}, id="mode"),
+        pytest.param(priced(2, max_power_w=15.0), {"strict_limits": True}, id="request"),
+    ]
+
+
+@pytest.mark.parametrize(("mode", "hints"), strict_modes())
+@pytest.mark.parametrize("more", [{}, {"latency_critical": True}, {"max_power_watts": 60.0}])
+def test_strict_limits_refuse(mode: Any, hints: dict[str, Any], more: dict[str, Any]) -> None:
+    decision = ask((NVIDIA,), mode, **hints, **more)
+    assert decision.ranked == ()
+    assert codes(decision) == {"nvidia": ["mode_power"]}
+
+
+def test_strict_limits_wait_in_a_queue_however_long() -> None:
+    assert order(ask((busy(NPU, 40), NVIDIA), Mode.EFFICIENCY, strict_limits=True)) == ["npu"]
+
+
+def test_a_request_that_is_strict_is_strict_with_its_target_too() -> None:
+    assert codes(ask((NVIDIA,), Mode.EFFICIENCY, target="nvidia", strict_limits=True)) == {"nvidia": ["mode_power"]}
+
+
+def test_strict_limits_keep_a_game_undisturbed() -> None:
+    decision = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1), strict_limits=True)
+    assert str(decision.reason) == (
+        "nvidia is reserved for a running game (GameMode); end the game, or do not ask for strict limits"
+    )
