@@ -139,6 +139,8 @@ class AttemptEnded:
     """Whether the client left."""
     needs_vision: bool = False
     needs_tools: bool = False
+    skipped_frames: int = 0
+    """How many frames of the answer could not be read."""
 
     @property
     def succeeded(self) -> bool:

@@ -38,7 +38,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a tool call; `arguments` is a fragment of JSON text, joined by `index`."""
+    """A piece of a tool call; `name` and `arguments`, a JSON text, may be fragments, joined by `index`."""
 
     index: int
     id: str | None = None

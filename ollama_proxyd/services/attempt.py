@@ -114,6 +114,7 @@ class Attempt:
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
             energy_j=self.ranked.power_w * (now_s - self._begun_s),
+            skipped_frames=finished.skipped_frames,
             queued=self._lease.is_queued,
             cancelled=error is not None and not isinstance(error, Exception),
             needs_vision=request.needs_vision,

@@ -24,12 +24,12 @@ class ToolCalls:
             self._pieces.setdefault(piece.index, []).append(piece)
 
     def whole(self) -> tuple[ToolCallDelta, ...]:
-        """Each call in one piece."""
+        """Each call in one piece; its name may have come in several too."""
         return tuple(
             ToolCallDelta(
                 index=index,
                 id=next((piece.id for piece in pieces if piece.id), None),
-                name=next((piece.name for piece in pieces if piece.name), None),
+                name="".join(piece.name for piece in pieces if piece.name) or None,
                 arguments="".join(piece.arguments for piece in pieces),
             )
             for index, pieces in self._pieces.items()

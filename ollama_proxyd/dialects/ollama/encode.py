@@ -8,8 +8,9 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
-from ollama_proxyd.dialects.framing.jsonbody import object_in, present
+from ollama_proxyd.dialects.framing.jsonbody import present
 
 
 def write_logprob(token: TokenLogprob, *, with_top: bool = True) -> dict[str, Json]:
@@ -49,13 +50,21 @@ def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * _NS_PER_S)
 
 
-def write_call(index: int, call: ToolCallDelta) -> dict[str, Json]:
-    """A whole tool call; ProxyError when the model did not write an object as arguments."""
-    arguments = call.arguments.strip().encode() or b"{}"
-    if object_in(arguments) is None:
-        message = f"the model called '{sanitize_line(call.name or '')}' with arguments that are not a JSON object"
-        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
-    return present(id=call.id, function={"index": index, "name": call.name or "", "arguments": msgspec.Raw(arguments)})
+def write_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[dict[str, Json]]:
+    """The whole tool calls of an answer; where the token limit cut it, those that it left unfinished are left out.
+
+    ProxyError when the model named no tool, or wrote no object as arguments.
+    """
+    written: list[dict[str, Json]] = []
+    for call in calls:
+        arguments = object_of(call.arguments)
+        if arguments is not None and call.name:
+            function = {"index": len(written), "name": call.name, "arguments": msgspec.Raw(arguments)}
+            written.append(present(id=call.id, function=function))
+        elif not is_cut and (call.name or call.arguments.strip()):
+            what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
+    return written
 
 
 _VECTOR_COUNTERS = ("total_duration", "load_duration", "prompt_eval_count")
@@ -121,12 +130,19 @@ class LineEncoder:
         return self._line(delta, None) + b"\n"
 
     def _line(self, delta: Delta, finished: Finished | None) -> bytes:
-        calls = [write_call(*numbered) for numbered in enumerate(delta.tool_calls)] if finished else []
-        reason = _REASONS.get(finished.reason, finished.reason.value) if finished else None
-        line = self._object(delta, reason, calls or None)
+        calls, reason = self._calls_and_reason(delta, finished) if finished else (None, None)
+        line = self._object(delta, reason, calls)
         if finished is not None and finished.reason not in {FinishReason.LOAD, FinishReason.UNLOAD}:
             line |= counters_of(finished, self._elapsed_ns(), self._first_ns)
         return _JSON.encode(line)
+
+    def _calls_and_reason(self, delta: Delta, finished: Finished) -> tuple[list[dict[str, Json]] | None, str]:
+        """The calls that are whole and why the answer ended; at the token limit some engines name another reason."""
+        limit, tokens = self._request.max_tokens, finished.usage.completion_tokens
+        is_cut = finished.reason is FinishReason.LENGTH or bool(limit and tokens and tokens >= limit)
+        calls = write_calls(delta.tool_calls, is_cut=is_cut)
+        reason = finished.reason if len(calls) == len(delta.tool_calls) else FinishReason.LENGTH
+        return calls or None, _REASONS.get(reason, reason.value)
 
     def _object(self, delta: Delta, reason: str | None, calls: list[dict[str, Json]] | None) -> dict[str, Json]:
         """A line without the counters of the last; the keys in Ollama's order."""

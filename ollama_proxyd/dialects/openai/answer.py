@@ -19,9 +19,9 @@ class AnswerFunction(msgspec.Struct):
 
 
 class AnswerCall(msgspec.Struct):
-    """A tool call or a piece of one; some engines write the index as text."""
+    """A tool call or a piece of one; its index is read later, for engines write it in many ways."""
 
-    index: int | str | None = None
+    index: Json = None
     id: str | None = None
     function: AnswerFunction | None = None
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ollama_proxyd.core.events import ToolCallDelta
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.lenient import is_object
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
+from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.openai.answer import AnswerCall, AnswerMessage
 
 _MOST_CHECKED_CHARACTERS = 1_000_000
@@ -61,7 +63,11 @@ class CallNumbers:
             if index is None and len(pieces) > 1:
                 index = at
             name, arguments = _content(piece)
+            if not (name or arguments or piece.id):
+                continue
             call = self._known(piece.id or None, index)
+            if call is None and not name and not piece.id and self._calls and not self._calls[-1].has_ended():
+                call = self._calls[-1]  # of an index that began nothing
             if call is None or (name and call.number in named) or _begins_another(call, piece.id, name, arguments):
                 call = self._begun(index)
             if name:
@@ -103,11 +109,11 @@ def whole_calls(message: AnswerMessage) -> tuple[ToolCallDelta, ...]:
     return tuple(ToolCallDelta(number, call_id, name or None, text) for number, call_id, name, text in numbered)
 
 
-def _whole(index: int | str | None) -> int | None:
+def _whole(index: Json) -> int | None:
     """The index as a number, None where it is none."""
     if isinstance(index, str):
-        return int(index) if index.isascii() and index.isdigit() and len(index) < 10 else None
-    return index
+        index = int(index) if index.isascii() and index.isdigit() and len(index) < 10 else None
+    return count(index)
 
 
 def _content(piece: AnswerCall) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import msgspec
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
 from ollama_proxyd.dialects.framing.gathering import joined
+from ollama_proxyd.dialects.framing.jsonbody import present
 from ollama_proxyd.dialects.openai.vectors import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
@@ -112,7 +113,7 @@ class ChatEncoder(TextEncoder):
 
     def _call_piece(self, call: ToolCallDelta) -> Json:
         if call.index in self._calls:
-            return {"index": call.index, "function": {"arguments": call.arguments}}
+            return {"index": call.index, "function": present(name=call.name, arguments=call.arguments)}
         self._calls.add(call.index)
         return {"index": call.index, **self._call(call)}
 

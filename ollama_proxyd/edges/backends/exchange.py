@@ -130,16 +130,15 @@ class _Stream:
         payloads = () if reader.ended else tuple(dialect.payloads(rest))
         if payloads and all(each == DONE or is_object(each) for each in payloads):
             yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
+        if reader.skipped_frames:
+            log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
         try:
             finished = reader.finish()
         except ProxyError as error:
             if self._reply.broken is not None and error.code == INCOMPLETE:
                 raise self._reply.broken from error
             raise
-        if reader.skipped_frames:
-            log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
-            finished = replace(finished, skipped_frames=reader.skipped_frames)
-        yield finished
+        yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished
 
 
 def _accepted_types(dialect: Dialect, request: Request) -> str:

@@ -40,6 +40,7 @@ class Counters:
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
+        self._skipped = counter("frames_skipped", "Frames of answers that could not be read", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._models: set[tuple[str, str]] = set()
 
@@ -61,6 +62,8 @@ class Counters:
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost and brought."""
         self._joules.labels(ended.backend_id).inc(_amount(ended.energy_j))
+        if ended.skipped_frames:
+            self._skipped.labels(ended.backend_id).inc(ended.skipped_frames)
         labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)
         tokens = _amount(ended.usage.completion_tokens)
         self._prompt_tokens.labels(*labels).inc(_amount(ended.usage.prompt_tokens))
