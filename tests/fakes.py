@@ -181,6 +181,7 @@ class FakeBackend:
         self.models = tuple(Model(model) if isinstance(model, str) else model for model in models)
         self.loaded = None if loaded is None else tuple(loaded)
         self.down: BaseException | None = None
+        self.can_unload = True
         self.details: Mapping[str, Json] = {"modelfile": "", "details": {"family": "llama"}, "capabilities": []}
         self.requests: list[tuple[Request, str]] = []
         self.shown: list[tuple[str, Mapping[str, Json]]] = []

@@ -128,6 +128,7 @@ class Foundation:
     async def close(self) -> None:
         """End the background work and close every connection."""
         await self.tasks.close()
+        await self.services.health.close()
         await self.http.close()
 
 

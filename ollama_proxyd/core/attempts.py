@@ -141,6 +141,8 @@ class AttemptEnded:
     needs_tools: bool = False
     skipped_frames: int = 0
     """How many frames of the answer could not be read."""
+    unloads_after: bool = False
+    """Whether the model leaves the memory after the answer."""
 
     @property
     def succeeded(self) -> bool:

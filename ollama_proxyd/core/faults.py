@@ -45,6 +45,9 @@ REFUSALS = frozenset(
 )
 """What a backend says of what it was asked for: asking it again does not help."""
 
+ABOUT_MODELS = (REFUSALS - {Fault.NO_CREDIT}) | {Fault.NOT_LOADED}
+"""What makes the picture of a backend's models doubtful."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:

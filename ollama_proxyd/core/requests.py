@@ -284,5 +284,7 @@ class Request:
     needs_vision: bool = False
     needs_tools: bool = False
     load_action: LoadAction | None = None
+    unloads_after: bool = False
+    """Whether the client wants the model out of memory after the answer."""
     calls_come_whole: bool = False
     """Whether the client gets tool calls only at the end of the answer."""

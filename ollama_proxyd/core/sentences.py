@@ -133,6 +133,10 @@ DECISIONS: Mapping[str, str] = {
     "unknown_target": "no backend is called {target:quoted}",
     "model_held_nowhere": "no backend holds {model:quoted}",
     "all_refused": "{rejections}[; and {more} more][; {advice}]",
+    "unloaded": (
+        "unloading {model:quoted}[: {backends} let go of it][; {kept} kept it: its engine unloads nothing, or failed]"
+    ),
+    "not_in_memory": "unloading {model:quoted}: no backend has it in memory",
     "refused_before_routing": "it was refused before it was routed",
 }
 """Why a request went where it went, or nowhere."""

@@ -119,6 +119,7 @@ class Attempt:
             cancelled=error is not None and not isinstance(error, Exception),
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
+            unloads_after=request.unloads_after,
         )
 
 

@@ -37,6 +37,8 @@ class Circuits:
     ) -> Breakers:
         """When an attempt has ended; `patience_s` is for how long the backend asked to be left alone."""
         before = after = view.breakers
+        if not before and ended.fault is None:
+            return before
         if ended.succeeded:
             after = whole(after, ended.work)
         elif ended.fault is not None:
@@ -45,8 +47,9 @@ class Circuits:
             after = failed(after, failure, self._clock.monotonic(), self._jitter())
         if tries is not None:
             after = left(after, tries)
-        if after != before:
-            self._tell(view.spec.id, before, after)
+        if after == before:
+            return before
+        self._tell(view.spec.id, before, after)
         return after
 
     def _tell(self, backend_id: str, before: Breakers, after: Breakers) -> None:

@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
 from ollama_proxyd.core.breaker import begun, tried
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.faults import Work
+from ollama_proxyd.core.faults import ABOUT_MODELS, Work
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.residency import loaded_after, without
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
 from ollama_proxyd.services.inventory import BackendConfig
@@ -195,7 +197,7 @@ class Fleet:
         """Publish the end of an attempt, and take note of what it says of its backend."""
         member = lease.member
         if self._members.get(member.id) is member:
-            self._move_breakers(lease, ended, failure)
+            self._learn(lease, ended, failure)
         doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
         if doubts is Doubt.DOWN and failure is not None:
             self.note_down(member.id, Reason("backend_down", detail=failure.message))
@@ -203,13 +205,22 @@ class Fleet:
             self.due.set()
         self.attempts.publish(ended)
 
-    def _move_breakers(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
-        now = self.view(lease.member.id)
-        if now.breakers or ended.fault is not None:
-            patience_s = None if failure is None else failure.retry_after_s
-            after = self.circuits.after_end(now, ended, lease.tries, patience_s)
-            if after != now.breakers:
-                self._put(replace(now, breakers=after))
+    def _learn(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
+        """What passed through changes the picture at once; for the rest the backend is asked when that is needed."""
+        member, now = lease.member, self.view(ended.backend_id)
+        breakers = self.circuits.after_end(now, ended, lease.tries, failure.retry_after_s if failure else None)
+        loaded, is_doubtful = loaded_after(now, ended), ended.fault in ABOUT_MODELS
+        if breakers is not now.breakers or loaded is not now.loaded:
+            self._put(replace(now, breakers=breakers, loaded=loaded))
+        if loaded is not now.loaded or is_doubtful:
+            member.asked_s = -inf
+        if is_doubtful:
+            self.due.set()
+
+    def note_unloaded(self, backend_id: str, model: str) -> None:
+        """A backend has let go of a model."""
+        now, self._members[backend_id].asked_s = self.view(backend_id), -inf
+        self._put(replace(now, loaded=without(now.loaded, model)))
 
     def note_watts(self, backend_id: str, watts: Watts | None) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
@@ -263,12 +274,10 @@ class Fleet:
     def _put(self, view: BackendView) -> None:
         at = self._index[view.spec.id]
         views = self.views.value
-        before = views[at]
-        changed_health = (
-            before.health is not view.health or before.degraded != view.degraded or before.breakers is not view.breakers
-        )
+        was = views[at]
+        is_same = was.health is view.health and was.degraded == view.degraded and was.breakers is view.breakers
         self.views.set((*views[:at], view, *views[at + 1 :]))
-        if changed_health:
+        if not is_same:
             self._note_health()
 
     def _note_health(self) -> None:

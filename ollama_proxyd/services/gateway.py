@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget, most_useful
 from ollama_proxyd.core.breaker import Breaker, Phase
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.events import Event, Finished, FinishReason
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.policy.decision import Decision
@@ -17,7 +17,7 @@ from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Hints, Json, Request
+from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed, RoutedError
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.attempt import Attempt
@@ -25,11 +25,12 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
-from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.health import MISS_AGE_S, REFUSAL_AGE_S, HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.request_trace import RequestTrace
 from ollama_proxyd.services.settings import GatewaySettings
+from ollama_proxyd.services.unloading import Settled, Unloader
 
 OVERLOAD_RETRY_S = 1.0
 TRIAL_WAIT_S = 15.0
@@ -139,9 +140,11 @@ class Gateway:
         finally:
             self._deps.activity.end()
 
-    async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt, Routed, list[Event]]:
+    async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt | Settled, Routed, list[Event]]:
         """Try the candidates, cheapest first, until the client gets a part of the answer of one."""
         self._check_capacity()
+        if request.load_action is LoadAction.UNLOAD:
+            return await self._unload(request, trace)
         query, failures = self._query(request), list[ProxyError]()
         while True:
             decision = await self._choose(query, trace, failures)
@@ -164,6 +167,17 @@ class Gateway:
             else:
                 return attempt, Routed(decision, best.backend_id, accepted.ignored_fields), held
 
+    async def _unload(self, request: Request, trace: RequestTrace) -> tuple[Attempt | Settled, Routed, list[Event]]:
+        """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
+        query, deps = self._query(request), self._deps
+        await deps.health.catch_up(0.0)
+        unloader = Unloader(deps.fleet)
+        if not (holders := unloader.holders(query)):
+            raise self.refusal(query, self.explain(query))
+        routed = await unloader.unload(request, holders, deps.governor.setting.value)
+        trace.decision = routed.decision
+        return Settled(), routed, [Finished(FinishReason.UNLOAD)]
+
     def _trip(self, trace: RequestTrace) -> Trip:
         attempts = len(trace.attempts)
         within = attempts <= ALWAYS_RETRIED or is_within_budget([len(e.retried) for e in self._deps.ledger.recent()])
@@ -176,7 +190,7 @@ class Gateway:
         failures, the most useful of them is raised.
         """
         assessment, decision = self._decide(query, trace)
-        if not decision.ranked and await self._deps.health.catch_up():
+        if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
             assessment, decision = self._decide(query, trace)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
@@ -240,3 +254,9 @@ class Gateway:
         if self._deps.activity.in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
+
+
+def _most_age_s(refused: Decision) -> float:
+    """How old the picture may be by which nothing was ranked: models come and go without a word."""
+    is_missed = any(no.code == "model_not_held" for each in refused.rejected for no in each.rejections)
+    return MISS_AGE_S if is_missed else REFUSAL_AGE_S

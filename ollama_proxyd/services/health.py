@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable
 from math import inf
 from typing import Any
 
@@ -15,12 +15,23 @@ from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.lease import Member
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.settings import HealthSettings
+from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import first_of
 
 log = logging.getLogger(__name__)
 
 IDLE_PHASE = 0.25
 """Between two looks at the sensors: together with the thread that reads them each would hold up the other."""
+
+LIST_AGE_S = 2.0
+"""How old a list of models may be that somebody asks for."""
+MISS_AGE_S = 0.25
+"""How old the picture may be by which a model is said to be nowhere."""
+REFUSAL_AGE_S = 1.0
+"""How old it may be by which a request is refused for another reason."""
+UP_WAIT_S = 1.5
+"""For how long a request waits for the checks that it needs."""
+DOWN_WAIT_S = 0.25
 
 
 class HealthMonitor:
@@ -30,6 +41,7 @@ class HealthMonitor:
         self._fleet = fleet
         self._clock = clock
         self._settings = settings or HealthSettings()
+        self._tasks = Tasks("health")
         self._replanned = asyncio.Event()
         """Set when the next check may be due at another time than was thought."""
         self._checked_s = clock.monotonic()
@@ -87,53 +99,66 @@ class HealthMonitor:
             return False
         return self._clock.monotonic() - self._fleet.changed_s > quiet_s
 
-    async def catch_up(self) -> bool:
-        """Check now what was not checked yet, or not for longer than the interval; whether there is news."""
-        if self._clock.monotonic() - self._checked_s > self._settings.interval_s:
-            await self.check_all()
-            return True
-        return await self.check_new()
+    async def catch_up(self, max_age_s: float = REFUSAL_AGE_S) -> bool:
+        """Check what was checked longer ago than this, and wait a moment for it; whether there may be news.
 
-    async def check_new(self) -> bool:
-        """Check the backends that were not checked yet; whether there were any."""
-        new = [each for each in self._fleet.members if self._fleet.is_asked(each) and self._is_unchecked(each)]
-        await self._check_these(new)
-        return bool(new)
+        Whoever is down gets less time to say that it is up again: it may never answer.
+        """
+        now_s = self._clock.monotonic()
+        fresh = [(each, self._fresh(each, now_s - max_age_s)) for each in self._fleet.members]
+        checks = {check: each for each, check in fresh if check is not None}
+        if checks:
+            await asyncio.wait(checks, timeout=DOWN_WAIT_S)
+            late = [check for check, each in checks.items() if not check.done() and not self._is_down(each)]
+            if late:
+                await asyncio.wait(late, timeout=UP_WAIT_S - DOWN_WAIT_S)
+        return bool(checks)
 
-    def _is_unchecked(self, member: Member) -> bool:
-        """Whether a check would bring news; one that is under way would."""
-        is_known = member.checks > 0 and self._fleet.view(member.id).health is not Health.UNKNOWN
-        return not is_known or member.checks_under_way > 0
+    def _is_down(self, member: Member) -> bool:
+        return not self._fleet.is_asked(member) or self._fleet.view(member.id).health is Health.DOWN
+
+    async def check_new(self) -> None:
+        """Check the backends of which nothing is known, or nothing that still holds."""
+        await self._wait_for([self._fresh(each, -inf) for each in self._fleet.members])
 
     async def check_all(self) -> None:
         """Check all backends that are switched on at the same time and take note of what they say."""
         self._checked_s = self._clock.monotonic()
-        await self._check_these([each for each in self._fleet.members if self._fleet.is_asked(each)])
+        await self._wait_for([self._fresh(each, inf) for each in self._fleet.members])
 
-    async def _check_these(self, members: Sequence[Member]) -> None:
-        """A backend whose words make our own code fail is down by our fault; the others are not concerned."""
-        for member in members:
-            member.checks_under_way += 1
-        try:
-            results = await asyncio.gather(
-                *(self._check(each, each.checks) for each in members), return_exceptions=True
-            )
-        finally:
-            for member in members:
-                member.checks_under_way -= 1
-        for member, result in zip(members, results, strict=True):
+    async def _wait_for(self, checks: Iterable[asyncio.Task[None] | None]) -> None:
+        if waited := [check for check in checks if check is not None]:
+            await asyncio.wait(waited)
+
+    def _fresh(self, member: Member, since_s: float) -> asyncio.Task[None] | None:
+        """The check that brings what is known of a backend to at least that moment; None where it is that new."""
+        if not self._fleet.is_asked(member):
+            return None
+        is_known = member.asked_s > -inf and self._fleet.view(member.id).health is not Health.UNKNOWN
+        if member.asked_s >= since_s and (is_known or member.asking):
+            return member.asking
+        if member.next_check is None:
+            member.next_check = self._tasks.start(member.id, self._check(member))
+        return member.next_check
+
+    async def _check(self, member: Member) -> None:
+        """Ask a backend how it is; one whose words make our own code fail is down by our fault."""
+        async with member.check_turn:
+            member.asking, member.next_check = member.next_check, None
+            member.asked_s = self._clock.monotonic()
+            (result,) = await asyncio.gather(self._ask(member), return_exceptions=True)
+            member.asking = None
             if isinstance(result, Exception) and self._fleet.is_asked(member):
                 log.error("the health check of backend %s failed by a fault of the proxy", member.id, exc_info=result)
                 self._fleet.note_down(member.id, Reason("check_failed", detail=repr(result)))
 
-    async def _check(self, member: Member, checks: int) -> None:
-        """Ask a backend how it is, unless another check has come to its end since there were so many."""
-        async with member.check_turn:
-            if member.checks == checks:
-                await self._ask(member)
-                member.checks += 1
+    async def close(self) -> None:
+        """End the checks under way."""
+        await self._tasks.close()
 
     async def _ask(self, member: Member) -> None:
+        if not self._fleet.is_asked(member):
+            return
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 probe = await member.backend.probe()

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -18,10 +19,12 @@ class Member:
     config: BackendConfig
     backend: Backend
     in_flight: int = 0
-    checks: int = 0
-    """How many health checks of it came to an end."""
-    checks_under_way: int = 0
-    """Health checks that ask it, or wait for what another one finds."""
+    asked_s: float = -inf
+    """When its last check began, on the monotonic clock."""
+    asking: asyncio.Task[None] | None = None
+    """The check under way."""
+    next_check: asyncio.Task[None] | None = None
+    """The check that begins when that one has ended; all who need a fresh one wait for it together."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a check asks."""
 

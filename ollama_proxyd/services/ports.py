@@ -40,6 +40,10 @@ class Backend(Protocol):
     def spec(self) -> BackendSpec:
         """What this backend is."""
 
+    @property
+    def can_unload(self) -> bool:
+        """Whether a request can have it let go of a model."""
+
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
 

@@ -377,3 +377,48 @@ async def test_a_fault_of_ours_in_one_check_marks_only_that_backend_down(caplog:
     assert "fault of the proxy" in str(fleet.view("npu").health_reason)
     assert fleet.view("igpu").health is Health.UP
     assert "55840" in caplog.text
+
+
+class Lasting(Counting):
+    """A backend whose health check takes so many seconds."""
+
+    def __init__(self, backend_id: str, seconds: float) -> None:
+        super().__init__(backend_id)
+        self.seconds = seconds
+
+    async def probe(self) -> Probe:
+        self.checks += 1
+        await asyncio.sleep(self.seconds)
+        return await FakeBackend.probe(self)
+
+
+async def test_whoever_needs_a_fresh_picture_shares_one_check_and_the_next() -> None:
+    backend = Lasting("npu", 0.1)
+    fleet = fleet_of(backend, settings=HealthSettings())
+    await asyncio.gather(*(fleet.health.catch_up(0.0) for _ in range(50)))
+    assert backend.checks == 1
+    running = asyncio.create_task(fleet.health.check_all())
+    await pass_by(0.05)
+    await asyncio.gather(running, *(fleet.health.catch_up(0.0) for _ in range(50)))
+    assert backend.checks == 3, "what began before they asked is not fresh enough, and one more is for all of them"
+
+
+async def test_a_dead_backend_is_waited_for_only_a_moment() -> None:
+    dead, good = Lasting("npu", 60.0), FakeBackend("igpu")
+    fleet = fleet_of(dead, good, settings=HealthSettings())
+    await fleet.health.check_all()
+    assert fleet.view("npu").health is Health.DOWN
+    began_s = fleet.clock.monotonic()
+    assert await fleet.health.catch_up(0.0)
+    assert fleet.clock.monotonic() - began_s < 0.5
+
+
+async def test_a_picture_that_is_new_enough_is_not_made_anew() -> None:
+    backend = Counting("npu")
+    fleet = fleet_of(backend)
+    await fleet.health.check_all()
+    await pass_by(1.9)
+    assert not await fleet.health.catch_up(2.0)
+    await pass_by(0.2)
+    assert await fleet.health.catch_up(2.0)
+    assert backend.checks == 2

@@ -67,9 +67,6 @@ def request_of(
     stays_s = keep_alive_s(head.keep_alive)
     check_top_logprobs(head.top_logprobs)
     check_options(head.options)
-    load_action = None
-    if only_loads:
-        load_action = LoadAction.UNLOAD if stays_s == 0 else LoadAction.LOAD
     operation, endpoint, read_content = call
     return Request(
         operation=operation,
@@ -83,9 +80,15 @@ def request_of(
         prompt_tokens=(len(body) - images_bytes) // 4,
         max_tokens=answer_limit(head.options),
         needs_vision=images_bytes > 0,
-        load_action=load_action,
+        load_action=load_action_of(stays_s) if only_loads else None,
+        unloads_after=stays_s == 0,
         calls_come_whole=True,
     )
+
+
+def load_action_of(stays_s: float | None) -> LoadAction:
+    """What a request without anything to answer asks for."""
+    return LoadAction.UNLOAD if stays_s == 0 else LoadAction.LOAD
 
 
 _SOUNDS = {"SUQz": "mp3", "//s": "mp3", "//u": "mp3", "ZkxhQ": "flac", "T2dnUw": "ogg"}
@@ -216,7 +219,6 @@ _EMBEDDINGS = msgspec.json.Decoder(EmbeddingsRequest)
 def parse_embed(body: bytes, hints: Hints) -> Request:
     """A request of /api/embed: one text or several, vectors of unit length."""
     read = decode_typed(_EMBED, body)
-    keep_alive_s(read.keep_alive)
     if not read.model:
         raise ProxyError(ErrorKind.MODEL_NOT_FOUND, "model '' not found", param="model")
     return _embedding_request("embed", read, body, hints, read.input)
@@ -225,7 +227,6 @@ def parse_embed(body: bytes, hints: Hints) -> Request:
 def parse_embeddings(body: bytes, hints: Hints) -> Request:
     """A request of /api/embeddings: one prompt, a vector as the model gives it."""
     read = decode_typed(_EMBEDDINGS, body)
-    keep_alive_s(read.keep_alive)
     if not read.model:
         raise invalid_request("model is required", "model")
     return _embedding_request("embeddings", read, body, hints, read.prompt or "")
@@ -234,6 +235,7 @@ def parse_embeddings(body: bytes, hints: Hints) -> Request:
 def _embedding_request(endpoint: str, read: EmbeddingsHead, body: bytes, hints: Hints, given: Json) -> Request:
     inputs = _inputs(given)
     check_options(read.options)
+    stays_s = keep_alive_s(read.keep_alive)
 
     def content() -> Embedding:
         options = read_options(read.options, decode_fields(body), read.__struct_fields__)
@@ -249,7 +251,8 @@ def _embedding_request(endpoint: str, read: EmbeddingsHead, body: bytes, hints: 
         content=content,
         hints=hints,
         prompt_tokens=len(body) // 4,
-        load_action=None if inputs else LoadAction.LOAD,
+        load_action=None if inputs else load_action_of(stays_s),
+        unloads_after=stays_s == 0,
     )
 
 

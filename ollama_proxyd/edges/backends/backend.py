@@ -62,6 +62,11 @@ class EngineBackend:
         """What this backend is."""
         return self._spec
 
+    @property
+    def can_unload(self) -> bool:
+        """Whether a request can have the engine let go of a model."""
+        return self._engine.speaks[0].answers_loads
+
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
         engine = self._engine

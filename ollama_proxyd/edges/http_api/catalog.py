@@ -11,6 +11,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.health import LIST_AGE_S, MISS_AGE_S
 
 
 class Entry(NamedTuple):
@@ -28,8 +29,13 @@ class LoadedEntry(NamedTuple):
     backends: tuple[str, ...]
 
 
-def models(services: Services) -> tuple[Entry, ...]:
-    """Every model that a request may name, by name."""
+async def models(services: Services) -> tuple[Entry, ...]:
+    """Every model that a request may name, by name, as the backends say now."""
+    await services.health.catch_up(LIST_AGE_S)
+    return _models(services)
+
+
+def _models(services: Services) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for view, model in _served(services):
         key = canonical(model.name)
@@ -38,10 +44,13 @@ def models(services: Services) -> tuple[Entry, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def find(services: Services, name: str) -> Entry:
-    """One model; raises ProxyError that lists what there is."""
-    entries = models(services)
+async def find(services: Services, name: str) -> Entry:
+    """One model; raises ProxyError that lists what there is, once the backends were asked again."""
     wanted = canonical(name)
+    entries = _models(services)
+    if all(canonical(entry.model.name) != wanted for entry in entries):
+        await services.health.catch_up(MISS_AGE_S)
+        entries = _models(services)
     for entry in entries:
         if canonical(entry.model.name) == wanted:
             return entry
@@ -50,8 +59,9 @@ def find(services: Services, name: str) -> Entry:
     raise ProxyError(ErrorKind.MODEL_NOT_FOUND, f"model {name!r} not found; {there_is}", param="model")
 
 
-def loaded(services: Services) -> tuple[LoadedEntry, ...]:
-    """Every model in memory, by name; backends that cannot tell are left out."""
+async def loaded(services: Services) -> tuple[LoadedEntry, ...]:
+    """Every model in memory, by name, as the backends say now; those that cannot tell are left out."""
+    await services.health.catch_up(LIST_AGE_S)
     found: dict[str, LoadedEntry] = {}
     for view, model in _served(services):
         key = canonical(model.name)

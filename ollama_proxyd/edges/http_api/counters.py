@@ -51,7 +51,7 @@ class Counters:
         self._requests.labels(backend_id, model, _status(outcome)).inc()
         if outcome.decision is not None:
             mode = outcome.decision.effective_mode.value
-            self._decisions.labels(backend_id, _why(outcome.decision), mode).inc()
+            self._decisions.labels(backend_id, _why(outcome, outcome.decision), mode).inc()
         for failed in outcome.retried:
             self._retries.labels(failed).inc()
         if outcome.backend_id is not None:
@@ -112,9 +112,9 @@ def _status(outcome: Outcome) -> str:
     return "ok" if outcome.error is None else outcome.error.value
 
 
-def _why(decision: Decision) -> str:
+def _why(outcome: Outcome, decision: Decision) -> str:
     if not decision.ranked:
-        return "refused"
+        return "refused" if outcome.error else "unloaded"
     if decision.conceded:
         return "beyond_mode"
     return "cheapest" if len(decision.ranked) > 1 else "only_candidate"

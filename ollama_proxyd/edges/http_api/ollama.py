@@ -29,7 +29,7 @@ async def show(request: web.Request) -> web.Response:
     name, fields = parse_show(await read_body(request))
     services = services_of(request)
     try:
-        backend_id = _holder(services, name, hints)
+        backend_id = await _holder(services, name, hints)
     except ProxyError as error:
         raise not_found("show", name, error) from error
     own_name = resolve(name, (model.name for model in services.fleet.view(backend_id).models)) or name
@@ -38,10 +38,10 @@ async def show(request: web.Request) -> web.Response:
     return web.Response(body=msgspec.json.encode(details), headers={"Content-Type": DIALECT.whole_type, **headers})
 
 
-def _holder(services: Services, name: str, hints: Hints) -> str:
+async def _holder(services: Services, name: str, hints: Hints) -> str:
     """Who is asked about a model: the target, else a backend that keeps Ollama's own files, else the first."""
     if hints.target is None:
-        holders = catalog.find(services, name).backends
+        holders = (await catalog.find(services, name)).backends
         return min(holders, key=lambda each: services.fleet.view(each).spec.api is not Api.OLLAMA)
     query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target))
     decision = services.gateway.explain(query)
@@ -52,12 +52,12 @@ def _holder(services: Services, name: str, hints: Hints) -> str:
 
 async def list_models(request: web.Request) -> web.Response:
     """Every model that can be had."""
-    return _reply(render_tags(catalog.models(services_of(request))))
+    return _reply(render_tags(await catalog.models(services_of(request))))
 
 
 async def list_loaded(request: web.Request) -> web.Response:
     """Every model in memory."""
-    return _reply(render_ps(catalog.loaded(services_of(request))))
+    return _reply(render_ps(await catalog.loaded(services_of(request))))
 
 
 async def version(_request: web.Request) -> web.Response:

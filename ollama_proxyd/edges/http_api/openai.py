@@ -16,13 +16,13 @@ DIALECT = OpenAI()
 
 async def list_models(request: web.Request) -> web.Response:
     """Every model that can be had."""
-    rows = [_row(request, entry) for entry in catalog.models(services_of(request))]
+    rows = [_row(request, entry) for entry in await catalog.models(services_of(request))]
     return web.Response(body=models.render_list(rows), headers={"Content-Type": JSON_TYPE})
 
 
 async def show_model(request: web.Request) -> web.Response:
     """One model."""
-    entry = catalog.find(services_of(request), request.match_info["name"])
+    entry = await catalog.find(services_of(request), request.match_info["name"])
     return web.Response(body=models.render_one(_row(request, entry)), headers={"Content-Type": JSON_TYPE})
 
 

@@ -6,7 +6,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import LoadedModel, Model, ModelRules
 from ollama_proxyd.core.requests import Api
 from tests.edges.http_api.conftest import Serve, Site
-from tests.fakes import FakeBackend, spec_of
+from tests.fakes import FakeBackend, FakeClock, spec_of
 
 BIG = Model("zeta:7b", size_bytes=7, digest="abc", modified_at="2026-01-02T03:04:05.123456789Z", family="llama")
 
@@ -36,6 +36,33 @@ async def test_what_only_a_backend_that_is_down_holds_is_not_listed(serve: Serve
     assert "zeta:7b" in await names(site, path)
     await site.services.health.check_all()
     assert "zeta:7b" not in await names(site, path)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/api/tags", "/api/ps"])
+async def test_a_list_is_never_older_than_two_seconds_when_somebody_asks(serve: Serve, path: str) -> None:
+    backend, clock = FakeBackend("npu", loaded=()), FakeClock()
+    site = await serve(backend, clock=clock)
+    backend.models, backend.loaded = (BIG,), (LoadedModel("zeta:7b"),)
+    clock.advance(2.1)
+    assert await names(site, path) == {"zeta:7b": ["npu"]}
+
+
+@pytest.mark.parametrize("path", ["/v1/models/zeta:7b", "/api/show"])
+async def test_a_model_is_missed_only_after_the_backends_were_asked(serve: Serve, path: str) -> None:
+    backend, clock = FakeBackend("npu"), FakeClock()
+    site = await serve(backend, clock=clock)
+    backend.models = (BIG,)
+    clock.advance(0.5)
+    answer = await (site.post(path, {"model": "zeta:7b"}) if path == "/api/show" else site.get(path))
+    assert answer.status == 200
+
+
+async def test_what_answered_is_in_memory_at_once(serve: Serve) -> None:
+    backend = FakeBackend("npu", loaded=())
+    site = await serve(backend)
+    await site.post("/api/chat", {"model": "tiny", "messages": [{"role": "user", "content": "x"}]})
+    backend.loaded = (LoadedModel("tiny:latest"),)
+    assert await names(site, "/api/ps") == {"tiny:latest": ["npu"]}
 
 
 async def test_a_model_that_the_configuration_keeps_from_its_only_holder_is_not_listed(serve: Serve) -> None:
