@@ -15,6 +15,7 @@ from ollama_proxyd.config.rules import contradictions
 from ollama_proxyd.config.secrets import Secrets
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import OPTIONS
+from ollama_proxyd.services.inventory import BackendConfig
 
 MAX_BYTES: Final = 1024 * 1024
 FILE_VARIABLE: Final = "OLLAMA_PROXY_CONFIG"
@@ -73,6 +74,14 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
             return secrets.from_environment(variable, checked.origin(f"{key}_env"), f"{key}_env")
         return None if file is None else secrets.from_file(file, checked.origin(f"{key}_file"), f"{key}_file")
 
+    def with_authorities(backend: BackendConfig, key: str) -> BackendConfig:
+        ca_file = backend.spec.ca_file
+        if ca_file is None or not backend.enabled:
+            return backend
+        return replace(
+            backend, spec=replace(backend.spec, ca_file=secrets.authorities(ca_file, checked.origin(key), key))
+        )
+
     token = secret("server.auth.token", config.auth.token_env, config.auth.token_file)
     sources = enumerate(zip(config.backends, config.api_keys, strict=True))
     backends = tuple(
@@ -81,6 +90,7 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
         else each
         for index, (each, source) in sources
     )
+    backends = tuple(with_authorities(each, f"backends[{index}].ca_file") for index, each in enumerate(backends))
     if secrets.errors:
         raise ConfigError(secrets.errors)
     server = replace(config.server, token=token)

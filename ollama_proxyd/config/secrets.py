@@ -1,6 +1,7 @@
-"""Reads tokens and keys, which stand in the environment or in files of their own, never in the configuration."""
+"""Reads tokens, keys and certificates: from the environment or files of their own, never from the configuration."""
 
 import re
+import ssl
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.config.problems import Origin, Problem
+from ollama_proxyd.edges.plumbing.way import trusting
 
 MAX_BYTES: Final = 4096
 _SENDABLE: Final = re.compile(r"[!-~]+")
@@ -47,6 +49,15 @@ class Secrets:
             self.warnings.append(Problem(origin, key, f"others may read {path}; run: chmod 600 {path}"))
         return self._sendable(content.decode("latin-1").rstrip("\r\n"), str(path), origin, key)
 
+    def authorities(self, written: str, origin: Origin, key: str) -> str:
+        """The whole path of a PEM file of certificate authorities; a problem is noted where it holds none."""
+        path = self._path(written).absolute()
+        try:
+            trusting(str(path))
+        except OSError as error:  # SSLError included
+            self._wrong(origin, key, f"{path} cannot be used: {_why(error)}")
+        return str(path)
+
     def _path(self, written: str) -> Path:
         if written.startswith("~/"):
             return Path(self.environ.get("HOME", "/"), written[2:])
@@ -60,3 +71,9 @@ class Secrets:
 
     def _wrong(self, origin: Origin, key: str, message: str) -> None:
         self.errors.append(Problem(origin, key, message))
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "it holds no certificate in PEM form"
+    return error.strerror or str(error)

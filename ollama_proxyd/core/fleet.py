@@ -31,6 +31,12 @@ Endpoint: TypeAlias = Annotated[
 ]
 
 
+Proxy: TypeAlias = Annotated[
+    str,
+    Like("^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$", '"env", "none", or an address such as http://proxy:3128'),
+]
+
+
 def _whole_pci_address(written: str) -> str:
     """The address with its domain, as the kernel writes it."""
     address = written.lower()
@@ -136,6 +142,13 @@ class BackendSpec:
             "Its PCI device, such as 0000:01:00.0; null: the only one of its hardware.",
             read=_whole_pci_address,
         ),
+    ] = None
+    proxy: Annotated[
+        Proxy,
+        Option("backends[].", "The way to another machine; env: what HTTPS_PROXY and NO_PROXY say."),
+    ] = "env"
+    ca_file: Annotated[
+        str | None, Option("backends[].", "A PEM file with further certificate authorities; null: the system's alone.")
     ] = None
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""

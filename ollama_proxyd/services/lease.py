@@ -40,8 +40,8 @@ class Member:
     def is_same_engine(self, config: BackendConfig) -> bool:
         """Whether health checks under another configuration would ask the same questions of the same address."""
         ours, theirs = self.config.spec, config.spec
-        asked = (ours.api, ours.endpoint, ours.flavor, self.config.api_key)
-        return asked == (theirs.api, theirs.endpoint, theirs.flavor, config.api_key)
+        asked = (ours.api, ours.endpoint, ours.flavor, ours.proxy, ours.ca_file, self.config.api_key)
+        return asked == (theirs.api, theirs.endpoint, theirs.flavor, theirs.proxy, theirs.ca_file, config.api_key)
 
 
 class Desk(Protocol):

@@ -66,3 +66,19 @@ def test_a_secret_is_never_shown(loaded: Loader, tmp_path: Path) -> None:
     config = loaded(TOKEN_FILE + "\n" + KEY, {"K": "sk-1"})
     assert "word" not in repr(config)
     assert "sk-1" not in repr(config)
+
+
+AUTHORITIES = "backends: [{id: a, endpoint: 'https://a:1', ca_file: ca.pem}]"
+
+
+def test_a_certificate_file_is_found_beside_the_configuration(loaded: Loader, tmp_path: Path) -> None:
+    certificate = Path(__file__).parents[1] / "upstreams/self_signed.pem"
+    (tmp_path / "ca.pem").write_bytes(certificate.read_bytes())
+    assert loaded(AUTHORITIES).backends[0].spec.ca_file == str(tmp_path / "ca.pem")
+
+
+def test_a_certificate_file_that_cannot_be_used_is_named(complaints: Complaints, tmp_path: Path) -> None:
+    path, where = tmp_path / "ca.pem", "config.yaml:1: backends[0].ca_file"
+    assert complaints(AUTHORITIES) == [f"{where}: {path} cannot be used: No such file or directory"]
+    path.write_text("hello", encoding="utf-8")
+    assert complaints(AUTHORITIES) == [f"{where}: {path} cannot be used: it holds no certificate in PEM form"]

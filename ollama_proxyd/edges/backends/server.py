@@ -16,6 +16,7 @@ from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
 from ollama_proxyd.edges.backends.untrusted_json import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
+from ollama_proxyd.edges.plumbing.way import way_to
 
 JSON_TYPE = "application/json"
 _JSON = msgspec.json.Decoder()
@@ -28,12 +29,13 @@ _RETRY_AFTER = re.compile(r"[0-9]{1,6}", re.ASCII)
 class Server:
     """Asks one backend over HTTP; every failure names it."""
 
-    __slots__ = ("_authorization", "_client", "_root", "who")
+    __slots__ = ("_authorization", "_client", "_root", "_way", "who")
 
     def __init__(self, client: HttpClient, spec: BackendSpec, base: str = "", api_key: str | None = None) -> None:
         address = URL(spec.endpoint)
         self.who = f"backend {spec.id} at {address.with_user(None)}"
         self._client = client
+        self._way = way_to(address, spec.proxy, spec.ca_file)
         self._root = str(address).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
@@ -43,7 +45,7 @@ class Server:
         headers = {"Content-Type": JSON_TYPE, "Accept": accept, **self._authorization}
         if _PLAIN_ID.fullmatch(request_id):
             headers["X-Request-ID"] = request_id
-        async with self._client.ask(Call("POST", self._url(path), self.who, headers, body)) as reply:
+        async with self._client.ask(Call("POST", self._url(path), self.who, headers, body, way=self._way)) as reply:
             if reply.status >= 400:
                 raise refusal(reply, await reply.error_text())
             yield reply
@@ -67,6 +69,7 @@ class Server:
             headers,
             body,
             first_byte_s=self._client.timeouts.probe_s,
+            way=self._way,
             keeps=question is not None,  # until the next health check none would be kept
         )
         async with self._client.ask(call) as reply:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
+from ollama_proxyd.edges.plumbing.way import DIRECT, Way
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: llama-server closes after 5 s, and a race with it costs more than a new one."""
@@ -50,6 +52,7 @@ class Call:
     body: bytes | None = None
     first_byte_s: float | None = None
     """Instead of the client's own timeout."""
+    way: Way = DIRECT
     keeps: bool = True
     """Whether its connection is kept for the next request. An unused one wakes the machine once more."""
 
@@ -142,6 +145,8 @@ class HttpClient:
             data=call.body,
             headers=call.headers,
             allow_redirects=False,
+            proxy=call.way.proxy,
+            ssl=call.way.tls,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s),
         )
 
@@ -208,11 +213,20 @@ def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         message = "the proxy has no more file descriptors for connections; raise its limit (ulimit -n, LimitNOFILE=)"
         return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=1.0)
-    code = UNREACHABLE if isinstance(error, aiohttp.ClientConnectorError) else None
+    is_unreachable = isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError)
+    code = UNREACHABLE if is_unreachable else None
     return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} {_failure(error)}", code=code)
 
 
 def _failure(error: aiohttp.ClientError | OSError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"has a certificate that is not trusted ({_why_not_trusted(error)}); name its authority in ca_file"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"does not speak TLS as we do ({_tls_words(error)}); check whether its endpoint is http or https"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"cannot be reached, because its proxy {error.host}:{error.port} cannot: {cause(error)}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"cannot be reached, because its proxy refused it ({error.status} {sanitize_line(error.message)})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot be reached: {cause(error)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
@@ -220,3 +234,15 @@ def _failure(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return f"answered something that is not HTTP: {cause(error)}"
     return f"failed: {cause(error)}"
+
+
+def _why_not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    fault = error.certificate_error
+    said = fault.verify_message if isinstance(fault, ssl.SSLCertVerificationError) else str(fault)
+    return sanitize_line(said).rstrip(".") or "no reason was given"
+
+
+def _tls_words(error: aiohttp.ClientSSLError) -> str:
+    fault = error.os_error
+    reason = fault.reason if isinstance(fault, ssl.SSLError) else None
+    return (reason or type(fault).__name__).lower().replace("_", " ")

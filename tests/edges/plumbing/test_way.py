@@ -1,0 +1,127 @@
+"""The way to a server: proxies and certificates."""
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from ollama_proxyd.core.errors import UNREACHABLE, ProxyError
+from ollama_proxyd.edges.plumbing.http import Call, HttpClient
+from ollama_proxyd.edges.plumbing.way import DIRECT, Way, way_to
+
+CERTIFICATE = Path(__file__).parents[2] / "upstreams/self_signed.pem"
+"""With its key; for localhost and 127.0.0.1, for a hundred years."""
+ELSEWHERE = URL("https://api.example.com/v1")
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_the_environments_proxy_leads_to_other_machines(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "http://proxy.example:3128")
+    assert way_to(ELSEWHERE).proxy == URL("http://proxy.example:3128")
+
+
+def test_a_proxy_may_be_named_without_its_scheme(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HTTPS_PROXY", "proxy.example:3128")
+    assert way_to(ELSEWHERE).proxy == URL("http://proxy.example:3128")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:11434", "http://localhost:8080", "http://[::1]:1", "http://127.1.2.3"]
+)
+def test_nothing_on_this_machine_is_behind_a_proxy(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    for proxy in ("env", "http://other.example:3128"):
+        assert way_to(URL(address), proxy).proxy is None
+
+
+@pytest.mark.parametrize("excepted", ["*", "example.com", ".example.com", "api.example.com", "other, api.example.com"])
+def test_no_proxy_is_heeded(environment: pytest.MonkeyPatch, excepted: str) -> None:
+    environment.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    environment.setenv("NO_PROXY", excepted)
+    assert way_to(ELSEWHERE).proxy is None
+
+
+def test_a_configured_proxy_wins_over_the_environment_and_none_is_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert way_to(ELSEWHERE, "http://own.example:8080").proxy == URL("http://own.example:8080")
+    assert way_to(ELSEWHERE, "none").proxy is None
+    environment.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
+    assert way_to(ELSEWHERE).proxy is None, "aiohttp speaks to HTTP proxies alone"
+
+
+async def hello(_request: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+@asynccontextmanager
+async def a_server(*, secure: bool) -> AsyncGenerator[TestServer, None]:
+    context = None
+    if secure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+    app = web.Application()
+    app.router.add_get("/", hello)
+    server = TestServer(app, scheme="https" if secure else "http")
+    await server.start_server(ssl=context)
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def asked(url: URL, way: Way) -> bytes:
+    client = HttpClient()
+    try:
+        async with client.ask(Call("GET", url, "the engine", way=way)) as reply:
+            return await reply.body()
+    finally:
+        await client.close()
+
+
+async def test_a_certificate_of_an_unknown_authority_is_named_as_the_fault() -> None:
+    async with a_server(secure=True) as server:
+        with pytest.raises(ProxyError) as caught:
+            await asked(server.make_url("/"), DIRECT)
+    assert caught.value.message == (
+        "the engine has a certificate that is not trusted (self-signed certificate); name its authority in ca_file"
+    )
+    assert caught.value.code != UNREACHABLE
+
+
+async def test_a_certificate_whose_authority_is_configured_is_trusted() -> None:
+    async with a_server(secure=True) as server:
+        url = server.make_url("/")
+        assert await asked(url, way_to(url, ca_file=str(CERTIFICATE))) == b"hello"
+
+
+async def test_an_http_server_under_an_https_address_is_named_as_the_fault() -> None:
+    async with a_server(secure=False) as server:
+        with pytest.raises(ProxyError) as caught:
+            await asked(server.make_url("/").with_scheme("https"), DIRECT)
+    assert caught.value.message.startswith("the engine does not speak TLS as we do (")
+    assert caught.value.message.endswith("check whether its endpoint is http or https")
+
+
+async def test_a_proxy_that_does_not_answer_is_named_as_the_fault() -> None:
+    with pytest.raises(ProxyError) as caught:
+        await asked(URL("http://api.example.com/"), Way(URL("http://127.0.0.1:9")))
+    message = "the engine cannot be reached, because its proxy 127.0.0.1:9 cannot: Connection refused"
+    assert caught.value.message == message
+
+
+async def test_a_proxy_asks_in_our_place() -> None:
+    async with a_server(secure=False) as proxy:
+        assert await asked(URL("http://api.example.com/"), Way(proxy.make_url("/"))) == b"hello"
