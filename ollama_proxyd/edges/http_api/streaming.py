@@ -13,6 +13,7 @@ from ollama_proxyd.core.events import Delta, Event
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
+from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
@@ -52,7 +53,7 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
-        asked = parse(await read_body(request), hints)
+        asked = received(await read_body(request), lambda body: parse(body, hints))
         try:
             return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
         except ProxyError as error:
