@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget, most_useful
 from ollama_proxyd.core.breaker import Breaker, Phase
@@ -11,7 +12,7 @@ from ollama_proxyd.core.events import Event, Finished, FinishReason
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.failing import is_being_tried, what_fails, work_of
+from ollama_proxyd.core.policy.failing import is_being_tried, what_fails
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
@@ -20,6 +21,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed, RoutedError
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -51,6 +53,7 @@ class GatewayDeps:
     clock: Clock
     activity: Activity
     gate: Gate
+    admission: Admission
 
 
 class Gateway:
@@ -82,6 +85,7 @@ class Gateway:
         query = replace(query, now_s=deps.clock.monotonic())
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._time_left_s(query.hints))
+        query = deps.admission.foresee(query)
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
@@ -148,12 +152,12 @@ class Gateway:
         query, failures = self._query(request), list[ProxyError]()
         while True:
             decision = await self._choose(query, trace, failures)
+            decision, lease = await self._deps.admission.lease(query, decision, partial(self._choose_again, trace))
             best = decision.ranked[0]
-            lease = self._deps.fleet.lease(best.backend_id, work_of(query, best.model))
             attempt = Attempt(lease, request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(query.time_left_s)
+                accepted, held = await attempt.begin(self._time_left_s(request.hints))
             except ProxyError as error:
                 failures.append(error)
                 if after(self._trip(trace), error) is Step.GIVE_UP:
@@ -184,19 +188,32 @@ class Gateway:
         return Trip(attempts, self._settings.retries, within)
 
     async def _choose(self, query: Query, trace: RequestTrace, failures: Sequence[ProxyError]) -> Decision:
-        """A decision with a backend; nothing waits after it was taken, so that its slot can be taken at once.
+        """A decision with a backend; nothing waits after it was taken, so that a free slot can be taken at once.
 
         A picture from idle times is made anew before it refuses anything. Where there is no other backend after
         failures, the most useful of them is raised.
         """
-        assessment, decision = self._decide(query, trace)
+        foresee = self._deps.admission.foresee
+        assessment, decision = self._decide(foresee(query), trace)
         if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
-            assessment, decision = self._decide(query, trace)
+            assessment, decision = self._decide(foresee(query), trace)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
-            assessment, decision = self._decide(query, trace)
+            assessment, decision = self._decide(foresee(query), trace)
         if failures and not decision.ranked:
             raise most_useful(failures)
+        return self._noted(query, trace, assessment, decision)
+
+    def _choose_again(self, trace: RequestTrace, query: Query) -> Decision:
+        """A decision for a request that waits; raises ProxyError where nothing can serve it."""
+        time_left_s, now_s = self._time_left_s(query.hints), self._deps.clock.monotonic()
+        query = replace(query, time_left_s=time_left_s, now_s=now_s)
+        assessment, decision = self._decide(query, trace)
+        if not decision.ranked and is_being_tried(decision):
+            return decision
+        return self._noted(query, trace, assessment, decision)
+
+    def _noted(self, query: Query, trace: RequestTrace, assessment: Assessment, decision: Decision) -> Decision:
         trace.assessment, trace.decision = assessment, decision
         if not decision.ranked:
             raise self.refusal(query, decision)

@@ -1,5 +1,6 @@
 """What routing needs to know of a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.requests import Hints, Operation
@@ -13,6 +14,7 @@ class Query:
     `time_left_s` is what remains until the client's deadline. `tried` are backends that already failed this request.
     `now_s` is the time on the monotonic clock. `spares_failing`: a failing backend is left alone even where nothing
     else can serve.
+    `waited_s` is how long it has waited. `waits_s` are the estimated waits for a slot; backends not in it have one.
     """
 
     model: str | None
@@ -26,3 +28,5 @@ class Query:
     tried: frozenset[str] = frozenset()
     now_s: float = 0.0
     spares_failing: bool = False
+    waited_s: float = 0.0
+    waits_s: Mapping[str, float] = field(default_factory=dict)
