@@ -5,14 +5,13 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
-from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.requests import Api, Json, Request
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
@@ -25,7 +24,7 @@ from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
-from ollama_proxyd.services.settings import GatewaySettings, ModeSettings, QueueSettings
+from ollama_proxyd.services.settings import GatewaySettings, ModeSettings
 from ollama_proxyd.services.switches import Switches
 from tests.virtual_time import VirtualTimeLoop, virtual_now_s
 
@@ -186,6 +185,7 @@ class FakeBackend:
         self.details: Mapping[str, Json] = {"modelfile": "", "details": {"family": "llama"}, "capabilities": []}
         self.requests: list[tuple[Request, str]] = []
         self.shown: list[tuple[str, Mapping[str, Json]]] = []
+        self.resumes = True
         self.open = 0
         self.opened = asyncio.Event()
         """Set when an answer was asked for."""
@@ -206,13 +206,16 @@ class FakeBackend:
                     await step.wait()
                 elif isinstance(step, BaseException):
                     raise step
-                elif isinstance(step, Accepted | Delta | Embedded | Finished):
+                elif isinstance(step, Accepted | Delta | Embedded | Finished | Resumed):
                     yield step
                 else:
                     step()
         finally:
             self.open -= 1
             self.closed.set()
+
+    def can_resume(self, request: Request) -> bool:
+        return self.resumes and request.spoken is not None
 
     async def probe(self) -> Probe:
         if self.down is not None:
@@ -254,7 +257,6 @@ async def services_of(
     settings: GatewaySettings | None = None,
     table: ModeTable = DEFAULT_TABLE,
     gate: Gate | None = None,
-    queue: QueueSettings | None = None,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
@@ -268,13 +270,10 @@ async def services_of(
     fleet.attempts.listen(ledger.book)
     fleet.attempts.listen(learner.observe)
     system = Cell(SystemState())
-    activity, gate = Activity(clock), gate or Gate()
-    admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
-    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission)
+    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, Activity(clock), gate or Gate())
     await health.check_all()
     return Services(
         gateway=Gateway(deps, settings or GatewaySettings()),
-        admission=admission,
         fleet=fleet,
         health=health,
         governor=governor,

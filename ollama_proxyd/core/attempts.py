@@ -15,11 +15,13 @@ class Step(Enum):
     """What a request does after a failed attempt."""
 
     TRY_NEXT = "try_next"
+    RESUME = "resume"
+    """Another backend goes on from what the client has."""
     GIVE_UP = "give_up"
 
 
 class Trip(NamedTuple):
-    """How far a request had come when an attempt failed before its first byte."""
+    """How far a request had come when an attempt failed."""
 
     attempts: int
     """With the one that failed."""
@@ -27,6 +29,8 @@ class Trip(NamedTuple):
     """The most that the configuration allows."""
     within_budget: bool = True
     """Whether recent requests leave room for more retries than each may have."""
+    begun: bool = False
+    """Whether the client has a part of the answer."""
 
 
 ALWAYS_RETRIED = 3
@@ -37,8 +41,12 @@ RETRY_BUDGET = 0.2
 
 def after(trip: Trip, failure: ProxyError) -> Step:
     """What follows a failed attempt: each candidate may answer but where the request itself is at fault."""
+    if fault_of(failure) is None:
+        return Step.GIVE_UP
+    if trip.begun:
+        return Step.RESUME
     allowed = trip.retries if trip.within_budget else min(trip.retries, ALWAYS_RETRIED)
-    return Step.GIVE_UP if trip.attempts > allowed or fault_of(failure) is None else Step.TRY_NEXT
+    return Step.GIVE_UP if trip.attempts > allowed else Step.TRY_NEXT
 
 
 def is_within_budget(retries: Sequence[int]) -> bool:
@@ -133,8 +141,8 @@ class AttemptEnded:
     """Estimated from the backend's watts and the time of the attempt."""
     fault: Fault | None = None
     """What the error speaks of; None where there was none, or where the request itself is at fault."""
-    neighbours: float = 0.0
-    """How many other requests were under way on the backend, on average."""
+    queued: bool = False
+    """Whether all slots of the backend were taken when the attempt began."""
     cancelled: bool = False
     """Whether the client left."""
     needs_vision: bool = False

@@ -1,6 +1,7 @@
 """What a backend says while it answers, in words that no dialect owns."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -61,9 +62,11 @@ class Accepted:
     """The backend has begun to answer.
 
     `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the answer.
+    `read` says what passed-on frames mean, block after block; None where none are passed on.
     """
 
     ignored_fields: tuple[str, ...] = ()
+    read: "Read | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +106,10 @@ class Finished:
     """How many of the upstream's frames could not be read, and so were left out."""
 
 
-Event: TypeAlias = Accepted | Delta | Embedded | Finished
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The answer goes on from another backend, in words; nothing that the client has is said again."""
+
+
+Event: TypeAlias = Accepted | Delta | Embedded | Finished | Resumed
+Read: TypeAlias = Callable[[bytes], Sequence[Event]]

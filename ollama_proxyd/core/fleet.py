@@ -134,10 +134,7 @@ class BackendSpec:
     profile: Profile = Profile()
     rules: ModelRules = ModelRules()
     priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
-    slots: Annotated[
-        Annotated[int, Within(1, 1024)] | None,
-        Option("backends[].", "Requests that it serves in parallel; null: as many as the engine says, else 1."),
-    ] = None
+    slots: Annotated[int, Within(1, 1024), Option("backends[].", "Requests that it serves in parallel.")] = 1
     pci_address: Annotated[
         PciAddress | None,
         Option(

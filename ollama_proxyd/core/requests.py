@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.spoken import Spoken
+
 Json: TypeAlias = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
 
@@ -59,16 +61,6 @@ class Hints:
     deadline_ms: int | None = None
     strict_limits: bool = False
     request_id: str = ""
-
-    @property
-    def urgency(self) -> Priority:
-        """The priority that counts; sound and real time are taken to be urgent where the client names none."""
-        if self.priority is not None:
-            return self.priority
-        return Priority.HIGH if self.media_type in _URGENT else Priority.NORMAL
-
-
-_URGENT = frozenset({MediaType.AUDIO, MediaType.REALTIME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,3 +290,7 @@ class Request:
     """Whether the client wants the model out of memory after the answer."""
     calls_come_whole: bool = False
     """Whether the client gets tool calls only at the end of the answer."""
+    resume: Callable[["Request", Spoken], "Request"] | None = None
+    """The request that asks to go on from what was spoken; None where the API has none."""
+    spoken: Spoken | None = None
+    """What the answer goes on from; None for a new one."""

@@ -90,6 +90,7 @@ REJECTIONS: Mapping[str, str] = {
     "already_tried": "{backend_id} has already failed this request",
     "set_aside": "{backend_id} is left alone[ for {left_seconds:.0f} s]: {reason}",
     "being_tried": "{backend_id} failed of late, and another request tries it now",
+    "cannot_resume": "{backend_id} cannot go on exactly from the answer that its client has begun to read",
     "model_not_held": "{backend_id} does not hold [{model:quoted}][{is_any:?}any model]",
     "model_excluded": "{backend_id} is configured not to serve {model:quoted}[, only {supported}]",
     "model_too_large": (
@@ -129,6 +130,7 @@ DECISIONS: Mapping[str, str] = {
     "although": "{reason}, although {rejections}",
     "lifted": "{reason}; the request asks for more than the mode allows: {rejections}",
     "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",
+    "resumed": "{reason}; it goes on in the middle of an answer because {backend_id} failed[: {cause}]",
     "no_backend": "no backend is configured, and none was found yet",
     "unknown_target": "no backend is called {target:quoted}",
     "model_held_nowhere": "no backend holds {model:quoted}",

@@ -52,6 +52,9 @@ class Encoder(Protocol):
     def whole(self, events: Iterable[Event]) -> bytes:
         """All events as one answer."""
 
+    def follow(self, block: bytes) -> None:
+        """Go on with a stream that began with this block of an engine's own frames."""
+
 
 class StreamReader(Protocol):
     """Turns whole frames into events."""

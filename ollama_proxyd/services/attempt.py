@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished
+from ollama_proxyd.core.events import Accepted, Event, Finished, Timings
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Request
@@ -22,27 +22,15 @@ class Attempt:
     The consumer of `events` sets `finished`, the last of them.
     """
 
-    __slots__ = (
-        "_begun_s",
-        "_clock",
-        "_first_s",
-        "_lease",
-        "_neighbours",
-        "_request",
-        "ended",
-        "events",
-        "finished",
-        "ranked",
-    )
+    __slots__ = ("_begun_s", "_clock", "_lease", "_request", "ended", "events", "finished", "first_s", "ranked")
 
     def __init__(self, lease: Lease, request: Request, ranked: Ranked, clock: Clock) -> None:
         self._lease = lease
-        self._neighbours = lease.member.in_flight - 1
         self._request = request
         self.ranked = ranked
         self._clock = clock
         self._begun_s = clock.monotonic()
-        self._first_s: float | None = None
+        self.first_s: float | None = None
         self.events: AsyncGenerator[Event, None] = _nothing()
         """After `begin` those that follow the first ones."""
         self.finished: Finished | None = None
@@ -61,7 +49,7 @@ class Attempt:
                 first = await anext(self.events)
             if not isinstance(accepted, Accepted):
                 raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
-            self._first_s = self._clock.monotonic()
+            self.first_s = self._clock.monotonic()
             held = await self._held_from(first)
         except (TimeoutError, StopAsyncIteration) as error:
             failure = self._silence(error)
@@ -82,6 +70,15 @@ class Attempt:
             self.finished = event
         return held
 
+    def timings_after(self, former: Timings) -> Timings:
+        """The times of an answer that went on with this attempt, as its client saw them."""
+        ended = self.ended
+        if ended is None or ended.first_s is None:
+            return former
+        waited_s = ended.first_s - ended.begun_s
+        prompt_s = waited_s if former.prompt_s is None else former.prompt_s + waited_s
+        return Timings(prompt_s=prompt_s, decode_s=(former.decode_s or 0.0) + ended.ended_s - ended.first_s)
+
     def _silence(self, error: TimeoutError | StopAsyncIteration) -> ProxyError:
         """What it means that no first words came."""
         who = f"backend {self.ranked.backend_id}"
@@ -97,14 +94,13 @@ class Attempt:
         await self._close(error)
 
     async def _close(self, error: BaseException | None) -> None:
-        """The next request gets the slot when it is known how this one ended."""
-        with self._lease:
-            try:
+        try:
+            with self._lease:
                 await self.events.aclose()
-            finally:
-                failure = error if isinstance(error, ProxyError) else None
-                self.ended = self._end(error, failure)
-                self._lease.report(self.ended, failure)
+        finally:
+            failure = error if isinstance(error, ProxyError) else None
+            self.ended = self._end(error, failure)
+            self._lease.report(self.ended, failure)
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
@@ -116,7 +112,7 @@ class Attempt:
             request_id=request.hints.request_id,
             begun_s=self._begun_s,
             ended_s=now_s,
-            first_s=self._first_s,
+            first_s=self.first_s,
             prompt_tokens=request.prompt_tokens,
             stream=request.stream,
             error=failure.kind if failure else kind,
@@ -128,7 +124,7 @@ class Attempt:
             finish=self.finished.reason if self.finished else None,
             energy_j=self.ranked.power_w * (now_s - self._begun_s),
             skipped_frames=finished.skipped_frames,
-            neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
+            queued=self._lease.is_queued,
             cancelled=error is not None and not isinstance(error, Exception),
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,

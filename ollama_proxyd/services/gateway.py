@@ -1,29 +1,30 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
-from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget, most_useful
+from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
 from ollama_proxyd.core.breaker import Breaker, Phase
+from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Event, Finished, FinishReason
+from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.failing import is_being_tried, what_fails
+from ollama_proxyd.core.policy.eligibility import held
+from ollama_proxyd.core.policy.failing import is_being_tried, what_fails, work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
-from ollama_proxyd.core.routed import Routed, RoutedError
+from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
@@ -53,7 +54,6 @@ class GatewayDeps:
     clock: Clock
     activity: Activity
     gate: Gate
-    admission: Admission
 
 
 class Gateway:
@@ -62,6 +62,7 @@ class Gateway:
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings) -> None:
         self._deps = deps
         self._settings = settings
+        self._booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
 
     @property
     def in_flight(self) -> int:
@@ -85,7 +86,6 @@ class Gateway:
         query = replace(query, now_s=deps.clock.monotonic())
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._time_left_s(query.hints))
-        query = deps.admission.foresee(query)
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
@@ -98,42 +98,36 @@ class Gateway:
         Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
         become a status. Closing the generator cancels the work upstream.
         """
-        deps = self._deps
-        trace = RequestTrace(request, deps.clock, deps.clock.monotonic())
-        deps.activity.begin()
-        try:
-            attempt, routed, held = await self._begin(request, trace)
-            async with attempt:
-                yield routed
-                for event in held:
-                    yield event
-                self._tell(trace, has_begun=True)  # the client has its first words, and does not wait for what follows
-                async for event in attempt.events:
-                    if type(event) is Finished:
-                        attempt.finished = event
-                    yield event
-            trace.error = None
-        except ProxyError as error:
-            trace.error = error.kind
-            if trace.decision is None:
-                raise
-            raise RoutedError.of(error, trace.decision, trace.backend_id) from error
-        except (asyncio.CancelledError, GeneratorExit):
-            trace.error, trace.cancelled = None, True
-            raise
-        finally:
-            deps.activity.end()
-            if not trace.is_told:
-                self._tell(trace, has_begun=False)
-            deps.ledger.record(trace.close())
+        delivery = Delivery(request)
+        with self._booking.of(request) as trace:
+            self._check_capacity()
+            while delivery.finished is None:
+                attempt, first, held = await self._begin(delivery, trace)
+                try:
+                    async with attempt:
+                        yield first
+                        for event in held:
+                            yield delivery.hear(event)
+                        self._booking.tell(
+                            trace, has_begun=True
+                        )  # the client has its words, and does not wait for this
+                        async for event in attempt.events:
+                            yield delivery.hear(event)
+                except ProxyError as error:
+                    self._resume(delivery, trace, error)
+                    if (end := delivery.end_at_limit()) is not None:
+                        yield Resumed()
+                        yield end
+            trace.usage = delivery.finished.usage
 
-    def _tell(self, trace: RequestTrace, *, has_begun: bool) -> None:
-        """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
-        deps = self._deps
-        if has_begun and trace.decision is not None and trace.assessment is not None:
-            trace.instead = compare(trace.decision, trace.assessment, deps.governor.modes.value.table[Mode.PERFORMANCE])
-        trace.is_told = has_begun
-        deps.ledger.note_routed(trace.routed())
+    def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
+        """Have the answer go on elsewhere; raise what broke it where it cannot."""
+        delivery.break_off(trace.attempts[-1].ranked.backend_id, error)
+        if after(self._trip(trace, begun=True), error) is not Step.RESUME:
+            raise error
+        trace.obstacle = delivery.resume(self._settings.failover)
+        if trace.obstacle is not None:
+            raise error
 
     async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details as a backend gives them; raises ProxyError."""
@@ -144,76 +138,69 @@ class Gateway:
         finally:
             self._deps.activity.end()
 
-    async def _begin(self, request: Request, trace: RequestTrace) -> tuple[Attempt | Settled, Routed, list[Event]]:
+    async def _begin(
+        self, delivery: Delivery, trace: RequestTrace
+    ) -> tuple[Attempt | Settled, Routed | Resumed, list[Event]]:
         """Try the candidates, cheapest first, until the client gets a part of the answer of one."""
-        self._check_capacity()
-        if request.load_action is LoadAction.UNLOAD:
-            return await self._unload(request, trace)
-        query, failures = self._query(request), list[ProxyError]()
+        if delivery.request.load_action is LoadAction.UNLOAD:
+            return await self._unload(delivery, trace)
         while True:
-            decision = await self._choose(query, trace, failures)
-            decision, lease = await self._deps.admission.lease(query, decision, partial(self._choose_again, trace))
+            query = self._query(delivery)
+            decision = await self._choose(query, trace, delivery)
             best = decision.ranked[0]
-            attempt = Attempt(lease, request, best, self._deps.clock)
+            lease = self._deps.fleet.lease(best.backend_id, work_of(query, best.model))
+            attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(self._time_left_s(request.hints))
+                accepted, held = await attempt.begin(query.time_left_s)
             except ProxyError as error:
-                failures.append(error)
-                if after(self._trip(trace), error) is Step.GIVE_UP:
-                    raise most_useful(failures) from error
-                query = replace(
-                    query,
-                    tried=query.tried | {best.backend_id},
-                    now_s=self._deps.clock.monotonic(),
-                    time_left_s=self._time_left_s(request.hints),
-                )
+                delivery.fail(best.backend_id, error)
+                if delivery.begun is None and after(self._trip(trace), error) is Step.GIVE_UP:
+                    raise delivery.failure from error
             else:
-                return attempt, Routed(decision, best.backend_id, accepted.ignored_fields), held
+                trace.first_s = trace.first_s or attempt.first_s
+                is_new = delivery.begun is None
+                trace.resumed += not is_new
+                delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
+                return (
+                    attempt,
+                    Routed(decision, best.backend_id, accepted.ignored_fields) if is_new else Resumed(),
+                    held,
+                )
 
-    async def _unload(self, request: Request, trace: RequestTrace) -> tuple[Attempt | Settled, Routed, list[Event]]:
+    async def _unload(
+        self, delivery: Delivery, trace: RequestTrace
+    ) -> tuple[Attempt | Settled, Routed | Resumed, list[Event]]:
         """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
-        query, deps = self._query(request), self._deps
+        query, deps = self._query(delivery), self._deps
         await deps.health.catch_up(0.0)
         unloader = Unloader(deps.fleet)
         if not (holders := unloader.holders(query)):
             raise self.refusal(query, self.explain(query))
-        routed = await unloader.unload(request, holders, deps.governor.setting.value)
+        routed = await unloader.unload(delivery.request, holders, deps.governor.setting.value)
         trace.decision = routed.decision
         return Settled(), routed, [Finished(FinishReason.UNLOAD)]
 
-    def _trip(self, trace: RequestTrace) -> Trip:
+    def _trip(self, trace: RequestTrace, *, begun: bool = False) -> Trip:
         attempts = len(trace.attempts)
         within = attempts <= ALWAYS_RETRIED or is_within_budget([len(e.retried) for e in self._deps.ledger.recent()])
-        return Trip(attempts, self._settings.retries, within)
+        return Trip(attempts, self._settings.retries, within, begun)
 
-    async def _choose(self, query: Query, trace: RequestTrace, failures: Sequence[ProxyError]) -> Decision:
-        """A decision with a backend; nothing waits after it was taken, so that a free slot can be taken at once.
+    async def _choose(self, query: Query, trace: RequestTrace, delivery: Delivery) -> Decision:
+        """A decision with a backend; nothing waits after it was taken, so that its slot can be taken at once.
 
         A picture from idle times is made anew before it refuses anything. Where there is no other backend after
         failures, the most useful of them is raised.
         """
-        foresee = self._deps.admission.foresee
-        assessment, decision = self._decide(foresee(query), trace)
+        assessment, decision = self._decide(query, trace)
         if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
-            assessment, decision = self._decide(foresee(query), trace)
+            assessment, decision = self._decide(query, trace)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
-            assessment, decision = self._decide(foresee(query), trace)
-        if failures and not decision.ranked:
-            raise most_useful(failures)
-        return self._noted(query, trace, assessment, decision)
-
-    def _choose_again(self, trace: RequestTrace, query: Query) -> Decision:
-        """A decision for a request that waits; raises ProxyError where nothing can serve it."""
-        time_left_s, now_s = self._time_left_s(query.hints), self._deps.clock.monotonic()
-        query = replace(query, time_left_s=time_left_s, now_s=now_s)
-        assessment, decision = self._decide(query, trace)
-        if not decision.ranked and is_being_tried(decision):
-            return decision
-        return self._noted(query, trace, assessment, decision)
-
-    def _noted(self, query: Query, trace: RequestTrace, assessment: Assessment, decision: Decision) -> Decision:
+            assessment, decision = self._decide(query, trace)
+        if delivery.tried and not decision.ranked:
+            trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
+            raise delivery.failure
         trace.assessment, trace.decision = assessment, decision
         if not decision.ranked:
             raise self.refusal(query, decision)
@@ -240,16 +227,20 @@ class Gateway:
             return assessment, decision
         cause = None if last.fault is None else what_fails(Breaker(last.fault, last.work, status=last.status))
         why = Reason("tried_again", reason=decision.reason, backend_id=last.backend_id, cause=cause)
+        if query.able is not None:
+            why = Reason("resumed", reason=decision.reason, backend_id=last.backend_id, cause=cause)
         return assessment, replace(decision, reason=why)
 
-    def _query(self, request: Request) -> Query:
-        left_s, deadline_ms = self._time_left_s(request.hints), request.hints.deadline_ms
+    def _query(self, delivery: Delivery) -> Query:
+        request = delivery.request
+        left_s = None if delivery.begun else self._time_left_s(request.hints)  # it has begun in time
+        deadline_ms = request.hints.deadline_ms
         if left_s is not None and left_s <= 0 and deadline_ms is not None:
             message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
             if deadline_ms < EARLIEST_DEADLINE_MS:
                 message = f"deadline_ms is a moment since 1970 in ms; did you mean {deadline_ms} ms from now?"
             raise ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
-        return Query(
+        query = Query(
             model=request.model,
             operation=request.operation,
             prompt_tokens=request.prompt_tokens,
@@ -259,7 +250,18 @@ class Gateway:
             now_s=self._deps.clock.monotonic(),
             time_left_s=left_s,
             hints=request.hints,
+            tried=delivery.tried,
         )
+        return query if delivery.begun is None else replace(query, able=self._able(delivery, query))
+
+    def _able(self, delivery: Delivery, query: Query) -> frozenset[str]:
+        """The backends that can go on exactly from what the client has."""
+        fleet, able = self._deps.fleet, []
+        for member in fleet.members:
+            view = fleet.view(member.id)
+            if member.backend.can_resume(delivery.request) and delivery.is_same_model(view, held(view, query)):
+                able.append(member.id)
+        return frozenset(able)
 
     def _time_left_s(self, hints: Hints) -> float | None:
         """Seconds until the client's deadline, below zero when it has passed; None when it set none."""

@@ -8,7 +8,6 @@ from typing import Protocol
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import Work
-from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
@@ -19,8 +18,7 @@ class Member:
 
     config: BackendConfig
     backend: Backend
-    leases: dict["Lease", None] = field(default_factory=dict)
-    """The slots that are taken."""
+    in_flight: int = 0
     asked_s: float = -inf
     """When its last check began, on the monotonic clock."""
     asking: asyncio.Task[None] | None = None
@@ -29,11 +27,6 @@ class Member:
     """The check that begins when that one has ended; all who need a fresh one wait for it together."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a check asks."""
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests are under way on it."""
-        return len(self.leases)
 
     @property
     def id(self) -> str:
@@ -60,24 +53,24 @@ class Desk(Protocol):
     def note_ended(self, lease: "Lease", ended: AttemptEnded, failure: ProxyError | None) -> None:
         """The work has ended."""
 
-    def give_back(self, lease: "Lease") -> None:
+    def give_back(self, member: Member) -> None:
         """The slot is free."""
 
 
 class Lease:
     """One slot of one backend, held until its `with` block is left.
 
-    `tries` is the work by which a backend that failed of late is tried.
+    `is_queued` where no slot was free; `tries` is the work by which a backend that failed of late is tried.
     """
 
-    __slots__ = ("_desk", "backend", "member", "tries", "under_way")
+    __slots__ = ("_desk", "backend", "is_queued", "member", "tries")
 
-    def __init__(self, member: Member, desk: Desk, under_way: UnderWay, tries: Work | None) -> None:
+    def __init__(self, member: Member, desk: Desk, *, is_queued: bool, tries: Work | None) -> None:
         self.member = member
         self._desk = desk
         self.backend = member.backend
         """The engine that answers."""
-        self.under_way = under_way
+        self.is_queued = is_queued
         self.tries = tries
 
     def begun(self) -> None:
@@ -93,4 +86,4 @@ class Lease:
         return self
 
     def __exit__(self, *ended: object) -> None:
-        self._desk.give_back(self)
+        self._desk.give_back(self.member)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -57,6 +58,10 @@ class Outcome:
     """Backends whose failure was followed by another attempt."""
     error: ErrorKind | None = None
     cancelled: bool = False
+    resumed: int = 0
+    """How often another backend went on where an answer broke."""
+    obstacle: Obstacle | None = None
+    """Why a begun answer that broke did not go on; None where it did, or did not break."""
     instead: Comparison | None = None
     """Where the mode Performance would have sent it; None where that is not known or would have been nowhere."""
 

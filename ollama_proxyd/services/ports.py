@@ -47,6 +47,9 @@ class Backend(Protocol):
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""
 
+    def can_resume(self, request: Request) -> bool:
+        """Whether it goes on exactly from what was spoken of the answer to a request."""
+
     async def probe(self) -> Probe:
         """Health, models and loaded models from the backend's own endpoints."""
 

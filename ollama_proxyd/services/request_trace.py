@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -31,6 +32,14 @@ class RequestTrace:
     error: ErrorKind | None = ErrorKind.INTERNAL
     """A fault of ours, until it ends in another way."""
     cancelled: bool = False
+    first_s: float | None = None
+    """When the client got the first part of its answer."""
+    usage: Usage | None = None
+    """Of the whole answer, where it came."""
+    resumed: int = 0
+    """How often it went on from another backend."""
+    obstacle: Obstacle | None = None
+    """Why it did not go on where it broke."""
 
     @property
     def backend_id(self) -> str | None:
@@ -55,7 +64,7 @@ class RequestTrace:
     def close(self) -> Outcome:
         """The outcome, at this moment."""
         last, energy_j = self.last, [each.ended.energy_j for each in self.attempts if each.ended is not None]
-        first_s = last.first_s if last is not None and last.stream else None
+        first_s = self.first_s if self._request.stream else None
         return Outcome(
             request_id=self._request.hints.request_id,
             operation=self._request.operation,
@@ -65,10 +74,12 @@ class RequestTrace:
             unix_s=self._clock.unix(),
             total_s=self._clock.monotonic() - self._arrived_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
-            usage=last.usage if last is not None else Usage(),
+            usage=self.usage or (last.usage if last is not None else Usage()),
             energy_j=sum(energy_j) if energy_j else None,
             retried=tuple([each.ranked.backend_id for each in self.attempts[:-1]]),
             error=self.error,
             cancelled=self.cancelled,
+            resumed=self.resumed,
+            obstacle=self.obstacle,
             instead=self.instead,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from ollama_proxyd.core.continuation import Failover
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeTable
 from ollama_proxyd.core.options import NotNegative, Option, Positive, Within
 from ollama_proxyd.core.thresholds import AutoSettings
@@ -45,18 +46,13 @@ class GatewaySettings:
             "Beyond 3 they are tried for a fifth of the recent requests.",
         ),
     ] = 10
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
-    """How many requests may wait for a slot, and how long."""
-
-    max_length: Annotated[
-        int, Within(0, 100_000), Option("routing.queue.", "The limit of waiting requests; further ones are refused.")
-    ] = 512
-    max_wait_s: Annotated[
-        Positive, Option("routing.queue.", "The longest wait of a request for a backend, in seconds.")
-    ] = 600.0
+    failover: Annotated[
+        Failover,
+        Option(
+            "routing.",
+            "Which backends go on with an answer that breaks in the middle; any-candidate takes other weights too.",
+        ),
+    ] = Failover.SAME_MODEL
 
 
 @dataclass(frozen=True, slots=True)

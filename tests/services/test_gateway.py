@@ -1,6 +1,7 @@
 """The way of a request through the gateway, up to the books."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,13 +11,25 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.continuation import Failover, Obstacle
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
-from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.events import (
+    Accepted,
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    Resumed,
+    Timings,
+    ToolCallDelta,
+    Usage,
+)
+from ollama_proxyd.core.fleet import Health, Model
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
+from ollama_proxyd.core.requests import Api, Chat, Hints, Message, Operation, Request
 from ollama_proxyd.core.routed import Routed, RoutedError
+from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
@@ -33,7 +46,7 @@ def request(model: str = "tiny", stream: bool = True, **hints: Any) -> Request:
         model=model,
         stream=stream,
         body=b"{}",
-        content=lambda: Chat(()),
+        content=lambda: Chat((Message("user", ()),)),
         hints=Hints(**hints),
     )
 
@@ -130,15 +143,100 @@ async def test_a_request_that_is_itself_at_fault_is_not_sent_elsewhere(kind: Err
     assert not other.requests
 
 
-async def test_after_the_first_byte_nothing_is_tried_again() -> None:
+def begun(**changes: Any) -> Request:
+    """A request whose answer can go on elsewhere."""
+    return replace(request(), resume=lambda asked, spoken: replace(asked, spoken=spoken), **changes)
+
+
+async def test_an_answer_that_breaks_goes_on_at_the_next_backend_from_what_its_client_has() -> None:
+    other = FakeBackend("npu", Accepted(), Delta(text="lo"), Finished(usage=Usage(5, 1)))
+    services = await services_of(FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed()), other)
+    events = await answer(services, begun())
+    assert events[1:4] == [Delta(text="Hel"), Resumed(), Delta(text="lo")]
+    end = events[-1]
+    assert isinstance(end, Finished)
+    assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (4, 2)
+    assert other.requests[0][0].spoken == Spoken("Hel", tokens=1)
+    told = outcome(services)
+    assert (told.backend_id, told.retried, told.resumed, told.error) == ("npu", ("igpu",), 1, None)
+    assert told.usage.completion_tokens == 2
+    assert "goes on in the middle of an answer because igpu failed" in str(told.decision and told.decision.reason)
+
+
+async def test_both_parts_of_an_answer_are_booked_at_their_backends() -> None:
+    broken = FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed())
+    services = await services_of(broken, FakeBackend("npu", Accepted(), Delta(text="lo"), Finished(usage=Usage(5, 1))))
+    await answer(services, begun())
+    assert services.ledger.totals("igpu").failures == 1
+    assert services.ledger.totals("npu").requests == 1
+    assert services.ledger.totals("npu").completion_tokens == 1
+
+
+async def test_an_answer_goes_on_until_no_backend_is_left_and_then_says_what_broke_it_last() -> None:
+    first = FakeBackend("igpu", Accepted(), Delta(text="a"), failed())
+    second = FakeBackend("npu", Accepted(), Delta(text="b"), ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "fell silent"))
+    third = FakeBackend("cpu", ProxyError(ErrorKind.UPSTREAM_REJECTED, "no prefill here", status=400))
+    services = await services_of(first, second, third)
+    heard: list[object] = []
+
+    async def read() -> None:
+        async for event in services.gateway.answer(begun()):
+            heard.append(event)  # noqa: PERF401 - what came before the error must stay
+
+    with pytest.raises(RoutedError, match="fell silent"):
+        await read()
+    assert heard[1:] == [Delta(text="a"), Resumed(), Delta(text="b")]
+    assert third.requests[0][0].spoken == Spoken("ab", tokens=2)
+    assert outcome(services).obstacle is Obstacle.NO_BACKEND
+
+
+async def test_an_answer_that_broke_at_its_own_limit_is_complete() -> None:
     other = FakeBackend("npu")
     services = await services_of(FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed()), other)
-    heard: list[object] = []
-    events = services.gateway.answer(request())
-    heard += [await anext(events), await anext(events)]
-    with pytest.raises(ProxyError):
-        await anext(events)
-    assert heard[-1] == Delta(text="Hel")
+    events = await answer(services, begun(max_tokens=1))
+    assert events[1:] == [Delta(text="Hel"), Resumed(), events[-1]]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason is FinishReason.LENGTH
+    assert not other.requests
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "why"),
+    [
+        (GatewaySettings(failover=Failover.NEVER), {}, Obstacle.SWITCHED_OFF),
+        (GatewaySettings(), {"content": lambda: Chat((), logprobs=True)}, Obstacle.LOGPROBS),
+        (GatewaySettings(), {"resume": None}, Obstacle.FIELDS),
+    ],
+)
+async def test_an_answer_that_cannot_go_on_exactly_ends_with_what_broke_it(
+    settings: GatewaySettings, changes: dict[str, Any], why: Obstacle
+) -> None:
+    other = FakeBackend("npu")
+    broken = FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed())
+    services = await services_of(broken, other, settings=settings)
+    with pytest.raises(RoutedError, match="the backend broke"):
+        await answer(services, replace(begun(), **changes))
+    assert not other.requests
+    assert outcome(services).obstacle is why
+
+
+async def test_other_weights_go_on_only_where_any_candidate_may() -> None:
+    for failover, resumed in ((Failover.SAME_MODEL, 0), (Failover.ANY_CANDIDATE, 1)):
+        ours, theirs = Model("tiny:latest", digest="a"), Model("tiny:latest", digest="b")
+        broken = FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed(), models=(ours,))
+        other = FakeBackend("npu", models=(theirs,))
+        services = await services_of(broken, other, settings=GatewaySettings(failover=failover))
+        with contextlib.suppress(RoutedError):
+            await answer(services, begun())
+        assert outcome(services).resumed == len(other.requests) == resumed
+
+
+async def test_a_backend_that_cannot_go_on_exactly_is_not_asked() -> None:
+    other = FakeBackend("npu")
+    other.resumes = False
+    services = await services_of(FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed()), other)
+    with pytest.raises(RoutedError):
+        await answer(services, begun())
     assert not other.requests
 
 
@@ -333,14 +431,13 @@ async def test_a_failure_teaches_nothing() -> None:
     assert "tiny:latest" not in services.fleet.view("npu").speeds
 
 
-async def test_a_request_beside_others_teaches_what_it_would_have_been_alone() -> None:
+async def test_a_request_that_had_to_queue_teaches_nothing() -> None:
     clock = FakeClock()
     script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
-    services = await services_of(FakeBackend(spec_of("npu", slots=2), *script), clock=clock)
-    with services.fleet.lease("npu"):
-        await answer(services, request())
-    speed = services.fleet.view("npu").speeds["tiny:latest"]
-    assert (speed.decode_tps, speed.ttft_s) == (12.5, None)
+    services = await services_of(FakeBackend("npu", *script), clock=clock)
+    services.fleet.lease("npu")
+    await answer(services, request())
+    assert "tiny:latest" not in services.fleet.view("npu").speeds
 
 
 async def test_an_answer_cut_by_the_clients_limit_does_not_teach_how_long_answers_are() -> None:

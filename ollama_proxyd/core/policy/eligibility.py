@@ -51,6 +51,7 @@ def fitness_rules(query: Query) -> Sequence[FitnessRule]:
     silent = {
         None if query.hints.target is not None else _target,
         None if query.tried else _tried,
+        None if query.able is not None else _resume,
         None if query.needs_vision else _vision,
     }
     return [rule for rule in FITNESS_RULES if rule not in silent]
@@ -97,6 +98,11 @@ def _tried(view: BackendView, _model: Model | None, situation: Situation) -> Rea
     if view.spec.id not in situation.query.tried:
         return None
     return Reason("already_tried", backend_id=view.spec.id)
+
+
+def _resume(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
+    able = situation.query.able
+    return None if able is None or view.spec.id in able else Reason("cannot_resume", backend_id=view.spec.id)
 
 
 def _model_held(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
@@ -149,8 +155,8 @@ def _hint_power(view: BackendView, _priced: Ranked, situation: Situation) -> Rea
 
 
 def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
-    limit_ms, waited_ms = situation.query.hints.max_latency_ms, situation.query.waited_s * 1000
-    if limit_ms is None or waited_ms + priced.latency_ms <= limit_ms:
+    limit_ms = situation.query.hints.max_latency_ms
+    if limit_ms is None or priced.latency_ms <= limit_ms:
         return None
     queue_ms = priced.terms["queue_wait_s"] * 1000 or None
     times = {"latency_ms": priced.latency_ms, "queue_wait_ms": queue_ms, "limit_ms": limit_ms}
@@ -168,6 +174,7 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
     _target,
     _health,
     _tried,
+    _resume,
     _model_held,
     _model_allowed,
     _model_size,

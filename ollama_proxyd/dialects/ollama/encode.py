@@ -110,6 +110,9 @@ class LineEncoder:
             return self._line(Delta(tool_calls=self._calls.whole()), event) + b"\n"
         return b""
 
+    def follow(self, block: bytes) -> None:
+        """Nothing: no line depends on those before it."""
+
     def whole(self, events: Iterable[Event]) -> bytes:
         """The one object that a client gets who did not ask for a stream."""
         gathered = list(events)

@@ -1,6 +1,6 @@
 """Reads Ollama's requests: at once what routing needs, the whole content on demand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -24,6 +24,7 @@ from ollama_proxyd.core.requests import (
     Text,
     ToolCall,
 )
+from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
@@ -48,6 +49,7 @@ from ollama_proxyd.dialects.ollama.request import (
     NativeMessage,
     NativeToolCall,
 )
+from ollama_proxyd.dialects.ollama.resume import resumed_chat, resumed_generate
 
 
 def request_of(
@@ -83,6 +85,7 @@ def request_of(
         load_action=load_action_of(stays_s) if only_loads else None,
         unloads_after=stays_s == 0,
         calls_come_whole=True,
+        resume=RESUME[endpoint],
     )
 
 
@@ -205,6 +208,12 @@ def generate_content(body: bytes) -> Completion:
         top_logprobs=read.top_logprobs,
         options=read_options(read.options, decode_fields(body), read.__struct_fields__),
     )
+
+
+RESUME: Mapping[str, Callable[[Request, Spoken], Request]] = {
+    "chat": partial(resumed_chat, parse_content=chat_content),
+    "generate": partial(resumed_generate, parse=(generate_content, chat_content)),
+}
 
 
 def _image(data: str, field: str) -> Image:

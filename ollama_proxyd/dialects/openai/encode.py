@@ -7,8 +7,9 @@ import msgspec
 
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
+from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import joined
-from ollama_proxyd.dialects.framing.jsonbody import present
+from ollama_proxyd.dialects.framing.jsonbody import object_in, present
 from ollama_proxyd.dialects.openai.vectors import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
@@ -35,7 +36,16 @@ class TextEncoder(ABC):
             "model": request.model,
             "system_fingerprint": FINGERPRINT,
         }
-        self._start = b"data: " + msgspec.json.encode(self._head)[:-1] + b',"choices":['
+        self._start = self._chunk_start()
+
+    def _chunk_start(self) -> bytes:
+        return b"data: " + msgspec.json.encode(self._head)[:-1] + b',"choices":['
+
+    def follow(self, block: bytes) -> None:
+        """Go on with a stream that began with this block of an engine's own frames, under its id and time."""
+        first = next(filter(None, map(object_in, sse.events(block))), {})
+        self._head = {name: first[name] for name in self._head if name in first}
+        self._start = self._chunk_start()
 
     def encode(self, event: Event) -> bytes:
         """What a streaming client is sent for an event, b"" for nothing."""
@@ -100,6 +110,11 @@ class ChatEncoder(TextEncoder):
         self._call_prefix = f"call_{answer_id}"
         self._begun = False
         self._calls: set[int] = set()
+
+    def follow(self, block: bytes) -> None:
+        """Go on with a stream whose role is told."""
+        super().follow(block)
+        self._begun = True
 
     def _pieces(self, delta: Delta) -> list[Json]:
         message: dict[str, Json] = {} if self._begun else {"role": "assistant"}
@@ -207,6 +222,9 @@ class EmbeddingEncoder:
     def encode(self, event: Event) -> bytes:  # noqa: ARG002 - see Encoder
         """Nothing: vectors come only whole."""
         return b""
+
+    def follow(self, block: bytes) -> None:
+        """Nothing: vectors come only whole."""
 
     def whole(self, events: Iterable[Event]) -> bytes:
         """The answer as one JSON object."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 
@@ -24,6 +24,7 @@ from ollama_proxyd.core.requests import (
     ToolChoice,
     ToolMode,
 )
+from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import read_tools
@@ -40,6 +41,7 @@ from ollama_proxyd.dialects.openai.request import (
     ResponseFormat,
     ToolChoiceBody,
 )
+from ollama_proxyd.dialects.openai.resume import resumed_chat, resumed_completion
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 600
@@ -75,6 +77,7 @@ def request_of(
         max_tokens=None if limit is None or limit < 0 else limit,
         wants_usage=bool(options and options.include_usage),
         needs_vision=media.images > 0,
+        resume=RESUME.get(operation),
     )
 
 
@@ -239,6 +242,12 @@ def parse_embedding(body: bytes, hints: Hints) -> Request:
         raise invalid_request("invalid input")
     head.stream = False
     return request_of(head, body, hints, (Operation.EMBEDDING, "embeddings", embedding_content))
+
+
+RESUME: Mapping[Operation, Callable[[Request, Spoken], Request]] = {
+    Operation.CHAT: partial(resumed_chat, parse_content=chat_content),
+    Operation.COMPLETION: partial(resumed_completion, parse_content=completion_content),
+}
 
 
 def embedding_content(body: bytes) -> Embedding:

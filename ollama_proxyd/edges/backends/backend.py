@@ -54,7 +54,7 @@ class EngineBackend:
         self._was_healthy = False
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
-        self._exchange = Exchange(self._server, engine.speaks)
+        self._exchange = Exchange(self._server, engine.speaks, engine.continues.fields if engine.continues else {})
         self._exchanges.append(self._exchange)  # answers of the one before may still be under way
 
     @property
@@ -79,6 +79,13 @@ class EngineBackend:
         if request.operation is Operation.EMBEDDING and engine.counts_tokens and request.api is not engine.api:
             return answer_truncated(self._exchange, self._server, request, model)
         return self._exchange.answer(request, model, dialect)
+
+    def can_resume(self, request: Request) -> bool:
+        """Whether the engine goes on exactly from what was spoken; a plain prompt every engine goes on from."""
+        spoken, continues = request.spoken, self._engine.continues
+        if spoken is None or request.operation is Operation.COMPLETION:
+            return spoken is not None
+        return continues is not None and (continues.thinking or not spoken.thinking)
 
     async def probe(self) -> Probe:
         """Health and models from the paths in the engine's row; while it is too busy to say, what it said last."""

@@ -39,6 +39,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Continues:
+    """How an engine goes on from an assistant's message at the end of a chat.
+
+    fields: what asks for it in the request. thinking: whether the message may hold thinking.
+    """
+
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """One engine.
 
@@ -49,6 +60,7 @@ class Engine:
     extras: questions that may fail. details: asked for each model with a POST. template: its answer holds the chat
     template. slots: how many requests it answers at once, where that is fixed. resident: its models stay in memory
     while it runs. counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
+    continues: None where it does not go on exactly from a begun message.
     """
 
     name: str
@@ -64,6 +76,7 @@ class Engine:
     slots: int | None = None
     resident: bool = False
     counts_tokens: bool = False
+    continues: Continues | None = None
 
     @property
     def api(self) -> Api | None:

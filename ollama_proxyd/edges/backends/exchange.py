@@ -4,16 +4,18 @@ import codecs
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+import msgspec
+
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
-from ollama_proxyd.core.requests import LoadAction, Request
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Read
+from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, StreamReader
-from ollama_proxyd.dialects.framing.jsonbody import renamed
+from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed
 from ollama_proxyd.dialects.framing.lenient import is_object
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
@@ -33,11 +35,12 @@ _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishRe
 class Exchange:
     """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_server", "_speaks", "in_flight")
+    __slots__ = ("_resuming", "_server", "_speaks", "in_flight")
 
-    def __init__(self, server: Server, speaks: tuple[Dialect, ...]) -> None:
+    def __init__(self, server: Server, speaks: tuple[Dialect, ...], resuming: Mapping[str, Json]) -> None:
         self._server = server
         self._speaks = speaks
+        self._resuming = resuming
         self.in_flight = 0
 
     def dialect_for(self, request: Request) -> Dialect:
@@ -64,7 +67,7 @@ class Exchange:
     async def answer(self, request: Request, model: str, dialect: Dialect | None = None) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
         dialect = dialect or self.dialect_for(request)
-        rendered = dialect.render(request, model)
+        rendered = self._rendered(dialect, request, model)
         self.in_flight += 1
         try:
             async with self._server.post(
@@ -72,7 +75,7 @@ class Exchange:
             ) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
-                yield Accepted(rendered.ignored_fields)
+                yield Accepted(rendered.ignored_fields, _meaning(dialect, request))
                 if not dialect.is_stream(request, reply.content_type, chunk):
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
@@ -86,6 +89,13 @@ class Exchange:
                     yield event
         finally:
             self.in_flight -= 1
+
+    def _rendered(self, dialect: Dialect, request: Request, model: str) -> Rendered:
+        """The request for the engine, with what asks it to go on from a begun answer."""
+        rendered = dialect.render(request, model)
+        if request.spoken is None or not self._resuming:
+            return rendered
+        return replace(rendered, body=msgspec.json.encode({**decode_fields(rendered.body), **self._resuming}))
 
 
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
@@ -153,9 +163,29 @@ async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Even
     yield Finished(_LOAD_REASONS[action])
 
 
+def _passes(dialect: Dialect, request: Request) -> bool:
+    """Whether frames are passed on; those that go on from another backend's would not fit to its."""
+    return request.api is dialect.api and request.stream and request.spoken is None
+
+
+def _meaning(dialect: Dialect, request: Request) -> Read | None:
+    """What frames mean that are passed on; it raises for one that cannot be read."""
+    if not _passes(dialect, request):
+        return None
+    decoder = dialect.decoder(request)
+
+    def read(block: bytes) -> Sequence[Event]:
+        events = decoder.feed(block)
+        if decoder.skipped_frames:
+            raise unreadable("the backend", decoder.skipped_frames)
+        return events
+
+    return read
+
+
 def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamReader:
     """What becomes of a stream: passed on to a client of the same dialect that wants one, else decoded."""
-    if request.api is dialect.api and request.stream:
+    if _passes(dialect, request):
         return PassThrough(dialect, request, None if dialect.echoes(request.model, model) else request.model, who)
     return dialect.decoder(request)
 

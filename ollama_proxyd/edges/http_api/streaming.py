@@ -9,11 +9,10 @@ from typing import NamedTuple, cast
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Event
+from ollama_proxyd.core.events import Delta, Event, Resumed
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
-from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
@@ -53,7 +52,7 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
-        asked = received(await read_body(request), lambda body: parse(body, hints))
+        asked = parse(await read_body(request), hints)
         try:
             return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
         except ProxyError as error:
@@ -83,17 +82,25 @@ async def deliver(
         await response.prepare(request)
         request[STARTED] = Started(response, dialect.stream_error)
         encoder: Encoder | None = None
-        is_passed_on = False
+        first = b""
         async for event in events:
             if isinstance(event, Delta) and event.frame is not None:
-                is_passed_on = True
+                first = first or event.frame
                 await response.write(event.frame)
-            elif not is_passed_on:
+            elif isinstance(event, Resumed):
+                encoder = encoder or _following(make_encoder(), first)
+            elif encoder is not None or not first:
                 encoder = encoder or make_encoder()
                 if piece := encoder.encode(event):
                     await response.write(piece)
         await response.write_eof()
         return response
+
+
+def _following(encoder: Encoder, first: bytes) -> Encoder:
+    """The encoder, to go on with a stream of an engine's own frames."""
+    encoder.follow(first)
+    return encoder
 
 
 def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> bytes:

@@ -10,7 +10,6 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
-from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.body import read_body
 
 JSON_TYPE = "application/json"
@@ -20,7 +19,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 async def read_object(request: web.Request) -> dict[str, Json]:
     """The body, which is to be one JSON object."""
-    return received(await read_body(request), decode_object)
+    return decode_object(await read_body(request))
 
 
 async def read_struct(request: web.Request, kind: type[S]) -> S:

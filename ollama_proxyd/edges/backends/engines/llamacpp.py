@@ -3,7 +3,7 @@
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import LLAMACPP_OPTIONS, OptionPolicy, Quirks, SchemaField
-from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign
+from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import label, text, truth, whole
 
@@ -58,4 +58,7 @@ ENGINE = Engine(
     template="/props",
     resident=True,
     counts_tokens=True,
+    # It renders the chat with a mark in place of the last message and ends the prompt there, so that no template can
+    # trim what was spoken; thinking goes on where the message has no content (common/chat.cpp).
+    continues=Continues(thinking=True),
 )

@@ -4,7 +4,7 @@ from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
-from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign, listed
+from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, listed
 from ollama_proxyd.edges.backends.facts import named, read_version
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
@@ -81,4 +81,7 @@ ENGINE = Engine(
     models=Question("/api/tags", read_tags),
     extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
     details=Question("/api/show", read_show),
+    # Its templates leave the last message of an assistant open, and so does the llama-server that it runs; earlier
+    # thinking is not sent on (server/routes.go, llm/llama_server.go).
+    continues=Continues(),
 )

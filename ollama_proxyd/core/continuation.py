@@ -1,0 +1,201 @@
+"""An answer that breaks in the middle: what its client has, and whether another backend can go on from there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import NamedTuple
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.events import Delta, Event, Finished, Read, Timings, Usage
+from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.requests import Chat, Completion, Request, ToolMode
+from ollama_proxyd.core.spoken import Spoken
+
+
+class Failover(Enum):
+    """Which backends may go on with an answer that broke in the middle."""
+
+    NEVER = "never"
+    SAME_MODEL = "same-model"
+    ANY_CANDIDATE = "any-candidate"
+
+
+class Obstacle(Enum):
+    """Why an answer cannot go on exactly from where it broke."""
+
+    SWITCHED_OFF = "switched_off"
+    """routing.failover is never."""
+    LOGPROBS = "logprobs"
+    FORMAT = "format"
+    """A grammar forces the form of the answer, and its state is the engine's own."""
+    SEVERAL = "several_answers"
+    TOOL_CALL = "tool_call"
+    """The client has a part of one."""
+    FIELDS = "fields"
+    """The request says something that has no place beside a begun answer."""
+    UNREADABLE = "unreadable"
+    """It is not known exactly what the client has."""
+    NO_BACKEND = "no_backend"
+    """No other backend that could go on can serve now."""
+
+
+MOST_UNREAD_BYTES = 64 * 1024
+"""How many frames are kept as they came; reading one costs less than 5 µs, and keeping one fifty times its text."""
+MOST_CHARACTERS = 4 * 1024 * 1024
+"""An answer beyond that is not kept, and does not go on elsewhere."""
+
+
+class Transcript:
+    """The words of one answer that its client has; passed-on frames are read when many have come, or on demand."""
+
+    def __init__(self) -> None:
+        self._read: Read | None = None
+        self._frames: list[bytes] = []
+        self._unread = 0
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._characters = 0
+        self._tokens = 0
+        self._has_calls = False
+        self._is_lost = False
+
+    def read_by(self, read: Read | None) -> None:
+        """The frames that follow are to be read so."""
+        self._catch_up()
+        self._read = read
+
+    def add(self, event: Event) -> None:
+        """An event goes to the client."""
+        if not isinstance(event, Delta):
+            return
+        if (frame := event.frame) is None:
+            self._note(event)
+            return
+        self._frames.append(frame)
+        self._unread += len(frame)
+        if self._unread > MOST_UNREAD_BYTES:
+            self._catch_up()
+
+    def spoken(self) -> Spoken | None:
+        """What the client has; None where that is not known exactly."""
+        self._catch_up()
+        if self._is_lost:
+            return None
+        return Spoken("".join(self._text), "".join(self._thinking), self._tokens, self._has_calls)
+
+    def _catch_up(self) -> None:
+        frames, self._frames, self._unread = self._frames, [], 0
+        if not frames or self._is_lost:
+            return
+        try:
+            for event in () if self._read is None else self._read(b"".join(frames)):
+                if isinstance(event, Delta):
+                    self._note(event)
+        except ProxyError:
+            self._is_lost = True
+        self._is_lost = self._is_lost or self._read is None
+
+    def _note(self, delta: Delta) -> None:
+        self._characters += len(delta.text) + len(delta.thinking)
+        self._is_lost = self._is_lost or self._characters > MOST_CHARACTERS
+        if self._is_lost:
+            self._text, self._thinking = [], []
+            return
+        self._text.append(delta.text)
+        self._thinking.append(delta.thinking)
+        self._tokens += 1
+        self._has_calls = self._has_calls or bool(delta.tool_calls)
+
+
+_CHAT: Sequence[tuple[Obstacle, Callable[[Chat], object]]] = (
+    (Obstacle.LOGPROBS, lambda chat: chat.logprobs),
+    (Obstacle.FORMAT, lambda chat: chat.format or (chat.tool_choice and chat.tool_choice.mode is ToolMode.REQUIRED)),
+    (Obstacle.FIELDS, lambda chat: not chat.messages or chat.messages[-1].role == "assistant"),
+)
+_COMPLETION: Sequence[tuple[Obstacle, Callable[[Completion], object]]] = (
+    (Obstacle.LOGPROBS, lambda completion: completion.logprobs),
+    (Obstacle.FORMAT, lambda completion: completion.format),
+    (Obstacle.FIELDS, lambda completion: completion.suffix or completion.template or completion.context),
+    (Obstacle.FIELDS, lambda completion: completion.options.known.get("echo")),
+)
+_SEVERAL = ("n", "best_of")
+
+
+def obstacle(request: Request, spoken: Spoken | None, failover: Failover) -> Obstacle | None:
+    """Why an answer cannot go on from what its client has; None where it can."""
+    if failover is Failover.NEVER:
+        return Obstacle.SWITCHED_OFF
+    if spoken is None:
+        return Obstacle.UNREADABLE
+    if spoken.has_calls and not request.calls_come_whole:
+        return Obstacle.TOOL_CALL
+    return Obstacle.FIELDS if request.resume is None else _in_content(request)
+
+
+def _in_content(request: Request) -> Obstacle | None:
+    try:
+        content = request.content()
+    except ProxyError:
+        return Obstacle.FIELDS  # one that only engines of its own dialect know, such as a grammar
+    known = content.options.known
+    if any(isinstance(known.get(name), int) and known[name] > 1 for name in _SEVERAL):
+        return Obstacle.SEVERAL
+    if isinstance(content, Chat):
+        return next((what for what, holds in _CHAT if holds(content)), None)
+    if isinstance(content, Completion):
+        return next((what for what, holds in _COMPLETION if holds(content)), None)
+    return Obstacle.FIELDS
+
+
+def resumed(request: Request, spoken: Spoken) -> Request:
+    """The request that asks another backend to go on."""
+    if request.resume is None:
+        raise ValueError("its API cannot go on from a begun answer")
+    limit = request.max_tokens
+    return replace(
+        request.resume(request, spoken),
+        prompt_tokens=request.prompt_tokens + spoken.tokens,
+        max_tokens=None if limit is None else max(limit - spoken.tokens, 0),
+    )
+
+
+class Held(NamedTuple):
+    """A model as one backend holds it."""
+
+    view: BackendView
+    model: Model
+
+
+def are_same_weights(one: Held, other: Held) -> bool:
+    """Whether two backends hold the same model under its name, as far as they tell.
+
+    Sizes are compared only where both are told by the same engine, since each counts in its own way.
+    """
+    ours, theirs = one.model, other.model
+    pairs: list[tuple[object, object]] = [
+        (ours.digest, theirs.digest),
+        (_folded(ours.quantization), _folded(theirs.quantization)),
+    ]
+    if (one.view.spec.api, one.view.spec.flavor) == (other.view.spec.api, other.view.spec.flavor):
+        pairs += [(ours.parameter_size, theirs.parameter_size), (ours.size_bytes, theirs.size_bytes)]
+    return all(mine == its for mine, its in pairs if mine and its)
+
+
+def _folded(word: str | None) -> str | None:
+    return None if word is None else word.casefold()
+
+
+def with_former(finished: Finished, spoken: Spoken, former: Timings) -> Finished:
+    """The end of an answer that went on elsewhere, as the end of all of it.
+
+    What was spoken before was counted here, one token for each piece, and was a part of the last backend's prompt.
+    """
+    told, timings = finished.usage, finished.timings
+    prompt_tokens = None if told.prompt_tokens is None else max(told.prompt_tokens - spoken.tokens, 0)
+    usage = Usage(prompt_tokens, (told.completion_tokens or 0) + spoken.tokens, estimated=True)
+    decode_s = _sum(former.decode_s, timings.decode_s)
+    return Finished(finished.reason, usage, Timings(former.total_s, former.load_s, former.prompt_s, decode_s))
+
+
+def _sum(one_s: float | None, other_s: float | None) -> float | None:
+    return other_s if one_s is None else one_s + (other_s or 0.0)

@@ -1,0 +1,56 @@
+"""Enters each request into the books: where it went, and how it ended."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.comparison import compare
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.routed import RoutedError
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.request_trace import RequestTrace
+
+
+class Booking:
+    """What is known of each request while it runs becomes what the books say of it."""
+
+    def __init__(self, clock: Clock, activity: Activity, ledger: Ledger, governor: Governor) -> None:
+        self._clock = clock
+        self._activity = activity
+        self._ledger = ledger
+        self._governor = governor
+
+    @contextmanager
+    def of(self, request: Request) -> Iterator[RequestTrace]:
+        """What is known of a request while it runs; how it ended is entered into the books."""
+        trace = RequestTrace(request, self._clock, self._clock.monotonic())
+        self._activity.begin()
+        try:
+            yield trace
+            trace.error = None
+        except ProxyError as error:
+            trace.error = error.kind
+            if trace.decision is None:
+                raise
+            raise RoutedError.of(error, trace.decision, trace.backend_id) from error
+        except (asyncio.CancelledError, GeneratorExit):
+            trace.error, trace.cancelled = None, True
+            raise
+        finally:
+            self._activity.end()
+            if not trace.is_told:
+                self.tell(trace, has_begun=False)
+            self._ledger.record(trace.close())
+
+    def tell(self, trace: RequestTrace, *, has_begun: bool) -> None:
+        """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
+        if has_begun and trace.decision is not None and trace.assessment is not None:
+            performance = self._governor.modes.value.table[Mode.PERFORMANCE]
+            trace.instead = compare(trace.decision, trace.assessment, performance)
+        trace.is_told = has_begun
+        self._ledger.note_routed(trace.routed())

@@ -1,0 +1,102 @@
+"""What one client has of its answer, over all backends that have a part in it."""
+
+from ollama_proxyd.core.attempts import most_useful
+from ollama_proxyd.core.continuation import (
+    Failover,
+    Held,
+    Obstacle,
+    Transcript,
+    are_same_weights,
+    obstacle,
+    resumed,
+    with_former,
+)
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.services.attempt import Attempt
+
+
+class Delivery:
+    """One answer on its way to its client."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        """As the next backend is asked; from the first break on it goes on from what the client has."""
+        self.begun: Request | None = None
+        """As the first backend was asked; None until the client has a part of the answer."""
+        self.tried: frozenset[str] = frozenset()
+        self._failures: list[ProxyError] = []
+        self.finished: Finished | None = None
+        """The end of the whole answer."""
+        self.obstacle: Obstacle | None = None
+        """Why it did not go on where it broke."""
+        self._attempt: Attempt | None = None
+        self._transcript = Transcript()
+        self._former = Timings()
+        self._held: Held | None = None
+        """The model that began."""
+        self._failover = Failover.SAME_MODEL
+
+    @property
+    def failure(self) -> ProxyError:
+        """What the client is told where nothing goes on: what broke the answer, or kept it from beginning."""
+        return most_useful(self._failures)
+
+    def fail(self, backend_id: str, error: ProxyError) -> None:
+        """A backend did not answer; of one that could not go on the client is not told."""
+        self.tried |= {backend_id}
+        if self.begun is None:
+            self._failures.append(error)
+
+    def break_off(self, backend_id: str, error: ProxyError) -> None:
+        """A backend broke off what the client has begun to read."""
+        self.tried |= {backend_id}
+        self._failures = [error]
+
+    def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:
+        """The client gets what follows from this attempt at a backend."""
+        if self.begun is None:
+            model = next((each for each in view.models if each.name == attempt.ranked.model), None)
+            self._held = None if model is None else Held(view, model)
+        self._attempt = attempt
+        self._transcript.read_by(accepted.read)
+        self.begun = self.begun or self.request
+
+    def hear(self, event: Event) -> Event:
+        """The event as the client gets it: the end speaks of the whole answer."""
+        if type(event) is not Finished:
+            self._transcript.add(event)
+            return event
+        if self._attempt is not None:
+            self._attempt.finished = event
+        spoken = self.request.spoken
+        self.finished = event if spoken is None else with_former(event, spoken, self._former)
+        return self.finished
+
+    def resume(self, failover: Failover) -> Obstacle | None:
+        """Turn the request into one that goes on from what the client has; why not, where it cannot."""
+        if self.begun is None or self._attempt is None:
+            raise ValueError("nothing has begun")
+        self._failover = failover
+        spoken = self._transcript.spoken()
+        if (why_not := obstacle(self.begun, spoken, failover)) or spoken is None:
+            return why_not
+        self._former = self._attempt.timings_after(self._former)
+        self.request = resumed(self.begun, spoken)
+        return None
+
+    def is_same_model(self, view: BackendView, model: Model | None) -> bool:
+        """Whether a backend's model may go on with what another's has begun."""
+        if model is None or self._held is None or self._failover is Failover.ANY_CANDIDATE:
+            return True
+        return are_same_weights(self._held, Held(view, model))
+
+    def end_at_limit(self) -> Finished | None:
+        """The end of an answer that broke when the client's own limit was reached, None for any other."""
+        spoken = self.request.spoken
+        if spoken is None or self.request.max_tokens != 0:
+            return None
+        self.finished = Finished(FinishReason.LENGTH, Usage(None, spoken.tokens, estimated=True), self._former)
+        return self.finished
