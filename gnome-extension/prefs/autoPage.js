@@ -61,7 +61,7 @@ export class AutoPage {
             title: _('Quiet Hours'), description: _('In these hours Auto takes Quiet: slow fans and a cool lap.'),
         });
         const on = new Gtk.Switch({valign: Gtk.Align.CENTER});
-        this._add(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, value => (on.active = value));
+        this._add(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, value => give(on, 'active', value));
         on.connect('notify::active', () => this._want('quiet_hours_enabled', on.active));
         for (const [key, title] of [['quiet_hours_start', _('From')], ['quiet_hours_end', _('To')]]) {
             const time = new TimeButton(title, value => this._want(key, value));
@@ -84,7 +84,7 @@ export class AutoPage {
             const spin = Gtk.SpinButton.new_with_range(0, 100, 1);
             spin.set({numeric: true, valign: Gtk.Align.CENTER});
             spin.update_property([Gtk.AccessibleProperty.LABEL], [title]);
-            this._add(group, key, {title, subtitle}, spin, value => (spin.value = value));
+            this._add(group, key, {title, subtitle}, spin, value => give(spin, 'value', value));
             spin.connect('notify::value', () => this._want(key, spin.value));
         }
         return group;
@@ -135,4 +135,10 @@ export class AutoPage {
             this._tell(messageOf(error));
         }
     }
+}
+
+/** Even a value that is there already would end what a person does: a switch on its way, a number half typed. */
+function give(control, property, value) {
+    if (control[property] !== value)
+        control[property] = value;
 }

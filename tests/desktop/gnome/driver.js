@@ -110,11 +110,11 @@ globalThis.driver = (() => {
         const hit = global.stage.get_actor_at_pos(Clutter.PickMode.REACTIVE, x, y);
         if (actor !== hit && !actor.contains(hit))
             throw new Error(`${actor} at ${x},${y} takes no clicks, or is covered by ${hit}`);
-        await clickAt(x, y);
+        await moveTo(x, y);
+        await clickHere();
     }
 
-    async function clickAt(x, y) {
-        await moveTo(x, y);
+    async function clickHere() {
         for (const state of [Clutter.ButtonState.PRESSED, Clutter.ButtonState.RELEASED]) {
             pointer.notify_button(now(), Clutter.BUTTON_PRIMARY, state);
             await frame();
@@ -169,7 +169,7 @@ globalThis.driver = (() => {
     }
 
     return {
-        all, boxOf, click, clickAt, closeMenus, frame, isOnScreen, moveTo, openMenuOf, openQuickSettings, press, quickSettings, residentKb,
+        all, boxOf, click, clickHere, closeMenus, frame, isOnScreen, moveTo, openMenuOf, openQuickSettings, press, quickSettings, residentKb,
         settle, sleep, texts, tile, until, withText,
     };
 })();

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -20,9 +20,9 @@ Values = Mapping[str, Variant]
 class StandIn:
     """Has the daemon's name from construction to `close`.
 
-    efficiency, backends: its properties; without backends it has no object manager. delay_s: how late it answers;
-    delays: how late in calls of a member. refused: what it answers with an error, as member -> message. asked: the
-    members that were called.
+    efficiency, backends: its properties; without backends it has no object manager. held: the
+    members that it answers only when it is told to `answer`. refused: what it answers with an error, as
+    member -> message. asked: the members that were called.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class StandIn:
         efficiency: Values,
         backends: Mapping[str, Values] | None = None,
         refused: Mapping[str, str] | None = None,
-        delays: Mapping[str, float] | None = None,
+        held: Collection[str] = (),
     ) -> None:
         self.objects = {f"{ROOT}/Efficiency": (f"{NAME}.Efficiency", dict(efficiency))}
         self._has_manager = backends is not None
         for name, values in (backends or {}).items():
             self.objects[f"{ROOT}/Backends/{name}"] = (f"{NAME}.Backend", dict(values))
-        self.delay_s = 0.0
-        self.delays = dict(delays or {})
+        self.held = set(held)
+        self._unanswered: list[Message] = []
         self.refused = dict(refused or {})
         self.asked: list[str] = []
         self._loop = asyncio.new_event_loop()
@@ -60,7 +60,10 @@ class StandIn:
             return None
         member = str(message.member)
         self.asked.append(member)
-        self._loop.call_later(self.delays.get(member, self.delay_s), lambda: self._bus.send(self._reply(message)))
+        if member in self.held:
+            self._unanswered.append(message)
+        else:
+            self._bus.send(self._reply(message))
         return True
 
     def _reply(self, message: Message) -> Message:
@@ -86,6 +89,15 @@ class StandIn:
     def change(self, where: str, **values: Variant) -> None:
         """Change properties of an object, and tell of it."""
         self._loop.call_soon_threadsafe(self._change, where, values)
+
+    def answer(self) -> None:
+        """Answer what was held, and hold nothing from now on."""
+        self.held.clear()
+        self._loop.call_soon_threadsafe(self._answer_all)
+
+    def _answer_all(self) -> None:
+        while self._unanswered:
+            self._bus.send(self._reply(self._unanswered.pop(0)))
 
     def say(self, where: str, signal: str, signature: str, *body: Any) -> None:
         """Send a signal of one of its objects."""

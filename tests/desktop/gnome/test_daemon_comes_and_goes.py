@@ -12,7 +12,7 @@ def test_at_login_the_extension_does_not_start_the_daemon_and_a_click_on_the_til
 ) -> None:
     desktop = start_desktop()
     desktop.open_tile()
-    assert desktop.subtitle() == "Not running"
+    desktop.until_subtitle("Not running")
     desktop.picture("not-running")
     assert not desktop.daemon.runs()
     desktop.shell.click(TILE)
@@ -69,7 +69,7 @@ def test_a_daemon_that_does_not_answer_never_holds_the_shell(desktop: Desktop) -
         desktop.open_tile()
         assert desktop.shell.eval(f"{TILE}.mapped")
         desktop.until_subtitle("Not answering")
-        assert told(desktop, "The mode could not be changed|Not answering")
+        wait_until(lambda: told(desktop, "The mode could not be changed|Not answering"), "the person is told")
         desktop.open_menu()
         desktop.until_menu_says("Try Again")
         desktop.picture("menu-not-answering")

@@ -7,11 +7,15 @@ import pytest
 from dbus_fast import Variant
 
 from tests.desktop.gnome.desktop import UUID, Desktop
-from tests.desktop.gnome.stand_in import StandIn
+from tests.desktop.gnome.stand_in import NAME, StandIn
 from tests.e2e.harness import wait_until
 
 EXTENSION = f"Main.extensionManager.lookup({UUID!r}).stateObj"
 TOLD = "Main.messageTray.getSources().flatMap(source => source.notifications.map(each => `${each.title}|${each.body}`))"
+
+PING = f"""new Promise(resolve => imports.gi.Gio.DBus.session.call(
+    {NAME!r}, '/', 'org.freedesktop.DBus.Peer', 'Ping', null, null, 0, -1, null, () => resolve(true)))"""
+"""A question of the Shell's to the daemon, and its answer."""
 
 
 def told(desktop: Desktop, part: str) -> list[str]:
@@ -38,7 +42,8 @@ def until_all_is_heard(desktop: Desktop, daemon: StandIn) -> None:
     """Wait until a change is shown that was told after all others, and the answers of what they led to are there."""
     daemon.change("Efficiency", CurrentMode=Variant("s", "Quiet"))
     desktop.until_subtitle("Quiet")
-    desktop.shell.eval("driver.sleep(100)")
+    for _ in range(2):  # answers come in the order of the questions, and one may lead to one more
+        desktop.shell.eval(PING)
 
 
 def throttle_for_a_moment(desktop: Desktop, count: int) -> None:
