@@ -64,6 +64,7 @@ def table() -> str:
         default = "needed" if is_required(setting) else f"`{_written(setting.default)}`"
         default = "by mode" if ".*." in key else default
         takes = f"a list, each {setting.takes}" if setting.is_list else str(setting.takes)
+        takes = f"names, each with {takes}" if setting.takes.is_map else takes
         needs = "a reload" if setting.option.reload else "a restart"
         lines.append(f"| `{key}` | {default} | {setting.option.sentence} | {takes} | {needs} |")
     return "\n".join(lines) + "\n"
@@ -89,7 +90,10 @@ def _property(entry: Section | Setting) -> dict[str, Any]:
     default = {} if is_required(entry) else {"default": default_of(entry)}
     described = {"description": _sentence(entry), **default}
     shape = _object(entry) if isinstance(entry, Section) else _value(entry.takes)
-    return described | ({"type": "array", "items": shape} if entry.is_list else shape)
+    shape = {"type": "array", "items": shape} if entry.is_list else shape
+    if isinstance(entry, Setting) and entry.takes.is_map:
+        shape = {"type": "object", "additionalProperties": shape}
+    return described | shape
 
 
 def _value(takes: Takes) -> dict[str, Any]:
@@ -135,6 +139,8 @@ def _sentence(entry: Section | Setting) -> str:
 
 def _written(value: Any) -> str:
     """A value as YAML that reads back as the same."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_written(name)}: {_written(each)}' for name, each in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and resolve(value) == value:

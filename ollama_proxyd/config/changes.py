@@ -8,7 +8,7 @@ from typing import Any
 from ollama_proxyd.config.build import build
 from ollama_proxyd.config.rules import is_loopback
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.config.shape import NEEDS_RESTART
+from ollama_proxyd.config.shape import NEEDS_RESTART, OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def _merged(running: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
     merged = {}
     for key, value in new.items():
         place = f"{path}{key}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and place not in OPTIONS:
             merged[key] = _merged(running[key], value, f"{place}.")
         else:
             merged[key] = running[key] if place in NEEDS_RESTART else value
@@ -95,7 +95,7 @@ def _settings(config: Config) -> dict[str, Any]:
 def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         place = f"{path}.{key}" if path else key
-        if isinstance(value, dict):
+        if isinstance(value, dict) and place not in OPTIONS:
             yield from _flat(value, place)
         else:
             yield place, value

@@ -39,8 +39,17 @@ class Checked:
     def read(self, node: Node, entry: Section | Setting, path: str) -> Any:
         """The plain value of a node that fits, else None with the reason noted."""
         self.origins[path] = node.origin
-        if not entry.is_list:
-            return self._one(node, entry, path)
+        if isinstance(entry, Setting) and entry.takes.is_map and node.value is not None:
+            return self._map(node, entry, path)
+        return self._list(node, entry, path) if entry.is_list else self._one(node, entry, path)
+
+    def _map(self, node: Node, entry: Setting, path: str) -> Any:
+        if not isinstance(node.value, dict):
+            return self._misplaced(node, "a section with keys of its own", path)
+        return {key: self._list(each, entry, f"{path}.{key}") for key, each in node.value.items()}
+
+    def _list(self, node: Node, entry: Section | Setting, path: str) -> Any:
+        self.origins[path] = node.origin
         if node.value is not None and not isinstance(node.value, list):
             return self._misplaced(node, "a list", path)
         return [self._one(item, entry, f"{path}[{index}]") for index, item in enumerate(node.value or [])]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ollama_proxyd.config.check import nearest
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
 from ollama_proxyd.edges.http_api.settings import EVERYWHERE
@@ -116,6 +117,16 @@ def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 
+def _names_mean_one_model(config: Config) -> Contradictions:
+    seen: dict[str, str] = {}
+    for alias, names in config.gateway.aliases.items():
+        for name in dict.fromkeys(map(canonical, (alias, *names))):
+            first = seen.setdefault(name, alias)
+            if first != alias:
+                message = f'"{name.removesuffix(":latest")}" is a name of "{first}" already; one name means one model'
+                yield f"models.{alias}", message
+
+
 def _battery_limits_rise(config: Config) -> Contradictions:
     auto = config.modes.auto
     if why := battery_contradiction(auto.critical_battery_percent, auto.low_battery_percent):
@@ -152,6 +163,7 @@ _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _flavors_are_known,
     _endpoints_differ,
     _no_backend_is_this_server,
+    _names_mean_one_model,
     _battery_limits_rise,
     _heat_limits_rise,
     _use_quickens_the_sensors,

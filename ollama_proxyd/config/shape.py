@@ -90,7 +90,7 @@ def _tree() -> Section:
     sections = {"": Section("The configuration of ollama-proxyd.")}
     sections |= {path: Section(sentence, path.endswith("[]")) for path, sentence in SECTIONS.items()}
     places: list[tuple[str, Section | Setting]] = [*OPTIONS.items(), *((path, sections[path]) for path in SECTIONS)]
-    for path, entry in places:
+    for path, entry in sorted(places, key=lambda place: place[0] in OPTIONS and "." not in place[0]):
         parent, _, name = path.rpartition(".")
         sections[parent].entries[name.removesuffix("[]")] = entry
     return sections[""]

@@ -1,6 +1,11 @@
-"""When two model names mean the same model: Ollama's tag default, without regard to case."""
+"""When two model names mean the same model: Ollama's tag default, without regard to case, and configured aliases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+Aliases: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Names that clients use, each with the names that backends have for the same model."""
 
 
 def canonical(name: str) -> str:
@@ -21,3 +26,23 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
         if spelling in names:
             return spelling
     return next((name for name in names if name.lower() in spellings), None)
+
+
+class Synonyms:
+    """The configured aliases, found by any of their names; of two that share a name the first counts."""
+
+    def __init__(self, aliases: Aliases = MappingProxyType({})) -> None:
+        self._groups: dict[str, tuple[str, ...]] = {}
+        for alias, names in aliases.items():
+            group = (alias, *names)
+            for name in group:
+                self._groups.setdefault(canonical(name), group)
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """Every other name of the model, its alias first."""
+        group = self._groups.get(canonical(name), ()) if self._groups else ()
+        return tuple(each for each in group if each != name)
+
+    def alias_of(self, name: str) -> str:
+        """The name that clients see."""
+        return next(iter(self._groups.get(canonical(name), ())), name) if self._groups else name

@@ -6,7 +6,7 @@ The file's shape, its JSON Schema, `config.yaml` and the table in the documentat
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from types import UnionType
@@ -72,13 +72,17 @@ _NOT_EMPTY: Final = Like("[\\s\\S]+", "text that is not empty")
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What an option takes: a value of one type within limits, perhaps null, perhaps a list of such values."""
+    """What an option takes: a value of one type within limits, perhaps null, perhaps a list of such values.
+
+    `is_map`: such a list under each of several names that the file chooses.
+    """
 
     base: type
     limits: Within = Within()
     form: Like = _NOT_EMPTY
     is_nullable: bool = False
     is_list: bool = False
+    is_map: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -125,6 +129,8 @@ class Setting:
         """The field's value for a plain one that was accepted."""
         if written is None:
             return None
+        if self.takes.is_map:
+            return {name: tuple(each) for name, each in written.items()}
         value = tuple(written) if self.is_list else written
         value = self.takes.base(value) if self.takes.choices else value
         return self.option.read(value) if self.option.read else value
@@ -138,7 +144,8 @@ def settings_of(owner: type) -> tuple[Setting, ...]:
         option = next((each for each in _metadata(hints[field.name]) if isinstance(each, Option)), None)
         if option is not None:
             is_own = option.written is None and option.default is None
-            default = _plain(field.default) if is_own else option.default
+            own = field.default if field.default_factory is MISSING else field.default_factory()
+            default = _plain(own) if is_own else option.default
             option = replace(option, key=option.key + field.name) if option.key.endswith(".") else option
             found.append(Setting(field.name, option, _takes(option.written or hints[field.name]), default))
     return tuple(found)
@@ -165,5 +172,6 @@ def _takes(hint: Any) -> Takes:
         if origin in {Union, UnionType}:
             known["is_nullable"] = True
         known["is_list"] = known.get("is_list", False) or origin is tuple
-        hint = get_args(hint)[0]
+        known["is_map"] = known.get("is_map", False) or origin is Mapping
+        hint = get_args(hint)[-1 if origin is Mapping else 0]
     return Takes(hint, **known)

@@ -9,6 +9,7 @@ from ollama_proxyd.core.breaker import Breaker, Phase
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
+from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.eligibility import held
@@ -63,6 +64,7 @@ class Gateway:
         self._deps = deps
         self._settings = settings
         self._booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
+        self.synonyms = Synonyms(settings.aliases)
 
     @property
     def in_flight(self) -> int:
@@ -70,8 +72,9 @@ class Gateway:
         return self._deps.activity.in_flight
 
     def reconfigure(self, settings: GatewaySettings) -> None:
-        """Apply other limits from now on."""
+        """Apply other limits and names from now on."""
         self._settings = settings
+        self.synonyms = Synonyms(settings.aliases)
 
     def check_open(self) -> None:
         """Raise ProxyError, with the reason, while no new request is let in."""
@@ -83,7 +86,7 @@ class Gateway:
         setting = deps.governor.setting.value
         if mode is not None or system is not None:
             setting = deps.governor.imagine(mode, system)
-        query = replace(query, now_s=deps.clock.monotonic())
+        query = replace(query, now_s=deps.clock.monotonic(), synonyms=self.synonyms.of(query.model or ""))
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._time_left_s(query.hints))
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
@@ -251,6 +254,7 @@ class Gateway:
             time_left_s=left_s,
             hints=request.hints,
             tried=delivery.tried,
+            synonyms=self.synonyms.of(request.model),
         )
         return query if delivery.begun is None else replace(query, able=self._able(delivery, query))
 

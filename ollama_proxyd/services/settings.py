@@ -1,5 +1,6 @@
 """The numbers that services are configured with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -53,6 +54,10 @@ class GatewaySettings:
             "Which backends go on with an answer that breaks in the middle; any-candidate takes other weights too.",
         ),
     ] = Failover.SAME_MODEL
+    aliases: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Option("models", "Names for clients, each with a list of the names that backends have for the same model."),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

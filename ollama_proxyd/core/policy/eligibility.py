@@ -39,8 +39,10 @@ def held(view: BackendView, query: Query) -> Model | None:
             if model.name == query.model:
                 return model
         names = [model.name for model in view.models]
-        name = resolve(query.model, names)
-        return None if name is None else view.models[names.index(name)]
+        for asked in (query.model, *query.synonyms):
+            if (name := resolve(asked, names)) is not None:
+                return view.models[names.index(name)]
+        return None
     loaded = {model.name for model in view.loaded or ()}
     ordered = sorted(view.models, key=lambda model: (not _can_do(model, query), model.name not in loaded))
     return ordered[0] if ordered else None

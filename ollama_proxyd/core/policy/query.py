@@ -11,6 +11,7 @@ class Query:
 
     `model` None asks about any model (a dry run without one). `max_tokens` is the client's limit on the answer.
     `time_left_s` is what remains until the client's deadline. `tried` are backends that already failed this request.
+    `synonyms` are further names of the model.
     `now_s` is the time on the monotonic clock. `spares_failing`: a failing backend is left alone even where nothing
     else can serve.
     """
@@ -24,6 +25,7 @@ class Query:
     time_left_s: float | None = None
     hints: Hints = field(default_factory=Hints)
     tried: frozenset[str] = frozenset()
+    synonyms: tuple[str, ...] = ()
     now_s: float = 0.0
     spares_failing: bool = False
     able: frozenset[str] | None = None

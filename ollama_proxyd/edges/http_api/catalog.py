@@ -1,6 +1,7 @@
 """Which models can be had: the union over backends that are up, each with the backends that hold it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -38,15 +39,17 @@ async def models(services: Services) -> tuple[Entry, ...]:
 def _models(services: Services) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for view, model in _served(services):
-        key = canonical(model.name)
-        entry = found.get(key, Entry(model, ()))
+        name = services.gateway.synonyms.alias_of(model.name)
+        key = canonical(name)
+        if view.spec.id in (entry := found.get(key, Entry(replace(model, name=name), ()))).backends:
+            continue
         found[key] = entry._replace(backends=(*entry.backends, view.spec.id))
     return tuple(found[key] for key in sorted(found))
 
 
 async def find(services: Services, name: str) -> Entry:
     """One model; raises ProxyError that lists what there is, once the backends were asked again."""
-    wanted = canonical(name)
+    wanted = canonical(services.gateway.synonyms.alias_of(name))
     entries = _models(services)
     if all(canonical(entry.model.name) != wanted for entry in entries):
         await services.health.catch_up(MISS_AGE_S)
@@ -64,10 +67,11 @@ async def loaded(services: Services) -> tuple[LoadedEntry, ...]:
     await services.health.catch_up(LIST_AGE_S)
     found: dict[str, LoadedEntry] = {}
     for view, model in _served(services):
-        key = canonical(model.name)
+        name = services.gateway.synonyms.alias_of(model.name)
+        key = canonical(name)
         for resident in view.loaded or ():
-            if canonical(resident.name) == key:
-                entry = found.get(key, LoadedEntry(resident, model, ()))
+            if canonical(resident.name) == canonical(model.name):
+                entry = found.get(key, LoadedEntry(replace(resident, name=name), model, ()))
                 found[key] = entry._replace(backends=(*entry.backends, view.spec.id))
     return tuple(found[key] for key in sorted(found))
 

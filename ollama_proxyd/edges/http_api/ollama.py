@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.model_names import resolve
+from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Hints, Operation
 from ollama_proxyd.dialects.ollama.dialect import Ollama
@@ -32,7 +32,9 @@ async def show(request: web.Request) -> web.Response:
         backend_id = await _holder(services, name, hints)
     except ProxyError as error:
         raise not_found("show", name, error) from error
-    own_name = resolve(name, (model.name for model in services.fleet.view(backend_id).models)) or name
+    query = Query(model=name, synonyms=services.gateway.synonyms.of(name))
+    known = held(services.fleet.view(backend_id), query)
+    own_name = known.name if known else name
     details = await services.gateway.show(backend_id, own_name, fields)
     headers = routing_headers.unrouted(f"{backend_id} holds {name}", backend_id)
     return web.Response(body=msgspec.json.encode(details), headers={"Content-Type": DIALECT.whole_type, **headers})
