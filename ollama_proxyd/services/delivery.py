@@ -13,6 +13,7 @@ from ollama_proxyd.core.continuation import (
 )
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.attempt import Attempt
@@ -28,6 +29,8 @@ class Delivery:
         """As the first backend was asked; None until the client has a part of the answer."""
         self.tried: frozenset[str] = frozenset()
         self._failures: list[ProxyError] = []
+        self.cause = ""
+        """Why the backend before did not end the answer."""
         self.finished: Finished | None = None
         """The end of the whole answer."""
         self.obstacle: Obstacle | None = None
@@ -54,6 +57,7 @@ class Delivery:
         """A backend broke off what the client has begun to read."""
         self.tried |= {backend_id}
         self._failures = [error]
+        self.cause = (fault_of(error) or error.kind).value
 
     def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:
         """The client gets what follows from this attempt at a backend."""

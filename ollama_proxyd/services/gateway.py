@@ -163,7 +163,7 @@ class Gateway:
             else:
                 trace.first_s = trace.first_s or attempt.first_s
                 is_new = delivery.begun is None
-                trace.resumed += not is_new
+                trace.resumed += () if is_new else (delivery.cause,)
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
                 return (
                     attempt,

@@ -58,8 +58,8 @@ class Outcome:
     """Backends whose failure was followed by another attempt."""
     error: ErrorKind | None = None
     cancelled: bool = False
-    resumed: int = 0
-    """How often another backend went on where an answer broke."""
+    resumed: tuple[str, ...] = ()
+    """What broke a begun answer, each time that another backend went on with it."""
     obstacle: Obstacle | None = None
     """Why a begun answer that broke did not go on; None where it did, or did not break."""
     instead: Comparison | None = None

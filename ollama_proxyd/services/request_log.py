@@ -46,7 +46,11 @@ def _mode(outcome: Outcome) -> str | None:
 def _end(outcome: Outcome) -> str:
     if outcome.cancelled:
         return "left by its client"
-    return "answered" if outcome.error is None else f"failed ({outcome.error.value})"
+    went_on = f", gone on {len(outcome.resumed)} times ({', '.join(outcome.resumed)})," if outcome.resumed else ""
+    if outcome.error is None:
+        return f"answered{went_on}"
+    stuck = "" if outcome.obstacle is None else f", cannot go on elsewhere: {outcome.obstacle.value}"
+    return f"failed ({outcome.error.value}{stuck}){went_on}"
 
 
 def _why(outcome: Outcome) -> str:

@@ -36,8 +36,8 @@ class RequestTrace:
     """When the client got the first part of its answer."""
     usage: Usage | None = None
     """Of the whole answer, where it came."""
-    resumed: int = 0
-    """How often it went on from another backend."""
+    resumed: tuple[str, ...] = ()
+    """Why it went on at another backend, each time."""
     obstacle: Obstacle | None = None
     """Why it did not go on where it broke."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
 from ollama_proxyd.services import request_log
 from tests.fakes import FakeBackend, services_of
@@ -43,6 +44,14 @@ async def test_an_answered_request_is_told_for_debugging_with_its_id_backend_and
     assert "decode_j=" in line
     assert "secret" not in line
     assert "Hello" not in line
+
+
+async def test_an_answer_that_went_on_and_one_that_could_not_are_told_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = FakeBackend("npu", Accepted(), Delta(text="Hel"), ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "fell silent"))
+    line = await line_of(broken, caplog, logging.WARNING)
+    assert "failed (upstream_timeout, cannot go on elsewhere: fields) at npu" in line
 
 
 async def test_an_answered_request_is_no_news(caplog: pytest.LogCaptureFixture) -> None:

@@ -42,6 +42,8 @@ class Counters:
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
         self._skipped = counter("frames_skipped", "Frames of answers that could not be read", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
+        self._resumed = counter("answers_resumed", "Begun answers that another backend went on with", "reason")
+        self._broken = counter("answers_broken_off", "Begun answers that broke and could not go on", "reason")
         self._models: set[tuple[str, str]] = set()
 
     def count(self, outcome: Outcome) -> None:
@@ -54,6 +56,10 @@ class Counters:
             self._decisions.labels(backend_id, _why(outcome, outcome.decision), mode).inc()
         for failed in outcome.retried:
             self._retries.labels(failed).inc()
+        for cause in outcome.resumed:
+            self._resumed.labels(cause).inc()
+        if outcome.obstacle is not None:
+            self._broken.labels(outcome.obstacle.value).inc()
         if outcome.backend_id is not None:
             _observe(self._duration.labels(backend_id, model), outcome.total_s)
             if outcome.ttft_s is not None:

@@ -95,6 +95,17 @@ async def test_a_retry_is_counted_on_the_backend_that_failed(serve: Serve) -> No
     assert (await scrape(site))("retries_total", backend_id="npu") == 1
 
 
+async def test_answers_that_went_on_and_those_that_could_not_are_counted_by_reason(serve: Serve) -> None:
+    broken = FakeBackend("npu", Accepted(), Delta(text="Hel"), ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "silent"))
+    site = await serve(broken, FakeBackend("cpu"))
+    await site.chat({"X-Power-Efficient": "1"}, stream=True)
+    await reload(site.services, broken)
+    await site.chat({"X-Power-Efficient": "1"}, stream=True)
+    value = await scrape(site)
+    assert value("answers_resumed_total", reason="stalled") == 1
+    assert value("answers_broken_off_total", reason="no_backend") == 1
+
+
 async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Serve) -> None:
     backends = reference_fleet()
     site = await serve(*backends)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Encoder, Stamps
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.edges.http_api.streaming import deliver
@@ -115,6 +117,37 @@ async def test_a_failure_after_the_first_piece_ends_an_ollama_stream_with_an_err
     lines = [json.loads(line) for line in answer.body.splitlines()]
     assert lines[-1] == {"error": "the backend broke off"}
     assert not any(line.get("done") for line in lines)
+
+
+FRAME = {"object": "chat.completion.chunk", "created": 7, "model": "tiny", "id": "chatcmpl-first"}
+
+
+def frame_of(**delta: str) -> bytes:
+    choices = [{"index": 0, "delta": delta, "finish_reason": None}]
+    return b"data: " + json.dumps({**FRAME, "choices": choices}).encode() + b"\n\n"
+
+
+async def test_a_stream_goes_on_under_the_ids_of_its_first_frames_however_many_break_at_once(serve: Serve) -> None:
+    def breaks() -> tuple[Any, ...]:
+        return Accepted(read=ChunkDecoder().feed), Delta(frame=frame_of(role="assistant", content="Hel")), BROKEN
+
+    broken = FakeBackend("npu", *breaks())
+    other = FakeBackend("cpu", Accepted(), Delta(text="lo"), Finished(FinishReason.STOP, Usage(5, 1)))
+    site = await serve(broken, other)
+    ask = partial(site.chat, {"X-Power-Efficient": "1"}, stream=True, stream_options={"include_usage": True})
+    answers = await asyncio.gather(*[ask() for _ in range(20)])
+    resumed = [outcome.resumed for outcome in site.services.ledger.recent()].count(("reset",))
+    went_on = [answer for answer in answers if b"chatcmpl-first" in answer.body]
+    assert resumed == len(went_on) > 1
+    for answer in went_on:
+        *frames, done = answer.body.decode().strip().split("\n\n")
+        read = [json.loads(each.removeprefix("data: ")) for each in frames]
+        assert done == "data: [DONE]"
+        assert all({name: each[name] for name in FRAME} == FRAME for each in read)
+        said = [choice["delta"] for each in read for choice in each["choices"]]
+        assert "".join(each.get("content", "") for each in said) == "Hello"
+        assert sum("role" in each for each in said) == 1
+        assert read[-1]["usage"] == {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6}
 
 
 async def test_a_failure_in_the_middle_of_a_whole_answer_is_a_status(serve: Serve) -> None:
