@@ -1,4 +1,4 @@
-"""When two model names mean the same model: Ollama's tag default, without regard to case, and configured aliases."""
+"""When two model names mean the same model: Ollama's defaults of registry and tag, any case, and configured aliases."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -7,10 +7,18 @@ from typing import TypeAlias
 Aliases: TypeAlias = Mapping[str, tuple[str, ...]]
 """Names that clients use, each with the names that backends have for the same model."""
 
+_DEFAULTS = ("registry.ollama.ai/", "library/")
+"""Where Ollama looks for a name that does not say; other registries, such as hf.co, are part of the name."""
+
+_LOCAL = ":local"
+"""How Ollama's clients say that they do not mean a model of its cloud."""
+
 
 def canonical(name: str) -> str:
-    """The name in lower case with Ollama's default tag `latest` made explicit."""
+    """The name in lower case, without Ollama's default registry and with its default tag `latest`."""
     lowered = name.strip().lower()
+    for default in _DEFAULTS:
+        lowered = lowered.removeprefix(default)
     last = lowered.rsplit("/", 1)[-1]
     return lowered if ":" in last else lowered + ":latest"
 
@@ -25,7 +33,10 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
     for spelling in spellings:  # most names are in lower case, and this finds one among many without a look at each
         if spelling in names:
             return spelling
-    return next((name for name in names if name.lower() in spellings), None)
+    found = next((name for name in names if name.lower() in spellings), None)
+    if found is None and wanted.endswith(_LOCAL):
+        return resolve(wanted.removesuffix(_LOCAL), names)
+    return found
 
 
 class Synonyms:

@@ -70,12 +70,15 @@ _VECTORS = msgspec.json.Decoder(Vectors)
 class LineDecoder(BlockDecoder):
     """Turns whole lines into events; the end is told by `finish`.
 
-    `call_id_prefix` makes ids for tool calls that came without.
+    `call_id_prefix` makes ids for tool calls that came without. `most_calls` are read, and further ones dropped.
+    `echo` goes ahead of the text. Ollama cannot be asked for either.
     """
 
-    def __init__(self, call_id_prefix: str = "call_") -> None:
+    def __init__(self, call_id_prefix: str = "call_", most_calls: int | None = None, echo: str = "") -> None:
         super().__init__(lines)
         self._call_id_prefix = call_id_prefix
+        self._most_calls = most_calls
+        self._echo = echo
         self._calls = 0
         self._end: Line | None = None
 
@@ -101,6 +104,10 @@ class LineDecoder(BlockDecoder):
         said, thought = (content, "") if isinstance(content, str) else said_in(content)
         thought = thought or (message.thinking if message else line.thinking) or ""
         calls = message.tool_calls if message else line.tool_calls
+        if self._most_calls is not None and calls:
+            calls = calls[: max(self._most_calls - self._calls, 0)]
+        if self._echo:
+            said, self._echo = self._echo + said, ""
         if not (said or thought or calls or line.logprobs):
             return None
         return Delta(
@@ -120,11 +127,11 @@ class LineDecoder(BlockDecoder):
         return ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
 
 
-def decode_answer(body: bytes, operation: Operation, call_id_prefix: str = "call_") -> list[Event]:
+def decode_answer(body: bytes, operation: Operation, decoder: LineDecoder | None = None) -> list[Event]:
     """The events of an answer that came whole, or of a stream in its place."""
     if operation is Operation.EMBEDDING:
         return _embedded(body)
-    decoder = LineDecoder(call_id_prefix)
+    decoder = decoder or LineDecoder()
     try:
         delta = decoder.read(body)
     except UnreadableError:

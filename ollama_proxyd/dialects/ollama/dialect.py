@@ -6,7 +6,7 @@ from types import MappingProxyType
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.core.requests import Api, Completion, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
 from ollama_proxyd.dialects.ollama.decode import (
@@ -75,13 +75,19 @@ class Ollama(Dialect):
         payload = line.rstrip(b"\r\n")
         return b"", payload, line[len(payload) :]
 
-    def decoder(self, request: Request) -> LineDecoder:  # noqa: ARG002 - the other dialect needs it
-        """A decoder for one stream."""
-        return LineDecoder(_call_id_prefix())
+    def decoder(self, request: Request) -> LineDecoder:
+        """A decoder for one stream, which does what a client of another dialect asks for and Ollama does not do."""
+        if request.api is self.api:
+            return LineDecoder(_call_id_prefix())
+        content = request.content()
+        known = content.options.known
+        most_calls = 1 if known.get("parallel_tool_calls") is False else None
+        echo = content.prompt if isinstance(content, Completion) and known.get("echo") is True else ""
+        return LineDecoder(_call_id_prefix(), most_calls, echo)
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""
-        return decode_answer(body, request.operation, _call_id_prefix())
+        return decode_answer(body, request.operation, self.decoder(request))
 
 
 def _call_id_prefix() -> str:

@@ -153,13 +153,15 @@ OPTION_BY_CANONICAL: Mapping[str, str] = {canonical: name for name, canonical in
 TOP_LEVEL = frozenset({"keep_alive", "truncate", "shift", "dimensions"})
 """Sent beside the model, where the call has such a field; listed as ignored where it has none."""
 
-HARMLESS: Mapping[str, tuple[Json, ...]] = {
+LEFT_OUT: Mapping[str, tuple[Json, ...]] = {
     "n": (None, 1),
     "best_of": (None, 0, 1),
-    "echo": (None, False),
     "logit_bias": (None, {}, []),
 }
-"""Ollama cannot do it: only a value that asks for nothing (these) is let through, any other is refused."""
+"""What Ollama cannot do and its own /v1 leaves out; the client is told, but for values that ask for nothing (these)."""
+
+DONE_HERE = frozenset({"echo", "parallel_tool_calls"})
+"""What the decoder of the engine's answer does by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +176,15 @@ class Placed:
 def place(given: Options, top_level: Collection[str]) -> Placed:
     """Sort the options; `top_level` are those that the call takes beside the model.
 
-    A null asks for the default, so it is not sent. ProxyError(UNSUPPORTED) when one cannot be expressed.
+    A null asks for the default, so it is not sent.
     """
     fields: dict[str, Json] = {}
     options: dict[str, Json] = {}
     ignored: list[str] = []
     for name, value in given.known.items():
-        if name in HARMLESS:
-            if value not in HARMLESS[name]:
-                refuse_option(given.name_of(name), value)
-        elif value is None or name == "parallel_tool_calls":  # about tools alone: the chat decides
+        if value is None or name in DONE_HERE or value in LEFT_OUT.get(name, ()):
             continue
-        elif name in OPTION_BY_CANONICAL:
+        if name in OPTION_BY_CANONICAL:
             options[OPTION_BY_CANONICAL[name]] = value
         elif name in top_level:
             fields[name] = value

@@ -37,15 +37,20 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
 
 
 def _tools(chat: Chat) -> list[dict[str, Json]]:
-    """The tools that the model may use; none when the client forbids tools."""
+    """The tools that the model may use: none when the client forbids tools, and alone the one that it names."""
     choice = chat.tool_choice
-    if choice is not None and choice.mode is ToolMode.NONE:
-        return []
-    if choice is not None and choice.mode is ToolMode.REQUIRED:
-        refuse_option("tool_choice", choice.name or choice.mode.value)
-    if chat.tools and chat.options.known.get("parallel_tool_calls") is False:
-        refuse_option("parallel_tool_calls", False)
-    return write_tools(chat.tools)
+    if choice is None or (choice.mode is not ToolMode.NONE and choice.name is None):
+        return write_tools(chat.tools)
+    tools = write_tools(tool for tool in chat.tools if tool.name == choice.name)
+    if not tools and choice.name is not None:
+        raise invalid_request("tool_choice names a function that is not among the tools", "tool_choice")
+    return tools
+
+
+def _unforced_tools(chat: Chat) -> tuple[str, ...]:
+    """The field that is lost when a tool must be called: Ollama's models decide for themselves."""
+    must = chat.tool_choice is not None and chat.tool_choice.mode is ToolMode.REQUIRED
+    return ("tool_choice",) if must else ()
 
 
 def _format(wanted: Format | None) -> Json:
@@ -131,7 +136,7 @@ def _chat(chat: Chat) -> tuple[str, dict[str, Json], tuple[str, ...]]:
         top_logprobs=chat.top_logprobs,
         options=placed.options or None,
     )
-    ignored = placed.ignored + _unspoken_names(chat.messages)
+    ignored = placed.ignored + _unforced_tools(chat) + _unspoken_names(chat.messages)
     return "/api/chat", {**fields, **placed.fields}, ignored
 
 

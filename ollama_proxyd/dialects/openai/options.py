@@ -28,20 +28,17 @@ _UNSET: tuple[Json, ...] = (None, False, 0, "", [], {})
 _SHAPING_FIELDS = (
     *("ebnf", "grammar", "guided_choice", "guided_grammar", "guided_regex", "regex", "structured_outputs"),
     *("allowed_token_ids", "bad_words", "ignore_eos", "min_tokens", "stop_token_ids"),
-    *("dry_multiplier", "dynatemp_range", "lora", "mirostat", "use_beam_search", "xtc_probability"),
-    *("audio", "continue_final_message", "functions", "prompt_logprobs"),
+    *("audio", "continue_final_message", "lora", "prompt_logprobs"),
 )
 
 UNTRANSLATABLE_FIELDS: Mapping[str, tuple[Json, ...]] = {
     **dict.fromkeys(_SHAPING_FIELDS, _UNSET),
-    "function_call": (None, "none"),
     "guided_json": (None,),  # {} asks for any JSON
     "json_schema": (None,),
     "modalities": (None, [], ["text"]),
-    "verbosity": (None, "medium"),
-    "web_search_options": (None,),  # {} asks for a search
 }
-"""Fields that shape the answer and that only OpenAI-style servers have, with the values that ask for nothing."""
+"""Fields without which the answer would be wrong, and that only OpenAI-style servers have, with the values that ask for
+nothing. Others that such servers alone know are left out, as Ollama's own /v1 does, and the client is told."""
 
 
 def refuse_internal(names: Iterable[str]) -> None:

@@ -200,14 +200,14 @@ def parse_completion(body: bytes, hints: Hints) -> Request:
 
 
 def completion_content(body: bytes) -> Completion:
-    """The whole content of a completion: the prompt goes to the model as it is, without a chat template."""
+    """The whole content of a completion; an engine of another dialect reads the prompt through its chat template."""
     fields = decode_object(body)
     refuse_untranslatable(fields)
     completion = convert_typed(fields, CompletionBody)
     asked, top = _logprobs(completion.logprobs)
     return Completion(
         prompt=_one_prompt(completion.prompt),
-        raw=not completion.suffix,
+        raw=False,
         suffix=completion.suffix,
         format=parse_format(completion.response_format),
         logprobs=asked,

@@ -27,9 +27,13 @@ from ollama_proxyd.core.requests import (
     ToolChoice,
     ToolMode,
 )
-from ollama_proxyd.dialects.ollama.options import HARMLESS, OPTION_BY_CANONICAL, TOP_LEVEL
+from ollama_proxyd.dialects.framing.gathering import joined
+from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.ollama.options import DONE_HERE, LEFT_OUT, OPTION_BY_CANONICAL, TOP_LEVEL
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings
 from ollama_proxyd.dialects.ollama.render import render
+from ollama_proxyd.dialects.openai.parse import parse_chat as openai_parse_chat
+from ollama_proxyd.dialects.openai.parse import parse_completion
 
 HELLO = Message("user", (Text("hello"),))
 TOOL = Tool("f", parameters={"type": "object", "properties": {}})
@@ -83,8 +87,8 @@ def test_every_canonical_option_has_exactly_one_place() -> None:
         set(OPTION_BY_CANONICAL),
         TOP_LEVEL,
         {"user"},  # the answer is the same without it
-        set(HARMLESS),
-        {"parallel_tool_calls"},  # about tools alone: the chat decides
+        set(LEFT_OUT),
+        DONE_HERE,
     ]
     assert set().union(*fates) == set(CANONICAL_OPTIONS)
     assert sum(map(len, fates)) == len(CANONICAL_OPTIONS)
@@ -133,10 +137,12 @@ def test_fields_without_a_place_are_listed_as_ignored() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n", 2), ("best_of", 3), ("echo", True), ("logit_bias", {"1": 5})],
+    [("n", 2), ("best_of", 3), ("logit_bias", {"1": 5})],
 )
-def test_what_changes_the_answer_and_cannot_be_said_is_refused_by_name(name: str, value: Json) -> None:
-    assert refused(talk(**{name: value})) == name
+def test_what_ollamas_own_v1_leaves_out_is_left_out_and_named(name: str, value: Json) -> None:
+    path, body, ignored = sent(talk(**{name: value}))
+    assert (path, body) == sent(talk())[:2]
+    assert ignored == (name,)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +163,56 @@ def test_forbidden_tools_are_not_sent() -> None:
     assert "tools" not in sent(content)[1]
 
 
-@pytest.mark.parametrize("name", [None, "f"])
-def test_a_tool_that_must_be_called_is_refused(name: str | None) -> None:
+@pytest.mark.parametrize(("name", "names"), [(None, ["f", "g"]), ("f", ["f"]), ("g", ["g"])])
+def test_of_a_tool_that_must_be_called_it_alone_is_sent_and_that_it_must_is_named_as_lost(
+    name: str | None, names: list[str]
+) -> None:
     choice = ToolChoice(ToolMode.REQUIRED, name)
-    assert refused(Chat((HELLO,), tools=(TOOL,), tool_choice=choice)) == "tool_choice"
+    _, body, ignored = sent(Chat((HELLO,), tools=(TOOL, Tool("g")), tool_choice=choice))
+    assert [tool["function"]["name"] for tool in body["tools"]] == names
+    assert ignored == ("tool_choice",)
 
 
-def test_one_call_at_a_time_matters_only_where_there_are_tools() -> None:
-    alone = Options(known={"parallel_tool_calls": False})
-    assert refused(Chat((HELLO,), tools=(TOOL,), options=alone)) == "parallel_tool_calls"
+def test_a_tool_that_must_be_called_and_is_not_there_is_the_clients_fault() -> None:
+    choice = ToolChoice(ToolMode.REQUIRED, "h")
+    with pytest.raises(ProxyError) as caught:
+        sent(Chat((HELLO,), tools=(TOOL,), tool_choice=choice))
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, "tool_choice")
+
+
+def test_what_is_done_to_the_answer_is_not_sent() -> None:
+    alone = Options(known={"parallel_tool_calls": False, "echo": True})
     assert sent(Chat((HELLO,), options=alone)) == sent(talk())
+
+
+def asked_of_openai(endpoint: str, **fields: Json) -> Request:
+    parse = {"chat": openai_parse_chat, "completions": parse_completion}[endpoint]
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt": "hi", **fields}
+    return parse(msgspec.json.encode(body), Hints())
+
+
+def test_a_client_that_takes_one_call_at_a_time_gets_the_first() -> None:
+    one = b'{"message":{"tool_calls":[{"function":{"name":"f"}},{"function":{"name":"g"}}]},"done":false}\n'
+    end = b'{"message":{"tool_calls":[{"function":{"name":"h"}}]},"done":true}\n'
+    for wish, names in ((False, ["f"]), (True, ["f", "g", "h"]), (None, ["f", "g", "h"])):
+        decoder = Ollama().decoder(asked_of_openai("chat", parallel_tool_calls=wish))
+        calls = joined([*decoder.feed(one + end), decoder.finish()]).tool_calls
+        assert [call.name for call in calls] == names
+
+
+def test_a_prompt_that_is_to_be_echoed_goes_ahead_of_the_text_once() -> None:
+    line, end = b'{"response":"a","done":false}\n', b'{"response":"","done":true}\n'
+    for wish, text in ((True, "hia"), (False, "a")):
+        request = asked_of_openai("completions", echo=wish)
+        decoder = Ollama().decoder(request)
+        assert joined([*decoder.feed(line + end), decoder.finish()]).text == text
+        assert joined(Ollama().decode_answer(request, b'{"response":"a","done":true}')).text == text
+
+
+def test_a_completion_of_openai_goes_through_the_template_as_with_ollamas_own_v1() -> None:
+    rendered = render(asked_of_openai("completions"), "own")
+    assert rendered.path == "/api/generate"
+    assert "raw" not in msgspec.json.decode(rendered.body)
 
 
 def test_the_form_of_the_answer_is_a_word_or_the_schema_itself() -> None:

@@ -102,17 +102,14 @@ def test_a_field_that_shapes_the_answer_and_has_no_translation_is_refused_by_nam
     ("name", "value"),
     [
         ("modalities", ["text", "audio"]),
-        ("web_search_options", {}),
         ("guided_json", {}),
         ("guided_choice", ["a", "b"]),
-        ("function_call", "auto"),
-        ("function_call", {"name": "f"}),
-        ("functions", [{"name": "f"}]),
-        ("mirostat", 1),
-        ("verbosity", "low"),
+        ("grammar", "root ::= x"),
+        ("lora", [{"id": 1}]),
+        ("min_tokens", 5),
     ],
 )
-def test_a_wish_that_changes_the_answer_is_never_dropped(name: str, value: object) -> None:
+def test_a_wish_without_which_the_answer_would_be_wrong_is_never_dropped(name: str, value: object) -> None:
     for read in (content, completion):
         with pytest.raises(ProxyError) as caught:
             read(**{name: value})
@@ -123,16 +120,28 @@ def test_a_wish_that_changes_the_answer_is_never_dropped(name: str, value: objec
     ("name", "value"),
     [
         ("modalities", ["text"]),
-        ("function_call", "none"),
-        ("functions", []),
         ("guided_json", None),
-        ("mirostat", 0),
         ("ignore_eos", False),
-        ("verbosity", "medium"),
     ],
 )
 def test_a_wish_for_what_happens_anyway_passes(name: str, value: object) -> None:
     assert content(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("function_call", "auto"),
+        ("functions", [{"name": "f"}]),
+        ("mirostat", 1),
+        ("verbosity", "low"),
+        ("web_search_options", {}),
+        ("unheard_of", {}),
+    ],
+)
+def test_what_ollamas_own_v1_leaves_out_is_no_setting_of_any_other_dialect(name: str, value: object) -> None:
+    for read in (content, completion):
+        assert read(**{name: value}).options.unknown == {name: value}
 
 
 def test_a_legacy_call_of_a_function_is_a_tool_call() -> None:
@@ -280,8 +289,8 @@ def test_more_than_20_top_logprobs_are_refused() -> None:
         content(logprobs=True, top_logprobs=21)
 
 
-def test_a_completions_prompt_goes_without_a_template_unless_it_fills_in_the_middle() -> None:
-    assert completion().raw
+def test_an_engine_of_another_dialect_reads_a_completions_prompt_through_its_template() -> None:
+    assert not completion().raw
     filled = completion(suffix="end")
     assert (filled.raw, filled.suffix) == (False, "end")
 

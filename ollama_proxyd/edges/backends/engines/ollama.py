@@ -15,7 +15,7 @@ _EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "use
 Its other OpenAI routes lose what the translation keeps (seen with 0.33):
 chats: the Modelfile's sampling (temperature and top_p are forced to 1), max_completion_tokens, top_k, min_p,
 keep_alive, the times that speeds are learned from; and a runner that dies looks like the end.
-completions: the prompt goes through the chat template, unlike with every other engine.
+completions: the Modelfile's sampling and the times as well; the prompt goes through the chat template both ways.
 """
 
 
