@@ -73,8 +73,8 @@ def backends(all_of_them: Sequence[Any]) -> str:
         (
             each["id"],
             each["hardware"],
-            state(each),
-            quantity(each["rated_power_watts"], "W"),
+            _standing(each),
+            _rated(each),
             quantity(each["power_watts"], "W"),
             quantity(each["tokens_per_second"], "tokens/s"),
             quantity(each["temperature_celsius"], "°C"),
@@ -82,7 +82,34 @@ def backends(all_of_them: Sequence[Any]) -> str:
         )
         for each in all_of_them
     ]
-    return table(("backend", "hardware", "state", "rated", "draws", "speed", "heat", "models"), rows)
+    shown = table(("backend", "hardware", "state", "rated", "draws", "speed", "heat", "models"), rows)
+    return "\n".join([shown, *_within(all_of_them)])
+
+
+def _within(all_of_them: Sequence[Any]) -> list[str]:
+    """How many of those that can serve are within the mode, unless all are."""
+    up = [each for each in all_of_them if each["health"] == "up"]
+    within = [each for each in up if each["outside_mode"] is None]
+    if len(within) == len(up):
+        return []
+    return [f"{len(within)} of {len(up)} are within this mode; the others serve only if these cannot"]
+
+
+def _standing(each: Any) -> str:
+    """Its state, and whether it is in this mode."""
+    outside = each["outside_mode"]
+    if each["health"] != "up" or outside is None:
+        return state(each)
+    return str(outside["reason"]) if not each["in_flight"] else f"{state(each)}, {outside['reason']}"
+
+
+def _rated(each: Any, unit: str = "W") -> str:
+    """Its watts; a guess is called one."""
+    why = each["unknown"].get("rated_power_watts", {})
+    guess_w = why.get("reason_details", {}).get("power_watts")
+    return quantity(each["rated_power_watts"], unit) or (
+        "" if guess_w is None else f"about {number(guess_w)} {unit}, guessed"
+    )
 
 
 def backend(each: Any) -> str:
@@ -91,14 +118,15 @@ def backend(each: Any) -> str:
         ("name", each["name"]),
         ("hardware", each["hardware"]),
         ("state", state(each)),
-        ("rated", quantity(each["rated_power_watts"], "W while it answers") or "unknown"),
+        ("mode", each["outside_mode"]["reason"] if each["outside_mode"] else ""),
+        ("rated", _rated(each, "W while it answers") or "unknown"),
         ("draws", quantity(each["power_watts"], "W now") or _unknown(each, "power_watts")),
         ("speed", quantity(each["tokens_per_second"], "tokens/s") or _unknown(each, "tokens_per_second")),
         ("heat", _heat(each) or _unknown(each, "temperature_celsius")),
         ("sleep", SLEEP.get(each["asleep"]) or _unknown(each, "asleep")),
         ("models", ", ".join(each["models"]) or "none"),
     ]
-    return f"{each['id']}\n{_indented(table(('', ''), lines))}"
+    return f"{each['id']}\n{_indented(table(('', ''), [line for line in lines if line[1]]))}"
 
 
 def _heat(each: Any) -> str:

@@ -138,6 +138,18 @@ class AutoState:
 
 AT_FIRST = AutoState()
 AS_CHOSEN = Reason("as_chosen")
+AS_ASKED = Reason("as_asked")
+_HEEDED = (
+    "on_battery",
+    "battery_percent",
+    "battery_state",
+    "hottest_c",
+    "fan_percent",
+    "power_profile",
+    "performance_degraded",
+    "quiet_hours",
+)
+"""What of the machine counts for Auto and for nothing else."""
 
 
 def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSettings) -> AutoState:
@@ -165,6 +177,16 @@ def choose(chosen: Mode, system: SystemState, table: ModeTable, auto: AutoSettin
         return ModeSetting(chosen, chosen, AS_CHOSEN, table[chosen])
     verdict = judge(system, auto)
     return ModeSetting(chosen, verdict.mode, verdict.reason, row_in_force(chosen, verdict.mode, table))
+
+
+def imagined(setting: ModeSetting, why: Reason, system: SystemState | None) -> ModeSetting:
+    """A setting that somebody only asks about; outside Auto it says which of the imagined readings do not count."""
+    if setting.wanted is Mode.AUTO:
+        return setting
+    said = [] if system is None else [name for name in _HEEDED if known(getattr(system, name)) is not None]
+    if said:
+        why = Reason("counts_in_auto_only", reason=why, imagined=", ".join(said))
+    return replace(setting, reason=why)
 
 
 def _must_protect(before: Mode, after: Mode, past: Past) -> bool:

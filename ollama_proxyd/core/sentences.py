@@ -18,6 +18,8 @@ _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
 MODES: Mapping[str, str] = {
     "as_chosen": "as chosen",
+    "as_asked": "as asked",
+    "counts_in_auto_only": "{reason}; {imagined} would count in the mode Auto only",
     "comparison": "for comparison",
     "held": "held by {application_id}[: {detail}][; {reason}]",
     "mode_change_pending": ("{mode} stays until {dwell_seconds:g} s after its last change; then {next_mode}: {reason}"),
@@ -113,6 +115,17 @@ REJECTIONS: Mapping[str, str] = {
     "deadline": f"{_LATENCY}; the request's deadline is in {{limit_ms:.0f}} ms",
 }
 """Why a backend cannot serve a request, or only where no other can."""
+
+LIMITS: Mapping[str, str] = {
+    "outside_mode": "not in this mode: {limits}",
+    "limit_power": "{power_watts:g} W > {limit_watts:g} W",
+    "limit_temperature": "{temperature_celsius:g} °C > {limit_celsius:g} °C",
+    "limit_fan": "fan at {fan_percent:g} % > {limit_percent:g} %",
+    "limit_throttling": "throttled: {detail}",
+    "limit_game": "reserved for a running game",
+    "limit_critical_heat": "{temperature_celsius:g} °C is critical",
+}
+"""Why a backend serves only where no other can, in few words."""
 
 DECISIONS: Mapping[str, str] = {
     "cheapest": (
@@ -221,6 +234,7 @@ READINGS: Mapping[str, str] = {
     "not_local": "it does not run on this machine",
     "not_learned": "no request has shown it yet",
     "not_configured": "it is not configured",
+    "power_guessed": "it is not configured; about {power_watts:g} W, guessed",
     "not_configured_or_learned": "it is not configured, and no request has shown it yet",
     "not_measured": "no sensor has shown for long enough what its device draws while it alone works there",
     "no_limit": "there is no limit",
@@ -231,4 +245,13 @@ READINGS: Mapping[str, str] = {
 }
 """Why a value is not known."""
 
-SENTENCES: Mapping[str, str] = {**MODES, **HEALTH, **FAULTS, **REJECTIONS, **DECISIONS, **NOTES, **READINGS}
+SENTENCES: Mapping[str, str] = {
+    **MODES,
+    **HEALTH,
+    **FAULTS,
+    **REJECTIONS,
+    **LIMITS,
+    **DECISIONS,
+    **NOTES,
+    **READINGS,
+}

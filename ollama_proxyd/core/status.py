@@ -8,6 +8,8 @@ from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
 from ollama_proxyd.core.policy.heat import is_heat_known, is_too_hot
+from ollama_proxyd.core.policy.mode_limits import outside
+from ollama_proxyd.core.policy.priors import guessed_power_w
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 
@@ -23,8 +25,9 @@ ESTIMATED = "estimated from watts and time"
 class BackendStatus:
     """One backend now.
 
-    `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off it
-    in the mode in force, unless nothing else can serve. `tokens_per_second` is that of its most asked model.
+    `outside_mode`: why it serves in the mode in force only where no other can; None where it is within the mode.
+    `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off
+    it, unless nothing else can serve. `tokens_per_second` is that of its most asked model.
     """
 
     id: str
@@ -33,6 +36,7 @@ class BackendStatus:
     health: str
     reason: Reason | None
     enabled: bool
+    outside_mode: Reason | None
     models: tuple[str, ...]
     loaded_models: tuple[str, ...] | Unavailable
     in_flight: int
@@ -115,17 +119,26 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         health=view.health.value,
         reason=view.reason,
         enabled=view.health is not Health.DISABLED,
+        outside_mode=outside(view, device, system, row),
         models=tuple(model.name for model in view.models),
         loaded_models=LOADED_UNKNOWN if view.loaded is None else tuple(model.name for model in view.loaded),
         in_flight=view.in_flight,
         queue_depth=max(0, view.in_flight - view.slots),
-        rated_power_watts=NOT_CONFIGURED if spec.profile.power_w is None else spec.profile.power_w,
+        rated_power_watts=rated_power_watts(view),
         power_watts=unbound if device is None else _value(device.power_w),
         temperature_celsius=unbound if device is None else _value(device.temperature_c),
         asleep=unbound if device is None else asleep(device),
         too_hot=unbound if device is None else _too_hot(view, device, row),
         tokens_per_second=NOT_LEARNED if learned_tps is None else learned_tps,
     )
+
+
+def rated_power_watts(view: BackendView) -> float | Unavailable:
+    """The configured watts; where none are, and none were measured, the reason has the guess."""
+    rated_w, guess_w = view.spec.profile.power_w, guessed_power_w(view)
+    if rated_w is not None:
+        return rated_w
+    return NOT_CONFIGURED if guess_w is None else Unavailable.because("power_guessed", power_watts=guess_w)
 
 
 def device_statuses(system: SystemState, fleet: FleetView) -> tuple[DeviceStatus, ...]:

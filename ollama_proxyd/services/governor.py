@@ -7,7 +7,7 @@ from functools import partial
 from operator import ne
 from typing import Any
 
-from ollama_proxyd.core.auto import AS_CHOSEN, AT_FIRST, choose, step
+from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, choose, imagined, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import Hold, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
@@ -84,10 +84,12 @@ class Governor:
 
     def imagine(self, mode: Mode | None = None, system: SystemState | None = None) -> ModeSetting:
         """What would be in force under another mode or another state of the machine, without any effect."""
-        wanted = mode or self.setting.value.wanted
-        if system is None and wanted is self.setting.value.wanted:
-            return self.setting.value
-        return choose(wanted, system or self._system, self.modes.value.table, self.modes.value.auto)
+        now = self.setting.value
+        wanted = mode or now.wanted
+        if system is None and wanted is now.wanted:
+            return now
+        setting = choose(wanted, system or self._system, self.modes.value.table, self.modes.value.auto)
+        return imagined(setting, now.reason if wanted is now.wanted else AS_ASKED, system)
 
     def observe(self, system: SystemState) -> None:
         """Take note of the machine's state; Auto may change what it makes of it."""

@@ -86,11 +86,12 @@ mode
   Efficiency: as chosen
 
 backends
-  backend  hardware  state  rated  models
-  npu      npu       idle   3 W    tiny:latest
-  igpu     igpu      idle   12 W   tiny:latest
-  nvidia   nvidia    idle   55 W   tiny:latest
-  cpu      cpu       idle   28 W   tiny:latest
+  backend  hardware  state                          rated  models
+  npu      npu       idle                           3 W    tiny:latest
+  igpu     igpu      idle                           12 W   tiny:latest
+  nvidia   nvidia    not in this mode: 55 W > 15 W  55 W   tiny:latest
+  cpu      cpu       not in this mode: 28 W > 15 W  28 W   tiny:latest
+  2 of 4 are within this mode; the others serve only if these cannot
 
 machine
   power        on battery, battery at 43 %

@@ -24,6 +24,7 @@ from ollama_proxyd.cli.doctor.checks import (
     worst,
 )
 from ollama_proxyd.cli.doctor.gather import Places, gather
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
 from tests.cli.conftest import Ctl, ServedDaemon
 from tests.cli.test_cli_watch import NOW, NPU
@@ -261,6 +262,14 @@ def test_a_daemon_on_any_port_is_found_by_its_socket(
     assert findings["daemon"] == {"level": "ok", "subject": "daemon", "says": "it runs", "do": None}
     assert findings["port"]["says"] == f"the daemon answers at {url}"
     assert findings["backends"]["says"] == "all can serve: npu, igpu, nvidia, cpu"
+
+
+def test_backends_that_the_mode_uses_last_are_not_said_to_be_like_the_others(daemon: ServedDaemon, ctl: Ctl) -> None:
+    daemon.do(lambda: daemon.services.governor.select(Mode.EFFICIENCY))
+    assert examined(ctl)["backends"]["says"] == (
+        "all can serve: npu, igpu; only if these cannot: nvidia (not in this mode: 55 W > 15 W), "
+        "cpu (not in this mode: 28 W > 15 W)"
+    )
 
 
 def test_the_exit_status_is_that_of_the_worst_finding(daemon: ServedDaemon, ctl: Ctl) -> None:

@@ -146,3 +146,19 @@ def test_the_mode_is_told_before_anything_else() -> None:
 def test_a_backend_that_lost_its_gpu_is_called_degraded_with_the_reason_and_not_idle() -> None:
     lost = {**NPU, "reason": "the engine fell back to the CPU"}
     assert render.state(lost) == "degraded: the engine fell back to the CPU"
+
+
+def test_a_backend_that_is_not_in_the_mode_says_so_and_is_not_counted_among_the_first() -> None:
+    outside = {**NPU, "id": "nvidia", "outside_mode": {"reason": "not in this mode: 55 W > 15 W"}}
+    lines = render.backends([NPU, outside]).splitlines()
+    assert "not in this mode: 55 W > 15 W" in lines[2]
+    assert lines[-1] == "1 of 2 are within this mode; the others serve only if these cannot"
+    assert "  mode      not in this mode: 55 W > 15 W" in render.backend(outside).splitlines()
+    assert "within this mode" not in render.backends([NPU])
+
+
+def test_guessed_watts_are_called_a_guess() -> None:
+    why = {"rated_power_watts": {"reason": "", "reason_details": {"power_watts": 15.0}}}
+    guessed = {**NPU, "rated_power_watts": None, "unknown": why}
+    assert "about 15 W, guessed" in render.backends([guessed])
+    assert "  rated     about 15 W while it answers, guessed" in render.backend(guessed).splitlines()

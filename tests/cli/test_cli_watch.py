@@ -25,6 +25,7 @@ NPU: dict[str, Any] = {
     "temperature_celsius": None,
     "asleep": False,
     "too_hot": False,
+    "outside_mode": None,
     "enabled": True,
     "unknown": {},
 }

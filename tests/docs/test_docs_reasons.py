@@ -14,6 +14,7 @@ GROUPS = {
     "Health": sentences.HEALTH,
     "Faults": sentences.FAULTS,
     "Rejections": sentences.REJECTIONS,
+    "Limits": sentences.LIMITS,
     "Decisions": sentences.DECISIONS,
     "Notes": sentences.NOTES,
     "Readings": sentences.READINGS,

@@ -1,6 +1,6 @@
 """The doctor's facts about this machine, and its judgements: each a small function of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -148,13 +148,23 @@ def backends(facts: DoctorFacts) -> Finding | None:
     down = [each for each in wanted if each["health"] != "up"]
     worse = [each for each in wanted if each["health"] == "up" and each["reason"]]
     if not down and not worse:
-        return Finding(Level.OK, f"all can serve: {', '.join(each['id'] for each in wanted)}")
+        return Finding(Level.OK, _all_serve(wanted))
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
     are_down = [f"{each['id']} is {each['health']}{_cause(each)}" for each in down]
     are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
     start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
     restart = ["restart the engine that answers worse"] if worse else []
     return Finding(level, "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
+
+
+def _all_serve(backends: Sequence[Any]) -> str:
+    """Those within the mode, then the others with their reason."""
+    within = [each["id"] for each in backends if each["outside_mode"] is None]
+    others = [f"{each['id']} ({each['outside_mode']['reason']})" for each in backends if each["outside_mode"]]
+    if not others:
+        return f"all can serve: {', '.join(within)}"
+    first = f"{', '.join(within)}; only if these cannot" if within else "none is within this mode, so the thriftiest"
+    return f"all can serve: {first}: {', '.join(others)}"
 
 
 def _cause(backend: Any) -> str:

@@ -8,7 +8,7 @@ from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import Situation, needs
-from ollama_proxyd.core.policy.heat import mode_fan, mode_temperature, throttling
+from ollama_proxyd.core.policy.heat import critical_heat, mode_fan, mode_temperature, throttling
 from ollama_proxyd.core.policy.priors import known_power_w
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
@@ -54,6 +54,29 @@ def standing(view: BackendView, device: DeviceState | None, system: SystemState,
     if view.spec.hardware in _DISCRETE and view.spec.is_local and (known(system.games) or 0) > 0:
         found.append(Reason("game", backend_id=view.spec.id))
     return tuple([each for each in found if each is not None])
+
+
+_SHORT: Mapping[str, str] = {
+    "mode_power": "limit_power",
+    "mode_temperature": "limit_temperature",
+    "mode_fan": "limit_fan",
+    "throttling": "limit_throttling",
+    "game": "limit_game",
+    "critical_heat": "limit_critical_heat",
+}
+_UNTOLD = frozenset({"backend_id", "mode_label", "is_measured"})
+
+
+def outside(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> Reason | None:
+    """Why a backend is not among the first of a mode, in few words; None where it is."""
+    found = standing(view, device, system, row)
+    if device is not None and (critical := critical_heat(view, device)) is not None:
+        found += (critical,)
+    short = [
+        Reason(_SHORT[each.code], **{name: value for name, value in each.values.items() if name not in _UNTOLD})
+        for each in found
+    ]
+    return Reason("outside_mode", limits=tuple(short)) if short else None
 
 
 def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[Reason, ...]:

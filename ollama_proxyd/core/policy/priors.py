@@ -85,6 +85,11 @@ def known_power_w(view: BackendView) -> float | None:
     return rated_w if measured_w is None and is_known(rated_w) else measured_w
 
 
+def guessed_power_w(view: BackendView) -> float | None:
+    """What a backend is taken to draw where that is neither measured nor configured, else None."""
+    return CLASS_PRIORS[view.spec.hardware].power_w if known_power_w(view) is None else None
+
+
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
     """Whether a plausible number is configured."""
     return value is not None and least <= value <= most

@@ -7,7 +7,7 @@ from dbus_fast import Variant
 from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView, Health
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
-from ollama_proxyd.core.status import LOADED_UNKNOWN, NOT_CONFIGURED, most_asked
+from ollama_proxyd.core.status import LOADED_UNKNOWN, most_asked, rated_power_watts
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NO_REQUEST_YET, facts, int32, number, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
 
@@ -42,7 +42,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "supported_patterns": ("as", rules.supported),
         "excluded_patterns": ("as", rules.excluded),
         "preferred_models": ("as", rules.preferred),
-        "rated_power_watts": ("d", _or(spec.profile.power_w, NOT_CONFIGURED)),
+        "rated_power_watts": ("d", rated_power_watts(view)),
         "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
         "avg_latency_ms": ("i", _or(_latency_ms(view), _NOT_CONFIGURED_OR_LEARNED)),
         "max_model_size_gb": ("d", _or(most_bytes and most_bytes / BYTES_PER_GB, _NO_LIMIT)),

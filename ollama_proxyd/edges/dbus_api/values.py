@@ -45,6 +45,8 @@ def properties(contract: Contract, status: Any) -> dict[str, Any]:
             continue
         if name == "Reason":
             told |= reason_properties(value)
+        elif contract.properties[name].signature == "a{sv}":
+            told[name] = {} if value is None else reason_facts(value)
         elif isinstance(value, Unavailable):
             unknown[name] = reason_facts(value.reason)
             told[name] = STAND_INS[contract.properties[name].signature]

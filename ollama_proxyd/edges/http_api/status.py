@@ -35,9 +35,13 @@ async def alive(_request: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Whether requests are let in and one backend can serve."""
     services = services_of(request)
-    fleet = services.fleet.views.value
-    up = sum(view.health is Health.UP for view in fleet)
-    counted = f"{up}/{len(fleet)} backends can serve"
+    known = snapshot(services).backends
+    up = [each for each in known if each.health == Health.UP.value]
+    within = sum(each.outside_mode is None for each in up)
+    counted = f"{len(up)}/{len(known)} backends can serve"
+    if within < len(up):
+        mode = services.governor.setting.value.effective.value
+        counted += f"; {within} within the mode {mode}, the others only if these cannot"
     try:
         services.gateway.check_open()
     except ProxyError as closed:

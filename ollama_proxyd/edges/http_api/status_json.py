@@ -101,8 +101,10 @@ _MAY_BE_UNKNOWN = (BackendStatus, SystemState)
 
 
 def _field(name: str, part: Any) -> dict[str, Json]:
-    if isinstance(part, Reason) or name == "reason":
+    if name == "reason":
         return reason_fields(part)
+    if isinstance(part, Reason):
+        return {name: reason_fields(part)}
     if isinstance(part, Unavailable):
         return {name: None}
     if isinstance(part, Reading):

@@ -164,6 +164,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
         "Asleep": False,
         "Enabled": True,
         "TooHot": False,
+        "OutsideMode": {},
     }
 
 
@@ -315,11 +316,11 @@ async def test_a_device_hotter_than_the_mode_allows_is_told_at_once_and_the_mode
     desk.clock.advance(1)
     await program.heard()
     desk.sense_device(NPU, temperature_c=85.5)
-    assert await program.heard_changes("Backends/npu") == [{"TooHot": True}]
+    assert [each["TooHot"] for each in await program.heard_changes("Backends/npu")] == [True]
     desk.sense_device(NPU, temperature_c=80.0)
-    assert await program.heard_changes("Backends/npu") == [{"TooHot": False}]
+    assert [each["TooHot"] for each in await program.heard_changes("Backends/npu")] == [False]
     desk.services.governor.select(Mode.EFFICIENCY)
-    assert await program.heard_changes("Backends/npu") == [{"TooHot": True}]
+    assert [each["TooHot"] for each in await program.heard_changes("Backends/npu")] == [True]
     values = await program.get_all("Backends/npu")
     assert "TooHot" not in values["Unknown"]
 
@@ -347,3 +348,11 @@ async def test_that_nobody_knows_how_hot_a_device_is_is_said(program: Program, d
     await program.settle()
     values = await program.get_all("Backends/npu")
     assert (values["TooHot"], values["Unknown"]["TooHot"]["reason"]) == (False, str(asleep.reason))
+
+
+async def test_a_backend_that_the_mode_uses_last_says_why_and_the_mode_counts(program: Program, desk: Desk) -> None:
+    assert (await program.get_all("Backends/nvidia"))["OutsideMode"] == {}
+    desk.services.governor.select(Mode.EFFICIENCY)
+    (told,) = await program.heard_changes("Backends/nvidia")
+    assert told["OutsideMode"]["reason"] == "not in this mode: 55 W > 15 W"
+    assert told["OutsideMode"]["reason_code"] == "outside_mode"

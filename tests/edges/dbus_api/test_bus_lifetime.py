@@ -246,7 +246,7 @@ async def test_texts_that_the_bus_does_not_take_are_made_fit(program: Program, d
 
 async def test_everybody_on_the_bus_hears_the_same(program: Program, private_bus: PrivateBus) -> None:
     others = [await Program.start(private_bus.address) for _ in range(3)]
-    await program.call("Efficiency", "SetMode", "s", "Quiet")
+    await program.call("Efficiency", "SetMode", "s", "Performance")
     told = await program.heard()
     assert len(told) == 3
     for other in others:

@@ -80,7 +80,9 @@ async def test_unknown_hardware_says_that_it_is_unknown(serve: Serve) -> None:
     (backend,) = (await (await serve(FakeBackend(spec_of("found", profile=Profile())))).get("/backends")).json
     assert backend["hardware"] == "unknown"
     assert backend["rated_power_watts"] is None
-    assert backend["unknown"]["rated_power_watts"]["reason_code"] == "not_configured"
+    why = backend["unknown"]["rated_power_watts"]
+    assert (why["reason_code"], why["reason_details"]) == ("power_guessed", {"power_watts": 15.0})
+    assert why["reason"] == "it is not configured; about 15 W, guessed"
 
 
 async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve: Serve) -> None:

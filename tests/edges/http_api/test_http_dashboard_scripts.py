@@ -45,6 +45,22 @@ def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
     assert told == ["switched off", "down", "not checked yet", "serving 2", "too hot", "asleep", "degraded", "ready"]
 
 
+def test_a_backend_that_the_mode_uses_last_is_not_called_ready_nor_counted_among_the_first() -> None:
+    outside = {**BACKEND, "outside_mode": {"reason": "not in this mode: 55 W > 15 W"}}
+    assert run("words.js", f"it.state({json.dumps(outside)}).word") == "not in this mode: 55 W > 15 W"
+    told = run("words.js", f"[it.serving({json.dumps([BACKEND, outside])}), it.serving({json.dumps([BACKEND])})]")
+    assert told == [
+        "2 of 2 can serve; 1 of 2 are within this mode, the others serve only if these cannot",
+        "1 of 1 can serve",
+    ]
+
+
+def test_guessed_watts_are_called_a_guess() -> None:
+    why = {"rated_power_watts": {"reason_details": {"power_watts": 15.0}}}
+    told = [{"rated_power_watts": None, "unknown": why}, {"rated_power_watts": None, "unknown": {}}]
+    assert run("words.js", f"{json.dumps(told)}.map((each) => it.rated(each))") == ["about 15 W, guessed", ""]
+
+
 def test_what_was_saved_is_told_as_in_a_terminal() -> None:
     days = [
         {"requests": 3, "compared": None, "saved_joules": None},

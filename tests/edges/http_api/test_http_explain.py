@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, SystemState
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, reference_fleet
@@ -40,6 +41,21 @@ async def test_where_would_this_go_on_battery_at_twenty_percent(serve: Serve) ->
     assert (told["mode"], told["effective_mode"]) == ("Auto", "UltraEfficiency")
     assert "19.5" in told["mode_reason"]
     assert told["backend"] == "npu"
+
+
+async def test_a_mode_that_is_only_asked_about_is_not_said_to_be_chosen(serve: Serve) -> None:
+    site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
+    for asked, why in (({"mode": "Balanced"}, "as asked"), ({"mode": "Efficiency"}, "as chosen"), ({}, "as chosen")):
+        assert (await site.post(EXPLAIN, asked)).json["mode_reason"] == why
+
+
+async def test_what_counts_in_auto_only_is_said_in_every_other_mode(serve: Serve) -> None:
+    site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
+    battery = {"on_battery": True, "battery_percent": 15}
+    told = (await site.post(EXPLAIN, {"system": battery})).json["mode_reason"]
+    assert told == "as chosen; on_battery, battery_percent would count in the mode Auto only"
+    assert "Auto only" not in (await site.post(EXPLAIN, {"system": battery, "mode": "Auto"})).json["mode_reason"]
+    assert (await site.post(EXPLAIN, {"system": {"games": 1}})).json["mode_reason"] == "as chosen"
 
 
 async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ran(serve: Serve) -> None:

@@ -204,3 +204,33 @@ async def test_with_a_token_nothing_is_told_without_it(serve: Serve) -> None:
         assert (await site.get(path)).status == 401
     assert (await site.post("/backends/npu", {"enabled": False})).status == 401
     assert (await site.get("/status", headers={"Authorization": "Bearer secret"})).status == 200
+
+
+async def test_a_backend_that_the_mode_in_force_uses_last_says_so_in_few_words(serve: Serve) -> None:
+    site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
+    outside = (await backend(site, "nvidia"))["outside_mode"]
+    assert (outside["reason"], outside["reason_code"]) == ("not in this mode: 55 W > 15 W", "outside_mode")
+    assert [each["reason_code"] for each in outside["reason_details"]["limits"]] == ["limit_power"]
+    assert (await backend(site, "npu"))["outside_mode"] is None
+    ready = (await site.get("/readyz")).body
+    assert ready == b"ready: 4/4 backends can serve; 2 within the mode Efficiency, the others only if these cannot\n"
+    site.services.governor.select(Mode.PERFORMANCE)
+    assert (await backend(site, "nvidia"))["outside_mode"] is None
+    assert (await site.get("/readyz")).body == b"ready: 4/4 backends can serve\n"
+
+
+async def test_heat_fans_and_games_are_told_like_watts(serve: Serve) -> None:
+    site = await serve(*reference_fleet(), mode=Mode.QUIET)
+    hot = replace(
+        SLEEPING,
+        power_state=PowerState.AWAKE,
+        temperature_c=Reading(91.0, 1.0),
+        critical_c=Reading(90.0, 1.0),
+        fan_percent=Reading(88.0, 1.0),
+        throttling=Reading("thermal", 1.0),
+    )
+    site.services.system.set(SystemState(devices=(hot,), games=Reading(1, 1.0)))
+    assert (await backend(site, "nvidia"))["outside_mode"]["reason"] == (
+        "not in this mode: 55 W > 15 W; 91 °C > 70 °C; fan at 88 % > 40 %; throttled: thermal; "
+        "reserved for a running game; 91 °C is critical"
+    )

@@ -1,7 +1,7 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
 import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken } from "./stream.js";
-import { about, count, ended, energy, hardware, machine, number, saved, state } from "./words.js";
+import { about, ended, energy, hardware, machine, number, rated, saved, serving, state } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 const cards = new Map();
@@ -123,8 +123,7 @@ function showBackends(status) {
     if (list.children[at] !== parts.item) list.insertBefore(parts.item, list.children[at] ?? null);
     showBackend(parts, backend, status.last_decision?.backend === backend.id);
   });
-  const up = status.backends.filter((each) => each.health === "up").length;
-  say(by("backends-count"), ids.length ? `${up} of ${ids.length} can serve` : "");
+  say(by("backends-count"), serving(status.backends));
   by("no-backends").hidden = ids.length > 0;
 }
 
@@ -155,7 +154,7 @@ function showBackend(parts, backend, isLast) {
 function cardFigures(backend) {
   return [
     ["Speed", backend.tokens_per_second, "", backend.tokens_per_second === null ? "" : "tokens/s"],
-    ["Draws", backend.power_watts, "W", backend.rated_power_watts === null ? "" : `rated ${number(backend.rated_power_watts)} W`],
+    ["Draws", backend.power_watts, "W", rated(backend)],
     ["Heat", backend.temperature_celsius, "°C"],
   ];
 }

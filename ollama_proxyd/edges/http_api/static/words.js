@@ -22,6 +22,7 @@ export function state(backend) {
   if (backend.health !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
   if (backend.reason) return { icon: "down", word: "degraded", look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };
+  if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: backend.outside_mode.reason, look: "warm" };
   if (backend.too_hot) return { icon: "hot", word: "too hot", look: "warm" };
   return backend.asleep ? { icon: "asleep", word: "asleep", look: "asleep" } : { icon: "idle", word: "ready", look: "good" };
 }
@@ -45,8 +46,25 @@ export function limits(row) {
     [row.max_temp_c, (value) => `up to ${number(value)} °C`],
     [row.max_fan_percent, (value) => `fan up to ${number(value)} %`],
     [row.max_concurrency, (value) => count(value, "request") + " at once"],
+    [row.max_wait_s, (value) => `waits up to ${number(value)} s`],
   ];
   return parts.filter(([value]) => value !== null).map(([value, say]) => say(value)).join(", ");
+}
+
+/** How many of the backends can serve, and how many of those before the others. */
+export function serving(backends) {
+  if (!backends.length) return "";
+  const up = backends.filter((each) => each.health === "up");
+  const within = up.filter((each) => !each.outside_mode).length;
+  const others = within === up.length ? "" : `; ${within} of ${up.length} are within this mode, the others serve only if these cannot`;
+  return `${up.length} of ${backends.length} can serve${others}`;
+}
+
+/** A backend's watts under load; a guess is called one. */
+export function rated(backend) {
+  const guess = backend.unknown?.rated_power_watts?.reason_details.power_watts;
+  if (backend.rated_power_watts !== null) return `rated ${number(backend.rated_power_watts)} W`;
+  return guess === undefined ? "" : `about ${number(guess)} W, guessed`;
 }
 
 export function about(row) {
