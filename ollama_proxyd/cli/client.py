@@ -122,7 +122,8 @@ class Client:
     def _refusal(self, status: int, answer: Any) -> Failed:
         error = answer.get("error") if isinstance(answer, dict) else None
         if status == http.client.UNAUTHORIZED:
-            error = f"the daemon at {self.address} needs a token; set OLLAMA_PROXY_TOKEN to it"
+            why = "does not take this token; correct" if "Authorization" in self._headers else "needs a token; set"
+            error = f"the daemon at {self.address} {why} OLLAMA_PROXY_TOKEN"
         kind = Invalid if status == http.client.BAD_REQUEST else Failed
         return kind(str(error or f"the daemon answered {status}"))
 

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from ollama_proxyd.cli.banner import banner
 from ollama_proxyd.cli.commands.config import report_good
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
-from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.settings import Auth, Config
 from ollama_proxyd.core.errors import ProxyError
 
 log = logging.getLogger(__name__)
@@ -64,17 +65,17 @@ def _serve(options: LaunchOptions, config: Config) -> None:
         log.warning("%s", warning)
     try:
         with asyncio.Runner(loop_factory=Loop) as runner:
-            runner.run(run(options, config, _announce))
+            runner.run(run(options, config, partial(_announce, config.auth)))
     except ProxyError as error:
         startup_error.say(f"ollama-proxyd: {error.message}", options.environ)
         sys.exit(startup_error.exit_status(error))
 
 
-def _announce(running: Daemon) -> None:
+def _announce(auth: Auth, running: Daemon) -> None:
     if daemon_logging.reads_journal(os.environ):
         log.info("ollama-proxyd %s listens on %s", __version__, running.url)
     else:
-        click.echo(banner(running.url, running.source, running.services))
+        click.echo(banner(running.url, running.source, running.services, auth))
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
     gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

@@ -117,6 +117,20 @@ def test_what_cannot_be_edited_is_told_with_advice(
     assert result.stderr.startswith(f"ollama-proxyctl: {says.format(tmp_path / name)}")
 
 
+def test_a_new_file_is_edited_from_the_commented_template(
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    script = tmp_path / "editor"
+    script.write_text(f'#!/bin/sh\ncp "$1" {seen}\n', encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(script))
+    result = ctl("config", "edit", str(tmp_path / "new.yaml"))
+    assert "docs/configuration.md" in seen.read_text(encoding="utf-8")
+    assert "was not written; nothing has changed" in result.stderr
+    assert not (tmp_path / "new.yaml").exists(), "an untouched template is left out again"
+
+
 def test_an_editor_that_writes_nothing_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctl: Ctl
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from ollama_proxyd.cli.failures import BadConfig, Failed
+from ollama_proxyd.cli.install import parts
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def edit(file: Path | None) -> None:
     """
     chosen = file or applies()[0]
     while True:
-        _open_editor(chosen)
-        if not chosen.exists():
+        if not _open_editor(chosen):
             click.echo(f"{chosen} was not written; nothing has changed", err=True)
             return
         verdict = judge(chosen)
@@ -79,14 +79,23 @@ def edit(file: Path | None) -> None:
             raise BadConfig(f"{chosen} cannot be used as it is; a running daemon goes on with what it had")
 
 
-def _open_editor(file: Path) -> None:
+def _open_editor(file: Path) -> bool:
+    """Edit a file, a new one from the template; returns whether there is one then."""
+    template, is_new = parts.template("config.yaml"), not os.path.lexists(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            file.touch(mode=0o600)
+            file.write_bytes(template)
         click.edit(filename=str(file))
     except OSError as error:
         raise Failed(f"cannot write {file}: {error.strerror}; name another file") from None
     except click.ClickException as error:
         raise Failed(f"{error.message}; set EDITOR to your editor") from None
+    finally:
+        if is_new and file.is_file() and file.read_bytes() == template:
+            file.unlink()
+    return file.exists()
 
 
 def report_good(path: Path | str | None, warnings: "Sequence[Problem]") -> None:

@@ -111,8 +111,11 @@ class Installer:
         self._lines.append(f"wrote a configuration to begin with: {path}")
 
     def _summary(self, changes: Transaction) -> list[str]:
-        folders, machine, count = self._folders, self._machine, len(changes.before)
-        lines = [f"in {folders.data} and {folders.commands}: {count or 'no'} files written or removed"]
+        folders, machine = self._folders, self._machine
+        removed = sum(found(path) is None for path in changes.before)
+        written = len(changes.before) - removed
+        counts = f"{written or 'no'} files written" + (f", {removed} removed" if removed else "")
+        lines = [f"in {folders.data} and {folders.commands}: {counts}"]
         lines += [f"left out: {path}: somebody else wrote or changed it, so it stays" for path in changes.kept]
         if not folders.is_searched:
             lines.append(f"next: have systemd, D-Bus and the desktop look there: add {folders.data} to XDG_DATA_DIRS")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 LISTENING = "0A"
 _TABLES = ("net/tcp", "net/tcp6")
+_OURS = frozenset({b"ollama-proxyd", b"ollama_proxyd"})
+"""The command and the module."""
 
 
 def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
@@ -33,6 +35,13 @@ def _holders(sockets: set[str], proc: Path) -> Iterator[str]:
     for process in proc.glob("[0-9]*"):
         try:
             if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
-                yield f"{(process / 'comm').read_text(encoding='utf-8').strip()}, pid {process.name}"
+                yield f"{_name(process)}, pid {process.name}"
         except OSError:
             continue
+
+
+def _name(process: Path) -> str:
+    """The name of a program; ours, which Python runs, goes by its own."""
+    arguments = (process / "cmdline").read_bytes().split(b"\0") if (process / "cmdline").exists() else []
+    is_ours = any(argument.rpartition(b"/")[2] in _OURS for argument in arguments[:3])
+    return "ollama-proxyd" if is_ours else (process / "comm").read_text(encoding="utf-8").strip()

@@ -174,8 +174,10 @@ def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:
     port, host, code = settings.port, settings.host, "cannot_listen"
     if error.errno == errno.EADDRINUSE:
         owner, code = port_owner(port), "port_taken"
-        taken = f"port {port} is taken by another program{f' ({owner})' if owner else ''}"
-        message = f"{taken}; end that program, or choose another port with --http-port or server.http_port"
+        is_ours = owner is not None and owner.startswith("ollama-proxyd,")
+        taken = f"port {port} is taken by another {'ollama-proxyd' if is_ours else 'program'}"
+        who = f" ({owner.rpartition(', ')[2] if is_ours else owner})" if owner else ""
+        message = f"{taken}{who}; end that one, or choose another port with --http-port or server.http_port"
     elif error.errno == errno.EACCES:
         code = "permission_denied"
         message = f"port {port} needs root; choose a port above 1023"

@@ -124,6 +124,17 @@ def test_the_owner_is_the_program_that_listens_and_not_one_that_is_connected(tmp
     assert port_owner(8081, tmp_path) is None
 
 
+def test_our_own_program_goes_by_its_name_and_not_by_that_of_its_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text("head\n   0: 0100007F:1F90 0100007F:0001 0A 0:0 0:0 0 1000 0 72 1")
+    (tmp_path / "12/fd").mkdir(parents=True)
+    (tmp_path / "12/fd/3").symlink_to("socket:[72]")
+    (tmp_path / "12/comm").write_text("python3\n")
+    for arguments in (b"/venv/bin/python3\0/venv/bin/ollama-proxyd\0--demo", b"python3\0-m\0ollama_proxyd\0"):
+        (tmp_path / "12/cmdline").write_bytes(arguments)
+        assert port_owner(8080, tmp_path) == "ollama-proxyd, pid 12"
+
+
 def test_a_port_that_nobody_has_has_no_owner() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
