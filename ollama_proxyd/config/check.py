@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from ollama_proxyd.config.document import Node, Scalar
 from ollama_proxyd.config.problems import Origin, Problem
 from ollama_proxyd.config.retired import GONE, NO_EFFECT, RENAMED, RETIRED_VALUES
 from ollama_proxyd.config.shape import FILE, KEYS, Section, default_of, is_required
+from ollama_proxyd.core import text
 from ollama_proxyd.core.options import Setting, Takes
 
 
@@ -114,8 +114,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     whole = {each.lower(): each for each in known}
     parts = {part: each for each in known for part in each.lower().split("_") if len(part) > 1}
     for spellings in (whole, parts):
-        if close := get_close_matches(word.lower(), spellings, n=1, cutoff=0.6):
-            return spellings[close[0]]
+        if near := text.nearest(word, spellings, 0.6):
+            return spellings[near]
     return None
 
 

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Self
+from typing import Final, Self
+
+from ollama_proxyd.core.text import cut
+
+MOST_CHARACTERS: Final = 2000
+MOST_PARAM_CHARACTERS: Final = 200
+"""What an error repeats of others' words may be of any length."""
 
 
 class ErrorKind(Enum):
@@ -63,6 +69,8 @@ class ProxyError(Exception):
     """A finer machine-readable word for the client, where the dialect has a place for it."""
 
     def __post_init__(self) -> None:
+        self.message = cut(self.message, MOST_CHARACTERS)
+        self.param = None if self.param is None else cut(self.param, MOST_PARAM_CHARACTERS)
         super().__init__(self.message)
 
     def but(self, **facts: object) -> Self:

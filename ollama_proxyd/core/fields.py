@@ -1,13 +1,15 @@
 """Checks values from outside, field by field; a wrong value is an error that names its field."""
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.options import Takes
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.text import cut, nearest
 
+LONGEST_TEXT = 512
+"""Characters of a text from outside: it may be kept, shown and broadcast."""
 LONGEST_VALUE = 60
 LONGEST_NAME = 100
 """Characters of a value and of an unknown key that an error repeats."""
@@ -15,6 +17,8 @@ LONGEST_NAME = 100
 
 def read_field(takes: Takes, value: Json, name: str) -> Any:
     """A value as the field takes it; `name` is what an error calls it."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise wrong(name, f"has {len(value)} characters; allowed are {LONGEST_TEXT}")
     if not takes.accepts(value):
         raise wrong(name, f"must be {takes}, not {shown(value)}")
     return takes.plain(value)
@@ -39,8 +43,8 @@ def check_keys(values: Mapping[str, Json], known: Collection[str], where: str = 
     """Refuse an unknown key, and name the nearest one that is known."""
     for key in values:
         if key not in known:
-            near = get_close_matches(key[:LONGEST_NAME].lower(), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            near = nearest(key, known, 0.5)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             name = path(where, key)
             raise ProxyError(ErrorKind.INVALID_REQUEST, f"unknown key {name!r}; {hint}", param=name)
 
@@ -54,8 +58,7 @@ def shown(value: Json) -> str:
     """The value in an error, cut where it is long."""
     if isinstance(value, Mapping | list):
         return "an object" if isinstance(value, Mapping) else "a list"
-    text = repr(value[:LONGEST_VALUE] if isinstance(value, str) else value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+    return cut(repr(value[:LONGEST_VALUE] if isinstance(value, str) else value), LONGEST_VALUE)
 
 
 def path(where: str, key: str) -> str:

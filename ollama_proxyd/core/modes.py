@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
 from typing import Annotated
 
 from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.text import LONGEST_SPELLING, nearest
 
 _MODES = "efficiency.modes.*."
 
@@ -156,17 +156,13 @@ _SPELLINGS: Mapping[str, Mode] = {
 }
 
 
-LONGEST_SHOWN = 60
-"""Characters of an unknown name that an error repeats."""
-
-
 def parse_mode(text: str) -> Mode:
     """The mode that a person or a file names, without regard to case; raises ValueError that names what is allowed."""
-    spelling = text.strip().lower()
-    mode = _SPELLINGS.get(spelling)
+    text = text.strip()[: LONGEST_SPELLING + 1]
+    mode = _SPELLINGS.get(text.lower())
     if mode is not None:
         return mode
     allowed = ", ".join(mode.value for mode in Mode)
-    near = get_close_matches(spelling[:LONGEST_SHOWN], _SPELLINGS, n=1, cutoff=0.4)
-    hint = f"; did you mean {_SPELLINGS[near[0]].value}?" if near else ""
-    raise ValueError(f"{text[:LONGEST_SHOWN]!r} is not an efficiency mode; allowed are {allowed}{hint}")
+    near = nearest(text, _SPELLINGS, 0.4)
+    hint = f"; did you mean {_SPELLINGS[near].value}?" if near else ""
+    raise ValueError(f"{text[:LONGEST_SPELLING]!r} is not an efficiency mode; allowed are {allowed}{hint}")

@@ -1,5 +1,10 @@
-"""Sanitises untrusted text for logs and terminals."""
+"""Bounds and sanitises untrusted text."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST_SPELLING = 60
+"""Characters of a word that a suggestion looks at: its cost grows with the square of the length."""
 MOST_CHARACTERS = 500
 
 
@@ -12,3 +17,14 @@ def sanitize_line(words: str) -> str:
         return words.strip()
     shown = "".join(each if each.isprintable() else " " for each in words[: 4 * MOST_CHARACTERS])
     return " ".join(shown.split())[:MOST_CHARACTERS].rstrip()
+
+
+def cut(text: str, most_characters: int) -> str:
+    """The text with its end left out where it is too long."""
+    return text if len(text) <= most_characters else f"{text[: most_characters - 3]}..."
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    """The known spelling that was probably meant, if one is near; the known ones are in lower case."""
+    close = get_close_matches(word[:LONGEST_SPELLING].lower(), tuple(known), n=1, cutoff=cutoff)
+    return close[0] if close else None

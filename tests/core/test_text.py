@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.text import MOST_CHARACTERS, sanitize_line
+from ollama_proxyd.core.text import LONGEST_SPELLING, MOST_CHARACTERS, cut, nearest, sanitize_line
 
 ANY_TEXT = st.text(st.characters(codec=None))
 
@@ -24,3 +24,17 @@ def test_the_line_is_printable_short_and_can_be_encoded(text: str) -> None:
     assert line.isprintable()
     assert len(line) <= MOST_CHARACTERS
     line.encode()
+
+
+def test_a_suggestion_is_the_nearest_spelling_or_none() -> None:
+    assert nearest("Balancd", ("balanced", "quiet"), 0.5) == "balanced"
+    assert nearest("zzz", ("balanced", "quiet"), 0.5) is None
+
+
+def test_a_suggestion_looks_at_the_beginning_of_a_long_word_only() -> None:
+    assert nearest("balanced" + "z" * 50_000_000, ("balanced" + "z" * (LONGEST_SPELLING - 8),), 0.99) is not None
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_sign() -> None:
+    assert cut("abcdef", 6) == "abcdef"
+    assert cut("abcdefg", 6) == "abc..."

@@ -1,8 +1,15 @@
 """How intricate a request or an answer may be, since reading it keeps other requests waiting."""
 
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fields import LONGEST_TEXT
+
+ModelName: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+"""A client's name for a model, which is kept, logged, shown and broadcast."""
 
 MOST_VALUES = 500_000
 """More commas and brackets than that take longer to read than others can wait; no model's context holds as many."""
@@ -16,13 +23,20 @@ MOST_ARGUMENTS_CHARACTERS = 16 * 1024 * 1024
 """The arguments of all tool calls in one answer."""
 
 _MARKS = b",[{"
+_SLICE_BYTES = 1024 * 1024
 
 
 def check_values(body: bytes) -> None:
     """Raise TOO_LARGE when the body may hold more values than are read; those in its texts count too."""
-    if len(body) > MOST_VALUES and len(body) - len(body.translate(None, _MARKS)) > MOST_VALUES:
+    if len(body) > MOST_VALUES and _marks(body) > MOST_VALUES:
         message = f"the request body holds more than {MOST_VALUES} commas and brackets, too many to be read in time"
         raise ProxyError(ErrorKind.TOO_LARGE, message)
+
+
+def _marks(body: bytes) -> int:
+    """How many marks there are, counted in slices: other threads wait for one of them at most."""
+    slices = (body[at : at + _SLICE_BYTES] for at in range(0, len(body), _SLICE_BYTES))
+    return sum(len(each) - len(each.translate(None, _MARKS)) for each in slices)
 
 
 def check_messages(messages: Sequence[object] | None) -> None:

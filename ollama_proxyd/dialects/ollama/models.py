@@ -8,6 +8,7 @@ import msgspec
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, decode_typed, invalid_request, present
+from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.ollama.options import refuse_lookalikes
 
 ModelRow = tuple[Model, Sequence[str]]
@@ -93,8 +94,8 @@ def _loaded(loaded: LoadedModel, model: Model | None, backends: Sequence[str]) -
 
 
 class _ShowRequest(msgspec.Struct):
-    model: str | None = None
-    name: str | None = None
+    model: ModelName | None = None
+    name: ModelName | None = None
     verbose: bool | None = None
     system: str | None = None
     template: str | None = None

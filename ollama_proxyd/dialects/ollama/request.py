@@ -3,6 +3,7 @@
 import msgspec
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.framing.tools import ToolBody
 
 NO_MEDIA = msgspec.Raw(b"")
@@ -11,7 +12,7 @@ NO_MEDIA = msgspec.Raw(b"")
 class NativeHead(msgspec.Struct):
     """The fields that routing needs of chats and completions."""
 
-    model: str | None = None
+    model: ModelName | None = None
     stream: bool | None = None
     keep_alive: Json = None
     think: Json = None
@@ -99,7 +100,7 @@ class GenerateRequest(NativeBody):
 class EmbeddingsHead(msgspec.Struct):
     """The fields of both calls for embeddings."""
 
-    model: str | None = None
+    model: ModelName | None = None
     keep_alive: Json = None
     options: dict[str, Json] | None = None
 

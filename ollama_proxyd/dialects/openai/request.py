@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.framing.tools import ToolBody
 
 
@@ -17,7 +18,7 @@ class StreamOptions(msgspec.Struct):
 class Head(msgspec.Struct):
     """What every call tells routing."""
 
-    model: str | None = None
+    model: ModelName | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None

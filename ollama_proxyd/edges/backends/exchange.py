@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
@@ -21,6 +22,7 @@ from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
+from ollama_proxyd.edges.plumbing.large import off_loop
 
 log = logging.getLogger(__name__)
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -67,7 +69,7 @@ class Exchange:
     async def answer(self, request: Request, model: str, dialect: Dialect | None = None) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
         dialect = dialect or self.dialect_for(request)
-        rendered = self._rendered(dialect, request, model)
+        rendered = await off_loop(len(request.body), partial(self._rendered, dialect, request, model))
         self.in_flight += 1
         try:
             async with self._server.post(

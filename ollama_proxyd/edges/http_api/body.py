@@ -1,11 +1,16 @@
 """Reads a request's body, within limits of size and of silence."""
 
 import asyncio
+from functools import partial
 
 from aiohttp import StreamReader, hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api.context import SETTINGS
+from ollama_proxyd.edges.http_api.context import LARGE_BODIES, SETTINGS
+from ollama_proxyd.edges.plumbing.large import off_loop
+
+SMALL_BYTES = 64 * 1024
+"""The largest body of a route that is not for inference: reading it keeps nobody waiting."""
 
 IDLE_S = 30.0
 """A body that stalls for so long is given up."""
@@ -13,7 +18,7 @@ IDLE_S = 30.0
 
 async def read_body(request: web.Request) -> bytes:
     """The body as it was sent; ProxyError when it is too large, encoded, broken, or stops coming."""
-    most_bytes = request.app[SETTINGS].value.max_body_bytes
+    most_bytes = _most_bytes(request)
     _check_headers(request, most_bytes)
     content = request.content
     parts: list[bytes] = []
@@ -27,7 +32,12 @@ async def read_body(request: web.Request) -> bytes:
             parts.append(part)
     except web.RequestPayloadError as error:
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"the request body is broken: {error}") from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return parts[0] if len(parts) == 1 else await off_loop(size_bytes, partial(b"".join, parts))
+
+
+def _most_bytes(request: web.Request) -> int:
+    is_large = request.match_info.handler in request.app[LARGE_BODIES]
+    return request.app[SETTINGS].value.max_body_bytes if is_large else SMALL_BYTES
 
 
 async def _next_part(content: StreamReader) -> bytes:
@@ -49,5 +59,6 @@ def _check_headers(request: web.Request, most_bytes: int) -> None:
 
 
 def _too_large(most_bytes: int) -> ProxyError:
-    message = f"the request body is larger than {most_bytes} bytes, the most that server.max_body_bytes allows"
+    allowed = "this route takes" if most_bytes == SMALL_BYTES else "server.max_body_bytes allows"
+    message = f"the request body is larger than {most_bytes} bytes, the most that {allowed}"
     return ProxyError(ErrorKind.TOO_LARGE, message)

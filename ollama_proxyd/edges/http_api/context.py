@@ -1,6 +1,6 @@
 """What handlers find in the application and in a request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 SETTINGS: web.AppKey[Cell[ServerSettings]] = web.AppKey("settings", Cell)
 STARTED_AT: web.AppKey[int] = web.AppKey("started_at", int)
 """Unix time in seconds."""
+LARGE_BODIES: web.AppKey[Collection[object]] = web.AppKey("large_bodies")
+"""The handlers of routes that take bodies up to the configured limit; all others take small ones."""
 ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 """Where clients on this machine find the server."""
 

@@ -61,15 +61,24 @@ def _check_target(request: web.Request) -> None:
 
 
 async def _fail(request: web.Request, error: ProxyError) -> web.StreamResponse:
+    _forget_frames(error)
     started = request.get(STARTED)
     if started is not None:
         return await end_broken(started, error)
     return error_reply(error.named(HEADERS), request.app[RENDERERS].of(request))
 
 
+def _forget_frames(error: BaseException) -> None:
+    """Free what the frames of a failure hold, such as the body: an error that a local names is a cycle."""
+    failed: BaseException | None = error
+    while failed is not None:
+        failed.__traceback__ = None
+        failed = failed.__cause__ or failed.__context__
+
+
 async def _fail_unexpectedly(request: web.Request) -> web.StreamResponse:
     request_id = request.get(REQUEST_ID, "without a name")
-    log.exception("request %s (%s %s) failed by a fault of the proxy", request_id, request.method, request.path)
+    log.exception("request %s (%s %s) failed by a fault of the proxy", request_id, request.method, request.path[:200])
     message = f"the proxy failed; its log says more under the request id {request_id}"
     return await _fail(request, ProxyError(ErrorKind.INTERNAL, message))
 

@@ -76,8 +76,9 @@ def _reply(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": DIALECT.whole_type})
 
 
+INFERENCE = tuple(web.post(path, answering(DIALECT, parse)) for path, parse in DIALECT.calls.items())
 ROUTES = (
-    *(web.post(path, answering(DIALECT, parse)) for path, parse in DIALECT.calls.items()),
+    *INFERENCE,
     web.post("/api/show", show),
     web.get("/api/tags", list_models),
     web.get("/api/ps", list_loaded),

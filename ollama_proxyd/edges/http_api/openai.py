@@ -44,8 +44,9 @@ def _unix_s(moment: str | None) -> int | None:
     return seconds if seconds > 0 else None
 
 
+INFERENCE = tuple(web.post(path, answering(DIALECT, parse)) for path, parse in DIALECT.calls.items())
 ROUTES = (
-    *(web.post(path, answering(DIALECT, parse)) for path, parse in DIALECT.calls.items()),
+    *INFERENCE,
     web.get("/v1/models", list_models),
     web.get("/v1/models/{name:.+}", show_model),
 )

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, rules
-from ollama_proxyd.edges.http_api.context import ENDPOINT, SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
@@ -39,6 +39,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
     app.on_shutdown.append(efficiency.end_holds)
+    app[LARGE_BODIES] = frozenset(route.handler for each in (openai, ollama) for route in each.INFERENCE)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)

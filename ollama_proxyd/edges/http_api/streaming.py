@@ -17,6 +17,7 @@ from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
+from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.gateway import Gateway
 
 
@@ -52,7 +53,8 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
-        asked = parse(await read_body(request), hints)
+        body = await read_body(request)
+        asked = await off_loop(len(body), partial(parse, body, hints))
         try:
             return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
         except ProxyError as error:

@@ -1,0 +1,246 @@
+"""No request keeps the loop waiting, or stays in memory, however long its texts are.
+
+Routes come from the application's own table and fields from the request structs, so that new ones are covered.
+Waiting is counted in processor time of this process, which does not depend on what else the machine does.
+"""
+
+import asyncio
+import importlib
+import json
+import pkgutil
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from aiohttp import web
+
+from ollama_proxyd.core import hints, tuning, what_if
+from ollama_proxyd.dialects import ollama as ollama_dialect
+from ollama_proxyd.dialects import openai as openai_dialect
+from ollama_proxyd.edges import http_api
+from ollama_proxyd.edges.http_api import ollama, openai
+from ollama_proxyd.edges.http_api.body import SMALL_BYTES
+from ollama_proxyd.edges.http_api.context import LARGE_BODIES
+from ollama_proxyd.edges.http_api.hints import HEADERS
+from ollama_proxyd.edges.http_api.server import build_app
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.status_json import status_json
+from ollama_proxyd.services.status import snapshot
+from tests.edges.http_api.conftest import Serve, Site
+from tests.fakes import FakeBackend, services_of
+
+MB = 1_000_000
+FLOOR_S = 0.05
+FACTOR = 4
+"""How many times the decoding of a body may be waited for at once."""
+TRIES = 3
+MOST_ANSWERED_BYTES = 20_000
+MOST_KEPT_CHARACTERS = MB
+MOST_KEPT_BYTES = 60 * MB
+BASE = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x", "stream": False}
+
+SENDER = """
+import http.client, json, sys
+for line in sys.stdin:
+    port, method, path, field, size, headers = json.loads(line)
+    text = "x" * size
+    value = [{"role": "user", "content": text}] if field == "messages" else text
+    asked = {**json.loads(sys.argv[1]), **({field: value} if field else {text: 1})}
+    body = json.dumps(asked) if method == "POST" else text
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        print(json.dumps([reply.status, len(reply.read(200_000)), len(str(reply.headers))]), flush=True)
+    except OSError as error:
+        print(json.dumps([0, 0, 0]), flush=True)
+    connection.close()
+"""
+
+
+def modules_of(package: Any) -> Iterator[Any]:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(found.name)
+
+
+def text_fields(path: str = "") -> list[str]:
+    """Every top-level field that a route of that API reads, and a key that none has."""
+    package = {"/v1/": openai_dialect, "/api/": ollama_dialect}.get(path[: path.find("/", 1) + 1], http_api)
+    structs = {
+        kind
+        for module in modules_of(package)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }
+    found = {name for kind in structs for name in kind.__struct_fields__}
+    own = (*what_if.REQUEST, *what_if.SYSTEM, *hints.FIELDS, *tuning.KEYS) if package is http_api else ()
+    return ["", *sorted(found.union(own))]
+
+
+def fields_of(path: str, size: int, *, is_large: bool) -> Sequence[str]:
+    """The fields that are tried: each at the smallest size, else those that routing keeps or passes over."""
+    if not is_large:
+        return ("",)
+    return {MB: text_fields(path), 10 * MB: ["", "model", "messages"]}.get(size, ["messages"])
+
+
+async def routes() -> list[tuple[str, str, bool]]:
+    """Method, path, and whether it takes large bodies."""
+    app = build_app(await services_of(FakeBackend("npu")), ServerSettings(port=0))
+    found = []
+    for route in app.router.routes():
+        assert route.resource is not None
+        path = route.resource.canonical.replace("{name}", "tiny").replace("{backend_id}", "npu")
+        if route.method != "*" and path not in {"/status/events", "/efficiency/hold"}:
+            found.append((route.method, path, route.handler in app[LARGE_BODIES]))
+    return found
+
+
+class Forgetting(list[Any]):
+    """A list that takes everything and keeps nothing."""
+
+    def append(self, _: Any, /) -> None:
+        pass
+
+
+@dataclass
+class Lag:
+    """The most processor time that this process used between two moments at which the loop was free."""
+
+    worst_s: float = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            before = time.process_time()
+            await asyncio.sleep(0.002)
+            self.worst_s = max(self.worst_s, time.process_time() - before)
+
+
+@asynccontextmanager
+async def lag() -> AsyncIterator[Lag]:
+    found = Lag()
+    task = asyncio.create_task(found.watch())
+    yield found
+    task.cancel()
+
+
+class Sender:
+    """A client in a process of its own, whose work is not counted."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process, self._port = process, port
+
+    async def send(
+        self, method: str, path: str, field: str, size: int, headers: dict[str, str] | None = None
+    ) -> tuple[int, int, int]:
+        """The status, and how many bytes came with it in body and headers."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = json.dumps([self._port, method, path, field, size, headers or {}])
+        self._process.stdin.write(order.encode() + b"\n")
+        status, body, head = json.loads(await self._process.stdout.readline())
+        return status, body, head
+
+    async def check(
+        self,
+        method: str,
+        path: str,
+        field: str,
+        size: int,
+        *,
+        most_s: float = FLOOR_S,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Hold a request against the bounds; what keeps the loop waiting does so each time, chance does not."""
+        worst_s = []
+        for _ in range(TRIES):
+            async with lag() as found:
+                _status, body, head = await self.send(method, path, field, size, headers)
+            assert body + head < MOST_ANSWERED_BYTES, (method, path, field, headers)
+            worst_s.append(found.worst_s)
+            if found.worst_s < most_s:
+                return
+        raise AssertionError((method, path, field, size, worst_s, most_s))
+
+
+@asynccontextmanager
+async def sender(site: Site) -> AsyncIterator[Sender]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SENDER, json.dumps(BASE), stdin=pipe, stdout=pipe
+    )
+    yield Sender(process, site.server.port)
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()
+
+
+def decoding_s(size: int) -> float:
+    """The processor time of reading a body of that size once."""
+    body = msgspec.json.encode({"text": "x" * size})
+    before = time.process_time()
+    msgspec.json.decode(body)
+    return time.process_time() - before
+
+
+def kept(site: Site) -> str:
+    """Everything that is remembered of requests."""
+    ledger = site.services.ledger
+    return repr((ledger.recent(), ledger.last_routed, status_json(snapshot(site.services))))
+
+
+async def test_every_route_but_those_of_inference_takes_small_bodies(serve: Serve) -> None:
+    site = await serve()
+    async with sender(site) as client:
+        for method, path, is_large in await routes():
+            if method == "POST":
+                status, *_ = await client.send(method, path, "", SMALL_BYTES)
+                assert (status == 413) is not is_large, path
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("size", [MB, 10 * MB, 60 * MB])
+async def test_no_long_body_keeps_the_loop_waiting_or_stays(serve: Serve, size: int) -> None:
+    backend = FakeBackend("npu")
+    backend.requests = Forgetting()
+    site = await serve(backend)
+    memory = psutil.Process().memory_info
+    before, most_s = memory().rss, FLOOR_S + FACTOR * decoding_s(size)
+    async with sender(site) as client:
+        for method, path, is_large in await routes():
+            if is_large or size == MB:
+                for field in fields_of(path, size, is_large=is_large):
+                    await client.check(method, path, field, size, most_s=most_s)
+    assert len(kept(site)) < MOST_KEPT_CHARACTERS
+    assert memory().rss - before < MOST_KEPT_BYTES
+
+
+async def test_no_long_field_of_a_small_body_keeps_the_loop_waiting_or_stays(serve: Serve) -> None:
+    site = await serve()
+    async with sender(site) as client:
+        for method, path, is_large in await routes():
+            for field in text_fields(path) if method == "POST" and not is_large else ():
+                await client.check(method, path, field, SMALL_BYTES - 1_000)
+    assert len(kept(site)) < MOST_KEPT_CHARACTERS
+
+
+async def test_no_long_header_keeps_the_loop_waiting_or_stays(serve: Serve) -> None:
+    site = await serve()
+    names = (*HEADERS.values(), "X-Request-ID", "User-Agent", "Origin", "Referer", "Cookie", "Expect", "Authorization")
+    async with sender(site) as client:
+        for name in names:
+            for method, path in (("POST", "/v1/chat/completions"), ("GET", "/status"), ("POST", "/api/chat")):
+                await client.check(method, path, "model", 4, headers={name: "x" * 60_000})
+    assert len(kept(site)) < MOST_KEPT_CHARACTERS
+
+
+def test_a_handler_is_in_the_table_once() -> None:
+    """The size of bodies goes by the handler, so that none may serve two routes of other sizes."""
+    handlers = [each.handler for module in (openai, ollama) for each in module.ROUTES if isinstance(each, web.RouteDef)]
+    assert len(handlers) == len(set(handlers))
