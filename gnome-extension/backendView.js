@@ -83,6 +83,8 @@ function stateOf(backend, text) {
         return {state: 'off', parts: [_('disabled')], reason: ''};
     if (backend.Health === 'down')
         return {state: 'down', parts: [_('down')], reason};
+    if (backend.Health === 'failing')
+        return {state: 'down', parts: [_('failing')], reason};
     if (backend.Health === 'up' && reason)
         return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
     if (backend.Health === 'up')

@@ -1,6 +1,6 @@
 """Circuit breakers: when a backend that fails is left alone, and when one request tries it again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple, TypeAlias
@@ -119,6 +119,8 @@ class Breaker:
     retry_at_s: float = 0.0
     """When the pause is over, on the monotonic clock."""
     pause_s: float = 0.0
+    wait_s: float = 0.0
+    """How long it waits until the next try, with its jitter."""
     is_late: bool = False
     """Whether the failure came after the first words, so that first words prove nothing."""
     status: int | None = None
@@ -192,7 +194,7 @@ def _after_failure(before: Breaker, failure: Failure, now_s: float, jitter: floa
     if failure.patience_s is not None:
         wait_s = min(failure.patience_s, row.longest_s)
     phase = _NEXT[before.phase, Signal.FAILED] or before.phase
-    return replace(told, phase=phase, pause_s=pause_s, retry_at_s=now_s + wait_s)
+    return replace(told, phase=phase, pause_s=pause_s, wait_s=wait_s, retry_at_s=now_s + wait_s)
 
 
 def tried(breakers: Breakers, work: Work) -> Breakers:
@@ -230,11 +232,3 @@ def blocking(breakers: Breakers, work: Work, now_s: float) -> Breaker | None:
     """The breaker that keeps a request out for the longest, None where none does."""
     closed = [each for each in breakers if each.keeps_out(work, now_s)]
     return max(closed, key=lambda each: each.retry_at_s, default=None)
-
-
-def worst(breakers: Iterable[Breaker]) -> Breaker | None:
-    """The failure that a person should hear of first: an open breaker, of the backend before one of a model."""
-    shown = [each for each in breakers if each.phase is not Phase.CLOSED and each.fault not in LACKS]
-    return min(
-        shown, key=lambda each: (each.fault is Fault.BUSY, each.model is not None, -each.retry_at_s), default=None
-    )

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.breaker import Breakers
+from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, Within
 from ollama_proxyd.core.reasons import Reason
@@ -185,6 +186,10 @@ class LoadedModel:
     """RFC 3339; None when it stays or the backend does not say."""
 
 
+FAILING = "failing"
+"""The health of a backend that answers its checks and fails requests."""
+
+
 class Health(Enum):
     """Whether a backend can serve. Busy is not down."""
 
@@ -236,7 +241,28 @@ class BackendView:
     @property
     def reason(self) -> Reason | None:
         """Why it does not serve, or not as well as it should; None when all is well."""
-        return self.health_reason or self.degraded
+        if self.health_reason or self.degraded or not self.breakers:
+            return self.health_reason or self.degraded
+        breaker = worst(self.breakers)
+        return None if breaker is None else why_failing(breaker)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it is up and fails requests, whatever their model."""
+        if self.health is not Health.UP or not self.breakers:
+            return False
+        breaker = worst(self.breakers)
+        return breaker is not None and breaker.model is None
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether it is up, and requests are sent to it."""
+        return self.health is Health.UP and not self.is_failing
+
+    @property
+    def told_health(self) -> str:
+        """Its health in a word: checks alone do not make it up."""
+        return FAILING if self.is_failing else self.health.value
 
 
 FleetView = tuple[BackendView, ...]

@@ -19,7 +19,7 @@ def summarise(fleet: FleetView) -> FleetSummary:
     """The numbers for a fleet."""
     enabled = [view for view in fleet if view.health is not Health.DISABLED]
     up = [view for view in enabled if view.health is Health.UP]
-    return FleetSummary(len(enabled), len(up), sum(bool(view.degraded) for view in up))
+    return FleetSummary(len(enabled), len(up), sum(view.reason is not None for view in up))
 
 
 def sentence(setting: ModeSetting, place: str, summary: FleetSummary) -> str:

@@ -60,15 +60,15 @@ HEALTH: Mapping[str, str] = {
         "since the machine woke up, {model} writes {tokens_per_second:.3g} tokens/s instead of "
         "{before_tokens_per_second:.3g}: the engine probably fell back to the CPU; restart it"
     ),
-    "failing": "failing: {reason}[; it is tried again in {left_seconds:.0f} s]",
+    "failing": "{reason}; tried again after {pause_seconds:.0f} s",
 }
 """Why a backend does not serve, or worse than it should."""
 
 FAULTS: Mapping[str, str] = {
-    "fails_refused": "it refuses connections[; {failures} times in a row]",
-    "fails_reset": "it broke off its answers[; {failures} times in a row]",
-    "fails_stalled": "it was silent for too long[; {failures} times in a row]",
-    "fails_server_error": "it answered with an error[ of status {status}][; {failures} times in a row]",
+    "fails_refused": "it refuses connections[, {failures} times in a row]",
+    "fails_reset": "it broke off its answers[, {failures} times in a row]",
+    "fails_stalled": "it was silent for too long[, {failures} times in a row]",
+    "fails_server_error": "it answered with an error[ of status {status}][, {failures} times in a row]",
     "fails_out_of_memory": "it has too little memory[ for {model:quoted}]",
     "fails_device_lost": "its engine lost the device; restart the engine",
     "fails_busy": "it is busy",

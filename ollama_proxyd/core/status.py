@@ -116,7 +116,7 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         id=spec.id,
         name=spec.name,
         hardware=spec.hardware.value,
-        health=view.health.value,
+        health=view.told_health,
         reason=view.reason,
         enabled=view.health is not Health.DISABLED,
         outside_mode=outside(view, device, system, row),

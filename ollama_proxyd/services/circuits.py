@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, failed, left, whole
+from ollama_proxyd.core.failings import why_failing
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.core.policy.failing import why_failing
 from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ports import Clock
 
@@ -54,10 +54,9 @@ class Circuits:
 
     def _tell(self, backend_id: str, before: Breakers, after: Breakers) -> None:
         was = {_key(each) for each in before if each.phase is Phase.OPEN}
-        now_s = self._clock.monotonic()
         for each in after:
             if each.phase is Phase.OPEN and _key(each) not in was:
-                log.warning("backend %s is %s", backend_id, why_failing(each, now_s))
+                log.warning("backend %s is failing: %s", backend_id, why_failing(each))
                 self.opened.publish(BreakerOpened(backend_id, each.fault))
         if before and not after:
             log.info("backend %s serves again", backend_id)

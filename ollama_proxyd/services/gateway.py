@@ -9,11 +9,12 @@ from ollama_proxyd.core.breaker import Breaker, Phase
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
+from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.eligibility import held
-from ollama_proxyd.core.policy.failing import is_being_tried, what_fails, work_of
+from ollama_proxyd.core.policy.failing import is_being_tried, work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState

@@ -146,6 +146,16 @@ def test_the_breakers_of_one_backend_are_bounded() -> None:
     assert len(was) == MOST
 
 
+def test_a_backend_that_fails_is_not_told_to_be_up_and_one_model_that_fails_makes_it_worse() -> None:
+    silent = with_breaker(NPU, opened(Fault.STALLED))
+    assert (silent.told_health, silent.can_serve) == ("failing", False)
+    assert str(silent.reason) == "it was silent for too long, 10 times in a row; tried again after 5 s"
+    broken = with_breaker(NPU, opened(Fault.SERVER_ERROR))
+    assert (broken.told_health, broken.can_serve) == ("up", True)
+    assert "tried again after" in str(broken.reason)
+    assert with_breaker(NPU, opened(Fault.BUSY), opened(Fault.NO_TOOLS, Work("m", needs_tools=True))).reason is None
+
+
 def test_a_failing_backend_is_left_out_while_another_can_serve() -> None:
     assert order(ask())[0] == "igpu"
     decision = ask((NPU, with_breaker(IGPU, opened(Fault.SERVER_ERROR)), NVIDIA, CPU))

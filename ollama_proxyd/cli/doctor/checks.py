@@ -152,7 +152,7 @@ def backends(facts: DoctorFacts) -> Finding | None:
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
     are_down = [f"{each['id']} is {each['health']}{_cause(each)}" for each in down]
     are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
-    start = ["start these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
+    start = ["start or restart these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
     restart = ["restart the engine that answers worse"] if worse else []
     return Finding(level, "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
 

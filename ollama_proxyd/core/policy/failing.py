@@ -3,30 +3,12 @@
 from collections.abc import Sequence
 
 from ollama_proxyd.core.breaker import Breaker, blocking
-from ollama_proxyd.core.faults import Fault, Work
+from ollama_proxyd.core.failings import what_fails
+from ollama_proxyd.core.faults import Work
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
-
-_WHAT: dict[Fault, str] = {
-    Fault.REFUSED: "fails_refused",
-    Fault.RESET: "fails_reset",
-    Fault.STALLED: "fails_stalled",
-    Fault.SERVER_ERROR: "fails_server_error",
-    Fault.OUT_OF_MEMORY: "fails_out_of_memory",
-    Fault.DEVICE_LOST: "fails_device_lost",
-    Fault.BUSY: "fails_busy",
-    Fault.KEY_REJECTED: "fails_key_rejected",
-    Fault.NO_CREDIT: "fails_no_credit",
-    Fault.MODEL_GONE: "fails_model_gone",
-    Fault.NOT_LOADED: "fails_not_loaded",
-    Fault.CONTEXT_TOO_SMALL: "lacks_context",
-    Fault.NO_TOOLS: "lacks_tools",
-    Fault.NO_VISION: "lacks_vision",
-    Fault.NO_FEATURE: "lacks_feature",
-    Fault.NO_OPERATION: "lacks_operation",
-}
 
 
 def failing_of(fit: Sequence[Candidate], query: Query) -> tuple[Candidate, ...]:
@@ -64,20 +46,3 @@ def why_aside(candidate: Candidate, query: Query) -> Reason:
 def work_of(query: Query, model: str) -> Work:
     """The facts of a request that a failure may depend on."""
     return Work(model, query.operation, query.prompt_tokens, query.needs_vision, query.needs_tools)
-
-
-def what_fails(breaker: Breaker) -> Reason:
-    """What a backend does wrong, in words."""
-    return Reason(
-        _WHAT[breaker.fault],
-        model=breaker.model,
-        status=breaker.status,
-        failures=breaker.failures if breaker.failures > 1 else None,
-        prompt_tokens=breaker.work.prompt_tokens if breaker.fault is Fault.CONTEXT_TOO_SMALL else None,
-        operation=breaker.work.operation.value if breaker.fault is Fault.NO_OPERATION else None,
-    )
-
-
-def why_failing(breaker: Breaker, now_s: float) -> Reason:
-    """Why a backend that is up does not serve, or not every model."""
-    return Reason("failing", reason=what_fails(breaker), left_seconds=breaker.left_s(now_s) or None)

@@ -4,7 +4,7 @@ from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView, Health
+from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.status import LOADED_UNKNOWN, most_asked, rated_power_watts
@@ -14,7 +14,7 @@ from ollama_proxyd.services.ledger import BackendTotals
 
 def is_healthy(view: BackendView) -> bool:
     """Whether it can serve."""
-    return view.health is Health.UP
+    return view.can_serve
 
 
 def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
@@ -36,7 +36,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "hardware": ("s", spec.hardware.value),
         "endpoint": ("s", spec.endpoint),
         "healthy": ("b", is_healthy(view)),
-        "health": ("s", view.health.value),
+        "health": ("s", view.told_health),
         "priority": ("i", spec.priority),
         "slots": ("i", view.slots),
         "supported_patterns": ("as", rules.supported),

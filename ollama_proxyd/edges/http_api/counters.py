@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.services.circuits import BreakerOpened
 from ollama_proxyd.services.ledger import Outcome
 
 PREFIX = "ollama_proxy"
@@ -44,6 +45,7 @@ class Counters:
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._resumed = counter("answers_resumed", "Begun answers that another backend went on with", "reason")
         self._broken = counter("answers_broken_off", "Begun answers that broke and could not go on", "reason")
+        self._opened = counter("backend_breaker_opens", "How often a breaker opened", _BACKEND, "fault")
         self._models: set[tuple[str, str]] = set()
 
     def count(self, outcome: Outcome) -> None:
@@ -77,6 +79,10 @@ class Counters:
         if ended.succeeded and tokens > 1 and ended.writing_s:
             _observe(self._speed.labels(*labels), (tokens - 1) / ended.writing_s)
             _observe(self._between.labels(*labels), ended.writing_s * 1000 / (tokens - 1))
+
+    def count_opened(self, opened: BreakerOpened) -> None:
+        """Count a breaker that opened."""
+        self._opened.labels(opened.backend_id, opened.fault.value).inc()
 
     def _bounded(self, backend_id: str, model: str | None) -> str:
         if model is None:

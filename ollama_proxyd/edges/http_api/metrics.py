@@ -11,6 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.breaker import Phase
+from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.core.status import Status
@@ -67,6 +69,7 @@ class StatusGauges(Collector):
         yield build
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
         yield from _of_backends(status)
+        yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
         yield from _reading("battery_percent", "Charge of the battery", status.system.battery_percent)
         yield _energy(services, status)
@@ -93,6 +96,22 @@ def _of_backends(status: Status) -> Iterator[Metric]:
             if not isinstance(value := getattr(backend, field), Unavailable):
                 metric.add_metric((backend.id,), float(value))
         yield metric
+
+
+def _breakers(fleet: FleetView) -> Metric:
+    what = "Breakers that keep requests out: 1 while open, 0.5 while one request tries; absent while closed"
+    gauge = GaugeMetricFamily(f"{PREFIX}_backend_breaker", what, labels=("backend_id", "fault"))
+    for view in fleet:
+        faults: dict[str, float] = {}
+        for each in view.breakers:
+            if (value := _OF_PHASE.get(each.phase)) is not None:
+                faults[each.fault.value] = max(value, faults.get(each.fault.value, 0.0))
+        for fault, value in faults.items():
+            gauge.add_metric((view.spec.id, fault), value)
+    return gauge
+
+
+_OF_PHASE = {Phase.OPEN: 1.0, Phase.HALF_OPEN: 0.5}
 
 
 def _reading(name: str, what: str, reading: Maybe[bool] | Maybe[float]) -> Iterator[Metric]:
@@ -128,7 +147,11 @@ def _by_backend(name: str, what: str) -> GaugeMetricFamily:
 
 async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:
     """Count what the ledger tells while the server runs."""
-    stops = services.ledger.outcomes.listen(counters.count), services.fleet.attempts.listen(counters.count_attempt)
+    stops = (
+        services.ledger.outcomes.listen(counters.count),
+        services.fleet.attempts.listen(counters.count_attempt),
+        services.fleet.circuits.opened.listen(counters.count_opened),
+    )
     yield
     for stop in stops:
         stop()

@@ -7,6 +7,8 @@ from typing import Any
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.breaker import Breaker
+from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
@@ -71,6 +73,7 @@ def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: B
         "priority": spec.priority,
         "rated_latency_ms": None if spec.profile.ttft_s is None else spec.profile.ttft_s * 1000,
         "rated_tokens_per_second": spec.profile.decode_tps,
+        "breakers": [_breaker(each) for each in view.breakers],
         "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
         "totals": _totals(totals),
     }
@@ -88,12 +91,12 @@ def thermal_json(system: SystemState, fleet: FleetView) -> dict[str, Json]:
 
 def health_json(fleet: FleetView) -> dict[str, Json]:
     """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
-    enabled = [view.health is Health.UP for view in fleet if view.health is not Health.DISABLED]
-    is_whole = all(enabled) and not any(view.degraded for view in fleet)
+    enabled = [view.can_serve for view in fleet if view.health is not Health.DISABLED]
+    is_whole = all(enabled) and not any(view.reason for view in fleet if view.health is Health.UP)
     return {
         "status": ("ok" if is_whole else "degraded") if any(enabled) else "down",
         "version": __version__,
-        "backends": [{"id": view.spec.id, "health": view.health.value, **reason_fields(view.reason)} for view in fleet],
+        "backends": [{"id": view.spec.id, "health": view.told_health, **reason_fields(view.reason)} for view in fleet],
     }
 
 
@@ -120,6 +123,17 @@ def _system(system: SystemState) -> dict[str, Json]:
 
 def _device(device: DeviceStatus) -> dict[str, Json]:
     return {"unknown": {}, **fields_json(device.state), "backends": list(device.backends)}
+
+
+def _breaker(breaker: Breaker) -> Json:
+    return {
+        "fault": breaker.fault.value,
+        "model": breaker.model,
+        "state": breaker.phase.value,
+        "failures": breaker.failures,
+        "pause_seconds": round(breaker.wait_s, 3),
+        **reason_fields(what_fails(breaker)),
+    }
 
 
 def _speed(speed: Speed) -> Json:

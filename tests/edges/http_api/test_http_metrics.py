@@ -238,3 +238,24 @@ async def test_prometheus_gets_the_format_that_it_asks_for(serve: Serve) -> None
     answer = await (await serve()).get("/metrics", headers={"Accept": accept})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.body.endswith(b"# EOF\n")
+
+
+async def test_a_breaker_is_a_gauge_while_it_is_open_and_a_count_of_its_openings(serve: Serve) -> None:
+    bad = FakeBackend("igpu", ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "silent"))
+    site = await serve(bad, FakeBackend("npu"))
+    await site.chat()
+    metrics = await scrape(site)
+    assert metrics("backend_breaker", backend_id="igpu", fault="stalled") == 1
+    assert metrics("backend_breaker_opens_total", backend_id="igpu", fault="stalled") == 1
+    assert metrics("backend_health", backend_id="igpu") == 0
+
+
+async def test_a_backend_that_fails_requests_is_told_so_everywhere(serve: Serve) -> None:
+    bad = FakeBackend("igpu", ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "silent"))
+    site = await serve(bad, FakeBackend("npu"))
+    await site.chat()
+    (told,) = [each for each in (await site.get("/backends")).json if each["id"] == "igpu"]
+    assert (told["health"], told["reason_code"]) == ("failing", "failing")
+    assert [(each["fault"], each["state"]) for each in told["breakers"]] == [("stalled", "open")]
+    assert (await site.get("/health")).json["status"] == "degraded"
+    assert (await site.get("/readyz")).body == b"ready: 1/2 backends can serve\n"

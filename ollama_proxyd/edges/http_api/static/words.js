@@ -19,6 +19,7 @@ export function count(amount, noun) {
 export function state(backend) {
   if (!backend.enabled) return { icon: "off", word: "switched off", look: "off" };
   if (backend.health === "down") return { icon: "down", word: "down", look: "bad" };
+  if (backend.health === "failing") return { icon: "down", word: "failing", look: "bad" };
   if (backend.health !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
   if (backend.reason) return { icon: "down", word: "degraded", look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };

@@ -1,0 +1,52 @@
+"""What is wrong with a backend by its breakers, in words."""
+
+from collections.abc import Mapping
+
+from ollama_proxyd.core.breaker import LACKS, Breaker, Breakers, Phase
+from ollama_proxyd.core.faults import Fault
+from ollama_proxyd.core.reasons import Reason
+
+_WHAT: Mapping[Fault, str] = {
+    Fault.REFUSED: "fails_refused",
+    Fault.RESET: "fails_reset",
+    Fault.STALLED: "fails_stalled",
+    Fault.SERVER_ERROR: "fails_server_error",
+    Fault.OUT_OF_MEMORY: "fails_out_of_memory",
+    Fault.DEVICE_LOST: "fails_device_lost",
+    Fault.BUSY: "fails_busy",
+    Fault.KEY_REJECTED: "fails_key_rejected",
+    Fault.NO_CREDIT: "fails_no_credit",
+    Fault.MODEL_GONE: "fails_model_gone",
+    Fault.NOT_LOADED: "fails_not_loaded",
+    Fault.CONTEXT_TOO_SMALL: "lacks_context",
+    Fault.NO_TOOLS: "lacks_tools",
+    Fault.NO_VISION: "lacks_vision",
+    Fault.NO_FEATURE: "lacks_feature",
+    Fault.NO_OPERATION: "lacks_operation",
+}
+
+
+def what_fails(breaker: Breaker) -> Reason:
+    """What a backend does wrong, in words."""
+    return Reason(
+        _WHAT[breaker.fault],
+        model=breaker.model,
+        status=breaker.status,
+        failures=breaker.failures if breaker.failures > 1 else None,
+        prompt_tokens=breaker.work.prompt_tokens if breaker.fault is Fault.CONTEXT_TOO_SMALL else None,
+        operation=breaker.work.operation.value if breaker.fault is Fault.NO_OPERATION else None,
+    )
+
+
+def worst(breakers: Breakers) -> Breaker | None:
+    """The failure that a person should hear of first: that of the whole backend before that of one model."""
+    shown = [each for each in breakers if each.phase is not Phase.CLOSED and each.fault not in _NO_FAILURES]
+    return min(shown, key=lambda each: (each.model is not None, -each.retry_at_s), default=None)
+
+
+_NO_FAILURES = LACKS | {Fault.BUSY}
+
+
+def why_failing(breaker: Breaker) -> Reason:
+    """Why a backend that is up does not serve, or not every model."""
+    return Reason("failing", reason=what_fails(breaker), pause_seconds=breaker.wait_s)
