@@ -71,7 +71,7 @@ async def _fail(request: web.Request, error: ProxyError) -> web.StreamResponse:
 def _forget_frames(error: BaseException) -> None:
     """Free what the frames of a failure hold, such as the body: an error that a local names is a cycle."""
     failed: BaseException | None = error
-    while failed is not None:
+    while failed is not None and failed.__traceback__ is not None:  # causes may form a circle
         failed.__traceback__ = None
         failed = failed.__cause__ or failed.__context__
 
