@@ -8,7 +8,8 @@ from typing import ClassVar, NamedTuple, Protocol
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.framing.jsonbody import renamed
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, renamed
+from ollama_proxyd.dialects.framing.lenient import ANY_OBJECT, is_utf8, objects_in
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
@@ -64,6 +65,10 @@ class StreamReader(Protocol):
     skipped_frames: int
     """How many frames could not be read."""
 
+    @property
+    def closing(self) -> bytes:
+        """What the engine left out at the end of its answer."""
+
     def feed(self, block: bytes) -> Sequence[Event]:
         """The events of a block of frames."""
 
@@ -102,6 +107,11 @@ class BlockDecoder(ABC):
         self.ended = False
         self.skipped_frames = 0
 
+    @property
+    def closing(self) -> bytes:
+        """Nothing: what is decoded is written anew."""
+        return b""
+
     def feed(self, block: bytes) -> list[Event]:
         """The events of a block; a failure among them is raised once what came before it was returned."""
         self._raise_failure()
@@ -110,15 +120,11 @@ class BlockDecoder(ABC):
             if self.ended:
                 break
             try:
-                delta = self.read(payload)
-            except UnreadableError:
-                self.skipped_frames += 1
+                self._read_into(found, payload)
             except ProxyError as failure:
-                self._failure = failure
-                break
-            else:
-                if delta is not None:
-                    found.append(delta)
+                if self.told_end() is None:
+                    self._failure = failure
+                self.ended = True
         if not found:
             self._raise_failure()
         return found
@@ -132,6 +138,20 @@ class BlockDecoder(ABC):
         if finished is None:
             raise incomplete("the backend")
         return finished
+
+    def _read_into(self, found: list[Event], payload: bytes) -> None:
+        """Add what a payload says; what cannot be read may be several frames in one."""
+        try:
+            delta = self.read(payload)
+        except UnreadableError:
+            objects = [each for each in objects_in(payload) if each != payload]
+            self.skipped_frames += not objects
+            for each in objects:
+                if not self.ended:
+                    self._read_into(found, each)
+        else:
+            if delta is not None:
+                found.append(delta)
 
     @abstractmethod
     def read(self, payload: bytes) -> Delta | None:
@@ -153,7 +173,10 @@ class Dialect(ABC):
     For clients: prefix: where its paths begin. calls: the paths that are routed to engines. render_error: the status
     and the body of an error before the answer's first byte. stream_error: the last frame of a stream that broke off.
     For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame can
-    end. payloads: the JSON texts in a block of whole frames. end_mark: occurs in a block that holds the end of its
+    end. payloads: the JSON texts in a block of whole frames. frames: a block's frames with their ends. framed: a JSON
+    text as a frame. is_comment: whether a frame without a payload is for clients. plain: how the commonest
+    form of a frame begins and ends. closing: what some engines leave
+    out at the end. end_mark: occurs in a block that holds the end of its
     answer. end_of_answer: how much of a block belongs to its answer, None where the answer goes on. tail_blocks: how
     many last blocks of a stream tell how it ended. stream_ending: how a stream of so many frames ended, from these
     blocks. answer_ending: how a whole answer ended, complete where it can be passed on; both never raise.
@@ -170,6 +193,11 @@ class Dialect(ABC):
     frame_mark: ClassVar[bytes]
     frame_ends: ClassVar[tuple[bytes, ...]]
     payloads: Callable[[bytes], Iterable[bytes]]
+    frames: Callable[[bytes], Iterable[bytes]]
+    framed: Callable[[bytes], bytes]
+    is_comment: Callable[[bytes], bool]
+    closing: ClassVar[bytes]
+    plain: ClassVar[tuple[bytes, bytes]]
     end_mark: ClassVar[bytes]
     end_of_answer: Callable[[bytes], int | None]
     tail_blocks: ClassVar[int]
@@ -205,6 +233,17 @@ class Dialect(ABC):
     def splitter(self) -> FrameSplitter:
         """A splitter for one stream."""
         return FrameSplitter(self.frame_ends)
+
+    def is_plain(self, block: bytes) -> bool:
+        """Whether a block is one frame in its commonest form, with one object that every reader takes."""
+        start, end = self.plain
+        if not (block.startswith(start) and block.endswith(end)):
+            return False
+        try:
+            ANY_OBJECT.decode(block[len(start) :])
+        except UNREADABLE:
+            return False
+        return block.isascii() or is_utf8(block)
 
     @abstractmethod
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:

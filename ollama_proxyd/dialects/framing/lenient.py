@@ -64,6 +64,58 @@ def fields_of(text: bytes) -> Mapping[str, Json] | None:
     return loosely(text) if fields is None else fields
 
 
+_BETWEEN = re.compile(r"\s*(?:data:)?\s*")
+
+
+def objects_in(text: bytes) -> list[bytes]:
+    """The objects in a text as strict JSON, several where frames were glued together."""
+    if readable(_FIELDS, text) is not None and is_utf8(text):
+        return [text]
+    loose = loosely(text)
+    return [msgspec.json.encode(each) for each in (_glued(text) if loose is None else [loose])]
+
+
+def _glued(text: bytes) -> list[dict[str, Json]]:
+    """The objects that follow each other in a text, up to what is none."""
+    written, at = without_half_letters(text).decode(errors="replace"), 0
+    found: list[dict[str, Json]] = []
+    while at < len(written):
+        try:
+            value, at = _LOOSE.raw_decode(written, at)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(value, dict):
+            break
+        found.append(value)
+        between = _BETWEEN.match(written, at)
+        at = between.end() if between else at
+    return found
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether a text is valid UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Object(msgspec.Struct):
+    pass
+
+
+ANY_OBJECT = msgspec.json.Decoder(_Object)
+"""Reads an object for its form alone."""
+
+
+def is_strict_object(text: bytes) -> bool:
+    """Whether every reader of JSON takes a text as one object."""
+    return readable(ANY_OBJECT, text) is not None and is_utf8(text)
+
+
 def is_object(text: bytes) -> bool:
     """Whether a text is one JSON object."""
     return fields_of(text) is not None

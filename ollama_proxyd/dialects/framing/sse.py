@@ -50,6 +50,25 @@ def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
     return said if any(line == DONE or is_object(line) for line in said) else [whole] * bool(said)
 
 
+_FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\r\n|\n\n|\r\r)|.+", re.DOTALL)
+_FIELDS = (b":", b"event", b"id", b"retry", b"data")
+
+
+def frames(block: bytes) -> list[bytes]:
+    """The events of a block with the blank lines that end them."""
+    return _FRAME.findall(block)
+
+
+def framed(payload: bytes) -> bytes:
+    """A payload as an event."""
+    return b"data: " + payload + b"\n\n"
+
+
+def is_comment(frame: bytes) -> bool:
+    """Whether an event without data says something to clients, such as that the stream lives."""
+    return frame.lstrip().startswith(_FIELDS)
+
+
 def end_of_answer(block: bytes) -> int | None:
     """How much of a block belongs to its answer, None where the answer goes on after it."""
     found = _END.search(block)

@@ -85,6 +85,13 @@ class End(NativeCounters):
 
     embeddings: msgspec.Raw = _NOTHING
     embedding: msgspec.Raw = _NOTHING
+    message: msgspec.Raw = _NOTHING
+    response: msgspec.Raw = _NOTHING
+
+    @property
+    def has_message(self) -> bool:
+        """Whether there is something that may be said, be it empty, or nothing was to be said."""
+        return len(self.message) + len(self.response) > 0 or self.done_reason in {"load", "unload"}
 
     @property
     def has_vectors(self) -> bool:

@@ -42,7 +42,10 @@ def peek_usage(tail: bytes, frames_seen: int) -> Ending:
 
 def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
-    return _ending(readable(_END, body), body, 0)
+    end = readable(_END, body)
+    ending = _ending(end, body, 0)
+    is_answer = end is not None and (end.has_vectors or end.has_message)
+    return Ending(ending.finished, ending.complete and is_answer, ending.error)
 
 
 def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
@@ -136,6 +139,9 @@ def decode_answer(body: bytes, operation: Operation, decoder: LineDecoder | None
         delta = decoder.read(body)
     except UnreadableError:
         return _streamed(body, decoder)
+    end = lenient.read(_END, body)
+    if end is not None and end.done and not end.has_message:
+        raise _failed("the backend's answer holds no message")
     return [decoder.finish()] if delta is None else [delta, decoder.finish()]
 
 

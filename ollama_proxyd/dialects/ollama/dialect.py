@@ -8,7 +8,7 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Completion, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
-from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
+from ollama_proxyd.dialects.framing.ndjson import ENDS, framed, frames, lines
 from ollama_proxyd.dialects.ollama.decode import (
     END_MARK,
     LineDecoder,
@@ -43,6 +43,11 @@ class Ollama(Dialect):
     frame_mark = b"\n"
     frame_ends = ENDS
     payloads = staticmethod(lines)
+    frames = staticmethod(frames)
+    framed = staticmethod(framed)
+    is_comment = staticmethod(lambda _: False)
+    plain = (b"", b"\n")
+    closing = b""
     end_mark = END_MARK
     end_of_answer = staticmethod(end_of_answer)
     tail_blocks = 1

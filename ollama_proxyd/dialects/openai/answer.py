@@ -55,6 +55,11 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
     logprobs: AnswerLogprobs | None = None
 
+    @property
+    def has_message(self) -> bool:
+        """Whether there is something that may be said, be it empty."""
+        return self.message is not None or self.delta is not None or self.text is not None
+
 
 class WireUsage(msgspec.Struct):
     """Tokens as OpenAI counts them; no number is worth an answer, so any value is taken and read later."""

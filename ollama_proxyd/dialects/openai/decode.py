@@ -80,8 +80,8 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     if (error := frame.reported) is not None:
         raise error_in_answer(error)
     choice = _first(frame)
-    if choice is None:
-        raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer holds no choices")
+    if choice is None or not choice.has_message:
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer holds no message")
     message = _message_of(choice)
     delta = _delta(choice, message, whole_calls(message), top_logprobs)
     usage = usage_of(frame.usage, frame.timings) or Usage()

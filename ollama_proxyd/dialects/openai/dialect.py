@@ -7,7 +7,7 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
-from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events
+from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames, is_comment
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
@@ -47,6 +47,11 @@ class OpenAI(Dialect):
     frame_ends = ENDS
     payloads = staticmethod(events)
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
+    frames = staticmethod(frames)
+    framed = staticmethod(framed)
+    is_comment = staticmethod(is_comment)
+    plain = (b"data: ", b"\n\n")
+    closing = framed(DONE)
     end_mark = DONE
     end_of_answer = staticmethod(end_of_answer)
     stream_ending = staticmethod(peek_usage)

@@ -39,7 +39,9 @@ def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
     frame = readable(FRAME, body)
     ending = _ending_in((frame,), Usage())
-    is_answer = bool(frame and frame.choices) or bool((vectors := readable(_VECTORS, body)) and vectors.data)
+    vectors = readable(_VECTORS, body)
+    has_message = frame is not None and any(choice.has_message for choice in frame.choices or ())
+    is_answer = has_message or (vectors is not None and bool(vectors.data))
     return Ending(ending.finished, ending.error is None and is_answer, ending.error)
 
 

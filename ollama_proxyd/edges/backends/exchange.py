@@ -17,7 +17,7 @@ from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed
-from ollama_proxyd.dialects.framing.lenient import is_object
+from ollama_proxyd.dialects.framing.lenient import objects_in
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
@@ -140,7 +140,7 @@ class _Stream:
         """
         reader, dialect, rest = self.reader, self._dialect, self._splitter.remainder()
         payloads = () if reader.ended else tuple(dialect.payloads(rest))
-        if payloads and all(each == DONE or is_object(each) for each in payloads):
+        if payloads and all(each == DONE or objects_in(each) for each in payloads):
             yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
         if reader.skipped_frames:
             log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
@@ -150,6 +150,8 @@ class _Stream:
             if self._reply.broken is not None and error.code == INCOMPLETE:
                 raise self._reply.broken from error
             raise
+        if reader.closing:
+            yield Delta(frame=reader.closing)
         yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished
 
 

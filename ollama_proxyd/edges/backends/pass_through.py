@@ -6,6 +6,8 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.dialects.base import Dialect, incomplete, unreadable
+from ollama_proxyd.dialects.framing.lenient import is_strict_object, objects_in
+from ollama_proxyd.dialects.framing.sse import DONE
 
 _ERROR_MARK = b"error"
 MOST_HELD_BYTES = 64 * 1024
@@ -20,8 +22,8 @@ class PassThrough:
     """
 
     __slots__ = (
-        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_frames", "_has_read", "_held", "_mark", "_name"),
-        *("_request", "_who", "ended", "skipped_frames"),
+        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_frames", "_has_read", "_held", "_is_closed"),
+        *("_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
     )
 
     def __init__(self, dialect: Dialect, request: Request, name: str | None, who: str) -> None:
@@ -37,6 +39,7 @@ class PassThrough:
         self._has_read = False
         self._begun = False
         self._failure: ProxyError | None = None
+        self._is_closed = False
         self.ended = False
         self.skipped_frames = 0
 
@@ -44,12 +47,10 @@ class PassThrough:
         """The block, untouched but for the model's name; a failure in it is raised by the next call."""
         if self._failure is not None:
             raise self._failure
-        if self.ended:
+        if self.ended or not block:
             return ()
-        if self._end_mark in block and (end := self._dialect.end_of_answer(block)) is not None:
-            block, self.ended = block[:end], True
-        if _ERROR_MARK in block:
-            block = self._before_error(block)
+        if self._end_mark in block or _ERROR_MARK in block or not self._dialect.is_plain(block):
+            block = self._examined(block)
         if block and not self._begun:
             block = self._begin(block)
         if not block:
@@ -58,18 +59,45 @@ class PassThrough:
         self._frames += block.count(self._mark)
         return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
 
-    def _before_error(self, block: bytes) -> bytes:
-        """The frames before one that reports a failure; without such a frame, the block."""
-        failure = self._dialect.stream_ending(block, 1).error
-        if failure is None:
-            return block
-        at = block.rfind(_ERROR_MARK)
-        starts = (block.rfind(end, 0, at) + len(end) for end in self._dialect.frame_ends if end in block[:at])
-        before = block[: max(starts, default=0)]
-        if not before and not self._held:
+    def _examined(self, block: bytes) -> bytes:
+        """The block up to the answer's end or to an error, without what no client could read."""
+        kept: list[bytes] = []
+        for frame in (clean for each in self._dialect.frames(block) for clean in self._readable(each)):
+            if self._dialect.end_of_answer(frame) is not None:
+                kept.append(frame)
+                self.ended = self._is_closed = True
+                break
+            failure = self._dialect.stream_ending(frame, 1).error
+            if failure is not None:
+                self._fail(failure, kept)
+                break
+            kept.append(frame)
+        return b"".join(kept)
+
+    def _fail(self, failure: ProxyError, kept: list[bytes]) -> None:
+        """Note an error; one that comes after a complete answer is nobody's."""
+        self.ended = self._dialect.stream_ending(b"".join((*self._blocks, *kept)), 1).complete
+        if self.ended:
+            return
+        if not kept and not self._held:
             raise failure
         self._failure = failure
-        return before
+
+    def _readable(self, frame: bytes) -> list[bytes]:
+        """A frame as it is where every client can read it, else what can be read of it."""
+        payloads = tuple(self._dialect.payloads(frame))
+        if not payloads:
+            return [frame] if self._dialect.is_comment(frame) else []
+        if all(payload == DONE or is_strict_object(payload) for payload in payloads):
+            return [frame]
+        objects = [each for payload in payloads for each in objects_in(payload)]
+        self.skipped_frames += not objects
+        return [self._dialect.framed(each) for each in objects]
+
+    @property
+    def closing(self) -> bytes:
+        """What the engine left out at the end of its answer."""
+        return b"" if self._is_closed else self._dialect.closing
 
     def _begin(self, block: bytes) -> bytes:
         """All that was held back, with the block, once that means something; without a block that cannot be read."""

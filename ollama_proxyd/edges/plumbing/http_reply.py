@@ -57,6 +57,8 @@ class Reply:
             )
             return self._break(ErrorKind.UPSTREAM_TIMEOUT, waited)
         except aiohttp.ClientPayloadError:
+            if left := self._response.content._read_nowait(-1):
+                return left
             return self._break(ErrorKind.UPSTREAM_FAILED, "broke off its answer before it was complete")
         except (aiohttp.ClientError, OSError) as error:
             return self._break(ErrorKind.UPSTREAM_FAILED, f"broke off its answer: {cause(error)}")

@@ -270,7 +270,8 @@ def test_a_whole_answer_without_text_is_only_an_end() -> None:
     ("body", "message"),
     [
         (b'{"error":{"message":"boom"}}', "boom"),
-        (b'{"choices":[]}', "no choices"),
+        (b'{"choices":[]}', "no message"),
+        (b'{"choices":[{"index":0,"finish_reason":"stop"}]}', "no message"),
         (b"<html>", "not in OpenAI's form"),
         (b"", "not in OpenAI's form"),
     ],

@@ -159,6 +159,7 @@ async def test_the_client_sees_its_own_name_for_the_model_in_every_frame() -> No
 
 async def test_nothing_but_the_name_changes_in_a_frame_or_an_answer() -> None:
     sent = b'data: { "model" : "tiny" , "choices":[ {"index":0,"delta":{},"finish_reason": "stop"} ] }\r\n\r\n'
+    sent += b"data: [DONE]\r\n\r\n"
     events = await answer(Api.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request("tiny:latest"))
     assert frames(events) == sent.replace(b'"tiny"', b'"tiny:latest"')
     whole = b'{\n  "model": "tiny",\n  "choices": [ {"index": 0, "finish_reason": "stop", "message": {}} ]\n}\n'
@@ -289,6 +290,7 @@ STRANGE = {"guided_json": {"type": "object"}, "messages": [{"role": "user", "con
 
 async def test_in_one_dialect_a_field_called_error_makes_nobody_read_the_request() -> None:
     sent = b'data: {"error":null,"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+    sent += b"data: [DONE]\n\n"
     events = await answer(Api.OPENAI, {CHAT: streams(sent, content_type=SSE)}, openai_request(**STRANGE))
     assert frames(events) == sent
 
@@ -500,8 +502,8 @@ async def test_an_imitator_of_ollama_without_openais_routes_is_asked_in_ollamas_
     assert [asked.path for asked in engine.asked] == ["/v1/embeddings", "/api/embed"]
 
 
-async def test_a_stream_that_ends_with_its_finish_reason_alone_is_complete() -> None:
+async def test_a_stream_that_ends_with_its_finish_reason_alone_is_complete_and_gets_its_mark() -> None:
     sent = [frame for frame in OPENAI_FRAMES if b"[DONE]" not in frame]
     events = await answer(Api.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request(), "transformers")
-    assert frames(events) == b"".join(sent)
+    assert frames(events) == b"".join(sent) + b"data: [DONE]\n\n"
     assert isinstance(events[-1], Finished)

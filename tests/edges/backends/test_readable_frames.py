@@ -1,0 +1,129 @@
+"""What passes untouched is what every client can read; what an engine sends besides is mended or left out."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.requests import Api
+from tests.edges.backends.test_clean_ends import CLIENTS, PAIRS, ROUTE, TYPE
+from tests.edges.backends.test_exchange import (
+    answer,
+    at_once,
+    backend_at,
+    frames,
+    one_byte_each,
+    text,
+    until_it_fails,
+)
+from tests.upstreams.fake_engines import FakeEngine, serving, streams
+
+BOTH = pytest.mark.parametrize("api", list(Api))
+
+
+def frame(api: Api, payload: bytes) -> bytes:
+    return b"data: " + payload + b"\n\n" if api is Api.OPENAI else payload + b"\n"
+
+
+def says(api: Api, words: str) -> bytes:
+    if api is Api.OPENAI:
+        return json.dumps({"choices": [{"index": 0, "delta": {"content": words}, "finish_reason": None}]}).encode()
+    return json.dumps({"message": {"role": "assistant", "content": words}, "done": False}).encode()
+
+
+def end(api: Api) -> bytes:
+    if api is Api.OPENAI:
+        return frame(api, b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}') + frame(api, b"[DONE]")
+    return frame(api, b'{"message":{"content":""},"done":true,"done_reason":"stop"}')
+
+
+def read_by_a_client(api: Api, sent: bytes) -> str:
+    """What a strict client of a dialect makes of a stream."""
+    if api is Api.OLLAMA:
+        lines = [json.loads(line.decode()) for line in sent.split(b"\n")[:-1]]
+        assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+        return "".join(line["message"]["content"] for line in lines)
+    events = [event.decode() for event in sent.split(b"\n\n")[:-1] if not event.startswith((b":", b"event: ping"))]
+    assert events[-1] == "data: [DONE]"
+    payloads = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
+    return "".join(each["choices"][0]["delta"].get("content", "") for each in payloads)
+
+
+async def sent_to_a_client(api: Api, *blocks: bytes) -> bytes:
+    routes = {ROUTE[api]: streams(*blocks, content_type=TYPE[api])}
+    events = await answer(api, routes, CLIENTS[api](stream=True))
+    assert isinstance(events[-1], Finished)
+    return frames(events)
+
+
+BROKEN = [b"null", b"[1,2]", b"17", b'"x"', b"true", b"NaN", b'{"half', b"[" * 5000, b"<html>", b"\xff\xfe"]
+
+
+@BOTH
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("pieces", [at_once, one_byte_each])
+async def test_a_frame_that_no_client_can_read_is_left_out_wherever_it_comes(
+    api: Api, broken: bytes, pieces: Any
+) -> None:
+    for before in ((), ("one ",)):
+        sent = b"".join(frame(api, says(api, word)) for word in before) + frame(api, broken)
+        sent += frame(api, says(api, "two")) + end(api)
+        assert read_by_a_client(api, await sent_to_a_client(api, *pieces(sent))) == "".join((*before, "two"))
+
+
+@PAIRS
+async def test_frames_that_are_glued_together_are_read_one_by_one(engine: Api, client: Api) -> None:
+    one, two = says(engine, "one "), says(engine, "two")
+    for glue in (b"", b" ", b"data: " if engine is Api.OPENAI else b"\t"):
+        routes = {ROUTE[engine]: streams(frame(engine, one + glue + two), end(engine), content_type=TYPE[engine])}
+        events = await answer(engine, routes, CLIENTS[client](stream=True))
+        assert (text(events) or read_by_a_client(client, frames(events))) == "one two"
+
+
+@BOTH
+async def test_odd_json_is_mended_for_clients_that_read_strictly(api: Api) -> None:
+    for odd in (
+        says(api, "two")[:-1] + b', "x": NaN}',
+        says(api, "two").replace(b"two", b"two\xff"),
+        b" " + says(api, "two"),
+    ):
+        sent = await sent_to_a_client(api, frame(api, says(api, "one ")), frame(api, odd), end(api))
+        assert read_by_a_client(api, sent).rstrip("\ufffd") == "one two"
+
+
+async def test_blank_lines_between_ollamas_lines_are_left_out() -> None:
+    one, two = (frame(Api.OLLAMA, says(Api.OLLAMA, word)) for word in ("one ", "two"))
+    for blank in (b"\n", b"\r\n", b"  \n"):
+        sent = await sent_to_a_client(Api.OLLAMA, blank + one + blank, two, blank, end(Api.OLLAMA) + blank)
+        assert read_by_a_client(Api.OLLAMA, sent) == "one two"
+
+
+async def test_comments_reach_openais_clients() -> None:
+    one = frame(Api.OPENAI, says(Api.OPENAI, "one"))
+    for comment in (b": ping\n\n", b"event: ping\ndata: {}\n\n"):
+        assert comment in await sent_to_a_client(Api.OPENAI, one, comment, end(Api.OPENAI))
+
+
+@BOTH
+async def test_an_error_ends_a_stream_in_the_clients_form_and_nothing_follows_it(api: Api) -> None:
+    one, two = frame(api, says(api, "one ")), frame(api, says(api, "two"))
+    for said in (b'{"error":"out of memory"}', b'{"error":{"message":"out of memory"}}', b'{"error":5}'):
+        sent = one + frame(api, said) + two + end(api)
+        routes = {ROUTE[api]: streams(sent, content_type=TYPE[api])}
+        async with serving(FakeEngine(routes)) as server, backend_at(server.url, api) as backend:
+            before, error = await until_it_fails(backend, CLIENTS[api](stream=True))
+        assert frames(before) == one
+        assert ("out of memory" in error.message) == (b"memory" in said)
+
+
+@pytest.mark.parametrize("client", list(Api))
+async def test_an_error_after_the_finish_reason_is_nobodys(client: Api) -> None:
+    done = end(Api.OPENAI).removesuffix(b"data: [DONE]\n\n")
+    sent = frame(Api.OPENAI, says(Api.OPENAI, "one")) + done
+    late = frame(Api.OPENAI, b'{"error":{"message":"late"}}')
+    for blocks in ((sent, late), (sent + late,)):
+        routes = {ROUTE[Api.OPENAI]: streams(*blocks, content_type=TYPE[Api.OPENAI])}
+        events = await answer(Api.OPENAI, routes, CLIENTS[client](stream=True))
+        assert isinstance(events[-1], Finished)
+        assert (text(events) or read_by_a_client(client, frames(events))) == "one"
