@@ -1,6 +1,7 @@
 // What a backend's row shows: its name, its state as icon and words, and what it does. Pure.
 
 import {facts, fill, known, power, speed, temperature, words} from './format.js';
+import {spokenLimits} from './reasons.js';
 
 /** More rows than these would push the menu off a small screen. */
 export const MOST_ROWS = 6;
@@ -87,6 +88,9 @@ function stateOf(backend, text) {
         return {state: 'down', parts: [_('failing')], reason};
     if (backend.Health === 'up' && reason)
         return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
+    const limits = spokenLimits(facts(facts(backend.OutsideMode).reason_details).limits, text);
+    if (backend.Health === 'up' && limits && backend.TooHot !== true && inFlight(backend) === 0)
+        return {state: 'outside', parts: [_('not in this mode')], reason: limits};
     if (backend.Health === 'up')
         return {...serving(backend, text), reason: ''};
     return {state: 'unknown', parts: [_('not checked yet')], reason: ''};

@@ -50,6 +50,46 @@ function templates(_) {
 }
 
 /**
+ * The templates of the limits that a backend is beyond.
+ *
+ * @param {Function} _ - gettext
+ * @returns {object} by code
+ */
+function limitTemplates(_) {
+    const power = [_('{power_watts} W > {limit_watts} W')];
+    const heat = [_('{temperature_celsius} °C > {limit_celsius} °C')];
+    const fan = [_('fan at {fan_percent} % > {limit_percent} %')];
+    const throttled = [_('throttled: {detail}')];
+    const game = [_('reserved for a running game')];
+    return {
+        limit_power: power,
+        mode_power: power,
+        limit_temperature: heat,
+        mode_temperature: heat,
+        limit_fan: fan,
+        mode_fan: fan,
+        limit_throttling: throttled,
+        throttling: throttled,
+        limit_game: game,
+        game,
+        limit_critical_heat: [_('{temperature_celsius} °C is critical')],
+        mode_wait: [_('busy for about {wait_seconds} s')],
+        mode_concurrency: [_('requests under way: {in_flight}')],
+    };
+}
+
+/**
+ * Limits that a backend is beyond, in few words.
+ *
+ * @param {unknown} limits - reasons, as the daemon told them
+ * @param {object} text - what translates
+ * @returns {string} empty where there are none
+ */
+export function spokenLimits(limits, text) {
+    return Array.isArray(limits) ? limits.map(each => spoken(each, {}, text)).filter(Boolean).join('; ') : '';
+}
+
+/**
  * The reason that an object's properties tell.
  *
  * @param {object} properties - of Efficiency or of a backend
@@ -70,7 +110,7 @@ export function reasonOf({Reason, ReasonCode, ReasonDetails}) {
  */
 export function spoken(told, efficiency, text, depth = DEEPEST) {
     const {reason, reason_code: code, reason_details: details} = facts(told);
-    const known = templates(text._);
+    const known = {...templates(text._), ...limitTemplates(text._)};
     const values = depth > 0 && Object.hasOwn(known, words(code)) ? valuesOf(facts(details), efficiency, text, depth) : null;
     const template = values && known[code].find(each => isTold(each, values));
     return template ? fill(template, values) : capital(words(reason));

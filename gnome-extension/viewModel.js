@@ -3,7 +3,7 @@
 import {backendName, backendRows, inFlight} from './backendView.js';
 import {capital, energy, facts, fill, known, words} from './format.js';
 import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
-import {reasonOf, spoken} from './reasons.js';
+import {reasonOf, spoken, spokenLimits} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
 
 /** Characters that fit below the menu's title; a longer sentence has a place of its own. */
@@ -127,6 +127,25 @@ function estimate(last, text) {
     return fill(_('{spent} instead of {other}'), {spent: energy(spent, text), other: energy(other, text)});
 }
 
+/**
+ * Which limits of the mode gave way to the last request, and why.
+ *
+ * @param {object} last - the last decision
+ * @param {object} text - what translates
+ * @param {number} depth - how many reasons may still stand in each other
+ * @returns {string} empty where none did
+ */
+function gaveWay(last, {_, ...text}, depth = 3) {
+    const {rejections, reason} = facts(last.reason_details);
+    if (last.reason_code !== 'although')
+        return depth > 0 && reason ? gaveWay(facts(reason), {_, ...text}, depth - 1) : '';
+    const cause = {
+        none_within_mode: _('nothing within the mode can serve'),
+        queue_too_long: _('what is within the mode is busy'),
+    }[facts(reason).reason_code] ?? _('nothing else can serve');
+    return fill(_('{cause} ({limits})'), {cause, limits: spokenLimits(rejections, {_, ...text})});
+}
+
 function lastRequest({routing, backends}, text) {
     const {_} = text;
     const last = facts(routing.LastDecision);
@@ -139,9 +158,12 @@ function lastRequest({routing, backends}, text) {
     const model = words(last.model);
     const way = model ? fill(_('{model} → {backend}'), {model, backend: where}) : where;
     const cost = estimate(last, text);
-    return cost
-        ? {caption: _('Last request, estimated'), value: fill(_('{way}, {cost}'), {way, cost})}
-        : {caption: _('Last request'), value: way};
+    const conceded = gaveWay(last, text);
+    const value = cost ? fill(_('{way}, {cost}'), {way, cost}) : way;
+    return {
+        caption: cost ? _('Last request, estimated') : _('Last request'),
+        value: conceded ? fill(_('{way}; {reason}'), {way: value, reason: conceded}) : value,
+    };
 }
 
 function saving(today, text) {

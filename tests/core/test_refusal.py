@@ -122,7 +122,8 @@ def test_a_backend_that_was_switched_off_does_not_come_back_by_waiting() -> None
     for hints in (Hints(), Hints(target="igpu")):
         error = refused(Query("big", hints=hints), view("npu"), off)
         assert (error.kind, error.retry_after_s) == (ErrorKind.BACKEND_NOT_FOUND, None)
-        assert "igpu is disabled" in error.message
+        assert error.message.endswith("switch it on with: ollama-proxyctl backends enable igpu")
+        assert error.message.startswith("igpu is disabled")
 
 
 def test_a_backend_that_was_never_up_is_said_to_be_down() -> None:

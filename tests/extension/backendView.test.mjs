@@ -54,8 +54,24 @@ test('a backend that answers worse than it should says why, and what it does', (
     assert.equal(backendRow(backend({...BUSY, Reason}), ENGLISH).detail, `degraded · 22 tok/s · 12 W: ${Reason}`);
 });
 
+const OUTSIDE = {
+    OutsideMode: {reason_code: 'outside_mode', reason_details: {limits: [
+        {reason: 'as told', reason_code: 'limit_power', reason_details: {power_watts: 55, limit_watts: 15}},
+        {reason: 'as told', reason_code: 'limit_game', reason_details: {}},
+    ]}},
+};
+
+test('a backend that the mode in force uses last says why', () => {
+    const row = backendRow(backend(OUTSIDE), ENGLISH);
+    assert.deepEqual([row.state, row.status], ['outside', '']);
+    assert.equal(row.detail, 'not in this mode: 55 W > 15 W; reserved for a running game');
+    assert.equal(backendRow(backend({...OUTSIDE, ...BUSY}), ENGLISH).state, 'working');
+    assert.equal(backendRow(backend({OutsideMode: {}}), ENGLISH).state, 'ready');
+    assert.equal(backendRow(backend({OutsideMode: {reason_details: {limits: 'x'}}}), ENGLISH).state, 'ready');
+});
+
 test('each state has an icon of its own', () => {
-    const states = [{}, {Asleep: true}, BUSY, {TooHot: true}, {Health: 'down'}, {Health: 'disabled'}, {Health: 'unknown'},
+    const states = [{}, OUTSIDE, {Asleep: true}, BUSY, {TooHot: true}, {Health: 'down'}, {Health: 'disabled'}, {Health: 'unknown'},
         {Reason: 'the engine fell back to the CPU'}];
     assert.equal(new Set(states.map(told => backendRow(backend(told), ENGLISH).icon)).size, states.length);
 });

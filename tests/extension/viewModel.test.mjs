@@ -138,6 +138,24 @@ for (const [what, last, caption, value] of [
     });
 }
 
+for (const [code, cause] of [
+    ['none_within_mode', 'nothing within the mode can serve'],
+    ['queue_too_long', 'what is within the mode is busy'],
+    ['only_candidate', 'nothing else can serve'],
+]) {
+    test(`a last request beyond the mode says which limit gave way, and why: ${code}`, () => {
+        const limit = {reason: 'r', reason_code: 'mode_power', reason_details: {power_watts: 55, limit_watts: 15}};
+        const although = {reason_code: 'although', reason_details: {
+            reason: {reason: 'r', reason_code: code, reason_details: {}}, rejections: [limit],
+        }};
+        const again = {reason_code: 'tried_again', reason_details: {reason: {reason: 'r', ...although}}};
+        for (const told of [although, again]) {
+            const {value} = menu(routing({...LAST, ...told})).last;
+            assert.equal(value, `qwen3:4b → iGPU, 113 J; ${cause} (55 W > 15 W)`);
+        }
+    });
+}
+
 test('before the first request there is none', () => {
     assert.equal(menu(routing({})).last, null);
     assert.equal(menu(routing(undefined)).last, null);

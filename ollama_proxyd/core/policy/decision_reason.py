@@ -85,8 +85,9 @@ def why_none(query: Query, rejected: Sequence[Rejected]) -> Reason:
     is_absent = why[0].code == "model_not_held"
     if is_absent and target is None and query.model is not None:
         return Reason("model_held_nowhere", model=query.model)
+    advice = None if obstacle.advice is None else obstacle.advice.format_map(why[0].values)
     more = len(why) - _SHOWN if len(why) > _SHOWN else None
-    return Reason("all_refused", rejections=why[:_SHOWN], more=more, advice=obstacle.advice)
+    return Reason("all_refused", rejections=why[:_SHOWN], more=more, advice=advice)
 
 
 def _wish(query: Query, setting: ModeSetting, asked: Demand) -> str:

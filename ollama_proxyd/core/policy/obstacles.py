@@ -42,7 +42,9 @@ OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle("no_vision operation_unsupported", ErrorKind.UNSUPPORTED),
     _obstacle("model_excluded model_too_large", ErrorKind.MODEL_NOT_FOUND),
     _obstacle("down health_unknown already_tried", ErrorKind.UNAVAILABLE),
-    _obstacle("disabled", ErrorKind.BACKEND_NOT_FOUND, "switch it on with: ollama-proxyctl backends enable ID"),
+    _obstacle(
+        "disabled", ErrorKind.BACKEND_NOT_FOUND, "switch it on with: ollama-proxyctl backends enable {backend_id}"
+    ),
     _obstacle("model_not_held", ErrorKind.MODEL_NOT_FOUND, param="model"),
 )
 """The nearest to success first: one backend that is only busy makes the refusal a matter of time."""
