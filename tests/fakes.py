@@ -12,6 +12,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.requests import Api, Json, Request
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
@@ -24,7 +25,7 @@ from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
-from ollama_proxyd.services.settings import GatewaySettings, ModeSettings
+from ollama_proxyd.services.settings import GatewaySettings, ModeSettings, QueueSettings
 from ollama_proxyd.services.switches import Switches
 from tests.virtual_time import VirtualTimeLoop, virtual_now_s
 
@@ -257,6 +258,7 @@ async def services_of(
     settings: GatewaySettings | None = None,
     table: ModeTable = DEFAULT_TABLE,
     gate: Gate | None = None,
+    queue: QueueSettings | None = None,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
@@ -270,10 +272,13 @@ async def services_of(
     fleet.attempts.listen(ledger.book)
     fleet.attempts.listen(learner.observe)
     system = Cell(SystemState())
-    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, Activity(clock), gate or Gate())
+    activity, gate = Activity(clock), gate or Gate()
+    admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
+    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission)
     await health.check_all()
     return Services(
         gateway=Gateway(deps, settings or GatewaySettings()),
+        admission=admission,
         fleet=fleet,
         health=health,
         governor=governor,

@@ -10,6 +10,7 @@ from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
@@ -68,9 +69,11 @@ class Foundation:
         fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
         settings = RuntimeSettings(config.tuning, store)
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
-        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate)
+        admission = Admission(fleet, governor, activity, gate, clock, config.queue)
+        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate, admission)
         services = Services(
             gateway=Gateway(deps, config.gateway),
+            admission=admission,
             fleet=fleet,
             health=health,
             governor=governor,
@@ -96,6 +99,7 @@ class Foundation:
         services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
+        self.services.admission.reconfigure(config.queue)
         self.http.timeouts = config.timeouts
 
     async def first_check(self, patience_s: float = FIRST_CHECK_S) -> None:
@@ -118,7 +122,9 @@ class Foundation:
 
     async def drain(self, within_s: float) -> None:
         """Let running requests finish; what still runs then is cut off, and its clients are told so."""
-        if await self.activity.quiet(within_s):
+        is_quiet = await self.activity.quiet(within_s)
+        self.services.admission.refuse_all("the proxy stops")
+        if is_quiet and await self.activity.quiet(LAST_WORDS_S):
             return
         running = self.activity.in_flight
         log.warning("%d requests were still running after %g s and are cut off", running, within_s)

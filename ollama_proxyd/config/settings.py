@@ -14,7 +14,13 @@ from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.inventory import BackendConfig
-from ollama_proxyd.services.settings import GatewaySettings, HealthSettings, ModeSettings, SensingSettings
+from ollama_proxyd.services.settings import (
+    GatewaySettings,
+    HealthSettings,
+    ModeSettings,
+    QueueSettings,
+    SensingSettings,
+)
 
 Port: TypeAlias = Annotated[int, Within(1, 65535)]
 AbsolutePath: TypeAlias = Annotated[str, Like("^/.*$", "a path that begins with /")]
@@ -119,6 +125,7 @@ class Config:
     server: ServerSettings
     auth: Auth
     gateway: GatewaySettings
+    queue: QueueSettings
     modes: ModeSettings
     tuning: Tuning
     health: HealthSettings

@@ -16,6 +16,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "backends[].characteristics": "Its performance before anything is measured.",
     "backends[].model_capability": "The models that it serves.",
     "routing": "The choice of a backend.",
+    "routing.queue": "Requests that wait for a backend.",
     "efficiency": "The efficiency modes.",
     "efficiency.modes": "The limits of each mode.",
     **{f"efficiency.modes.{mode.value}": f"{row.description}." for mode, row in DEFAULT_TABLE.items()},

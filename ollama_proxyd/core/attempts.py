@@ -141,8 +141,8 @@ class AttemptEnded:
     """Estimated from the backend's watts and the time of the attempt."""
     fault: Fault | None = None
     """What the error speaks of; None where there was none, or where the request itself is at fault."""
-    queued: bool = False
-    """Whether all slots of the backend were taken when the attempt began."""
+    neighbours: float = 0.0
+    """How many other requests were under way on the backend, on average."""
     cancelled: bool = False
     """Whether the client left."""
     needs_vision: bool = False

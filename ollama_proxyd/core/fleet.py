@@ -135,7 +135,10 @@ class BackendSpec:
     profile: Profile = Profile()
     rules: ModelRules = ModelRules()
     priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
-    slots: Annotated[int, Within(1, 1024), Option("backends[].", "Requests that it serves in parallel.")] = 1
+    slots: Annotated[
+        Annotated[int, Within(1, 1024)] | None,
+        Option("backends[].", "Requests that it serves in parallel; null: as many as the engine says, else 1."),
+    ] = None
     pci_address: Annotated[
         PciAddress | None,
         Option(

@@ -1,7 +1,8 @@
 """Whether the proxy is in use: requests under way, and when the last one ended."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
@@ -15,14 +16,18 @@ class Activity:
         self.in_flight = 0
         """How many requests are under way."""
         self._ended_s: float | None = None
+        self._waiting = 0
         self._begun = asyncio.Event()
         self.is_busy: Cell[bool] = Cell(False)
+        self._is_working: Cell[bool] = Cell(False)
+        """Whether a request is under way that does not wait for a slot."""
 
     def begin(self) -> None:
         """A request begins."""
         self.in_flight += 1
         self._begun.set()
         self.is_busy.set(True)
+        self._is_working.set(True)
 
     def end(self) -> None:
         """A request ends; each `begin` is followed by exactly one `end`."""
@@ -31,6 +36,18 @@ class Activity:
         if not self.in_flight:
             self._begun.clear()
             self.is_busy.set(False)
+        self._is_working.set(self.in_flight > self._waiting)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A request under way waits for a slot."""
+        self._waiting += 1
+        self._is_working.set(self.in_flight > self._waiting)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._is_working.set(self.in_flight > self._waiting)
 
     def within(self, seconds: float) -> bool:
         """Whether a request is under way, or was not longer ago than this."""
@@ -43,8 +60,8 @@ class Activity:
         await self._begun.wait()
 
     async def quiet(self, within_s: float) -> bool:
-        """Wait until no request is under way, at most for this time: whether none is."""
+        """Wait until no request is at work, at most for this time: whether none is. Those that wait are not."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self.is_busy.until(lambda is_busy: not is_busy)
-        return not self.in_flight
+                await self._is_working.until(lambda is_working: not is_working)
+        return not self._is_working.value

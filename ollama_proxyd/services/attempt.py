@@ -22,10 +22,22 @@ class Attempt:
     The consumer of `events` sets `finished`, the last of them.
     """
 
-    __slots__ = ("_begun_s", "_clock", "_lease", "_request", "ended", "events", "finished", "first_s", "ranked")
+    __slots__ = (
+        "_begun_s",
+        "_clock",
+        "_lease",
+        "_neighbours",
+        "_request",
+        "ended",
+        "events",
+        "finished",
+        "first_s",
+        "ranked",
+    )
 
     def __init__(self, lease: Lease, request: Request, ranked: Ranked, clock: Clock) -> None:
         self._lease = lease
+        self._neighbours = lease.member.in_flight - 1
         self._request = request
         self.ranked = ranked
         self._clock = clock
@@ -94,13 +106,14 @@ class Attempt:
         await self._close(error)
 
     async def _close(self, error: BaseException | None) -> None:
-        try:
-            with self._lease:
+        """The next request gets the slot when it is known how this one ended."""
+        with self._lease:
+            try:
                 await self.events.aclose()
-        finally:
-            failure = error if isinstance(error, ProxyError) else None
-            self.ended = self._end(error, failure)
-            self._lease.report(self.ended, failure)
+            finally:
+                failure = error if isinstance(error, ProxyError) else None
+                self.ended = self._end(error, failure)
+                self._lease.report(self.ended, failure)
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
@@ -124,7 +137,7 @@ class Attempt:
             finish=self.finished.reason if self.finished else None,
             energy_j=self.ranked.power_w * (now_s - self._begun_s),
             skipped_frames=finished.skipped_frames,
-            queued=self._lease.is_queued,
+            neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
             cancelled=error is not None and not isinstance(error, Exception),
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,

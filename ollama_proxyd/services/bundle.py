@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
@@ -17,6 +18,7 @@ class Services:
     """The services, for the life of the process; a reload changes what they hold."""
 
     gateway: Gateway
+    admission: Admission
     fleet: Fleet
     health: HealthMonitor
     governor: Governor

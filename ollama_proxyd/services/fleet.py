@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
 
 from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
 from ollama_proxyd.core.breaker import begun, tried
@@ -16,17 +15,17 @@ from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import loaded_after, without
+from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.lease import Lease, Member
 from ollama_proxyd.services.ports import Backend, Clock
-from ollama_proxyd.services.switches import Switches
+from ollama_proxyd.services.switches import NOT_CHECKED, Switches, at_first, why_unasked
 
 log = logging.getLogger(__name__)
 
 REMOVED = Reason("backend_removed")
-NOT_CHECKED = Reason("not_checked_yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,8 @@ class Fleet:
         self.reconciled: Topic[FleetChanges] = Topic()
         self.attempts: Topic[AttemptEnded] = Topic()
         self.circuits = Circuits(clock)
+        self.freed: Topic[str] = Topic()
+        """The id of each backend of which a slot was given back."""
 
     def reconcile(self, wanted: Sequence[BackendConfig]) -> FleetChanges:
         """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
@@ -102,16 +103,16 @@ class Fleet:
     def _view(self, member: Member, config: BackendConfig, known: BackendView | None) -> BackendView:
         """What is known of a backend under its new configuration."""
         now, why_off = self._members.get(member.id), self._switches.why_off(config)
-        is_switched = known is None or (why_off or NOT_CHECKED) != _why_unasked(known)
+        is_switched = known is None or (why_off or NOT_CHECKED) != why_unasked(known)
         if known is not None and now is member:
-            return replace(known, **_at_first(why_off)) if is_switched else known
+            return replace(known, **at_first(why_off)) if is_switched else known
         if known is not None and now is not None and now.is_same_engine(config) and not is_switched:
-            return replace(known, spec=config.spec, slots=config.spec.slots)
+            return replace(known, spec=config.spec, slots=config.spec.slots or 1)
         return BackendView(
             config.spec,
-            **_at_first(why_off),
-            slots=config.spec.slots,
-            in_flight=self._in_flight(member.id),
+            **at_first(why_off),
+            slots=config.spec.slots or 1,
+            in_flight=len(self.leases(member.id)),
             speeds=self._speeds(member.id),
             watts=None if known is None else known.watts,
         )
@@ -155,34 +156,41 @@ class Fleet:
         if enabled is not (now.health is Health.DISABLED):
             return
         log.info("backend %s is switched %s", backend_id, "on" if enabled else "off")
-        self._put(replace(now, **_at_first(self._switches.why_off(config)), breakers=()))
+        self._put(replace(now, **at_first(self._switches.why_off(config)), breakers=()))
         if enabled:
             self.due.set()
 
-    def lease(self, backend_id: str, work: Work | None = None) -> Lease:
+    def lease(self, backend_id: str, work: Work | None = None, expected_s: float = 0.0) -> Lease:
         """Take a slot of a backend for some work; raises KeyError for one that is not configured."""
         member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
-        member.in_flight += 1
         breakers, tries = before.breakers, None
         if breakers and work is not None and (breakers := tried(breakers, work)) != before.breakers:
             tries = work
+        lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s), tries)
+        member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
-        return Lease(member, self, is_queued=before.in_flight >= before.slots, tries=tries)
+        return lease
 
-    def give_back(self, member: Member) -> None:
+    def leases(self, backend_id: str) -> Sequence[Lease]:
+        """The slots of a backend that are taken, those of replaced and removed ones of that id included."""
+        members = (*self._members.values(), *self._draining)
+        return [lease for member in members if member.id == backend_id for lease in member.leases]
+
+    def give_back(self, lease: Lease) -> None:
         """A slot of a backend is free again."""
-        member.in_flight -= 1
+        self._count_down(lease)
+        self.freed.publish(lease.member.id)
+
+    def _count_down(self, lease: Lease) -> None:
+        member = lease.member
+        del member.leases[lease]
         if member in self._draining and not member.in_flight:
             self._draining.remove(member)
-            if member.id not in self._members and not self._in_flight(member.id):
+            if member.id not in self._members and not self.leases(member.id):
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
                 return
         now = self.views.value[self._index[member.id]]
         self._put(replace(now, in_flight=now.in_flight - 1))
-
-    def _in_flight(self, backend_id: str) -> int:
-        members = (*self._members.values(), *self._draining)
-        return sum(member.in_flight for member in members if member.id == backend_id)
 
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}
@@ -256,7 +264,7 @@ class Fleet:
                 models=probe.models,
                 loaded=probe.loaded,
                 version=probe.version,
-                slots=probe.slots or now.spec.slots,
+                slots=probe.slots or now.spec.slots or 1,
                 checked_at_s=self._clock.monotonic(),
             )
         )
@@ -284,15 +292,3 @@ class Fleet:
         self.changed_s = self._clock.monotonic()
         self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
         self.summary.set(summarise(self.views.value))
-
-
-def _at_first(why_off: Reason | None) -> dict[str, Any]:
-    """Health before the first check."""
-    if why_off is not None:
-        return {"health": Health.DISABLED, "health_reason": why_off}
-    return {"health": Health.UNKNOWN, "health_reason": NOT_CHECKED}
-
-
-def _why_unasked(view: BackendView) -> Reason | None:
-    """Why a backend is switched off, as `_at_first` says it."""
-    return view.health_reason if view.health is Health.DISABLED else NOT_CHECKED

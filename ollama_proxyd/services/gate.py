@@ -25,6 +25,11 @@ class Gate:
         """Refuse every request from now on."""
         self._is_stopping = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests that were let in may begin; while the process stops they may."""
+        return self._why is None
+
     def check(self) -> None:
         """Raise ProxyError for a new request while it is closed."""
         if self._why is not None:

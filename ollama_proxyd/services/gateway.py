@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
 from ollama_proxyd.core.breaker import Breaker, Phase
@@ -14,7 +15,7 @@ from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.eligibility import held
-from ollama_proxyd.core.policy.failing import is_being_tried, work_of
+from ollama_proxyd.core.policy.failing import is_being_tried
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
@@ -23,6 +24,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
@@ -56,6 +58,7 @@ class GatewayDeps:
     clock: Clock
     activity: Activity
     gate: Gate
+    admission: Admission
 
 
 class Gateway:
@@ -90,6 +93,7 @@ class Gateway:
         query = replace(query, now_s=deps.clock.monotonic(), synonyms=self.synonyms.of(query.model or ""))
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._time_left_s(query.hints))
+        query = deps.admission.foresee(query)
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
@@ -151,12 +155,15 @@ class Gateway:
         while True:
             query = self._query(delivery)
             decision = await self._choose(query, trace, delivery)
+            choose_again, is_back = partial(self._choose_again, trace), delivery.begun is not None
+            decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
-            lease = self._deps.fleet.lease(best.backend_id, work_of(query, best.model))
             attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(query.time_left_s)
+                accepted, held = await attempt.begin(
+                    None if delivery.begun else self._time_left_s(delivery.request.hints)
+                )
             except ProxyError as error:
                 delivery.fail(best.backend_id, error)
                 if delivery.begun is None and after(self._trip(trace), error) is Step.GIVE_UP:
@@ -191,20 +198,33 @@ class Gateway:
         return Trip(attempts, self._settings.retries, within, begun)
 
     async def _choose(self, query: Query, trace: RequestTrace, delivery: Delivery) -> Decision:
-        """A decision with a backend; nothing waits after it was taken, so that its slot can be taken at once.
+        """A decision with a backend; nothing waits after it was taken, so that a free slot can be taken at once.
 
         A picture from idle times is made anew before it refuses anything. Where there is no other backend after
         failures, the most useful of them is raised.
         """
-        assessment, decision = self._decide(query, trace)
+        foresee = self._deps.admission.foresee
+        assessment, decision = self._decide(foresee(query), trace)
         if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
-            assessment, decision = self._decide(query, trace)
+            assessment, decision = self._decide(foresee(query), trace)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
-            assessment, decision = self._decide(query, trace)
+            assessment, decision = self._decide(foresee(query), trace)
         if delivery.tried and not decision.ranked:
             trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
             raise delivery.failure
+        return self._noted(query, trace, assessment, decision)
+
+    def _choose_again(self, trace: RequestTrace, query: Query) -> Decision:
+        """A decision for a request that waits; raises ProxyError where nothing can serve it."""
+        time_left_s = None if query.time_left_s is None else self._time_left_s(query.hints)
+        query = replace(query, time_left_s=time_left_s, now_s=self._deps.clock.monotonic())
+        assessment, decision = self._decide(query, trace)
+        if not decision.ranked and is_being_tried(decision):
+            return decision
+        return self._noted(query, trace, assessment, decision)
+
+    def _noted(self, query: Query, trace: RequestTrace, assessment: Assessment, decision: Decision) -> Decision:
         trace.assessment, trace.decision = assessment, decision
         if not decision.ranked:
             raise self.refusal(query, decision)

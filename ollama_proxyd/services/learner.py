@@ -7,6 +7,7 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import Speed, learn
 from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS
+from ollama_proxyd.core.policy.priors import slowdown
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
@@ -32,21 +33,22 @@ class Learner:
         self.observe(ended)
 
     def observe(self, ended: AttemptEnded) -> None:
-        """Learn from an attempt; failures and attempts that had to queue teach nothing."""
-        if not ended.succeeded or ended.queued:
+        """Learn from an attempt what it would have been alone; failures teach nothing."""
+        if not ended.succeeded:
             return
+        tps = decode_tps(ended)
         speeds = self._speeds.setdefault(ended.backend_id, {})
         speeds[ended.model] = learn(
             speeds.get(ended.model),
             ttft_s=_ttft_s(ended),
-            decode_tps=decode_tps(ended),
+            decode_tps=None if tps is None else tps * slowdown(ended.neighbours),
             output_tokens=_output_tokens(ended),
         )
 
 
 def _ttft_s(ended: AttemptEnded) -> float | None:
-    """Time to the first token of a short prompt with the model loaded already."""
-    if ended.ttft_s is None or ended.prompt_tokens > SHORT_PROMPT_TOKENS:
+    """Time to the first token of a short prompt, alone, with the model loaded already."""
+    if ended.ttft_s is None or ended.neighbours or ended.prompt_tokens > SHORT_PROMPT_TOKENS:
         return None
     return max(ended.ttft_s - (ended.timings.load_s or 0.0), 0.0) or None
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import Work
+from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
@@ -18,7 +19,8 @@ class Member:
 
     config: BackendConfig
     backend: Backend
-    in_flight: int = 0
+    leases: dict["Lease", None] = field(default_factory=dict)
+    """The slots that are taken."""
     asked_s: float = -inf
     """When its last check began, on the monotonic clock."""
     asking: asyncio.Task[None] | None = None
@@ -27,6 +29,11 @@ class Member:
     """The check that begins when that one has ended; all who need a fresh one wait for it together."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a check asks."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way on it."""
+        return len(self.leases)
 
     @property
     def id(self) -> str:
@@ -53,24 +60,24 @@ class Desk(Protocol):
     def note_ended(self, lease: "Lease", ended: AttemptEnded, failure: ProxyError | None) -> None:
         """The work has ended."""
 
-    def give_back(self, member: Member) -> None:
+    def give_back(self, lease: "Lease") -> None:
         """The slot is free."""
 
 
 class Lease:
     """One slot of one backend, held until its `with` block is left.
 
-    `is_queued` where no slot was free; `tries` is the work by which a backend that failed of late is tried.
+    `tries` is the work by which a backend that failed of late is tried.
     """
 
-    __slots__ = ("_desk", "backend", "is_queued", "member", "tries")
+    __slots__ = ("_desk", "backend", "member", "tries", "under_way")
 
-    def __init__(self, member: Member, desk: Desk, *, is_queued: bool, tries: Work | None) -> None:
+    def __init__(self, member: Member, desk: Desk, under_way: UnderWay, tries: Work | None) -> None:
         self.member = member
         self._desk = desk
         self.backend = member.backend
         """The engine that answers."""
-        self.is_queued = is_queued
+        self.under_way = under_way
         self.tries = tries
 
     def begun(self) -> None:
@@ -86,4 +93,4 @@ class Lease:
         return self
 
     def __exit__(self, *ended: object) -> None:
-        self._desk.give_back(self.member)
+        self._desk.give_back(self)

@@ -53,7 +53,7 @@ class GpuLossDetector:
     def observe(self, ended: AttemptEnded) -> None:
         """Judge the speed of an answer; a speed that was learned with the GPU is no longer counted on without it."""
         backend_id, model, fleet = ended.backend_id, ended.model, self._fleet
-        if not ended.succeeded or ended.queued:
+        if not ended.succeeded or ended.neighbours:
             return
         tps = decode_tps(ended)
         if tps is None or not self._is_watched(backend_id, model) or not fleet.has(backend_id):

@@ -61,6 +61,18 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """How many requests may wait for a slot, and how long."""
+
+    max_length: Annotated[
+        int, Within(0, 100_000), Option("routing.queue.", "The limit of waiting requests; further ones are refused.")
+    ] = 512
+    max_wait_s: Annotated[
+        Positive, Option("routing.queue.", "The longest wait of a request for a backend, in seconds.")
+    ] = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class QuietHours:
     """The hours in which Auto keeps quiet, as minutes since local midnight; they may run past midnight."""
 

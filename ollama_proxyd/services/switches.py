@@ -1,10 +1,14 @@
 """Remembers which backends a person switched on or off, over what the configuration says."""
 
+from typing import Any
+
+from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import StateStore
 
 STATE_KEY = "enabled"
+NOT_CHECKED = Reason("not_checked_yet")
 
 
 class Switches:
@@ -30,3 +34,15 @@ class Switches:
         if enabled is config.enabled:
             del self._by_hand[backend_id]
         self._store.put(STATE_KEY, dict(self._by_hand))
+
+
+def at_first(why_off: Reason | None) -> dict[str, Any]:
+    """Health before the first check."""
+    if why_off is not None:
+        return {"health": Health.DISABLED, "health_reason": why_off}
+    return {"health": Health.UNKNOWN, "health_reason": NOT_CHECKED}
+
+
+def why_unasked(view: BackendView) -> Reason | None:
+    """Why a backend is switched off, as `at_first` says it."""
+    return view.health_reason if view.health is Health.DISABLED else NOT_CHECKED

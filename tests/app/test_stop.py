@@ -20,7 +20,8 @@ async def test_an_answer_that_the_stop_cuts_off_says_so_and_blames_no_backend(st
     running = await start(CALM)
     url, fleet, ended = f"{running.daemon.url}/api/generate", running.services.fleet, list[Any]()
     fleet.attempts.listen(lambda attempt: ended.append(attempt.error))
-    waiting = asyncio.create_task(running.client.post(url, json={**STORY, "stream": False}))
+    elsewhere = {"X-Target-Backend": "cpu"}
+    waiting = asyncio.create_task(running.client.post(url, json={**STORY, "stream": False}, headers=elsewhere))
     async with running.client.post(url, json=STORY) as streaming:
         await streaming.content.readline()
         await running.until(fleet.views, lambda views: sum(view.in_flight for view in views) == 2)
@@ -30,6 +31,19 @@ async def test_an_answer_that_the_stop_cuts_off_says_so_and_blames_no_backend(st
         assert whole.status == 503
         assert "cut off: the proxy stops" in (await whole.json())["error"]
     assert ended == [ErrorKind.UNAVAILABLE, ErrorKind.UNAVAILABLE]
+
+
+async def test_a_request_that_waits_for_a_backend_when_the_daemon_stops_is_told_so(start: Start) -> None:
+    running = await start(CALM)
+    url, at_npu = f"{running.daemon.url}/api/generate", {"X-Target-Backend": "npu"}
+    async with running.client.post(url, json={**STORY, "model": "demo"}, headers=at_npu) as streaming:
+        await streaming.content.readline()
+        waiting = asyncio.create_task(running.client.post(url, json={**STORY, "model": "demo"}, headers=at_npu))
+        await running.until(running.services.admission.waiting, lambda count: count == 1)
+        await running.daemon._foundation.drain(0)
+        async with await waiting as refused:
+            assert refused.status == 503
+            assert (await refused.json())["error"] == "the proxy stops"
 
 
 async def ask(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bytes:

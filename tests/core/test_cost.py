@@ -33,7 +33,7 @@ heat_j price_of_time_w cost_j power_w latency_ms
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=())
     hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
-    cost = only(replace(cold, in_flight=1), prompt_tokens=1000, system=hot)
+    cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0})
     terms = cost.terms
     assert list(terms) == TERMS.split()
     assert all(value > 0 for value in terms.values())
@@ -110,18 +110,28 @@ def test_an_unknown_rate_of_reading_is_a_multiple_of_that_of_writing() -> None:
     assert only(NPU, prompt_tokens=SHORT_PROMPT_TOKENS + 300).terms["prefill_s"] == pytest.approx(2.8)
 
 
-def test_requests_under_way_are_waited_for_only_when_no_slot_is_free() -> None:
-    service_s = 0.8 + 200 / 10
-    waits = [only(replace(NPU, slots=2, in_flight=n)).terms["queue_wait_s"] for n in range(5)]
-    assert waits == pytest.approx([0, 0, service_s / 2, service_s, 3 * service_s / 2])
-    assert only(replace(NPU, in_flight=1)).terms["queue_wait_s"] == pytest.approx(service_s)
+def test_the_estimated_wait_for_a_slot_counts() -> None:
+    assert only(NPU, waits_s={"npu": 4.5}).terms["queue_wait_s"] == 4.5
+    assert only(NPU, waits_s={"igpu": 4.5}).terms["queue_wait_s"] == 0
 
 
 def test_a_busy_backend_gives_way_to_a_free_one() -> None:
     fleet = (NPU, replace(IGPU, in_flight=1), NVIDIA)
-    decision = ask(fleet)
+    decision = ask(fleet, waits_s={"igpu": 9.4})
     assert order(decision)[0] == "nvidia"
-    assert "s of it in the queue" in str(ask((replace(IGPU, in_flight=1),)).reason)
+    assert "s of it in the queue" in str(ask((IGPU,), waits_s={"igpu": 9.4}).reason)
+
+
+def test_each_neighbour_on_a_device_slows_the_writing() -> None:
+    alone_s = only(NPU).terms["decode_s"]
+    decodes_s = [only(replace(NPU, slots=4, in_flight=n)).terms["decode_s"] for n in range(6)]
+    assert decodes_s == pytest.approx([alone_s * slow for slow in (1, 1.25, 1.5, 1.75, 1.75, 1.75)])
+
+
+def test_requests_of_another_engine_on_the_same_device_are_neighbours() -> None:
+    there = replace(NPU, spec=replace(NPU.spec, id="other"), in_flight=2, slots=2)
+    at_npu = next(each for each in ask((NPU, there), system=machine(device("npu"))).ranked if each.backend_id == "npu")
+    assert at_npu.terms["decode_s"] == pytest.approx(1.5 * only(NPU).terms["decode_s"])
 
 
 def test_a_loaded_model_costs_no_loading() -> None:

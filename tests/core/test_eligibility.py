@@ -161,7 +161,7 @@ def test_a_request_is_never_given_more_power_or_latency_than_it_allows() -> None
 
 
 def test_the_limit_of_latency_counts_the_queue() -> None:
-    assert why(replace(NVIDIA, in_flight=1), max_latency_ms=350)[0][0] == "hint_latency"
+    assert why(NVIDIA, waits_s={"nvidia": 0.3}, max_latency_ms=350)[0][0] == "hint_latency"
 
 
 def test_a_backend_that_cannot_begin_before_the_deadline_is_rejected() -> None:

@@ -72,29 +72,33 @@ def test_guessed_watts_exceed_no_limit(hardware: Hardware, mode: Mode, strict: b
 
 
 def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyond_its_watts() -> None:
-    decision = ask((busy(NPU, 4), NVIDIA), Mode.EFFICIENCY)
+    decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 83.0})
     assert order(decision) == ["nvidia", "npu"]
     assert beyond(decision) == {"nvidia": ["mode_power"], "npu": ["mode_wait"]}
     assert "; npu is busy for about 83 s, although nvidia needs 55 W; " in str(decision.reason)
 
 
 def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
-    assert order(ask((busy(NPU), NVIDIA), Mode.EFFICIENCY)) == ["npu", "nvidia"]
+    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0})) == ["npu", "nvidia"]
+
+
+def test_the_time_that_a_request_has_waited_already_counts() -> None:
+    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0}, waited_s=10.0)) == ["nvidia", "npu"]
 
 
 def test_of_queues_that_are_all_too_long_the_cheapest_is_taken() -> None:
-    decision = ask((busy(NPU, 9), busy(NVIDIA, 12)), Mode.EFFICIENCY)
+    decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 190.0, "nvidia": 39.0})
     assert order(decision) == ["nvidia", "npu"]
     assert beyond(decision)["nvidia"] == ["mode_power", "mode_wait"]
 
 
 def test_four_at_once_in_efficiency_do_not_wait_while_a_device_stands_idle() -> None:
-    fleet, used, longest_s = dict(zip(("npu", "nvidia"), (NPU, NVIDIA), strict=True)), [], 0.0
+    waits_s, used, longest_s = {"npu": 0.0, "nvidia": 0.0}, [], 0.0
     for _ in range(4):
-        best = ask(tuple(fleet.values()), Mode.EFFICIENCY).ranked[0]
-        fleet[best.backend_id] = busy(fleet[best.backend_id], fleet[best.backend_id].in_flight + 1)
+        best = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s=waits_s).ranked[0]
         used.append(best.backend_id)
         longest_s = max(longest_s, best.terms["queue_wait_s"])
+        waits_s[best.backend_id] = best.terms["time_s"]
     assert used.count("nvidia") > 0
     assert longest_s <= 30
 

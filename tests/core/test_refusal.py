@@ -101,7 +101,7 @@ def test_a_limit_that_waiting_does_not_meet_names_its_field_and_no_time_to_come_
 
 
 def test_a_latency_that_only_the_queue_is_to_blame_for_is_a_matter_of_time() -> None:
-    error = refused(Query("tiny", hints=Hints(max_latency_ms=1000.0)), replace(view("npu"), in_flight=1))
+    error = refused(Query("tiny", waits_s={"npu": 9.0}, hints=Hints(max_latency_ms=1000.0)), view("npu"))
     assert (error.kind, error.retry_after_s) == (ErrorKind.UNAVAILABLE, 15.0)
     assert "of it in the queue" in error.message
 
@@ -110,11 +110,6 @@ def test_a_device_in_danger_is_a_matter_of_time() -> None:
     hot = machine(device("npu", temperature_c=101.0, critical_c=100.0))
     error = refused(Query("tiny"), view("npu"), system=hot)
     assert (error.kind, error.code, error.retry_after_s) == (ErrorKind.UNAVAILABLE, "critical_heat", 15.0)
-
-
-def test_strict_limits_of_requests_at_once_ask_to_come_later() -> None:
-    busy, strict = replace(view("npu"), in_flight=2), Query("tiny", hints=Hints(strict_limits=True))
-    assert refused(strict, busy, mode=Mode.ULTRA_EFFICIENCY).kind is ErrorKind.OVERLOADED
 
 
 def test_a_backend_that_was_switched_off_does_not_come_back_by_waiting() -> None:
@@ -135,7 +130,9 @@ def test_a_backend_that_was_never_up_is_said_to_be_down() -> None:
 
 def test_every_rejection_of_a_new_request_has_one_place_among_the_obstacles() -> None:
     codes = [code for obstacle in OBSTACLES for code in obstacle.codes]
-    assert sorted(codes) == sorted(REJECTIONS.keys() - {"not_the_target", "mode_wait", "cannot_resume"})
+    assert sorted(codes) == sorted(
+        REJECTIONS.keys() - {"not_the_target", "mode_wait", "mode_concurrency", "cannot_resume"}
+    )
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda each: min(each.codes))

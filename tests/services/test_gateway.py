@@ -431,13 +431,14 @@ async def test_a_failure_teaches_nothing() -> None:
     assert "tiny:latest" not in services.fleet.view("npu").speeds
 
 
-async def test_a_request_that_had_to_queue_teaches_nothing() -> None:
+async def test_a_request_beside_others_teaches_what_it_would_have_been_alone() -> None:
     clock = FakeClock()
     script = slow_answer(clock, Finished(usage=Usage(completion_tokens=21)))
-    services = await services_of(FakeBackend("npu", *script), clock=clock)
-    services.fleet.lease("npu")
-    await answer(services, request())
-    assert "tiny:latest" not in services.fleet.view("npu").speeds
+    services = await services_of(FakeBackend(spec_of("npu", slots=2), *script), clock=clock)
+    with services.fleet.lease("npu"):
+        await answer(services, request())
+    speed = services.fleet.view("npu").speeds["tiny:latest"]
+    assert (speed.decode_tps, speed.ttft_s) == (12.5, None)
 
 
 async def test_an_answer_cut_by_the_clients_limit_does_not_teach_how_long_answers_are() -> None:

@@ -1,6 +1,6 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -9,7 +9,7 @@ from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.heat import heat_share
-from ollama_proxyd.core.policy.priors import MOST, WAKE_OF_CARD_S, WAKE_S, Expectation, expect, is_known
+from ollama_proxyd.core.policy.priors import MOST, WAKE_OF_CARD_S, WAKE_S, expect, is_known, slowdown
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.reasons import Reason
@@ -38,8 +38,8 @@ class Demand(NamedTuple):
 
     prompt_tokens: float
     output_tokens: float
-    typical_output_tokens: float
-    """The length of other requests' answers, which those under way are taken to have."""
+    waits_s: Mapping[str, float]
+    """The estimated waits for a slot, by backend."""
     price_of_time_w: float
     max_temp_c: float | None
     """How hot devices may become for it, beside what they bear."""
@@ -53,6 +53,8 @@ class Candidate(NamedTuple):
     device: DeviceState | None = None
     unbound: Reason | None = None
     """Why the device is not known, None where none is to be expected."""
+    neighbours: int = 0
+    """How many other requests will be under way on the same device."""
 
 
 def price_of_time_w(row: ModeRow, hints: Hints) -> float:
@@ -77,7 +79,7 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     return Demand(
         prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
         output_tokens=expected,
-        typical_output_tokens=typical,
+        waits_s=query.waits_s,
         price_of_time_w=price_of_time_w(row, query.hints),
         max_temp_c=row.max_temp_c if query.hints.target is None else None,
     )
@@ -88,11 +90,11 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     view, model = candidate.view, candidate.model
     expected = expect(view, model.name)
     power_w, notes = expected.power_w, expected.notes
-    queue_wait_s = _queue_wait_s(view, expected, asked) if view.in_flight >= view.slots else 0.0
+    queue_wait_s = asked.waits_s.get(view.spec.id, 0.0)
     wake_s, wake_j = (0.0, 0.0) if candidate.device is None else _wake(candidate, power_w, notes)
     load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
     prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
-    decode_s = asked.output_tokens / expected.decode_tps
+    decode_s = asked.output_tokens / expected.decode_tps * slowdown(candidate.neighbours)
     latency_s = queue_wait_s + wake_s + load_s + prefill_s
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
@@ -140,16 +142,6 @@ def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
             tokens += speed.output_tokens * speed.samples
             samples += speed.samples
     return tokens / samples if samples else TYPICAL_OUTPUT_TOKENS
-
-
-def _queue_wait_s(view: BackendView, expected: Expectation, asked: Demand) -> float:
-    """How long until a slot is free, when those under way are ordinary requests."""
-    slots = max(view.slots, 1)
-    ahead = view.in_flight - slots + 1
-    if ahead <= 0:
-        return 0.0
-    service_s = expected.ttft_s + asked.typical_output_tokens / expected.decode_tps
-    return ahead * service_s / slots
 
 
 def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[float, float]:

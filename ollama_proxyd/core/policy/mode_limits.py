@@ -42,6 +42,8 @@ _HeatRule = Callable[[BackendView, DeviceState, ModeRow], Reason | None]
 _HEAT: tuple[_HeatRule, ...] = (mode_temperature, mode_fan)
 _DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 
+_WAITED_FOR = frozenset({"mode_wait", "mode_concurrency"})
+
 
 def standing(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> tuple[Reason, ...]:
     """What keeps requests off a backend in a mode while others can serve, whatever the request."""
@@ -86,8 +88,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
         return ()
     found = standing(candidate.view, candidate.device, situation.system, row)
     most, wait_s = row.max_wait_s, priced.terms["queue_wait_s"]
-    if most is not None and wait_s > most:
-        values = {"wait_seconds": wait_s, "limit_seconds": most}
+    if most is not None and wait_s and query.waited_s + wait_s > most:
+        values = {"wait_seconds": query.waited_s + wait_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
     if row.max_concurrency is not None and situation.under_way >= row.max_concurrency:
         counts = {"in_flight": situation.under_way, "limit": row.max_concurrency}
@@ -111,10 +113,10 @@ def is_lifted(exceeded: Reason, situation: Situation) -> bool:
 
 
 def refusing(exceeded: tuple[Reason, ...], situation: Situation) -> tuple[Reason, ...]:
-    """Those limits that refuse, because they were declared strict; a queue is no reason to refuse."""
+    """Those limits that refuse, because they were declared strict; what waiting cures refuses nothing."""
     if not exceeded or not _is_strict(situation):
         return ()
-    return tuple([each for each in exceeded if each.code != "mode_wait"])
+    return tuple([each for each in exceeded if each.code not in _WAITED_FOR])
 
 
 def _is_strict(situation: Situation) -> bool:

@@ -26,7 +26,6 @@ _STRICT = "choose a mode that allows more, or do not ask for strict limits"
 
 OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle("set_aside being_tried", ErrorKind.UNAVAILABLE),
-    _obstacle("mode_concurrency", ErrorKind.OVERLOADED, "try again when one of them has ended"),
     _obstacle(
         "critical_heat throttling mode_temperature mode_fan", ErrorKind.UNAVAILABLE, "try again when it is cooler"
     ),

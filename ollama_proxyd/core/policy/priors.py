@@ -13,6 +13,8 @@ PREFILL_SPEEDUP = 15.0
 MOST = 1e9
 """Larger numbers are mistakes; they count as unknown."""
 SLOWEST_TPS = 1e-3
+NEIGHBOUR_SLOWDOWN = 0.25
+"""How much longer each other request on the same device makes the writing of an answer, until that is measured."""
 
 
 class ClassPrior(NamedTuple):
@@ -72,6 +74,11 @@ def expect(view: BackendView, model: str) -> Expectation:
     if view.degraded or not is_known(prefill_tps, SLOWEST_TPS):
         prefill_tps = PREFILL_SPEEDUP * decode_tps
     return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes, is_guess)
+
+
+def slowdown(neighbours: float) -> float:
+    """How many times longer an answer takes beside so many other requests on the same device."""
+    return 1 + NEIGHBOUR_SLOWDOWN * neighbours
 
 
 def measured_power_w(view: BackendView) -> float | None:

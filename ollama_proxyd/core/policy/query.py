@@ -1,5 +1,6 @@
 """What routing needs to know of a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.requests import Hints, Operation
@@ -14,6 +15,7 @@ class Query:
     `synonyms` are further names of the model.
     `now_s` is the time on the monotonic clock. `spares_failing`: a failing backend is left alone even where nothing
     else can serve.
+    `waited_s` is how long it has waited. `waits_s` are the estimated waits for a slot; backends not in it have one.
     """
 
     model: str | None
@@ -28,5 +30,7 @@ class Query:
     synonyms: tuple[str, ...] = ()
     now_s: float = 0.0
     spares_failing: bool = False
+    waited_s: float = 0.0
+    waits_s: Mapping[str, float] = field(default_factory=dict)
     able: frozenset[str] | None = None
     """The backends that can go on exactly from a begun answer; None for a new one."""

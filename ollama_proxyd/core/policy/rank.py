@@ -1,11 +1,11 @@
 """Orders the backends for a request: those that may serve it, the best first, and why not the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from ollama_proxyd.core.binding import device_of, why_unbound
-from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, price_of_time_w
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
@@ -23,7 +23,7 @@ from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_asid
 from ollama_proxyd.core.policy.heat import critical_heat
 from ollama_proxyd.core.policy.mode_limits import Tier, beyond, refusing, tier
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import DeviceState, SystemState
 from ollama_proxyd.core.reasons import Reason
 
 
@@ -114,6 +114,7 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
     """Part the backends that can do the work from those that cannot."""
     devices = situation.system.devices
     rules = fitness_rules(situation.query)
+    working = _at_work(fleet, devices) if situation.under_way else {}
     fit: list[Candidate] = []
     unable: list[Rejected] = []
     for view in fleet:
@@ -123,8 +124,25 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
             unable.append(Rejected(view.spec.id, rejections))
             continue
         device = device_of(view.spec, devices)
-        fit.append(Candidate(view, model, device, why_unbound(view.spec, devices) if device is None else None))
+        why = why_unbound(view.spec, devices) if device is None else None
+        fit.append(Candidate(view, model, device, why, _neighbours(view, device, working)))
     return fit, tuple(unable)
+
+
+def _at_work(fleet: FleetView, devices: tuple[DeviceState, ...]) -> Mapping[str, int]:
+    """The requests under way on each device, by its id."""
+    working: dict[str, int] = {}
+    for view in fleet:
+        device = device_of(view.spec, devices) if view.in_flight else None
+        if device is not None:
+            working[device.id] = working.get(device.id, 0) + view.in_flight
+    return working
+
+
+def _neighbours(view: BackendView, device: DeviceState | None, working: Mapping[str, int]) -> int:
+    """How many requests there will be beside one more: those in other slots, and those of engines on its device."""
+    others = 0 if device is None else working.get(device.id, view.in_flight) - view.in_flight
+    return others + max(min(view.in_flight, view.slots - 1), 0)
 
 
 def _order(

@@ -24,12 +24,13 @@ _HALF_LETTERS = re.compile(
 )
 """Every escape, so that none is looked for inside another; a half surrogate pair as escape or as bytes is a group."""
 
+_HALF_IN_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 def without_half_letters(text: bytes) -> bytes:
     """The JSON text with U+FFFD in the place of each half surrogate pair; the same object where there is none."""
-    if b"\\ud" not in text and b"\\uD" not in text and b"\xed" not in text:
+    if b"\\ud" not in text and b"\\uD" not in text and not _HALF_IN_BYTES.search(text):
         return text
     return _HALF_LETTERS.sub(lambda found: _REPLACEMENT if found.lastindex else found[0], text)
 

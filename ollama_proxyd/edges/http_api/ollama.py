@@ -7,6 +7,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Hints, Operation
+from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.errors import not_found
 from ollama_proxyd.dialects.ollama.models import parse_show, render_ps, render_tags, render_version
@@ -26,7 +27,7 @@ DIALECT = Ollama()
 async def show(request: web.Request) -> web.Response:
     """A model's details, as the backend that holds it gives them."""
     hints = read_hints(request.headers, request[REQUEST_ID])
-    name, fields = parse_show(await read_body(request))
+    name, fields = received(await read_body(request), parse_show)
     services = services_of(request)
     try:
         backend_id = await _holder(services, name, hints)

@@ -13,6 +13,7 @@ from ollama_proxyd.core.events import Delta, Event, Resumed
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
+from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
@@ -54,7 +55,8 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
         begun_ns = time.monotonic_ns()
         hints = read_hints(request.headers, request[REQUEST_ID])
         body = await read_body(request)
-        asked = await off_loop(len(body), partial(parse, body, hints))
+        read = partial(received, body, lambda whole: parse(whole, hints))
+        asked = await off_loop(len(body), read)
         try:
             return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
         except ProxyError as error:

@@ -10,6 +10,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
+from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.body import read_body
 
 JSON_TYPE = "application/json"
@@ -19,7 +20,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 async def read_object(request: web.Request) -> dict[str, Json]:
     """The body, which is to be one JSON object."""
-    return decode_object(await read_body(request))
+    return received(await read_body(request), decode_object)
 
 
 async def read_struct(request: web.Request, kind: type[S]) -> S:

@@ -1,0 +1,226 @@
+"""Grants the slots of backends; a request that finds none waits here, not in the engine."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from ollama_proxyd.core.admission import AdmissionQueue, Ticket
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.failing import work_of
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.workload import slot_wait_s
+from ollama_proxyd.services.activity import Activity
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.gate import Gate
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.lease import Lease
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.settings import QueueSettings
+
+RECONSIDER_S = 0.25
+"""While requests wait, it is looked so often whether a change of mode, health or heat lets one go."""
+QUEUE_FULL, QUEUE_TIMEOUT = "queue_full", "queue_timeout"
+SOONEST_RETRY_S = 1.0
+
+Decide: TypeAlias = Callable[[Query], Decision]
+"""Decides again; raises ProxyError where nothing can serve the request."""
+Granted: TypeAlias = tuple[Decision, Lease]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Ticket):
+    """A request in the queue, how it is decided, and its slot when it has one."""
+
+    query: Query
+    decide: Decide
+    granted: asyncio.Future[Granted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Admission:
+    """The one that grants slots: the backend is chosen, and its slot taken, in one step when it is free."""
+
+    def __init__(
+        self, fleet: Fleet, governor: Governor, activity: Activity, gate: Gate, clock: Clock, settings: QueueSettings
+    ) -> None:
+        self._fleet = fleet
+        self._governor = governor
+        self._activity = activity
+        self._gate = gate
+        self._clock = clock
+        self._settings = settings
+        self._queue = AdmissionQueue()
+        self.waiting: Cell[int] = Cell(0)
+        """How many requests wait."""
+        self._timer: asyncio.TimerHandle | None = None
+        fleet.freed.listen(self._slot_freed)
+
+    def reconfigure(self, settings: QueueSettings) -> None:
+        """Apply other limits from now on."""
+        self._settings = settings
+
+    def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
+        """The query with the estimated wait for each backend whose slots are taken."""
+        waits_s, now_s = {}, self._clock.monotonic()
+        for view in self._fleet.views.value:
+            if view.in_flight >= view.slots:
+                backend_id = view.spec.id
+                queued_s = self._queue.queued_s(backend_id, query.hints.urgency, waiting)
+                under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
+                waits_s[backend_id] = slot_wait_s(under_way, view.slots, queued_s, now_s)
+        return replace(query, waits_s=waits_s) if waits_s or query.waits_s else query
+
+    async def lease(self, query: Query, decision: Decision, decide: Decide) -> Granted:
+        """A slot of the best backend, at once where it is free, else when it is the request's turn."""
+        kind, backends = _kind(query), frozenset([each.backend_id for each in decision.ranked])
+        is_next = not (self._queue and self._queue.is_line(kind, query.hints.urgency, backends))
+        if is_next and self._may_begin(query) and (lease := self._take(query, decision)) is not None:
+            return decision, lease
+        best = decision.ranked[0]
+        if len(self._queue) >= self._settings.max_length:
+            raise self._full(decision)
+        waiting = _Waiting(
+            kind=kind,
+            priority=query.hints.urgency,
+            arrived_s=self._clock.monotonic() - query.waited_s,
+            backends=backends,
+            preferred=best.backend_id,
+            expected_s=_expected_s(decision),
+            query=query,
+            decide=decide,
+        )
+        with self._activity.waiting():
+            return await self._wait(waiting)
+
+    async def _wait(self, waiting: _Waiting) -> Granted:
+        """Wait for a slot; whoever leaves takes neither a place nor a slot along."""
+        self._queue.add(waiting)
+        self.waiting.set(len(self._queue))
+        self._queue.admit_like(waiting, self._choose)
+        self._watch()
+        left_s = waiting.query.time_left_s
+        longest_s = self._settings.max_wait_s
+        try:
+            async with asyncio.timeout(longest_s if left_s is None else min(left_s, longest_s)):
+                return await waiting.granted
+        except BaseException as error:
+            if waiting.granted.done() and not waiting.granted.cancelled() and waiting.granted.exception() is None:
+                waiting.granted.result()[1].__exit__()
+            if isinstance(error, TimeoutError):
+                raise self._timed_out(waiting) from None
+            raise
+        finally:
+            self._queue.remove(waiting)
+            self.waiting.set(len(self._queue))
+
+    def refuse_all(self, why: str) -> None:
+        """End the wait of every request."""
+        for waiting in self._queue:
+            self._queue.remove(waiting)
+            _of(waiting).granted.set_exception(ProxyError(ErrorKind.UNAVAILABLE, why))
+
+    def _take(self, query: Query, decision: Decision) -> Lease | None:
+        """A slot of the best backend, None where it has none."""
+        best = decision.ranked[0]
+        view = self._fleet.view(best.backend_id)
+        if view.in_flight >= view.slots:
+            return None
+        return self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
+
+    def _may_begin(self, query: Query) -> bool:
+        """Whether the machine is awake, and the mode allows one more request under way.
+
+        That limit gives way where the mode waits no longer, unless it is strict.
+        """
+        row, hints = self._governor.setting.value.row, query.hints
+        most = row.max_concurrency
+        if most is None or not self._gate.is_open or (hints.target is not None and not hints.strict_limits):
+            return self._gate.is_open
+        is_strict = row.strict or hints.strict_limits or row.max_wait_s is None
+        if not is_strict and query.waited_s >= (row.max_wait_s or 0.0):
+            return True
+        return sum([view.in_flight for view in self._fleet.views.value]) < most
+
+    def _choose(self, ticket: Ticket) -> bool:
+        """Decide about the first of a line: whether it leaves the queue, with its slot or with an error."""
+        waiting = _of(ticket)
+        query = replace(waiting.query, waited_s=self._clock.monotonic() - waiting.arrived_s)
+        if waiting.granted.done():
+            return True
+        if not self._may_begin(query):
+            return False
+        try:
+            decision = waiting.decide(self.foresee(query, waiting))
+        except Exception as error:  # noqa: BLE001 it is raised where the request waits
+            waiting.granted.set_exception(error)
+            return True
+        lease = self._take(query, decision) if decision.ranked else None
+        if not decision.ranked:
+            return False
+        if lease is None:
+            backends = frozenset([each.backend_id for each in decision.ranked])
+            self._queue.move(waiting, backends, decision.ranked[0].backend_id, _expected_s(decision))
+            return False
+        waiting.granted.set_result((decision, lease))
+        return True
+
+    def _slot_freed(self, backend_id: str) -> None:
+        if not self._queue:
+            return
+        if self._governor.setting.value.row.max_concurrency is not None:
+            self._queue.admit(self._choose)
+            return
+        self._queue.admit(self._choose, backend_id, while_true=lambda: self._has_free(backend_id))
+
+    def _has_free(self, backend_id: str) -> bool:
+        view = self._fleet.view(backend_id) if self._fleet.has(backend_id) else None
+        return view is not None and view.in_flight < view.slots
+
+    def _watch(self) -> None:
+        """Look again after a while, as long as requests wait."""
+        if self._timer is None and self._queue:
+            self._timer = asyncio.get_running_loop().call_later(RECONSIDER_S, self._reconsider)
+
+    def _reconsider(self) -> None:
+        self._timer = None
+        self._queue.admit(self._choose)
+        self._watch()
+
+    def _full(self, decision: Decision) -> ProxyError:
+        wait_s = min([each.terms["queue_wait_s"] for each in decision.ranked])
+        message = (
+            f"{len(self._queue)} requests wait already, the most that routing.queue.max_length allows; "
+            f"the wait would be about {wait_s:.0f} s; try again later"
+        )
+        retry_s = max(wait_s / (len(self._queue) + 1), SOONEST_RETRY_S)
+        return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=retry_s, code=QUEUE_FULL)
+
+    def _timed_out(self, waiting: _Waiting) -> ProxyError:
+        waited_s = self._clock.monotonic() - waiting.arrived_s
+        left_s = waiting.query.time_left_s
+        if left_s is not None and waited_s >= left_s:
+            message = f"the request waited {waited_s:.1f} s for a backend, until deadline_ms"
+            return ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
+        message = f"no backend was free for {waited_s:.0f} s, the longest that routing.queue.max_wait_s allows"
+        return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=SOONEST_RETRY_S, code=QUEUE_TIMEOUT)
+
+
+def _of(ticket: Ticket) -> _Waiting:
+    assert isinstance(ticket, _Waiting)
+    return ticket
+
+
+def _expected_s(decision: Decision) -> float:
+    """How long the best backend is expected to work on it."""
+    terms: Mapping[str, float] = decision.ranked[0].terms
+    return terms["time_s"] - terms["queue_wait_s"]
+
+
+def _kind(query: Query) -> Hashable:
+    """What decides where a request can go, but for the backends that can serve it."""
+    hints = query.hints
+    wishes = (hints.target, hints.latency_critical, hints.power_efficient)
+    limits = (hints.max_latency_ms is None, hints.max_power_watts is None)
+    return query.model, query.operation, query.needs_vision, query.tried, wishes, limits

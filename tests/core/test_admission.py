@@ -1,0 +1,215 @@
+"""The queue: who goes next, and that nobody is lost."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ollama_proxyd.core.admission import ADVANCE_S, AdmissionQueue, Ticket
+from ollama_proxyd.core.requests import Priority
+
+BEST_EFFORT, NORMAL, HIGH, CRITICAL = Priority
+
+
+def ticket(arrived_s: float = 0.0, priority: Priority = NORMAL, *backends: str, **facts: Any) -> Ticket:
+    backends = backends or ("npu",)
+    return Ticket(
+        **{
+            "kind": "tiny",
+            "priority": priority,
+            "arrived_s": arrived_s,
+            "backends": frozenset(backends),
+            "preferred": backends[0],
+            "expected_s": 2.0,
+            **facts,
+        }
+    )
+
+
+def queue_of(tickets: Iterable[Ticket]) -> AdmissionQueue:
+    queue = AdmissionQueue()
+    for each in tickets:
+        queue.add(each)
+    return queue
+
+
+def order(queue: AdmissionQueue, backend_id: str | None = None) -> list[Ticket]:
+    """Everything in the order in which it goes when there is room for all."""
+    gone: list[Ticket] = []
+
+    def choose(each: Ticket) -> bool:
+        gone.append(each)
+        return True
+
+    queue.admit(choose, backend_id)
+    return gone
+
+
+def test_a_higher_priority_goes_first_and_equals_in_the_order_of_arrival() -> None:
+    tickets = [ticket(at_s, priority) for at_s, priority in enumerate([NORMAL, BEST_EFFORT, CRITICAL, NORMAL, HIGH])]
+    assert [tickets.index(each) for each in order(queue_of(tickets))] == [2, 4, 0, 3, 1]
+
+
+def test_one_that_waits_long_enough_goes_before_a_higher_priority() -> None:
+    old = ticket(0.0, BEST_EFFORT)
+    for priority in (NORMAL, HIGH, CRITICAL):
+        late = ticket(ADVANCE_S[priority] + 1, priority)
+        early = ticket(ADVANCE_S[priority] - 1, priority)
+        assert order(queue_of([old, early, late])) == [early, old, late]
+
+
+def test_only_requests_that_a_freed_backend_can_serve_are_asked() -> None:
+    here, there, both = ticket(0, NORMAL, "npu"), ticket(1, NORMAL, "igpu"), ticket(2, NORMAL, "igpu", "npu")
+    assert order(queue_of([here, there, both]), "igpu") == [there, both]
+
+
+def test_the_first_of_a_line_that_stays_keeps_its_place_and_lets_other_lines_go() -> None:
+    stays, behind, other = ticket(0), ticket(1), ticket(2, kind="large")
+    queue, asked = queue_of([stays, behind, other]), []
+
+    def choose(each: Ticket) -> bool:
+        asked.append(each)
+        return each is not stays
+
+    queue.admit(choose)
+    assert asked == [stays, other]
+    assert list(queue) == [stays, behind]
+
+
+def test_one_that_comes_back_stands_before_its_equals() -> None:
+    first, second = ticket(0), ticket(1)
+    queue = queue_of([second])
+    queue.add(first, first=True)
+    assert order(queue) == [first, second]
+
+
+def test_the_work_that_waits_is_known_by_backend_and_priority() -> None:
+    own = ticket(0, NORMAL, expected_s=3.0)
+    queue = queue_of([own, ticket(1, BEST_EFFORT, expected_s=50.0), ticket(2, HIGH, expected_s=4.0)])
+    assert queue.queued_s("npu", NORMAL) == 7.0
+    assert queue.queued_s("npu", NORMAL, own) == 4.0
+    assert queue.queued_s("npu", CRITICAL) == 0
+    assert queue.queued_s("igpu", NORMAL) == 0
+    queue.remove(own)
+    assert queue.queued_s("npu", NORMAL) == 4.0
+
+
+def test_a_line_whose_first_can_go_elsewhere_now_is_asked_there() -> None:
+    waiting = ticket(0, NORMAL, "npu")
+    queue = queue_of([waiting])
+    queue.move(waiting, frozenset({"igpu"}), "igpu", 9.0)
+    assert queue.queued_s("npu", NORMAL) == 0
+    assert queue.queued_s("igpu", NORMAL) == 9.0
+    assert order(queue, "npu") == []
+    assert order(queue, "igpu") == [waiting]
+
+
+def operations_of_a_freed_slot(waiting: int) -> int:
+    """The calls and lines that an arrival, a freed slot and a leave cost beside so many that wait."""
+    queue = queue_of(ticket(at_s, Priority(at_s % 4), kind=at_s % 5) for at_s in range(waiting))
+    late, count = ticket(waiting, kind=1), 0
+
+    def counted(*_: Any) -> Any:
+        nonlocal count
+        count += 1
+        return counted
+
+    sys.settrace(counted)
+    try:
+        queue.add(late)
+        queue.admit(lambda _: False, "npu")
+        assert queue.remove(late)
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def test_the_work_does_not_grow_with_the_length_of_the_queue() -> None:
+    few = operations_of_a_freed_slot(40)
+    assert few > 50
+    assert [operations_of_a_freed_slot(waiting) for waiting in (1_000, 100_000)] == [few, few]
+
+
+@pytest.mark.parametrize("idle", [10, 1_000])
+def test_a_freed_slot_asks_none_of_the_lines_for_other_backends(idle: int) -> None:
+    queue = queue_of([*(ticket(0, NORMAL, f"idle-{each}") for each in range(idle)), ticket(1)])
+    asked = Counter[Ticket]()
+    queue.admit(lambda each: bool(asked.update([each])), "npu")
+    assert asked.total() == 1
+
+
+class Engines(RuleBasedStateMachine):
+    """Requests arrive, leave and are granted the slots of two backends, in any order."""
+
+    SLOTS: ClassVar = {"npu": 1, "igpu": 2}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = AdmissionQueue()
+        self.now_s = 0.0
+        self.waiting: list[Ticket] = []
+        self.working: list[tuple[Ticket, str]] = []
+
+    def free(self, backend_id: str) -> int:
+        return self.SLOTS[backend_id] - sum(1 for _, there in self.working if there == backend_id)
+
+    def choose(self, each: Ticket) -> bool:
+        where = next((there for there in sorted(each.backends) if self.free(there) > 0), None)
+        if where is None:
+            return False
+        alike = [other for other in self.waiting if (other.backends, other.priority) == (each.backends, each.priority)]
+        assert alike[0] is each, "in order within one line"
+        self.waiting.remove(each)
+        self.working.append((each, where))
+        return True
+
+    @rule(priority=st.sampled_from(Priority), where=st.sets(st.sampled_from(["npu", "igpu"]), min_size=1))
+    def arrive(self, priority: Priority, where: set[str]) -> None:
+        self.now_s += 1
+        new = ticket(self.now_s, priority, *sorted(where))
+        self.waiting.append(new)
+        self.queue.add(new)
+        self.queue.admit_like(new, self.choose)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        gone = data.draw(st.sampled_from(self.waiting))
+        self.waiting.remove(gone)
+        assert self.queue.remove(gone)
+        assert not self.queue.remove(gone)
+
+    @precondition(lambda self: self.working)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        ended = data.draw(st.sampled_from(self.working))
+        self.working.remove(ended)
+        self.queue.admit(self.choose, ended[1], lambda: self.free(ended[1]) > 0)
+
+    @invariant()
+    def nobody_is_lost_and_no_slot_is_given_twice(self) -> None:
+        assert set(self.queue) == set(self.waiting)
+        assert sum(self.queue.depth.values()) == len(self.queue) == len(self.waiting)
+        assert all(self.free(backend_id) >= 0 for backend_id in self.SLOTS)
+        assert all(self.free(there) == 0 for each in self.waiting for there in each.backends)
+        for there in self.SLOTS:
+            queued_s = sum(each.expected_s for each in self.waiting if each.preferred == there)
+            assert self.queue.queued_s(there, BEST_EFFORT) == pytest.approx(queued_s)
+
+
+TestEngines = Engines.TestCase
+
+
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 3)), max_size=30))
+def test_everybody_goes_once_and_the_oldest_of_each_priority_first(arrivals: list[tuple[Priority, int]]) -> None:
+    tickets = [ticket(at_s, priority, kind=kind) for at_s, (priority, kind) in enumerate(arrivals)]
+    gone = order(queue_of(tickets))
+    assert sorted(map(id, gone)) == sorted(map(id, tickets))
+    for priority in Priority:
+        arrived_s = [each.arrived_s for each in gone if each.priority is priority]
+        assert arrived_s == sorted(arrived_s)

@@ -1,0 +1,41 @@
+"""How long slots stay taken."""
+
+import pytest
+
+from ollama_proxyd.core.workload import UnderWay, slot_wait_s
+
+NOW_S = 100.0
+
+
+def running(*left_s: float) -> list[UnderWay]:
+    """Requests that are expected to end after so many seconds."""
+    return [UnderWay(NOW_S - 1, each + 1) for each in left_s]
+
+
+def test_the_next_slot_is_free_when_the_first_request_ends() -> None:
+    assert slot_wait_s(running(9.0, 4.0), 2, 0.0, NOW_S) == pytest.approx(4.0)
+
+
+def test_a_free_slot_needs_no_waiting() -> None:
+    assert slot_wait_s(running(9.0), 2, 0.0, NOW_S) == 0
+
+
+def test_more_requests_than_slots_are_waited_for_until_one_too_few_is_left() -> None:
+    assert slot_wait_s(running(9.0, 4.0, 6.0), 2, 0.0, NOW_S) == pytest.approx(6.0)
+
+
+def test_what_waits_before_is_shared_by_the_slots() -> None:
+    assert slot_wait_s(running(4.0, 4.0), 2, 10.0, NOW_S) == pytest.approx(9.0)
+
+
+def test_the_time_that_a_request_has_run_counts() -> None:
+    assert UnderWay(NOW_S - 15, 20.0).left_s(NOW_S) == pytest.approx(5.0)
+
+
+def test_work_past_its_estimate_is_never_taken_to_be_over() -> None:
+    lefts_s = [UnderWay(NOW_S, 10.0).left_s(NOW_S + run_s) for run_s in (20, 40, 80)]
+    assert lefts_s == pytest.approx([5.0, 10.0, 20.0])
+
+
+def test_a_clock_that_jumps_back_lengthens_nothing() -> None:
+    assert UnderWay(NOW_S + 50, 3.0).left_s(NOW_S) == 3.0

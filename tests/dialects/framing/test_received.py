@@ -1,0 +1,70 @@
+"""What a client sends is read as Ollama reads it: half a letter is one lost letter, an impossible number a fault."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.jsonbody import decode_object
+from ollama_proxyd.dialects.framing.received import MOST_CHECKED_BYTES, received
+from tests.any_json import ANY_JSON
+
+IMPOSSIBLE = [b"1e999", b"-1E+400", b"9" * 309, b"1" * 4400, b"7" * 1_000_000, b"0." + b"3" * 1_000_000]
+PLACES = [b'{"x":%b}', b'{"a":1,"x":{"y":[%b]}}', b'{"a":"b","x":[1,{"z":%b}],"c":[]}']
+
+
+def kept(body: bytes) -> bytes:
+    return body
+
+
+@pytest.mark.parametrize("number", IMPOSSIBLE, ids=lambda number: f"{number[:5].decode()}-{len(number)}")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_number_that_no_double_holds_is_refused_with_its_field(number: bytes, place: bytes) -> None:
+    with pytest.raises(ProxyError, match="'x'") as caught:
+        received(place % number, kept)
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, "x")
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("number", [b"1e308", b"-0.0", b"18446744073709551615", b"9" * 308, b"0." + b"1" * 200])
+def test_a_number_that_a_double_holds_passes(number: bytes) -> None:
+    body = b'{"x":%b}' % number
+    assert received(body, kept) is body
+
+
+def test_digits_in_a_text_are_no_number() -> None:
+    body = json.dumps({"prompt": "3" * 5000, "more": "1e999"}).encode()
+    assert received(body, kept) is body
+
+
+def test_a_million_digits_are_found_in_a_large_body_too() -> None:
+    body = b'{"text":"%b","x":%b}' % (b"a" * MOST_CHECKED_BYTES, b"1" * 1_000_000)
+    with pytest.raises(ProxyError, match="no double holds"):
+        received(body, kept)
+
+
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\\uDE00", b"\\ud83d\\ud83d\\ude00", b"\\ud83d\\u0041", b"\xed\xa0\xbd"])
+def test_half_a_letter_is_read_as_the_replacement_character(half: bytes) -> None:
+    body = b'{"text":"a%b","more":"\\\\ud83d \\"\\u00e9"}' % half
+    read = received(body, decode_object)
+    assert "\ufffd" in read["text"]
+    assert not any("\ud800" <= letter <= "\udfff" for letter in read["text"])
+    assert read["more"] == '\\ud83d "é'
+
+
+@given(ANY_JSON)
+def test_a_body_without_either_is_the_same_object(value: Any) -> None:
+    body = json.dumps({"x": value}).encode()
+    try:
+        assert received(body, kept) is body
+    except ProxyError as refusal:
+        assert "no double holds" in refusal.message  # noqa: PT017 - only the samples with such numbers are refused
+        assert any(len(run) > 308 for run in "".join(c if c.isdigit() else " " for c in body.decode()).split())
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_json_are_for_the_parser_to_refuse(body: bytes) -> None:
+    assert received(body, len) >= 0
