@@ -145,6 +145,8 @@ class AttemptEnded:
     """How many other requests were under way on the backend, on average."""
     cancelled: bool = False
     """Whether the client left."""
+    displaced: bool = False
+    """Whether a more urgent request took the slot; the request waits again."""
     needs_vision: bool = False
     needs_tools: bool = False
     skipped_frames: int = 0
@@ -155,7 +157,7 @@ class AttemptEnded:
     @property
     def succeeded(self) -> bool:
         """Whether the answer came whole."""
-        return self.error is None and not self.cancelled
+        return self.error is None and not self.cancelled and not self.displaced
 
     @property
     def work(self) -> Work:

@@ -44,6 +44,8 @@ class ErrorKind(Enum):
 
 UNREACHABLE = "backend_unreachable"
 """The code of a failure that says that nothing listens at a backend's address."""
+DISPLACED = "displaced"
+"""The code of an attempt whose slot a more urgent request took; no client is told of it."""
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import FleetView, Health
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 
+EARLIEST_DEADLINE_MS = 10**12
+"""The year 2001; what is below was meant as a span of time."""
 _PASSES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
 
@@ -61,3 +63,11 @@ def _not_found(query: Query, fleet: FleetView) -> str:
     where = f" on {target}" if target else ""
     there_is = f"available{where}: {', '.join(names)}" if names else f"no model is available{where}"
     return f"model {query.model!r} not found; {there_is}"
+
+
+def past_deadline(left_s: float, deadline_ms: int) -> ProxyError:
+    """The error for a request that arrived after its own deadline."""
+    message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
+    if deadline_ms < EARLIEST_DEADLINE_MS:
+        message = f"deadline_ms is a moment since 1970 in ms; did you mean {deadline_ms} ms from now?"
+    return ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)

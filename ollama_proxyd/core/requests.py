@@ -62,16 +62,6 @@ class Hints:
     strict_limits: bool = False
     request_id: str = ""
 
-    @property
-    def urgency(self) -> Priority:
-        """The priority that counts; sound and real time are taken to be urgent where the client names none."""
-        if self.priority is not None:
-            return self.priority
-        return Priority.HIGH if self.media_type in _URGENT else Priority.NORMAL
-
-
-_URGENT = frozenset({MediaType.AUDIO, MediaType.REALTIME})
-
 
 @dataclass(frozen=True, slots=True)
 class Text:

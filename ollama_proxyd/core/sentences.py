@@ -113,6 +113,9 @@ REJECTIONS: Mapping[str, str] = {
     "hint_power": f"{_POWER}; the request allows at most {{limit_watts:g}} W",
     "hint_latency": f"{_LATENCY}{_QUEUED}; the request allows at most {{limit_ms:g}} ms",
     "deadline": f"{_LATENCY}; the request's deadline is in {{limit_ms:.0f}} ms",
+    "deadline_of_end": (
+        "{backend_id} would end its answer after about {time_ms:.0f} ms; the request's deadline is in {limit_ms:.0f} ms"
+    ),
 }
 """Why a backend cannot serve a request, or only where no other can."""
 

@@ -10,6 +10,7 @@ from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.workload import slot_wait_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
@@ -36,6 +37,8 @@ class _Waiting(Ticket):
 
     query: Query
     decide: Decide
+    is_back: bool
+    """Whether it had a slot already, which a more urgent request took."""
     granted: asyncio.Future[Granted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -67,15 +70,18 @@ class Admission:
         for view in self._fleet.views.value:
             if view.in_flight >= view.slots:
                 backend_id = view.spec.id
-                queued_s = self._queue.queued_s(backend_id, query.hints.urgency, waiting)
+                queued_s = self._queue.queued_s(backend_id, query.urgency, waiting)
                 under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
                 waits_s[backend_id] = slot_wait_s(under_way, view.slots, queued_s, now_s)
         return replace(query, waits_s=waits_s) if waits_s or query.waits_s else query
 
-    async def lease(self, query: Query, decision: Decision, decide: Decide) -> Granted:
-        """A slot of the best backend, at once where it is free, else when it is the request's turn."""
+    async def lease(self, query: Query, decision: Decision, decide: Decide, *, is_back: bool = False) -> Granted:
+        """A slot of the best backend, at once where it is free, else when it is the request's turn.
+
+        One that is back, because its slot was taken away, waits before its equals.
+        """
         kind, backends = _kind(query), frozenset([each.backend_id for each in decision.ranked])
-        is_next = not (self._queue and self._queue.is_line(kind, query.hints.urgency, backends))
+        is_next = not (self._queue and self._queue.is_line(kind, query.urgency, backends))
         if is_next and self._may_begin(query) and (lease := self._take(query, decision)) is not None:
             return decision, lease
         best = decision.ranked[0]
@@ -83,22 +89,31 @@ class Admission:
             raise self._full(decision)
         waiting = _Waiting(
             kind=kind,
-            priority=query.hints.urgency,
+            priority=query.urgency,
             arrived_s=self._clock.monotonic() - query.waited_s,
             backends=backends,
             preferred=best.backend_id,
             expected_s=_expected_s(decision),
             query=query,
             decide=decide,
+            is_back=is_back,
         )
         with self._activity.waiting():
             return await self._wait(waiting)
 
+    def _displace(self, waiting: _Waiting) -> None:
+        """Take the slot of a request in the background that has sent nothing, of the one that began last."""
+        for backend_id in sorted(waiting.backends, key=lambda each: each != waiting.preferred):
+            if any(lease.displace() for lease in reversed(self._fleet.leases(backend_id))):
+                return
+
     async def _wait(self, waiting: _Waiting) -> Granted:
         """Wait for a slot; whoever leaves takes neither a place nor a slot along."""
-        self._queue.add(waiting)
+        self._queue.add(waiting, first=waiting.is_back)
         self.waiting.set(len(self._queue))
         self._queue.admit_like(waiting, self._choose)
+        if waiting.priority is Priority.CRITICAL and waiting in self._queue:
+            self._displace(waiting)
         self._watch()
         left_s = waiting.query.time_left_s
         longest_s = self._settings.max_wait_s
@@ -127,7 +142,9 @@ class Admission:
         view = self._fleet.view(best.backend_id)
         if view.in_flight >= view.slots:
             return None
-        return self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
+        lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
+        lease.is_yielding = query.urgency is Priority.BEST_EFFORT
+        return lease
 
     def _may_begin(self, query: Query) -> bool:
         """Whether the machine is awake, and the mode allows one more request under way.

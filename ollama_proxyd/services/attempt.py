@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Ranked
@@ -49,6 +50,11 @@ class Attempt:
         self.ended: AttemptEnded | None = None
         """Set when the context was left."""
 
+    @property
+    def is_displaced(self) -> bool:
+        """Whether a more urgent request took its slot."""
+        return self.ended is not None and self.ended.displaced
+
     async def begin(self, time_left_s: float | None) -> tuple[Accepted, list[Event]]:
         """Wait for the first words that the client gets; where they do not come the attempt has ended.
 
@@ -56,13 +62,8 @@ class Attempt:
         """
         try:
             self.events = self._lease.backend.answer(self._request, self.ranked.model)
-            async with asyncio.timeout(time_left_s):
-                accepted = await anext(self.events)
-                first = await anext(self.events)
-            if not isinstance(accepted, Accepted):
-                raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
-            self.first_s = self._clock.monotonic()
-            held = await self._held_from(first)
+            async with self._lease.displaceable() if self._lease.is_yielding else nullcontext():
+                accepted, held = await self._first_words(time_left_s)
         except (TimeoutError, StopAsyncIteration) as error:
             failure = self._silence(error)
             await self._close(failure)
@@ -72,6 +73,15 @@ class Attempt:
             raise
         self._lease.begun()
         return accepted, held
+
+    async def _first_words(self, time_left_s: float | None) -> tuple[Accepted, list[Event]]:
+        async with asyncio.timeout(time_left_s):
+            accepted = await anext(self.events)
+            first = await anext(self.events)
+        if not isinstance(accepted, Accepted):
+            raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
+        self.first_s = self._clock.monotonic()
+        return accepted, await self._held_from(first)
 
     async def _held_from(self, event: Event) -> list[Event]:
         """The events up to the first that reaches the client."""
@@ -93,6 +103,8 @@ class Attempt:
 
     def _silence(self, error: TimeoutError | StopAsyncIteration) -> ProxyError:
         """What it means that no first words came."""
+        if self._lease.is_displaced:
+            return ProxyError(ErrorKind.UNAVAILABLE, "a more urgent request took the slot", code=DISPLACED)
         who = f"backend {self.ranked.backend_id}"
         if isinstance(error, StopAsyncIteration):
             return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} ended its answer before it began")
@@ -118,6 +130,9 @@ class Attempt:
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
         kind = ErrorKind.INTERNAL if isinstance(error, Exception) else None
+        is_displaced = failure is not None and failure.code == DISPLACED
+        if is_displaced:
+            kind = failure = None
         return AttemptEnded(
             backend_id=self.ranked.backend_id,
             model=self.ranked.model,
@@ -139,6 +154,7 @@ class Attempt:
             skipped_frames=finished.skipped_frames,
             neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
             cancelled=error is not None and not isinstance(error, Exception),
+            displaced=is_displaced,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
             unloads_after=request.unloads_after,

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
 from ollama_proxyd.core.breaker import Breaker, Phase
 from ollama_proxyd.core.continuation import Obstacle
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.model_names import Synonyms
@@ -20,7 +21,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.refusal import refusal
+from ollama_proxyd.core.refusal import past_deadline, refusal
 from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
@@ -42,8 +43,9 @@ from ollama_proxyd.services.unloading import Settled, Unloader
 OVERLOAD_RETRY_S = 1.0
 TRIAL_WAIT_S = 15.0
 """For how long a request waits for another one to find out whether a failing backend serves again."""
-EARLIEST_DEADLINE_MS = 10**12
-"""The year 2001; what is below was meant as a span of time."""
+
+Begun: TypeAlias = tuple[Attempt | Settled, Routed | Resumed, list[Event]]
+"""An attempt, what is told of it first, and the events that it has given already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,7 @@ class Gateway:
                         yield first
                         for event in held:
                             yield delivery.hear(event)
-                        self._booking.tell(
-                            trace, has_begun=True
-                        )  # the client has its words, and does not wait for this
+                        self._booking.tell(trace, has_begun=True)  # its client has words and does not wait for it
                         async for event in attempt.events:
                             yield delivery.hear(event)
                 except ProxyError as error:
@@ -146,25 +146,25 @@ class Gateway:
         finally:
             self._deps.activity.end()
 
-    async def _begin(
-        self, delivery: Delivery, trace: RequestTrace
-    ) -> tuple[Attempt | Settled, Routed | Resumed, list[Event]]:
+    async def _begin(self, delivery: Delivery, trace: RequestTrace) -> Begun:
         """Try the candidates, cheapest first, until the client gets a part of the answer of one."""
         if delivery.request.load_action is LoadAction.UNLOAD:
             return await self._unload(delivery, trace)
         while True:
             query = self._query(delivery)
+            if trace.is_displaced:
+                query = replace(query, waited_s=trace.elapsed_s)
             decision = await self._choose(query, trace, delivery)
-            choose_again, is_back = partial(self._choose_again, trace), delivery.begun is not None
+            choose_again, is_back = partial(self._choose_again, trace), trace.is_displaced or delivery.begun is not None
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(
-                    None if delivery.begun else self._time_left_s(delivery.request.hints)
-                )
+                accepted, held = await attempt.begin(self._left_s(query))
             except ProxyError as error:
+                if error.code == DISPLACED:
+                    continue
                 delivery.fail(best.backend_id, error)
                 if delivery.begun is None and after(self._trip(trace), error) is Step.GIVE_UP:
                     raise delivery.failure from error
@@ -173,15 +173,10 @@ class Gateway:
                 is_new = delivery.begun is None
                 trace.resumed += () if is_new else (delivery.cause,)
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
-                return (
-                    attempt,
-                    Routed(decision, best.backend_id, accepted.ignored_fields) if is_new else Resumed(),
-                    held,
-                )
+                first = Routed(decision, best.backend_id, accepted.ignored_fields) if is_new else Resumed()
+                return attempt, first, held
 
-    async def _unload(
-        self, delivery: Delivery, trace: RequestTrace
-    ) -> tuple[Attempt | Settled, Routed | Resumed, list[Event]]:
+    async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:
         """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
         query, deps = self._query(delivery), self._deps
         await deps.health.catch_up(0.0)
@@ -193,7 +188,7 @@ class Gateway:
         return Settled(), routed, [Finished(FinishReason.UNLOAD)]
 
     def _trip(self, trace: RequestTrace, *, begun: bool = False) -> Trip:
-        attempts = len(trace.attempts)
+        attempts = trace.tries
         within = attempts <= ALWAYS_RETRIED or is_within_budget([len(e.retried) for e in self._deps.ledger.recent()])
         return Trip(attempts, self._settings.retries, within, begun)
 
@@ -217,8 +212,7 @@ class Gateway:
 
     def _choose_again(self, trace: RequestTrace, query: Query) -> Decision:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
-        time_left_s = None if query.time_left_s is None else self._time_left_s(query.hints)
-        query = replace(query, time_left_s=time_left_s, now_s=self._deps.clock.monotonic())
+        query = replace(query, time_left_s=self._left_s(query), now_s=self._deps.clock.monotonic())
         assessment, decision = self._decide(query, trace)
         if not decision.ranked and is_being_tried(decision):
             return decision
@@ -260,10 +254,7 @@ class Gateway:
         left_s = None if delivery.begun else self._time_left_s(request.hints)  # it has begun in time
         deadline_ms = request.hints.deadline_ms
         if left_s is not None and left_s <= 0 and deadline_ms is not None:
-            message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
-            if deadline_ms < EARLIEST_DEADLINE_MS:
-                message = f"deadline_ms is a moment since 1970 in ms; did you mean {deadline_ms} ms from now?"
-            raise ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
+            raise past_deadline(left_s, deadline_ms)
         query = Query(
             model=request.model,
             operation=request.operation,
@@ -287,6 +278,9 @@ class Gateway:
             if member.backend.can_resume(delivery.request) and delivery.is_same_model(view, held(view, query)):
                 able.append(member.id)
         return frozenset(able)
+
+    def _left_s(self, query: Query) -> float | None:
+        return None if query.time_left_s is None else self._time_left_s(query.hints)
 
     def _time_left_s(self, hints: Hints) -> float | None:
         """Seconds until the client's deadline, below zero when it has passed; None when it set none."""

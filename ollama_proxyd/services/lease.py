@@ -1,6 +1,8 @@
 """One configured backend with the requests under way on it, and the lease of one of its slots."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -70,7 +72,7 @@ class Lease:
     `tries` is the work by which a backend that failed of late is tried.
     """
 
-    __slots__ = ("_desk", "backend", "member", "tries", "under_way")
+    __slots__ = ("_desk", "_until", "backend", "is_displaced", "is_yielding", "member", "tries", "under_way")
 
     def __init__(self, member: Member, desk: Desk, under_way: UnderWay, tries: Work | None) -> None:
         self.member = member
@@ -79,6 +81,27 @@ class Lease:
         """The engine that answers."""
         self.under_way = under_way
         self.tries = tries
+        self.is_yielding = False
+        """Whether a more urgent request may take the slot while the client has got nothing."""
+        self.is_displaced = False
+        self._until: asyncio.Timeout | None = None
+
+    @asynccontextmanager
+    async def displaceable(self) -> AsyncIterator[None]:
+        """What may be cut off for a more urgent request; raises TimeoutError then."""
+        try:
+            async with asyncio.timeout(None) as self._until:
+                yield
+        finally:
+            self._until = None
+
+    def displace(self) -> bool:
+        """Cut off the work for a more urgent request, where that is possible."""
+        if self._until is None or not self.is_yielding or self.is_displaced:
+            return False
+        self.is_displaced = True
+        self._until.reschedule(asyncio.get_running_loop().time())
+        return True
 
     def begun(self) -> None:
         """Tell that the first words came."""

@@ -51,6 +51,21 @@ class RequestTrace:
         """How the last attempt ended, None before it has."""
         return self.attempts[-1].ended if self.attempts else None
 
+    @property
+    def elapsed_s(self) -> float:
+        """How long ago it arrived."""
+        return self._clock.monotonic() - self._arrived_s
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether a more urgent request took its slot."""
+        return bool(self.attempts) and self.attempts[-1].is_displaced
+
+    @property
+    def tries(self) -> int:
+        """How many backends it was sent to for good."""
+        return sum([not each.is_displaced for each in self.attempts])
+
     def routed(self) -> RequestRouted:
         """Where the request went, as far as is known at this moment."""
         return RequestRouted(
@@ -72,11 +87,11 @@ class RequestTrace:
             model=self.attempts[-1].ranked.model if self.attempts else None,
             decision=self.decision,
             unix_s=self._clock.unix(),
-            total_s=self._clock.monotonic() - self._arrived_s,
+            total_s=self.elapsed_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=self.usage or (last.usage if last is not None else Usage()),
             energy_j=sum(energy_j) if energy_j else None,
-            retried=tuple([each.ranked.backend_id for each in self.attempts[:-1]]),
+            retried=tuple([each.ranked.backend_id for each in self.attempts[:-1] if not each.is_displaced]),
             error=self.error,
             cancelled=self.cancelled,
             resumed=self.resumed,

@@ -8,7 +8,7 @@ import pytest
 from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Operation
-from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, order, rejections
+from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, order, rejections, with_typical_answer
 from tests.reasons import because
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
@@ -162,6 +162,16 @@ def test_a_request_is_never_given_more_power_or_latency_than_it_allows() -> None
 
 def test_the_limit_of_latency_counts_the_queue() -> None:
     assert why(NVIDIA, waits_s={"nvidia": 0.3}, max_latency_ms=350)[0][0] == "hint_latency"
+
+
+def test_an_answer_that_would_end_after_the_deadline_is_refused_early_and_a_guess_refuses_nothing() -> None:
+    known = with_typical_answer((NPU, NVIDIA), 200)
+    assert order(ask(known, Mode.EFFICIENCY, time_left_s=5)) == ["nvidia"]
+    assert why(known[0], time_left_s=5) == [
+        ("deadline_of_end", "npu would end its answer after about 20800 ms; the request's deadline is in 5000 ms"),
+    ]
+    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, time_left_s=5)) == ["nvidia", "npu"]
+    assert order(ask(known, Mode.EFFICIENCY, time_left_s=5, operation=Operation.EMBEDDING))[0] == "npu"
 
 
 def test_a_backend_that_cannot_begin_before_the_deadline_is_rejected() -> None:

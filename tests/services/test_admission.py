@@ -10,7 +10,7 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Priority, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
@@ -309,3 +309,40 @@ async def test_what_fails_while_it_is_decided_fails_alone(bench: Bench, monkeypa
     await settle()
     assert isinstance(clients.tasks["b"].exception(), ZeroDivisionError)
     assert npu.served == ["a", "c"]
+
+
+async def test_a_critical_request_takes_the_slot_of_one_in_the_background_that_has_sent_nothing(bench: Bench) -> None:
+    npu = Engine("npu", slots=1)
+    clients = await bench(npu)
+    for name in "abc":
+        await clients.ask(name, priority=Priority.BEST_EFFORT)
+    await clients.ask("urgent", priority=Priority.CRITICAL)
+    assert npu.served == ["a", "urgent"]
+    assert npu.open == 1
+    for _ in range(3):
+        npu.finish()
+        await settle()
+    npu.finish()
+    await settle()
+    assert npu.served == ["a", "urgent", "a", "b", "c"], "it comes back before its equals"
+    assert all(task.result() == "npu" for task in clients.tasks.values())
+    displaced = next(each for each in clients.services.ledger.recent() if each.request_id == "a")
+    assert (displaced.error, displaced.retried, displaced.attempts) == (None, (), 1)
+    assert clients.services.ledger.totals("npu").failures == 0
+    assert not clients.services.fleet.view("npu").breakers
+
+
+async def test_what_has_sent_something_or_is_not_in_the_background_keeps_its_slot(bench: Bench) -> None:
+    npu = Engine("npu", slots=2)
+    clients = await bench(npu)
+    await clients.ask("normal")
+    events = clients.services.gateway.answer(request(request_id="heard", priority=Priority.BEST_EFFORT))
+    heard = asyncio.create_task(anext(events))
+    await settle()
+    npu.finish()
+    await heard
+    await clients.ask("urgent", priority=Priority.CRITICAL)
+    assert npu.served == ["normal", "heard"]
+    await events.aclose()
+    await settle()
+    assert npu.served == ["normal", "heard", "urgent"]

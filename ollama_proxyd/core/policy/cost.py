@@ -38,6 +38,7 @@ class Demand(NamedTuple):
 
     prompt_tokens: float
     output_tokens: float
+    is_length_known: bool
     waits_s: Mapping[str, float]
     """The estimated waits for a slot, by backend."""
     price_of_time_w: float
@@ -73,12 +74,14 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
 def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
     typical = _typical_output_tokens(speeds)
-    expected = 0.0 if query.operation is Operation.EMBEDDING else typical
+    is_embedding = query.operation is Operation.EMBEDDING
+    expected = 0.0 if is_embedding else typical or TYPICAL_OUTPUT_TOKENS
     if query.max_tokens is not None and query.max_tokens >= 0:
         expected = float(min(query.max_tokens, expected))
     return Demand(
         prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
         output_tokens=expected,
+        is_length_known=is_embedding or typical is not None,
         waits_s=query.waits_s,
         price_of_time_w=price_of_time_w(row, query.hints),
         max_temp_c=row.max_temp_c if query.hints.target is None else None,
@@ -122,7 +125,7 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         "latency_ms": latency_ms,
     }
     figures = (cost_j, energy_j, latency_ms, power_w)
-    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess)
+    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess, asked.is_length_known)
 
 
 def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c: float | None) -> float:
@@ -134,14 +137,14 @@ def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c:
     return priced.energy_j + heat_j + price_w * terms["time_s"]
 
 
-def _typical_output_tokens(speeds: Iterable[Speed]) -> float:
-    """The mean of what was learned on each backend, weighed by how often."""
+def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:
+    """The mean of what was learned on each backend, weighed by how often; None where nothing was."""
     tokens, samples = 0.0, 0
     for speed in speeds:
         if speed.samples > 0 and is_known(speed.output_tokens):
             tokens += speed.output_tokens * speed.samples
             samples += speed.samples
-    return tokens / samples if samples else TYPICAL_OUTPUT_TOKENS
+    return tokens / samples if samples else None
 
 
 def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[float, float]:

@@ -28,6 +28,8 @@ class Ranked:
     notes: tuple[Reason, ...] = ()
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
+    is_length_known: bool = False
+    """Whether the model's answers have shown how long they are, or the request writes none."""
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
 

@@ -166,10 +166,19 @@ def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Re
 
 
 def _deadline(view: BackendView, priced: Ranked, situation: Situation) -> Reason | None:
+    """A length or a speed that is a guess refuses nothing; `late` prefers another backend for it."""
     left_s = situation.query.time_left_s
-    if left_s is None or priced.latency_ms <= left_s * 1000:
+    if left_s is not None and priced.latency_ms > left_s * 1000:
+        return Reason("deadline", backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=left_s * 1000)
+    return late(priced, situation.query) if priced.is_length_known and not priced.is_guess else None
+
+
+def late(priced: Ranked, query: Query) -> Reason | None:
+    """Whether the whole answer is expected to come after the deadline."""
+    left_s, time_s = query.time_left_s, priced.terms["time_s"]
+    if left_s is None or time_s <= left_s:
         return None
-    return Reason("deadline", backend_id=view.spec.id, latency_ms=priced.latency_ms, limit_ms=left_s * 1000)
+    return Reason("deadline_of_end", backend_id=priced.backend_id, time_ms=time_s * 1000, limit_ms=left_s * 1000)
 
 
 FITNESS_RULES: tuple[FitnessRule, ...] = (

@@ -7,7 +7,7 @@ from ollama_proxyd.core.fleet import BackendView, Hardware
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.eligibility import Situation, needs
+from ollama_proxyd.core.policy.eligibility import Situation, late, needs
 from ollama_proxyd.core.policy.heat import critical_heat, mode_fan, mode_temperature, throttling
 from ollama_proxyd.core.policy.priors import known_power_w
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
@@ -22,7 +22,7 @@ class Tier(IntEnum):
     BEYOND = 1
     """Beyond one that another backend might keep."""
     LATE = 2
-    """Its queue is longer than the mode waits."""
+    """Its queue is longer than the mode waits, or its answer than the request."""
     SPARED = 3
     """Needed by a game, held back by its own heat, or failing of late."""
 
@@ -33,6 +33,7 @@ _TIERS: Mapping[str, Tier] = {
     "mode_temperature": Tier.BEYOND,
     "mode_fan": Tier.BEYOND,
     "mode_wait": Tier.LATE,
+    "deadline_of_end": Tier.LATE,
     "game": Tier.SPARED,
     "throttling": Tier.SPARED,
     "set_aside": Tier.SPARED,
@@ -42,7 +43,7 @@ _HeatRule = Callable[[BackendView, DeviceState, ModeRow], Reason | None]
 _HEAT: tuple[_HeatRule, ...] = (mode_temperature, mode_fan)
 _DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 
-_WAITED_FOR = frozenset({"mode_wait", "mode_concurrency"})
+_REFUSES_NOTHING = frozenset({"mode_wait", "mode_concurrency", "deadline_of_end"})
 
 
 def standing(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> tuple[Reason, ...]:
@@ -94,6 +95,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
     if row.max_concurrency is not None and situation.under_way >= row.max_concurrency:
         counts = {"in_flight": situation.under_way, "limit": row.max_concurrency}
         found += (Reason("mode_concurrency", mode_label=row.label, **counts),)
+    if query.time_left_s is not None and (end := late(priced, query)) is not None:
+        found += (end,)
     return found
 
 
@@ -116,7 +119,7 @@ def refusing(exceeded: tuple[Reason, ...], situation: Situation) -> tuple[Reason
     """Those limits that refuse, because they were declared strict; what waiting cures refuses nothing."""
     if not exceeded or not _is_strict(situation):
         return ()
-    return tuple([each for each in exceeded if each.code not in _WAITED_FOR])
+    return tuple([each for each in exceeded if each.code not in _REFUSES_NOTHING])
 
 
 def _is_strict(situation: Situation) -> bool:

@@ -35,7 +35,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle(
         "hint_power", ErrorKind.LIMIT_UNMET, "raise the request's limit of power, or leave it out", "max_power_watts"
     ),
-    _obstacle("deadline", ErrorKind.LIMIT_UNMET, "allow the request more time", "deadline_ms"),
+    _obstacle("deadline deadline_of_end", ErrorKind.LIMIT_UNMET, "allow the request more time", "deadline_ms"),
     _obstacle("mode_power", ErrorKind.LIMIT_UNMET, _STRICT),
     _obstacle("game", ErrorKind.LIMIT_UNMET, "end the game, or do not ask for strict limits"),
     _obstacle("no_vision operation_unsupported", ErrorKind.UNSUPPORTED),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ollama_proxyd.core.requests import Hints, Operation
+from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +34,13 @@ class Query:
     waits_s: Mapping[str, float] = field(default_factory=dict)
     able: frozenset[str] | None = None
     """The backends that can go on exactly from a begun answer; None for a new one."""
+
+    @property
+    def urgency(self) -> Priority:
+        """The priority that counts; sound and real time are taken to be urgent where the client names none."""
+        if self.hints.priority is not None:
+            return self.hints.priority
+        return Priority.HIGH if self.hints.media_type in _URGENT else Priority.NORMAL
+
+
+_URGENT = frozenset({MediaType.AUDIO, MediaType.REALTIME})
