@@ -155,6 +155,8 @@ def _listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
             "max_temperature_celsius": ("d", row.max_temp_c),
             "max_fan_percent": ("d", row.max_fan_percent),
             "max_concurrency": ("i", row.max_concurrency),
+            "max_wait_seconds": ("d", row.max_wait_s),
+            "strict": ("b", row.strict),
         }
     )
 

@@ -128,5 +128,5 @@ def _why(outcome: Outcome, decision: Decision) -> str:
     if not decision.ranked:
         return "refused" if outcome.error else "unloaded"
     if decision.conceded:
-        return "beyond_mode"
+        return "conceded"
     return "cheapest" if len(decision.ranked) > 1 else "only_candidate"

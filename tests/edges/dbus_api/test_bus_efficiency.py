@@ -124,6 +124,8 @@ async def test_the_list_of_modes_has_everything_that_a_menu_needs(program: Progr
         "max_power_watts": 60.0,
         "max_temperature_celsius": 85.0,
         "max_fan_percent": 80.0,
+        "max_wait_seconds": 15.0,
+        "strict": False,
     }
 
 

@@ -11,6 +11,7 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Usage
 from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
@@ -259,3 +260,11 @@ async def test_a_backend_that_fails_requests_is_told_so_everywhere(serve: Serve)
     assert [(each["fault"], each["state"]) for each in told["breakers"]] == [("stalled", "open")]
     assert (await site.get("/health")).json["status"] == "degraded"
     assert (await site.get("/readyz")).body == b"ready: 1/2 backends can serve\n"
+
+
+async def test_a_decision_for_which_a_limit_gave_way_is_counted_as_such(serve: Serve) -> None:
+    site = await serve(FakeBackend("nvidia"), mode=Mode.EFFICIENCY)
+    await site.chat()
+    told = (await site.get("/metrics")).body.decode()
+    counted = 'routing_decisions_total{backend_id="nvidia",mode="Efficiency",reason="conceded"} 1.0'
+    assert counted in told
