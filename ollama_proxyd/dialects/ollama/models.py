@@ -20,6 +20,9 @@ LoadedRow = tuple[LoadedModel, Model | None, Sequence[str]]
 UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
 """How Ollama writes a time that it does not know."""
 
+UNKNOWN_ARCHITECTURE: Final = "unknown"
+_ARCHITECTURE: Final = "general.architecture"
+
 NEVER: Final = "2318-01-01T00:00:00Z"
 """The expiry of a model that stays: Ollama too shows a date about 292 years ahead."""
 
@@ -131,6 +134,18 @@ def describe(model: Model, engine: str, endpoint: str, template: str | None = No
     }
 
 
+def completed(shown: Mapping[str, Json]) -> dict[str, Json]:
+    """A model's details with what editors read without asking whether it is there.
+
+    A model of which nothing is told counts as one that completes, of an unknown architecture.
+    """
+    told, info = shown.get("capabilities"), shown.get("model_info")
+    info = dict(info) if isinstance(info, Mapping) else {}
+    if not isinstance(info.get(_ARCHITECTURE), str):
+        info[_ARCHITECTURE] = UNKNOWN_ARCHITECTURE
+    return {**shown, "model_info": info, "capabilities": told if isinstance(told, list) else ["completion"]}
+
+
 def _modelfile(model: Model, engine: str, endpoint: str) -> str:
     return (
         f"# {tagged(model.name)} is served by {engine} at {endpoint}.\n"
@@ -140,8 +155,7 @@ def _modelfile(model: Model, engine: str, endpoint: str) -> str:
 
 
 def _model_info(model: Model) -> dict[str, Json]:
-    """What is known under GGUF's names; lengths need the architecture, which is part of their name."""
-    if model.family is None:
-        return {}
-    known = {f"{model.family}.{name}": length for name, length in _lengths(model).items()}
-    return {"general.architecture": model.family, **known}
+    """What is known under GGUF's names; the architecture is part of those of lengths."""
+    architecture = model.family or UNKNOWN_ARCHITECTURE
+    known = {f"{architecture}.{name}": length for name, length in _lengths(model).items()}
+    return {_ARCHITECTURE: architecture, **known}

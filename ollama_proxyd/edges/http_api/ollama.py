@@ -10,7 +10,7 @@ from ollama_proxyd.core.requests import Api, Hints, Operation
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.errors import not_found
-from ollama_proxyd.dialects.ollama.models import parse_show, render_ps, render_tags, render_version
+from ollama_proxyd.dialects.ollama.models import completed, parse_show, render_ps, render_tags, render_version
 from ollama_proxyd.edges.http_api import catalog, routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
@@ -38,7 +38,9 @@ async def show(request: web.Request) -> web.Response:
     own_name = known.name if known else name
     details = await services.gateway.show(backend_id, own_name, fields)
     headers = routing_headers.unrouted(f"{backend_id} holds {name}", backend_id)
-    return web.Response(body=msgspec.json.encode(details), headers={"Content-Type": DIALECT.whole_type, **headers})
+    return web.Response(
+        body=msgspec.json.encode(completed(details)), headers={"Content-Type": DIALECT.whole_type, **headers}
+    )
 
 
 async def _holder(services: Services, name: str, hints: Hints) -> str:

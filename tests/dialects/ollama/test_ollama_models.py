@@ -1,6 +1,7 @@
 """Models are listed in Ollama's form, each with the backends that hold it."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from ollama_proxyd.dialects.ollama.models import (
     NEVER,
     UNKNOWN_TIME,
     LoadedRow,
+    completed,
     describe,
     details,
     parse_show,
@@ -141,7 +143,26 @@ def test_a_model_without_ollamas_files_is_described_by_where_it_is_served() -> N
     assert (shown["capabilities"], shown["modified_at"]) == (["completion", "tools"], FULL.modified_at)
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {},
+        {"capabilities": None, "model_info": None},
+        {"capabilities": "all", "model_info": {"general.architecture": 5}},
+    ],
+)
+def test_editors_always_find_capabilities_and_an_architecture(shown: dict[str, Any]) -> None:
+    told = completed(shown)
+    assert told["capabilities"] == ["completion"]
+    assert told["model_info"] == {"general.architecture": "unknown"}
+
+
+def test_what_a_backend_tells_of_a_model_is_not_changed() -> None:
+    told = {"model_info": {"general.architecture": "qwen3", "x": 1}, "capabilities": ["embedding"], "license": "MIT"}
+    assert completed(told) == told
+
+
 def test_a_description_holds_only_what_is_known() -> None:
     shown = describe(BARE, "vllm", "http://127.0.0.1:8000")
     assert list(shown) == ["modelfile", "details", "model_info", "modified_at"]
-    assert shown["model_info"] == {}
+    assert shown["model_info"] == {"general.architecture": "unknown"}

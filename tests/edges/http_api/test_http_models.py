@@ -111,7 +111,7 @@ async def test_show_asks_a_holder_by_its_own_name_of_the_model(serve: Serve) -> 
     backend = FakeBackend("npu", models=("Tiny:latest",))
     answer = await (await serve(backend)).post("/api/show", {"model": "tiny", "verbose": True})
     assert answer.status == 200
-    assert answer.json == backend.details
+    assert answer.json == {**backend.details, "model_info": {"general.architecture": "unknown"}}
     assert backend.shown == [("Tiny:latest", {"model": "tiny", "verbose": True})]
     assert answer.headers["X-Backend-Used"] == "npu"
 
