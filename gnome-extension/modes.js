@@ -63,9 +63,9 @@ export function modeIcon(token) {
 export function listModes(efficiency, text) {
     const {_} = text;
     const told = Array.isArray(efficiency.Modes) ? efficiency.Modes.map(facts) : [];
-    const modes = told.filter(mode => words(mode.token)).map(mode => ({
-        token: mode.token,
-        label: translated(words(mode.label) || mode.token, _),
+    const modes = told.filter(mode => words(mode.mode)).map(mode => ({
+        token: mode.mode,
+        label: translated(words(mode.label) || mode.mode, _),
         description: translated(words(mode.description), _),
     }));
     if (modes.length === 0) {

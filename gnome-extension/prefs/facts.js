@@ -69,8 +69,8 @@ export class Facts {
     device(device) {
         const {_} = this;
         const why = key => device.unknown?.[key]?.reason;
-        const degrees = this._measured(device.temperature, temperature);
-        const watts = this._measured(device.power_draw, power);
+        const degrees = this._measured(device.temperature_celsius, temperature);
+        const watts = this._measured(device.power_watts, power);
         const short = [this.hardware(device.hardware)];
         if (device.asleep)
             short.push(_('asleep'));
@@ -84,11 +84,11 @@ export class Facts {
             subtitle: short.join(' · '),
             trouble: Boolean(device.throttling),
             facts: [
-                fact(_('Temperature'), degrees, why('temperature')),
-                fact(_('Power draw'), watts, why('power_draw')),
+                fact(_('Temperature'), degrees, why('temperature_celsius')),
+                fact(_('Power draw'), watts, why('power_watts')),
                 fact(_('Fan'), this._fan(device), why('fan_percent') ?? why('fan_rpm')),
-                fact(_('Use'), this._percent(device.utilization), why('utilization')),
-                fact(_('Memory in use'), this._memory(device), why('memory_used') ?? why('memory_total')),
+                fact(_('Use'), this._percent(device.utilisation_percent), why('utilisation_percent')),
+                fact(_('Memory in use'), this._memory(device), why('memory_used_bytes') ?? why('memory_total_bytes')),
                 fact(_('Sleep'), why('asleep') ? null : this._sleep(device.asleep), why('asleep')),
                 fact(_('Throttled'), why('throttling') ? null : this._throttling(device), why('throttling')),
             ].map(each => this._withReason(each)),
@@ -172,7 +172,7 @@ export class Facts {
         return [this._percent(percent), turns].filter(Boolean).join(' · ');
     }
 
-    _memory({memory_used: used, memory_total: total}) {
+    _memory({memory_used_bytes: used, memory_total_bytes: total}) {
         if (known(used) === null || known(total) === null)
             return null;
         const [usedGib, totalGib] = [used, total].map(bytes => figure(bytes / 2 ** 30, this._text));

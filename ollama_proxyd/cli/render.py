@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LIMITS = (
-    ("max_power_w", "at most {:g} W"),
-    ("max_temp_c", "up to {:g} °C"),
+    ("max_power_watts", "at most {:g} W"),
+    ("max_temperature_celsius", "up to {:g} °C"),
     ("max_fan_percent", "fan up to {:g} %"),
     ("max_concurrency", "{:g} requests at once"),
-    ("max_wait_s", "waits up to {:g} s"),
+    ("max_wait_seconds", "waits up to {:g} s"),
 )
 SHOWN_MODELS = 3
 QUIET: Mapping[bool | None, str] = {True: "now", False: "not now"}
@@ -43,8 +43,8 @@ def modes(now: Any) -> str:
             "*" if row["mode"] == now["mode"] else " ",
             row["mode"],
             _price(row),
-            quantity(row["max_power_w"], "W"),
-            quantity(row["max_temp_c"], "°C"),
+            quantity(row["max_power_watts"], "W"),
+            quantity(row["max_temperature_celsius"], "°C"),
             quantity(row["max_fan_percent"], "%"),
             quantity(row["max_concurrency"], "at once"),
         )
@@ -159,7 +159,7 @@ def machine_lines(now: Any) -> dict[str, str]:
     lines = {
         "power": _power(now) or _unknown(now, "on_battery"),
         "profile": _profile(now) or _unknown(now, "power_profile"),
-        "heat": quantity(now["hottest_c"], "°C at the hottest device") or _unknown(now, "hottest_c"),
+        "heat": quantity(now["hottest_celsius"], "°C at the hottest device") or _unknown(now, "hottest_celsius"),
         "fan": _percent(now["fan_percent"]) or _unknown(now, "fan_percent"),
         "quiet hours": QUIET.get(now["quiet_hours"]) or _unknown(now, "quiet_hours"),
     }
@@ -187,15 +187,15 @@ def energy(joules: float) -> str:
 
 
 def _saved(today: Any) -> str:
-    """Compared with the quickest backends; nothing where nothing was compared."""
+    """Compared with the mode Performance; nothing where nothing was compared."""
     saved_j, compared = today.get("saved_joules"), today.get("compared")
     if saved_j is None or not compared:
         return ""
-    of = "" if compared == today["requests"] else f" for {compared} of them"
+    over = "" if compared == today["requests"] else f", over {_count(compared, 'request')}"
     if number(abs(saved_j)) == "0":
-        return f"as much as the quickest backend would have used{of}"
-    which = "less" if saved_j > 0 else "more"
-    return f"{energy(abs(saved_j))} {which} than the quickest backend would have used{of}"
+        return f"nothing saved against Performance{over}"
+    which = "saved against" if saved_j > 0 else "more than under"
+    return f"{energy(abs(saved_j))} {which} Performance{over}"
 
 
 def number(value: float) -> str:
@@ -237,7 +237,7 @@ def _unknown(now: Any, name: str) -> str:
 
 def _price(row: Any) -> str:
     """Auto has no price of its own."""
-    return "" if row["mode"] == "Auto" else f"{row['price_of_time_w']:g} W"
+    return "" if row["mode"] == "Auto" else f"{row['price_of_time_watts']:g} W"
 
 
 def _percent(value: float | None) -> str:

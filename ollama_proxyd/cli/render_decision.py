@@ -5,16 +5,16 @@ from typing import Any
 from ollama_proxyd.cli.render import number, table
 
 HEADS = {
-    "prefill_j": "prompt",
-    "decode_j": "answer",
-    "idle_tail_j": "staying loaded",
-    "energy_j": "= energy",
-    "waiting_j": "+ waiting",
-    "cost_j": "= cost",
+    "prefill_joules": "prompt",
+    "decode_joules": "answer",
+    "idle_tail_joules": "staying loaded",
+    "energy_joules": "= energy",
+    "waiting_joules": "+ waiting",
+    "cost_joules": "= cost",
 }
 """What a column is called where its term does not say it."""
 
-SUMS = ("energy_j", "waiting_j", "cost_j")
+SUMS = ("energy_joules", "waiting_joules", "cost_joules")
 """The last columns: energy is the sum of the terms before it, cost that of energy and waiting."""
 
 
@@ -39,6 +39,8 @@ def decision(answer: Any) -> str:
 def _reason(answer: Any) -> str:
     """Why; without the rejections of all, which have a list of their own."""
     details = answer["reason_details"]
+    if answer["reason_code"] == "model_held_nowhere":
+        return f"{answer['reason']}; `ollama-proxyctl backends` shows which models there are"
     if answer["ranked"] or "rejections" not in details:
         return str(answer["reason"])
     advice = f"; {details['advice']}" if "advice" in details else ""
@@ -59,21 +61,21 @@ def _candidates(ranked: Any) -> str:
         (
             each["backend_id"],
             f"{number(each['latency_ms'] / 1000)} s",
-            f"{number(each['terms']['time_s'])} s",
+            f"{number(each['terms']['time_seconds'])} s",
             *(number(terms[name]) for name in columns),
         )
         for each, terms in zip(ranked, found, strict=True)
     ]
-    price = number(ranked[0]["terms"]["price_of_time_w"])
+    price = number(ranked[0]["terms"]["price_of_time_watts"])
     heads = ("backend", "begins", "ends", *(_head(name) for name in columns))
     return f"in joules; each second until the answer ends counts {price} J\n{table(heads, rows, numbers_from=1)}"
 
 
 def _joules(terms: Any) -> dict[str, float]:
     """Every term that is an energy, and what waiting adds."""
-    joules = {name: value for name, value in terms.items() if name.endswith("_j")}
-    return joules | {"waiting_j": joules["cost_j"] - joules["energy_j"]}
+    joules = {name: value for name, value in terms.items() if name.endswith("_joules")}
+    return joules | {"waiting_joules": joules["cost_joules"] - joules["energy_joules"]}
 
 
 def _head(name: str) -> str:
-    return HEADS.get(name) or name.removesuffix("_j").replace("_", " ")
+    return HEADS.get(name) or name.removesuffix("_joules").replace("_", " ")

@@ -13,6 +13,7 @@ from ollama_proxyd.core.options import Like, Takes, Within
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.requests import Hints, Json, Operation
+from ollama_proxyd.core.units import spelled
 
 NOT_SAID = Unavailable.because("not_asked_for")
 
@@ -39,7 +40,7 @@ REQUEST: Mapping[str, Takes] = {
     "needs_vision": _FLAG,
     "mode": _TEXT,
 }
-SYSTEM: Mapping[str, Takes] = {
+_SYSTEM: Mapping[str, Takes] = {
     "on_battery": _FLAG,
     "battery_percent": _PERCENT,
     "hottest_c": _CELSIUS,
@@ -50,7 +51,7 @@ SYSTEM: Mapping[str, Takes] = {
     "quiet_hours": _FLAG,
     "games": Takes(int, Within(0, 10**6)),
 }
-DEVICE: Mapping[str, Takes] = {
+_DEVICE: Mapping[str, Takes] = {
     "asleep": _FLAG,
     "temperature_c": _CELSIUS,
     "critical_c": _CELSIUS,
@@ -58,6 +59,8 @@ DEVICE: Mapping[str, Takes] = {
     "fan_percent": _PERCENT,
     "throttling": _ANY_TEXT,
 }
+SYSTEM, DEVICE = ({spelled(name): takes for name, takes in table.items()} for table in (_SYSTEM, _DEVICE))
+"""The same by the keys of a question."""
 _GROUPS = ("hints", "system")
 
 
@@ -101,7 +104,7 @@ def _machine(values: Mapping[str, Json], present: Sequence[DeviceState]) -> Syst
     said = read_fields({name: value for name, value in values.items() if name != "devices"}, SYSTEM, "system")
     named = read_group(values, "devices", "system") or {}
     devices = tuple(_device(name, read_group(named, name, "system.devices") or {}, present) for name in named)
-    return SystemState(**_readings(said, SYSTEM), devices=devices)
+    return SystemState(**_readings(said, _SYSTEM), devices=devices)
 
 
 def _device(name: str, values: Mapping[str, Json], present: Sequence[DeviceState]) -> DeviceState:
@@ -113,7 +116,7 @@ def _device(name: str, values: Mapping[str, Json], present: Sequence[DeviceState
         names = ", ".join(dict.fromkeys([*(device.id for device in present), *_CLASSES]))
         raise wrong(where, f"is not a device; there are {names}")
     power_state = _POWER_STATES[said.get("asleep")]
-    readings = _readings(said, (part for part in DEVICE if part != "asleep"))
+    readings = _readings(said, (part for part in _DEVICE if part != "asleep"))
     return DeviceState(known.id, known.hardware, known.name, power_state, **readings)
 
 
@@ -126,4 +129,5 @@ def _of_class(name: str, present: Sequence[DeviceState]) -> DeviceState | None:
 
 
 def _readings(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: Reading(said[name], at_s=0.0) if name in said else NOT_SAID for name in names}
+    keys = {name: spelled(name) for name in names}
+    return {name: Reading(said[key], at_s=0.0) if key in said else NOT_SAID for name, key in keys.items()}

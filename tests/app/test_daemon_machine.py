@@ -33,7 +33,7 @@ async def test_the_heat_of_the_machine_reaches_auto_and_the_answer_to_where_a_re
     await running.until(running.services.system, lambda system: system.devices)
     body = await running.get("/thermal")
     assert body["devices"][0]["id"] == "cpu"
-    assert body["hottest_c"] == 45.0
+    assert body["hottest_celsius"] == 45.0
     assert (await running.get("/efficiency"))["effective_mode"] == "Balanced"
     sysfs.write(f"{processor}/temp1_input", 80_000)
     await running.until(running.services.governor.setting, lambda setting: setting.effective is not Mode.BALANCED)
@@ -63,7 +63,7 @@ async def test_the_hottest_device_is_one_that_a_configured_backend_runs_on(start
     body = await running.get("/thermal")
     (device,) = (each for each in body["devices"] if each["hardware"] == "amdgpu")
     assert device["backends"] == ["gpu"]
-    assert body["hottest_c"] == device["temperature_c"] == 58.0
+    assert body["hottest_celsius"] == device["temperature_celsius"] == 58.0
 
 
 async def test_without_any_bus_the_daemon_runs_and_says_so_once(start: Start, tmp_path: Path, lines: list[str]) -> None:

@@ -146,7 +146,7 @@ def test_refused_requests_are_counted_and_what_was_saved_is_told(daemon: ServedD
     today = read(ctl, "status")["today"]
     assert (today["requests"], today["errors"], today["compared"]) == (2, 1, 1)
     assert "2 requests, 1 of them failed; about " in (text := ctl("status").output)
-    assert " less than the quickest backend would have used for 1 of them\n" in text
+    assert " saved against Performance, over 1 request\n" in text
 
 
 def test_every_part_of_a_question_is_asked(daemon: ServedDaemon, ctl: Ctl) -> None:
@@ -226,7 +226,10 @@ def test_where_nothing_can_serve_explain_ends_with_3_and_says_each_reason_once(d
 def test_a_model_that_nobody_holds_is_said_in_one_sentence(daemon: ServedDaemon, ctl: Ctl) -> None:
     result = ctl("explain", "--model", "nope")
     assert result.exit_code == 3
-    assert result.stdout.splitlines()[0] == "no backend holds 'nope'"
+    assert (
+        result.stdout.splitlines()[0]
+        == "no backend holds 'nope'; `ollama-proxyctl backends` shows which models there are"
+    )
 
 
 def test_the_alias_knows_what_the_predecessor_s_command_knew(daemon: ServedDaemon, alias: Ctl) -> None:

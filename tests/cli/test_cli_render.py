@@ -38,7 +38,7 @@ LAPTOP = {
     ],
     "system": {
         **MACHINE,
-        "hottest_c": 52.0,
+        "hottest_celsius": 52.0,
         "fan_percent": None,
         "unknown": {"fan_percent": {"reason": "no fan was found"}},
     },
@@ -55,11 +55,11 @@ def test_the_page_shows_the_status_as_it_is() -> None:
     ("saved_j", "compared", "says"),
     [
         (None, 0, ""),
-        (36.0, 3, "; 36 J less than the quickest backend would have used"),
-        (5040.0, 3, "; 1.4 Wh less than the quickest backend would have used"),
-        (-36.0, 3, "; 36 J more than the quickest backend would have used"),
-        (0.0, 3, "; as much as the quickest backend would have used"),
-        (36.0, 2, "; 36 J less than the quickest backend would have used for 2 of them"),
+        (36.0, 3, "; 36 J saved against Performance"),
+        (5040.0, 3, "; 1.4 Wh saved against Performance"),
+        (-36.0, 3, "; 36 J more than under Performance"),
+        (0.0, 3, "; nothing saved against Performance"),
+        (36.0, 2, "; 36 J saved against Performance, over 2 requests"),
     ],
 )
 def test_what_was_saved_is_told_as_it_is(saved_j: float | None, compared: int, says: str) -> None:

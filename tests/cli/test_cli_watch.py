@@ -34,7 +34,7 @@ MACHINE: dict[str, Any] = {
     "battery_percent": 43.0,
     "power_profile": "balanced",
     "performance_degraded": "",
-    "hottest_c": 60.0,
+    "hottest_celsius": 60.0,
     "fan_percent": 30.0,
     "quiet_hours": False,
     "games": 0,
@@ -126,7 +126,7 @@ def test_the_charger_is_news() -> None:
 
 
 def test_a_sensor_that_dies_is_told_with_the_reason() -> None:
-    dead = with_machine(hottest_c=None, unknown={"hottest_c": {"reason": "silent for 95 s"}})
+    dead = with_machine(hottest_celsius=None, unknown={"hottest_celsius": {"reason": "silent for 95 s"}})
     assert differences(NOW, dead) == [Difference("machine", "heat", "unknown: silent for 95 s")]
 
 
@@ -139,7 +139,7 @@ def test_games_are_told_when_they_begin_and_end() -> None:
 def test_a_needle_is_told_when_it_has_moved_far_however_slowly() -> None:
     told, at_c = NOW, []
     for hottest_c in (61.0, 62.0, 63.0, 64.0, 65.0, 66.0):
-        now = settled(told, with_machine(hottest_c=hottest_c))
+        now = settled(told, with_machine(hottest_celsius=hottest_c))
         at_c += [line.says for line in differences(told, now)]
         told = now
     assert at_c == ["65 °C at the hottest device"]
@@ -149,7 +149,7 @@ def test_each_change_is_printed_as_it_comes_and_ctrl_c_ends_it_cleanly(daemon: S
     program = start("watch", "--json")
     first = [json.loads(program.line()) for _ in range(10)]
     assert [line["what"] for line in first] == ["mode", *["backend"] * 4, *["machine"] * 5]
-    assert set(first[0]) == {"unix_s", "what", "name", "says"}
+    assert set(first[0]) == {"unix_seconds", "what", "name", "says"}
 
     daemon.do(lambda: daemon.services.governor.select(Mode.QUIET))
     assert json.loads(program.line())["says"] == "Quiet: as chosen"

@@ -59,7 +59,7 @@ def test_a_battery_at_its_charge_limit_can_be_imagined() -> None:
 
 
 def test_a_device_goes_by_its_id_or_its_class() -> None:
-    devices = {"0000:01:00.0": {"asleep": True}, "npu": {"temperature_c": 50}}
+    devices = {"0000:01:00.0": {"asleep": True}, "npu": {"temperature_celsius": 50}}
     system = read_what_if({"system": {"devices": devices}}, (GPU,)).system
     assert system is not None
     known, imagined = system.devices
@@ -77,7 +77,7 @@ def test_a_device_goes_by_its_id_or_its_class() -> None:
         ({"hints": {"max_latency_ms": float("inf")}}, "hints.max_latency_ms"),
         ({"hints": {"target": ""}}, "hints.target"),
         ({"hints": {"priority": None}}, "hints.priority"),
-        ({"system": {"hottest_c": "hot"}}, "system.hottest_c"),
+        ({"system": {"hottest_celsius": "hot"}}, "system.hottest_celsius"),
         ({"system": {"devices": {"npu": {"throttling": 5}}}}, "system.devices.npu.throttling"),
         ({"system": {"devices": {"tpu": {}}}}, "system.devices.tpu"),
     ],

@@ -16,7 +16,7 @@ export const TABLE = [
     ['Quiet', 'Quiet', 'Slow fans and a cool lap'],
     ['Auto', 'Auto', 'Follows the battery, the heat and the power profile'],
     ['UltraEfficiency', 'Ultra Efficiency', 'The least energy that gives an answer'],
-].map(([token, label, description]) => ({token, label, description, icon: 'x', price_of_time_watts: 7}));
+].map(([token, label, description]) => ({mode: token, label, description, icon: 'x', price_of_time_watts: 7}));
 
 /** The object Efficiency in a mode. */
 export function efficiency(current, effective = current, reason = 'as chosen', more = {}) {

@@ -7,7 +7,7 @@ import {test} from 'node:test';
 import {AUTO, listModes, modeIcon, modeLabel, nextMode, otherSide} from '../../gnome-extension/modes.js';
 import {efficiency, ENGLISH, TABLE} from './daemonStates.mjs';
 
-const TOKENS = TABLE.map(mode => mode.token);
+const TOKENS = TABLE.map(({mode}) => mode);
 
 test('the modes are those that the daemon tells, Auto first', () => {
     const listed = listModes(efficiency('Quiet'), ENGLISH).map(mode => mode.token);
@@ -15,7 +15,7 @@ test('the modes are those that the daemon tells, Auto first', () => {
 });
 
 test('a mode that nobody knew before is listed with the daemon\'s label and a general icon', () => {
-    const told = efficiency('Turbo', 'Turbo', '', {Modes: [...TABLE, {token: 'Turbo', label: 'Turbo!', description: ''}]});
+    const told = efficiency('Turbo', 'Turbo', '', {Modes: [...TABLE, {mode: 'Turbo', label: 'Turbo!', description: ''}]});
     assert.deepEqual(listModes(told, ENGLISH).at(-1), {token: 'Turbo', label: 'Turbo!', description: ''});
     assert.equal(modeIcon('Turbo'), 'ai-mode-other');
     assert.equal(modeIcon('constructor'), 'ai-mode-other');
@@ -37,7 +37,7 @@ test('an old daemon that tells no list of modes has the six that there always we
 });
 
 test('a mode without a label is called by its token, and one that is not listed, too', () => {
-    assert.equal(listModes({Modes: [{token: 'Odd'}]}, ENGLISH)[0].label, 'Odd');
+    assert.equal(listModes({Modes: [{mode: 'Odd'}]}, ENGLISH)[0].label, 'Odd');
     assert.equal(modeLabel(efficiency('Quiet'), 'Gone', ENGLISH), 'Gone');
 });
 
@@ -48,7 +48,7 @@ test('labels are translated where the daemon\'s words are the usual ones, and a 
         return message === 'Quiet' ? 'Leise' : message;
     }};
     assert.equal(modeLabel(efficiency('Quiet'), 'Quiet', german), 'Leise');
-    listModes({Modes: [{token: 'Odd', description: ''}]}, german);
+    listModes({Modes: [{mode: 'Odd', description: ''}]}, german);
     assert.ok(!asked.includes('')); // gettext answers the empty message with its header
 });
 
@@ -74,7 +74,7 @@ for (const token of TOKENS.filter(each => each !== AUTO)) {
 test('a last mode that there is no more gives way to Balanced, and where that is gone to the first by hand', () => {
     assert.equal(otherSide(efficiency(AUTO), 'Gone', ENGLISH), 'Balanced');
     assert.equal(otherSide(efficiency(AUTO), '', ENGLISH), 'Balanced');
-    const few = {CurrentMode: AUTO, Modes: [{token: AUTO}, {token: 'Slow'}]};
+    const few = {CurrentMode: AUTO, Modes: [{mode: AUTO}, {mode: 'Slow'}]};
     assert.equal(otherSide(few, 'Gone', ENGLISH), 'Slow');
-    assert.equal(otherSide({CurrentMode: AUTO, Modes: [{token: AUTO}]}, 'Gone', ENGLISH), AUTO);
+    assert.equal(otherSide({CurrentMode: AUTO, Modes: [{mode: AUTO}]}, 'Gone', ENGLISH), AUTO);
 });

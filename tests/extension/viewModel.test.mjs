@@ -14,7 +14,7 @@ const routing = (LastDecision, Today = {}) => running({
     routing: {LastDecision, Today}, backends: fleet(backend(), backend({Id: 'npu', Name: 'NPU'})),
 });
 
-for (const {token, label} of TABLE.filter(mode => mode.token !== 'Auto')) {
+for (const {mode: token, label} of TABLE.filter(({mode}) => mode !== 'Auto')) {
     test(`in ${token} the tile says so and is off`, () => {
         const view = tile(running({efficiency: efficiency(token)}));
         assert.deepEqual([view.title, view.subtitle, view.checked], ['AI Efficiency', label, false]);
@@ -94,7 +94,7 @@ test('a mode is read out with its description', () => {
 });
 
 test('a seventh mode is shown like the others', () => {
-    const Modes = [...TABLE, {token: 'Turbo', label: 'Turbo', description: ''}];
+    const Modes = [...TABLE, {mode: 'Turbo', label: 'Turbo', description: ''}];
     const {modes} = menu(running({efficiency: efficiency('Turbo', 'Turbo', 'as chosen', {Modes})}));
     assert.deepEqual([modes.length, modes.at(-1).checked, modes.at(-1).icon], [7, true, 'ai-mode-other']);
 });
@@ -118,7 +118,7 @@ test('the panel\'s icon is that of the mode in force', () => {
     assert.deepEqual([view.icon, view.accessibleName], ['ai-mode-quiet', 'AI Efficiency: Auto · Quiet']);
 });
 
-const LAST = {timestamp: 1, reason: 'r', backend: 'igpu', model: 'qwen3:4b', energy_joules: 113};
+const LAST = {unix_seconds: 1, reason: 'r', backend: 'igpu', model: 'qwen3:4b', energy_joules: 113};
 for (const [what, last, caption, value] of [
     ['with another choice', {...LAST, instead_of: 'nvidia', instead_of_joules: 178}, 'Last request, estimated',
         'qwen3:4b → iGPU, 113 J instead of 178 J'],
@@ -130,7 +130,7 @@ for (const [what, last, caption, value] of [
         'qwen3:4b → iGPU'],
     ['without a model', {...LAST, model: ''}, 'Last request, estimated', 'iGPU, 113 J'],
     ['on a backend that is gone', {...LAST, backend: 'old', model: 'm'}, 'Last request, estimated', 'm → old, 113 J'],
-    ['that nobody could serve', {timestamp: 1, reason: 'no backend has the model'}, 'Last request',
+    ['that nobody could serve', {unix_seconds: 1, reason: 'no backend has the model'}, 'Last request',
         'No backend has the model'],
 ]) {
     test(`a last request ${what} is shown as “${value}”`, () => {

@@ -11,7 +11,15 @@ from ollama_proxyd.cli.render_decision import decision
 from ollama_proxyd.cli.session import json_option, say
 
 HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts", "strict_limits")
-SYSTEM = ("on_battery", "battery_percent", "battery_state", "hottest_c", "fan_percent", "power_profile", "quiet_hours")
+SYSTEM = (
+    "on_battery",
+    "battery_percent",
+    "battery_state",
+    "hottest_celsius",
+    "fan_percent",
+    "power_profile",
+    "quiet_hours",
+)
 BATTERY_STATES = ("charging", "discharging", "empty", "fully-charged", "pending-charge", "pending-discharge")
 PROFILES = ("power-saver", "balanced", "performance")
 
@@ -35,7 +43,11 @@ PROFILES = ("power-saver", "balanced", "performance")
 )
 @click.option("--battery-state", type=click.Choice(BATTERY_STATES), help="As if the battery did this.")
 @click.option(
-    "--hottest", "hottest_c", type=click.FloatRange(0, 200), metavar="CELSIUS", help="As if devices were this hot."
+    "--hottest",
+    "hottest_celsius",
+    type=click.FloatRange(0, 200),
+    metavar="CELSIUS",
+    help="As if devices were this hot.",
 )
 @click.option(
     "--fan", "fan_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if fans ran at this speed."

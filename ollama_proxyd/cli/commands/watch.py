@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 MODE_KEYS = ("mode", "effective_mode", "reason_code", "holds")
-STEPS = {"battery_percent": 5.0, "hottest_c": 5.0, "fan_percent": 10.0}
+STEPS = {"battery_percent": 5.0, "hottest_celsius": 5.0, "fan_percent": 10.0}
 """How far a needle must move to be news."""
 
 
@@ -55,7 +55,7 @@ def _follow(daemon: "Client") -> None:
 
 def _print(line: Difference) -> None:
     if asked().as_json:
-        click.echo(json.dumps({"unix_s": round(time.time(), 3), **line._asdict()}, ensure_ascii=False))
+        click.echo(json.dumps({"unix_seconds": round(time.time(), 3), **line._asdict()}, ensure_ascii=False))
     else:
         click.echo(f"{time.strftime('%H:%M:%S')}  {line.what:<8} {f'{line.name}: ' if line.name else ''}{line.says}")
 

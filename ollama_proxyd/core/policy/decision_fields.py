@@ -3,6 +3,7 @@
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.units import spelled
 
 
 def decision_fields(decision: Decision) -> dict[str, Json]:
@@ -23,11 +24,11 @@ def _ranked(each: Ranked) -> Json:
     return {
         "backend_id": each.backend_id,
         "model": each.model,
-        "cost_j": each.cost_j,
-        "energy_j": each.energy_j,
+        "cost_joules": each.cost_j,
+        "energy_joules": each.energy_j,
         "latency_ms": each.latency_ms,
-        "power_w": each.power_w,
-        "terms": dict(each.terms),
+        "power_watts": each.power_w,
+        "terms": {spelled(name): value for name, value in each.terms.items()},
         "notes": [reason_fields(note) for note in each.notes],
         "is_guess": each.is_guess,
         "beyond": [reason_fields(limit) for limit in each.beyond],

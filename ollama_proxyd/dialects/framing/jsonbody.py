@@ -15,6 +15,16 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
 _TEXT = msgspec.json.Decoder(str)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_TYPES = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+_TYPE = re.compile(f"`((?:{'|'.join(_TYPES)})(?: \\| (?:{'|'.join(_TYPES)}))*)`")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -115,12 +125,17 @@ def invalid(error: Exception) -> ProxyError:
     if missing:
         path = f"{path}.{missing.group(1)}" if path else missing.group(1)
         return ProxyError(ErrorKind.INVALID_REQUEST, f"{path} is required", param=path)
-    problem = _PATH.sub("", text).replace("`", "")
+    problem = in_words(_PATH.sub("", text)).replace("`", "")
     return ProxyError(
         ErrorKind.INVALID_REQUEST,
         f"invalid value for '{path or 'the request body'}': {problem[:1].lower()}{problem[1:]}",
         param=path or None,
     )
+
+
+def in_words(problem: str) -> str:
+    """A decoder's complaint with JSON's types in words, instead of Python's names of them."""
+    return _TYPE.sub(lambda found: " or ".join(_TYPES[name] for name in found.group(1).split(" | ")), problem)
 
 
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:

@@ -83,7 +83,7 @@ class Efficiency:
             "CurrentMode": setting.chosen.value,
             "EffectiveMode": setting.effective.value,
             **reason_properties(setting.reason),
-            "Modes": [_listed(mode, row) for mode, row in self._governor.table.items()],
+            "Modes": [listed(mode, row) for mode, row in self._governor.table.items()],
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
             "Settings": _settings(self._settings.tuning.value),
             "ChangedSettings": list(self._settings.changed),
@@ -145,10 +145,11 @@ def _described(mode: Mode, row: ModeRow) -> dict[str, tuple[str, Any]]:
     return {"label": ("s", row.label), "description": ("s", row.description), "icon": ("s", ICONS[mode])}
 
 
-def _listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
+def listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
+    """A mode by the keys that it has over HTTP, and its icon."""
     return facts(
         {
-            "token": ("s", mode.value),
+            "mode": ("s", mode.value),
             **_described(mode, row),
             "price_of_time_watts": ("d", row.price_of_time_w),
             "max_power_watts": ("d", row.max_power_w),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ollama_proxyd.core.readings import DeviceState, Maybe, Reading, SystemState, Unavailable, known
+from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, SystemState, Unavailable, known
 from ollama_proxyd.core.status import asleep
+from ollama_proxyd.core.units import spelled
 
+_TYPES = {"memory_used_bytes": "x", "memory_total_bytes": "x", "throttling": "s"}
 _NO_THERMOMETER = Unavailable.because("no_device_reports", detail="its temperature")
 _NO_FAN = Unavailable.because("no_device_reports", detail="the speed of a fan with a known maximum")
 _NONE_TELLS = Unavailable.because("no_device_reports", detail="whether it is throttled")
@@ -47,12 +49,15 @@ def read_at_s(device: DeviceState) -> float | None:
 
 
 def device_rows(device: DeviceState) -> dict[str, tuple[str, Any]]:
-    """Everything that is known of a device."""
+    """Everything that is known of a device, by the keys that it has over HTTP."""
+    readings = {spelled(name): (_TYPES.get(name, "d"), getattr(device, name)) for name in DEVICE_READINGS}
+    return _identity(device) | readings
+
+
+def old_device_rows(device: DeviceState) -> dict[str, tuple[str, Any]]:
+    """A device by the keys that scripts know from GetHardwareState."""
     return {
-        "id": ("s", device.id),
-        "hardware": ("s", device.hardware.value),
-        "name": ("s", device.name),
-        "asleep": ("b", asleep(device)),
+        **_identity(device),
         "temperature": ("d", device.temperature_c),
         "critical_temperature": ("d", device.critical_c),
         "fan_rpm": ("i", device.fan_rpm),
@@ -62,6 +67,15 @@ def device_rows(device: DeviceState) -> dict[str, tuple[str, Any]]:
         "memory_used": ("x", device.memory_used_bytes),
         "memory_total": ("x", device.memory_total_bytes),
         "throttling": ("s", device.throttling),
+    }
+
+
+def _identity(device: DeviceState) -> dict[str, tuple[str, Any]]:
+    return {
+        "id": ("s", device.id),
+        "hardware": ("s", device.hardware.value),
+        "name": ("s", device.name),
+        "asleep": ("b", asleep(device)),
     }
 
 

@@ -142,7 +142,7 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     if last is None:
         return {}
     rows: dict[str, tuple[str, Any]] = {
-        "timestamp": ("x", last.unix_s),
+        "unix_seconds": ("x", last.unix_s),
         "backend": ("s", last.backend),
         "model": ("s", last.model),
         "mode": ("s", last.mode),

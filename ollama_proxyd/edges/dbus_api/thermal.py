@@ -11,7 +11,7 @@ from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_HARDWARE, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
-from ollama_proxyd.edges.dbus_api.heat import device_rows, overall_heat, read_at_s, throttling
+from ollama_proxyd.edges.dbus_api.heat import device_rows, old_device_rows, overall_heat, read_at_s, throttling
 from ollama_proxyd.edges.dbus_api.values import facts, number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ports import Clock
@@ -83,7 +83,7 @@ class Thermal:
         at_s = read_at_s(device)
         ago_s = None if at_s is None else self._clock.monotonic() - at_s
         updated_at = _NEVER_READ if ago_s is None else self._clock.unix() - ago_s
-        return facts({**device_rows(device), "updated_at": ("x", updated_at)})
+        return facts({**old_device_rows(device), "updated_at": ("x", updated_at)})
 
     def _thresholds(self) -> dict[str, Variant]:
         auto = self._governor.modes.value.auto

@@ -1,5 +1,8 @@
 """The routes about the proxy itself: health, status, backends, heat and the version."""
 
+import asyncio
+from contextlib import suppress
+
 import msgspec
 from aiohttp import web
 
@@ -13,6 +16,9 @@ from ollama_proxyd.edges.http_api.status_events import events
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, status_json, thermal_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 from ollama_proxyd.services.status import snapshot
+
+CHECKED_WITHIN_S = 3.0
+"""How long the answer waits for the first check of a backend that was switched on."""
 
 
 class Switch(msgspec.Struct):
@@ -71,6 +77,10 @@ async def switch(request: web.Request) -> web.Response:
         message = f"there is no backend {backend_id[:100]!r}; there are: {', '.join(known) or 'none'}"
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message)
     services.fleet.set_enabled(backend_id, choice.enabled)
+    if choice.enabled:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHECKED_WITHIN_S):
+                await services.health.check_new()
     row = services.governor.setting.value.row
     return json_reply(fields_json(backend_status(services.fleet.view(backend_id), services.system.value, row)))
 

@@ -132,6 +132,10 @@ def _event(status: Json) -> bytes:
 def _way(routed: RequestRouted) -> bytes:
     """Where a request went."""
     reason = routed.decision.reason if routed.decision else REFUSED
-    way: dict[str, Json] = {"unix_s": routed.unix_s, "request_id": routed.request_id, "backend": routed.backend_id}
+    way: dict[str, Json] = {
+        "unix_seconds": routed.unix_s,
+        "request_id": routed.request_id,
+        "backend": routed.backend_id,
+    }
     way |= reason_fields(reason)
     return b"event: request\ndata: " + msgspec.json.encode(way) + b"\n\n"

@@ -1,7 +1,7 @@
 """The status as JSON: null where something is not known, with the reason under "unknown"."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from enum import Enum
 from typing import Any
 
@@ -17,6 +17,7 @@ from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.status import ESTIMATED, BackendStatus, DeviceStatus, Status, backend_status, device_statuses
+from ollama_proxyd.core.units import spelled
 from ollama_proxyd.services.ledger import BackendTotals
 
 
@@ -38,10 +39,10 @@ def fields_json(value: Any) -> dict[str, Json]:
     told: dict[str, Json] = {}
     unknown: dict[str, Json] = {}
     for field in fields(value):
-        part = getattr(value, field.name)
+        name, part = spelled(field.name), getattr(value, field.name)
         if isinstance(part, Unavailable):
-            unknown[field.name] = reason_fields(part.reason)
-        told |= _field(field.name, part)
+            unknown[name] = reason_fields(part.reason)
+        told |= _field(name, part)
     return {**told, "unknown": unknown} if unknown or isinstance(value, _MAY_BE_UNKNOWN) else told
 
 
@@ -51,11 +52,11 @@ def efficiency_json(setting: ModeSetting, table: ModeTable, holds: Sequence[Hold
         "mode": setting.chosen.value,
         "effective_mode": setting.effective.value,
         **reason_fields(setting.reason),
-        "in_force": asdict(setting.row),
+        "in_force": fields_json(setting.row),
         "holds": [
             {"mode": hold.mode.value, "reason": hold.reason, "application_id": hold.application_id} for hold in holds
         ],
-        "modes": [{"mode": mode.value, **asdict(row)} for mode, row in table.items()],
+        "modes": [{"mode": mode.value, **fields_json(row)} for mode, row in table.items()],
     }
 
 
@@ -155,7 +156,7 @@ def _totals(totals: BackendTotals) -> Json:
         "errors": totals.failures,
         "cancelled": totals.cancelled,
         "completion_tokens": totals.completion_tokens,
-        "busy_s": round(totals.busy_s, 3),
+        "busy_seconds": round(totals.busy_s, 3),
         "energy_joules": round(totals.energy_j, 3),
         "energy_method": ESTIMATED,
     }

@@ -9,7 +9,7 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.jsonbody import decode_object
+from ollama_proxyd.dialects.framing.jsonbody import decode_object, in_words
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.body import read_body
 
@@ -32,7 +32,9 @@ async def read_struct(request: web.Request, kind: type[S]) -> S:
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
         name = path.rstrip("`").lstrip(".")
-        raise ProxyError(ErrorKind.INVALID_REQUEST, f"{name or 'body'}: {problem}", param=name or None) from None
+        raise ProxyError(
+            ErrorKind.INVALID_REQUEST, f"{name or 'body'}: {in_words(problem)}", param=name or None
+        ) from None
 
 
 def json_reply(value: Json, status: int = HTTPStatus.OK) -> web.Response:

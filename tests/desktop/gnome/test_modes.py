@@ -14,7 +14,7 @@ ROUTES = {"Performance": "nvidia", "Balanced": "igpu", "Efficiency": "npu", "Qui
 
 def labels_of(desktop: Desktop) -> dict[str, str]:
     """The label of each mode, as the daemon tells them."""
-    return {mode["token"]: mode["label"] for mode in desktop.daemon.get("Efficiency", "Modes")}
+    return {mode["mode"]: mode["label"] for mode in desktop.daemon.get("Efficiency", "Modes")}
 
 
 def test_a_click_on_each_mode_changes_the_mode_and_the_way_of_the_next_request(desktop: Desktop) -> None:

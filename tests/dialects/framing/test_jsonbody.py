@@ -98,7 +98,7 @@ def test_a_body_that_has_the_name_already_stays_the_same_object() -> None:
         (b'{"model":', "the body is not valid JSON: Input data was truncated"),
         (b"nope", "the body is not valid JSON: invalid character (byte 4)"),
         (b'{"model":"x"} x', "the body is not valid JSON: trailing characters (byte 15)"),
-        (b"[1]", "invalid value for 'the request body': expected object, got array"),
+        (b"[1]", "invalid value for 'the request body': expected an object, got an array"),
     ],
 )
 def test_a_body_that_is_no_json_object_is_an_invalid_request(body: bytes, message: str) -> None:
@@ -117,8 +117,8 @@ def test_json_nested_without_end_is_an_invalid_request() -> None:
 @pytest.mark.parametrize(
     ("body", "param", "message"),
     [
-        (b'{"model":1,"messages":[]}', "model", "invalid value for 'model': expected str, got int"),
-        (b'{"model":"x","messages":[{"role":2}]}', "messages[0].role", "expected str, got int"),
+        (b'{"model":1,"messages":[]}', "model", "invalid value for 'model': expected a string, got an integer"),
+        (b'{"model":"x","messages":[{"role":2}]}', "messages[0].role", "expected a string, got an integer"),
         (b'{"model":"x"}', "messages", "messages is required"),
         (b'{"model":"x","messages":[{}]}', "messages[0].role", "messages[0].role is required"),
     ],

@@ -63,8 +63,8 @@ def test_a_missing_body_is_called_missing(parse: Parse, body: bytes) -> None:
 
 @each_call
 def test_a_body_of_the_wrong_types_is_refused_with_the_field_at_fault(parse: Parse) -> None:
-    assert refused(parse, b"5") == "invalid value for 'the request body': expected object, got int"
-    assert refused(parse, b'{"model":5}') == "invalid value for 'model': expected str | null, got int"
+    assert refused(parse, b"5") == "invalid value for 'the request body': expected an object, got an integer"
+    assert refused(parse, b'{"model":5}') == "invalid value for 'model': expected a string or null, got an integer"
 
 
 @each_call

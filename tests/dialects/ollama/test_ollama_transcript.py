@@ -89,7 +89,7 @@ OTHER_WORDS = {
     "show-badjson": "the body is not valid JSON: Input data was truncated",
     "generate-badjson": "the body is not valid JSON: Input data was truncated",
     "chat-badjson": "the body is not valid JSON: invalid character (byte 4)",
-    "chat-badmessages": "invalid value for 'messages': expected array | null, got str",
+    "chat-badmessages": "invalid value for 'messages': expected an array or null, got a string",
 }
 """What Go's JSON parser is not imitated in."""
 

@@ -114,9 +114,9 @@ async def test_a_mode_is_described_with_its_limits(program: Program) -> None:
 
 async def test_the_list_of_modes_has_everything_that_a_menu_needs(program: Program) -> None:
     modes = await program.get("Efficiency", "Modes")
-    assert [mode["token"] for mode in modes] == TOKENS
+    assert [mode["mode"] for mode in modes] == TOKENS
     assert modes[1] == {
-        "token": "Balanced",
+        "mode": "Balanced",
         "label": "Balanced",
         "description": DEFAULT_TABLE[Mode.BALANCED].description,
         "icon": "power-profile-balanced-symbolic",
@@ -135,4 +135,4 @@ async def test_a_new_table_of_modes_is_told_after_a_reload(program: Program, des
     desk.services.governor.reconfigure(ModeSettings(MappingProxyType({**DEFAULT_TABLE, Mode.QUIET: quiet})))
     await desk.reload(FakeBackend("npu"))
     (told,) = await program.heard_changes("Efficiency")
-    assert [mode["max_power_watts"] for mode in told["Modes"] if mode["token"] == "Quiet"] == [9.0]
+    assert [mode["max_power_watts"] for mode in told["Modes"] if mode["mode"] == "Quiet"] == [9.0]

@@ -75,7 +75,7 @@ async def test_an_explanation_is_the_same_as_over_http(program: Program, desk: D
     explained = json.loads(await program.call("Routing", "Explain", "a{sv}", question))
     query = Query(model="tiny", prompt_tokens=900, max_tokens=50, hints=Hints(latency_critical=True))
     assert explained == json.loads(json.dumps(decision_fields(desk.services.gateway.explain(query))))
-    assert explained["ranked"][0]["terms"]["cost_j"] > 0
+    assert explained["ranked"][0]["terms"]["cost_joules"] > 0
 
 
 async def test_another_state_of_the_machine_can_be_imagined(program: Program, desk: Desk) -> None:
@@ -263,7 +263,7 @@ async def test_a_request_that_nothing_answered_is_told_when_it_has_failed(
         await desk.request(model="absent")
     assert await program.heard_named() == []
     last = await program.get("Routing", "LastDecision")
-    assert last.keys() == {"timestamp", "reason", "reason_code", "reason_details", "mode", "effective_mode"}
+    assert last.keys() == {"unix_seconds", "reason", "reason_code", "reason_details", "mode", "effective_mode"}
     assert "absent" in last["reason"]
 
 

@@ -100,7 +100,7 @@ async def test_the_mode_is_told_with_its_reason_and_the_whole_table(serve: Serve
     assert (body["mode"], body["effective_mode"]) == ("Balanced", "Balanced")
     assert body["reason"]
     assert [row["mode"] for row in body["modes"]] == [mode.value for mode in Mode]
-    assert body["in_force"]["price_of_time_w"] == 7.0
+    assert body["in_force"]["price_of_time_watts"] == 7.0
 
 
 async def test_one_call_switches_the_mode_and_the_next_request_goes_elsewhere(serve: Serve) -> None:
@@ -140,7 +140,7 @@ async def test_heat_is_unavailable_with_a_reason_each_until_there_are_sensors(se
     body = (await (await serve()).get("/thermal")).json
     assert body["status"] == "unavailable"
     why = {"reason": "no sensor yet", "reason_code": "no_sensor", "reason_details": {}}
-    assert (body["hottest_c"], body["unknown"]["hottest_c"]) == (None, why)
+    assert (body["hottest_celsius"], body["unknown"]["hottest_celsius"]) == (None, why)
 
 
 async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) -> None:
@@ -150,8 +150,8 @@ async def test_devices_show_their_readings_and_who_runs_on_them(serve: Serve) ->
     site.services.system.set(SystemState(devices=(asleep, awake)))
     sleeper, waker = (await site.get("/thermal")).json["devices"]
     assert (sleeper["id"], sleeper["power_state"], sleeper["backends"]) == ("0000:01:00.0", "asleep", ["nvidia"])
-    assert (sleeper["temperature_c"], sleeper["unknown"]["temperature_c"]["reason"]) == (None, "asleep")
-    assert waker["temperature_c"] == 41.5
+    assert (sleeper["temperature_celsius"], sleeper["unknown"]["temperature_celsius"]["reason"]) == (None, "asleep")
+    assert waker["temperature_celsius"] == 41.5
     backends = (await site.get("/backends")).json
     assert [(each["device"], each["asleep"]) for each in backends] == [("0000:00:0b.0", False), ("0000:01:00.0", True)]
 
@@ -182,8 +182,8 @@ async def test_zero_degrees_are_a_reading(serve: Serve) -> None:
     site.services.system.set(SystemState(hottest_c=Reading(0.0, 5.0)))
     body = (await site.get("/thermal")).json
     assert body["status"] == "available"
-    assert body["hottest_c"] == 0.0
-    assert "hottest_c" not in body["unknown"]
+    assert body["hottest_celsius"] == 0.0
+    assert "hottest_celsius" not in body["unknown"]
 
 
 async def test_a_broken_backend_shows_its_own_failures(serve: Serve) -> None:

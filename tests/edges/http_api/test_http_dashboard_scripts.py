@@ -70,17 +70,19 @@ def test_what_was_saved_is_told_as_in_a_terminal() -> None:
     ]
     assert run("words.js", f"{json.dumps(days)}.map((day) => it.saved(day)?.text ?? null)") == [
         None,
-        "1.4 Wh less than the quickest backend would have used.",
-        "36 J more than the quickest backend would have used for 2 of them.",
-        "As much as the quickest backend would have used.",
+        "1.4 Wh saved against Performance.",
+        "36 J more than under Performance, over 2 requests.",
+        "Nothing saved against Performance.",
     ]
 
 
 def test_what_the_machine_does_not_say_is_no_zero() -> None:
     system = dict.fromkeys(
-        ("on_battery", "battery_percent", "power_profile", "hottest_c", "fan_percent", "quiet_hours", "games")
+        ("on_battery", "battery_percent", "power_profile", "hottest_celsius", "fan_percent", "quiet_hours", "games")
     )
-    rows = run("words.js", f"it.machine({json.dumps({**system, 'unknown': {'hottest_c': {'reason': 'no sensor'}}})})")
+    rows = run(
+        "words.js", f"it.machine({json.dumps({**system, 'unknown': {'hottest_celsius': {'reason': 'no sensor'}}})})"
+    )
     assert [row[1] for row in rows] == [None] * 5
     assert [row[2] for row in rows] == [None] * 5
     assert rows[2] == ["Heat", None, None, "no sensor"]

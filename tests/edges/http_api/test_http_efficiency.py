@@ -79,7 +79,7 @@ async def test_a_server_that_stops_ends_holds_and_does_not_wait_for_them(
     ("body", "says"),
     [
         ({"mode": "Quite"}, "did you mean Quiet?"),
-        ({"mode": "Quiet", "reason": "x" * 201}, "reason: Expected `str` of length <= 200"),
+        ({"mode": "Quiet", "reason": "x" * 201}, "reason: Expected a string of length <= 200"),
         ({"mode": "Quiet", "raeson": "x"}, "did you mean"),
     ],
 )

@@ -28,7 +28,9 @@ async def test_it_tells_every_term_and_every_rejection(serve: Serve) -> None:
     site = await serve(*reference_fleet())
     told = (await site.post(EXPLAIN, {"hints": {"max_power_watts": 20}})).json
     terms = told["ranked"][0]["terms"]
-    assert terms["cost_j"] == pytest.approx(terms["energy_j"] + terms["price_of_time_w"] * terms["time_s"])
+    assert terms["cost_joules"] == pytest.approx(
+        terms["energy_joules"] + terms["price_of_time_watts"] * terms["time_seconds"]
+    )
     codes = {each["backend_id"]: [no["reason_code"] for no in each["rejections"]] for each in told["rejected"]}
     assert codes == {"nvidia": ["hint_power"], "cpu": ["hint_power"]}
     assert len(told["ranked"]) + len(told["rejected"]) == 4
@@ -66,14 +68,14 @@ async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ra
     for name, system in {
         "now": {},
         "asleep": {"devices": {"nvidia": {"asleep": True}}},
-        "hot": {"devices": {"0000:01:00.0": {"temperature_c": 96, "critical_c": 95}}},
+        "hot": {"devices": {"0000:01:00.0": {"temperature_celsius": 96, "critical_celsius": 95}}},
         "throttled": {"devices": {"nvidia": {"throttling": "too hot"}}},
         "game": {"games": 1},
     }.items():
         told[name] = (await site.post(EXPLAIN, {"mode": "Performance", "system": system})).json
     assert told["now"]["backend"] == "nvidia"
     (nvidia,) = (each for each in told["asleep"]["ranked"] if each["backend_id"] == "nvidia")
-    assert nvidia["terms"]["wake_s"] > 0
+    assert nvidia["terms"]["wake_seconds"] > 0
     rejected = {
         name: [no["reason_code"] for each in told[name]["rejected"] for no in each["rejections"]] for name in told
     }
@@ -97,7 +99,7 @@ async def test_what_gave_way_is_told_with_the_decision_and_with_each_candidate(s
 
 async def test_a_device_of_a_class_that_is_not_there_can_be_imagined(serve: Serve) -> None:
     site = await serve(*reference_fleet())
-    system = {"devices": {"npu": {"temperature_c": 99}}}
+    system = {"devices": {"npu": {"temperature_celsius": 99}}}
     told = (await site.post(EXPLAIN, {"mode": "Efficiency", "system": system})).json
     assert told["backend"] == "igpu"
 

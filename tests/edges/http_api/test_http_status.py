@@ -1,5 +1,6 @@
 """GET /status: everything that a person asks, in one object; what is not known has its reason there."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -113,7 +114,7 @@ async def test_the_machine_is_told_in_plain_values_with_a_reason_for_each_gap(se
     assert system["unknown"]["fan_percent"]["reason"] == "no fan was found"
     assert "on_battery" not in system["unknown"]
     assert (device["id"], device["power_state"], device["backends"]) == ("0000:00:0b.0", "awake", ["npu"])
-    assert (device["temperature_c"], device["fan_percent"]) == (41.5, None)
+    assert (device["temperature_celsius"], device["fan_percent"]) == (41.5, None)
     assert device["unknown"]["fan_percent"]["reason"] == "no sensor yet"
 
 
@@ -234,3 +235,22 @@ async def test_heat_fans_and_games_are_told_like_watts(serve: Serve) -> None:
         "not in this mode: 55 W > 15 W; 91 °C > 70 °C; fan at 88 % > 40 %; throttled: thermal; "
         "reserved for a running game; 91 °C is critical"
     )
+
+
+async def test_a_backend_that_is_switched_on_is_told_as_its_check_found_it(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    await site.post("/backends/npu", {"enabled": False})
+    told = (await site.post("/backends/npu", {"enabled": True})).json
+    assert (told["enabled"], told["health"]) == (True, "up")
+
+
+async def test_a_check_that_takes_long_does_not_hold_the_switch_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = FakeBackend("npu")
+    site = await serve(slow)
+    await site.post("/backends/npu", {"enabled": False})
+    monkeypatch.setattr(slow, "probe", asyncio.Event().wait)
+    monkeypatch.setattr("ollama_proxyd.edges.http_api.status.CHECKED_WITHIN_S", 0.01)
+    told = (await site.post("/backends/npu", {"enabled": True})).json
+    assert (told["enabled"], told["health"]) == (True, "unknown")

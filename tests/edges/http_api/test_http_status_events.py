@@ -116,7 +116,7 @@ async def test_measurements_are_told_at_most_once_in_a_while_and_the_last_one_co
         for hottest_c in (50.0, 51.0, 52.0):
             know(site, hottest_c=hottest_c)
             await asyncio.sleep(0.01)
-        assert (await listener.next())["system"]["hottest_c"] == 52.0
+        assert (await listener.next())["system"]["hottest_celsius"] == 52.0
         assert loop.time() - began_s >= 0.2
 
 
@@ -166,7 +166,7 @@ async def test_what_changes_nothing_in_the_status_is_not_told(serve: Serve) -> N
         for at_s in (1.0, 2.0, 3.0):
             site.services.system.set(SystemState(hottest_c=Reading(50.0, at_s)))
             await asyncio.sleep(0.05)
-        assert (await listener.next())["system"]["hottest_c"] == 50.0
+        assert (await listener.next())["system"]["hottest_celsius"] == 50.0
         assert await listener.silent(0.2)
 
 

@@ -13,8 +13,10 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.status import backend_status
 from ollama_proxyd.edges.dbus_api.contract import contract
+from ollama_proxyd.edges.dbus_api.efficiency import listed
+from ollama_proxyd.edges.dbus_api.heat import device_rows
 from ollama_proxyd.edges.dbus_api.routing import Routing
-from ollama_proxyd.edges.dbus_api.values import properties
+from ollama_proxyd.edges.dbus_api.values import facts, properties
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeClock, reference_fleet
 
@@ -104,3 +106,45 @@ async def test_a_gauge_of_a_backend_has_the_value_of_its_key(serve: Serve) -> No
                 assert sample.value == value, family.name
                 seen.add(key)
     assert {"rated_power_watts", "power_watts", "temperature_celsius", "in_flight"} <= seen
+
+
+SHORT = {"w", "j", "c", "s", "tps", "temp"}
+"""Units and words that keys spell out."""
+
+
+def keys_in(body: Any) -> set[str]:
+    """The keys at every depth; models have names of their own."""
+    if isinstance(body, list):
+        return set().union(*map(keys_in, body))
+    if not isinstance(body, Mapping):
+        return set()
+    return set(body).union(*(keys_in(part) for key, part in body.items() if key != "learned"))
+
+
+async def test_every_key_over_http_has_its_unit_spelled_out(serve: Serve) -> None:
+    site = await busy(serve)
+    bodies = [
+        (await site.get(route)).json for route in ("/status", "/backends", "/efficiency", "/thermal", "/settings")
+    ]
+    system = {"hottest_celsius": 50, "devices": {"npu": {"temperature_celsius": 50}}}
+    bodies.append((await site.post("/routing/explain", {"system": system})).json)
+    keys = keys_in(bodies)
+    assert {"price_of_time_watts", "max_temperature_celsius", "slope_celsius_per_second", "decode_seconds"} <= keys
+    assert [key for key in keys if SHORT & set(key.split("_"))] == []
+
+
+async def test_a_device_and_a_mode_have_the_same_keys_and_values_on_the_bus(serve: Serve) -> None:
+    site = await busy(serve)
+    status = (await site.get("/status")).json
+    for device, over_http in zip(site.services.system.value.devices, status["devices"], strict=True):
+        on_the_bus = unpack_variants(facts(device_rows(device)))
+        shared = on_the_bus.keys() & over_http.keys()
+        assert on_the_bus.keys() - shared == {"asleep"}
+        assert all(on_the_bus[key] == over_http[key] for key in shared - {"unknown"})
+        assert on_the_bus["unknown"].keys() == over_http["unknown"].keys()
+    rows = {row["mode"]: row for row in status["modes"]}
+    for mode, row in site.services.governor.table.items():
+        on_the_bus = unpack_variants(listed(mode, row))
+        assert {key: rows[mode.value][key] for key in on_the_bus.keys() - {"icon"}} == {
+            key: value for key, value in on_the_bus.items() if key != "icon"
+        }

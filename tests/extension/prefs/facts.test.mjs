@@ -77,16 +77,16 @@ test('the state of a backend is told in the same words as in the menu', () => {
 
 test('a device that sleeps is not shown with numbers from before', () => {
     const gpu = facts.device({id: '0000:01:00.0', hardware: 'nvidia', name: 'RTX', asleep: true,
-        unknown: {temperature: {reason: 'it sleeps'}}});
+        unknown: {temperature_celsius: {reason: 'it sleeps'}}});
     assert.equal(gpu.subtitle, 'NVIDIA GPU · asleep');
     assert.equal(text(gpu, 'Temperature'), 'Unknown: it sleeps');
     assert.equal(text(gpu, 'Sleep'), 'Asleep');
 });
 
 test('a device says how warm it is, what it draws, how its fan turns and whether it is throttled', () => {
-    const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature: 61.2,
-        power_draw: 14.25, fan_percent: 41, fan_rpm: 2300, utilization: 17, memory_used: 9 * 2 ** 30,
-        memory_total: 32 * 2 ** 30, throttling: 'thermal limit'});
+    const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature_celsius: 61.2,
+        power_watts: 14.25, fan_percent: 41, fan_rpm: 2300, utilisation_percent: 17, memory_used_bytes: 9 * 2 ** 30,
+        memory_total_bytes: 32 * 2 ** 30, throttling: 'thermal limit'});
     assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · throttled');
     assert.equal(text(cpu, 'Fan'), '41 % · 2,300 turns a minute');
     assert.equal(text(cpu, 'Use'), '17 %');

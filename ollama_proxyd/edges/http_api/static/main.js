@@ -193,7 +193,7 @@ function showLast(last) {
   say(by("last-reason"), capital(last.reason));
   const bars = last.energy_joules === null ? [] : energyBars(last);
   fill(by("last-bars"), bars, () => bars.flatMap(([name, joules, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, energy(joules)))]));
-  const when = new Date(last.unix_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const when = new Date(last.unix_seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   say(by("last-when"), `${when}${bars.length ? ", estimated before it was sent" : ""}`);
 }
 

@@ -43,8 +43,8 @@ export function hardware(name) {
 
 export function limits(row) {
   const parts = [
-    [row.max_power_w, (value) => `at most ${number(value)} W`],
-    [row.max_temp_c, (value) => `up to ${number(value)} °C`],
+    [row.max_power_watts, (value) => `at most ${number(value)} W`],
+    [row.max_temperature_celsius, (value) => `up to ${number(value)} °C`],
     [row.max_fan_percent, (value) => `fan up to ${number(value)} %`],
     [row.max_concurrency, (value) => count(value, "request") + " at once"],
     [row.max_wait_s, (value) => `waits up to ${number(value)} s`],
@@ -70,18 +70,18 @@ export function rated(backend) {
 
 export function about(row) {
   if (row.mode === "Auto") return `${row.description}.`;
-  const price = `A second of waiting is worth ${number(row.price_of_time_w)} W`;
+  const price = `A second of waiting is worth ${number(row.price_of_time_watts)} W`;
   const most = limits(row);
   return `${row.description}. ${price}; ${most || "no limits"}.`;
 }
 
 export function saved(today) {
   if (today.compared === null) return null;
-  const of = today.compared === today.requests ? "" : ` for ${today.compared} of them`;
+  const over = today.compared === today.requests ? "" : `, over ${count(today.compared, "request")}`;
   const joules = today.saved_joules;
-  if (number(Math.abs(joules)) === "0") return { text: `As much as the quickest backend would have used${of}.`, look: "same" };
-  const which = joules > 0 ? "less" : "more";
-  return { text: `${energy(Math.abs(joules))} ${which} than the quickest backend would have used${of}.`, look: which };
+  if (number(Math.abs(joules)) === "0") return { text: `Nothing saved against Performance${over}.`, look: "same" };
+  const [which, look] = joules > 0 ? ["saved against", "less"] : ["more than under", "more"];
+  return { text: `${energy(Math.abs(joules))} ${which} Performance${over}.`, look };
 }
 
 const ENDS = { ok: "answered", cancelled: "client left" };
@@ -106,7 +106,7 @@ export function machine(system) {
   const rows = [
     ["Power", power(system), share(system.battery_percent), system.unknown.on_battery?.reason],
     ["Profile", profile, null, system.unknown.power_profile?.reason],
-    ["Heat", amount(system.hottest_c, "°C"), share(system.hottest_c), system.unknown.hottest_c?.reason],
+    ["Heat", amount(system.hottest_celsius, "°C"), share(system.hottest_celsius), system.unknown.hottest_celsius?.reason],
     ["Fan", amount(system.fan_percent, "%"), share(system.fan_percent), system.unknown.fan_percent?.reason],
     ["Quiet hours", QUIET.get(system.quiet_hours), null, system.unknown.quiet_hours?.reason],
   ];
