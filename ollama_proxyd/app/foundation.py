@@ -90,6 +90,7 @@ class Foundation:
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.meter.follow(self.tasks)
+        self.services.gateway.migrator.follow(self.tasks)
 
     def reconfigure(self, config: Config, backends: Backends) -> None:
         """Put a configuration in force, below changed settings; raises before anything has changed."""

@@ -147,6 +147,10 @@ class AttemptEnded:
     """Whether the client left."""
     displaced: bool = False
     """Whether a more urgent request took the slot; the request waits again."""
+    moved: bool = False
+    """Whether another backend went on although this one served."""
+    resumed: bool = False
+    """Whether it went on with an answer that another had begun."""
     needs_vision: bool = False
     needs_tools: bool = False
     skipped_frames: int = 0
@@ -157,7 +161,7 @@ class AttemptEnded:
     @property
     def succeeded(self) -> bool:
         """Whether the answer came whole."""
-        return self.error is None and not self.cancelled and not self.displaced
+        return self.error is None and not (self.cancelled or self.displaced or self.moved)
 
     @property
     def work(self) -> Work:

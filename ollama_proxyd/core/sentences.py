@@ -147,6 +147,8 @@ DECISIONS: Mapping[str, str] = {
     "lifted": "{reason}; the request asks for more than the mode allows: {rejections}",
     "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",
     "resumed": "{reason}; it goes on in the middle of an answer because {backend_id} failed[: {cause}]",
+    "moved": "{reason}; it moved here from {backend_id} in the middle of an answer[: {cause}]",
+    "move_saves": "the rest of the answer needs {saved_joules:figure} J less there, moving included",
     "no_backend": "no backend is configured, and none was found yet",
     "unknown_target": "no backend is called {target:quoted}",
     "model_held_nowhere": "no backend holds {model:quoted}",

@@ -33,6 +33,7 @@ class Attempt:
         "events",
         "finished",
         "first_s",
+        "moved",
         "ranked",
     )
 
@@ -47,6 +48,8 @@ class Attempt:
         self.events: AsyncGenerator[Event, None] = _nothing()
         """After `begin` those that follow the first ones."""
         self.finished: Finished | None = None
+        self.moved = False
+        """Whether another backend goes on although this one served."""
         self.ended: AttemptEnded | None = None
         """Set when the context was left."""
 
@@ -155,6 +158,8 @@ class Attempt:
             neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
             cancelled=error is not None and not isinstance(error, Exception),
             displaced=is_displaced,
+            moved=self.moved,
+            resumed=request.spoken is not None,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
             unloads_after=request.unloads_after,

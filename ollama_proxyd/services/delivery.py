@@ -11,12 +11,15 @@ from ollama_proxyd.core.continuation import (
     resumed,
     with_former,
 )
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.attempt import Attempt
+
+NOWHERE = "the answer was about to move, and neither the new nor the old backend goes on"
 
 
 class Delivery:
@@ -31,6 +34,12 @@ class Delivery:
         self._failures: list[ProxyError] = []
         self.cause = ""
         """Why the backend before did not end the answer."""
+        self.left: frozenset[str] = frozenset()
+        """The backend that it moved away from, until another has gone on."""
+        self.since_s = 0.0
+        """When the present backend began or went on."""
+        self.moved: Reason | None = None
+        """Why it moves, or moved last."""
         self.finished: Finished | None = None
         """The end of the whole answer."""
         self.obstacle: Obstacle | None = None
@@ -38,6 +47,7 @@ class Delivery:
         self._attempt: Attempt | None = None
         self._transcript = Transcript()
         self._former = Timings()
+        self._is_to_move = False
         self._held: Held | None = None
         """The model that began."""
         self._failover = Failover.SAME_MODEL
@@ -45,12 +55,13 @@ class Delivery:
     @property
     def failure(self) -> ProxyError:
         """What the client is told where nothing goes on: what broke the answer, or kept it from beginning."""
-        return most_useful(self._failures)
+        return most_useful(self._failures) if self._failures else ProxyError(ErrorKind.UPSTREAM_FAILED, NOWHERE)
 
     def fail(self, backend_id: str, error: ProxyError) -> None:
         """A backend did not answer; of one that could not go on the client is not told."""
         self.tried |= {backend_id}
-        if self.begun is None:
+        self.left = frozenset()
+        if self.begun is None or not self._failures:
             self._failures.append(error)
 
     def break_off(self, backend_id: str, error: ProxyError) -> None:
@@ -65,6 +76,7 @@ class Delivery:
             model = next((each for each in view.models if each.name == attempt.ranked.model), None)
             self._held = None if model is None else Held(view, model)
         self._attempt = attempt
+        self.left = frozenset()
         self._transcript.read_by(accepted.read)
         self.begun = self.begun or self.request
 
@@ -79,6 +91,11 @@ class Delivery:
         self.finished = event if spoken is None else with_former(event, spoken, self._former)
         return self.finished
 
+    @property
+    def backend_id(self) -> str | None:
+        """Where the answer comes from now."""
+        return None if self._attempt is None else self._attempt.ranked.backend_id
+
     def resume(self, failover: Failover) -> Obstacle | None:
         """Turn the request into one that goes on from what the client has; why not, where it cannot."""
         if self.begun is None or self._attempt is None:
@@ -90,6 +107,31 @@ class Delivery:
         self._former = self._attempt.timings_after(self._former)
         self.request = resumed(self.begun, spoken)
         return None
+
+    def rest(self, failover: Failover) -> Request | None:
+        """The request for the rest of the answer, None where it cannot go on exactly; nothing changes."""
+        self._failover = failover
+        spoken = self._transcript.spoken()
+        if self.begun is None or spoken is None or obstacle(self.begun, spoken, failover) is not None:
+            return None
+        return resumed(self.begun, spoken)
+
+    def move(self, why: Reason) -> None:
+        """Have the rest come from another backend, from the next event on."""
+        self._is_to_move, self.moved = True, why
+
+    def moves(self) -> bool:
+        """Whether the present backend is left now; the request is then the one for the rest."""
+        if not self._is_to_move:
+            return False
+        self._is_to_move = False
+        rest = self.rest(self._failover)
+        if self.finished is not None or rest is None or rest.max_tokens == 0 or self._attempt is None:
+            return False
+        self.request, self.cause, self._failures = rest, "moved", []
+        self.left = frozenset({self._attempt.ranked.backend_id})
+        self._attempt.moved = True
+        return True
 
     def is_same_model(self, view: BackendView, model: Model | None) -> bool:
         """Whether a backend's model may go on with what another's has begun."""

@@ -15,14 +15,13 @@ from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.failing import is_being_tried
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.refusal import past_deadline, refusal
-from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
+from ollama_proxyd.core.refusal import refusal
+from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -35,7 +34,9 @@ from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import MISS_AGE_S, REFUSAL_AGE_S, HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.migrator import Migrator, MigratorDeps
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.queries import Queries
 from ollama_proxyd.services.request_trace import RequestTrace
 from ollama_proxyd.services.settings import GatewaySettings
 from ollama_proxyd.services.unloading import Settled, Unloader
@@ -70,7 +71,14 @@ class Gateway:
         self._deps = deps
         self._settings = settings
         self._booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
-        self.synonyms = Synonyms(settings.aliases)
+        self._queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
+        self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self._queries)
+        self.migrator.failover = settings.failover
+
+    @property
+    def synonyms(self) -> Synonyms:
+        """The further names of models."""
+        return self._queries.synonyms
 
     @property
     def in_flight(self) -> int:
@@ -80,7 +88,8 @@ class Gateway:
     def reconfigure(self, settings: GatewaySettings) -> None:
         """Apply other limits and names from now on."""
         self._settings = settings
-        self.synonyms = Synonyms(settings.aliases)
+        self._queries.synonyms = Synonyms(settings.aliases)
+        self.migrator.failover = settings.failover
 
     def check_open(self) -> None:
         """Raise ProxyError, with the reason, while no new request is let in."""
@@ -94,7 +103,7 @@ class Gateway:
             setting = deps.governor.imagine(mode, system)
         query = replace(query, now_s=deps.clock.monotonic(), synonyms=self.synonyms.of(query.model or ""))
         if query.time_left_s is None:
-            query = replace(query, time_left_s=self._time_left_s(query.hints))
+            query = replace(query, time_left_s=self._queries.time_left_s(query.hints))
         query = deps.admission.foresee(query)
         return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
 
@@ -121,6 +130,8 @@ class Gateway:
                         self._booking.tell(trace, has_begun=True)  # its client has words and does not wait for it
                         async for event in attempt.events:
                             yield delivery.hear(event)
+                            if delivery.moves():
+                                break
                 except ProxyError as error:
                     self._resume(delivery, trace, error)
                     if (end := delivery.end_at_limit()) is not None:
@@ -151,17 +162,20 @@ class Gateway:
         if delivery.request.load_action is LoadAction.UNLOAD:
             return await self._unload(delivery, trace)
         while True:
-            query = self._query(delivery)
+            query = self._queries.of(delivery)
             if trace.is_displaced:
                 query = replace(query, waited_s=trace.elapsed_s)
             decision = await self._choose(query, trace, delivery)
-            choose_again, is_back = partial(self._choose_again, trace), trace.is_displaced or delivery.begun is not None
+            choose_again, is_back = (
+                partial(self._choose_again, trace, delivery),
+                trace.is_displaced or delivery.begun is not None,
+            )
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(self._left_s(query))
+                accepted, held = await attempt.begin(self._queries.left_s(query))
             except ProxyError as error:
                 if error.code == DISPLACED:
                     continue
@@ -173,12 +187,13 @@ class Gateway:
                 is_new = delivery.begun is None
                 trace.resumed += () if is_new else (delivery.cause,)
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
+                self.migrator.watch(delivery)
                 first = Routed(decision, best.backend_id, accepted.ignored_fields) if is_new else Resumed()
                 return attempt, first, held
 
     async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:
         """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
-        query, deps = self._query(delivery), self._deps
+        query, deps = self._queries.of(delivery), self._deps
         await deps.health.catch_up(0.0)
         unloader = Unloader(deps.fleet)
         if not (holders := unloader.holders(query)):
@@ -199,30 +214,36 @@ class Gateway:
         failures, the most useful of them is raised.
         """
         foresee = self._deps.admission.foresee
-        assessment, decision = self._decide(foresee(query), trace)
+        assessment, decision = self._decide(foresee(query), trace, delivery)
         if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
-            assessment, decision = self._decide(foresee(query), trace)
+            assessment, decision = self._decide(foresee(query), trace, delivery)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
-            assessment, decision = self._decide(foresee(query), trace)
-        if delivery.tried and not decision.ranked:
-            trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
-            raise delivery.failure
-        return self._noted(query, trace, assessment, decision)
+            assessment, decision = self._decide(foresee(query), trace, delivery)
+        if delivery.left and not decision.ranked:
+            delivery.left = frozenset()  # where it came from it can go on
+            assessment, decision = self._decide(foresee(self._queries.of(delivery)), trace, delivery)
+        return self._noted(query, trace, delivery, (assessment, decision))
 
-    def _choose_again(self, trace: RequestTrace, query: Query) -> Decision:
+    def _choose_again(self, trace: RequestTrace, delivery: Delivery, query: Query) -> Decision:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
-        query = replace(query, time_left_s=self._left_s(query), now_s=self._deps.clock.monotonic())
-        assessment, decision = self._decide(query, trace)
+        query = replace(query, time_left_s=self._queries.left_s(query), now_s=self._deps.clock.monotonic())
+        assessment, decision = self._decide(query, trace, delivery)
         if not decision.ranked and is_being_tried(decision):
             return decision
-        return self._noted(query, trace, assessment, decision)
+        return self._noted(query, trace, delivery, (assessment, decision))
 
-    def _noted(self, query: Query, trace: RequestTrace, assessment: Assessment, decision: Decision) -> Decision:
-        trace.assessment, trace.decision = assessment, decision
-        if not decision.ranked:
-            raise self.refusal(query, decision)
-        return decision
+    def _noted(
+        self, query: Query, trace: RequestTrace, delivery: Delivery, decided: tuple[Assessment, Decision]
+    ) -> Decision:
+        """The decision, if it has a backend; else what failed before is raised, or the refusal."""
+        if not decided[1].ranked and (delivery.tried or delivery.begun):
+            trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
+            raise delivery.failure
+        trace.assessment, trace.decision = decided
+        if not decided[1].ranked:
+            raise self.refusal(query, decided[1])
+        return decided[1]
 
     async def _trial_ended(self, query: Query) -> bool:
         """Wait while another request tries the backend that failed; whether it was in time."""
@@ -236,55 +257,21 @@ class Gateway:
             return False
         return True
 
-    def _decide(self, query: Query, trace: RequestTrace) -> tuple[Assessment, Decision]:
+    def _decide(self, query: Query, trace: RequestTrace, delivery: Delivery) -> tuple[Assessment, Decision]:
         """A decision and what it rests on."""
         deps = self._deps
         assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)
         decision = decide(assessment)
-        if (last := trace.last) is None or last.error is None:
+        if (last := trace.last) is not None and last.moved:
+            why = Reason("moved", reason=decision.reason, backend_id=last.backend_id, cause=delivery.moved)
+            return assessment, replace(decision, reason=why)
+        if last is None or last.error is None:
             return assessment, decision
         cause = None if last.fault is None else what_fails(Breaker(last.fault, last.work, status=last.status))
         why = Reason("tried_again", reason=decision.reason, backend_id=last.backend_id, cause=cause)
         if query.able is not None:
             why = Reason("resumed", reason=decision.reason, backend_id=last.backend_id, cause=cause)
         return assessment, replace(decision, reason=why)
-
-    def _query(self, delivery: Delivery) -> Query:
-        request = delivery.request
-        left_s = None if delivery.begun else self._time_left_s(request.hints)  # it has begun in time
-        deadline_ms = request.hints.deadline_ms
-        if left_s is not None and left_s <= 0 and deadline_ms is not None:
-            raise past_deadline(left_s, deadline_ms)
-        query = Query(
-            model=request.model,
-            operation=request.operation,
-            prompt_tokens=request.prompt_tokens,
-            max_tokens=request.max_tokens,
-            needs_vision=request.needs_vision,
-            needs_tools=request.needs_tools,
-            now_s=self._deps.clock.monotonic(),
-            time_left_s=left_s,
-            hints=request.hints,
-            tried=delivery.tried,
-            synonyms=self.synonyms.of(request.model),
-        )
-        return query if delivery.begun is None else replace(query, able=self._able(delivery, query))
-
-    def _able(self, delivery: Delivery, query: Query) -> frozenset[str]:
-        """The backends that can go on exactly from what the client has."""
-        fleet, able = self._deps.fleet, []
-        for member in fleet.members:
-            view = fleet.view(member.id)
-            if member.backend.can_resume(delivery.request) and delivery.is_same_model(view, held(view, query)):
-                able.append(member.id)
-        return frozenset(able)
-
-    def _left_s(self, query: Query) -> float | None:
-        return None if query.time_left_s is None else self._time_left_s(query.hints)
-
-    def _time_left_s(self, hints: Hints) -> float | None:
-        """Seconds until the client's deadline, below zero when it has passed; None when it set none."""
-        return None if hints.deadline_ms is None else hints.deadline_ms / 1000 - self._deps.clock.unix()
 
     def _check_capacity(self) -> None:
         self._deps.gate.check()

@@ -65,5 +65,5 @@ def decode_tps(ended: AttemptEnded) -> float | None:
 
 
 def _output_tokens(ended: AttemptEnded) -> int | None:
-    """The length of an answer that ended by itself; one that was cut tells only the client's limit."""
-    return None if ended.finish is FinishReason.LENGTH else ended.usage.completion_tokens
+    """The length of an answer that ended by itself; one that was cut, or went on here, does not tell it."""
+    return None if ended.finish is FinishReason.LENGTH or ended.resumed else ended.usage.completion_tokens

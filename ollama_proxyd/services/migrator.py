@@ -1,0 +1,74 @@
+"""Moves long answers to where their rest is better off, when the machine or the mode has changed."""
+
+import logging
+from dataclasses import dataclass, replace
+from weakref import WeakSet
+
+from ollama_proxyd.core.continuation import Failover
+from ollama_proxyd.core.policy.migration import LEAST_LEFT_TOKENS, LEAST_STAY_S, better_place, tokens_left
+from ollama_proxyd.core.policy.rank import assess
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.delivery import Delivery
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.queries import Queries
+from ollama_proxyd.services.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MigratorDeps:
+    """What a migrator looks at."""
+
+    fleet: Fleet
+    governor: Governor
+    system: Cell[SystemState]
+    clock: Clock
+
+
+class Migrator:
+    """Looks at the answers under way when something has changed; nothing is looked at by the clock."""
+
+    def __init__(self, deps: MigratorDeps, queries: Queries) -> None:
+        self._deps = deps
+        self._queries = queries
+        self._under_way: WeakSet[Delivery] = WeakSet()
+        self.failover = Failover.SAME_MODEL
+
+    def watch(self, delivery: Delivery) -> None:
+        """An answer has begun, or goes on, at a backend."""
+        delivery.since_s = self._deps.clock.monotonic()
+        self._under_way.add(delivery)
+
+    def follow(self, tasks: Tasks) -> None:
+        """Look whenever the machine, the mode or the health of a backend changes."""
+        deps = self._deps
+        tasks.start("migration-system", deps.system.follow(lambda _: self.look()))
+        tasks.start("migration-mode", deps.governor.setting.follow(lambda _: self.look()))
+        tasks.start("migration-fleet", deps.fleet.summary.follow(lambda _: self.look()))
+
+    def look(self) -> None:
+        """Have each answer move that is better off elsewhere."""
+        now_s = self._deps.clock.monotonic()
+        for delivery in tuple(self._under_way):
+            if delivery.finished is None and now_s - delivery.since_s >= LEAST_STAY_S:
+                self._consider(delivery)
+
+    def _consider(self, delivery: Delivery) -> None:
+        rest, backend_id = delivery.rest(self.failover), delivery.backend_id
+        if rest is None or rest.spoken is None or backend_id is None:
+            return
+        left = tokens_left(rest.spoken.tokens, rest.max_tokens)
+        if left < LEAST_LEFT_TOKENS:
+            return
+        deps = self._deps
+        query = self._queries.of_rest(delivery, replace(rest, max_tokens=left))
+        if query.able is None or backend_id not in query.able:
+            return  # it could not come back
+        assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)
+        if (move := better_place(assessment, backend_id)) is not None:
+            log.info("request %s moves from %s: %s", rest.hints.request_id, backend_id, move.why)
+            delivery.move(move.why)

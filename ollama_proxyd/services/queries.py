@@ -1,0 +1,66 @@
+"""What routing is asked for a request, a new one or the rest of a begun answer."""
+
+from dataclasses import replace
+
+from ollama_proxyd.core.model_names import Synonyms
+from ollama_proxyd.core.policy.eligibility import held
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.refusal import past_deadline
+from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.services.delivery import Delivery
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.ports import Clock
+
+
+class Queries:
+    """Makes the query of each delivery."""
+
+    def __init__(self, fleet: Fleet, clock: Clock, synonyms: Synonyms) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self.synonyms = synonyms
+        """The further names of models."""
+
+    def of(self, delivery: Delivery) -> Query:
+        """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""
+        request = delivery.request
+        left_s = None if delivery.begun else self.time_left_s(request.hints)  # it has begun in time
+        deadline_ms = request.hints.deadline_ms
+        if left_s is not None and left_s <= 0 and deadline_ms is not None:
+            raise past_deadline(left_s, deadline_ms)
+        query = Query(
+            model=request.model,
+            operation=request.operation,
+            prompt_tokens=request.prompt_tokens,
+            max_tokens=request.max_tokens,
+            needs_vision=request.needs_vision,
+            needs_tools=request.needs_tools,
+            now_s=self._clock.monotonic(),
+            time_left_s=left_s,
+            hints=request.hints,
+            tried=delivery.tried | delivery.left,
+            synonyms=self.synonyms.of(request.model),
+        )
+        return query if delivery.begun is None else replace(query, able=self._able(delivery, request, query))
+
+    def of_rest(self, delivery: Delivery, rest: Request) -> Query:
+        """What is asked for the rest of an answer that may move, at its present backend or another."""
+        query = replace(self.of(delivery), prompt_tokens=rest.prompt_tokens, max_tokens=rest.max_tokens)
+        return replace(query, able=self._able(delivery, rest, query))
+
+    def _able(self, delivery: Delivery, request: Request, query: Query) -> frozenset[str]:
+        """The backends that can go on exactly from what the client has."""
+        fleet, able = self._fleet, []
+        for member in fleet.members:
+            view = fleet.view(member.id)
+            if member.backend.can_resume(request) and delivery.is_same_model(view, held(view, query)):
+                able.append(member.id)
+        return frozenset(able)
+
+    def left_s(self, query: Query) -> float | None:
+        """Seconds until the deadline that counts for a query, None where none does."""
+        return None if query.time_left_s is None else self.time_left_s(query.hints)
+
+    def time_left_s(self, hints: Hints) -> float | None:
+        """Seconds until the client's deadline, below zero when it has passed; None when it set none."""
+        return None if hints.deadline_ms is None else hints.deadline_ms / 1000 - self._clock.unix()

@@ -1,0 +1,161 @@
+"""A long answer moves to where its rest is better off, and only then."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.continuation import Failover
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Resumed, Usage
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.migration import LEAST_STAY_S, tokens_left
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.requests import Api, Chat, Hints, Message, Operation, Request
+from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.settings import GatewaySettings
+from tests.fakes import FakeBackend, pass_by, reload, services_of
+
+ASKED = Request(
+    operation=Operation.CHAT,
+    api=Api.OPENAI,
+    endpoint="chat",
+    model="tiny",
+    stream=True,
+    body=b"{}",
+    content=lambda: Chat((Message("user", ()),)),
+    resume=lambda asked, spoken: replace(asked, spoken=spoken),
+)
+
+
+class Answer:
+    """An answer that is read event by event."""
+
+    def __init__(self, services: Services, request: Request = ASKED) -> None:
+        self.events: AsyncGenerator[Routed | Event, None] = services.gateway.answer(request)
+        self.heard: list[Routed | Event] = []
+
+    async def hear(self, events: int) -> None:
+        for _ in range(events):
+            self.heard.append(await anext(self.events))
+
+    async def hear_all(self) -> None:
+        async with aclosing(self.events) as events:
+            self.heard += [event async for event in events]
+
+
+def long_answer(go_on: asyncio.Event) -> tuple[Any, ...]:
+    return Accepted(), Delta(text="Hel"), go_on, Delta(text="lo,"), Delta(text=" there"), Finished(usage=Usage(3, 3))
+
+
+def rest() -> tuple[Any, ...]:
+    return Accepted(), Delta(text=" world"), Finished(usage=Usage(5, 1))
+
+
+async def moving(services: Services, go_on: asyncio.Event, stays_s: float = LEAST_STAY_S) -> Answer:
+    """An answer whose first piece came a while ago."""
+    answer = Answer(services)
+    await answer.hear(2)
+    await pass_by(stays_s)
+    go_on.set()
+    return answer
+
+
+async def test_an_answer_moves_when_its_rest_needs_fewer_joules_elsewhere() -> None:
+    go_on = asyncio.Event()
+    first, other = FakeBackend("nvidia", *long_answer(go_on)), FakeBackend("npu", *rest())
+    services = await services_of(first, other, mode=Mode.PERFORMANCE)
+    answer = await moving(services, go_on)
+    services.governor.select(Mode.EFFICIENCY)
+    services.gateway.migrator.look()
+    await answer.hear_all()
+    assert answer.heard[1:5] == [Delta(text="Hel"), Delta(text="lo,"), Resumed(), Delta(text=" world")]
+    assert other.requests[0][0].spoken == Spoken("Hello,", tokens=2)
+    told = services.ledger.recent()[-1]
+    assert (told.backend_id, told.resumed, told.error) == ("npu", ("moved",), None)
+    assert "moved here from nvidia in the middle of an answer: the rest of the answer needs" in str(
+        told.decision and told.decision.reason
+    )
+    assert services.ledger.totals("nvidia").failures == 0
+    assert services.fleet.view("nvidia").in_flight == 0
+
+
+async def test_a_game_and_a_backend_that_is_switched_off_are_left_at_once() -> None:
+    for cause in ("game", "off"):
+        go_on = asyncio.Event()
+        first, other = FakeBackend("nvidia", *long_answer(go_on)), FakeBackend("igpu", *rest())
+        services = await services_of(first, other, mode=Mode.PERFORMANCE)
+        answer = await moving(services, go_on)
+        if cause == "game":
+            services.system.set(SystemState(games=Reading(1, 0.0)))
+        else:
+            services.fleet.set_enabled("nvidia", False)
+        services.gateway.migrator.look()
+        await answer.hear_all()
+        assert services.ledger.recent()[-1].resumed == ("moved",), cause
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "stays_s", "mode"),
+    [
+        (GatewaySettings(), ASKED, LEAST_STAY_S, Mode.PERFORMANCE),  # nothing has changed
+        (GatewaySettings(), ASKED, LEAST_STAY_S / 2, Mode.EFFICIENCY),
+        (GatewaySettings(failover=Failover.NEVER), ASKED, LEAST_STAY_S, Mode.EFFICIENCY),
+        (GatewaySettings(), replace(ASKED, max_tokens=60), LEAST_STAY_S, Mode.EFFICIENCY),
+        (GatewaySettings(), replace(ASKED, hints=Hints(target="nvidia")), LEAST_STAY_S, Mode.EFFICIENCY),
+        (GatewaySettings(), replace(ASKED, content=lambda: Chat((), logprobs=True)), LEAST_STAY_S, Mode.EFFICIENCY),
+    ],
+)
+async def test_an_answer_stays_where_moving_does_not_pay_or_is_not_exact(
+    settings: GatewaySettings, request_: Request, stays_s: float, mode: Mode
+) -> None:
+    go_on = asyncio.Event()
+    first, other = FakeBackend("nvidia", *long_answer(go_on)), FakeBackend("npu", *rest())
+    services = await services_of(first, other, mode=Mode.PERFORMANCE, settings=settings)
+    answer = Answer(services, request_)
+    await answer.hear(2)
+    await pass_by(stays_s)
+    go_on.set()
+    services.governor.select(mode)
+    services.gateway.migrator.look()
+    await answer.hear_all()
+    assert not other.requests
+    assert services.ledger.recent()[-1].resumed == ()
+
+
+async def test_an_answer_goes_on_where_it_was_when_the_better_place_fails() -> None:
+    go_on = asyncio.Event()
+    first = FakeBackend("nvidia", *long_answer(go_on))
+    other = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "no"))
+    services = await services_of(first, other, mode=Mode.PERFORMANCE)
+    answer = await moving(services, go_on)
+    services.governor.select(Mode.EFFICIENCY)
+    services.gateway.migrator.look()
+    first.script = rest()
+    await answer.hear_all()
+    assert [each[0].spoken for each in first.requests] == [None, Spoken("Hello,", tokens=2)]
+    assert services.ledger.recent()[-1].error is None
+
+
+async def test_an_answer_goes_on_where_it_was_when_the_better_place_is_gone() -> None:
+    go_on = asyncio.Event()
+    first, other = FakeBackend("nvidia", *long_answer(go_on)), FakeBackend("npu", *rest())
+    services = await services_of(first, other, mode=Mode.PERFORMANCE)
+    answer = await moving(services, go_on)
+    services.governor.select(Mode.EFFICIENCY)
+    services.gateway.migrator.look()
+    await reload(services, first)
+    first.script = rest()
+    await answer.hear_all()
+    assert services.ledger.recent()[-1].backend_id == "nvidia"
+    assert services.ledger.recent()[-1].error is None
+
+
+def test_a_rest_is_as_long_as_usual_answers_leave_it_and_then_as_long_again() -> None:
+    assert [tokens_left(spoken, None) for spoken in (0, 50, 150, 500)] == [200, 150, 150, 500]
+    assert tokens_left(500, 20) == 20
