@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, 
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.requests import Api, Json, Request
+from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -36,6 +38,10 @@ REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "cpu": (Hardware.CPU, Profile(power_w=28.0, ttft_s=1.2, decode_tps=6.0)),
 }
 """The four devices of the reference laptop."""
+
+
+RESUME = Resume(lambda request, spoken: replace(request, spoken=spoken), lambda request: request.content())
+"""How a request goes on whose API is of no matter."""
 
 
 class FakeClock:

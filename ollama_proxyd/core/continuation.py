@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Read, Timings, Usage
 from ollama_proxyd.core.fleet import BackendView, Model
-from ollama_proxyd.core.requests import Chat, Completion, Request, ToolMode
-from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.core.requests import Chat, Completion, Content, Request, ToolMode
+from ollama_proxyd.core.spoken import Resume, Spoken
 
 
 class Failover(Enum):
@@ -129,12 +129,12 @@ def obstacle(request: Request, spoken: Spoken | None, failover: Failover) -> Obs
         return Obstacle.UNREADABLE
     if spoken.has_calls and not request.calls_come_whole:
         return Obstacle.TOOL_CALL
-    return Obstacle.FIELDS if request.resume is None else _in_content(request)
+    return Obstacle.FIELDS if request.resume is None else _in_content(request, request.resume)
 
 
-def _in_content(request: Request) -> Obstacle | None:
+def _in_content(request: Request, resume: Resume) -> Obstacle | None:
     try:
-        content = request.content()
+        content: Content = resume.content(request)
     except ProxyError:
         return Obstacle.FIELDS  # one that only engines of its own dialect know, such as a grammar
     known = content.options.known
@@ -152,8 +152,9 @@ def resumed(request: Request, spoken: Spoken) -> Request:
     if request.resume is None:
         raise ValueError("its API cannot go on from a begun answer")
     limit = request.max_tokens
+    rest: Request = request.resume.request(request, spoken)
     return replace(
-        request.resume(request, spoken),
+        rest,
         prompt_tokens=request.prompt_tokens + spoken.tokens,
         max_tokens=None if limit is None else max(limit - spoken.tokens, 0),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
-from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.core.spoken import Resume, Spoken
 
 Json: TypeAlias = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
@@ -290,7 +290,7 @@ class Request:
     """Whether the client wants the model out of memory after the answer."""
     calls_come_whole: bool = False
     """Whether the client gets tool calls only at the end of the answer."""
-    resume: Callable[["Request", Spoken], "Request"] | None = None
-    """The request that asks to go on from what was spoken; None where the API has none."""
+    resume: Resume | None = None
+    """How it goes on from a begun answer; None where the API has no such request."""
     spoken: Spoken | None = None
     """What the answer goes on from; None for a new one."""

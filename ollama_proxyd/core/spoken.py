@@ -1,6 +1,8 @@
-"""The part of an answer that its client has."""
+"""The part of an answer that its client has, and how a request goes on from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +14,14 @@ class Spoken:
     tokens: int = 0
     has_calls: bool = False
     """Whether tools were called in it."""
+
+
+class Resume(NamedTuple):
+    """How a request goes on from a begun answer, in the words of its API.
+
+    `request` makes the request for the rest. `content` is what the request asks for but for what holds as well for a
+    rest, such as settings of sampling that other APIs have no word for; it raises ProxyError for anything else.
+    """
+
+    request: Callable[[Any, Spoken], Any]
+    content: Callable[[Any], Any]

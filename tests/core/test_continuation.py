@@ -34,7 +34,7 @@ from ollama_proxyd.core.requests import (
     ToolMode,
 )
 from ollama_proxyd.core.spoken import Spoken
-from tests.fakes import spec_of
+from tests.fakes import RESUME, spec_of
 
 ASKED = Chat((Message("user", ()),))
 WORDS = Spoken("Hel", tokens=1)
@@ -52,7 +52,7 @@ def asked(content: Content | ProxyError = ASKED, **changes: Any) -> Request:
             raise content
         return content
 
-    resume = {"resume": lambda request, spoken: replace(request, spoken=spoken)}
+    resume = {"resume": RESUME}
     facts = {"operation": Operation.CHAT, "api": Api.OPENAI, "endpoint": "chat", "model": "tiny", "stream": True}
     return Request(**{**facts, "body": b"{}", "content": whole, **resume, **changes})
 

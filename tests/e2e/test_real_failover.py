@@ -17,7 +17,7 @@ from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services
 from tests.e2e.harness import Fleet, LlamaServer
-from tests.e2e.tiny_model import HELLO, REPLY, THINK
+from tests.e2e.tiny_model import HELLO, REPLY, THINK, WEATHER_TOOL
 from tests.fakes import services_of, spec_of
 from tests.upstreams.breaking import OllamaLike, Relay, standing
 from tests.upstreams.fake_engines import a_client
@@ -34,6 +34,7 @@ class Heard:
     text: str = ""
     thinking: str = ""
     ids: set[Any] = field(default_factory=set)
+    indexes: set[int] = field(default_factory=set)
     errors: int = 0
     ends: int = 0
     usage: dict[str, int] | None = None
@@ -54,7 +55,7 @@ def openai_heard(body: bytes) -> Heard:
         heard.ids.add((frame["id"], frame["model"], frame["object"], frame["system_fingerprint"]))
         heard.usage = frame.get("usage") or heard.usage
         for choice in frame["choices"]:
-            assert choice["index"] == 0
+            heard.indexes.add(choice["index"])
             said = choice.get("delta", choice)
             heard.text += said.get("content") or said.get("text") or ""
             heard.thinking += said.get("reasoning_content") or ""
@@ -133,6 +134,7 @@ async def check_every_fault(place: Site, call: str, model: str, **more: Any) -> 
         assert (got.errors, got.ends) == (0, 1), frames
         assert (got.thinking, got.text) == (undisturbed.thinking, undisturbed.text), frames
         assert len(got.ids) == 1, frames
+        assert got.indexes <= {0}
     resumed = [outcome for outcome in place.services.ledger.recent() if outcome.resumed]
     assert resumed
     assert all(outcome.succeeded and outcome.retried == ("breaks",) for outcome in resumed)
@@ -165,6 +167,36 @@ async def test_usage_and_limits_are_those_of_one_answer(fleet: Fleet, call: str)
             assert (got.text, got.errors, got.ends) == (undisturbed.text, 0, 1), frames
             assert (got.usage or {}).get("completion_tokens") == (undisturbed.usage or {}).get("completion_tokens")
         assert REPLY.startswith(undisturbed.text)
+
+
+async def test_settings_that_hold_for_each_token_go_on_where_the_engine_knows_them(fleet: Fleet) -> None:
+    more = {"max_tokens": 40, "ignore_eos": True}
+    async with site(fleet.calm, fleet.calm) as place:
+        undisturbed = await heard_after(place, "openai chat", None, "calm", **more)
+        for frames in range(2, 40, 6):
+            got = await heard_after(place, "openai chat", frames, "calm", **more)
+            assert (got.text, got.errors, got.ends) == (undisturbed.text, 0, 1), frames
+    ollama = OllamaLike(fleet.calm.url, "calm")
+    async with standing(ollama), site(fleet.calm, ollama) as place:
+        got = await heard_after(place, "openai chat", 9, "calm", **more)
+        assert (got.errors, got.ends) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logprobs": True},
+        {"response_format": {"type": "json_object"}},
+        {"n": 2},
+        {"grammar": 'root ::= "Hello! I am a tiny random model"'},
+        {"tools": [WEATHER_TOOL]},
+        {"ignore_eos": True, "logprobs": True},
+    ],
+)
+async def test_what_cannot_go_on_exactly_ends_honestly(fleet: Fleet, more: dict[str, Any]) -> None:
+    async with site(fleet.calm, fleet.calm) as place:
+        got = await heard_after(place, "openai chat", 4, "calm", **more)
+    assert (got.errors, got.ends) == (1, 0)
 
 
 async def test_an_engine_that_cannot_go_on_from_thinking_is_not_asked_to(fleet: Fleet) -> None:

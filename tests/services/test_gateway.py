@@ -34,7 +34,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
 from ollama_proxyd.services.settings import GatewaySettings
-from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, services_of, settle, spec_of, words
+from tests.fakes import RESUME, FakeBackend, FakeClock, reference_fleet, reload, services_of, settle, spec_of, words
 from tests.reasons import because
 
 
@@ -145,7 +145,7 @@ async def test_a_request_that_is_itself_at_fault_is_not_sent_elsewhere(kind: Err
 
 def begun(**changes: Any) -> Request:
     """A request whose answer can go on elsewhere."""
-    return replace(request(), resume=lambda asked, spoken: replace(asked, spoken=spoken), **changes)
+    return replace(request(), resume=RESUME, **changes)
 
 
 async def test_an_answer_that_breaks_goes_on_at_the_next_backend_from_what_its_client_has() -> None:

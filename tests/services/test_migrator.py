@@ -19,7 +19,7 @@ from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.settings import GatewaySettings
-from tests.fakes import FakeBackend, pass_by, reload, services_of
+from tests.fakes import RESUME, FakeBackend, pass_by, reload, services_of
 
 ASKED = Request(
     operation=Operation.CHAT,
@@ -29,7 +29,7 @@ ASKED = Request(
     stream=True,
     body=b"{}",
     content=lambda: Chat((Message("user", ()),)),
-    resume=lambda asked, spoken: replace(asked, spoken=spoken),
+    resume=RESUME,
 )
 
 

@@ -24,7 +24,7 @@ from ollama_proxyd.core.requests import (
     Text,
     ToolCall,
 )
-from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
@@ -210,9 +210,14 @@ def generate_content(body: bytes) -> Completion:
     )
 
 
-RESUME: Mapping[str, Callable[[Request, Spoken], Request]] = {
-    "chat": partial(resumed_chat, parse_content=chat_content),
-    "generate": partial(resumed_generate, parse=(generate_content, chat_content)),
+def _content(request: Request) -> Content:
+    """Ollama ignores what it does not know, so the whole content holds for a rest."""
+    return request.content()
+
+
+RESUME: Mapping[str, Resume] = {
+    "chat": Resume(partial(resumed_chat, parse_content=chat_content), _content),
+    "generate": Resume(partial(resumed_generate, parse=(generate_content, chat_content)), _content),
 }
 
 

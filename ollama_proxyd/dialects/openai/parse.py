@@ -24,7 +24,7 @@ from ollama_proxyd.core.requests import (
     ToolChoice,
     ToolMode,
 )
-from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import read_tools
@@ -41,7 +41,7 @@ from ollama_proxyd.dialects.openai.request import (
     ResponseFormat,
     ToolChoiceBody,
 )
-from ollama_proxyd.dialects.openai.resume import resumed_chat, resumed_completion
+from ollama_proxyd.dialects.openai.resume import lasting_content, resumed_chat, resumed_completion
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 600
@@ -244,9 +244,14 @@ def parse_embedding(body: bytes, hints: Hints) -> Request:
     return request_of(head, body, hints, (Operation.EMBEDDING, "embeddings", embedding_content))
 
 
-RESUME: Mapping[Operation, Callable[[Request, Spoken], Request]] = {
-    Operation.CHAT: partial(resumed_chat, parse_content=chat_content),
-    Operation.COMPLETION: partial(resumed_completion, parse_content=completion_content),
+RESUME: Mapping[Operation, Resume] = {
+    Operation.CHAT: Resume(
+        partial(resumed_chat, parse_content=chat_content), partial(lasting_content, parse_content=chat_content)
+    ),
+    Operation.COMPLETION: Resume(
+        partial(resumed_completion, parse_content=completion_content),
+        partial(lasting_content, parse_content=completion_content),
+    ),
 }
 
 

@@ -11,6 +11,14 @@ from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_value, present, with_item
 from ollama_proxyd.dialects.openai.options import SPELLINGS
 
+OF_EACH_TOKEN = frozenset(
+    {
+        *("allowed_token_ids", "bad_words", "ignore_eos", "stop_token_ids"),
+        *("dry_multiplier", "dynatemp_range", "lora", "xtc_probability"),
+    }
+)
+"""Settings that other APIs have no word for, and that mean the same for the rest of an answer as for all of it."""
+
 _USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
@@ -44,3 +52,11 @@ def _resumed(
 
 def _raw(value: str | int) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def lasting_content(request: Request, parse_content: Callable[[bytes], Content]) -> Content:
+    """What the request asks for, but for settings that hold for each token alike."""
+    fields = decode_fields(request.body)
+    if OF_EACH_TOKEN.isdisjoint(fields):
+        return request.content()
+    return parse_content(msgspec.json.encode({name: fields[name] for name in fields if name not in OF_EACH_TOKEN}))

@@ -83,8 +83,10 @@ class EngineBackend:
     def can_resume(self, request: Request) -> bool:
         """Whether the engine goes on exactly from what was spoken; a plain prompt every engine goes on from."""
         spoken, continues = request.spoken, self._engine.continues
-        if spoken is None or request.operation is Operation.COMPLETION:
-            return spoken is not None
+        if spoken is None or not self._exchange.can_say(request):
+            return False
+        if request.operation is Operation.COMPLETION:
+            return True
         return continues is not None and (continues.thinking or not spoken.thinking)
 
     async def probe(self) -> Probe:

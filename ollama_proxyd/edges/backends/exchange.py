@@ -52,6 +52,14 @@ class Exchange:
             return first
         return next((each for each in self._speaks if each.api is api and each.takes(request)), first)
 
+    def can_say(self, request: Request) -> bool:
+        """Whether the engine can be asked for all that the request says."""
+        try:
+            self.dialect_for(request).render(request, request.model)
+        except ProxyError:
+            return False
+        return True
+
     async def answer_or_translate(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """The answer in the client's own dialect; an imitator without that route is asked in the engine's first one."""
         first = self._speaks[0]
