@@ -299,10 +299,10 @@ async def test_what_fails_while_it_is_decided_fails_alone(bench: Bench, monkeypa
         await clients.ask(name)
     decide: Callable[..., Any] = clients.services.gateway._decide
 
-    def broken(query: Any, trace: Any) -> Any:
+    def broken(query: Any, *others: Any) -> Any:
         if query.hints.request_id == "b":
             raise ZeroDivisionError
-        return decide(query, trace)
+        return decide(query, *others)
 
     monkeypatch.setattr(clients.services.gateway, "_decide", broken)
     npu.finish()
