@@ -251,11 +251,11 @@ class BackendView:
 
     @property
     def is_failing(self) -> bool:
-        """Whether it is up and fails requests, whatever their model."""
+        """Whether it is up and fails requests for each of its models."""
         if self.health is not Health.UP or not self.breakers:
             return False
-        breaker = worst(self.breakers)
-        return breaker is not None and breaker.model is None
+        failing = {each.model for each in self.breakers if worst((each,)) is not None}
+        return None in failing or (bool(failing) and all(model.name in failing for model in self.models))
 
     @property
     def can_serve(self) -> bool:

@@ -58,17 +58,18 @@ class Attempt:
         """Whether a more urgent request took its slot."""
         return self.ended is not None and self.ended.displaced
 
-    async def begin(self, time_left_s: float | None) -> tuple[Accepted, list[Event]]:
+    async def begin(self, time_left_s: float | None, stalled_s: float | None = None) -> tuple[Accepted, list[Event]]:
         """Wait for the first words that the client gets; where they do not come the attempt has ended.
 
-        The backend's own first words come within `time_left_s`. Of a whole answer only the end reaches the client.
+        The backend's own first words come within `time_left_s`, and before it counts as stalled. Of a whole answer only
+        the end reaches the client.
         """
         try:
             self.events = self._lease.backend.answer(self._request, self.ranked.model)
             async with self._lease.displaceable() if self._lease.is_yielding else nullcontext():
-                accepted, held = await self._first_words(time_left_s)
+                accepted, held = await self._first_words(_first_of(time_left_s, stalled_s))
         except (TimeoutError, StopAsyncIteration) as error:
-            failure = self._silence(error)
+            failure = self._silence(error, time_left_s, stalled_s)
             await self._close(failure)
             raise failure from None
         except BaseException as error:
@@ -77,8 +78,8 @@ class Attempt:
         self._lease.begun()
         return accepted, held
 
-    async def _first_words(self, time_left_s: float | None) -> tuple[Accepted, list[Event]]:
-        async with asyncio.timeout(time_left_s):
+    async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:
+        async with asyncio.timeout(within_s):
             accepted = await anext(self.events)
             first = await anext(self.events)
         if not isinstance(accepted, Accepted):
@@ -104,13 +105,18 @@ class Attempt:
         prompt_s = waited_s if former.prompt_s is None else former.prompt_s + waited_s
         return Timings(prompt_s=prompt_s, decode_s=(former.decode_s or 0.0) + ended.ended_s - ended.first_s)
 
-    def _silence(self, error: TimeoutError | StopAsyncIteration) -> ProxyError:
+    def _silence(
+        self, error: TimeoutError | StopAsyncIteration, time_left_s: float | None, stalled_s: float | None
+    ) -> ProxyError:
         """What it means that no first words came."""
         if self._lease.is_displaced:
             return ProxyError(ErrorKind.UNAVAILABLE, "a more urgent request took the slot", code=DISPLACED)
         who = f"backend {self.ranked.backend_id}"
         if isinstance(error, StopAsyncIteration):
             return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} ended its answer before it began")
+        if stalled_s is not None and _first_of(time_left_s, stalled_s) == stalled_s:
+            message = f"{who} did not begin to answer within {stalled_s:.0f} s, many times what it needed before"
+            return ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, code="stalled")
         message = f"{who} did not begin to answer before deadline_ms"
         return ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
 
@@ -164,6 +170,10 @@ class Attempt:
             needs_tools=request.needs_tools,
             unloads_after=request.unloads_after,
         )
+
+
+def _first_of(one_s: float | None, other_s: float | None) -> float | None:
+    return min((each for each in (one_s, other_s) if each is not None), default=None)
 
 
 async def _nothing() -> AsyncGenerator[Event, None]:

@@ -18,6 +18,7 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import is_being_tried
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
+from ollama_proxyd.core.policy.stall import stalled_after_s
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
@@ -32,7 +33,7 @@ from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
-from ollama_proxyd.services.health import MISS_AGE_S, REFUSAL_AGE_S, HealthMonitor
+from ollama_proxyd.services.health import HealthMonitor, most_age_s
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.migrator import Migrator, MigratorDeps
 from ollama_proxyd.services.ports import Clock
@@ -172,10 +173,11 @@ class Gateway:
             )
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
+            stalled_s = stalled_after_s(self._deps.fleet.view(best.backend_id), best, delivery.request)
             attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
             try:
-                accepted, held = await attempt.begin(self._queries.left_s(query))
+                accepted, held = await attempt.begin(self._queries.left_s(query), stalled_s)
             except ProxyError as error:
                 if error.code == DISPLACED:
                     continue
@@ -215,7 +217,7 @@ class Gateway:
         """
         foresee = self._deps.admission.foresee
         assessment, decision = self._decide(foresee(query), trace, delivery)
-        if not decision.ranked and await self._deps.health.catch_up(_most_age_s(decision)):
+        if not decision.ranked and await self._deps.health.catch_up(most_age_s(decision)):
             assessment, decision = self._decide(foresee(query), trace, delivery)
         if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
@@ -279,9 +281,3 @@ class Gateway:
         if self._deps.activity.in_flight > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
-
-
-def _most_age_s(refused: Decision) -> float:
-    """How old the picture may be by which nothing was ranked: models come and go without a word."""
-    is_missed = any(no.code == "model_not_held" for each in refused.rejected for no in each.rejections)
-    return MISS_AGE_S if is_missed else REFUSAL_AGE_S

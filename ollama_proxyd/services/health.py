@@ -8,6 +8,7 @@ from typing import Any
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.wakeup_alignment import next_wakeup_s
 from ollama_proxyd.services.activity import Activity
@@ -181,3 +182,9 @@ class HealthMonitor:
             log.info("backend %s is too busy to answer its health check", member.id)
         else:
             self._fleet.note_down(member.id, reason)
+
+
+def most_age_s(refused: Decision) -> float:
+    """How old the picture may be by which nothing was ranked: models come and go without a word."""
+    is_missed = any(no.code == "model_not_held" for each in refused.rejected for no in each.rejections)
+    return MISS_AGE_S if is_missed else REFUSAL_AGE_S

@@ -7,7 +7,7 @@ import pytest
 from ollama_proxyd.core import breaker
 from ollama_proxyd.core.breaker import LACKS, MOST, Breaker, Breakers, Failure, Phase
 from ollama_proxyd.core.faults import Fault, Work
-from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.requests import Operation
 from tests.core.reference_profile import REFERENCE, ask, codes, order
 
@@ -150,7 +150,9 @@ def test_a_backend_that_fails_is_not_told_to_be_up_and_one_model_that_fails_make
     silent = with_breaker(NPU, opened(Fault.STALLED))
     assert (silent.told_health, silent.can_serve) == ("failing", False)
     assert str(silent.reason) == "it was silent for too long, 10 times in a row; tried again after 5 s"
-    broken = with_breaker(NPU, opened(Fault.SERVER_ERROR))
+    assert with_breaker(NPU, opened(Fault.SERVER_ERROR)).told_health == "failing", "it has no other model"
+    two = replace(NPU, models=(*NPU.models, Model("other")))
+    broken = with_breaker(two, opened(Fault.SERVER_ERROR))
     assert (broken.told_health, broken.can_serve) == ("up", True)
     assert "tried again after" in str(broken.reason)
     assert with_breaker(NPU, opened(Fault.BUSY), opened(Fault.NO_TOOLS, Work("m", needs_tools=True))).reason is None

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
 from ollama_proxyd.core.routed import Routed
@@ -164,3 +166,14 @@ async def test_twenty_at_once_are_all_served_by_the_good_one() -> None:
     fleet = [FakeBackend(each, *KINDS["500"]) for each in ("nvidia", "igpu", "npu")]
     services = await services_of(*fleet, FakeBackend("cpu"), clock=FakeClock())
     assert await asyncio.gather(*(used(services) for _ in range(20))) == ["cpu"] * 20
+
+
+async def test_a_silent_backend_costs_what_it_needed_before_many_times_and_not_the_configured_bound() -> None:
+    bad, good, clock = FakeBackend("igpu"), FakeBackend("npu"), FakeClock()
+    services = await services_of(bad, good, clock=clock)
+    known = Speed(ttft_s=0.35, decode_tps=22.0, output_tokens=50.0, samples=5)
+    services.fleet.views.set(tuple(replace(view, speeds={"tiny:latest": known}) for view in services.fleet.views.value))
+    bad.script = (asyncio.Event(),)
+    began_s = clock.monotonic()
+    assert await used(services) == "npu"
+    assert clock.monotonic() - began_s <= 30.0

@@ -8,6 +8,14 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json, Tool, ToolChoice
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request, present
 
+NO_TOOLS = msgspec.Raw(b"null")
+_LONGEST_NOTHING = 64
+
+
+def holds_tools(tools: msgspec.Raw) -> bool:
+    """Whether a field of tools, which stays the client's bytes, holds any."""
+    return len(tools) > _LONGEST_NOTHING or bytes(tools).strip(b" \t\r\n[]") not in {b"", b"null"}
+
 
 class FunctionBody(msgspec.Struct):
     """A function that the model may call."""

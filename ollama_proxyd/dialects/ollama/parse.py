@@ -28,7 +28,7 @@ from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
-from ollama_proxyd.dialects.framing.tools import read_tools
+from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
 from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
@@ -82,6 +82,7 @@ def request_of(
         prompt_tokens=(len(body) - images_bytes) // 4,
         max_tokens=answer_limit(head.options),
         needs_vision=images_bytes > 0,
+        needs_tools=isinstance(head, NativeChatHead) and holds_tools(head.tools),
         load_action=load_action_of(stays_s) if only_loads else None,
         unloads_after=stays_s == 0,
         calls_come_whole=True,

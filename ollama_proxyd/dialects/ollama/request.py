@@ -4,7 +4,7 @@ import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.limits import ModelName
-from ollama_proxyd.dialects.framing.tools import ToolBody
+from ollama_proxyd.dialects.framing.tools import NO_TOOLS, ToolBody
 
 NO_MEDIA = msgspec.Raw(b"")
 
@@ -30,6 +30,7 @@ class NativeChatHead(NativeHead):
     """What a chat tells routing."""
 
     messages: list[NativeMessageHead] | None = None
+    tools: msgspec.Raw = NO_TOOLS
 
 
 class NativeFunction(msgspec.Struct):

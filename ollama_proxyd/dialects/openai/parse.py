@@ -27,7 +27,7 @@ from ollama_proxyd.core.requests import (
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
-from ollama_proxyd.dialects.framing.tools import read_tools
+from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
 from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
 from ollama_proxyd.dialects.openai.parse_messages import NO_MEDIA, Media, find_media, parse_messages
 from ollama_proxyd.dialects.openai.request import (
@@ -77,6 +77,7 @@ def request_of(
         max_tokens=None if limit is None or limit < 0 else limit,
         wants_usage=bool(options and options.include_usage),
         needs_vision=media.images > 0,
+        needs_tools=isinstance(head, ChatHead) and holds_tools(head.tools),
         resume=RESUME.get(operation),
     )
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.limits import ModelName
-from ollama_proxyd.dialects.framing.tools import ToolBody
+from ollama_proxyd.dialects.framing.tools import NO_TOOLS, ToolBody
 
 
 class StreamOptions(msgspec.Struct):
@@ -109,6 +109,7 @@ class ChatHead(Head):
     """What a chat tells routing."""
 
     messages: list[MessageHead] | None = None
+    tools: msgspec.Raw = NO_TOOLS
 
 
 class NamedFunction(msgspec.Struct):
