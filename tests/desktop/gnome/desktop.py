@@ -85,6 +85,12 @@ class Desktop:
 
     # doing
 
+    def drain_to(self, *percents: int) -> None:
+        """Have the battery be that full, one after the other: more than 20 % at once is not believed for a while."""
+        for percent in percents:
+            self.laptop.drain_to(percent)
+            self.daemon.until_battery(percent)
+
     def open_menu(self) -> None:
         """Open Quick Settings and the tile's menu by real clicks."""
         self.shell.eval(f"driver.openMenuOf({TITLE!r})")

@@ -15,7 +15,7 @@ def test_autos_mode_and_reason_follow_the_battery(desktop: Desktop) -> None:
     desktop.until_subtitle("Auto", "Efficiency")
     desktop.until_menu_says("n battery at 43 %")
     desktop.picture("auto-on-battery", whole=True)
-    desktop.laptop.drain_to(15)
+    desktop.drain_to(30, 15)
     desktop.until_subtitle("Auto", "Ultra Efficiency")
     desktop.until_menu_says("n battery at 15 %")
     desktop.laptop.plug_in()
@@ -28,8 +28,7 @@ def test_another_mode_does_not_follow_the_battery(desktop: Desktop) -> None:
     desktop.daemon.choose("Performance")
     desktop.until_subtitle("Performance")
     desktop.laptop.unplug()
-    desktop.laptop.drain_to(15)
-    desktop.daemon.until_battery(15)
+    desktop.drain_to(15)
     desktop.open_menu()
     assert desktop.subtitle() == "Performance"
     desktop.until_menu_says("Performance, as chosen")

@@ -88,7 +88,7 @@ def test_nothing_is_told_of_the_persons_own_click(settled: Desktop) -> None:
 def test_where_it_is_not_wanted_a_change_of_auto_is_not_told(settled: Desktop) -> None:
     settled.set(UUID, "notify-auto", "false")
     try:
-        settled.laptop.drain_to(15)
+        settled.drain_to(43, 30, 15)
         settled.until_subtitle("Auto", "Ultra Efficiency")
         assert told(settled, "") == []
     finally:
