@@ -71,6 +71,24 @@ function serving(backend, text) {
 }
 
 /**
+ * The state of a backend that is up.
+ *
+ * @param {object} backend - the properties of its object
+ * @param {string} reason - why it is not quite well, empty where it is
+ * @param {object} text - what translates
+ * @returns {object} {state, parts, reason}
+ */
+function up(backend, reason, text) {
+    const {_} = text;
+    if (reason)
+        return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
+    const limits = spokenLimits(facts(facts(backend.OutsideMode).reason_details).limits, text);
+    if (limits && backend.TooHot !== true && inFlight(backend) === 0)
+        return {state: 'outside', parts: [_('not in this mode')], reason: limits};
+    return {...serving(backend, text), reason: ''};
+}
+
+/**
  * The state of a backend.
  *
  * @param {object} backend - the properties of its object
@@ -86,13 +104,8 @@ function stateOf(backend, text) {
         return {state: 'down', parts: [_('down')], reason};
     if (backend.Health === 'failing')
         return {state: 'down', parts: [_('failing')], reason};
-    if (backend.Health === 'up' && reason)
-        return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
-    const limits = spokenLimits(facts(facts(backend.OutsideMode).reason_details).limits, text);
-    if (backend.Health === 'up' && limits && backend.TooHot !== true && inFlight(backend) === 0)
-        return {state: 'outside', parts: [_('not in this mode')], reason: limits};
     if (backend.Health === 'up')
-        return {...serving(backend, text), reason: ''};
+        return up(backend, reason, text);
     return {state: 'unknown', parts: [_('not checked yet')], reason: ''};
 }
 
