@@ -23,10 +23,17 @@ def status(now: Any) -> str:
     parts = {
         "mode": mode(now),
         "backends": backends(now["backends"]),
+        **({"queue": queue(now["queue"])} if now["queue"]["waiting"] else {}),
         "machine": machine(now["system"]),
         "today": served(now["today"]),
     }
     return "\n\n".join(f"{head}\n{_indented(text)}" for head, text in parts.items())
+
+
+def queue(now: Any) -> str:
+    """Who waits for a backend, and for how long."""
+    counts = ", ".join(f"{count} {priority}" for priority, count in now["by_priority"].items() if count)
+    return f"{counts}; the oldest for {now['oldest_wait_seconds']:.0f} s"
 
 
 def mode(now: Any) -> str:

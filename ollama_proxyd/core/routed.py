@@ -16,6 +16,8 @@ class Routed:
     decision: Decision
     backend_id: str
     ignored_fields: tuple[str, ...] = ()
+    queue_wait_s: float = 0.0
+    """How long it waited for a slot."""
 
 
 class RoutedError(ProxyError):

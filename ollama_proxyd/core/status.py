@@ -1,5 +1,6 @@
 """The status as values; every edge shows these under these names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ollama_proxyd.core.binding import device_of, why_unbound
@@ -40,13 +41,21 @@ class BackendStatus:
     models: tuple[str, ...]
     loaded_models: tuple[str, ...] | Unavailable
     in_flight: int
-    queue_depth: int
     rated_power_watts: float | Unavailable
     power_watts: float | Unavailable
     temperature_celsius: float | Unavailable
     asleep: bool | Unavailable
     too_hot: bool | Unavailable
     tokens_per_second: float | Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The requests that wait for a backend; `oldest_wait_seconds` is None where none waits."""
+
+    waiting: int
+    by_priority: Mapping[str, int]
+    oldest_wait_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,7 @@ class Status:
     modes: ModeTable
     holds: tuple[Hold, ...]
     backends: tuple[BackendStatus, ...]
+    queue: QueueStatus
     devices: tuple[DeviceStatus, ...]
     system: SystemState
     today: Today
@@ -123,7 +133,6 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         models=tuple(model.name for model in view.models),
         loaded_models=LOADED_UNKNOWN if view.loaded is None else tuple(model.name for model in view.loaded),
         in_flight=view.in_flight,
-        queue_depth=max(0, view.in_flight - view.slots),
         rated_power_watts=rated_power_watts(view),
         power_watts=unbound if device is None else _value(device.power_w),
         temperature_celsius=unbound if device is None else _value(device.temperature_c),

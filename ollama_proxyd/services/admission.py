@@ -11,6 +11,7 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.core.status import QueueStatus
 from ollama_proxyd.core.workload import slot_wait_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
@@ -63,6 +64,15 @@ class Admission:
     def reconfigure(self, settings: QueueSettings) -> None:
         """Apply other limits from now on."""
         self._settings = settings
+
+    def status(self) -> QueueStatus:
+        """Who waits now."""
+        oldest_s, depth = self._queue.oldest_s, self._queue.depth
+        return QueueStatus(
+            waiting=len(self._queue),
+            by_priority={each.name.lower().replace("_", "-"): count for each, count in depth.items()},
+            oldest_wait_seconds=None if oldest_s is None else self._clock.monotonic() - oldest_s,
+        )
 
     def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
         """The query with the estimated wait for each backend whose slots are taken."""

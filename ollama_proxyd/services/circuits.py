@@ -1,5 +1,6 @@
 """Moves the breakers of backends by what attempts at them come to, and tells when one opens or closes."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
@@ -9,11 +10,14 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, failed, left, whole
 from ollama_proxyd.core.failings import why_failing
 from ollama_proxyd.core.faults import Fault, Work
-from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.core.fleet import BackendView, FleetView
+from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)
+
+TRIAL_WAIT_S = 15.0
+"""For how long a request waits for another one to find out whether a failing backend serves again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,15 @@ class Circuits:
 
 def _key(breaker: Breaker) -> tuple[Fault, str | None, float]:
     return breaker.fault, breaker.model, breaker.retry_at_s
+
+
+async def trial_ended(views: Cell[FleetView], time_left_s: float | None) -> bool:
+    """Wait while another request tries a backend that failed; whether it was in time."""
+    try:
+        async with asyncio.timeout(TRIAL_WAIT_S if time_left_s is None else min(time_left_s, TRIAL_WAIT_S)):
+            await views.until(
+                lambda now: not any(each.phase is Phase.HALF_OPEN for view in now for each in view.breakers)
+            )
+    except TimeoutError:
+        return False
+    return True

@@ -1,13 +1,12 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
-from ollama_proxyd.core.breaker import Breaker, Phase
+from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.errors import DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
@@ -29,6 +28,7 @@ from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.circuits import trial_ended
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
@@ -43,8 +43,6 @@ from ollama_proxyd.services.settings import GatewaySettings
 from ollama_proxyd.services.unloading import Settled, Unloader
 
 OVERLOAD_RETRY_S = 1.0
-TRIAL_WAIT_S = 15.0
-"""For how long a request waits for another one to find out whether a failing backend serves again."""
 
 Begun: TypeAlias = tuple[Attempt | Settled, Routed | Resumed, list[Event]]
 """An attempt, what is told of it first, and the events that it has given already."""
@@ -176,6 +174,7 @@ class Gateway:
             stalled_s = stalled_after_s(self._deps.fleet.view(best.backend_id), best, delivery.request)
             attempt = Attempt(lease, delivery.request, best, self._deps.clock)
             trace.attempts.append(attempt)
+            trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:
                 accepted, held = await attempt.begin(self._queries.left_s(query), stalled_s)
             except ProxyError as error:
@@ -190,8 +189,8 @@ class Gateway:
                 trace.resumed += () if is_new else (delivery.cause,)
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
                 self.migrator.watch(delivery)
-                first = Routed(decision, best.backend_id, accepted.ignored_fields) if is_new else Resumed()
-                return attempt, first, held
+                told = Routed(decision, best.backend_id, accepted.ignored_fields, trace.queue_wait_s)
+                return attempt, told if is_new else Resumed(), held
 
     async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:
         """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
@@ -219,7 +218,8 @@ class Gateway:
         assessment, decision = self._decide(foresee(query), trace, delivery)
         if not decision.ranked and await self._deps.health.catch_up(most_age_s(decision)):
             assessment, decision = self._decide(foresee(query), trace, delivery)
-        if not decision.ranked and is_being_tried(decision) and await self._trial_ended(query):
+        views = self._deps.fleet.views
+        if not decision.ranked and is_being_tried(decision) and await trial_ended(views, query.time_left_s):
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
             assessment, decision = self._decide(foresee(query), trace, delivery)
         if delivery.left and not decision.ranked:
@@ -246,18 +246,6 @@ class Gateway:
         if not decided[1].ranked:
             raise self.refusal(query, decided[1])
         return decided[1]
-
-    async def _trial_ended(self, query: Query) -> bool:
-        """Wait while another request tries the backend that failed; whether it was in time."""
-        left_s = TRIAL_WAIT_S if query.time_left_s is None else min(query.time_left_s, TRIAL_WAIT_S)
-        try:
-            async with asyncio.timeout(left_s):
-                await self._deps.fleet.views.until(
-                    lambda views: not any(each.phase is Phase.HALF_OPEN for view in views for each in view.breakers)
-                )
-        except TimeoutError:
-            return False
-        return True
 
     def _decide(self, query: Query, trace: RequestTrace, delivery: Delivery) -> tuple[Assessment, Decision]:
         """A decision and what it rests on."""

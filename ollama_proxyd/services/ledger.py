@@ -51,6 +51,8 @@ class Outcome:
     decision: Decision | None
     unix_s: float
     total_s: float
+    queue_wait_s: float = 0.0
+    """How long it waited for slots."""
     ttft_s: float | None = None
     usage: Usage = field(default_factory=Usage)
     energy_j: float | None = None

@@ -32,6 +32,8 @@ class RequestTrace:
     error: ErrorKind | None = ErrorKind.INTERNAL
     """A fault of ours, until it ends in another way."""
     cancelled: bool = False
+    queue_wait_s: float = 0.0
+    """How long it has waited for slots."""
     first_s: float | None = None
     """When the client got the first part of its answer."""
     usage: Usage | None = None
@@ -87,6 +89,7 @@ class RequestTrace:
             model=self.attempts[-1].ranked.model if self.attempts else None,
             decision=self.decision,
             unix_s=self._clock.unix(),
+            queue_wait_s=self.queue_wait_s,
             total_s=self.elapsed_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=self.usage or (last.usage if last is not None else Usage()),

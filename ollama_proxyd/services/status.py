@@ -22,6 +22,7 @@ def snapshot(services: Services) -> Status:
         modes=governor.table,
         holds=governor.holds.value,
         backends=tuple(backend_status(view, system, setting.row) for view in fleet),
+        queue=services.admission.status(),
         devices=device_statuses(system, fleet),
         system=system,
         today=today(services.ledger),
@@ -110,6 +111,7 @@ class StatusFollower:
         try:
             await asyncio.gather(
                 self.watch(services.fleet.views.changes(), urgent=False),
+                self.watch(services.admission.waiting.changes(), urgent=False),
                 self.watch(services.system.changes(), urgent=False),
                 self.watch(services.governor.setting.changes(), urgent=True),
                 self.watch(services.governor.holds.changes(), urgent=True),

@@ -48,6 +48,7 @@ NOW: dict[str, Any] = {
     "holds": [],
     "backends": [NPU],
     "system": MACHINE,
+    "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None},
     "today": {"requests": 0, "errors": 0, "energy_joules": 0.0},
 }
 

@@ -346,3 +346,21 @@ async def test_what_has_sent_something_or_is_not_in_the_background_keeps_its_slo
     await events.aclose()
     await settle()
     assert npu.served == ["normal", "heard", "urgent"]
+
+
+async def test_who_waits_and_for_how_long_is_told(bench: Bench) -> None:
+    npu = Engine("npu", slots=1)
+    clients = await bench(npu)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(3)
+    await clients.ask("c", priority=Priority.HIGH)
+    told = clients.services.admission.status()
+    assert told.by_priority == {"best-effort": 0, "normal": 1, "high": 1, "critical": 0}
+    assert (told.waiting, clients.services.admission.waiting.value, told.oldest_wait_seconds) == (2, 2, 3.0)
+    for _ in range(3):
+        npu.finish()
+        await settle()
+    waited_s = {each.request_id: each.queue_wait_s for each in clients.services.ledger.recent()}
+    assert waited_s == {"a": 0, "c": 0, "b": 3.0}
+    assert clients.services.admission.status().waiting == clients.services.admission.waiting.value == 0

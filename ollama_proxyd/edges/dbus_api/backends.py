@@ -89,6 +89,7 @@ class Backends:
         await asyncio.gather(
             self._services.fleet.views.follow(self._tell_fleet),
             self._services.system.follow(self._tell_system),
+            self._services.admission.waiting.follow(lambda _: self._move()),
             self._services.governor.setting.follow(lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
         )
@@ -140,6 +141,7 @@ class Backends:
             "BackendCount": len(views),
             "HealthyCount": sum(is_healthy(view) for view in views),
             "InFlight": sum(view.in_flight for view in views),
+            "Waiting": self._services.admission.waiting.value,
         }
 
     @property

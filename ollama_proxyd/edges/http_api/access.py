@@ -139,7 +139,9 @@ PREFLIGHT_VALID_S = 600
 
 _METHODS = "GET, HEAD, POST"
 _REQUEST_HEADERS = ", ".join(("Authorization", "Content-Type", REQUEST_ID_HEADER, *HEADERS.values()))
-_EXPOSED_HEADERS = ", ".join((*routing_headers.NAMES, routing_headers.IGNORED_FIELDS, REQUEST_ID_HEADER))
+_EXPOSED_HEADERS = ", ".join(
+    (*routing_headers.NAMES, routing_headers.QUEUE_WAIT, routing_headers.IGNORED_FIELDS, REQUEST_ID_HEADER)
+)
 
 
 def rules(settings: ServerSettings) -> AccessRules:

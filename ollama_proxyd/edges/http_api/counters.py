@@ -22,6 +22,7 @@ _MOST = 2.0**53
 _BACKEND = "backend_id"
 _BY_MODEL = (_BACKEND, "model")
 _DURATION_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
+_WAIT_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
 _TTFT_MS = (1, 5, 10, 25, 50, 100, 200, 350, 500, 800, 1200, 2500, 5000, 10_000, 30_000)
 _TOKENS_PER_S = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 _BETWEEN_MS = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
@@ -35,6 +36,9 @@ class Counters:
         self._requests = counter("requests", "Requests by how they ended", *_BY_MODEL, "status")
         self._decisions = counter("routing_decisions", "Where requests were sent and why", _BACKEND, "reason", "mode")
         self._duration = histogram("request_duration_seconds", "From arrival to the end of the answer", _DURATION_S)
+        self._queue_wait = Histogram(
+            f"{PREFIX}_queue_wait_seconds", "How long requests waited for a backend", registry=registry, buckets=_WAIT_S
+        )
         self._ttft = histogram("time_to_first_token_ms", "From arrival to the first piece of a stream", _TTFT_MS)
         self._speed = histogram("tokens_per_second", "Tokens per second after the first", _TOKENS_PER_S)
         self._between = histogram("inter_token_latency_ms", "Mean time between tokens of an answer", _BETWEEN_MS)
@@ -63,6 +67,7 @@ class Counters:
         if outcome.obstacle is not None:
             self._broken.labels(outcome.obstacle.value).inc()
         if outcome.backend_id is not None:
+            _observe(self._queue_wait, outcome.queue_wait_s)
             _observe(self._duration.labels(backend_id, model), outcome.total_s)
             if outcome.ttft_s is not None:
                 _observe(self._ttft.labels(backend_id, model), outcome.ttft_s * 1000)

@@ -27,7 +27,6 @@ _ODD_VERSION = re.compile(r"version=(?!\d{1,3}(\.\d{1,3}){0,2}\s*([;,]|$))", re.
 _JOULES_PER_WH = 3600.0
 _OF_BACKENDS = {
     "in_flight": "Requests under way on the backend",
-    "queue_depth": "Requests beyond what the backend answers at the same time",
     "rated_power_watts": "Configured power while the backend works; absent when unknown",
     "power_watts": "Measured power of the device that the backend runs on",
     "temperature_celsius": "Hottest sensor of the device that the backend runs on",
@@ -68,6 +67,7 @@ class StatusGauges(Collector):
         build.add_metric((), {"version": __version__})
         yield build
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
+        yield _queue(status)
         yield from _of_backends(status)
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
@@ -78,6 +78,13 @@ class StatusGauges(Collector):
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is to collect is known only when asked."""
         return iter(())
+
+
+def _queue(status: Status) -> Metric:
+    depth = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Requests that wait for a backend", labels=("priority",))
+    for priority, count in status.queue.by_priority.items():
+        depth.add_metric((priority,), count)
+    return depth
 
 
 def _of_backends(status: Status) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from ollama_proxyd.core.policy.decision import Decision, Ranked
+from ollama_proxyd.core.routed import Routed
 
 BACKEND_USED = "X-Backend-Used"
 ROUTING_REASON = "X-Routing-Reason"
@@ -12,6 +13,7 @@ ESTIMATED_POWER = "X-Estimated-Power-W"
 ESTIMATED_ENERGY = "X-Estimated-Energy-J"
 ALTERNATIVES = "X-Alternatives"
 IGNORED_FIELDS = "X-Ignored-Fields"
+QUEUE_WAIT = "X-Queue-Wait-Ms"
 
 NAMES = (BACKEND_USED, ROUTING_REASON, ESTIMATED_LATENCY, ESTIMATED_POWER, ESTIMATED_ENERGY, ALTERNATIVES)
 
@@ -22,6 +24,13 @@ MOST_CHARACTERS = 512
 
 _PLAIN = str.maketrans({"°": " ", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"})
 """Signs that have a plain form which Unicode does not know: dashes, times, the apostrophe."""
+
+
+def answered(first: Routed) -> dict[str, str]:
+    """The headers of an answer that has begun."""
+    headers = routed(first.decision, first.backend_id, first.ignored_fields)
+    headers[QUEUE_WAIT] = f"{first.queue_wait_s * 1000:.0f}"
+    return headers
 
 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:

@@ -27,6 +27,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "version": __version__,
         **efficiency_json(status.setting, status.modes, status.holds),
         "backends": [fields_json(backend) for backend in status.backends],
+        "queue": fields_json(status.queue),
         "devices": [_device(device) for device in status.devices],
         "system": _system(status.system),
         "today": fields_json(status.today),

@@ -122,4 +122,4 @@ async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
 def _headers(first: Routed | Event) -> dict[str, str]:
     if not isinstance(first, Routed):
         raise TypeError(f"the gateway answered before it decided: {first!r}")
-    return routing_headers.routed(first.decision, first.backend_id, first.ignored_fields)
+    return routing_headers.answered(first)

@@ -45,6 +45,7 @@ OF_OLD = {
         "BackendCount": ("i", "read"),
         "HealthyCount": ("i", "read"),
         "InFlight": ("i", "read"),
+        "Waiting": ("i", "read"),
     },
     "Routing": {
         "GetRoutingStats": ("", "a{sv}"),

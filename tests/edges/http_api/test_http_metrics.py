@@ -117,7 +117,7 @@ async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Se
     assert value("backend_health", backend_id="npu") == 0
     assert value("backend_health", backend_id="igpu") == 1
     assert value("backend_rated_power_watts", backend_id="nvidia") == 55
-    assert value("backend_queue_depth", backend_id="igpu") == 0
+    assert value("queue_depth", priority="normal") == 0
     assert value("efficiency_mode", mode="Quiet", role="chosen") == 1
     assert value("efficiency_mode", mode="Balanced", role="chosen") == 0
 
