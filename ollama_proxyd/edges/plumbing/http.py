@@ -18,14 +18,13 @@ from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
+from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: llama-server closes after 5 s, and a race with it costs more than a new one."""
 
 CUT_OFF_RETRY_S = 5.0
-MOST_HEADER_BYTES = 64 * 1024
-"""Content policies and cookies of cloud services come near aiohttp's 8 kB."""
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
 
@@ -69,7 +68,12 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> ResponseHandler:
         _opened.set(True)
-        return await super()._create_connection(req, traces, timeout)
+        due_s = asyncio.get_running_loop().time() + (timeout.sock_connect or 0.0)
+        try:
+            async with Patience(due_s):
+                return await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
 
 
 class HttpClient:
@@ -80,7 +84,7 @@ class HttpClient:
         """How long is waited from the next request on; may be replaced at any time."""
         self._limits = limits or Limits()
         self._open: set[Reply] = set()
-        self._waiting: set[asyncio.Timeout] = set()
+        self._waiting: set[Patience] = set()
         self._cut_off_because = ""
         self._retired: list[aiohttp.ClientSession] = []
         self._pooled, self._fresh = self._sessions()
@@ -96,7 +100,6 @@ class HttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            max_field_size=MOST_HEADER_BYTES,
             headers={"User-Agent": f"ollama-proxyd/{__version__}", "Accept-Encoding": "identity"},
         )
 
@@ -106,15 +109,14 @@ class HttpClient:
         wait_s = self.timeouts.first_byte_s if call.first_byte_s is None else call.first_byte_s
         due_s = asyncio.get_running_loop().time() + wait_s
         try:
-            async with asyncio.timeout_at(due_s) as patience:
+            async with Patience(due_s) as patience:
                 self._waiting.add(patience)
                 try:
                     response = await self._send(call)
                 finally:
                     self._waiting.discard(patience)
         except TimeoutError as error:
-            when_s = patience.when()
-            if when_s is not None and when_s < due_s:
+            if patience.was_ended:
                 raise self._cut_off(call.who) from None
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -169,7 +171,7 @@ class HttpClient:
         for reply in tuple(self._open):
             reply.cut_off(self._cut_off(reply.who))
         for patience in tuple(self._waiting):
-            patience.reschedule(0.0)
+            patience.end()
 
     def _cut_off(self, who: str) -> ProxyError:
         message = f"the answer of {who} was cut off: {self._cut_off_because}; ask again"
