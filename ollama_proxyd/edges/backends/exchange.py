@@ -53,12 +53,9 @@ class Exchange:
         return next((each for each in self._speaks if each.api is api and each.takes(request)), first)
 
     def can_say(self, request: Request) -> bool:
-        """Whether the engine can be asked for all that the request says, and takes it as the first one did."""
-        dialect = self.dialect_for(request)
-        if request.resume is not None and request.resume.only_own and dialect.api is not request.api:
-            return False
+        """Whether the engine can be asked for all that the request says."""
         try:
-            dialect.render(request, request.model)
+            self.dialect_for(request).render(request, request.model)
         except ProxyError:
             return False
         return True
@@ -95,7 +92,10 @@ class Exchange:
                     return
                 stream = _Stream(dialect, request, model, reply)
                 while chunk:
-                    for event in stream.take(chunk):
+                    events = stream.take(chunk)
+                    if events and _OBJECT_END in chunk:
+                        reply.note_progress()
+                    for event in events:
                         yield event
                     chunk = await (reply.drain() if stream.reader.ended else reply.read())
                 for event in stream.end():
@@ -111,6 +111,8 @@ class Exchange:
         return replace(rendered, body=msgspec.json.encode({**decode_fields(rendered.body), **self._resuming}))
 
 
+_OBJECT_END = b"}"
+"""In what completes a frame, unlike in comments and blanks."""
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
 
@@ -221,16 +223,14 @@ async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, s
 
 
 async def _body(reply: Reply, start: bytes) -> bytes:
-    """All that comes of an answer; where it breaks off after its one object, that is enough."""
+    """All that comes of an answer, which may be enough where it breaks off."""
     pieces, size_bytes = [start], len(start)
     while start and (piece := await reply.read()):
         size_bytes += len(piece)
         if size_bytes > MOST_GATHERED_BYTES:
             raise _too_large(reply.who)
         pieces.append(piece)
-    body = b"".join(pieces)
-    objects = objects_in(body) if reply.broken is not None else ()
-    return objects[0] if len(objects) == 1 else body
+    return b"".join(pieces)
 
 
 def _check_type(reply: Reply, dialect: Dialect, start: bytes) -> None:

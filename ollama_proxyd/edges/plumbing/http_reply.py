@@ -24,7 +24,8 @@ class Limits:
 class Reply:
     """A backend's answer whose head has come; `read` gives the body as it comes.
 
-    One timer watches all the waits of an answer: setting a deadline for each piece would cost more than reading it.
+    What counts is progress, not bytes: comments, blanks or single bytes could come for ever. One timer watches all the
+    waits of an answer: setting a deadline for each piece would cost more than reading it.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
@@ -32,7 +33,9 @@ class Reply:
         self._loop = asyncio.get_running_loop()
         self._due_s = due_s
         self._idle_s = idle_s
-        self._is_begun = False
+        self._left_s = due_s - self._loop.time()
+        """How long may still be waited before the answer makes progress."""
+        self._has_read = False
         self._is_waiting = False
         self._limits = limits
         self.broken: ProxyError | None = None
@@ -44,18 +47,13 @@ class Reply:
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""
-        if self._is_begun:
-            self._due_s = self._loop.time() + self._idle_s
+        asked_s = self._loop.time()
+        self._due_s = asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
         self._is_waiting = True
         try:
             piece = await self._response.content.readany()
         except TimeoutError:
-            waited = (
-                f"fell silent for {self._idle_s:g} s"
-                if self._is_begun
-                else "sent the head of an answer and then nothing"
-            )
-            return self._break(ErrorKind.UPSTREAM_TIMEOUT, waited)
+            return self._break(ErrorKind.UPSTREAM_TIMEOUT, self._waited())
         except aiohttp.ClientPayloadError:
             if left := self._response.content._read_nowait(-1):
                 return left
@@ -67,11 +65,26 @@ class Reply:
             return b""
         finally:
             self._is_waiting = False
-        if not self._is_begun:
-            self._is_begun = True
+        self._left_s -= self._loop.time() - asked_s
+        if not self._has_read:
+            self._has_read = True
+            self._left_s = max(self._left_s, self._idle_s)
             self._timer.cancel()  # it was set for the first piece; from now on pauses count
             self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
         return piece
+
+    def note_progress(self) -> None:
+        """A part of the answer has come, and the next may take as long again."""
+        self._left_s = self._idle_s
+
+    def _waited(self) -> str:
+        if not self._has_read:
+            return "sent the head of an answer and then nothing"
+        return (
+            f"fell silent for {self._idle_s:g} s"
+            if self._left_s >= self._idle_s
+            else "was too slow to go on with its answer"
+        )
 
     def _break(self, kind: ErrorKind, what: str) -> bytes:
         self.broken = ProxyError(kind, f"{self.who} {what}")

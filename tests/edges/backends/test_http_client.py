@@ -222,18 +222,32 @@ async def test_a_short_question_bears_no_pause_longer_than_its_own_wait() -> Non
     assert "fell silent for 0.05 s" in error.message
 
 
-async def test_nothing_bounds_the_whole_of_a_stream() -> None:
-    async def slow(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for _ in range(8):
-            await response.write(b"x")
-            await asyncio.sleep(0.02)
-        return response
+async def slow(request: web.Request) -> web.StreamResponse:
+    """Something every now and then."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(8):
+        await response.write(b"x")
+        await asyncio.sleep(0.05)
+    return response
 
-    timeouts = Timeouts(first_byte_s=0.1, idle_s=0.1)
+
+async def test_nothing_bounds_the_whole_of_a_stream_that_makes_progress() -> None:
+    timeouts, got = Timeouts(first_byte_s=0.2, idle_s=0.2), b""
     async with serving(FakeEngine({"POST /": slow})) as engine, a_client(timeouts) as client:
-        assert await fetched(client, call(engine.url + "/")) == b"x" * 8
+        async with client.ask(call(engine.url + "/")) as reply:
+            while piece := await reply.read():
+                reply.note_progress()
+                got += piece
+        assert got == b"x" * 8
+
+
+async def test_bytes_that_bring_an_answer_no_further_are_a_timeout() -> None:
+    timeouts = Timeouts(first_byte_s=0.2, idle_s=0.2)
+    async with serving(FakeEngine({"POST /": slow})) as engine, a_client(timeouts) as client:
+        error = await failure(client, call(engine.url + "/"))
+    assert error.kind is ErrorKind.UPSTREAM_TIMEOUT
+    assert "too slow to go on" in error.message
 
 
 async def test_a_server_of_http_1_0_without_keep_alive_works_again_and_again() -> None:
