@@ -22,9 +22,9 @@ NOTHING_SKIPPED = bool(os.environ.get("TESTS_SKIP_NOTHING"))
 settings.register_profile("house", deadline=None, max_examples=100 if NOTHING_SKIPPED else 25)
 settings.load_profile("house")
 
-TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "packaging": 600}
+TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "faults": 900, "packaging": 600}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
-SHARED = ("box", "e2e", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
+SHARED = ("box", "e2e", "faults", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
 """Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
 
 ON_VIRTUAL_TIME = ("services/", "app/test_idle_exit", "edges/dbus_api/test_following")
@@ -61,7 +61,12 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was not tried on the real thing is said aloud, with its number."""
+    """What tests want to show is shown; what was not tried on the real thing is said aloud, with its number."""
+    for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
+        for name, text in report.user_properties:
+            if name == "shown" and report.when == "call":
+                terminalreporter.section(report.nodeid)
+                terminalreporter.line(text)
     reasons: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""

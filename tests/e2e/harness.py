@@ -192,13 +192,15 @@ class LlamaServer(Server):
 class Daemon(Server):
     """The daemon as a user runs it: a process of its own, with its own folders and a configuration file."""
 
+    MODULE = "ollama_proxyd"
+
     def __init__(
         self, folder: Path, config: dict[str, Any], env: Mapping[str, str] | None = None, options: Sequence[str] = ()
     ) -> None:
         self.folder = folder
         self.config_file = folder / "config.yaml"
         self.write_config(config)
-        command = [sys.executable, "-m", "ollama_proxyd", "--config", str(self.config_file), *options]
+        command = [sys.executable, "-m", self.MODULE, "--config", str(self.config_file), *options]
         url = f"http://127.0.0.1:{config['server']['http_port']}"
         super().__init__("ollama-proxyd", command, url, folder / "daemon.log", {**_own_env(folder), **(env or {})})
 

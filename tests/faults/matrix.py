@@ -1,0 +1,196 @@
+"""Every kind of fault in every pair of dialects, streamed or not, alone or with a good second backend."""
+
+import itertools
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+from tests.e2e.harness import backend
+from tests.faults.client import Asked, Outcome, Seen, ask
+from tests.faults.kinds import KINDS, Kind, Port
+from tests.faults.rig import CHEAP, DEAR, Books, CountedDaemon, Upstream, each_within
+
+APIS = ("openai", "ollama")
+FLAVORS = {"openai": {"flavor": "llamacpp"}, "ollama": {}}
+BATCH = 48
+AT_ONCE = 48
+HEAVY_AT_ONCE = 3
+SLOTS = 512
+FEW = 0.25
+SLOW = {"stall", "trickle"}
+"""Families that wait; they wait together."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request to a backend with a fault."""
+
+    number: int
+    kind: Kind
+    backend_api: str
+    client_api: str
+    stream: bool
+    has_second: bool
+
+    @property
+    def model(self) -> str:
+        """The second backend of a batch knows models by their numbers."""
+        return f"m{self.number}" if self.has_second else f"alone{self.number}"
+
+    @property
+    def name(self) -> str:
+        shape = "stream" if self.stream else "whole"
+        return f"{self.kind.name} {self.backend_api}<{self.client_api} {shape}{' +second' if self.has_second else ''}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a case."""
+
+    case: Case
+    seen: Seen
+    reached: bool
+
+
+def is_of_half(kind: Kind, *levels: bool) -> bool:
+    """Whether a case belongs to the half in which any three of the four choices still come in every combination."""
+    return bool(kind.shape or kind.everywhere) or (sum(levels) + crc32(kind.name.encode())) % 2 == 0
+
+
+def cases(names: Iterable[str] = KINDS, seed: int = 0, *, everything: bool = True) -> list[Case]:
+    """The cases, mixed: every combination, or for most kinds a well-spread half of them."""
+    found = [
+        (KINDS[name], backend_api, client_api, stream, has_second)
+        for name, backend_api, client_api, stream, has_second in itertools.product(
+            names, APIS, APIS, (True, False), (False, True)
+        )
+        if KINDS[name].shape in ("", "stream" if stream else "whole")
+        and (has_second or not KINDS[name].everywhere)
+        and (everything or is_of_half(KINDS[name], backend_api == "ollama", client_api == "ollama", stream, has_second))
+    ]
+    random.Random(seed).shuffle(found)
+    found.sort(key=lambda each: (each[0].is_heavy, each[0].family in SLOW))
+    return [Case(number, *each) for number, each in enumerate(found)]
+
+
+class Matrix:
+    """Runs cases in batches: each case has a backend of its own, so that none suffers from what another one did."""
+
+    def __init__(self, daemon: CountedDaemon, upstream: Upstream) -> None:
+        self.daemon = daemon
+        self.upstream = upstream
+        self.rows: list[Row] = []
+        self.before = daemon.books()
+        self.left: list[Books] = []
+        """What was still held after each batch."""
+
+    async def run(self, todo: Sequence[Case]) -> None:
+        for at in range(0, len(todo), BATCH):
+            batch = todo[at : at + BATCH]
+            self.daemon.reload(
+                [entry for entries in map(self._backends, batch) for entry in entries] + self._good(batch)
+            )
+            self.upstream.control("arm")
+            await self._run(batch)
+            self.left.append(self.daemon.settled(lambda books: not books.in_flight))
+            self.upstream.control("disarm")
+
+    async def _run(self, batch: Sequence[Case]) -> None:
+        light, heavy = ([case for case in batch if case.kind.is_heavy is is_heavy] for is_heavy in (False, True))
+        seen = await each_within(AT_ONCE, (partial(self._ask, case) for case in light))
+        seen += await each_within(HEAVY_AT_ONCE, (partial(self._ask, case) for case in heavy))
+        hits = self.upstream.control("hits")["hits"]
+        for case, each in zip([*light, *heavy], seen, strict=True):
+            reached = case.kind.port is not Port.SHARED or hits.get(str(case.number), 0) > case.kind.warms
+            self.rows.append(Row(case, each, reached))
+
+    async def _ask(self, case: Case) -> Seen:
+        asked = Asked(case.client_api, case.model, case.stream, case.kind.texts)
+        if case.kind.warms:
+            await ask(self.daemon.port, asked)
+        return await ask(self.daemon.port, asked, case.kind.prompt_bytes)
+
+    def _backends(self, case: Case) -> Iterator[dict[str, Any]]:
+        """The backend with the fault, and another one of the same kind where the fault is everywhere."""
+        at = case.number % BATCH
+        yield self._entry(f"f{at:03d}", case, case.number, CHEAP)
+        if case.kind.everywhere:
+            yield self._entry(f"g{at:03d}", case, f"{case.number}b", DEAR)
+
+    def _entry(self, identity: str, case: Case, number: int | str, speed: dict[str, Any]) -> dict[str, Any]:
+        kind, api = case.kind, case.backend_api
+        url = self.upstream.url
+        if kind.port is not Port.SHARED:
+            url = f"http://127.0.0.1:{self.upstream.control('listen', kind.name)}"
+        address = f"{url}/c/{kind.name}/{api}/{number}/{case.model}"
+        return backend(identity, address, api, "npu", slots=SLOTS, characteristics=speed, **FLAVORS[api])
+
+    def _good(self, batch: Sequence[Case]) -> list[dict[str, Any]]:
+        """The second backends, which know the models of the cases that have one."""
+        found = []
+        for api in APIS:
+            numbers = [
+                case.number
+                for case in batch
+                if case.backend_api == api and case.has_second and not case.kind.everywhere
+            ]
+            if numbers:
+                known = ",".join(map(str, numbers))
+                address = f"{self.upstream.url}/good/{api}/{known}"
+                entry = backend(
+                    f"good-{api}", address, api, "nvidia", slots=SLOTS, characteristics=DEAR, **FLAVORS[api]
+                )
+                found.append(entry)
+        return found
+
+
+def faults(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows that are wrong or lost, by kind."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.reached and row.seen.outcome in {Outcome.WRONG, Outcome.LOST}:
+            found[row.case.kind.name].append(row)
+    return found
+
+
+def unsaved(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows that are not whole although they could be, of the kinds of which more than a few are like that.
+
+    Harmless kinds need no second backend. A few may be the fault of a machine that is too busy.
+    """
+    tried: Counter[str] = Counter()
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.reached and (row.case.kind.is_harmless or counts_as_savable(row.case)):
+            tried[row.case.kind.name] += 1
+            if row.seen.outcome is not Outcome.WHOLE:
+                found[row.case.kind.name].append(row)
+    return {name: failed for name, failed in found.items() if len(failed) > FEW * tried[name]}
+
+
+def counts_as_savable(case: Case) -> bool:
+    """Whether a good second backend could have answered."""
+    return case.has_second and not case.kind.is_clients and not case.kind.everywhere
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The counts by family."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in (row for row in rows if row.reached):
+        for name in (row.case.kind.family, "sum, alone" if not row.case.has_second else "sum, with a second"):
+            counts[name][row.seen.outcome.value] += 1
+            counts[name]["injected"] += 1
+            if counts_as_savable(row.case):
+                counts[name]["savable"] += 1
+                counts[name]["saved"] += row.seen.outcome is Outcome.WHOLE
+    columns = ("injected", *(outcome.value for outcome in Outcome))
+    lines = [f"{'family':24}" + "".join(f"{column:>12}" for column in columns) + f"{'with second':>14}"]
+    for name, count in sorted(counts.items(), key=lambda pair: (pair[0].startswith("sum"), pair[0])):
+        share = f"{count['saved']}/{count['savable']}" if count["savable"] else ""
+        lines.append(f"{name:24}" + "".join(f"{count[column]:12}" for column in columns) + f"{share:>14}")
+    missed = sum(not row.reached for row in rows)
+    return "\n".join([*lines, f"{missed} requests did not reach the fault and are left out"])

@@ -1,0 +1,72 @@
+"""Whatever a backend does, the client gets the whole answer or an honest end, and everything comes back.
+
+FAULTS_ALL=1 runs every combination, FAULTS_SEED mixes them in another order.
+"""
+
+from collections.abc import Callable
+
+from tests.faults import known
+from tests.faults.client import Outcome
+from tests.faults.kinds import KINDS
+from tests.faults.matrix import Matrix, Row, counts_as_savable, faults, table, unsaved
+from tests.faults.rig import Books
+
+LEAST_KINDS = 80
+LEAST_SAVED = 0.95
+MORE_MB = 250
+"""By which the daemon may have grown, of which the large frames take the most once."""
+
+Show = Callable[[str, object], None]
+
+
+def told(found: dict[str, list[Row]], expected: frozenset[str]) -> list[str]:
+    """A line for each kind that differs from what is expected, with its first case."""
+    new = [
+        f"{rows[0].case.name}: {rows[0].seen.status} {rows[0].seen.why}"[:300]
+        for k, rows in found.items()
+        if k not in expected
+    ]
+    return sorted(new) + [f"{name} is mended: it must leave known.py" for name in sorted(expected - found.keys())]
+
+
+def test_there_are_at_least_80_kinds() -> None:
+    assert len(KINDS) >= LEAST_KINDS
+
+
+def test_nearly_every_request_reached_its_fault(matrix: Matrix, record_property: Show) -> None:
+    record_property("shown", f"{len(KINDS)} kinds of faults\n{table(matrix.rows)}")
+    missed = [row.case.name for row in matrix.rows if not row.reached]
+    assert len(missed) <= len(matrix.rows) // 100, missed
+
+
+def test_no_answer_is_wrong_and_no_client_is_lost(matrix: Matrix) -> None:
+    assert told(faults(matrix.rows), known.WRONG_OR_LOST) == []
+
+
+def test_what_can_be_whole_is_whole(matrix: Matrix) -> None:
+    assert told(unsaved(matrix.rows), known.NOT_WHOLE) == []
+
+
+def test_a_good_second_backend_saves_nearly_all(matrix: Matrix) -> None:
+    tried = [row for row in matrix.rows if row.reached and counts_as_savable(row.case)]
+    saved = [row for row in tried if row.seen.outcome is Outcome.WHOLE]
+    assert len(saved) >= LEAST_SAVED * len(tried)
+
+
+def test_slots_tasks_sockets_and_memory_come_back(matrix: Matrix) -> None:
+    before = matrix.before
+    assert [books.in_flight for books in matrix.left] == [0] * len(matrix.left)
+
+    def are_back(books: Books) -> bool:
+        return books.tasks <= before.tasks and books.fds <= before.fds + 2
+
+    after = matrix.daemon.settled(are_back, timeout_s=20)
+    assert are_back(after), (before, after)
+    assert after.rss_mb - before.rss_mb < MORE_MB
+    assert set(matrix.daemon.in_flight().values()) == {0}
+
+
+def test_no_fault_surprises_the_daemon(matrix: Matrix) -> None:
+    log = matrix.daemon.log.read_text()
+    at = log.find("Traceback")
+    assert at < 0, log[max(0, at - 500) : at + 3000]
