@@ -92,8 +92,8 @@ _ROWS: Mapping[Fault, _Row] = {
     Fault.MODEL_GONE: _Row(1, 10.0, 300.0),
     Fault.NOT_LOADED: _Row(1, 10.0, 300.0),
     Fault.CONTEXT_TOO_SMALL: _lack(lambda failed, asked: asked.prompt_tokens >= failed.prompt_tokens),
-    Fault.NO_TOOLS: _lack(lambda _failed, asked: asked.needs_tools),
-    Fault.NO_VISION: _lack(lambda _failed, asked: asked.needs_vision),
+    Fault.NO_TOOLS: _lack(lambda failed, asked: asked.needs_tools or not failed.needs_tools),
+    Fault.NO_VISION: _lack(lambda failed, asked: asked.needs_vision or not failed.needs_vision),
     Fault.NO_OPERATION: _lack(lambda failed, asked: asked.operation is failed.operation),
 }
 """NO_FEATURE has none: which requests need the feature is not known."""

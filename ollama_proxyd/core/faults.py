@@ -204,6 +204,9 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], re.Pattern[str]], ...]
 )
 """From the rarest words to the commonest; the first row that fits decides. None: the request itself is at fault."""
 
+_OF_THE_REQUEST = frozenset({*range(400, 418), *range(420, 425), 426, 428, 431, 451})
+"""Statuses by which a server can speak of a request; others say that something is wrong with the server."""
+
 MOST_READ = 4000
 """How much of an error's words is looked at."""
 
@@ -216,7 +219,8 @@ def fault_in(status: int, words: str, *, asks_for_patience: bool = False) -> Fau
     if status == 503 and asks_for_patience:
         return Fault.BUSY
     said = words[:MOST_READ]
-    return next((fault for fault, statuses, pattern in _WORDS if status in statuses and pattern.search(said)), None)
+    unsaid = None if status in _OF_THE_REQUEST else Fault.SERVER_ERROR
+    return next((fault for fault, statuses, pattern in _WORDS if status in statuses and pattern.search(said)), unsaid)
 
 
 _BY_KIND: Mapping[ErrorKind, Fault] = {

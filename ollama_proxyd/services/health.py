@@ -26,7 +26,7 @@ IDLE_PHASE = 0.25
 
 LIST_AGE_S = 2.0
 """How old a list of models may be that somebody asks for."""
-MISS_AGE_S = 0.25
+MISS_AGE_S = 0.0
 """How old the picture may be by which a model is said to be nowhere."""
 REFUSAL_AGE_S = 1.0
 """How old it may be by which a request is refused for another reason."""

@@ -169,6 +169,8 @@ SHAPES: tuple[tuple[str, int, str, Fault], ...] = (
     ("nginx", 502, "<html><h1>502 Bad Gateway</h1></html>", Fault.SERVER_ERROR),
     ("nginx", 504, "<html><h1>504 Gateway Time-out</h1></html>", Fault.STALLED),
     ("nothing said", 500, "", Fault.SERVER_ERROR),
+    ("nothing said", 418, "", Fault.SERVER_ERROR),
+    ("nothing said", 999, "", Fault.SERVER_ERROR),
     ("nothing said", 503, "", Fault.SERVER_ERROR),
 )
 
