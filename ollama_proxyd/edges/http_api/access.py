@@ -21,6 +21,10 @@ from ollama_proxyd.services.cell import Cell
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HOST_OF_ORIGIN = re.compile(r"[a-z0-9._-]*(:[0-9]{1,5})?", re.ASCII)
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}([ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}){0,63}")
+"""A list of at most 64 header names (RFC 9110, section 5.6.2)."""
 _OWN_SITE = frozenset({"none", "same-origin"})
 _PEER = struct.Struct("iII")
 """struct ucred: process, user and group."""
@@ -65,7 +69,9 @@ class AccessRules:
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), token: str | None = None) -> None:
         configured = {_bracketed(name.lower()) for name in hosts}
         self._hosts = (LOCAL_NAMES | configured) - {_bracketed(name) for name in EVERYWHERE}
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        allowed = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._origins = frozenset(each for each in allowed if not each.endswith("*"))
+        self._any_after = tuple(each.removesuffix("*") for each in allowed - self._origins)
         self._token = None if token is None else token.encode()
 
     def check_host(self, caller: Caller) -> None:
@@ -89,13 +95,20 @@ class AccessRules:
 
     def allows(self, origin: str | None) -> bool:
         """Whether the configuration lets this origin's pages read answers."""
-        return origin is not None and origin.lower() in self._origins
+        return origin is not None and self._is_allowed(origin.lower())
+
+    def _is_allowed(self, origin: str) -> bool:
+        """An origin by its name, or one of a pattern such as `app://*`, whose star stands for one host or port."""
+        return origin in self._origins or any(
+            origin.startswith(lead) and (_PORT if lead.endswith(":") else _HOST_OF_ORIGIN).fullmatch(origin, len(lead))
+            for lead in self._any_after
+        )
 
     def _check_site(self, caller: Caller, host: str) -> None:
         if caller.origins:
             origin = caller.origins[0].lower()
             own = origin in {f"http://{host}", f"https://{host}"}
-            if len(caller.origins) > 1 or not (own or origin in self._origins):
+            if len(caller.origins) > 1 or not (own or self._is_allowed(origin)):
                 raise _cross_site(f"pages of the origin {caller.origins[0][:100]!r}", "Origin")
         elif caller.site.lower() not in _OWN_SITE:
             raise _cross_site("pages of other sites", "Sec-Fetch-Site")
@@ -151,13 +164,18 @@ def is_preflight(request: web.Request) -> bool:
     return request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
 
 
-def preflight_reply() -> web.Response:
-    """What an allowed page may do."""
+def preflight_reply(request: web.Request) -> web.Response:
+    """What an allowed page may do; it may send the headers that it asks for, since its origin is allowed by name.
+
+    OpenAI's SDK sends headers of its own, and each release adds one (ollama#4388).
+    """
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").strip()
+    headers = f"{_REQUEST_HEADERS}, {asked}" if _HEADER_NAMES.fullmatch(asked) else _REQUEST_HEADERS
     return web.Response(
         status=204,
         headers={
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _REQUEST_HEADERS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: headers,
             hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_VALID_S),
         },
     )

@@ -4,6 +4,7 @@ import logging
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import access, routing_headers
@@ -27,7 +28,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_target(request)
         access.check_host(request)
         if access.is_preflight(request):
-            return access.preflight_reply()
+            return access.preflight_reply(request)
         if not is_public(request):
             access.check_token(request)
         await send_100(request)
@@ -37,7 +38,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPMethodNotAllowed as refusal:
         return _method_not_allowed(request, refusal)
     except web.HTTPNotFound:
-        return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is nothing at {request.path[:200]}"))
+        return await _nothing_there(request)
     except ConnectionError:
         raise
     except Exception:  # noqa: BLE001 - one request may fail by a fault of ours; the server and the other requests go on
@@ -52,6 +53,27 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     if routing_headers.BACKEND_USED not in headers:
         headers.update(_ANSWERED_HERE)
     access.add_cors_headers(request, headers)
+
+
+async def _nothing_there(request: web.Request) -> web.StreamResponse:
+    if (tidy := await _tidied(request)) is not None:
+        return await front(tidy, tidy.match_info.handler)
+    return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is nothing at {request.path[:200]}"))
+
+
+async def _tidied(request: web.Request) -> web.Request | None:
+    """The same request for its path without empty parts, None where that is no other path.
+
+    Clients join a base address that ends in a slash with a path that begins with one.
+    """
+    path = "/" + "/".join(part for part in request.rel_url.raw_path.split("/") if part)
+    if path == request.rel_url.raw_path:
+        return None
+    tidy = request.clone(rel_url=URL.build(path=path, query_string=request.rel_url.raw_query_string, encoded=True))
+    match = await request.app.router.resolve(tidy)
+    match.add_app(request.app)
+    tidy._match_info = match  # as aiohttp's normalize_path_middleware does
+    return tidy
 
 
 def _check_target(request: web.Request) -> None:

@@ -22,9 +22,14 @@ from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStrea
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
+log = logging.getLogger(__name__)
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
+MOST_HEADER_BYTES = 64 * 1024
+"""All programs on localhost share their cookies, and browsers send them all."""
 LINGER_S = 2.0
 """How long a refused body is still read, so that the client reads the reason."""
 
@@ -64,6 +69,7 @@ class HttpServer:
             auto_decompress=False,
             keepalive_timeout=settings.keep_alive_s,
             lingering_time=LINGER_S,
+            max_field_size=MOST_HEADER_BYTES,
             shutdown_timeout=LAST_WORDS_S,
         )
         self._app[ENDPOINT] = lambda: self.url
@@ -129,6 +135,22 @@ class HttpServer:
         except OSError as error:
             raise _cannot_listen(self._settings, error) from error
         self._sites.append(site)
+        if self._settings.host in LOOPBACK_NAMES:
+            await self._listen_on_ipv6()
+
+    async def _listen_on_ipv6(self) -> None:
+        """Listen on the other loopback too, since `localhost` is ::1 first for many clients (ollama-js#102)."""
+        if any(isinstance(each, tuple) and each[0] == "::1" for each in self._runner.addresses):
+            return
+        site = web.TCPSite(self._runner, "::1", self.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            level = logging.WARNING if error.errno == errno.EADDRINUSE else logging.DEBUG
+            log.log(level, "not listening on [::1]:%d: %s", self.port, error.strerror or error)
+            await site.stop()
+        else:
+            self._sites.append(site)
 
     async def pause(self) -> None:
         """Stop accepting; connections wait in the given sockets."""

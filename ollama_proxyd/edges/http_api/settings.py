@@ -12,8 +12,11 @@ HostName: TypeAlias = Annotated[
 WebOrigin: TypeAlias = Annotated[
     str,
     Like(
-        "^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\\[\\]-]+$",
-        "an origin such as https://chat.example.org or moz-extension://0123",
+        "^([a-z][a-z0-9+.-]*://[A-Za-z0-9._:\\[\\]-]+"
+        "|(app|capacitor|chrome-extension|moz-extension|safari-web-extension|tauri|vscode-webview)://[*]"
+        "|https?://(localhost|127[.]0[.]0[.]1|\\[::1\\]):[*])$",
+        "an origin such as https://chat.example.org, or a pattern: chrome-extension://*, moz-extension://*, app://*, "
+        "vscode-webview://*, tauri://*, http://localhost:*",
     ),
 ]
 SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
@@ -65,7 +68,10 @@ class ServerSettings:
         bool, Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False)
     ] = True
     allowed_origins: Annotated[
-        tuple[WebOrigin, ...], Option("server.", "Allowed origins of web pages and browser extensions.")
+        tuple[WebOrigin, ...],
+        Option(
+            "server.", "Allowed origins of web pages and browser extensions; `moz-extension://*` allows all extensions."
+        ),
     ] = ()
     unix_socket: Annotated[
         SocketPath | None,

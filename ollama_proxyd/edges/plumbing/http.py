@@ -25,6 +25,8 @@ KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: llama-server closes after 5 s, and a race with it costs more than a new one."""
 
 CUT_OFF_RETRY_S = 5.0
+MOST_HEADER_BYTES = 64 * 1024
+"""Content policies and cookies of cloud services come near aiohttp's 8 kB."""
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
 
@@ -100,6 +102,7 @@ class HttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            max_field_size=MOST_HEADER_BYTES,
             headers={"User-Agent": f"ollama-proxyd/{__version__}", "Accept-Encoding": "identity"},
         )
 

@@ -201,3 +201,45 @@ def test_anything_but_the_token_is_refused(value: str) -> None:
 def test_two_tokens_are_refused() -> None:
     with pytest.raises(ProxyError):
         AccessRules(token="a").check_token(headers(("Authorization", "Bearer a"), ("Authorization", "Bearer a")))
+
+
+PATTERNS = ("moz-extension://*", "app://*", "http://localhost:*", "http://[::1]:*")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "moz-extension://0a1b-2c",
+        "app://obsidian.md",
+        "app://.",
+        "http://localhost:3000",
+        "http://[::1]:5173",
+        "APP://X",
+    ],
+)
+def test_a_pattern_allows_every_host_or_port_in_its_place(origin: str) -> None:
+    rules = AccessRules(origins=PATTERNS)
+    assert rules.allows(origin)
+    rules.check_host(headers(("Origin", origin)))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "chrome-extension://abc",
+        "http://localhost.evil.com:3000",
+        "http://localhost:3000.evil.com",
+        "http://localhost:3000@evil.com",
+        "https://localhost:3000",
+        "app://x/y",
+        "app://x:y",
+        "xapp://x",
+        "null",
+        "*",
+    ],
+)
+def test_a_pattern_allows_nothing_else(origin: str) -> None:
+    rules = AccessRules(origins=PATTERNS)
+    assert not rules.allows(origin)
+    with pytest.raises(ProxyError):
+        rules.check_host(headers(("Origin", origin)))

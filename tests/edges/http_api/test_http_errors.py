@@ -204,6 +204,13 @@ async def test_a_page_of_a_configured_origin_may_ask_and_read(serve: Serve) -> N
     assert preflight.status == 204
     assert preflight.headers["Access-Control-Allow-Origin"] == origin
     assert "X-Priority" in preflight.headers["Access-Control-Allow-Headers"]
+    asking["Access-Control-Request-Headers"] = "authorization,x-stainless-os, x-new"
+    preflight = await site.ask("OPTIONS", "/v1/chat/completions", headers=asking)
+    assert preflight.headers["Access-Control-Allow-Headers"].endswith(", authorization,x-stainless-os, x-new")
+    for odd in ("x: y", "x" * 5000, ", ".join(["x"] * 100)):
+        asking["Access-Control-Request-Headers"] = odd
+        preflight = await site.ask("OPTIONS", "/v1/chat/completions", headers=asking)
+        assert odd not in preflight.headers["Access-Control-Allow-Headers"].split(", ")
     answer = await site.chat({"Origin": origin, "Authorization": "Bearer t"}, stream=True)
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == origin
@@ -235,7 +242,7 @@ async def raw(port: int, data: bytes) -> bytes:
         b"GET /version HTTP/1.0",
         b"GET /version HTTP/1.1\r\nHost: localhost\r\nHost: evil.com",
         b"GET /version HTTP/1.1\r\nHost:",
-        b"GET /version HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"y" * 10_000,
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"y" * 100_000,
         b"CONNECT evil.com:443 HTTP/1.1\r\nHost: localhost",
         b"NONSENSE",
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.http_api.port_owner import port_owner
@@ -15,6 +16,15 @@ from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
+
+
+def has_ipv6() -> bool:
+    """Whether the other loopback is there."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 async def new_server(**settings: Any) -> HttpServer:
@@ -78,6 +88,35 @@ async def test_one_connection_serves_many_requests_failed_ones_too(serve: Serve)
             (length,) = [line for line in head.splitlines() if line.lower().startswith(b"content-length: ")]
             await reader.readexactly(int(length.split()[1]))
     writer.close()
+
+
+@pytest.mark.parametrize("path", ["//version", "/version/", "//version//", "/version/?x=1"])
+async def test_a_path_with_a_slash_too_many_is_served(serve: Serve, path: str) -> None:
+    site = await serve()
+    async with site.client.get(URL(str(site.server.url) + path, encoded=True)) as reply:
+        assert reply.status == 200
+        assert (await reply.json())["name"] == "ollama-proxyd"
+
+
+async def test_a_slash_too_many_opens_no_way_around_the_rules(serve: Serve) -> None:
+    site = await serve(listen=ServerSettings(port=0, token="s3cret-s3cret-s3cret"))
+    for path in ("//version", "//v1//models", "/nowhere//x"):
+        url = URL(str(site.server.url) + path, encoded=True)
+        async with site.client.get(url) as reply:
+            assert reply.status == 401
+        async with site.client.get(url, headers={"Host": "evil.example"}) as reply:
+            assert reply.status == 403
+
+
+async def test_the_cookies_of_all_programs_on_localhost_fit(serve: Serve) -> None:
+    site = await serve()
+    assert (await site.get("/version", headers={"Cookie": "a=" + "x" * 60_000})).status == 200
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+async def test_both_loopbacks_answer(serve: Serve) -> None:
+    site = await serve(listen=ServerSettings(port=0))
+    assert (await site.get(f"http://[::1]:{site.server.port}/version")).status == 200
 
 
 async def test_a_connection_that_says_nothing_is_closed_after_its_time(serve: Serve) -> None:
