@@ -18,6 +18,7 @@ from ollama_proxyd.config.shape import OPTIONS
 from ollama_proxyd.services.inventory import BackendConfig
 
 MAX_BYTES: Final = 1024 * 1024
+LEAST_TOKEN_CHARACTERS: Final = 16
 FILE_VARIABLE: Final = "OLLAMA_PROXY_CONFIG"
 OVERRIDES: Final = {"host": "server.host", "http_port": "server.http_port", "log_level": "monitoring.log_level"}
 """Keys that an environment variable, OLLAMA_PROXY_HTTP_PORT, and above it an option, --http-port, set."""
@@ -83,6 +84,8 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
         )
 
     token = secret("server.auth.token", config.auth.token_env, config.auth.token_file)
+    if token is not None and len(token) < LEAST_TOKEN_CHARACTERS:
+        secrets.errors.append(_short_token(checked, "env" if config.auth.token_env else "file", token))
     sources = enumerate(zip(config.backends, config.api_keys, strict=True))
     backends = tuple(
         replace(each, api_key=secret(f"backends[{index}].api_key", source.api_key_env, source.api_key_file))
@@ -95,6 +98,12 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
         raise ConfigError(secrets.errors)
     server = replace(config.server, token=token)
     return replace(config, server=server, backends=backends, warnings=(*checked.warnings, *secrets.warnings))
+
+
+def _short_token(checked: Checked, where: str, token: str) -> Problem:
+    key = f"server.auth.token_{where}"
+    message = f"the token has {len(token)} characters and could be guessed; it needs {LEAST_TOKEN_CHARACTERS}"
+    return Problem(checked.origin(key), key, f"{message}; make one with: openssl rand -hex 32")
 
 
 def variable_of(name: str) -> str:

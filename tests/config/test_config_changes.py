@@ -56,20 +56,20 @@ def test_a_new_order_of_backends_is_a_change(loaded: Loader) -> None:
 
 def test_new_secrets_are_noticed_and_not_shown(loaded: Loader) -> None:
     text = "server: {auth: {token_env: T}}\nbackends: [{id: a, endpoint: 'http://a:1', api_key_env: K}]"
-    changes = compare(loaded(text, {"T": "one", "K": "two"}), loaded(text, {"T": "three", "K": "four"}))
+    changes = compare(loaded(text, {"T": "one" * 6, "K": "two"}), loaded(text, {"T": "three" * 4, "K": "four"}))
     assert changes.applied == ("the token that clients present changes", "the API key of backend a changes")
 
 
 def test_the_token_of_an_open_server_is_asked_for_until_it_is_closed(loaded: Loader) -> None:
-    running = loaded("server: {host: 0.0.0.0, auth: {token_env: T}}", {"T": "secret"})
+    running = loaded("server: {host: 0.0.0.0, auth: {token_env: T}}", {"T": "a-secret-of-some-length"})
     new = loaded("")
-    assert until_restart(running, new).server.token == "secret"
+    assert until_restart(running, new).server.token == "a-secret-of-some-length"
     assert compare(running, new).waiting[-1].startswith("the token is no longer asked for after a restart")
     assert "the token that clients present changes" not in compare(running, new).applied
 
 
 def test_the_token_of_a_server_on_loopback_may_go_at_once(loaded: Loader) -> None:
-    running = loaded("server: {auth: {token_env: T}}", {"T": "secret"})
+    running = loaded("server: {auth: {token_env: T}}", {"T": "a-secret-of-some-length"})
     assert until_restart(running, loaded("")).server.token is None
 
 

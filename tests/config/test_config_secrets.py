@@ -14,7 +14,7 @@ TOKEN_FILE = "server: {auth: {token_file: token}}"
 KEY = "backends: [{id: a, endpoint: 'http://a:1', api_key_env: K}]"
 
 
-def secret(folder: Path, text: str = "word\n", mode: int = 0o600) -> Path:
+def secret(folder: Path, text: str = "a-word-of-some-length\n", mode: int = 0o600) -> Path:
     path = folder / "token"
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)
@@ -24,15 +24,15 @@ def secret(folder: Path, text: str = "word\n", mode: int = 0o600) -> Path:
 def test_a_token_is_read_from_a_file_beside_the_configuration(loaded: Loader, tmp_path: Path) -> None:
     secret(tmp_path)
     config = loaded(TOKEN_FILE)
-    assert config.server.token == "word"
+    assert config.server.token == "a-word-of-some-length"
     assert config.warnings == ()
 
 
 def test_a_token_is_read_from_the_home_folder(loaded: Loader, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    secret(home, "at-home")
-    assert loaded("server: {auth: {token_file: ~/token}}", {"HOME": str(home)}).server.token == "at-home"
+    secret(home, "at-home-long-enough")
+    assert loaded("server: {auth: {token_file: ~/token}}", {"HOME": str(home)}).server.token == "at-home-long-enough"
 
 
 def test_a_key_is_read_from_the_environment(loaded: Loader) -> None:
@@ -82,3 +82,10 @@ def test_a_certificate_file_that_cannot_be_used_is_named(complaints: Complaints,
     assert complaints(AUTHORITIES) == [f"{where}: {path} cannot be used: No such file or directory"]
     path.write_text("hello", encoding="utf-8")
     assert complaints(AUTHORITIES) == [f"{where}: {path} cannot be used: it holds no certificate in PEM form"]
+
+
+def test_a_token_that_could_be_guessed_is_an_error_at_its_key(complaints: Complaints, tmp_path: Path) -> None:
+    secret(tmp_path, "fifteen-letters")
+    (line,) = complaints(TOKEN_FILE)
+    assert line.startswith("config.yaml:1: server.auth.token_file: the token has 15 characters and could be guessed; ")
+    assert line.endswith("it needs 16; make one with: openssl rand -hex 32")

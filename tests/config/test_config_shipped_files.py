@@ -101,7 +101,7 @@ def test_each_example_is_right(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     copy.write_text(path.read_text())
     token = tmp_path / "token"
-    token.write_text("a-token")
+    token.write_text("a-token-of-some-length")
     token.chmod(0o600)
     config = load(copy, {"VLLM_API_KEY": "sk-1"})
     assert config.backends

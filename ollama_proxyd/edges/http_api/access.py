@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
-from ollama_proxyd.edges.http_api.settings import EVERYWHERE, ServerSettings
+from ollama_proxyd.edges.http_api.peers import Peers, is_from_here, served_uids
+from ollama_proxyd.edges.http_api.settings import EVERYWHERE, OtherUsers, ServerSettings
 from ollama_proxyd.services.cell import Cell
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -41,22 +42,25 @@ class Connection(Protocol):
 class Caller:
     """What a request shows of its sender; each header with all its values.
 
-    `site` is the Fetch Metadata header Sec-Fetch-Site, `unix_socket` the connection where it is one.
+    `sites` is the Fetch Metadata header Sec-Fetch-Site, `unix_socket` the connection where it is one.
+    `is_from_here`: it came over TCP from this machine; `uid` is its user, None where that is not known.
     """
 
     hosts: Sequence[str] = ()
     origins: Sequence[str] = ()
-    site: str = "none"
+    sites: Sequence[str] = ()
     authorizations: Sequence[str] = ()
     unix_socket: Connection | None = None
+    is_from_here: bool = False
+    uid: int | None = None
 
     @property
-    def is_own_user(self) -> bool:
-        """Whether this user sent it over a Unix socket: who may read the token anyway; unix(7) SO_PEERCRED."""
+    def unix_uid(self) -> int | None:
+        """The user at the other end of a Unix socket (unix(7) SO_PEERCRED), None where it is none."""
         if self.unix_socket is None:
-            return False
+            return None
         _pid, uid, _gid = _PEER.unpack(self.unix_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        return bool(uid == os.geteuid())
+        return int(uid)
 
 
 class AccessRules:
@@ -66,13 +70,20 @@ class AccessRules:
     Sec-Fetch-Site, so these tell a page from a program.
     """
 
-    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), token: str | None = None) -> None:
+    def __init__(
+        self,
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+        token: str | None = None,
+        other_users: OtherUsers = OtherUsers.REFUSE,
+    ) -> None:
         configured = {_bracketed(name.lower()) for name in hosts}
         self._hosts = (LOCAL_NAMES | configured) - {_bracketed(name) for name in EVERYWHERE}
         allowed = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._origins = frozenset(each for each in allowed if not each.endswith("*"))
         self._any_after = tuple(each.removesuffix("*") for each in allowed - self._origins)
         self._token = None if token is None else token.encode()
+        self._other_users = other_users
 
     def check_host(self, caller: Caller) -> None:
         """Raise ProxyError for a wrong host or a foreign page; over a Unix socket any host will do."""
@@ -82,9 +93,20 @@ class AccessRules:
             raise _wrong_host(caller.hosts)
         self._check_site(caller, host)
 
+    def check_user(self, caller: Caller) -> None:
+        """Raise ProxyError for another user of this machine; where the user is not known, the token decides."""
+        is_local = caller.is_from_here or caller.unix_socket is not None
+        if self._other_users is OtherUsers.ALLOW or not is_local:
+            return
+        uid = caller.uid if caller.unix_socket is None else caller.unix_uid
+        if uid is None and self._token is None:
+            raise _other_user("which user of this machine asks is not known, and there is no token")
+        if uid is not None and uid not in served_uids():
+            raise _other_user(f"this server belongs to another user of this machine than you (user id {uid})")
+
     def check_token(self, caller: Caller) -> None:
         """Raise ProxyError for a request without the token; this user's Unix socket needs none."""
-        if self._token is None or caller.is_own_user:
+        if self._token is None or caller.unix_uid == os.geteuid():
             return
         given = caller.authorizations
         scheme, _, offered = given[0].partition(" ") if len(given) == 1 else ("", "", "")
@@ -110,7 +132,7 @@ class AccessRules:
             own = origin in {f"http://{host}", f"https://{host}"}
             if len(caller.origins) > 1 or not (own or self._is_allowed(origin)):
                 raise _cross_site(f"pages of the origin {caller.origins[0][:100]!r}", "Origin")
-        elif caller.site.lower() not in _OWN_SITE:
+        elif any(site.lower() not in _OWN_SITE for site in caller.sites):
             raise _cross_site("pages of other sites", "Sec-Fetch-Site")
 
 
@@ -133,7 +155,13 @@ def _cross_site(pages: str, param: str) -> ProxyError:
     return ProxyError(ErrorKind.FORBIDDEN, message, param=param, code="cross_site")
 
 
+def _other_user(problem: str) -> ProxyError:
+    message = f"{problem}; its owner can let others in with server.other_users: allow, and ask them for a token"
+    return ProxyError(ErrorKind.FORBIDDEN, message, code="other_user")
+
+
 ACCESS: web.AppKey[Cell[AccessRules]] = web.AppKey("access", Cell)
+PEERS: web.AppKey[Peers] = web.AppKey("peers", Peers)
 
 PREFLIGHT_VALID_S = 600
 
@@ -146,12 +174,18 @@ _EXPOSED_HEADERS = ", ".join(
 
 def rules(settings: ServerSettings) -> AccessRules:
     """The rules of a configuration; the address to listen on is one of the server's names."""
-    return AccessRules((settings.host, *settings.allowed_hosts), settings.allowed_origins, settings.token)
+    names = (settings.host, *settings.allowed_hosts)
+    return AccessRules(names, settings.allowed_origins, settings.token, settings.other_users)
 
 
 def check_host(request: web.Request) -> None:
     """Raise ProxyError for a wrong host or a foreign page."""
     request.app[ACCESS].value.check_host(_caller(request))
+
+
+def check_user(request: web.Request) -> None:
+    """Raise ProxyError for another user of this machine."""
+    request.app[ACCESS].value.check_user(_caller(request))
 
 
 def check_token(request: web.Request) -> None:
@@ -191,12 +225,16 @@ def add_cors_headers(request: web.Request, headers: CIMultiDict[str]) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
-    headers = request.headers
-    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    headers, transport = request.headers, request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    is_unix = connection is not None and connection.family == socket.AF_UNIX
+    is_local = transport is not None and not is_unix and is_from_here(transport)
     return Caller(
         hosts=headers.getall(hdrs.HOST, ()),
         origins=headers.getall(hdrs.ORIGIN, ()),
-        site=headers.get("Sec-Fetch-Site", "none"),
+        sites=headers.getall("Sec-Fetch-Site", ()),
         authorizations=headers.getall(hdrs.AUTHORIZATION, ()),
-        unix_socket=connection if connection is not None and connection.family == socket.AF_UNIX else None,
+        unix_socket=connection if is_unix else None,
+        is_from_here=is_local,
+        uid=request.app[PEERS].uid(transport) if is_local else None,
     )

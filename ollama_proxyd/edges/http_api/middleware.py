@@ -17,6 +17,8 @@ from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
 
 log = logging.getLogger(__name__)
 
+OPEN = frozenset({"/healthz", "/readyz"})
+"""What anyone on the machine may ask: the answers tell nothing of its user."""
 _ANSWERED_HERE = routing_headers.unrouted("the proxy answers this itself")
 
 
@@ -29,8 +31,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         access.check_host(request)
         if access.is_preflight(request):
             return access.preflight_reply(request)
-        if not is_public(request):
-            access.check_token(request)
+        _check_sender(request)
         await send_100(request)
         return await handler(request)
     except ProxyError as error:
@@ -74,6 +75,14 @@ async def _tidied(request: web.Request) -> web.Request | None:
     match.add_app(request.app)
     tidy._match_info = match  # as aiohttp's normalize_path_middleware does
     return tidy
+
+
+def _check_sender(request: web.Request) -> None:
+    """Refuse other users of this machine, and who has no token."""
+    if request.path not in OPEN:
+        access.check_user(request)
+        if not is_public(request):
+            access.check_token(request)
 
 
 def _check_target(request: web.Request) -> None:

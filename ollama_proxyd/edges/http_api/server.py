@@ -11,11 +11,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import dashboard, efficiency, explain, metrics, ollama, openai, status
-from ollama_proxyd.edges.http_api.access import ACCESS, rules
+from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
+from ollama_proxyd.edges.http_api.peers import Peers
 from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
@@ -40,6 +41,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
+    app[PEERS] = Peers()
     app[STARTED_AT] = int(time.time())
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)

@@ -1,6 +1,7 @@
 """The numbers and names that the HTTP server is configured with."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.options import Like, Option, Positive, Within
@@ -29,6 +30,13 @@ def client_url(host: str, port: int) -> str:
     """Where a client on this machine finds a server that listens on this host."""
     shown = EVERYWHERE.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+class OtherUsers(Enum):
+    """What becomes of requests by other users of this machine."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,9 @@ class ServerSettings:
             "server.", "Allowed origins of web pages and browser extensions; `moz-extension://*` allows all extensions."
         ),
     ] = ()
+    other_users: Annotated[
+        OtherUsers, Option("server.", "Whether other users of this machine than this one and root are served.")
+    ] = OtherUsers.REFUSE
     unix_socket: Annotated[
         SocketPath | None,
         Option(

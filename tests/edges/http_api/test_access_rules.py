@@ -9,6 +9,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.access import AccessRules, Caller
+from ollama_proxyd.edges.http_api.settings import OtherUsers
 
 FIELDS = {"Host": "hosts", "Origin": "origins", "Authorization": "authorizations"}
 
@@ -18,7 +19,7 @@ def headers(*pairs: tuple[str, str], host: str = "localhost:8080") -> Caller:
     for name, value in pairs:
         if name in FIELDS:
             values.setdefault(FIELDS[name], []).append(value)
-    return Caller(**values, site=dict(pairs).get("Sec-Fetch-Site", "none"))
+    return Caller(**values, sites=[value for name, value in pairs if name == "Sec-Fetch-Site"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_over_a_unix_socket_any_host_will_do_and_a_foreign_page_will_not() -> No
     with pytest.raises(ProxyError, match="may not use this server"):
         AccessRules().check_host(Caller(("whatever",), ("https://evil.com",), unix_socket=OWN))
     with pytest.raises(ProxyError, match="other sites"):
-        AccessRules().check_host(Caller(site="cross-site", unix_socket=OWN))
+        AccessRules().check_host(Caller(sites=("cross-site",), unix_socket=OWN))
 
 
 def test_over_a_unix_socket_only_another_user_needs_the_token() -> None:
@@ -243,3 +244,33 @@ def test_a_pattern_allows_nothing_else(origin: str) -> None:
     assert not rules.allows(origin)
     with pytest.raises(ProxyError):
         rules.check_host(headers(("Origin", origin)))
+
+
+def test_every_header_that_says_where_a_request_comes_from_counts() -> None:
+    for values in (("none", "cross-site"), ("cross-site", "none"), ("same-origin", "same-site")):
+        with pytest.raises(ProxyError, match="other sites"):
+            AccessRules().check_host(headers(*(("Sec-Fetch-Site", value) for value in values)))
+
+
+def local(uid: int | None) -> Caller:
+    return Caller(("localhost",), is_from_here=True, uid=uid)
+
+
+def test_this_user_and_root_are_served_and_others_of_this_machine_are_not() -> None:
+    AccessRules().check_user(local(os.geteuid()))
+    AccessRules().check_user(local(0))
+    for caller in (local(65534), Caller(unix_socket=FromUser(65534))):
+        with pytest.raises(ProxyError, match="another user of this machine") as refusal:
+            AccessRules(token="s3cret").check_user(caller)
+        assert refusal.value.kind is ErrorKind.FORBIDDEN
+        AccessRules(other_users=OtherUsers.ALLOW).check_user(caller)
+
+
+def test_where_the_user_is_not_known_the_token_decides() -> None:
+    AccessRules(token="s3cret").check_user(local(None))
+    with pytest.raises(ProxyError, match="there is no token"):
+        AccessRules().check_user(local(None))
+
+
+def test_who_comes_from_another_machine_is_nobody_of_this_one() -> None:
+    AccessRules().check_user(Caller(("laptop",)))

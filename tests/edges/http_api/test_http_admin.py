@@ -64,7 +64,7 @@ async def test_a_proxy_that_takes_no_requests_is_not_ready_and_says_why(serve: S
     assert (await site.get("/readyz")).status == 200
     gate.stop()
     answer = await site.get("/readyz")
-    assert (answer.status, answer.body) == (503, b"not ready: the proxy is stopping\n")
+    assert (answer.status, answer.body) == (503, b"not ready\n")
 
 
 async def test_backends_are_told_in_configured_order_with_what_was_configured(serve: Serve) -> None:

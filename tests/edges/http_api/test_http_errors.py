@@ -189,7 +189,7 @@ async def test_a_page_cannot_change_the_mode_with_a_simple_request(serve: Serve)
 
 async def test_a_token_is_needed_on_every_route_where_one_is_configured(serve: Serve) -> None:
     site = await serve(listen=ServerSettings(port=0, token="s3cret", drain_s=0.2))
-    for path in ("/v1/models", "/api/tags", "/healthz", "/nowhere"):
+    for path in ("/v1/models", "/api/tags", "/health", "/nowhere"):
         answer = await site.get(path)
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ollama_proxyd.app.watchdog import is_served
+from ollama_proxyd.edges.http_api import access, peers
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.fakes import FakeBackend, services_of
@@ -31,7 +32,7 @@ def held() -> Iterator[socket.socket]:
 
 async def talk(path: str, host: str, more: str = "", token: str = "Authorization: Bearer secret\r\n") -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
-    head = f"GET /healthz HTTP/1.1\r\n{host}{token}Connection: close\r\n{more}\r\n"
+    head = f"GET /version HTTP/1.1\r\n{host}{token}Connection: close\r\n{more}\r\n"
     writer.write(head.encode())
     answer = await reader.read()
     writer.close()
@@ -60,7 +61,7 @@ async def test_over_a_socket_file_this_user_needs_no_token(server: HttpServer, t
         assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", token="") == b"HTTP/1.1 200 OK"
 
 
-async def test_over_a_socket_file_another_user_needs_the_token(
+async def test_over_a_socket_file_another_user_is_refused(
     server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX) as file:
@@ -68,8 +69,9 @@ async def test_over_a_socket_file_another_user_needs_the_token(
         file.listen()
         await server.start([file])
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n", token="") == b"HTTP/1.1 401 Unauthorized"
-        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n") == b"HTTP/1.1 200 OK"
+        monkeypatch.setattr(peers, "served_uids", lambda: frozenset({os.getuid() + 1}))
+        monkeypatch.setattr(access, "served_uids", peers.served_uids)
+        assert await talk(str(tmp_path / "s"), "Host: localhost\r\n") == b"HTTP/1.1 403 Forbidden"
 
 
 async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: HttpServer, held: socket.socket) -> None:
@@ -77,7 +79,7 @@ async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: Http
     await server.pause()
     reader, writer = await asyncio.open_connection(*held.getsockname())
     writer.write(
-        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n"
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n"
     )
     await asyncio.sleep(0.05)
     assert (server.connections, server.requests) == (0, 0)

@@ -129,11 +129,11 @@ async def test_a_connection_that_says_nothing_is_closed_after_its_time(serve: Se
 
 async def test_names_tokens_and_sizes_change_while_listening(serve: Serve) -> None:
     site = await serve()
-    assert (await site.get("/healthz", headers={"Host": "laptop.local"})).status == 403
+    assert (await site.get("/version", headers={"Host": "laptop.local"})).status == 403
     site.server.reconfigure(ServerSettings(allowed_hosts=("laptop.local",), token="new", max_body_bytes=1024))
-    answer = await site.get("/healthz", headers={"Host": "laptop.local", "Authorization": "Bearer new"})
+    answer = await site.get("/version", headers={"Host": "laptop.local", "Authorization": "Bearer new"})
     assert answer.status == 200
-    assert (await site.get("/healthz")).status == 401
+    assert (await site.get("/version")).status == 401
     large = await site.ask("POST", "/api/chat", data=b"x" * 2000, headers={"Authorization": "Bearer new"})
     assert large.status == 413
 

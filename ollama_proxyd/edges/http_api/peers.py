@@ -1,0 +1,119 @@
+"""Which user of this machine is at the other end of a loopback connection: sock_diag(7), else /proc/net/tcp."""
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+_NETLINK_SOCK_DIAG: Final = 4
+_BY_FAMILY: Final = 20
+_REQUEST: Final = 1
+_ALL_STATES: Final = 0xFFFFFFFF
+_HEADER = struct.Struct("=IHHII")
+_QUESTION = struct.Struct("=BBBxI2s2s16s16sIII")
+"""struct inet_diag_req_v2: family, protocol, states, ports, addresses, interface, and no cookie."""
+_UID_AND_INODE = struct.Struct("=II")
+_UID_AT: Final = _HEADER.size + 64
+"""Where struct inet_diag_msg has them."""
+_NO_COOKIE: Final = 0xFFFFFFFF
+_TABLES: Final = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
+_MAPPED: Final = "::ffff:"
+
+
+class Place(NamedTuple):
+    """An end of a connection."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    @property
+    def packed(self) -> bytes:
+        """The address as the kernel has it."""
+        return socket.inet_pton(self.family, self.host)
+
+
+class Peers:
+    """The users of connections, each looked for once.
+
+    A socket that its owner has closed has no inode and says user 0, which would be root: it counts as unknown.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Any, int | None] = WeakKeyDictionary()
+
+    def uid(self, transport: Any) -> int | None:
+        """The user at the other end of a connection from this machine, None where that is not known."""
+        if transport not in self._known:
+            self._known[transport] = _uid(transport)
+        return self._known[transport]
+
+
+def is_from_here(transport: Any) -> bool:
+    """Whether a TCP connection comes from this machine's own addresses."""
+    peer, own = place_of(transport.get_extra_info("peername")), place_of(transport.get_extra_info("sockname"))
+    if peer is None or own is None:
+        return False
+    return peer.host in {own.host, "::1"} or peer.host.startswith("127.")
+
+
+def place_of(name: object) -> Place | None:
+    """What a socket's name means; None where it is not one of TCP."""
+    if not isinstance(name, tuple):
+        return None
+    host, port = name[:2]
+    if host.startswith(_MAPPED):
+        host = host.removeprefix(_MAPPED)
+    return Place(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
+
+
+def _uid(transport: Any) -> int | None:
+    peer, own = place_of(transport.get_extra_info("peername")), place_of(transport.get_extra_info("sockname"))
+    if peer is None or own is None:
+        return None
+    try:
+        return uid_by_netlink(peer, own)
+    except OSError:
+        return uid_by_table(peer, own)
+
+
+def uid_by_netlink(peer: Place, own: Place) -> int | None:
+    """The kernel's answer for exactly this connection; raises OSError where it gives none at all."""
+    size = _HEADER.size + _QUESTION.size
+    ports = peer.port.to_bytes(2, "big"), own.port.to_bytes(2, "big")
+    question = _HEADER.pack(size, _BY_FAMILY, _REQUEST, 0, 0) + _QUESTION.pack(
+        peer.family, socket.IPPROTO_TCP, 0, _ALL_STATES, *ports, peer.packed, own.packed, 0, _NO_COOKIE, _NO_COOKIE
+    )
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(0.05)
+        kernel.sendto(question, (0, 0))
+        answer = kernel.recv(1024)
+    _, kind, *_ = _HEADER.unpack_from(answer)
+    if kind != _BY_FAMILY:
+        return None
+    uid, inode = _UID_AND_INODE.unpack_from(answer, _UID_AT)
+    return int(uid) if inode else None
+
+
+def uid_by_table(peer: Place, own: Place) -> int | None:
+    """The same from the table of all connections."""
+    wanted = [_in_table(peer), _in_table(own)]
+    with suppress(OSError), Path(_TABLES[peer.family]).open(encoding="ascii") as table:
+        for line in table:
+            fields = line.split()
+            if fields[1:3] == wanted:
+                return int(fields[7]) if fields[9] != "0" else None
+    return None
+
+
+def _in_table(place: Place) -> str:
+    words = struct.iter_unpack("=I", place.packed)
+    return "".join(f"{word:08X}" for (word,) in words) + f":{place.port:04X}"
+
+
+def served_uids() -> frozenset[int]:
+    """This user and root, who may do as this user anyway."""
+    return frozenset({0, os.geteuid()})

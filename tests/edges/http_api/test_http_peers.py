@@ -1,0 +1,109 @@
+"""Who is at the other end of a loopback connection, asked of the kernel."""
+
+import asyncio
+import http.client
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+import pytest
+
+from ollama_proxyd.edges.http_api.peers import Place, place_of, uid_by_netlink, uid_by_table
+from tests.edges.http_api.conftest import Serve
+
+STRANGER = 65534
+LIMIT_S = 0.0002
+WAYS = (uid_by_netlink, uid_by_table)
+HOSTS = ("127.0.0.1", "127.0.0.5", "::1")
+
+
+@contextmanager
+def connected(host: str) -> Iterator[tuple[socket.socket, Place, Place]]:
+    """The client's socket, and both places as the server sees them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with (
+        socket.create_server((host, 0), family=family) as listener,
+        socket.create_connection(listener.getsockname()[:2]) as client,
+    ):
+        accepted, peer = listener.accept()
+        with accepted:
+            here, there = place_of(accepted.getsockname()), place_of(peer)
+            assert here is not None
+            assert there is not None
+            yield client, there, here
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_user_of_a_connection_is_found(way: Callable[[Place, Place], int | None], host: str) -> None:
+    with connected(host) as (_, peer, own):
+        assert way(peer, own) == os.geteuid()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_socket_that_its_owner_has_closed_is_not_roots(way: Callable[[Place, Place], int | None], host: str) -> None:
+    with connected(host) as (client, peer, own):
+        client.close()
+        assert way(peer, own) is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_connection_that_does_not_exist_has_no_user(way: Callable[[Place, Place], int | None]) -> None:
+    with connected("127.0.0.1") as (_, peer, own):
+        assert way(peer._replace(port=1), own) is None
+
+
+def test_an_ipv4_address_in_ipv6_is_one_of_ipv4() -> None:
+    assert place_of(("::ffff:127.0.0.1", 5, 0, 0)) == (socket.AF_INET, "127.0.0.1", 5)
+
+
+def test_the_kernel_answers_in_time() -> None:
+    with connected("127.0.0.1") as (_, peer, own):
+        before = time.process_time()
+        for _ in range(200):
+            uid_by_netlink(peer, own)
+        assert (time.process_time() - before) / 200 < LIMIT_S
+
+
+def ask_as_stranger(pipe: Connection, host: str, port: int, paths: Sequence[str]) -> None:
+    os.setgroups([])
+    os.setuid(STRANGER)
+    answers = []
+    for path in paths:
+        client = http.client.HTTPConnection(host, port, timeout=20)
+        client.request("POST" if path.startswith(("/v1", "/api", "//api")) else "GET", path, b"{}")
+        reply = client.getresponse()
+        answers.append(f"{reply.status} {reply.read().decode().strip()}")
+        client.close()
+    pipe.send(answers)
+    os._exit(0)
+
+
+def as_stranger(host: str, port: int, paths: Sequence[str]) -> list[str]:
+    """The answers that another user of this machine gets."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+    process = fork.Process(target=ask_as_stranger, args=(theirs, host, port, paths))
+    process.start()
+    answers: list[str] = ours.recv() if ours.poll(20) else []
+    process.join()
+    return answers
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_another_user_is_refused_in_the_words_of_each_api_and_learns_nothing(serve: Serve, host: str) -> None:
+    site = await serve()
+    paths = ("/status", "/v1/chat/completions", "/api/chat", "/dashboard", "//api//chat/", "/healthz", "/readyz")
+    answers = await asyncio.to_thread(as_stranger, host, site.server.port, paths)
+    *refused, alive, ready = answers
+    assert len(refused) == 5
+    assert all(line.startswith("403 ") and "belongs to another user of this machine" in line for line in refused)
+    assert '"type":' in refused[1]
+    assert refused[2].startswith('403 {"error":"this server belongs')
+    assert [alive, ready] == ["200 ok", "200 ready"]
