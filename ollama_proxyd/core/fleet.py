@@ -13,6 +13,10 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 
 BYTES_PER_GB = 10**9
+BATCHING = frozenset({"vllm", "sglang", "lmdeploy", "tgi", "ovms"})
+"""Engines with continuous batching, which do not tell their limit."""
+BATCHING_SLOTS = 16
+"""Far below their own limits (vLLM's max_num_seqs is 256), since neighbours slow each other."""
 _TRAITS = "backends[].characteristics."
 _MODELS = "backends[].model_capability."
 
@@ -137,7 +141,7 @@ class BackendSpec:
     priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
     slots: Annotated[
         Annotated[int, Within(1, 1024)] | None,
-        Option("backends[].", "Requests that it serves in parallel; null: as many as the engine says, else 1."),
+        Option("backends[].", "Requests that it serves in parallel; null: as the engine says, else as its kind does."),
     ] = None
     pci_address: Annotated[
         PciAddress | None,
@@ -156,6 +160,13 @@ class BackendSpec:
     ] = None
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""
+
+    @property
+    def assumed_slots(self) -> int:
+        """Requests that it takes at once until it says so: many for engines that batch and for services elsewhere."""
+        if self.slots is not None:
+            return self.slots
+        return BATCHING_SLOTS if self.flavor in BATCHING or not self.is_local else 1
 
 
 @dataclass(frozen=True, slots=True)

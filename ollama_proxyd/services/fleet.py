@@ -107,11 +107,11 @@ class Fleet:
         if known is not None and now is member:
             return replace(known, **at_first(why_off)) if is_switched else known
         if known is not None and now is not None and now.is_same_engine(config) and not is_switched:
-            return replace(known, spec=config.spec, slots=config.spec.slots or 1)
+            return replace(known, spec=config.spec, slots=config.spec.slots or known.slots)
         return BackendView(
             config.spec,
             **at_first(why_off),
-            slots=config.spec.slots or 1,
+            slots=config.spec.assumed_slots,
             in_flight=len(self.leases(member.id)),
             speeds=self._speeds(member.id),
             watts=None if known is None else known.watts,
@@ -264,7 +264,7 @@ class Fleet:
                 models=probe.models,
                 loaded=probe.loaded,
                 version=probe.version,
-                slots=probe.slots or now.spec.slots or 1,
+                slots=probe.slots or now.spec.assumed_slots,
                 checked_at_s=self._clock.monotonic(),
             )
         )

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import BackendView, Health, Probe
+from ollama_proxyd.core.fleet import BATCHING_SLOTS, BackendSpec, BackendView, Health, Probe
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.settings import HealthSettings
@@ -421,3 +423,19 @@ async def test_a_picture_that_is_new_enough_is_not_made_anew() -> None:
     await pass_by(0.2)
     assert await fleet.health.catch_up(2.0)
     assert backend.checks == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "slots"),
+    [
+        ({}, 1),
+        ({"flavor": "vllm"}, BATCHING_SLOTS),
+        ({"is_local": False}, BATCHING_SLOTS),
+        ({"flavor": "vllm", "slots": 3}, 3),
+        ({"is_local": False, "slots": 3}, 3),
+    ],
+)
+def test_an_engine_that_batches_and_a_service_elsewhere_take_many_requests_until_they_say(
+    spec: dict[str, Any], slots: int
+) -> None:
+    assert BackendSpec("a", "a", Api.OPENAI, "http://a:1", **spec).assumed_slots == slots

@@ -52,6 +52,7 @@ async def start_demo(time_scale: float = 1.0, ports: Sequence[int] = _ANY_PORT) 
 
 def _spec(device: SimulatedDevice, port: int) -> BackendSpec:
     return BackendSpec(
+        slots=1,
         id=device.id,
         name=f"Simulated {device.label}",
         api=Api.OLLAMA,
