@@ -57,6 +57,7 @@ class Transcript:
         self._characters = 0
         self._tokens = 0
         self._has_calls = False
+        self._passed = False
         self._is_lost = False
 
     def read_by(self, read: Read | None) -> None:
@@ -71,6 +72,7 @@ class Transcript:
         if (frame := event.frame) is None:
             self._note(event)
             return
+        self._passed = True
         self._frames.append(frame)
         self._unread += len(frame)
         if self._unread > MOST_UNREAD_BYTES:
@@ -81,7 +83,7 @@ class Transcript:
         self._catch_up()
         if self._is_lost:
             return None
-        return Spoken("".join(self._text), "".join(self._thinking), self._tokens, self._has_calls)
+        return Spoken("".join(self._text), "".join(self._thinking), self._tokens, self._has_calls, self._passed)
 
     def _catch_up(self) -> None:
         frames, self._frames, self._unread = self._frames, [], 0
@@ -129,7 +131,10 @@ def obstacle(request: Request, spoken: Spoken | None, failover: Failover) -> Obs
         return Obstacle.UNREADABLE
     if spoken.has_calls and not request.calls_come_whole:
         return Obstacle.TOOL_CALL
-    return Obstacle.FIELDS if request.resume is None else _in_content(request, request.resume)
+    resume = request.resume
+    if resume is None or (resume.only_own and not spoken.passed):
+        return Obstacle.FIELDS
+    return _in_content(request, resume)
 
 
 def _in_content(request: Request, resume: Resume) -> Obstacle | None:

@@ -14,6 +14,8 @@ class Spoken:
     tokens: int = 0
     has_calls: bool = False
     """Whether tools were called in it."""
+    passed: bool = False
+    """Whether it came in frames of the client's own API."""
 
 
 class Resume(NamedTuple):
@@ -21,7 +23,9 @@ class Resume(NamedTuple):
 
     `request` makes the request for the rest. `content` is what the request asks for but for what holds as well for a
     rest, such as settings of sampling that other APIs have no word for; it raises ProxyError for anything else.
+    `only_own`: engines of other APIs answer it in another way, so only those of its own go on with each other's.
     """
 
     request: Callable[[Any, Spoken], Any]
     content: Callable[[Any], Any]
+    only_own: bool = False

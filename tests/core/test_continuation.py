@@ -71,7 +71,7 @@ def test_frames_are_read_by_the_engines_own_reader_and_words_follow_them() -> No
     transcript.add(Delta(frame=b"l|l|"))
     transcript.read_by(None)
     transcript.add(Delta(text="o"))
-    assert transcript.spoken() == Spoken("Hello", tokens=4)
+    assert transcript.spoken() == Spoken("Hello", tokens=4, passed=True)
 
 
 def test_no_more_frames_are_kept_than_the_limit() -> None:
@@ -114,6 +114,8 @@ def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch) -> No
         (asked(), None, Failover.SAME_MODEL, Obstacle.UNREADABLE),
         (asked(), replace(WORDS, has_calls=True), Failover.SAME_MODEL, Obstacle.TOOL_CALL),
         (asked(calls_come_whole=True), replace(WORDS, has_calls=True), Failover.SAME_MODEL, None),
+        (asked(resume=RESUME._replace(only_own=True)), WORDS, Failover.SAME_MODEL, Obstacle.FIELDS),
+        (asked(resume=RESUME._replace(only_own=True)), replace(WORDS, passed=True), Failover.SAME_MODEL, None),
         (asked(resume=None), WORDS, Failover.SAME_MODEL, Obstacle.FIELDS),
         (asked(ProxyError(ErrorKind.UNSUPPORTED, "a grammar")), WORDS, Failover.SAME_MODEL, Obstacle.FIELDS),
         (asked(replace(ASKED, logprobs=True)), WORDS, Failover.SAME_MODEL, Obstacle.LOGPROBS),

@@ -146,7 +146,7 @@ async def test_what_breaks_at_a_llama_server_goes_on_at_another_even_while_it_th
         await check_every_fault(place, call, "tiny")
 
 
-@pytest.mark.parametrize("call", ["openai chat", "openai text", "ollama chat", "ollama prompt", "ollama raw"])
+@pytest.mark.parametrize("call", ["openai chat", "ollama chat", "ollama prompt", "ollama raw"])
 @pytest.mark.parametrize("pair", ["ollama to ollama", "ollama to llama-server", "llama-server to ollama"])
 async def test_what_breaks_goes_on_at_an_engine_of_another_dialect(fleet: Fleet, call: str, pair: str) -> None:
     ollamas = OllamaLike(fleet.calm.url, "calm"), OllamaLike(fleet.calm.url, "calm")
@@ -196,6 +196,18 @@ async def test_settings_that_hold_for_each_token_go_on_where_the_engine_knows_th
 async def test_what_cannot_go_on_exactly_ends_honestly(fleet: Fleet, more: dict[str, Any]) -> None:
     async with site(fleet.calm, fleet.calm) as place:
         got = await heard_after(place, "openai chat", 4, "calm", **more)
+    assert (got.errors, got.ends) == (1, 0)
+
+
+@pytest.mark.parametrize("pair", ["ollama to ollama", "ollama to llama-server", "llama-server to ollama"])
+async def test_a_prompt_that_one_engine_puts_into_its_template_and_another_does_not_ends_honestly(
+    fleet: Fleet, pair: str
+) -> None:
+    ollamas = OllamaLike(fleet.calm.url, "calm"), OllamaLike(fleet.calm.url, "calm")
+    async with standing(*ollamas):
+        first, second = (ollamas[at] if each == "ollama" else fleet.calm for at, each in enumerate(pair.split(" to ")))
+        async with site(first, second) as place:
+            got = await heard_after(place, "openai text", 5, "calm")
     assert (got.errors, got.ends) == (1, 0)
 
 

@@ -252,6 +252,7 @@ RESUME: Mapping[Operation, Resume] = {
     Operation.COMPLETION: Resume(
         partial(resumed_completion, parse_content=completion_content),
         partial(lasting_content, parse_content=completion_content),
+        only_own=True,  # Ollama puts the prompt into the chat template, other engines take it as it is
     ),
 }
 

@@ -53,9 +53,12 @@ class Exchange:
         return next((each for each in self._speaks if each.api is api and each.takes(request)), first)
 
     def can_say(self, request: Request) -> bool:
-        """Whether the engine can be asked for all that the request says."""
+        """Whether the engine can be asked for all that the request says, and takes it as the first one did."""
+        dialect = self.dialect_for(request)
+        if request.resume is not None and request.resume.only_own and dialect.api is not request.api:
+            return False
         try:
-            self.dialect_for(request).render(request, request.model)
+            dialect.render(request, request.model)
         except ProxyError:
             return False
         return True
