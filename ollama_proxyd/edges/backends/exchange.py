@@ -226,14 +226,16 @@ async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, s
 
 
 async def _body(reply: Reply, start: bytes) -> bytes:
-    """All that comes of an answer, which may be enough where it breaks off."""
+    """All that comes of an answer; where it breaks off after its one object, that is enough."""
     pieces, size_bytes = [start], len(start)
     while start and (piece := await reply.read()):
         size_bytes += len(piece)
         if size_bytes > MOST_GATHERED_BYTES:
             raise _too_large(reply.who)
         pieces.append(piece)
-    return b"".join(pieces)
+    body = b"".join(pieces)
+    objects = objects_in(body) if reply.broken is not None else ()
+    return objects[0] if len(objects) == 1 else body
 
 
 def _check_type(reply: Reply, dialect: Dialect, start: bytes) -> None:

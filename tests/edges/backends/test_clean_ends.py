@@ -90,6 +90,26 @@ async def test_a_complete_answer_whose_connection_breaks_or_stays_open_is_comple
     assert isinstance(events[-1], Finished)
 
 
+@PAIRS
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("ending", [b"", b"5\r\nab"])
+async def test_a_complete_answer_before_a_broken_chunk_is_complete_though_both_came_at_once(
+    engine: Api, client: Api, stream: bool, ending: bytes
+) -> None:
+    data = STREAM[engine] if stream else WHOLE[engine]
+
+    async def breaks(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        kind = TYPE[engine] if stream else "application/json"
+        head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: {kind}\r\n\r\n{len(data):x}\r\n"
+        writer.write(head.encode() + data + b"\r\n" + ending)
+        await writer.drain()
+
+    async with playing(breaks) as raw, backend_at(raw.url, engine) as backend:
+        events = await events_of(backend, asked(client, stream))
+    assert isinstance(events[-1], Finished)
+
+
 async def test_a_finish_reason_is_an_end_where_the_connection_breaks_before_the_mark() -> None:
     data = b"".join(OPENAI_FRAMES[:-2])
     for client in Api:
