@@ -87,7 +87,7 @@ def test_hints_outweigh_the_mode_for_one_request(
     assert used(chat(daemon, {"X-Max-Power-Watts": "3.5"})) == "npu"
     assert used(chat(daemon, {"X-Target-Backend": "nvidia"})) == "nvidia"
     refused = chat(daemon, {"X-Max-Power-Watts": "1.5"})
-    assert refused.status == 503
+    assert refused.status == 422
     assert "1.5" in refused.json()["error"]["message"]
 
 
