@@ -27,7 +27,12 @@ TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "faul
 SHARED = ("box", "e2e", "faults", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
 """Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
 
-ON_VIRTUAL_TIME = ("services/", "app/test_idle_exit", "edges/dbus_api/test_following")
+ON_VIRTUAL_TIME = (
+    "services/",
+    "app/test_idle_exit",
+    "edges/dbus_api/test_following",
+    "edges/http_api/test_slow_bodies",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook

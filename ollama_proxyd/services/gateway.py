@@ -118,7 +118,7 @@ class Gateway:
         """
         delivery = Delivery(request)
         with self._booking.of(request) as trace:
-            self._check_capacity()
+            self.check_capacity()
             while delivery.finished is None:
                 attempt, first, held = await self._begin(delivery, trace)
                 try:
@@ -263,9 +263,10 @@ class Gateway:
             why = Reason("resumed", reason=decision.reason, backend_id=last.backend_id, cause=cause)
         return assessment, replace(decision, reason=why)
 
-    def _check_capacity(self) -> None:
+    def check_capacity(self, arriving: int = 0) -> None:
+        """Raise ProxyError where no more requests are let in, besides those whose bodies are being read."""
         self._deps.gate.check()
         limit = self._settings.max_in_flight
-        if self._deps.activity.in_flight > limit:
+        if self._deps.activity.in_flight + arriving > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)

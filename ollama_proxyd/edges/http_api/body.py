@@ -1,4 +1,4 @@
-"""Reads a request's body, within limits of size and of silence."""
+"""Reads a request's body, within limits of size and time."""
 
 import asyncio
 from functools import partial
@@ -6,59 +6,87 @@ from functools import partial
 from aiohttp import StreamReader, hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import LARGE_BODIES, SETTINGS
 from ollama_proxyd.edges.plumbing.large import off_loop
 
 SMALL_BYTES = 64 * 1024
 """The largest body of a route that is not for inference: reading it keeps nobody waiting."""
 
-IDLE_S = 30.0
-"""A body that stalls for so long is given up."""
+SLOWEST_BYTES_PER_S = 1024
+"""A body that is slower on average is given up."""
+
+GRACE_S = 10.0
+"""How long a body may be slower than that."""
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body as it was sent; ProxyError when it is too large, encoded, broken, or stops coming."""
-    most_bytes = _most_bytes(request)
-    _check_headers(request, most_bytes)
-    content = request.content
+    """The body as it was sent; ProxyError when it is too large, encoded, broken or slow, or memory is full.
+
+    The memory is held for the request until it ends.
+    """
+    most_bytes, allowed = _limit(request)
+    _check_headers(request, most_bytes, allowed)
+    settings, bodies, content = request.app[SETTINGS].value, request.app[BODIES], request.content
+    bodies.hold(request, request.content_length or 0, settings.max_bodies_bytes)
+    begun_s = asyncio.get_running_loop().time()
     parts: list[bytes] = []
     size_bytes = 0
     try:
         while not content.at_eof():
-            part = await content.readany() if content.is_eof() else await _next_part(content)
+            due_s = begun_s + _allowed_s(size_bytes, settings.body_timeout_s)
+            part = await content.readany() if content.is_eof() else await _next_part(content, due_s)
             size_bytes += len(part)
             if size_bytes > most_bytes:
-                raise _too_large(most_bytes)
+                raise _too_large(most_bytes, allowed)
+            bodies.hold(request, size_bytes, settings.max_bodies_bytes)
             parts.append(part)
+    except TimeoutError:
+        raise _too_slow(size_bytes, settings.body_timeout_s) from None
     except web.RequestPayloadError as error:
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"the request body is broken: {error}") from error
     return parts[0] if len(parts) == 1 else await off_loop(size_bytes, partial(b"".join, parts))
 
 
-def _most_bytes(request: web.Request) -> int:
-    is_large = request.match_info.handler in request.app[LARGE_BODIES]
-    return request.app[SETTINGS].value.max_body_bytes if is_large else SMALL_BYTES
+async def _next_part(content: StreamReader, due_s: float) -> bytes:
+    async with asyncio.timeout_at(due_s):
+        return await content.readany()
 
 
-async def _next_part(content: StreamReader) -> bytes:
-    try:
-        async with asyncio.timeout(IDLE_S):
-            return await content.readany()
-    except TimeoutError:
-        message = f"nothing more of the request body arrived for {IDLE_S:g} s"
-        raise ProxyError(ErrorKind.INVALID_REQUEST, message, code="body_timeout") from None
+def _limit(request: web.Request) -> tuple[int, str]:
+    """The largest body of a route in bytes, and what says so."""
+    if request.match_info.handler not in request.app[LARGE_BODIES]:
+        return SMALL_BYTES, "this route takes"
+    settings = request.app[SETTINGS].value
+    if settings.max_bodies_bytes < settings.max_body_bytes:
+        return settings.max_bodies_bytes, "server.max_bodies_bytes allows"
+    return settings.max_body_bytes, "server.max_body_bytes allows"
 
 
-def _check_headers(request: web.Request, most_bytes: int) -> None:
+def _allowed_s(size_bytes: int, timeout_s: float) -> float:
+    """How long a body may take of which so much has come."""
+    return min(timeout_s, max(GRACE_S, size_bytes / SLOWEST_BYTES_PER_S))
+
+
+def _too_slow(size_bytes: int, timeout_s: float) -> ProxyError:
+    allowed_s = _allowed_s(size_bytes, timeout_s)
+    message = f"only {size_bytes} bytes of the request body arrived in {allowed_s:g} s; "
+    if allowed_s < timeout_s:
+        message += f"send at least {SLOWEST_BYTES_PER_S} bytes a second"
+    else:
+        message += "server.body_timeout_s allows more time"
+    return ProxyError(ErrorKind.INVALID_REQUEST, message, code="body_timeout")
+
+
+def _check_headers(request: web.Request, most_bytes: int, allowed: str) -> None:
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.lower() != "identity":
         message = f"a body with Content-Encoding {encoding[:40]!r} is not read; send it without compression"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Content-Encoding", code="unsupported_media_type")
     if (request.content_length or 0) > most_bytes:
-        raise _too_large(most_bytes)
+        raise _too_large(most_bytes, allowed)
 
 
-def _too_large(most_bytes: int) -> ProxyError:
-    allowed = "this route takes" if most_bytes == SMALL_BYTES else "server.max_body_bytes allows"
+def _too_large(most_bytes: int, allowed: str) -> ProxyError:
     message = f"the request body is larger than {most_bytes} bytes, the most that {allowed}"
     return ProxyError(ErrorKind.TOO_LARGE, message)

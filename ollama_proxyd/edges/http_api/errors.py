@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -83,7 +84,10 @@ def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
         headers["X-Should-Retry"] = "false"  # OpenAI's clients ask again after every 5xx that does not say this
     if error.kind is ErrorKind.UNAUTHORIZED:
         headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="ollama-proxyd"'
-    return web.Response(body=body, status=STATUS_OF_CODE.get(error.code, status), headers=headers)
+    reply = web.Response(body=body, status=STATUS_OF_CODE.get(error.code, status), headers=headers)
+    if reply.status == HTTPStatus.REQUEST_TIMEOUT:
+        reply.force_close()  # the rest of a body is not waited for (RFC 9110, 15.5.9)
+    return reply
 
 
 def _routing(error: ProxyError) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -16,6 +16,7 @@ from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.core.status import Status
+from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.counters import PREFIX, Counters
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.services.bundle import Services
@@ -42,6 +43,8 @@ def add_to(app: web.Application, services: Services) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(StatusGauges(services))
+    held = Gauge(f"{PREFIX}_body_bytes", "Bytes held for the bodies of requests", registry=registry)
+    held.set_function(lambda: app[BODIES].held_bytes)
     app[REGISTRY] = registry
     app.cleanup_ctx.append(partial(_follow, services, Counters(registry)))
     app.add_routes(deferred((web.get("/metrics", show_metrics),)))

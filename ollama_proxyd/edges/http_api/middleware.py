@@ -8,6 +8,7 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import access, routing_headers
+from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
 from ollama_proxyd.edges.http_api.dashboard import is_public
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
@@ -44,6 +45,8 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except Exception:  # noqa: BLE001 - one request may fail by a fault of ours; the server and the other requests go on
         return await _fail_unexpectedly(request)
+    finally:
+        request.app[BODIES].let_go(request)
 
 
 async def complete(request: web.Request, response: web.StreamResponse) -> None:

@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import dashboard, efficiency, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
+from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
 from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
@@ -42,6 +43,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
     app[PEERS] = Peers()
+    app[BODIES] = Bodies()
     app[STARTED_AT] = int(time.time())
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
@@ -168,7 +170,7 @@ class HttpServer:
             self._sites.append(site)
 
     def reconfigure(self, settings: ServerSettings) -> None:
-        """Apply what may change while listening: names, origins, the token and the size of bodies."""
+        """Apply what may change while listening: names, origins, the token and the limits of bodies."""
         self._app[SETTINGS].set(settings)
         self._app[ACCESS].set(rules(settings))
 

@@ -64,6 +64,16 @@ class ServerSettings:
     max_body_bytes: Annotated[
         int, Within(1024, 2**31), Option("server.", "The largest request, in bytes; a larger one is refused.")
     ] = 64 * 1024 * 1024
+    max_bodies_bytes: Annotated[
+        int,
+        Within(65536, 2**36),
+        Option("server.", "The limit of the bodies of all requests in memory, in bytes; a further one is refused."),
+    ] = 256 * 1024 * 1024
+    body_timeout_s: Annotated[
+        float,
+        Within(1, 3600),
+        Option("server.", "Seconds in which a request's body is to arrive, at 1 KiB/s or more after the first 10."),
+    ] = 60.0
     keep_alive_s: Annotated[
         Positive, Option("server.", "Seconds that an idle client connection stays open.", reload=False)
     ] = 75.0

@@ -15,6 +15,7 @@ from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
+from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
@@ -53,12 +54,15 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
 
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
+        gateway = services_of(request).gateway
         hints = read_hints(request.headers, request[REQUEST_ID])
-        body = await read_body(request)
-        read = partial(received, body, lambda whole: parse(whole, hints))
-        asked = await off_loop(len(body), read)
+        with request.app[BODIES] as bodies:
+            gateway.check_capacity(bodies.arriving)
+            body = await read_body(request)
+            read = partial(received, body, lambda whole: parse(whole, hints))
+            asked = await off_loop(len(body), read)
         try:
-            return await deliver(request, services_of(request).gateway, asked, dialect, begun_ns)
+            return await deliver(request, gateway, asked, dialect, begun_ns)
         except ProxyError as error:
             reworded = dialect.reworded(error, asked)
             if reworded is error:

@@ -300,13 +300,6 @@ async def test_a_compressed_body_is_refused_unread(serve: Serve, encoding: str) 
     assert "without compression" in sentence(answer)
 
 
-async def test_a_body_that_stops_coming_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ollama_proxyd.edges.http_api.body.IDLE_S", 0.01)
-    site = await serve()
-    answer = await raw(site.server.port, b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
-    assert answer.startswith(b"HTTP/1.1 408 ")
-
-
 async def test_a_client_that_leaves_during_its_body_is_no_fault(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     site = await serve()
     _, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
