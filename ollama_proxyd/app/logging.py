@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from ollama_proxyd.edges.host.journal import is_journal, journal_handler
+from ollama_proxyd.edges.host.journal import PrintableFormatter, is_journal, journal_handler
 
 
 def configure(level: str, environ: Mapping[str, str], stream: TextIO | None = None) -> None:
@@ -26,5 +26,5 @@ def _handler(environ: Mapping[str, str], stream: TextIO) -> logging.Handler:
     if is_journal(environ, stream):
         return journal_handler(stream)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     return handler

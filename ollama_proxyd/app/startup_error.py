@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.host.journal import is_journal, weighed
 from ollama_proxyd.edges.host.notify import Notifier
 
@@ -34,6 +35,7 @@ def exit_status(error: ProxyError) -> int:
 def say(message: str, environ: Mapping[str, str], stream: TextIO | None = None) -> None:
     """Write it as an error, and have `systemctl status` show its first line."""
     stream = stream or sys.stderr
+    message = printable(message, keep="\n")
     text = weighed(message, logging.ERROR) if is_journal(environ, stream) else message
     print(text, file=stream, flush=True)
     Notifier(environ).tell(STATUS=message.partition("\n")[0])

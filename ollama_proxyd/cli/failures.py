@@ -5,6 +5,8 @@ from typing import IO, Any
 
 import click
 
+from ollama_proxyd.cli.printable import printable
+
 HOW_TO_START = "start it with: ollama-proxyd"
 
 
@@ -21,7 +23,8 @@ class Failed(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence after the name of the program."""
-        click.echo(f"{self._program or 'ollama-proxyctl'}: {self.message}{self.advice}", file=file or sys.stderr)
+        message = printable(self.message, keep="\n")
+        click.echo(f"{self._program or 'ollama-proxyctl'}: {message}{self.advice}", file=file or sys.stderr)
 
 
 class Invalid(Failed):

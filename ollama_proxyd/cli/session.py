@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ollama_proxyd.cli.failures import Unreachable
+from ollama_proxyd.cli.printable import printable, printable_data
 
 if TYPE_CHECKING:
     from ollama_proxyd.cli.client import Client
@@ -71,4 +72,10 @@ def answer(ask: "Callable[[Client], Any]", show: Callable[[Any], str]) -> None:
 
 def say(data: Any, show: Callable[[Any], str]) -> None:
     """Print data as JSON if that was asked for, else as text."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False) if asked().as_json else show(data))
+    click.echo(json_text(data, indent=2) if asked().as_json else printable(show(printable_data(data)), keep="\n"))
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """Data as JSON; JSON itself leaves DEL, C1 and bidirectional controls as they are, which a terminal obeys."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)

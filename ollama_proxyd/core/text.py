@@ -19,6 +19,13 @@ def sanitize_line(words: str) -> str:
     return " ".join(shown.split())[:MOST_CHARACTERS].rstrip()
 
 
+def printable(text: str, keep: str = "") -> str:
+    """The text with a space for each character that is not printable; those of `keep` stay."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else " " for each in text)
+
+
 def cut(text: str, most_characters: int) -> str:
     """The text with its end left out where it is too long."""
     return text if len(text) <= most_characters else f"{text[: most_characters - 3]}..."

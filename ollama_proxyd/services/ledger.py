@@ -59,6 +59,10 @@ class Outcome:
     retried: tuple[str, ...] = ()
     """Backends whose failure was followed by another attempt."""
     error: ErrorKind | None = None
+    code: str | None = None
+    """The finer word for the error of the last attempt, where there is one."""
+    status: int | None = None
+    """The backend's own HTTP status, where that was the error of the last attempt."""
     cancelled: bool = False
     resumed: tuple[str, ...] = ()
     """What broke a begun answer, each time that another backend went on with it."""

@@ -35,8 +35,13 @@ def note(outcome: Outcome) -> None:
 def note_attempt(ended: AttemptEnded) -> None:
     """Log a failed attempt, also where another backend answered then."""
     if ended.error in FAULTS:
-        status = f", status {ended.status}" if ended.status else ""
-        log.info("request %s failed at %s (%s%s)", ended.request_id, ended.backend_id, ended.error.value, status)
+        log.info("request %s failed at %s (%s)", ended.request_id, ended.backend_id, _cause(ended))
+
+
+def _cause(failed: AttemptEnded | Outcome) -> str:
+    """The error in the words of a table: a backend's own may quote the request."""
+    status = f"status {failed.status}" if failed.status else None
+    return ", ".join(filter(None, (failed.error and failed.error.value, failed.code, status)))
 
 
 def _mode(outcome: Outcome) -> str | None:
@@ -50,12 +55,14 @@ def _end(outcome: Outcome) -> str:
     if outcome.error is None:
         return f"answered{went_on}"
     stuck = "" if outcome.obstacle is None else f", cannot go on elsewhere: {outcome.obstacle.value}"
-    return f"failed ({outcome.error.value}{stuck}){went_on}"
+    return f"failed ({_cause(outcome)}{stuck}){went_on}"
 
 
 def _why(outcome: Outcome) -> str:
     if outcome.decision is None:
         return "not routed"
+    if not log.isEnabledFor(logging.DEBUG):
+        return str(outcome.decision.reason)
     ranked = next((each for each in outcome.decision.ranked if each.backend_id == outcome.backend_id), None)
     terms = "" if ranked is None else " " + " ".join(f"{name}={value:.4g}" for name, value in ranked.terms.items())
     return f"{outcome.decision.reason}{terms}"

@@ -96,6 +96,8 @@ class RequestTrace:
             energy_j=sum(energy_j) if energy_j else None,
             retried=tuple([each.ranked.backend_id for each in self.attempts[:-1] if not each.is_displaced]),
             error=self.error,
+            code=last.code if last is not None else None,
+            status=last.status if last is not None else None,
             cancelled=self.cancelled,
             resumed=self.resumed,
             obstacle=self.obstacle,

@@ -1,12 +1,13 @@
 """What the commands say and do."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.fleet import BackendView, Hardware, Model
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from tests.cli.conftest import Ctl, ServedDaemon
@@ -243,3 +244,28 @@ def test_the_alias_knows_what_the_predecessor_s_command_knew(daemon: ServedDaemo
 
 def test_json_may_be_asked_for_before_or_after_the_command(daemon: ServedDaemon, ctl: Ctl) -> None:
     assert ctl("--json", "mode").output == ctl("mode", "--json").output == ctl("mode", "get", "--json").output
+
+
+HOSTILE = "\x1b]0;pwn\x07\r\n\x9b2J\x7f\u202e\u2066\u200fall\u2028is well"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("command", [["status"], ["mode"], ["backends"], ["backends", "show", "npu"]])
+def test_words_from_outside_command_no_terminal(
+    daemon: ServedDaemon, ctl: Ctl, command: list[str], as_json: bool
+) -> None:
+    for _ in range(2):
+        daemon.do(lambda: daemon.services.governor.hold(Mode.QUIET, HOSTILE, HOSTILE, "test"))
+    daemon.do(lambda: daemon.services.fleet.views.set(tuple(map(_hostile, daemon.services.fleet.views.value))))
+    output = ctl(*command, *(["--json"] if as_json else [])).output
+    assert output.replace("\n", "").isprintable()
+    assert "is well" in output
+    assert not any(line.startswith("is well") for line in output.splitlines())
+
+
+def _hostile(view: BackendView) -> BackendView:
+    return replace(view, spec=replace(view.spec, name=HOSTILE), models=(Model(HOSTILE),))
+
+
+def test_a_refusal_in_words_from_outside_commands_no_terminal(ctl: Ctl) -> None:
+    assert ctl("backends", "show", HOSTILE).stderr.replace("\n", "").isprintable()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.text import LONGEST_SPELLING, MOST_CHARACTERS, cut, nearest, sanitize_line
+from ollama_proxyd.core.text import LONGEST_SPELLING, MOST_CHARACTERS, cut, nearest, printable, sanitize_line
 
 ANY_TEXT = st.text(st.characters(codec=None))
 
@@ -38,3 +38,14 @@ def test_a_suggestion_looks_at_the_beginning_of_a_long_word_only() -> None:
 def test_a_text_that_is_too_long_is_cut_with_a_sign() -> None:
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abc..."
+
+
+HOSTILE = "".join(map(chr, (*range(10), *range(11, 32), *range(127, 160), 0x61C, 0x200E, 0x200F, 0xFEFF, 0xD800))) + (
+    "".join(map(chr, (*range(0x2028, 0x202F), *range(0x2066, 0x206A))))
+)
+
+
+def test_no_control_character_and_no_mark_of_direction_is_printed() -> None:
+    assert printable(f"a{HOSTILE}b\nc").split() == ["a", "b", "c"]
+    assert "\n" not in printable("b\nc")
+    assert printable(f"a{HOSTILE}b\nc", keep="\n").split(" ")[-1] == "b\nc"

@@ -74,3 +74,13 @@ def test_a_failed_attempt_is_said_though_another_backend_answered(caplog: pytest
         request_log.note_attempt(ended)
         request_log.note_attempt(replace(ended, error=None))
     assert caplog.messages == ["request abc failed at npu (upstream_failed, status 500)"]
+
+
+async def test_a_failure_tells_its_cause_and_not_the_terms_of_the_choice(caplog: pytest.LogCaptureFixture) -> None:
+    broken = FakeBackend(
+        "npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "a secret", code="backend_unreachable", status=503)
+    )
+    line = await line_of(broken, caplog, logging.WARNING)
+    assert "failed (upstream_failed, backend_unreachable, status 503) at npu" in line
+    assert "decode_j=" not in line
+    assert "secret" not in line

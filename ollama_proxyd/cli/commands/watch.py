@@ -1,6 +1,5 @@
 """`ollama-proxyctl watch`: changes as they come, a line for each."""
 
-import json
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ollama_proxyd.cli import render
-from ollama_proxyd.cli.session import asked, json_option
+from ollama_proxyd.cli.printable import printable
+from ollama_proxyd.cli.session import asked, json_option, json_text
 
 if TYPE_CHECKING:
     from ollama_proxyd.cli.client import Client
@@ -55,9 +55,10 @@ def _follow(daemon: "Client") -> None:
 
 def _print(line: Difference) -> None:
     if asked().as_json:
-        click.echo(json.dumps({"unix_seconds": round(time.time(), 3), **line._asdict()}, ensure_ascii=False))
+        click.echo(json_text({"unix_seconds": round(time.time(), 3), **line._asdict()}))
     else:
-        click.echo(f"{time.strftime('%H:%M:%S')}  {line.what:<8} {f'{line.name}: ' if line.name else ''}{line.says}")
+        name = f"{line.name}: " if line.name else ""
+        click.echo(printable(f"{time.strftime('%H:%M:%S')}  {line.what:<8} {name}{line.says}"))
 
 
 def settled(told: Any, now: Any) -> Any:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
+from ollama_proxyd.core.text import printable
+
 PRIORITIES: Final = {
     logging.CRITICAL: 2,
     logging.ERROR: 3,
@@ -31,7 +33,26 @@ def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
 
 
-class PrefixFormatter(logging.Formatter):
+class PrintableFormatter(logging.Formatter):
+    """A text in an argument stays on its line, and no character commands a terminal.
+
+    An exception may have lines, such as the problems of a configuration and a traceback.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """The line by its format, printable."""
+        if isinstance(record.args, tuple) and record.args:
+            args = tuple([printable(each) if isinstance(each, str) else each for each in record.args])
+            record.message = str(record.msg) % args
+        record.message = printable(record.message, keep="\n")
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        """The traceback, printable."""
+        return printable(super().formatException(ei), keep="\n")
+
+
+class PrefixFormatter(PrintableFormatter):
     """One line a record with its priority; the journal adds the time itself."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -75,5 +96,5 @@ def journal_handler(stream: TextIO) -> logging.Handler:
     except (ImportError, AttributeError):
         return plain
     handler = FieldsHandler(send, plain)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     return handler

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,21 @@ def test_what_the_journal_does_not_take_goes_as_a_plain_line(capsys: pytest.Capt
     stream = io.StringIO()
     FieldsHandler(refuse, logging.StreamHandler(stream)).emit(record())
     assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_words_from_outside_command_no_terminal_and_begin_no_line_of_the_log() -> None:
+    hostile = record(
+        msg="backend %s says %s after %d s", args=("npu\x1b]0;x\x07", "no\nERROR \u202eall is lost\x9b2J", 3)
+    )
+    assert (
+        PrefixFormatter("%(message)s").format(hostile) == "<4>backend npu ]0;x  says no ERROR  all is lost 2J after 3 s"
+    )
+
+
+def test_the_text_of_an_exception_commands_no_terminal() -> None:
+    try:
+        raise ValueError("no\x1b[2J")
+    except ValueError:
+        told = PrefixFormatter("%(message)s").format(record(msg="broke", exc_info=sys.exc_info()))
+    assert "\x1b" not in told
+    assert "ValueError: no [2J" in told
