@@ -96,7 +96,7 @@ class Admission:
             return decision, lease
         best = decision.ranked[0]
         if len(self._queue) >= self._settings.max_length:
-            raise self._full(decision)
+            raise self._full(query, decision)
         waiting = _Waiting(
             kind=kind,
             priority=query.urgency,
@@ -215,11 +215,12 @@ class Admission:
         self._queue.admit(self._choose)
         self._watch()
 
-    def _full(self, decision: Decision) -> ProxyError:
+    def _full(self, query: Query, decision: Decision) -> ProxyError:
         wait_s = min([each.terms["queue_wait_s"] for each in decision.ranked])
+        place = 1 + sum(count for priority, count in self._queue.depth.items() if priority >= query.urgency)
         message = (
             f"{len(self._queue)} requests wait already, the most that routing.queue.max_length allows; "
-            f"the wait would be about {wait_s:.0f} s; try again later"
+            f"this one would have place {place} and wait about {wait_s:.0f} s; try again later"
         )
         retry_s = max(wait_s / (len(self._queue) + 1), SOONEST_RETRY_S)
         return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=retry_s, code=QUEUE_FULL)

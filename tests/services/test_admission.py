@@ -10,7 +10,7 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.requests import Priority, Request
+from ollama_proxyd.core.requests import MediaType, Priority, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
@@ -181,6 +181,22 @@ async def test_a_slot_that_is_granted_to_a_client_that_leaves_at_that_moment_is_
     assert clients.services.fleet.view("npu").in_flight == 1
 
 
+@pytest.mark.parametrize("urgent", [MediaType.AUDIO, MediaType.REALTIME])
+async def test_sound_and_real_time_come_before_the_rest_unless_a_priority_is_named(
+    bench: Bench, urgent: MediaType
+) -> None:
+    npu = Engine("npu", slots=1)
+    clients = await bench(npu)
+    await clients.ask("first")
+    await clients.ask("text", media_type=MediaType.TEXT)
+    await clients.ask("named", media_type=urgent, priority=Priority.NORMAL)
+    await clients.ask("urgent", media_type=urgent)
+    for _ in range(3):
+        npu.finish()
+        await pass_by(1)
+    assert npu.served == ["first", "urgent", "text", "named"]
+
+
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench: Bench) -> None:
     npu = Engine("npu", slots=1)
     clients = await bench(npu, queue=QueueSettings(max_length=1))
@@ -191,6 +207,9 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench: Be
     assert error.retry_after_s is not None
     assert error.retry_after_s >= 1
     assert "1 requests wait" in error.message
+    assert "place 2" in error.message
+    await clients.ask("d", priority=Priority.HIGH)
+    assert "place 1" in clients.error("d").message
 
 
 async def test_a_wait_is_bounded(bench: Bench) -> None:
