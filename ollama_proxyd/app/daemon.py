@@ -55,7 +55,8 @@ class Daemon:
     def __init__(self, options: LaunchOptions, config: Config) -> None:
         self._options = options
         self._config = config
-        self._foundation = lasting = Foundation.build(config, KeptState(StateFile(state_path(options.environ))))
+        self._kept = KeptState(StateFile(state_path(options.environ)))
+        self._foundation = lasting = Foundation.build(config, self._kept)
         self.services = lasting.services
         self._sources = Sources(options.demo, Found(self.services.fleet, lasting.activity, lasting.clock))
         self._watchers = Tasks("daemon")
@@ -151,6 +152,7 @@ class Daemon:
         self._listeners.close()
         await self._sources.close()
         await self._foundation.close()
+        self._kept.flush()
 
     def ask_reload(self) -> None:
         """Have the configuration read again soon; asking often means one reload."""

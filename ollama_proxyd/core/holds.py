@@ -8,6 +8,9 @@ from ollama_proxyd.core.modes import THRIFT, Mode
 LONGEST_TEXT = 200
 """Characters of a reason and of an application id: people read them in a menu."""
 
+MOST_OF_ONE = 4
+"""Holds of one owner, so that no single program takes them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:

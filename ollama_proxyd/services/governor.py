@@ -9,7 +9,7 @@ from typing import Any
 
 from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, choose, imagined, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.holds import Hold, thriftiest
+from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
@@ -60,10 +60,16 @@ class Governor:
         return self.setting.value
 
     def hold(self, mode: Mode, reason: str, application_id: str, owner: str) -> int:
-        """Have a mode stand above the chosen one until it is released; raises ProxyError when there are too many."""
+        """Have a mode stand above the chosen one until it is released; raises ProxyError where that cannot be."""
+        if mode is Mode.AUTO:
+            message = "Auto cannot be held, because it is a choice between the others; hold one of those"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="mode")
         limit = self.modes.value.max_holds
         if len(self.holds.value) >= limit:
             message = f"{limit} programs hold a mode already, the most that efficiency.max_holds allows"
+            raise ProxyError(ErrorKind.OVERLOADED, message)
+        if sum(each.owner == owner for each in self.holds.value) >= MOST_OF_ONE:
+            message = f"you hold {MOST_OF_ONE} modes already, the most for one program; release one first"
             raise ProxyError(ErrorKind.OVERLOADED, message)
         self._last_cookie += 1
         hold = Hold(self._last_cookie, mode, reason, application_id, owner)
@@ -140,7 +146,7 @@ class Governor:
         if wanted is Mode.AUTO:
             effective, reason = self._auto.mode, self._auto.reason
         if hold is not None:
-            reason = _held(hold, reason)
+            reason = _held(hold)
         held = None if hold is None else hold.mode
         row = row_in_force(wanted, effective, self.modes.value.table)
         return ModeSetting(self._chosen, effective, reason, row, held)
@@ -156,10 +162,5 @@ class Governor:
             return default
 
 
-def _held(hold: Hold, reason: Reason) -> Reason:
-    return Reason(
-        "held",
-        application_id=hold.application_id or "a program",
-        detail=hold.reason or None,
-        reason=reason if hold.mode is Mode.AUTO else None,
-    )
+def _held(hold: Hold) -> Reason:
+    return Reason("held", application_id=hold.application_id or "a program", detail=hold.reason or None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.holds import MOST_OF_ONE, Hold
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.thresholds import AutoSettings
@@ -285,13 +285,12 @@ def test_what_auto_sees_below_a_hold_it_remembers() -> None:
     assert str(it.setting.value.reason) == "on battery at 51 %, not yet up to 53 %"
 
 
-def test_auto_can_be_held_and_says_what_it_makes_of_the_machine() -> None:
+def test_auto_is_not_held_since_it_asks_for_nothing_of_its_own() -> None:
     it = governor()
-    it.observe(ON_BATTERY)
-    it.hold(Mode.AUTO, "", "", ":1.1")
-    setting = it.setting.value
-    assert (setting.chosen, setting.wanted, setting.effective) == (Mode.BALANCED, Mode.AUTO, Mode.ULTRA_EFFICIENCY)
-    assert str(setting.reason) == "held by a program; on battery at 15 %, below 20 %"
+    with pytest.raises(ProxyError, match="Auto cannot be held") as caught:
+        it.hold(Mode.AUTO, "", "", ":1.1")
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+    assert it.holds.value == ()
 
 
 def test_imagining_another_state_of_the_machine_keeps_to_what_is_held() -> None:
@@ -314,3 +313,13 @@ def test_a_changed_charge_counts_at_once_and_the_other_numbers_stay() -> None:
     it.tune(Tuning(low_battery_percent=30.0))
     assert it.setting.value.effective is Mode.BALANCED
     assert (it.modes.value.auto.low_battery_percent, it.modes.value.auto.dwell_s) == (30.0, 0.0)
+
+
+def test_one_program_takes_a_share_of_the_holds_only() -> None:
+    it = governor()
+    for _ in range(MOST_OF_ONE):
+        it.hold(Mode.QUIET, "", "", ":1.1")
+    with pytest.raises(ProxyError, match="the most for one program") as caught:
+        it.hold(Mode.QUIET, "", "", ":1.1")
+    assert caught.value.kind is ErrorKind.OVERLOADED
+    assert it.hold(Mode.QUIET, "", "", ":1.2")

@@ -125,19 +125,19 @@ class Efficiency:
         for what, text in (("reason", reason), ("application_id", application_id)):
             if len(text) > LONGEST_TEXT:
                 raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
-        with refused_as(ErrorKind.OVERLOADED, TOO_MANY_HOLDS):
+        with refused_as({ErrorKind.OVERLOADED: TOO_MANY_HOLDS, ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             return self._governor.hold(read_mode(name), reason, application_id, caller)
 
     def _release(self, caller: str, cookie: int) -> None:
-        with refused_as(ErrorKind.INVALID_REQUEST, NOT_HOLDER):
+        with refused_as({ErrorKind.INVALID_REQUEST: NOT_HOLDER}):
             self._governor.release(cookie, caller)
 
     def _change_settings(self, changes: Mapping[str, Variant]) -> None:
-        with refused_as(ErrorKind.INVALID_REQUEST, INVALID_ARGUMENT):
+        with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             self._settings.change({key: each.value for key, each in changes.items()})
 
     def _reset_settings(self, keys: list[str]) -> None:
-        with refused_as(ErrorKind.INVALID_REQUEST, INVALID_ARGUMENT):
+        with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             self._settings.reset(keys)
 
 

@@ -1,6 +1,6 @@
 """Refusals by their names on the bus; each text says what is allowed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dbus_fast import DBusError, ErrorType
@@ -39,9 +39,9 @@ def invalid(message: str) -> DBusError:
 
 
 @contextmanager
-def refused_as(kind: ErrorKind, name: str) -> Iterator[None]:
-    """Name what a service refuses: errors of this kind by this name, others by the general one."""
+def refused_as(names: Mapping[ErrorKind, str]) -> Iterator[None]:
+    """Name what a service refuses: errors by their kinds, others by the general name."""
     try:
         yield
     except ProxyError as error:
-        raise DBusError(name if error.kind is kind else FAILED, error.message) from None
+        raise DBusError(names.get(error.kind, FAILED), error.message) from None

@@ -7,6 +7,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -116,20 +117,38 @@ def _settle(folder: Path) -> None:
 
 
 class KeptState:
-    """A StateStore in memory and, where that works, in a file; a failure is logged once."""
+    """A StateStore in memory and, where that works, in a file; a failure is logged once.
+
+    A thread writes, since fsync(2) takes as long as the disk does; what changes meanwhile is one more write.
+    """
 
     def __init__(self, file: StateFile) -> None:
         self._file = file
         self._state = dict(file.load())
         self._fails = False
+        self._writer = ThreadPoolExecutor(1, "state")
+        self._is_waiting = False
+        """Whether a write has not begun; it will have all that is kept by then."""
 
     def get(self, key: str) -> Json:
         """What was kept under a key, whether or not it could be written."""
         return self._state.get(key)
 
     def put(self, key: str, value: Json) -> None:
-        """Keep a value, and try to write everything that is kept."""
-        self._state[key] = value
+        """Keep a value, and soon try to write everything that is kept; a value that is kept already writes nothing."""
+        if not self._fails and key in self._state and self._state[key] == value:
+            return
+        self._state = {**self._state, key: value}
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._writer.submit(self._write)
+
+    def flush(self) -> None:
+        """Wait until all that is kept is written, or has failed to be."""
+        self._writer.submit(bool).result()
+
+    def _write(self) -> None:
+        self._is_waiting = False
         try:
             self._file.save(self._state)
         except OSError as error:

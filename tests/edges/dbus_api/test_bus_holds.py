@@ -135,6 +135,8 @@ async def test_a_hold_of_an_unknown_mode_or_with_a_novel_as_its_reason_is_refuse
         await program.call("Efficiency", "HoldMode", "sss", "Turbo", "", "")
     with pytest.raises(Refused, match=r"Error\.InvalidArgument: reason .* 200"):
         await program.call("Efficiency", "HoldMode", "sss", "Quiet", "x" * 201, "")
+    with pytest.raises(Refused, match=r"Error\.InvalidArgument: Auto cannot be held"):
+        await program.call("Efficiency", "HoldMode", "sss", "Auto", "", "")
     assert desk.services.governor.holds.value == ()
 
 
