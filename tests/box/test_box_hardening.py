@@ -95,7 +95,8 @@ def test_the_state_is_a_folder_of_its_own_and_not_the_configurations(service: Se
     assert service.ask("POST", "/efficiency", {"mode": "Quiet"}).status == 200
     folder = box.path(STATE)
     assert not folder.is_symlink()
-    assert (folder.stat().st_mode & 0o777, [path.name for path in folder.iterdir()]) == (0o700, ["state.json"])
+    wait_until(lambda: [path.name for path in folder.iterdir()] == ["state.json"], "the state alone is in it")
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_sandboxed_daemon_reads_battery_profile_and_sensors(service: Service, laptop: LaptopInBox) -> None:
