@@ -60,26 +60,36 @@ def test_switched_off_it_is_gone(desktop: Desktop) -> None:
     desktop.until_subtitle("Balanced")
 
 
+def on_and_off(desktop: Desktop) -> list[dict[str, Any]]:
+    """What can be counted while the extension is on, and while it is off."""
+    desktop.until_subtitle("Balanced")
+    counted = [census(desktop)]
+    desktop.shell.enable(UUID, False)
+    counted.append(census(desktop))
+    desktop.shell.enable(UUID)
+    return counted
+
+
 def test_fifty_times_off_and_on_leaves_nothing_behind(desktop: Desktop) -> None:
     desktop.daemon.start()
     turn_off_and_on(desktop, WARM_UP)
-    desktop.until_subtitle("Balanced")
-    before_on = census(desktop)
-    desktop.shell.enable(UUID, False)
-    before_off = census(desktop)
-    desktop.shell.enable(UUID)
-    turn_off_and_on(desktop, TIMES)
-    desktop.until_subtitle("Balanced")
-    after_on = census(desktop)
-    desktop.shell.enable(UUID, False)
-    after_off = census(desktop)
-    desktop.shell.enable(UUID)
-    for before, after in ((before_on, after_on), (before_off, after_off)):
+    after = on_and_off(desktop)
+    for _ in range(2):  # what the Shell makes for itself, late and once, does not come a second time; a leak does
+        before = after
+        turn_off_and_on(desktop, TIMES)
+        after = on_and_off(desktop)
+        if [counts(each) for each in after] == [counts(each) for each in before]:
+            break
+    for was, now in zip(before, after, strict=True):
         for sized, growth in GROWTH.items():
-            assert after[sized] < growth * before[sized], (sized, before, after)
-            del before[sized], after[sized]
-        assert after == before
-    assert before_off["subscriptions"] < before_on["subscriptions"], "what is counted can be seen"
+            assert now[sized] < growth * was[sized], (sized, was, now)
+        assert counts(now) == counts(was)
+    assert after[1]["subscriptions"] < after[0]["subscriptions"], "what is counted can be seen"
+
+
+def counts(census: dict[str, Any]) -> dict[str, Any]:
+    """What must be exactly the same again."""
+    return {name: each for name, each in census.items() if name not in GROWTH}
 
 
 def test_switched_off_while_calls_are_under_way_it_complains_of_nothing(desktop: Desktop) -> None:
