@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
-from ollama_proxyd.edges.http_api.peers import Peers, is_from_here, served_uids
+from ollama_proxyd.edges.http_api.peers import Peers, is_from_here, is_hidden, served_uids
 from ollama_proxyd.edges.http_api.settings import EVERYWHERE, OtherUsers, ServerSettings
 from ollama_proxyd.services.cell import Cell
 
@@ -99,6 +99,10 @@ class AccessRules:
         if self._other_users is OtherUsers.ALLOW or not is_local:
             return
         uid = caller.uid if caller.unix_socket is None else caller.unix_uid
+        if uid is not None and uid not in served_uids() and is_hidden(uid):
+            if caller.unix_socket is not None:
+                return  # only its owner and root can open it
+            uid = None
         if uid is None and self._token is None:
             raise _other_user("which user of this machine asks is not known, and there is no token")
         if uid is not None and uid not in served_uids():

@@ -114,6 +114,23 @@ def _in_table(place: Place) -> str:
     return "".join(f"{word:08X}" for (word,) in words) + f":{place.port:04X}"
 
 
+EVERY_USER = ["0", "0", "4294967295"]
+"""The map of a process outside any user namespace."""
+
+
 def served_uids() -> frozenset[int]:
     """This user and root, who may do as this user anyway."""
     return frozenset({0, os.geteuid()})
+
+
+def is_hidden(uid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether a user id stands for all users that are hidden from this process; user_namespaces(7).
+
+    systemd's sandbox (PrivateUsers=) maps this user alone. Root and every other user then have one and the same id.
+    """
+    try:
+        first = (proc / "self/uid_map").read_text(encoding="ascii").split()[:3]
+        hidden = (proc / "sys/kernel/overflowuid").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return first != EVERY_USER and uid == int(hidden)

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.edges.http_api.peers import Place, place_of, uid_by_netlink, uid_by_table
+from ollama_proxyd.edges.http_api.peers import Place, is_hidden, place_of, uid_by_netlink, uid_by_table
 from tests.edges.http_api.conftest import Serve
 
 STRANGER = 65534
@@ -107,3 +108,18 @@ async def test_another_user_is_refused_in_the_words_of_each_api_and_learns_nothi
     assert '"type":' in refused[1]
     assert refused[2].startswith('403 {"error":"this server belongs')
     assert [alive, ready] == ["200 ok", "200 ready"]
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "is_hiding"), [("0 0 4294967295", False), ("1000 1000 1", True), ("0 100000 65536", True)]
+)
+def test_in_a_sandbox_that_maps_this_user_alone_the_other_users_are_hidden(
+    tmp_path: Path, uid_map: str, is_hiding: bool
+) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/uid_map").write_text(f"{uid_map}\n")
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    (tmp_path / "sys/kernel/overflowuid").write_text("65534\n")
+    assert is_hidden(65534, tmp_path) == is_hiding
+    assert not is_hidden(1000, tmp_path)
+    assert not is_hidden(65534, tmp_path / "nowhere")
