@@ -137,6 +137,9 @@ class MemoryStore:
     def put(self, key: str, value: Json) -> None:
         self.state[key] = value
 
+    async def written(self) -> None:
+        pass
+
 
 Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]
 """Something a fake backend does: say an event, fail, wait until a test lets it go on, or call a function."""
@@ -291,6 +294,7 @@ async def services_of(
         ledger=ledger,
         settings=RuntimeSettings(Tuning(), store),
         system=system,
+        store=store,
     )
 
 

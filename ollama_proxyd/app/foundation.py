@@ -80,6 +80,7 @@ class Foundation:
             ledger=ledger,
             settings=settings,
             system=sensing.system,
+            store=store,
         )
         return cls(clock, activity, gate, sensing, meter, detector, http, services, Tasks("foundation"))
 

@@ -10,6 +10,7 @@ from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.ports import StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 
@@ -25,3 +26,4 @@ class Services:
     ledger: Ledger
     settings: RuntimeSettings
     system: Cell[SystemState]
+    store: StateStore

@@ -66,6 +66,9 @@ class StateStore(Protocol):
     def put(self, key: str, value: Json) -> None:
         """Keep a value; never raises."""
 
+    async def written(self) -> None:
+        """Wait until all that is kept is written, or has failed to be."""
+
 
 class PolledSensor(Protocol):
     """A sensor that has to be asked; `services.sensing` decides when, and what becomes of silence."""

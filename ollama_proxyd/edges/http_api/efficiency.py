@@ -47,6 +47,7 @@ async def select(request: web.Request) -> web.Response:
     """Put a mode in force for the next request on, and keep it over restarts."""
     choice = await read_struct(request, ModeChoice)
     services_of(request).governor.select(_mode(choice.mode))
+    await services_of(request).store.written()
     return json_reply(_efficiency(request))
 
 
@@ -86,6 +87,7 @@ async def change_settings(request: web.Request) -> web.Response:
     changes = await read_object(request)
     settings = services_of(request).settings
     settings.change(changes)
+    await services_of(request).store.written()
     return json_reply(_settings(settings))
 
 

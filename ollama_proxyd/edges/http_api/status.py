@@ -71,6 +71,7 @@ async def switch(request: web.Request) -> web.Response:
         message = f"there is no backend {backend_id[:100]!r}; there are: {', '.join(known) or 'none'}"
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message)
     services.fleet.set_enabled(backend_id, choice.enabled)
+    await services.store.written()
     if choice.enabled:
         with suppress(TimeoutError):
             async with asyncio.timeout(CHECKED_WITHIN_S):

@@ -1,5 +1,6 @@
 """What survives a restart: one small JSON file that is replaced whole, and a copy in memory."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -143,8 +144,12 @@ class KeptState:
             self._is_waiting = True
             self._writer.submit(self._write)
 
-    def flush(self) -> None:
+    async def written(self) -> None:
         """Wait until all that is kept is written, or has failed to be."""
+        await asyncio.wrap_future(self._writer.submit(bool))
+
+    def flush(self) -> None:
+        """The same for a process that ends."""
         self._writer.submit(bool).result()
 
     def _write(self) -> None:

@@ -63,3 +63,12 @@ def test_what_is_kept_already_is_not_written_again(tmp_path: Path) -> None:
     kept.put("mode", "Quiet")
     kept.flush()
     assert not path.exists()
+
+
+async def test_what_was_waited_for_outlives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    kept = KeptState(StateFile(path))
+    for mode in ("Quiet", "Balanced"):
+        kept.put("mode", mode)
+        await kept.written()
+        assert StateFile(path).load() == {"mode": mode}
