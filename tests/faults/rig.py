@@ -52,7 +52,7 @@ class Upstream:
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,15 @@ class CountedDaemon(Daemon):
         lines = self.get("/metrics").body.decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
-    def reload(self, backends: list[dict[str, Any]], **sections: Any) -> None:
-        """Other backends, all of which were found healthy."""
+    def replace(self, backends: list[dict[str, Any]]) -> None:
+        """Ask for other backends."""
         config = yaml.safe_load(self.config_file.read_text())
-        self.write_config({**config, "backends": backends, **sections})
+        self.write_config({**config, "backends": backends})
         self.signal(signal.SIGHUP)
+
+    def reload(self, backends: list[dict[str, Any]]) -> None:
+        """Have other backends, all of which were found healthy."""
+        self.replace(backends)
         wanted = {entry["id"]: entry["endpoint"] for entry in backends}
         for _ in range(TRIES):
             if not (missing := self._missing(wanted)):

@@ -27,7 +27,7 @@ def daemon(tmp_path: Path, upstream: Upstream) -> Iterator[CountedDaemon]:
         "slow", f"{upstream.url}/c/stall_after_10/openai/v/gone", "openai", slots=1024, characteristics=CHEAP
     )
     started = CountedDaemon(
-        tmp_path, [good, slow], server={"max_in_flight": 2000}, upstream={"idle_s": 60, "connect_s": 2}
+        tmp_path, [good, slow], server={"max_in_flight": 2000}, upstream={"idle_s": 60, "connect_s": 10}
     )
     started.ready_with("good", "slow")
     yield started

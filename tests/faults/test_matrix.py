@@ -13,7 +13,7 @@ from tests.faults.rig import Books
 
 LEAST_KINDS = 80
 LEAST_SAVED = 0.95
-MORE_MB = 250
+MORE_MB = 400
 """By which the daemon may have grown, of which the large frames take the most once."""
 
 Show = Callable[[str, object], None]

@@ -132,7 +132,9 @@ class Upstream:
 
     async def _act(self, x: Exchange, kind: Kind | None) -> None:
         if x.embeds:
-            await x.reply(dumps(vectors(x.api, x.model)), content_type="application/json")
+            await x.reply(
+                dumps(vectors("openai" if "/v1/" in x.path else x.api, x.model)), content_type="application/json"
+            )
             return
         if kind is None:
             await x.ready().answer()

@@ -125,8 +125,9 @@ async def last_chunk_reset(x: Exchange) -> None:
     await x.reset()
 
 
-@kind("chunks", is_harmless=True)
+@kind("chunks")
 async def last_chunk_broken(x: Exchange) -> None:
+    """All is said; but what comes together with the head of an answer may make it one that is not HTTP."""
     await x.head(chunked=True)
     await x.say(*x.frames.all)
     await x.send(b"zz\r\n\r\n")
