@@ -3,6 +3,8 @@
 import io
 import signal
 from contextlib import suppress
+from functools import partial
+from itertools import count
 
 import pytest
 
@@ -109,8 +111,8 @@ def test_a_long_command_is_a_reason_in_short(daemon: ServedDaemon, start: Start)
 
 def test_a_hold_that_the_daemon_refuses_runs_nothing(daemon: ServedDaemon, ctl: Ctl) -> None:
     with suppress(ProxyError):
-        while True:
-            daemon.do(lambda: daemon.services.governor.hold(Mode.QUIET, "", "", ":1.1"))
+        for number in count():
+            daemon.do(partial(daemon.services.governor.hold, Mode.QUIET, "", "", f":1.{number}"))
     result = ctl("mode", "hold", "Quiet", "--", "sh", "-c", "echo ran")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "programs hold a mode already" in result.stderr
