@@ -162,8 +162,8 @@ AFTER_THE_END = {"two objects", "two lines", "rubbish behind"}
 async def test_a_whole_answer_that_is_none_is_a_failure_before_anything_is_said(
     engine: Api, client: Api, kind: str, stream: bool
 ) -> None:
-    if stream and engine is Api.OLLAMA and kind in {*AFTER_THE_END, "object of type error"}:
-        pytest.skip("a whole answer of Ollama is also the last line of a stream, and says nothing of objects")
+    if engine is Api.OLLAMA and kind in {*AFTER_THE_END, "object of type error"}:
+        stream = False  # a whole answer of Ollama is also the last line of a stream, and says nothing of objects
     body = NO_ANSWERS[kind](WHOLE[engine])
     routes = {ROUTE[engine]: Says(body, headers={"Content-Type": "application/json"})}
     async with serving(FakeEngine(routes)) as server, backend_at(server.url, engine) as backend:
