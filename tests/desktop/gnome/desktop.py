@@ -85,6 +85,12 @@ class Desktop:
 
     # doing
 
+    def start_in(self, mode: str) -> None:
+        """Have the daemon run, in this mode whatever an earlier test has left, and the tile say so."""
+        self.daemon.start()
+        self.daemon.choose(mode)
+        self.until_subtitle(mode)
+
     def drain_to(self, *percents: int) -> None:
         """Have the battery be that full, one after the other: more than 20 % at once is not believed for a while."""
         for percent in percents:

@@ -49,8 +49,7 @@ def turn_off_and_on(desktop: Desktop, times: int) -> None:
 
 
 def test_switched_off_it_is_gone(desktop: Desktop) -> None:
-    desktop.daemon.start()
-    desktop.until_subtitle("Balanced")
+    desktop.start_in("Balanced")
     desktop.shell.enable(UUID, False)
     try:
         desktop.open_tile()
@@ -71,7 +70,7 @@ def on_and_off(desktop: Desktop) -> list[dict[str, Any]]:
 
 
 def test_fifty_times_off_and_on_leaves_nothing_behind(desktop: Desktop) -> None:
-    desktop.daemon.start()
+    desktop.start_in("Balanced")
     turn_off_and_on(desktop, WARM_UP)
     after = on_and_off(desktop)
     for _ in range(2):  # what the Shell makes for itself, late and once, does not come a second time; a leak does
@@ -93,7 +92,7 @@ def counts(census: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_switched_off_while_calls_are_under_way_it_complains_of_nothing(desktop: Desktop) -> None:
-    desktop.daemon.start()
+    desktop.start_in("Balanced")
     hurry = f"""(async () => {{
         const manager = Main.extensionManager;
         for (let i = 0; i < {TIMES}; i++) {{
@@ -127,7 +126,7 @@ def test_it_has_no_timers(desktop: Desktop) -> None:
         }});
         return true;
     }})()"""
-    desktop.daemon.start()
+    desktop.start_in("Balanced")
     assert desktop.shell.eval(spy)
     try:
         turn_off_and_on(desktop, 1)

@@ -124,8 +124,7 @@ def test_where_it_is_not_wanted_a_backends_end_is_not_told(desktop: Desktop) -> 
 
 
 def test_a_processor_that_throttles_is_told_when_it_begins_and_when_it_ends(desktop: Desktop) -> None:
-    desktop.daemon.start()
-    desktop.until_subtitle("Balanced")
+    desktop.start_in("Balanced")
     throttle_for_a_moment(desktop, 4)
     wait_until(lambda: told(desktop, "is throttled|Hot: the throttle counter has risen"), "that it throttles is told")
     wait_until(lambda: told(desktop, "is no longer throttled"), "that it throttles no more is told")
