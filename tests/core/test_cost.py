@@ -7,7 +7,8 @@ import pytest
 from ollama_proxyd.core.fleet import Hardware, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
-from ollama_proxyd.core.policy.cost import KEEP_ALIVE_S, SHORT_PROMPT_TOKENS, price_of_time_w
+from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS, price_of_time_w
+from ollama_proxyd.core.policy.residence import KEEP_ALIVE_S
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from tests.core.reference_profile import (

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.heat import heat_share
-from ollama_proxyd.core.policy.priors import MOST, WAKE_OF_CARD_S, WAKE_S, expect, is_known, slowdown
+from ollama_proxyd.core.policy.priors import MOST, expect, is_known, slowdown
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import DeviceState, PowerState
+from ollama_proxyd.core.policy.residence import residence
+from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 
@@ -21,16 +21,6 @@ SHORT_PROMPT_TOKENS = 512
 """Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""
 URGENT_PRICE_W = 100.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
-KEEP_ALIVE_S = 300.0
-"""How long engines keep an unused model, where none is configured."""
-LOAD_OVERHEAD_S = 0.5
-LOAD_BYTES_PER_S = 1.5e9
-"""How fast a model is loaded, where none is configured."""
-TYPICAL_MODEL_BYTES = 4e9
-LARGEST_MODEL_BYTES = 1e13
-
-LOAD_UNKNOWN = Reason("load_unknown")
-KEEP_LOADED_UNKNOWN = Reason("keep_loaded_unknown")
 
 
 class Demand(NamedTuple):
@@ -94,8 +84,7 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     expected = expect(view, model.name)
     power_w, notes = expected.power_w, expected.notes
     queue_wait_s = asked.waits_s.get(view.spec.id, 0.0)
-    wake_s, wake_j = (0.0, 0.0) if candidate.device is None else _wake(candidate, power_w, notes)
-    load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
+    load_s, load_j, wake_s, wake_j, idle_tail_j = residence(view, model, candidate.device, power_w, notes)
     prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
     decode_s = asked.output_tokens / expected.decode_tps * slowdown(candidate.neighbours)
     latency_s = queue_wait_s + wake_s + load_s + prefill_s
@@ -147,18 +136,6 @@ def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:
     return tokens / samples if samples else None
 
 
-def _wake(candidate: Candidate, power_w: float, notes: list[Reason]) -> tuple[float, float]:
-    """Seconds and joules to wake the device, if it sleeps."""
-    device, profile = candidate.device, candidate.view.spec.profile
-    if device is None or device.power_state is not PowerState.ASLEEP:
-        return 0.0, 0.0
-    wake_s = profile.wake_s
-    if not is_known(wake_s):
-        wake_s = WAKE_S.get(candidate.view.spec.hardware, WAKE_OF_CARD_S)
-        notes.append(Reason("wake_estimated", wake_seconds=wake_s))
-    return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
-
-
 def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reason]) -> float:
     """What heat adds: a device that must slow down takes up to twice the time."""
     device = candidate.device
@@ -170,23 +147,3 @@ def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reas
     if note is not None:
         notes.append(note)
     return share * work_j
-
-
-def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) -> tuple[float, float, float]:
-    """Seconds and joules to load the model, and joules to keep it, unless it is loaded."""
-    if view.loaded is None:
-        notes.append(LOAD_UNKNOWN)
-        return 0.0, 0.0, 0.0
-    if resolve(model.name, [loaded.name for loaded in view.loaded]) is not None:
-        return 0.0, 0.0, 0.0
-    profile = view.spec.profile
-    load_s = profile.load_s
-    if not is_known(load_s):
-        size_bytes = model.size_bytes if is_known(model.size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
-        load_s = LOAD_OVERHEAD_S + size_bytes / LOAD_BYTES_PER_S
-        notes.append(Reason("load_estimated", load_seconds=load_s, size_gb=size_bytes / 1e9))
-    load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
-    if not is_known(profile.idle_w):
-        notes.append(KEEP_LOADED_UNKNOWN)
-        return load_s, load_j, 0.0
-    return load_s, load_j, profile.idle_w * (profile.keep_alive_s if is_known(profile.keep_alive_s) else KEEP_ALIVE_S)
