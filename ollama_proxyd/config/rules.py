@@ -9,6 +9,7 @@ from ollama_proxyd.config.check import nearest
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
 from ollama_proxyd.edges.http_api.settings import EVERYWHERE
@@ -117,6 +118,13 @@ def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 
+def _images_are_fetched_elsewhere(config: Config) -> Contradictions:
+    for index, backend in _specs(config):
+        if backend.https_images and (backend.is_local or backend.api is not Api.OPENAI):
+            why = "runs on this machine, and would fetch from inside it" if backend.is_local else "speaks Ollama's API"
+            yield f"backends[{index}].https_images", f"{backend.id} {why}; it is for OpenAI services elsewhere"
+
+
 def _names_mean_one_model(config: Config) -> Contradictions:
     seen: dict[str, str] = {}
     for alias, names in config.gateway.aliases.items():
@@ -163,6 +171,7 @@ _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _flavors_are_known,
     _endpoints_differ,
     _no_backend_is_this_server,
+    _images_are_fetched_elsewhere,
     _names_mean_one_model,
     _battery_limits_rise,
     _heat_limits_rise,

@@ -158,6 +158,9 @@ class BackendSpec:
     ca_file: Annotated[
         str | None, Option("backends[].", "A PEM file with further certificate authorities; null: the system's alone.")
     ] = None
+    https_images: Annotated[
+        bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
+    ] = False
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""
 

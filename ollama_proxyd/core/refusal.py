@@ -11,6 +11,11 @@ from ollama_proxyd.core.reasons import Reason
 
 EARLIEST_DEADLINE_MS = 10**12
 """The year 2001; what is below was meant as a span of time."""
+IMAGE_URLS = (
+    "image URLs are not currently supported, please use base64 encoded data instead; "
+    "only a backend elsewhere with https_images would fetch them"
+)
+"""It begins as Ollama's own sentence does, which clients know."""
 _PASSES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
 
@@ -36,6 +41,8 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
 def _message(query: Query, decision: Decision, fleet: FleetView, code: str) -> str:
     if code == "model_not_held":
         return _not_found(query, fleet)
+    if code == "image_urls_refused":
+        return IMAGE_URLS
     is_up_elsewhere = code == "down" and any(each.health is Health.UP for each in fleet)
     if is_up_elsewhere and query.hints.target is None and query.model is not None:
         return f"no backend that is up holds {query.model!r}; {decision.reason}"

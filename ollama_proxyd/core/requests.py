@@ -284,6 +284,8 @@ class Request:
     wants_usage: bool = False
     """OpenAI's stream_options.include_usage."""
     needs_vision: bool = False
+    has_image_urls: bool = False
+    """Whether an image in it is an https address, which the backend is to fetch."""
     needs_tools: bool = False
     load_action: LoadAction | None = None
     unloads_after: bool = False

@@ -38,6 +38,7 @@ REQUEST: Mapping[str, Takes] = {
     "max_tokens": _TOKENS,
     "operation": Takes(Operation),
     "needs_vision": _FLAG,
+    "has_image_urls": _FLAG,
     "mode": _TEXT,
 }
 _SYSTEM: Mapping[str, Takes] = {

@@ -251,4 +251,5 @@ def _kind(query: Query) -> Hashable:
     hints = query.hints
     wishes = (hints.target, hints.latency_critical, hints.power_efficient)
     limits = (hints.max_latency_ms is None, hints.max_power_watts is None)
-    return query.model, query.operation, query.needs_vision, query.tried, wishes, limits
+    needs = (query.needs_vision, query.has_image_urls)
+    return query.model, query.operation, needs, query.tried, wishes, limits

@@ -34,6 +34,7 @@ class Queries:
             prompt_tokens=request.prompt_tokens,
             max_tokens=request.max_tokens,
             needs_vision=request.needs_vision,
+            has_image_urls=request.has_image_urls,
             needs_tools=request.needs_tools,
             now_s=self._clock.monotonic(),
             time_left_s=left_s,

@@ -49,6 +49,19 @@ def test_two_backends_cannot_share_an_endpoint_however_it_is_written(complaints:
     assert line.startswith("config.yaml:3: backends[1].endpoint: backend a is at this address already")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
+def test_nothing_on_this_machine_may_fetch_images(complaints: Complaints, host: str) -> None:
+    (line,) = complaints(fleet(f"id: a, type: openai, endpoint: 'http://{host}:1', https_images: true"))
+    assert line.startswith("config.yaml:2: backends[0].https_images: a runs on this machine, and would fetch from ")
+
+
+def test_only_an_openai_service_fetches_images(complaints: Complaints, loaded: Loader) -> None:
+    (line,) = complaints(fleet("id: a, type: ollama, endpoint: 'http://a:1', https_images: true"))
+    assert "speaks Ollama's API" in line
+    config = loaded(fleet("id: a, type: openai, endpoint: 'https://a', https_images: true"))
+    assert config.backends[0].spec.https_images
+
+
 def test_a_backend_cannot_be_this_server(complaints: Complaints) -> None:
     (line,) = complaints(fleet("id: a, endpoint: 'http://localhost:8080/v1'"))
     assert line.startswith("config.yaml:2: backends[0].endpoint: ollama-proxyd itself listens at this address")

@@ -23,6 +23,14 @@ def why(view: BackendView, **query: Any) -> list[tuple[str, str]]:
     return [(no.code, str(no)) for no in rejections(decision).get(view.spec.id, ())]
 
 
+def test_images_by_address_go_only_where_they_may_be_fetched() -> None:
+    cloud = replace(NPU, spec=replace(NPU.spec, id="cloud", is_local=False, https_images=True), models=(VISION,))
+    decision = ask((NPU, cloud), model=None, has_image_urls=True)
+    assert order(decision) == ["cloud"]
+    said = "npu is not configured to fetch images by their https addresses"
+    assert [str(no) for no in rejections(decision)["npu"]] == [said]
+
+
 def test_a_target_rejects_all_others() -> None:
     decision = ask(target="cpu")
     assert order(decision) == ["cpu"]

@@ -84,6 +84,13 @@ def test_an_image_for_a_model_that_cannot_see_is_the_requests_fault() -> None:
     assert refused(Query("tiny", needs_vision=True), view("npu")).kind is ErrorKind.UNSUPPORTED
 
 
+def test_where_nothing_fetches_images_it_is_said_as_ollama_says_it() -> None:
+    error = refused(Query("tiny", has_image_urls=True), view("npu"), view("igpu", health=Health.DOWN))
+    assert error.kind is ErrorKind.UNSUPPORTED
+    assert error.message.startswith("image URLs are not currently supported, please use base64 encoded data instead")
+    assert (error.code, error.retry_after_s) == ("image_urls_refused", None)
+
+
 @pytest.mark.parametrize(
     ("asked", "param"),
     [

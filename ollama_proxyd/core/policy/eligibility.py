@@ -54,6 +54,7 @@ def fitness_rules(query: Query) -> Sequence[FitnessRule]:
         None if query.hints.target is not None else _target,
         None if query.tried else _tried,
         None if query.able is not None else _resume,
+        None if query.has_image_urls else _image_urls,
         None if query.needs_vision else _vision,
     }
     return [rule for rule in FITNESS_RULES if rule not in silent]
@@ -85,6 +86,10 @@ def _target(view: BackendView, _model: Model | None, situation: Situation) -> Re
     if target is None or target == view.spec.id:
         return None
     return Reason("not_the_target", backend_id=view.spec.id, target=target)
+
+
+def _image_urls(view: BackendView, _model: Model | None, _situation: Situation) -> Reason | None:
+    return None if view.spec.https_images else Reason("image_urls_refused", backend_id=view.spec.id)
 
 
 _UNHEALTHY = {Health.DOWN: "down", Health.DISABLED: "disabled", Health.UNKNOWN: "health_unknown"}
@@ -183,6 +188,7 @@ def late(priced: Ranked, query: Query) -> Reason | None:
 
 FITNESS_RULES: tuple[FitnessRule, ...] = (
     _target,
+    _image_urls,
     _health,
     _tried,
     _resume,

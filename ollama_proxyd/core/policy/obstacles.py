@@ -44,6 +44,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle(
         "disabled", ErrorKind.BACKEND_NOT_FOUND, "switch it on with: ollama-proxyctl backends enable {backend_id}"
     ),
+    _obstacle("image_urls_refused", ErrorKind.UNSUPPORTED),
     _obstacle("model_not_held", ErrorKind.MODEL_NOT_FOUND, param="model"),
 )
 """The nearest to success first: one backend that is only busy makes the refusal a matter of time."""

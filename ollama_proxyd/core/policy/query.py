@@ -23,6 +23,7 @@ class Query:
     prompt_tokens: int = 0
     max_tokens: int | None = None
     needs_vision: bool = False
+    has_image_urls: bool = False
     needs_tools: bool = False
     time_left_s: float | None = None
     hints: Hints = field(default_factory=Hints)

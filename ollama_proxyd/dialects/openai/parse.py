@@ -77,6 +77,7 @@ def request_of(
         max_tokens=None if limit is None or limit < 0 else limit,
         wants_usage=bool(options and options.include_usage),
         needs_vision=media.images > 0,
+        has_image_urls=media.addresses > 0,
         needs_tools=isinstance(head, ChatHead) and holds_tools(head.tools),
         resume=RESUME.get(operation),
     )
@@ -142,12 +143,14 @@ def parse_chat(body: bytes, hints: Hints) -> Request:
     if not head.messages:
         raise invalid_request("[] is too short - 'messages'")
     check_messages(head.messages)
-    images = size_bytes = 0
+    images = size_bytes = addresses = 0
     for index, message in enumerate(head.messages):
         media = find_media(message.content, f"messages[{index}].content")
         images += media.images
         size_bytes += media.size_bytes
-    return request_of(head, body, hints, (Operation.CHAT, "chat", chat_content), Media(images, size_bytes))
+        addresses += media.addresses
+    media = Media(images, size_bytes, addresses)
+    return request_of(head, body, hints, (Operation.CHAT, "chat", chat_content), media)
 
 
 def chat_content(body: bytes) -> Chat:

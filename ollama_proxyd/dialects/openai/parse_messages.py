@@ -1,4 +1,4 @@
-"""Reads OpenAI's messages; media in them are found cheaply, and never fetched."""
+"""Reads OpenAI's messages; media in them are found cheaply, and never fetched here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ _PARTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """How many images a message holds, and how many bytes all its media take in the body."""
+    """How many images a message holds, how many by address, and how many bytes all its media take in the body."""
 
     images: int = 0
     size_bytes: int = 0
+    addresses: int = 0
 
 
 NO_MEDIA = Media()
@@ -27,12 +28,15 @@ NO_MEDIA = Media()
 _MEDIA_KEYS = ("_url", "_audio", "file")
 """How the keys of a part end under which media stand."""
 
+_WEB = "https://"
+"""How the address of an image begins that a backend elsewhere may be asked to fetch."""
+
 _JPEG = "/9j/"
 """The base64 of a picture that looks like a path."""
 
 
 def find_media(content: msgspec.Raw, field: str) -> Media:
-    """The media in a message's content; raises INVALID_REQUEST when something would have to be fetched."""
+    """The media in a message's content; raises INVALID_REQUEST for an address that is no image's on the web."""
     first = bytes(memoryview(content)[:1])
     if first in (b'"', b"n"):
         return NO_MEDIA
@@ -47,7 +51,7 @@ def find_media(content: msgspec.Raw, field: str) -> Media:
 
 
 def _sum_of(parts: list[dict[str, msgspec.Raw]], field: str) -> Media:
-    images = size_bytes = 0
+    images = size_bytes = addresses = 0
     for index, part in enumerate(parts):
         for key, raw in part.items():
             if not key.endswith(_MEDIA_KEYS):
@@ -55,10 +59,13 @@ def _sum_of(parts: list[dict[str, msgspec.Raw]], field: str) -> Media:
             value = msgspec.json.decode(raw)
             address = value.get("url") if isinstance(value, dict) else value
             if isinstance(address, str):
-                refuse_remote(address, f"{field}[{index}].{key}")
+                is_on_the_web = key == "image_url" and address[: len(_WEB)].lower() == _WEB
+                addresses += is_on_the_web
+                if not is_on_the_web:
+                    refuse_remote(address, f"{field}[{index}].{key}")
             images += key == "image_url"
             size_bytes += len(memoryview(raw))
-    return Media(images, size_bytes)
+    return Media(images, size_bytes, addresses)
 
 
 def refuse_remote(url: str, field: str) -> None:

@@ -98,7 +98,8 @@ def test_an_image_needs_vision_and_its_bytes_are_not_counted_as_prompt() -> None
     "url",
     [
         {"url": "http://x/y.png"},
-        {"url": "https://x/y.png", "detail": "low"},
+        {"url": "ftp://x/y.png", "detail": "low"},
+        "https:/x/y.png",
         {"url": "file:///etc/passwd"},
         " http://x",
         "http\\u003a//x",
@@ -111,6 +112,23 @@ def test_an_image_that_would_have_to_be_fetched_is_refused(url: object) -> None:
     assert error.message.startswith("image URLs are not currently supported, please use base64 encoded data instead")
     assert "messages[0].content[0].image_url" in error.message
     assert error.param is None, "as a real Ollama leaves it"
+
+
+@pytest.mark.parametrize("url", [{"url": "https://x/y.png", "detail": "low"}, "HTTPS://x/y.png", "https\\u003a//x"])
+def test_an_https_image_is_for_a_backend_that_fetches_it(url: object) -> None:
+    body = body_of(messages=image(url)).replace(b"\\\\u003a", b"\\u003a")
+    request = parse_chat(body, Hints())
+    assert request.has_image_urls
+    assert request.needs_vision
+    with pytest.raises(ProxyError, match="image URLs are not currently supported"):
+        request.content()
+    assert not openai_chat(messages=image({"url": PIXEL})).has_image_urls
+
+
+@pytest.mark.parametrize("kind", ["video_url", "audio_url", "file"])
+def test_no_other_media_may_be_https(kind: str) -> None:
+    part = {"type": kind, kind: {"url": "https://x/y"}}
+    assert refusal(body_of(messages=[{"role": "user", "content": [part]}])).kind is ErrorKind.INVALID_REQUEST
 
 
 @pytest.mark.parametrize("kind", ["video_url", "audio_url"])
