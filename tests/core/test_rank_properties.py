@@ -246,7 +246,7 @@ def test_strict_limits_are_never_exceeded(
     row, known_w = in_force.row, {view.spec.id: known_power_w(view) for view in fleet}
     for each in rank(query, fleet, machine, in_force).ranked:
         assert row.max_power_w is None or (known_w[each.backend_id] or 0) <= row.max_power_w
-        assert {limit.code for limit in each.beyond} <= {"mode_wait", "mode_concurrency"}
+        assert {limit.code for limit in each.beyond} <= {"mode_wait", "mode_concurrency", "deadline_of_end"}
 
 
 @given(wild_fleets, queries, modes, machines, st.randoms())
