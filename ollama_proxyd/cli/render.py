@@ -131,6 +131,7 @@ def backend(each: Any) -> str:
         ("speed", quantity(each["tokens_per_second"], "tokens/s") or _unknown(each, "tokens_per_second")),
         ("heat", _heat(each) or _unknown(each, "temperature_celsius")),
         ("sleep", SLEEP.get(each["asleep"]) or _unknown(each, "asleep")),
+        ("slots", f"{each['slots']}, {each['slots_from']}"),
         ("models", ", ".join(each["models"]) or "none"),
     ]
     return f"{each['id']}\n{_indented(table(('', ''), [line for line in lines if line[1]]))}"

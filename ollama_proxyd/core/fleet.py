@@ -1,7 +1,7 @@
 """What is known about each backend at one moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated, TypeAlias
 
@@ -11,6 +11,7 @@ from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.slots import Slots, SlotsFrom
 
 BYTES_PER_GB = 10**9
 BATCHING = frozenset({"vllm", "sglang", "lmdeploy", "tgi", "ovms"})
@@ -141,7 +142,10 @@ class BackendSpec:
     priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
     slots: Annotated[
         Annotated[int, Within(1, 1024)] | None,
-        Option("backends[].", "Requests that it serves in parallel; null: as the engine says, else as its kind does."),
+        Option(
+            "backends[].",
+            "Requests that it serves in parallel; null: as its engine says or shows, else 1.",
+        ),
     ] = None
     pci_address: Annotated[
         PciAddress | None,
@@ -165,11 +169,11 @@ class BackendSpec:
     """Whether it runs on a device of this machine, as far as its address tells."""
 
     @property
-    def assumed_slots(self) -> int:
+    def assumed_slots(self) -> Slots:
         """Requests that it takes at once until it says so: many for engines that batch and for services elsewhere."""
         if self.slots is not None:
-            return self.slots
-        return BATCHING_SLOTS if self.flavor in BATCHING or not self.is_local else 1
+            return Slots(self.slots, SlotsFrom.CONFIGURED)
+        return Slots(BATCHING_SLOTS if self.flavor in BATCHING or not self.is_local else 1, SlotsFrom.ASSUMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,7 @@ class Probe:
     models: tuple[Model, ...]
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
-    slots: int | None = None
+    slots: Slots | None = None
     flavor: str | None = None
     """The engine, where the backend found out by itself which one it is."""
 
@@ -249,11 +253,20 @@ class BackendView:
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
     slots: int = 1
+    slots_from: SlotsFrom = SlotsFrom.ASSUMED
     in_flight: int = 0
     checked_at_s: float | None = None
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     watts: Watts | None = None
     breakers: Breakers = ()
+
+    def with_slots(self, spec: BackendSpec, told: Slots | None = None) -> "BackendView":
+        """The same with the slots that it tells, else those known already; a restart may have changed them."""
+        uncertain = {SlotsFrom.CONFIGURED, SlotsFrom.ASSUMED} | ({SlotsFrom.INFERRED} if spec.slots else set())
+        if told is None and self.health is Health.UP and self.slots_from not in uncertain:
+            return self
+        known = told or spec.assumed_slots
+        return replace(self, slots=known.count, slots_from=known.source)
 
     @property
     def reason(self) -> Reason | None:

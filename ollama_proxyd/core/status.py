@@ -28,7 +28,8 @@ class BackendStatus:
 
     `outside_mode`: why it serves in the mode in force only where no other can; None where it is within the mode.
     `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off
-    it, unless nothing else can serve. `tokens_per_second` is that of its most asked model.
+    it, unless nothing else can serve. `tokens_per_second` is that of its most asked model. `slots` are how many
+    requests it answers at once, `slots_from` how that is known.
     """
 
     id: str
@@ -41,6 +42,8 @@ class BackendStatus:
     models: tuple[str, ...]
     loaded_models: tuple[str, ...] | Unavailable
     in_flight: int
+    slots: int
+    slots_from: str
     rated_power_watts: float | Unavailable
     power_watts: float | Unavailable
     temperature_celsius: float | Unavailable
@@ -133,6 +136,8 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         models=tuple(model.name for model in view.models),
         loaded_models=LOADED_UNKNOWN if view.loaded is None else tuple(model.name for model in view.loaded),
         in_flight=view.in_flight,
+        slots=view.slots,
+        slots_from=view.slots_from.value,
         rated_power_watts=rated_power_watts(view),
         power_watts=unbound if device is None else _value(device.power_w),
         temperature_celsius=unbound if device is None else _value(device.temperature_c),

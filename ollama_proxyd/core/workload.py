@@ -8,10 +8,11 @@ OVERDUE_SHARE = 0.25
 
 
 class UnderWay(NamedTuple):
-    """A request under way: when it began, and how long it was expected to take."""
+    """A request under way: when it began, how long it was expected to take, and the backend's name of its model."""
 
     begun_s: float
     expected_s: float
+    model: str | None = None
 
     def left_s(self, now_s: float) -> float:
         """How long it is expected to go on."""

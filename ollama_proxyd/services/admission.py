@@ -21,6 +21,7 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.settings import QueueSettings
+from ollama_proxyd.services.slot_trials import SlotTrials
 
 RECONSIDER_S = 0.25
 """While requests wait, it is looked so often whether a change of mode, health or heat lets one go."""
@@ -56,6 +57,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._queue = AdmissionQueue()
+        self._trials = SlotTrials(fleet)
         self.waiting: Cell[int] = Cell(0)
         """How many requests wait."""
         self._timer: asyncio.TimerHandle | None = None
@@ -150,9 +152,10 @@ class Admission:
         """A slot of the best backend, None where it has none."""
         best = decision.ranked[0]
         view = self._fleet.view(best.backend_id)
-        if view.in_flight >= view.slots:
+        if view.in_flight >= view.slots and not self._trials.may_begin(view, best.model, query.operation):
             return None
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
+        self._trials.begin(lease, view, best.model)
         lease.is_yielding = query.urgency is Priority.BEST_EFFORT
         return lease
 

@@ -15,6 +15,7 @@ from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import loaded_after, without
+from ollama_proxyd.core.slots import Slots
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
@@ -107,15 +108,14 @@ class Fleet:
         if known is not None and now is member:
             return replace(known, **at_first(why_off)) if is_switched else known
         if known is not None and now is not None and now.is_same_engine(config) and not is_switched:
-            return replace(known, spec=config.spec, slots=config.spec.slots or known.slots)
+            return replace(known, spec=config.spec).with_slots(config.spec)
         return BackendView(
             config.spec,
             **at_first(why_off),
-            slots=config.spec.assumed_slots,
             in_flight=len(self.leases(member.id)),
             speeds=self._speeds(member.id),
             watts=None if known is None else known.watts,
-        )
+        ).with_slots(config.spec)
 
     def _show(self, views: list[BackendView], known: Mapping[str, BackendView]) -> None:
         """Show these and the removed ones on which requests are under way."""
@@ -166,7 +166,7 @@ class Fleet:
         breakers, tries = before.breakers, None
         if breakers and work is not None and (breakers := tried(breakers, work)) != before.breakers:
             tries = work
-        lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s), tries)
+        lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
         member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
         return lease
@@ -230,6 +230,11 @@ class Fleet:
         now, self._members[backend_id].asked_s = self.view(backend_id), -inf
         self._put(replace(now, loaded=without(now.loaded, model)))
 
+    def note_slots(self, backend_id: str, slots: Slots) -> None:
+        """How many requests a backend answers at once, as they have shown."""
+        log.info("backend %s answers %d requests at once", backend_id, slots.count)
+        self._put(replace(self.view(backend_id), slots=slots.count, slots_from=slots.source))
+
     def note_watts(self, backend_id: str, watts: Watts | None) -> None:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
         if backend_id in self._index:
@@ -254,17 +259,18 @@ class Fleet:
         """A check found a backend up."""
         now = self.view(backend_id)
         if now.health is not Health.UP:
+            self._members[backend_id].slot_misses.clear()
             log.info("backend %s is up; models: %d", backend_id, len(probe.models))
+        spec = replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec
         self._put(
             replace(
-                now,
-                spec=replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec,
+                now.with_slots(spec, probe.slots),
+                spec=spec,
                 health=Health.UP,
                 health_reason=None,
                 models=probe.models,
                 loaded=probe.loaded,
                 version=probe.version,
-                slots=probe.slots or now.spec.assumed_slots,
                 checked_at_s=self._clock.monotonic(),
             )
         )

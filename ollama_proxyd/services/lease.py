@@ -1,7 +1,7 @@
 """One configured backend with the requests under way on it, and the lease of one of its slots."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -31,6 +31,8 @@ class Member:
     """The check that begins when that one has ended; all who need a fresh one wait for it together."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a check asks."""
+    slot_misses: dict[int, int] = field(default_factory=dict)
+    """How many trials in a row showed that it does not answer so many requests at once."""
 
     @property
     def in_flight(self) -> int:
@@ -72,7 +74,18 @@ class Lease:
     `tries` is the work by which a backend that failed of late is tried.
     """
 
-    __slots__ = ("_desk", "_until", "backend", "is_displaced", "is_yielding", "member", "tries", "under_way")
+    __slots__ = (
+        "_desk",
+        "_until",
+        "backend",
+        "is_displaced",
+        "is_writing",
+        "is_yielding",
+        "member",
+        "on_begun",
+        "tries",
+        "under_way",
+    )
 
     def __init__(self, member: Member, desk: Desk, under_way: UnderWay, tries: Work | None) -> None:
         self.member = member
@@ -84,6 +97,10 @@ class Lease:
         self.is_yielding = False
         """Whether a more urgent request may take the slot while the client has got nothing."""
         self.is_displaced = False
+        self.is_writing = False
+        """Whether an answer comes word by word, and its first words are here."""
+        self.on_begun: Callable[[], None] | None = None
+        """Called when the first words come."""
         self._until: asyncio.Timeout | None = None
 
     @asynccontextmanager
@@ -103,8 +120,11 @@ class Lease:
         self._until.reschedule(asyncio.get_running_loop().time())
         return True
 
-    def begun(self) -> None:
+    def begun(self, *, streams: bool) -> None:
         """Tell that the first words came."""
+        self.is_writing = streams
+        if self.on_begun is not None:
+            self.on_begun()
         if self.tries is not None:
             self._desk.note_begun(self.member, self.tries)
 

@@ -169,3 +169,7 @@ def test_guessed_watts_are_called_a_guess() -> None:
     guessed = {**NPU, "rated_power_watts": None, "unknown": why}
     assert "about 15 W, guessed" in render.backends([guessed])
     assert "  rated     about 15 W while it answers, guessed" in render.backend(guessed).splitlines()
+
+
+def test_the_slots_of_a_backend_are_shown_with_how_they_are_known() -> None:
+    assert "  slots     2, inferred" in render.backend(NPU).splitlines()

@@ -19,6 +19,8 @@ NPU: dict[str, Any] = {
     "reason": None,
     "models": ["tiny"],
     "in_flight": 0,
+    "slots": 2,
+    "slots_from": "inferred",
     "rated_power_watts": 3.0,
     "power_watts": None,
     "tokens_per_second": None,

@@ -57,10 +57,10 @@ class Clients:
         self.tasks: dict[str, asyncio.Task[str | None]] = {}
 
     async def ask(self, name: str, **facts: Any) -> None:
-        self.tasks[name] = asyncio.create_task(self._ask(request(request_id=name, **facts)))
+        self.tasks[name] = asyncio.create_task(self.follow(request(request_id=name, **facts)))
         await settle()
 
-    async def _ask(self, asked: Request) -> str | None:
+    async def follow(self, asked: Request) -> str | None:
         async with aclosing(self.services.gateway.answer(asked)) as events:
             first = await anext(events)
             assert isinstance(first, Routed)

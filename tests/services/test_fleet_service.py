@@ -438,4 +438,4 @@ async def test_a_picture_that_is_new_enough_is_not_made_anew() -> None:
 def test_an_engine_that_batches_and_a_service_elsewhere_take_many_requests_until_they_say(
     spec: dict[str, Any], slots: int
 ) -> None:
-    assert BackendSpec("a", "a", Api.OPENAI, "http://a:1", **spec).assumed_slots == slots
+    assert BackendSpec("a", "a", Api.OPENAI, "http://a:1", **spec).assumed_slots.count == slots

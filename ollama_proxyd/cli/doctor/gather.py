@@ -17,8 +17,8 @@ from ollama_proxyd.cli.failures import Failed, Unreachable
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.settings import client_url
+from ollama_proxyd.edges.plumbing.port_owner import port_owner
 
 OLD_NAME = "com.anthropic.OllamaProxy.Efficiency"
 OLD_FILES = (

@@ -12,6 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
+from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
@@ -22,6 +23,7 @@ from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.untrusted_json import text
 from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.edges.plumbing.port_owner import program_at
 
 T = TypeVar("T")
 
@@ -29,6 +31,7 @@ SERVICE_UNAVAILABLE = 503
 """What engines say at their health route while they load a model."""
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _DETAILS_AT_ONCE = 4
+_NOT_LOOKED = "not looked"
 _RECOGNITIONS = 3
 """How often a server is asked what it is: an answer that decides may come too late."""
 
@@ -51,6 +54,7 @@ class EngineBackend:
 
     def _use(self, engine: Engine) -> None:
         """Talk to the server as to this engine."""
+        self._started: int | str | None = _NOT_LOOKED
         self._was_healthy = False
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
@@ -95,6 +99,7 @@ class EngineBackend:
             self._last = await self._ask()
         except ProxyError as error:
             if self._last is None or not self._is_busy(error):
+                self._started = _NOT_LOOKED
                 raise
         return self._last
 
@@ -163,11 +168,20 @@ class EngineBackend:
         self._was_healthy |= not isinstance(health, ProxyError)
         found = [each for each in (*extras, listed) if isinstance(each, Findings)]
         probe = combine([*found, Findings(slots=engine.slots)])
+        if probe.slots is None:
+            probe = replace(probe, slots=await self._slots_read())
         if engine.details is not None:
             probe = replace(probe, models=await self._with_details(probe.models, engine.details))
         if probe.loaded is None and engine.resident:
             return replace(probe, loaded=tuple(LoadedModel(model.name) for model in probe.models))
         return probe
+
+    async def _slots_read(self) -> Slots | None:
+        """Its slots from how its process was started, looked for again after it was down."""
+        if self._started is _NOT_LOOKED and self._engine.slots_read is not None and self._spec.is_local:
+            program = await asyncio.to_thread(program_at, URL(self._spec.endpoint).port or 0)
+            self._started = None if program is None else self._engine.slots_read(program)
+        return Slots(self._started, SlotsFrom.READ) if isinstance(self._started, int) else None
 
     async def _health(self) -> None:
         if self._engine.health is not None:

@@ -1,5 +1,6 @@
 """What is known of an engine: how it is recognised, what it is asked, and which dialects it speaks."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import at, items, text
+from ollama_proxyd.edges.plumbing.port_owner import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class Engine:
     becomes a backend.
     health: answers 2xx when it can serve; None where the model list tells as much. models: the list that must come.
     extras: questions that may fail. details: asked for each model with a POST. template: its answer holds the chat
-    template. slots: how many requests it answers at once, where that is fixed. resident: its models stay in memory
-    while it runs. counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
+    template. slots: how many requests it answers at once, where that is fixed. slots_read: the same from how its
+    program was started, None where that does not say. resident: its models stay in memory while it runs.
+    counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
     continues: None where it does not go on exactly from a begun message.
     """
 
@@ -74,6 +77,7 @@ class Engine:
     details: Question | None = None
     template: str | None = None
     slots: int | None = None
+    slots_read: Callable[[Program], int | None] | None = None
     resident: bool = False
     counts_tokens: bool = False
     continues: Continues | None = None
@@ -90,6 +94,25 @@ class Engine:
 
 
 VERSION = Question("/version", facts.read_version)
+
+
+_COUNT = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
+
+
+def count_in(text: str | None) -> int | None:
+    """A number of slots as a program was told it; None where it is none, or not a plausible one."""
+    return int(text) if text is not None and _COUNT.fullmatch(text.strip()) else None
+
+
+def argument(program: Program, name: str) -> str | None:
+    """The value of an option on a program's command line, in either of its two forms; the last one counts."""
+    words, found = program.arguments, None
+    for word, following in zip(words, (*words[1:], None), strict=True):
+        if word == name:
+            found = following
+        elif word.startswith(f"{name}="):
+            found = word.removeprefix(f"{name}=")
+    return found
 
 
 def listed(answer: Answer, list_key: str, name_key: str) -> tuple[Json, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
+from ollama_proxyd.core.slots import Slots, SlotsFrom
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def combine(found: Iterable[Findings]) -> Probe:
             probe,
             loaded=each.loaded if probe.loaded is None else probe.loaded,
             version=probe.version or each.version,
-            slots=probe.slots or each.slots,
+            slots=probe.slots or (Slots(each.slots, SlotsFrom.TOLD) if each.slots else None),
         )
         capabilities = each.capabilities if capabilities is None else capabilities
     known = Model("", capabilities=capabilities)

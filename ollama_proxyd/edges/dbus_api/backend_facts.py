@@ -39,6 +39,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "health": ("s", view.told_health),
         "priority": ("i", spec.priority),
         "slots": ("i", view.slots),
+        "slots_from": ("s", view.slots_from.value),
         "supported_patterns": ("as", rules.supported),
         "excluded_patterns": ("as", rules.excluded),
         "preferred_models": ("as", rules.preferred),

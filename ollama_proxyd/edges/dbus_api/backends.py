@@ -168,4 +168,4 @@ def _moving_part(view: BackendView) -> tuple[object, ...]:
 
 def _steady_part(view: BackendView) -> tuple[object, ...]:
     """What a request that comes or goes does not change: comparing it is cheap, and requests are many."""
-    return view.spec, view.health, view.breakers, view.reason, view.models
+    return view.spec, view.health, view.breakers, view.reason, view.models, view.slots, view.slots_from

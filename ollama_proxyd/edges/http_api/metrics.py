@@ -99,13 +99,20 @@ def _of_backends(status: Status) -> Iterator[Metric]:
         if isinstance(percent := device.state.fan_percent, Reading):
             for backend_id in device.backends:
                 fan.add_metric((backend_id,), percent.value)
-    yield from (health, fan)
+    yield from (health, fan, _slots(status))
     for field, what in _OF_BACKENDS.items():
         metric = _by_backend(field, what)
         for backend in status.backends:
             if not isinstance(value := getattr(backend, field), Unavailable):
                 metric.add_metric((backend.id,), float(value))
         yield metric
+
+
+def _slots(status: Status) -> Metric:
+    slots = _by_backend("slots", "Requests that the backend answers at once, by how that is known", "source")
+    for backend in status.backends:
+        slots.add_metric((backend.id, backend.slots_from), backend.slots)
+    return slots
 
 
 def _breakers(fleet: FleetView) -> Metric:
@@ -151,8 +158,8 @@ def _gauge(name: str, what: str, value: float) -> Metric:
     return GaugeMetricFamily(f"{PREFIX}_{name}", what, value=value)
 
 
-def _by_backend(name: str, what: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"{PREFIX}_backend_{name}", what, labels=("backend_id",))
+def _by_backend(name: str, what: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_backend_{name}", what, labels=("backend_id", *labels))
 
 
 async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:

@@ -71,7 +71,6 @@ def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: B
         "endpoint": spec.endpoint,
         "device": None if device is None else device.id,
         "version": view.version,
-        "slots": view.slots,
         "priority": spec.priority,
         "rated_latency_ms": None if spec.profile.ttft_s is None else spec.profile.ttft_s * 1000,
         "rated_tokens_per_second": spec.profile.decode_tps,

@@ -11,11 +11,15 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Hints
+from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.backends.engines.ollama import ENGINE as OLLAMA
+from ollama_proxyd.edges.backends.engines.vllm import ENGINE as VLLM
 from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.edges.plumbing.port_owner import Program
 from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, an_engine, llamacpp, ollama, openai_list
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 
@@ -113,7 +117,7 @@ async def test_llama_server_tells_what_it_knows_of_its_model() -> None:
         ),
     )
     assert probe.loaded == (LoadedModel("tiny", size_bytes=434432, context_length=2048),)
-    assert (probe.slots, probe.version) == (4, "b11669-Debian")
+    assert (probe.slots, probe.version) == (Slots(4, SlotsFrom.TOLD), "b11669-Debian")
 
 
 async def test_a_model_named_for_embedding_is_taken_for_one() -> None:
@@ -233,7 +237,7 @@ async def test_lemonade_tells_what_its_models_can_do_and_which_is_loaded() -> No
 
 
 async def test_koboldcpp_answers_one_request_at_a_time() -> None:
-    assert (await probe_of(ENGINES["koboldcpp"](), flavor="koboldcpp")).slots == 1
+    assert (await probe_of(ENGINES["koboldcpp"](), flavor="koboldcpp")).slots == Slots(1, SlotsFrom.TOLD)
 
 
 async def test_sglang_says_whether_it_generates() -> None:
@@ -286,7 +290,7 @@ async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up()
         backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "generic"), client)
         probe = await backend.probe()
         assert probe.flavor == "llamacpp"
-        assert probe.slots == 4
+        assert probe.slots == Slots(4, SlotsFrom.TOLD)
         asked = len(engine.asked)
         await backend.probe()
         assert len(engine.asked) - asked < 6
@@ -362,3 +366,41 @@ async def test_a_request_from_before_the_recognition_still_excuses_a_slow_check(
 
 async def test_a_server_whose_make_is_configured_is_not_asked_what_it_is() -> None:
     assert (await probe_of(llamacpp(), flavor="vllm")).flavor is None
+
+
+@pytest.mark.parametrize(
+    ("flavor", "path", "said"),
+    [
+        ("vllm", "GET /server_info?config_format=json", {"vllm_config": {"scheduler_config": {"max_num_seqs": 64}}}),
+        ("sglang", "GET /get_server_info", {"model_path": "Qwen/Qwen3", "max_running_requests": 64}),
+    ],
+)
+async def test_an_engine_that_batches_may_tell_its_limit(flavor: str, path: str, said: object) -> None:
+    engine = ENGINES[flavor]()
+    engine.routes[path.partition("?")[0]] = Says(said)
+    assert (await probe_of(engine, flavor=flavor)).slots == Slots(64, SlotsFrom.TOLD)
+
+
+async def test_ollama_says_nothing_of_its_slots_and_its_process_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = [Program((), {"OLLAMA_NUM_PARALLEL": "3"}), None]
+    monkeypatch.setattr("ollama_proxyd.edges.backends.backend.program_at", lambda _port: started.pop(0))
+    assert (await probe_of(ollama(), Api.OLLAMA, flavor="ollama")).slots == Slots(3, SlotsFrom.READ)
+    assert (await probe_of(ollama(), Api.OLLAMA, flavor="ollama")).slots is None
+
+
+@pytest.mark.parametrize("said", ["", "0", "four", "99999", "-1", "4.0"])
+def test_what_is_no_number_of_slots_leaves_them_unknown(said: str) -> None:
+    read = OLLAMA.slots_read
+    assert read is not None
+    assert read(Program((), {"OLLAMA_NUM_PARALLEL": said})) is None
+    assert read(Program((), {})) is None
+
+
+@pytest.mark.parametrize(
+    "words", [("--max-num-seqs", "8"), ("--max-num-seqs=8",), ("--max-num-seqs=4", "--max-num-seqs", "8")]
+)
+def test_vllm_says_on_its_command_line_how_many_sequences_it_takes(words: tuple[str, ...]) -> None:
+    read = VLLM.slots_read
+    assert read is not None
+    assert read(Program(("vllm", "serve", *words, "--port", "8000"), {})) == 8
+    assert read(Program(("vllm", "serve", "--max-num-seqs"), {})) is None

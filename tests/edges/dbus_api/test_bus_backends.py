@@ -161,6 +161,8 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
         "ReasonDetails": {},
         "Models": ["tiny:latest"],
         "InFlight": 0,
+        "Slots": 1,
+        "SlotsFrom": "assumed",
         "Asleep": False,
         "Enabled": True,
         "TooHot": False,

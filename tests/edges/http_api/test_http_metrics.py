@@ -18,7 +18,7 @@ from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.ledger import Outcome
 from tests.edges.http_api.conftest import Serve, Site
-from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, settle, words
+from tests.fakes import FakeBackend, FakeClock, reference_fleet, reload, settle, spec_of, words
 
 Value = Callable[..., float | None]
 
@@ -268,3 +268,10 @@ async def test_a_decision_for_which_a_limit_gave_way_is_counted_as_such(serve: S
     told = (await site.get("/metrics")).body.decode()
     counted = 'routing_decisions_total{backend_id="nvidia",mode="Efficiency",reason="conceded"} 1.0'
     assert counted in told
+
+
+async def test_a_backend_has_its_slots_with_how_they_are_known(serve: Serve) -> None:
+    site = await serve(FakeBackend(spec_of("npu", slots=3)), FakeBackend("cpu"))
+    value = await scrape(site)
+    assert value("backend_slots", backend_id="npu", source="configured") == 3
+    assert value("backend_slots", backend_id="cpu", source="assumed") == 1

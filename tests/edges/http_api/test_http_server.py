@@ -11,9 +11,9 @@ import pytest
 from yarl import URL
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.edges.http_api.port_owner import port_owner
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.port_owner import port_owner, program_at
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
 
@@ -230,3 +230,17 @@ async def test_a_head_that_never_ends_is_given_up_like_a_connection_that_says_no
             with suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(), 0.01)
     writer.close()
+
+
+def test_how_the_program_at_a_port_was_started_is_read_and_unknown_of_another_user(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text("head\n   0: 0100007F:1F90 0100007F:0001 0A 0:0 0:0 0 1000 0 72 1")
+    (tmp_path / "12/fd").mkdir(parents=True)
+    (tmp_path / "12/fd/3").symlink_to("socket:[72]")
+    (tmp_path / "12/cmdline").write_bytes(b"ollama\0serve\0")
+    assert program_at(8080, tmp_path) is None
+    (tmp_path / "12/environ").write_bytes(b"HOME=/home/a\0OLLAMA_NUM_PARALLEL=4\0X=a=b\0")
+    program = program_at(8080, tmp_path)
+    assert program is not None
+    assert tuple(program.arguments[:2]) == ("ollama", "serve")
+    assert (program.environment["OLLAMA_NUM_PARALLEL"], program.environment["X"]) == ("4", "a=b")

@@ -4,10 +4,11 @@ from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
-from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, listed
+from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
 from ollama_proxyd.edges.backends.facts import named, read_version
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
+from ollama_proxyd.edges.plumbing.port_owner import Program
 
 _EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 """The fields of OpenAI's embeddings that Ollama reads itself, `user` apart, which changes nothing.
@@ -53,6 +54,11 @@ def read_show(body: Json) -> Findings:
     return Findings(capabilities=words(body, "capabilities"))
 
 
+def slots_read(program: Program) -> int | None:
+    """What its environment says; 0 and what is no number leave it to Ollama (envconfig/config.go)."""
+    return count_in(program.environment.get("OLLAMA_NUM_PARALLEL"))
+
+
 def _model(entry: Json, name: str) -> Model:
     return Model(
         name=name,
@@ -81,6 +87,7 @@ ENGINE = Engine(
     models=Question("/api/tags", read_tags),
     extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
     details=Question("/api/show", read_show),
+    slots_read=slots_read,
     # Its templates leave the last message of an assistant open, and so does the llama-server that it runs; earlier
     # thinking is not sent on (server/routes.go, llm/llama_server.go).
     continues=Continues(),

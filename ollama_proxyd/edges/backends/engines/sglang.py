@@ -5,7 +5,7 @@ from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import VLLM
 from ollama_proxyd.edges.backends.engine import Engine, Question, Sign, has_text
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.untrusted_json import at
+from ollama_proxyd.edges.backends.untrusted_json import at, whole
 
 
 def read_info(body: Json) -> Findings:
@@ -17,6 +17,11 @@ def read_info(body: Json) -> Findings:
     return Findings(capabilities=able)
 
 
+def read_server_info(body: Json) -> Findings:
+    """/get_server_info: its limit of requests, where it was started with one."""
+    return Findings(slots=whole(body, "max_running_requests"))
+
+
 ENGINE = Engine(
     name="sglang",
     label="SGLang",
@@ -24,6 +29,6 @@ ENGINE = Engine(
     ports=(30000,),
     speaks=(OpenAI(quirks=VLLM),),
     health="/health",
-    extras=(Question("/get_model_info", read_info),),
+    extras=(Question("/get_model_info", read_info), Question("/get_server_info", read_server_info)),
     resident=True,
 )
