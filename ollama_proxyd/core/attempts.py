@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import Fault, Work, fault_of
@@ -137,8 +138,7 @@ class AttemptEnded:
     timings: Timings = field(default_factory=Timings)
     finish: FinishReason | None = None
     """Why the answer ended; None when it did not end by itself."""
-    energy_j: float = 0.0
-    """Estimated from the backend's watts and the time of the attempt."""
+    energy: Energy = field(default_factory=Energy)
     fault: Fault | None = None
     """What the error speaks of; None where there was none, or where the request itself is at fault."""
     neighbours: float = 0.0

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings
 from ollama_proxyd.core.faults import fault_of
@@ -159,7 +160,7 @@ class Attempt:
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
-            energy_j=self.ranked.power_w * (now_s - self._begun_s),
+            energy=self._energy(now_s),
             skipped_frames=finished.skipped_frames,
             neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
             cancelled=error is not None and not isinstance(error, Exception),
@@ -170,6 +171,10 @@ class Attempt:
             needs_tools=request.needs_tools,
             unloads_after=request.unloads_after,
         )
+
+    def _energy(self, now_s: float) -> Energy:
+        power_w, first_s = self.ranked.power_w, now_s if self.first_s is None else self.first_s
+        return Energy(prefill_j=power_w * (first_s - self._begun_s), decode_j=power_w * (now_s - first_s))
 
 
 def _first_of(one_s: float | None, other_s: float | None) -> float | None:

@@ -119,7 +119,7 @@ class BackendTotals(Requests):
         """Book one more attempt."""
         self.count(ended)
         self.completion_tokens += ended.usage.completion_tokens or 0
-        self.energy_j += ended.energy_j
+        self.energy_j += ended.energy.total_j
         self.busy_s += ended.busy_s
 
 
@@ -176,7 +176,7 @@ class Ledger:
     def book(self, ended: AttemptEnded) -> None:
         """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
         self._turn_page()
-        self._day.energy_j += ended.energy_j
+        self._day.energy_j += ended.energy.total_j
         self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
 
     def record(self, outcome: Outcome) -> None:

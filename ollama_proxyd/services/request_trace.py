@@ -80,7 +80,7 @@ class RequestTrace:
 
     def close(self) -> Outcome:
         """The outcome, at this moment."""
-        last, energy_j = self.last, [each.ended.energy_j for each in self.attempts if each.ended is not None]
+        last, energy_j = self.last, [each.ended.energy.total_j for each in self.attempts if each.ended is not None]
         first_s = self.first_s if self._request.stream else None
         return Outcome(
             request_id=self._request.hints.request_id,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -16,7 +17,7 @@ from ollama_proxyd.services.ledger import BackendTotals, Day, Ledger, Outcome
 from tests.fakes import FakeClock
 
 ONE = Outcome("r", Operation.CHAT, "npu", "tiny", None, 0.0, 1.0, usage=Usage(3, 5), energy_j=7.0)
-TRIED = AttemptEnded("npu", "tiny", Operation.CHAT, "r", 0.0, 2.0, usage=Usage(3, 5), energy_j=7.0)
+TRIED = AttemptEnded("npu", "tiny", Operation.CHAT, "r", 0.0, 2.0, usage=Usage(3, 5), energy=Energy(7.0))
 
 
 def test_a_day_begins_with_nothing() -> None:

@@ -74,7 +74,7 @@ class Counters:
 
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost and brought."""
-        self._joules.labels(ended.backend_id).inc(_amount(ended.energy_j))
+        self._joules.labels(ended.backend_id).inc(_amount(ended.energy.total_j))
         if ended.skipped_frames:
             self._skipped.labels(ended.backend_id).inc(ended.skipped_frames)
         labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.requests import Operation
@@ -63,7 +64,7 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
             ended_s=NUMBERS,
             first_s=st.none() | NUMBERS,
             usage=st.builds(Usage, TOKENS, TOKENS, TOKENS),
-            energy_j=NUMBERS,
+            energy=st.builds(Energy, NUMBERS, NUMBERS, NUMBERS),
             error=st.none() | st.sampled_from(ErrorKind),
             cancelled=st.booleans(),
         ),
@@ -86,8 +87,8 @@ def test_any_outcome_is_counted_and_every_sum_stays_a_number(
 def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
     registry = CollectorRegistry()
     counters = Counters(registry)
-    counters.count_attempt(ended(usage=Usage(tokens, tokens), first_s=1.0, energy_j=5.0))
-    counters.count_attempt(ended(usage=Usage(3, 5), first_s=1.0, energy_j=math.nan))
+    counters.count_attempt(ended(usage=Usage(tokens, tokens), first_s=1.0, energy=Energy(2.0, 3.0)))
+    counters.count_attempt(ended(usage=Usage(3, 5), first_s=1.0, energy=Energy(math.nan)))
     told = samples(registry)
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
     assert told["energy_joules_total"] == 5
