@@ -176,12 +176,17 @@ function saving(today, text) {
     return fill(template, {energy: energy(Math.abs(saved), text)});
 }
 
+function money(today) {
+    const spent = Object.entries(facts(today.money_spent));
+    return spent.map(([currency, amount]) => `${Number(amount.toPrecision(2))} ${currency}`).join(', ');
+}
+
 function energyToday({routing}, text) {
     const today = facts(routing.Today);
     const spent = known(today.energy_joules);
     if (spent === null || known(today.requests) === 0)
         return null;
-    const parts = [energy(spent, text), saving(today, text)].filter(Boolean);
+    const parts = [energy(spent, text), saving(today, text), money(today)].filter(Boolean);
     return {caption: text._('Energy today, estimated'), value: parts.join(', ')};
 }
 

@@ -182,6 +182,7 @@ def served(today: Any) -> str:
     parts = [
         f"{_count(today['requests'], 'request')}{failed}",
         f"about {energy(today['energy_joules'])}, estimated",
+        ", ".join(f"{number(amount)} {currency}" for currency, amount in today.get("money_spent", {}).items()),
         _saved(today),
     ]
     return "; ".join(part for part in parts if part)

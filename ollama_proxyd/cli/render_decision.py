@@ -9,13 +9,18 @@ HEADS = {
     "decode_joules": "answer",
     "idle_tail_joules": "staying loaded",
     "energy_joules": "= energy",
+    "heat_joules": "+ heat",
+    "money_joules": "+ money",
     "waiting_joules": "+ waiting",
     "cost_joules": "= cost",
 }
 """What a column is called where its term does not say it."""
 
-SUMS = ("energy_joules", "waiting_joules", "cost_joules")
-"""The last columns: energy is the sum of the terms before it, cost that of energy and waiting."""
+ADDED = ("heat_joules", "money_joules")
+"""What cost adds to energy; shown where there is any."""
+
+SUMS = ("energy_joules", *ADDED, "waiting_joules", "cost_joules")
+"""The last columns: energy is the sum of the terms before it, cost that of all after them."""
 
 
 def decision(answer: Any) -> str:
@@ -56,7 +61,8 @@ def _named(rejected: Any, message: str) -> str:
 def _candidates(ranked: Any) -> str:
     found = [_joules(each["terms"]) for each in ranked]
     parts = [name for name in found[0] if name not in SUMS and any(terms[name] for terms in found)]
-    columns = (*parts, *SUMS)
+    sums = [name for name in SUMS if name not in ADDED or any(terms[name] for terms in found)]
+    columns = (*parts, *sums)
     rows = [
         (
             each["backend_id"],
@@ -74,7 +80,7 @@ def _candidates(ranked: Any) -> str:
 def _joules(terms: Any) -> dict[str, float]:
     """Every term that is an energy, and what waiting adds."""
     joules = {name: value for name, value in terms.items() if name.endswith("_joules")}
-    return joules | {"waiting_joules": joules["cost_joules"] - joules["energy_joules"]}
+    return joules | {"waiting_joules": terms["price_of_time_watts"] * terms["time_seconds"]}
 
 
 def _head(name: str) -> str:

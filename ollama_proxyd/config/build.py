@@ -11,6 +11,7 @@ from ollama_proxyd.config.settings import ApiKeySource, Config
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeRow, ModeTable
 from ollama_proxyd.core.options import settings_of
 from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.tariff import Tariff
 from ollama_proxyd.services.inventory import BackendConfig
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def build(values: Mapping[str, Any]) -> Config:
     ports = tuple(port for port in config.detection.ports if port != ours)
     return replace(
         config,
-        backends=tuple(_backend(each) for each in values["backends"]),
+        backends=tuple(_backend({**each, "costs": values["costs"]}) for each in values["backends"]),
         api_keys=tuple(make(ApiKeySource, each) for each in values["backends"]),
         modes=replace(config.modes, table=_mode_table(values["efficiency"]["modes"])),
         tuning=config.tuning.with_auto(config.modes.auto),
@@ -70,4 +71,7 @@ def _backend(values: Mapping[str, Any]) -> BackendConfig:
     filled = {**values, "name": values["name"] or values["id"], "flavor": flavor}
     backend = make(BackendConfig, filled)
     place = place_of(backend.spec.endpoint)
-    return replace(backend, spec=replace(backend.spec, is_local=place is not None and place[0] == LOOPBACK))
+    tariff, is_local = make(Tariff, filled), place is not None and place[0] == LOOPBACK
+    is_free = tariff.input_price is None and tariff.output_price is None
+    spec = replace(backend.spec, tariff=None if is_free else tariff, is_local=is_local)
+    return replace(backend, spec=spec)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from ollama_proxyd.config.problems import Problem
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -127,6 +128,7 @@ class Config:
     gateway: GatewaySettings
     queue: QueueSettings
     modes: ModeSettings
+    costs: CostSettings
     tuning: Tuning
     health: HealthSettings
     detection: DetectionSettings

@@ -17,6 +17,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "backends[].model_capability": "The models that it serves.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
+    "costs": "The prices of services, weighed against energy.",
     "efficiency": "The efficiency modes.",
     "efficiency.modes": "The limits of each mode.",
     **{f"efficiency.modes.{mode.value}": f"{row.description}." for mode, row in DEFAULT_TABLE.items()},

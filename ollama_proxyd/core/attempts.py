@@ -139,6 +139,9 @@ class AttemptEnded:
     finish: FinishReason | None = None
     """Why the answer ended; None when it did not end by itself."""
     energy: Energy = field(default_factory=Energy)
+    spent: float = 0.0
+    """Money, as far as the backend told its tokens; the prompt is estimated where it did not."""
+    currency: str = ""
     fault: Fault | None = None
     """What the error speaks of; None where there was none, or where the request itself is at fault."""
     neighbours: float = 0.0

@@ -12,6 +12,7 @@ from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, With
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.core.tariff import Tariff
 
 BYTES_PER_GB = 10**9
 BATCHING = frozenset({"vllm", "sglang", "lmdeploy", "tgi", "ovms"})
@@ -35,8 +36,6 @@ _ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
 Endpoint: TypeAlias = Annotated[
     str, Like(_ENDPOINT, "an address such as http://127.0.0.1:11434, without user name, query or fragment")
 ]
-
-
 Proxy: TypeAlias = Annotated[
     str,
     Like("^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$", '"env", "none", or an address such as http://proxy:3128'),
@@ -165,6 +164,8 @@ class BackendSpec:
     https_images: Annotated[
         bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
     ] = False
+    tariff: Tariff | None = None
+    """What its tokens cost; None where it takes nothing, as far as is configured."""
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""
 

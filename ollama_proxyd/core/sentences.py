@@ -11,8 +11,9 @@ _LATENCY = "{backend_id} would begin to answer after about {latency_ms:.0f} ms"
 _QUEUED = "[ ({queue_wait_ms:.0f} ms of it in the queue)]"
 _HEAT = "the device of {backend_id} is at {temperature_celsius:g} °C"
 _COST = (
-    "needs [{is_estimated:?}an estimated ]{energy_joules:figure} J and {time_seconds:figure} s"
-    "[ ({queue_wait_seconds:figure} s of it in the queue)] for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
+    "needs [{is_estimated:?}an estimated ]{energy_joules:figure} J[, {money:figure} {currency}]"
+    " and {time_seconds:figure} s[ ({queue_wait_seconds:figure} s of it in the queue)]"
+    " for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
 )
 _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
@@ -172,6 +173,11 @@ NOTES: Mapping[str, str] = {
     "speed_measured": "speed measured in {samples} request[{is_many:?}s]",
     "power_measured": "power measured {power_watts:.3g} W",
     "degraded": "degraded: {reason}",
+    "power_of_radio": "power {power_watts:g} W is estimated for this machine's radio, since it runs elsewhere",
+    "money_counted": (
+        "its tokens cost about {money:figure} {currency}, which counts as {money_joules:figure} J"
+        " at {price_per_kwh:g} {currency}/kWh"
+    ),
     "wake_estimated": "time to wake the device {wake_seconds:g} s is estimated",
     "load_estimated": "time to load {load_seconds:.2g} s is estimated for a model of {size_gb:.2g} GB",
     "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",

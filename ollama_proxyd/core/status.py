@@ -81,6 +81,8 @@ class Today:
     energy_method: str
     saved_joules: float | None
     compared: int | None
+    money_spent: Mapping[str, float]
+    """By currency; estimated from tokens and configured prices."""
 
 
 @dataclass(frozen=True, slots=True)

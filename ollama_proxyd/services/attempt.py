@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished, Timings
+from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Request
@@ -139,9 +139,9 @@ class Attempt:
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
+        spent, currency = self._spent(finished.usage)
         kind = ErrorKind.INTERNAL if isinstance(error, Exception) else None
-        is_displaced = failure is not None and failure.code == DISPLACED
-        if is_displaced:
+        if is_displaced := failure is not None and failure.code == DISPLACED:
             kind = failure = None
         return AttemptEnded(
             backend_id=self.ranked.backend_id,
@@ -161,6 +161,8 @@ class Attempt:
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
             energy=self._energy(now_s),
+            spent=spent,
+            currency=currency,
             skipped_frames=finished.skipped_frames,
             neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
             cancelled=error is not None and not isinstance(error, Exception),
@@ -175,6 +177,14 @@ class Attempt:
     def _energy(self, now_s: float) -> Energy:
         power_w, first_s = self.ranked.power_w, now_s if self.first_s is None else self.first_s
         return Energy(prefill_j=power_w * (first_s - self._begun_s), decode_j=power_w * (now_s - first_s))
+
+    def _spent(self, usage: Usage) -> tuple[float, str]:
+        """What is to pay, and in which currency; an attempt without first words costs nothing."""
+        tariff = self.ranked.tariff
+        if tariff is None or self.first_s is None:
+            return 0.0, ""
+        prompt_tokens = self._request.prompt_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+        return tariff.spent(prompt_tokens, usage.completion_tokens or 0), tariff.costs.currency
 
 
 def _first_of(one_s: float | None, other_s: float | None) -> float | None:

@@ -113,6 +113,8 @@ class BackendTotals(Requests):
 
     completion_tokens: int = 0
     energy_j: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    """Money, by currency."""
     busy_s: float = 0.0
 
     def add(self, ended: AttemptEnded) -> None:
@@ -121,6 +123,7 @@ class BackendTotals(Requests):
         self.completion_tokens += ended.usage.completion_tokens or 0
         self.energy_j += ended.energy.total_j
         self.busy_s += ended.busy_s
+        _pay(self.spent, ended)
 
 
 @dataclass(slots=True)
@@ -139,9 +142,11 @@ class Day:
     energy_j: float = 0.0
     saved_j: float = 0.0
     compared: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
+    """Money, by currency."""
 
     def add(self, outcome: Outcome) -> None:
-        """Book one more request, but for its joules."""
+        """Book one more request, but for its joules and its money."""
         self.requests += 1
         self.failures += outcome.error is not None
         self.prompt_tokens += outcome.usage.prompt_tokens or 0
@@ -149,6 +154,11 @@ class Day:
         if (saved_j := outcome.saved_j) is not None:
             self.saved_j += saved_j
             self.compared += 1
+
+
+def _pay(spent: dict[str, float], ended: AttemptEnded) -> None:
+    if ended.spent:
+        spent[ended.currency] = spent.get(ended.currency, 0.0) + ended.spent
 
 
 class Ledger:
@@ -177,6 +187,7 @@ class Ledger:
         """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
         self._turn_page()
         self._day.energy_j += ended.energy.total_j
+        _pay(self._day.spent, ended)
         self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
 
     def record(self, outcome: Outcome) -> None:

@@ -42,6 +42,7 @@ def today(ledger: Ledger) -> Today:
         energy_method=ESTIMATED,
         saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
+        money_spent=dict(day.spent),
     )
 
 

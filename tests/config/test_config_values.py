@@ -7,6 +7,7 @@ from ollama_proxyd.config.settings import BusSettings, Config, SensorSettings
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, ModelRules, Profile
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.tariff import CostSettings, Tariff
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
@@ -80,6 +81,13 @@ def test_every_key_of_a_backend_arrives(loaded: Loader) -> None:
 def test_a_backend_at_another_address_than_loopback_is_not_taken_for_a_device_of_this_machine(loaded: Loader) -> None:
     text = "backends: [{id: a, endpoint: 'http://127.0.0.2:1'}, {id: b, endpoint: 'https://gpu.example.org'}]"
     assert [each.spec.is_local for each in loaded(text).backends] == [True, False]
+
+
+def test_prices_of_a_backend_are_weighed_by_the_price_of_electricity(loaded: Loader) -> None:
+    priced = "{id: a, endpoint: 'https://a', price_per_million_input_tokens: 0.15, price_per_million_output_tokens: 6}"
+    costs = "costs: {currency: EUR, electricity_per_kwh: 0.25}"
+    config = loaded(f"{costs}\nbackends: [{priced}, {{id: b, endpoint: 'https://b'}}]")
+    assert [each.spec.tariff for each in config.backends] == [Tariff(0.15, 6.0, CostSettings("EUR", 0.25)), None]
 
 
 def test_a_backend_needs_only_id_and_endpoint(loaded: Loader) -> None:

@@ -11,6 +11,7 @@ from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS, price_of_time_w
 from ollama_proxyd.core.policy.residence import KEEP_ALIVE_S
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
+from ollama_proxyd.core.tariff import Tariff
 from tests.core.reference_profile import (
     REFERENCE,
     TINY,
@@ -27,12 +28,13 @@ NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
 queue_wait_s wake_s load_s prefill_s decode_s time_s prefill_j decode_j load_j wake_j idle_tail_j energy_j
-heat_j price_of_time_w cost_j power_w latency_ms
+heat_j money money_j price_of_time_w cost_j power_w latency_ms
 """
 
 
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
-    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5)), loaded=())
+    tariff = Tariff(1.0, 1.0)
+    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5), tariff=tariff), loaded=())
     hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
     cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0})
     terms = cost.terms
@@ -43,7 +45,8 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
     assert terms["time_s"] == pytest.approx(waiting_s + terms["decode_s"])
     assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
-    assert terms["cost_j"] == pytest.approx(cost.energy_j + terms["heat_j"] + 100 * terms["time_s"]) == cost.cost_j
+    added_j = terms["heat_j"] + terms["money_j"] + 100 * terms["time_s"]
+    assert terms["cost_j"] == pytest.approx(cost.energy_j + added_j) == cost.cost_j
     assert terms["power_w"] == cost.power_w == 3
 
 

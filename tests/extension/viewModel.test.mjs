@@ -169,6 +169,7 @@ for (const [what, today, value] of [
     ['with nothing compared', {...DAY, saved_joules: 0, compared: 0}, '1.5 Wh'],
     ['with an unknown saving', {...DAY, saved_joules: NaN, compared: 5}, '1.5 Wh'],
     ['of an old daemon', DAY, '1.5 Wh'],
+    ['with money', {...DAY, money_spent: {USD: 0.01234, EUR: 2}}, '1.5 Wh, 0.012 USD, 2 EUR'],
 ]) {
     test(`a day ${what} is shown as “${value}”`, () => {
         assert.deepEqual(menu(routing({}, today)).today, {caption: 'Energy today, estimated', value});

@@ -30,6 +30,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Chat, Hints, Message, Operation, Request
 from ollama_proxyd.core.routed import Routed, RoutedError
 from ollama_proxyd.core.spoken import Spoken
+from ollama_proxyd.core.tariff import CostSettings, Tariff
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
@@ -592,6 +593,17 @@ async def test_time_joules_and_blame_of_a_failed_attempt_are_its_backends() -> N
     assert (credited.requests, credited.failures, credited.energy_j, credited.busy_s) == (1, 0, 3.0 * 3.0, 3.0)
     assert (services.ledger.today.energy_j, services.ledger.today.requests) == (24.0 + 9.0, 1)
     assert (outcome(services).energy_j, outcome(services).retried) == (24.0 + 9.0, ("igpu",))
+
+
+async def test_what_a_service_takes_is_counted_from_its_own_tokens_and_nothing_before_first_words() -> None:
+    tariff = Tariff(10.0, 100.0, CostSettings("EUR"))
+    broken = FakeBackend(spec_of("igpu", tariff=tariff), failed(status=500))
+    good = FakeBackend(spec_of("npu", tariff=tariff), Accepted(), Finished(usage=Usage(3000, 500)))
+    services = await services_of(broken, good)
+    await answer(services, request())
+    assert services.ledger.totals("npu").requests == 1
+    assert services.ledger.today.spent == {"EUR": pytest.approx(0.03 + 0.05)}
+    assert services.ledger.totals("igpu").spent == {}
 
 
 async def test_an_error_carries_its_way_without_having_been_written_to() -> None:

@@ -44,6 +44,13 @@ def test_what_an_attempt_cost_is_its_backends_and_the_days() -> None:
     assert ledger.today == Day(energy_j=21.0)
 
 
+def test_money_is_summed_by_currency() -> None:
+    ledger = Ledger(FakeClock())
+    for amount, currency in ((0.5, "EUR"), (0.25, "EUR"), (1.0, "USD"), (0.0, "")):
+        ledger.book(replace(TRIED, spent=amount, currency=currency))
+    assert ledger.today.spent == ledger.totals("npu").spent == {"EUR": 0.75, "USD": 1.0}
+
+
 def test_at_midnight_the_day_begins_anew_and_the_totals_go_on() -> None:
     clock = FakeClock()
     clock.minute = 23 * 60 + 59.0

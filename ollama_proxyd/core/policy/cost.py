@@ -92,8 +92,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
     energy_j = prefill_j + decode_j + load_j + wake_j + idle_tail_j
     heat_j = _heat_j(candidate, asked, (power_w + asked.price_of_time_w) * (prefill_s + decode_s), notes)
-    cost_j = energy_j + heat_j + asked.price_of_time_w * time_s
-    latency_ms = latency_s * 1000
+    money, money_j = _money(view, asked, notes)
+    cost_j = energy_j + heat_j + money_j + asked.price_of_time_w * time_s
     terms = {
         "queue_wait_s": queue_wait_s,
         "wake_s": wake_s,
@@ -108,13 +108,16 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         "idle_tail_j": idle_tail_j,
         "energy_j": energy_j,
         "heat_j": heat_j,
+        "money": money,
+        "money_j": money_j,
         "price_of_time_w": asked.price_of_time_w,
         "cost_j": cost_j,
         "power_w": power_w,
-        "latency_ms": latency_ms,
+        "latency_ms": latency_s * 1000,
     }
-    figures = (cost_j, energy_j, latency_ms, power_w)
-    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), expected.is_guess, asked.is_length_known)
+    figures = (cost_j, energy_j, latency_s * 1000, power_w)
+    known = expected.is_guess, asked.is_length_known, view.spec.tariff
+    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), *known)
 
 
 def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c: float | None) -> float:
@@ -123,7 +126,26 @@ def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c:
     if candidate.device is not None:
         share, _ = heat_share(candidate.device, max_temp_c)
         heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
-    return priced.energy_j + heat_j + price_w * terms["time_s"]
+    return priced.energy_j + heat_j + terms["money_j"] + price_w * terms["time_s"]
+
+
+def _money(view: BackendView, asked: Demand, notes: list[Reason]) -> tuple[float, float]:
+    """What the service takes for the tokens, and the joules that this stands for."""
+    tariff = view.spec.tariff
+    if tariff is None:
+        return 0.0, 0.0
+    money = tariff.spent(asked.prompt_tokens, asked.output_tokens)
+    money_j, costs = tariff.joules(money), tariff.costs
+    notes.append(
+        Reason(
+            "money_counted",
+            money=money,
+            money_joules=money_j,
+            currency=costs.currency,
+            price_per_kwh=costs.electricity_per_kwh,
+        )
+    )
+    return money, money_j
 
 
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:

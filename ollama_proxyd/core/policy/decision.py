@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class Ranked:
 
     `terms` holds every term of the formula by name with its unit as suffix (queue_wait_s, wake_s, load_s,
     prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, energy_j, heat_j,
-    price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and how it was known.
+    money, money_j, price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and how it was known.
     """
 
     backend_id: str
@@ -30,6 +31,8 @@ class Ranked:
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
     is_length_known: bool = False
     """Whether the model's answers have shown how long they are, or the request writes none."""
+    tariff: Tariff | None = None
+    """What its tokens cost."""
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
 

@@ -25,6 +25,8 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
         "backend_id": best.backend_id,
         "is_estimated": best.is_guess,
         "energy_joules": best.energy_j,
+        "money": best.terms["money"] or None,
+        "currency": None if best.tariff is None else best.tariff.costs.currency,
         "time_seconds": best.terms["time_s"],
         "queue_wait_seconds": best.terms["queue_wait_s"] or None,
         "is_embedding": is_embedding,

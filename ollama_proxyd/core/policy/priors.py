@@ -36,6 +36,9 @@ CLASS_PRIORS: Mapping[Hardware, ClassPrior] = {
 """The unknown is taken for the middle of the others: the geometric mean of npu, igpu, nvidia and cpu."""
 
 
+RADIO_W = 1.0
+"""What this machine's Wi-Fi draws while it waits for another machine, which spends no energy of this one."""
+
 WAKE_S: Mapping[Hardware, float] = {Hardware.NPU: 0.05, Hardware.IGPU: 0.05}
 """Seconds to wake what lies in the processor; intel_vpu sleeps 10 ms after its work and wakes as quickly."""
 WAKE_OF_CARD_S = 2.0
@@ -56,7 +59,7 @@ class Expectation(NamedTuple):
 def expect(view: BackendView, model: str) -> Expectation:
     """What to expect of a backend with one of its models."""
     profile, measured_w = view.spec.profile, None if view.watts is None else measured_power_w(view)
-    prior = _prior(profile, view.spec.hardware, needs_power=measured_w is None)
+    prior = _prior(profile, view.spec.hardware, needs_power=measured_w is None, is_local=view.spec.is_local)
     power_w, ttft_s, decode_tps = prior.power_w if measured_w is None else measured_w, prior.ttft_s, prior.decode_tps
     notes, is_guess = [*prior.notes], bool(prior.notes)
     if view.degraded:
@@ -94,7 +97,9 @@ def known_power_w(view: BackendView) -> float | None:
 
 def guessed_power_w(view: BackendView) -> float | None:
     """What a backend is taken to draw where that is neither measured nor configured, else None."""
-    return CLASS_PRIORS[view.spec.hardware].power_w if known_power_w(view) is None else None
+    if known_power_w(view) is not None:
+        return None
+    return CLASS_PRIORS[view.spec.hardware].power_w if view.spec.is_local else RADIO_W
 
 
 def is_known(value: float | None, least: float = 0.0, most: float = MOST) -> TypeGuard[float]:
@@ -126,11 +131,13 @@ class _Prior(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _prior(profile: Profile, hardware: Hardware, *, needs_power: bool) -> _Prior:
+def _prior(profile: Profile, hardware: Hardware, *, needs_power: bool, is_local: bool) -> _Prior:
     notes: list[Reason] = []
     power_w, ttft_s, decode_tps = profile.power_w, profile.ttft_s, profile.decode_tps
     if needs_power and not is_known(power_w):
-        power_w = _estimate(hardware, "power_w", notes)
+        power_w = _estimate(hardware, "power_w", notes) if is_local else RADIO_W
+        if not is_local:
+            notes.append(Reason("power_of_radio", power_watts=RADIO_W))
     if not is_known(ttft_s):
         ttft_s = _estimate(hardware, "ttft_s", notes)
     if not is_known(decode_tps, SLOWEST_TPS):

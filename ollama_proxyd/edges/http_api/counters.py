@@ -45,6 +45,7 @@ class Counters:
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
+        self._money = counter("money_spent", "Estimated price of answers, by configured prices", _BACKEND, "currency")
         self._skipped = counter("frames_skipped", "Frames of answers that could not be read", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._resumed = counter("answers_resumed", "Begun answers that another backend went on with", "reason")
@@ -75,6 +76,8 @@ class Counters:
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost and brought."""
         self._joules.labels(ended.backend_id).inc(_amount(ended.energy.total_j))
+        if ended.spent:
+            self._money.labels(ended.backend_id, ended.currency).inc(_amount(ended.spent))
         if ended.skipped_frames:
             self._skipped.labels(ended.backend_id).inc(ended.skipped_frames)
         labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)

@@ -74,6 +74,8 @@ def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: B
         "priority": spec.priority,
         "rated_latency_ms": None if spec.profile.ttft_s is None else spec.profile.ttft_s * 1000,
         "rated_tokens_per_second": spec.profile.decode_tps,
+        "price_per_million_input_tokens": None if spec.tariff is None else spec.tariff.input_price,
+        "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
         "breakers": [_breaker(each) for each in view.breakers],
         "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
         "totals": _totals(totals),
@@ -159,4 +161,5 @@ def _totals(totals: BackendTotals) -> Json:
         "busy_seconds": round(totals.busy_s, 3),
         "energy_joules": round(totals.energy_j, 3),
         "energy_method": ESTIMATED,
+        "money_spent": dict(totals.spent),
     }

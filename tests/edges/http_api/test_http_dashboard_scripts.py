@@ -76,6 +76,11 @@ def test_what_was_saved_is_told_as_in_a_terminal() -> None:
     ]
 
 
+def test_what_services_took_is_told_by_currency() -> None:
+    days: list[dict[str, dict[str, float]]] = [{"money_spent": {}}, {"money_spent": {"USD": 0.01234, "EUR": 2.5}}]
+    assert run("words.js", f"{json.dumps(days)}.map(it.spent)") == ["", "0.0123 USD, 2.5 EUR"]
+
+
 def test_what_the_machine_does_not_say_is_no_zero() -> None:
     system = dict.fromkeys(
         ("on_battery", "battery_percent", "power_profile", "hottest_celsius", "fan_percent", "quiet_hours", "games")

@@ -1,7 +1,7 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
 import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken } from "./stream.js";
-import { about, ended, energy, hardware, machine, number, rated, saved, serving, state } from "./words.js";
+import { about, ended, energy, hardware, machine, number, rated, saved, spent, serving, state } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 const cards = new Map();
@@ -211,6 +211,7 @@ function showToday(today) {
     ["Requests", today.requests, "", failed],
     ["Tokens", today.prompt_tokens + today.completion_tokens, "", `${today.completion_tokens.toLocaleString("en")} written`],
     ["Energy", energy(today.energy_joules), "", "estimated"],
+    ...(spent(today) ? [["Money", spent(today), "", "estimated"]] : []),
   ];
   fill(by("today"), figures, () => figures.map(todayFigure));
   const compared = saved(today);

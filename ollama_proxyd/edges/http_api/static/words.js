@@ -75,6 +75,11 @@ export function about(row) {
   return `${row.description}. ${price}; ${most || "no limits"}.`;
 }
 
+/** What services took today, each currency with its amount. */
+export function spent(today) {
+  return Object.entries(today.money_spent).map(([currency, amount]) => `${number(amount)} ${currency}`).join(", ");
+}
+
 export function saved(today) {
   if (today.compared === null) return null;
   const over = today.compared === today.requests ? "" : `, over ${count(today.compared, "request")}`;
