@@ -26,6 +26,10 @@ class Ticket:
     """The backend that it would take if nobody else waited."""
     expected_s: float
     """How long it is expected to take there."""
+    model: str
+    """That backend's name of its model."""
+    passed_s: float | None = field(default=None, kw_only=True)
+    """When a later one for the model in memory went before it first."""
 
     @property
     def due_s(self) -> float:
@@ -121,6 +125,11 @@ class AdmissionQueue:
             self._serve(line, frozenset())
             del self._lines[line.key]
         return True
+
+    def is_asked_for(self, model: str | None, backend_id: str, priority: Priority) -> bool:
+        """Whether a request waits for a model of a backend that is at least so urgent."""
+        heads = [line.head for line in self._by_backend.get(backend_id, ())]
+        return any(each.model == model and each.preferred == backend_id and each.priority >= priority for each in heads)
 
     def move(self, ticket: Ticket, backends: frozenset[str], preferred: str, expected_s: float) -> None:
         """Note where the first request of a line can go now, and with it its line."""

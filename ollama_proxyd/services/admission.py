@@ -22,6 +22,7 @@ from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.services.slot_trials import SlotTrials
+from ollama_proxyd.services.warm_models import WarmModels
 
 RECONSIDER_S = 0.25
 """While requests wait, it is looked so often whether a change of mode, health or heat lets one go."""
@@ -58,6 +59,7 @@ class Admission:
         self._settings = settings
         self._queue = AdmissionQueue()
         self._trials = SlotTrials(fleet)
+        self._warm = WarmModels(fleet, clock)
         self.waiting: Cell[int] = Cell(0)
         """How many requests wait."""
         self._timer: asyncio.TimerHandle | None = None
@@ -106,6 +108,7 @@ class Admission:
             backends=backends,
             preferred=best.backend_id,
             expected_s=_expected_s(decision),
+            model=best.model,
             query=query,
             decide=decide,
             is_back=is_back,
@@ -156,6 +159,7 @@ class Admission:
             return None
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
         self._trials.begin(lease, view, best.model)
+        self._warm.begin(best.backend_id, best.model)
         lease.is_yielding = query.urgency is Priority.BEST_EFFORT
         return lease
 
@@ -186,15 +190,23 @@ class Admission:
         except Exception as error:  # noqa: BLE001 it is raised where the request waits
             waiting.granted.set_exception(error)
             return True
-        lease = self._take(query, decision) if decision.ranked else None
         if not decision.ranked:
             return False
+        backends, best = frozenset([each.backend_id for each in decision.ranked]), decision.ranked[0]
+        self._queue.move(waiting, backends, best.backend_id, _expected_s(decision))
+        waiting.model = best.model
+        lease = None if self._is_passed(waiting) else self._take(query, decision)
         if lease is None:
-            backends = frozenset([each.backend_id for each in decision.ranked])
-            self._queue.move(waiting, backends, decision.ranked[0].backend_id, _expected_s(decision))
             return False
         waiting.granted.set_result((decision, lease))
         return True
+
+    def _is_passed(self, waiting: _Waiting) -> bool:
+        """Whether requests for the model in memory go before it."""
+        turn = self._warm.turn_of(waiting.preferred)
+        is_followed = self._queue.is_asked_for(turn, waiting.preferred, waiting.priority)
+        longest_s = self._settings.max_turn_s
+        return self._warm.keeps_out(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
 
     def _slot_freed(self, backend_id: str) -> None:
         if not self._queue:

@@ -222,7 +222,6 @@ class Fleet:
             self._put(replace(now, breakers=breakers, loaded=loaded))
         if loaded is not now.loaded or is_doubtful:
             member.asked_s = -inf
-        if is_doubtful:
             self.due.set()
 
     def note_unloaded(self, backend_id: str, model: str) -> None:

@@ -70,6 +70,13 @@ class QueueSettings:
     max_wait_s: Annotated[
         Positive, Option("routing.queue.", "The longest wait of a request for a backend, in seconds.")
     ] = 600.0
+    max_turn_s: Annotated[
+        NotNegative,
+        Option(
+            "routing.queue.",
+            "Seconds for which requests for the model in memory go before those for one that would evict it.",
+        ),
+    ] = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def ticket(arrived_s: float = 0.0, priority: Priority = NORMAL, *backends: str, 
             "backends": frozenset(backends),
             "preferred": backends[0],
             "expected_s": 2.0,
+            "model": "tiny",
             **facts,
         }
     )
@@ -107,6 +108,14 @@ def test_a_line_whose_first_can_go_elsewhere_now_is_asked_there() -> None:
     assert queue.queued_s("igpu", NORMAL) == 9.0
     assert order(queue, "npu") == []
     assert order(queue, "igpu") == [waiting]
+
+
+def test_who_waits_for_a_model_of_a_backend_is_known_by_priority() -> None:
+    queue = queue_of([ticket(0, NORMAL, model="small"), ticket(1, HIGH, kind="large", model="large")])
+    assert queue.is_asked_for("small", "npu", NORMAL)
+    assert queue.is_asked_for("large", "npu", NORMAL)
+    assert not queue.is_asked_for("small", "npu", HIGH)
+    assert not queue.is_asked_for("small", "igpu", NORMAL)
 
 
 def operations_of_a_freed_slot(waiting: int) -> int:

@@ -1,0 +1,25 @@
+"""When a backend may change its model, so that two of them do not evict each other at each request."""
+
+from dataclasses import dataclass
+
+FOLLOW_UP_S = 1.0
+"""For so long the next request of a client for the model in memory is waited for; a load takes longer."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """The model that a backend works with, since when, and when its last answer ended."""
+
+    model: str
+    begun_s: float
+    ended_s: float
+
+
+def may_change(turn: Turn, passed_s: float, now_s: float, longest_s: float, *, is_followed: bool) -> bool:
+    """Whether a request for another model may go, which was passed over first at `passed_s`.
+
+    `is_followed`: a request for the present model waits that is no less urgent.
+    """
+    if now_s - max(passed_s, turn.begun_s) >= longest_s:
+        return True
+    return not is_followed and now_s - turn.ended_s >= FOLLOW_UP_S

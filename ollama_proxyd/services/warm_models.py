@@ -1,0 +1,77 @@
+"""Lets requests for the model in a backend's memory go together, where loading another one evicts it."""
+
+from ollama_proxyd.core.admission import Ticket
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.events import FinishReason
+from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.requests import Hints, Priority
+from ollama_proxyd.core.residency import has_in_memory
+from ollama_proxyd.core.turns import Turn, may_change
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.ports import Clock
+
+RECENT_S = 120.0
+"""A model that was used so recently has gone because of another, not because of its age."""
+
+
+class WarmModels:
+    """The turn of each backend, and whether its models evict each other, as its health checks show."""
+
+    def __init__(self, fleet: Fleet, clock: Clock) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._turns: dict[str, Turn] = {}
+        self._used: dict[str, dict[str, float]] = {}
+        """When each model of a backend answered last, while it should be in memory."""
+        self._evicts: dict[str, bool] = {}
+        fleet.attempts.listen(self._ended)
+        fleet.checked.listen(self._checked)
+
+    def begin(self, backend_id: str, model: str) -> None:
+        """A request for a model goes to a backend."""
+        now_s, turn = self._clock.monotonic(), self._turns.get(backend_id)
+        if turn is not None and turn.model == model:
+            turn.ended_s = now_s
+        else:
+            self._turns[backend_id] = Turn(model, now_s, now_s)
+
+    def keeps_out(self, ticket: Ticket, hints: Hints, longest_s: float, *, is_followed: bool) -> bool:
+        """Whether a request waits although its backend is free: another model has its turn there."""
+        backend_id, turn = ticket.preferred, self._turns.get(ticket.preferred)
+        if turn is None or turn.model == ticket.model or _is_in_a_hurry(ticket, hints):
+            return False
+        if not self._evicts.get(backend_id) or not has_in_memory(self._fleet.view(backend_id), turn.model):
+            return False
+        now_s = self._clock.monotonic()
+        ticket.passed_s = now_s if ticket.passed_s is None else ticket.passed_s
+        return not may_change(turn, ticket.passed_s, now_s, longest_s, is_followed=is_followed)
+
+    def turn_of(self, backend_id: str) -> str | None:
+        """The model that a backend works with."""
+        turn = self._turns.get(backend_id)
+        return None if turn is None else turn.model
+
+    def _ended(self, ended: AttemptEnded) -> None:
+        turn, used = self._turns.get(ended.backend_id), self._used.setdefault(ended.backend_id, {})
+        if turn is not None and turn.model == ended.model:
+            turn.ended_s = ended.ended_s
+        if ended.unloads_after or ended.finish is FinishReason.UNLOAD:
+            used.pop(ended.model, None)
+        elif ended.succeeded:
+            used[ended.model] = ended.ended_s
+
+    def _checked(self, view: BackendView) -> None:
+        """Whether a model that answered a moment ago is still there beside those that answered after it."""
+        backend_id, latest_s = view.spec.id, self._clock.monotonic() - RECENT_S
+        used = {model: at_s for model, at_s in self._used.get(backend_id, {}).items() if at_s > latest_s}
+        there = {model: at_s for model, at_s in used.items() if has_in_memory(view, model)}
+        if len(there) < len(used) and view.loaded:
+            self._evicts[backend_id] = True
+        elif len(there) > 1:
+            self._evicts[backend_id] = False
+        self._used[backend_id] = there
+
+
+def _is_in_a_hurry(ticket: Ticket, hints: Hints) -> bool:
+    has_deadline = hints.deadline_ms is not None or hints.max_latency_ms is not None
+    return ticket.priority > Priority.NORMAL or hints.latency_critical or has_deadline
