@@ -103,6 +103,8 @@ LACKS = frozenset({fault for fault, row in _ROWS.items() if row.scope not in (_B
 JITTER = 0.2
 """How far a pause differs from its table at most, so that several do not end together."""
 GROWTH = 2.0
+LONGEST_NAMED_S = 3600.0
+"""The longest pause that a busy backend may name."""
 MOST = 32
 """Breakers of one backend; more models than that have failed together."""
 
@@ -121,6 +123,8 @@ class Breaker:
     pause_s: float = 0.0
     wait_s: float = 0.0
     """How long it waits until the next try, with its jitter."""
+    is_named: bool = False
+    """Whether the backend itself named the end of the pause, and is not asked before."""
     is_late: bool = False
     """Whether the failure came after the first words, so that first words prove nothing."""
     status: int | None = None
@@ -145,6 +149,10 @@ class Breaker:
     def is_tried(self, work: Work) -> bool:
         """Whether another request tries just what this one would."""
         return self.phase is Phase.HALF_OPEN and self.concerns(work)
+
+    def is_resting(self, now_s: float) -> bool:
+        """Whether the backend named a pause that is not over."""
+        return self.is_named and self.phase is Phase.OPEN and now_s < self.retry_at_s
 
     def left_s(self, now_s: float) -> float:
         """Seconds until the backend may be tried again."""
@@ -187,14 +195,16 @@ def _after_failure(before: Breaker, failure: Failure, now_s: float, jitter: floa
     work = before.work if before.concerns(failure.work) else failure.work
     told = replace(before, failures=failures, work=work, is_late=failure.is_late, status=failure.status)
     is_pausing = before.phase is Phase.OPEN and now_s < before.retry_at_s
-    if is_pausing or failures < row.threshold:
+    is_named = failure.patience_s is not None and failure.fault is Fault.BUSY
+    if (is_pausing and not is_named) or failures < row.threshold:
         return told
     pause_s = min(before.pause_s * GROWTH, row.longest_s) if before.pause_s else row.pause_s
     wait_s = pause_s * (1 + JITTER * (2 * jitter - 1))
     if failure.patience_s is not None:
-        wait_s = min(failure.patience_s, row.longest_s)
+        wait_s = min(failure.patience_s, LONGEST_NAMED_S if is_named else row.longest_s)
+    retry_at_s = max(now_s + wait_s, before.retry_at_s if is_pausing else now_s)
     phase = _NEXT[before.phase, Signal.FAILED] or before.phase
-    return replace(told, phase=phase, pause_s=pause_s, wait_s=wait_s, retry_at_s=now_s + wait_s)
+    return replace(told, phase=phase, pause_s=pause_s, wait_s=wait_s, retry_at_s=retry_at_s, is_named=is_named)
 
 
 def tried(breakers: Breakers, work: Work) -> Breakers:
@@ -207,9 +217,9 @@ def begun(breakers: Breakers, work: Work) -> Breakers:
     return _moved(breakers, Signal.BEGUN, lambda each: not each.is_late and each.concerns(work))
 
 
-def whole(breakers: Breakers, work: Work) -> Breakers:
-    """After a whole answer."""
-    return _moved(breakers, Signal.WHOLE, lambda each: each.concerns(work))
+def whole(breakers: Breakers, work: Work, now_s: float) -> Breakers:
+    """After a whole answer; a pause that the backend named lasts all the same."""
+    return _moved(breakers, Signal.WHOLE, lambda each: each.concerns(work) and not each.is_resting(now_s))
 
 
 def left(breakers: Breakers, work: Work) -> Breakers:

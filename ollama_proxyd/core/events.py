@@ -67,6 +67,8 @@ class Accepted:
 
     ignored_fields: tuple[str, ...] = ()
     read: "Read | None" = field(default=None, compare=False, repr=False)
+    rest_s: float | None = None
+    """For how long the backend is to be left alone, since a limit of its rate is used up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ _WHAT: Mapping[Fault, str] = {
 
 def what_fails(breaker: Breaker) -> Reason:
     """What a backend does wrong, in words."""
+    if breaker.is_named:
+        return Reason("rate_limited")
     return Reason(
         _WHAT[breaker.fault],
         model=breaker.model,

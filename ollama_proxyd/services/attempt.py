@@ -76,7 +76,7 @@ class Attempt:
         except BaseException as error:
             await self._close(error)
             raise
-        self._lease.begun(streams=self._request.stream)
+        self._lease.begun(accepted.rest_s, streams=self._request.stream)
         return accepted, held
 
     async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:

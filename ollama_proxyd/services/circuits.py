@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, failed, left, whole
+from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, begun, failed, left, whole
 from ollama_proxyd.core.failings import why_failing
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, FleetView
@@ -44,7 +44,7 @@ class Circuits:
         if not before and ended.fault is None:
             return before
         if ended.succeeded:
-            after = whole(after, ended.work)
+            after = whole(after, ended.work, self._clock.monotonic())
         elif ended.fault is not None:
             is_late = ended.first_s is not None
             failure = Failure(ended.fault, ended.work, is_late, ended.status, patience_s)
@@ -56,11 +56,25 @@ class Circuits:
         self._tell(view.spec.id, before, after)
         return after
 
+    def after_begin(self, view: BackendView, tries: Work | None, rest_s: float | None) -> Breakers:
+        """When first words have come; `rest_s` is for how long the backend is to be left alone."""
+        before = after = view.breakers
+        if tries is not None:
+            after = begun(after, tries)
+        if rest_s is not None:
+            limited = Failure(Fault.BUSY, Work(""), patience_s=rest_s)
+            after = failed(after, limited, self._clock.monotonic(), self._jitter())
+            self._tell(view.spec.id, before, after)
+        return after
+
     def _tell(self, backend_id: str, before: Breakers, after: Breakers) -> None:
         was = {_key(each) for each in before if each.phase is Phase.OPEN}
         for each in after:
             if each.phase is Phase.OPEN and _key(each) not in was:
-                log.warning("backend %s is failing: %s", backend_id, why_failing(each))
+                if each.is_named:
+                    log.info("backend %s is left alone for %.0f s, as it asked", backend_id, each.wait_s)
+                else:
+                    log.warning("backend %s is failing: %s", backend_id, why_failing(each))
                 self.opened.publish(BreakerOpened(backend_id, each.fault))
         if before and not after:
             log.info("backend %s serves again", backend_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
-from ollama_proxyd.core.breaker import begun, tried
+from ollama_proxyd.core.breaker import tried
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import ABOUT_MODELS, Work
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
@@ -195,11 +195,11 @@ class Fleet:
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}
 
-    def note_begun(self, member: Member, tries: Work) -> None:
-        """A failing backend that is tried gave its first words."""
+    def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
+        """A backend gave its first words that is tried, or that wants to be left alone."""
         if self._members.get(member.id) is member:
             now = self.view(member.id)
-            self._put(replace(now, breakers=begun(now.breakers, tries)))
+            self._put(replace(now, breakers=self.circuits.after_begin(now, tries, rest_s)))
 
     def note_ended(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """Publish the end of an attempt, and take note of what it says of its backend."""

@@ -158,7 +158,10 @@ class HealthMonitor:
         await self._tasks.close()
 
     async def _ask(self, member: Member) -> None:
-        if not self._fleet.is_asked(member):
+        now_s = self._clock.monotonic()
+        if not self._fleet.is_asked(member) or any(
+            each.is_resting(now_s) for each in self._fleet.view(member.id).breakers
+        ):
             return
         try:
             async with asyncio.timeout(self._settings.timeout_s):

@@ -58,8 +58,8 @@ class Member:
 class Desk(Protocol):
     """Takes note of what becomes of the work on a slot of a member."""
 
-    def note_begun(self, member: Member, tries: Work) -> None:
-        """The first words came for the work by which a failing member is tried."""
+    def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
+        """The first words came, for the work by which a failing member is tried or with a wish to be left alone."""
 
     def note_ended(self, lease: "Lease", ended: AttemptEnded, failure: ProxyError | None) -> None:
         """The work has ended."""
@@ -120,13 +120,13 @@ class Lease:
         self._until.reschedule(asyncio.get_running_loop().time())
         return True
 
-    def begun(self, *, streams: bool) -> None:
+    def begun(self, rest_s: float | None = None, *, streams: bool) -> None:
         """Tell that the first words came."""
         self.is_writing = streams
         if self.on_begun is not None:
             self.on_begun()
-        if self.tries is not None:
-            self._desk.note_begun(self.member, self.tries)
+        if self.tries is not None or rest_s is not None:
+            self._desk.note_begun(self.member, self.tries, rest_s)
 
     def report(self, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """Tell how the work on this slot ended."""

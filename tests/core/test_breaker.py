@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core import breaker
-from ollama_proxyd.core.breaker import LACKS, MOST, Breaker, Breakers, Failure, Phase
+from ollama_proxyd.core.breaker import LACKS, LONGEST_NAMED_S, MOST, Breaker, Breakers, Failure, Phase
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.requests import Operation
@@ -39,8 +39,8 @@ def with_breaker(view: BackendView, *breakers: Breaker) -> BackendView:
 @pytest.mark.parametrize("fault", FAILURES)
 def test_every_failure_opens_it_after_a_few_and_a_success_closes_it(fault: Fault) -> None:
     assert next(times for times in range(1, 9) if after_failures(fault, times)[0].phase is Phase.OPEN) <= 3
-    assert breaker.whole(after_failures(fault), TINY) == ()
-    assert breaker.whole(after_failures(fault, 1), TINY) == ()
+    assert breaker.whole(after_failures(fault), TINY, 0.0) == ()
+    assert breaker.whole(after_failures(fault, 1), TINY, 0.0) == ()
 
 
 @pytest.mark.parametrize("fault", FAILURES)
@@ -100,7 +100,7 @@ def test_a_try_that_says_nothing_lets_the_next_request_try() -> None:
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.OUT_OF_MEMORY, Fault.MODEL_GONE, Fault.NOT_LOADED])
 def test_what_one_model_does_wrong_keeps_no_other_out(fault: Fault) -> None:
     assert not opened(fault).keeps_out(Work("other"), 0.0)
-    assert breaker.whole((opened(fault),), Work("other")) == (opened(fault),)
+    assert breaker.whole((opened(fault),), Work("other"), 0.0) == (opened(fault),)
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.RESET, Fault.STALLED, Fault.DEVICE_LOST, Fault.KEY_REJECTED])
@@ -122,7 +122,7 @@ def test_a_lack_keeps_out_only_what_needs_it(fault: Fault, failed: Work, passes:
     assert lacking.keeps_out(failed, 0.0)
     assert not lacking.keeps_out(passes, 0.0)
     assert not lacking.keeps_out(replace(failed, model="other"), 0.0)
-    assert breaker.whole((lacking,), passes) == (lacking,)
+    assert breaker.whole((lacking,), passes, 0.0) == (lacking,)
 
 
 def test_the_shortest_prompt_that_was_too_long_is_the_bound() -> None:
@@ -133,10 +133,21 @@ def test_the_shortest_prompt_that_was_too_long_is_the_bound() -> None:
 
 
 def test_a_busy_backend_is_left_alone_for_as_long_as_it_asks_within_a_bound() -> None:
-    for asked_s, waits_s in ((7.0, 7.0), (1e6, 60.0)):
+    for asked_s, waits_s in ((7.0, 7.0), (1e6, LONGEST_NAMED_S)):
         (busy,) = breaker.failed((), Failure(Fault.BUSY, TINY, patience_s=asked_s), 0.0, MIDDLE)
         assert busy.retry_at_s == waits_s
     assert breaker.tried((busy,), TINY) == (busy,)
+    assert ask((with_breaker(NPU, busy),)).ranked == (), "not even where nothing else can serve"
+    assert order(ask((with_breaker(NPU, busy),), now_s=busy.retry_at_s)) == ["npu"]
+
+
+def test_a_pause_that_was_named_is_only_prolonged() -> None:
+    busy: Breakers = ()
+    for now_s, asked_s, until_s in ((0.0, 30.0, 30.0), (1.0, 9.0, 30.0), (2.0, 90.0, 92.0), (3.0, None, 92.0)):
+        busy = breaker.failed(busy, Failure(Fault.BUSY, TINY, patience_s=asked_s), now_s, MIDDLE)
+        assert busy[0].retry_at_s == until_s
+        assert breaker.whole(busy, TINY, now_s) == busy, "an answer that was under way does not end it"
+    assert breaker.whole(busy, TINY, 92.0) == ()
 
 
 def test_the_breakers_of_one_backend_are_bounded() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
@@ -177,3 +178,28 @@ async def test_a_silent_backend_costs_what_it_needed_before_many_times_and_not_t
     began_s = clock.monotonic()
     assert await used(services) == "npu"
     assert clock.monotonic() - began_s <= 30.0
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["a limit used up by an answer", "429"])
+async def test_a_service_that_limits_its_rate_is_not_asked_before_the_time_it_names(answered: bool) -> None:
+    refused = ProxyError(FAILED, "x", status=429, detail="slow down", retry_after_s=40.0)
+    service, clock = FakeBackend("igpu", *words("Hello"), models=["tiny"]), FakeClock()
+    if answered:
+        service.script = (Accepted(rest_s=40.0), *words("Hello")[1:])
+    else:
+        service.script = (refused,)
+    services = await services_of(service, clock=clock)
+    assert await used(services) == ("igpu" if answered else None)
+    asked, service.down = len(service.requests), ProxyError(FAILED, "it was asked for its health")
+    for _ in range(20):
+        assert await used(services) is None
+        await services.health.check_all()
+    with pytest.raises(ProxyError, match=r"left alone for 40 s: it asked to be left alone") as told:
+        await anext(services.gateway.answer(request()))
+    assert told.value.retry_after_s == 40.0
+    assert (len(service.requests), services.fleet.view("igpu").health) == (asked, Health.UP)
+    service.down = None
+    clock.advance(40.0)
+    service.script = words("Hello")
+    assert await used(services) == "igpu"
+    assert services.fleet.view("igpu").breakers == ()

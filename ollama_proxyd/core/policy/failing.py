@@ -26,7 +26,8 @@ def blocking_of(candidate: Candidate, query: Query) -> Breaker | None:
 def may_be_tried(candidate: Candidate, query: Query) -> bool:
     """Whether a failing backend may serve where nothing else can: one request at a time tries."""
     work = work_of(query, candidate.model.name)
-    return not query.spares_failing and not any(each.is_tried(work) for each in candidate.view.breakers)
+    firm = (each.is_tried(work) or each.is_resting(query.now_s) for each in candidate.view.breakers)
+    return not query.spares_failing and not any(firm)
 
 
 def is_being_tried(decision: Decision) -> bool:

@@ -88,7 +88,7 @@ class Exchange:
             ) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
-                yield Accepted(rendered.ignored_fields, _meaning(dialect, request))
+                yield Accepted(rendered.ignored_fields, _meaning(dialect, request), self._server.rest_s(reply))
                 if not dialect.is_stream(request, reply.content_type, chunk):
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event

@@ -13,6 +13,7 @@ from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
+from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.backends.untrusted_json import at, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
@@ -23,18 +24,17 @@ _JSON = msgspec.json.Decoder()
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are only names: some servers have taken others for addresses to connect to."""
 
-_RETRY_AFTER = re.compile(r"[0-9]{1,6}", re.ASCII)
-
 
 class Server:
     """Asks one backend over HTTP; every failure names it."""
 
-    __slots__ = ("_authorization", "_client", "_root", "_way", "who")
+    __slots__ = ("_authorization", "_client", "_is_service", "_root", "_way", "who")
 
     def __init__(self, client: HttpClient, spec: BackendSpec, base: str = "", api_key: str | None = None) -> None:
         address = URL(spec.endpoint)
         self.who = f"backend {spec.id} at {address.with_user(None)}"
         self._client = client
+        self._is_service = not spec.is_local or spec.tariff is not None
         self._way = way_to(address, spec.proxy, spec.ca_file)
         self._root = str(address).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -49,6 +49,10 @@ class Server:
             if reply.status >= 400:
                 raise refusal(reply, await reply.error_text())
             yield reply
+
+    def rest_s(self, reply: Reply) -> float | None:
+        """For how long a service is to be left alone after a good answer, None where it does not say so."""
+        return rest_s(reply.headers) if self._is_service else None
 
     async def fetch(self, path: str, question: Mapping[str, Json] | None = None) -> Json:
         """A short answer that must be JSON."""
@@ -86,7 +90,7 @@ def refusal(reply: Reply, body: str) -> ProxyError:
 
     Of a refused key the backend's own words are not passed on: some repeat a part of it.
     """
-    retry_after_s = _seconds(reply.headers.get("Retry-After"))
+    retry_after_s = patience_s(reply.headers)
     fault = fault_in(reply.status, body, asks_for_patience=retry_after_s is not None)
     if fault is Fault.KEY_REJECTED:
         message = f"{reply.who} refused our credentials ({reply.status}); check its api_key_env or api_key_file"
@@ -112,10 +116,6 @@ def said_in(body: str) -> str | None:
     error = at(wrapped, "error")
     said = (text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail"))
     return next(filter(None, map(sanitize_line, filter(None, said))), None)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and _RETRY_AFTER.fullmatch(retry_after) else None
 
 
 def _decoded(reply: Reply, body: bytes) -> Json:
