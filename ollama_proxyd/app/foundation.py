@@ -47,6 +47,7 @@ class Foundation:
     gate: Gate
     sensing: Sensing
     meter: Meter
+    learner: Learner
     detector: GpuLossDetector
     http: HttpClient
     services: Services
@@ -82,7 +83,7 @@ class Foundation:
             system=sensing.system,
             store=store,
         )
-        return cls(clock, activity, gate, sensing, meter, detector, http, services, Tasks("foundation"))
+        return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
 
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
@@ -91,6 +92,7 @@ class Foundation:
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.meter.follow(self.tasks)
+        self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.gateway.migrator.follow(self.tasks)
 
     def reconfigure(self, config: Config, backends: Backends) -> None:

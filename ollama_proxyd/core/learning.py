@@ -1,10 +1,21 @@
 """What finished requests teach about a backend's speed and watts: weighted means, never from failures."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import exp, inf
+from typing import NamedTuple, TypeAlias
 
 DECAY = 0.2
 """What a new sample weighs once there are many; the first ones weigh 1, 1/2, 1/3 … until that falls below this."""
+MOST_WEIGHT = 1 / DECAY
+"""More samples than these stand for no more: the older ones have faded."""
+HALF_LIFE_S = 14 * 86400.0
+"""After this time what was measured stands for half as much: firmware and engines change."""
+ENOUGH_SAMPLES = 2
+"""So many measurements count by themselves, without the prior."""
+CONTEXTS = (512, 2048, 8192, 32768)
+"""Where a longer context begins, in tokens of the prompt: speed is learned for each by itself."""
 FASTEST_TPS = 100_000.0
 """No device writes faster; an engine that says so has a broken clock."""
 
@@ -15,6 +26,10 @@ ENOUGH_S = 2.0
 """Watts that were measured for less time than this stand for nothing yet."""
 WATTS_MEMORY_S = 60.0
 """How long work lasts after which watts measured before it weigh a third."""
+
+
+Part: TypeAlias = str | tuple[str, int]
+"""What is measured, of a longer context with its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +49,114 @@ class Watts:
 class Speed:
     """Measured speed of one model on one backend; None until a request showed it.
 
-    ttft_s: seconds to the first token. decode_tps: tokens per second after it. output_tokens: a typical answer.
-    samples: how many requests taught this.
+    ttft_s: seconds to the first token of a short prompt. decode_tps: tokens per second after it.
+    output_tokens: a typical answer. samples: how many requests taught this.
     """
 
     ttft_s: float | None = None
     decode_tps: float | None = None
     output_tokens: float | None = None
     samples: int = 0
+    longer: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """The same for longer contexts: `prefill_tps` and `decode_tps` by the number of the context."""
+    seen_once: frozenset[Part] = frozenset()
+    """The parts that a single request has shown: that one may have been an exception."""
+    weight: float | None = None
+    """How many new requests it stands for; it falls with time. None: as many as taught it."""
+    at_s: float = 0.0
+    """When it was taught last, on the monotonic clock."""
+
+    def weight_at(self, now_s: float) -> float:
+        """How many requests it stands for now: what was measured long ago may have changed since."""
+        weight = float(self.samples) if self.weight is None else self.weight
+        return min(weight, MOST_WEIGHT) * float(0.5 ** (max(now_s - self.at_s, 0.0) / HALF_LIFE_S))
+
+    def prior(self, now_s: float) -> "Speed":
+        """The same as a first guess for other conditions: what is seen there soon counts more."""
+        return replace(self, weight=min(self.weight_at(now_s), 1.0), at_s=now_s)
+
+    def is_sure(self, part: Part) -> bool:
+        """Whether two requests have shown a part, so that it counts by itself."""
+        return self.samples >= ENOUGH_SAMPLES and part not in self.seen_once
+
+    @property
+    def told_tps(self) -> float | None:
+        """How fast it writes, with the shortest prompts that were seen."""
+        part = self.nearest("decode_tps", 0)
+        return self.longer[part] if self.decode_tps is None and part is not None else self.decode_tps
+
+    def nearest(self, part: str, context: int) -> tuple[str, int] | None:
+        """Where a part was seen that lies nearest to a context, a shorter one rather than a longer one."""
+        places = [at for name, at in self.longer if name == part]
+        return (part, min(places, key=lambda at: (abs(at - context), at))) if places else None
 
 
-def learn(
-    speed: Speed | None,
-    *,
-    ttft_s: float | None = None,
-    decode_tps: float | None = None,
-    output_tokens: float | None = None,
-) -> Speed:
+class Answer(NamedTuple):
+    """What one answer showed of a backend's speed; None for what it did not."""
+
+    ttft_s: float | None = None
+    """Of a short prompt."""
+    prefill_tps: float | None = None
+    """Of a longer one."""
+    read_tokens: float = 0.0
+    """How much was read of the prompt: what was cached was not."""
+    decode_tps: float | None = None
+    context_tokens: float = 0.0
+    """The length of the whole prompt."""
+    output_tokens: float | None = None
+
+
+def context_of(tokens: float) -> int:
+    """The number of the context that a prompt of so many tokens makes: 0 is a short one."""
+    return bisect_left(CONTEXTS, tokens)
+
+
+def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
     """The speed after one more finished request; None and absurd values (not above zero, not finite) teach nothing.
 
     Only answers that came whole are samples: a failure says nothing about speed, so callers never pass one. Configured
-    values take no part here; `blend` weighs them against measurements at each decision, so a changed configuration
+    values take no part here; `expected` weighs them against measurements at each decision, so a changed configuration
     counts at once.
     """
     before = speed or Speed()
-    decode_tps = decode_tps if decode_tps is None or decode_tps <= FASTEST_TPS else None
-    ttft_s, decode_tps, output_tokens = _sane(ttft_s), _sane(decode_tps), _sane(output_tokens)
-    if ttft_s is None and decode_tps is None and output_tokens is None:
+    decode_at = context_of(answer.context_tokens)
+    parts: dict[Part, float | None] = {
+        "ttft_s": _sane(answer.ttft_s),
+        ("prefill_tps", context_of(answer.read_tokens)): _fast(answer.prefill_tps),
+        ("decode_tps", decode_at) if decode_at else "decode_tps": _fast(answer.decode_tps),
+        "output_tokens": _sane(answer.output_tokens),
+    }
+    shown = {part: value for part, value in parts.items() if value is not None}
+    if not shown:
         return before
-    weight = max(DECAY, 1 / (before.samples + 1))
+    weight = before.weight_at(at_s)
+    share = max(DECAY, 1 / (weight + 1))
+    short: dict[Part, float | None] = {
+        "ttft_s": before.ttft_s,
+        "decode_tps": before.decode_tps,
+        "output_tokens": before.output_tokens,
+    }
+    known: dict[Part, float | None] = {**short, **dict(before.longer)}
+    first = frozenset(part for part in shown if known.get(part) is None)
+    known.update({part: _next(known.get(part), value, share) for part, value in shown.items()})
     return Speed(
-        ttft_s=_next(before.ttft_s, ttft_s, weight),
-        decode_tps=_next(before.decode_tps, decode_tps, weight),
-        output_tokens=_next(before.output_tokens, output_tokens, weight),
+        known["ttft_s"],
+        known["decode_tps"],
+        known["output_tokens"],
         samples=before.samples + 1,
+        longer={part: value for part, value in known.items() if isinstance(part, tuple) and value is not None},
+        seen_once=(before.seen_once - shown.keys()) | first,
+        weight=weight + 1,
+        at_s=at_s,
     )
 
 
-def blend(prior: float, measured: float | None, samples: int) -> float:
-    """The value to expect: the prior weighs as much as one sample, so one outlier does not replace it."""
+def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:
+    """The value to expect: a first measurement weighs as much as the prior, two of them count by themselves."""
     sample = _sane(measured)
-    if sample is None or samples < 1:
+    if sample is None:
         return prior
-    return _mean(prior, sample, samples / (samples + 1)) if prior > 0 else sample
+    return sample if is_sure or not prior > 0 else _mean(prior, sample, 0.5)
 
 
 def learn_watts(watts: Watts | None, power_w: float, seconds: float) -> Watts | None:
@@ -98,15 +178,17 @@ def is_plausible_w(power_w: float) -> bool:
     return 0 < power_w <= MOST_W
 
 
-def _next(before: float | None, sample: float | None, weight: float) -> float | None:
-    if before is None or sample is None:
-        return sample if before is None else before
-    return _mean(before, sample, weight)
+def _next(before: float | None, sample: float, weight: float) -> float:
+    return sample if before is None else _mean(before, sample, weight)
 
 
 def _mean(before: float, sample: float, weight: float) -> float:
     """The weighted geometric mean: a value ten times too high moves it no further than one ten times too low."""
     return float(before ** (1 - weight) * sample**weight)
+
+
+def _fast(value: float | None) -> float | None:
+    return value if value is not None and 0 < value <= FASTEST_TPS else None
 
 
 def _sane(value: float | None) -> float | None:

@@ -1,6 +1,8 @@
 """When two model names mean the same model: Ollama's defaults of registry and tag, any case, and configured aliases."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from re import compile as pattern
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -37,6 +39,15 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
     if found is None and wanted.endswith(_LOCAL):
         return resolve(wanted.removesuffix(_LOCAL), names)
     return found
+
+
+@lru_cache(maxsize=1024)
+def is_mixture(*names: str | None) -> bool:
+    """Whether a model is a mixture of experts as far as its names tell: its size says little of its speed."""
+    return any(name is not None and _MIXTURE.search(name.lower()) for name in names)
+
+
+_MIXTURE = pattern(r"moe|mixtral|[0-9]x[0-9]+(\.[0-9]+)?b|[0-9]b-a[0-9]|gpt-?oss|deepseek-?(v[23]|r1:671b|2)|llama-?4")
 
 
 class Synonyms:

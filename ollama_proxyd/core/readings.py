@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.reasons import Reason, Value
@@ -116,6 +116,18 @@ class SystemState:
 
 
 UNKNOWN_SYSTEM = SystemState()
+
+
+class Conditions(NamedTuple):
+    """What firmware sets speed and watts by; None where it is unknown."""
+
+    on_battery: bool | None
+    power_profile: str | None
+
+    @classmethod
+    def of(cls, system: SystemState) -> Self:
+        """The conditions now."""
+        return cls(known(system.on_battery), known(system.power_profile))
 
 
 @dataclass(frozen=True, slots=True)

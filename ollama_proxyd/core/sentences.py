@@ -15,6 +15,7 @@ _COST = (
     " and {time_seconds:figure} s[ ({queue_wait_seconds:figure} s of it in the queue)]"
     " for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
 )
+_SIZE = "[ for a model of {size_gb:.2g} GB][, whatever the model: {unscaled}]"
 _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
 MODES: Mapping[str, str] = {
@@ -166,11 +167,22 @@ DECISIONS: Mapping[str, str] = {
 
 NOTES: Mapping[str, str] = {
     "power_from_class": "power {power_watts:g} W is estimated from hardware class {hardware}",
-    "ttft_from_class": "time to the first token {ttft_seconds:g} s is estimated from hardware class {hardware}",
-    "speed_from_class": "speed {tokens_per_second:g} tokens/s is estimated from hardware class {hardware}",
+    "ttft_from_class": (
+        f"time to the first token {{ttft_seconds:.3g}} s is estimated from hardware class {{hardware}}{_SIZE}"
+    ),
+    "speed_from_class": (
+        f"speed {{tokens_per_second:.3g}} tokens/s is estimated from hardware class {{hardware}}{_SIZE}"
+    ),
     "power_of_unknown": "power {power_watts:g} W is estimated as its hardware is unknown",
-    "ttft_of_unknown": "time to the first token {ttft_seconds:g} s is estimated as its hardware is unknown",
-    "speed_of_unknown": "speed {tokens_per_second:g} tokens/s is estimated as its hardware is unknown",
+    "ttft_of_unknown": (
+        f"time to the first token {{ttft_seconds:.3g}} s is estimated as its hardware is unknown{_SIZE}"
+    ),
+    "speed_of_unknown": f"speed {{tokens_per_second:.3g}} tokens/s is estimated as its hardware is unknown{_SIZE}",
+    "speed_scaled": (
+        "speed {tokens_per_second:.3g} tokens/s is what is configured, scaled to a model of {size_gb:.2g} GB"
+    ),
+    "size_unknown": "its size is unknown",
+    "mixture_of_experts": "only a part of a mixture of experts works for each token",
     "speed_measured": "speed measured in {samples} request[{is_many:?}s]",
     "power_measured": "power measured {power_watts:.3g} W",
     "degraded": "degraded: {reason}",

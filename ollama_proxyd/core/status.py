@@ -126,7 +126,7 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
     """One backend now, judged by the mode in force."""
     spec, device = view.spec, device_of(view.spec, system.devices)
     unbound = Unavailable(_why_unbound(view, system))
-    learned_tps = most_asked(view).decode_tps
+    learned_tps = most_asked(view).told_tps
     return BackendStatus(
         id=spec.id,
         name=spec.name,

@@ -5,27 +5,47 @@ from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
-from ollama_proxyd.core.learning import Speed, learn
-from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS
+from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
 from ollama_proxyd.core.policy.priors import slowdown
+from ollama_proxyd.core.readings import Conditions, SystemState
+from ollama_proxyd.core.requests import Operation
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
 
 
 class Learner:
-    """Measured speeds by backend and model; they outlive a reload of the configuration."""
+    """Measured speeds by backend and model; they outlive a reload of the configuration.
+
+    Those of other conditions, the power profile and the charger, are kept apart and are a first guess.
+    """
 
     def __init__(self) -> None:
         self._speeds: dict[str, dict[str, Speed]] = {}
+        """Those of the present conditions."""
+        self._elsewhere: dict[Conditions, dict[str, dict[str, Speed]]] = {}
+        self._conditions: Conditions | None = None
+
+    def follow(self, system: SystemState) -> None:
+        """Other conditions have speeds of their own."""
+        conditions = Conditions.of(system)
+        if conditions == self._conditions:
+            return
+        if self._conditions is not None:
+            self._elsewhere[self._conditions] = {each: dict(speeds) for each, speeds in self._speeds.items()}
+            for backend_id, speeds in self._speeds.items():
+                seen = self._elsewhere.get(conditions, {}).get(backend_id, {})
+                speeds.update({model: seen.get(model) or speed.prior(speed.at_s) for model, speed in speeds.items()})
+        self._conditions = conditions
 
     def speeds(self, backend_id: str) -> Mapping[str, Speed]:
         """What was learned of a backend's models, as a live view that only this object changes."""
         return MappingProxyType(self._speeds.setdefault(backend_id, {}))
 
     def forget(self, backend_id: str, model: str) -> None:
-        """What was learned of a model there holds no longer."""
-        self._speeds.get(backend_id, {}).pop(model, None)
+        """What was learned of a model there holds no longer, under any conditions."""
+        for speeds in (self._speeds, *self._elsewhere.values()):
+            speeds.get(backend_id, {}).pop(model, None)
 
     def restart(self, ended: AttemptEnded) -> None:
         """Learn anew, from this attempt on."""
@@ -34,23 +54,42 @@ class Learner:
 
     def observe(self, ended: AttemptEnded) -> None:
         """Learn from an attempt what it would have been alone; failures teach nothing."""
-        if not ended.succeeded:
-            return
-        tps = decode_tps(ended)
-        speeds = self._speeds.setdefault(ended.backend_id, {})
-        speeds[ended.model] = learn(
-            speeds.get(ended.model),
-            ttft_s=_ttft_s(ended),
-            decode_tps=None if tps is None else tps * slowdown(ended.neighbours),
-            output_tokens=_output_tokens(ended),
-        )
+        if ended.succeeded:
+            speeds = self._speeds.setdefault(ended.backend_id, {})
+            speeds[ended.model] = learn(speeds.get(ended.model), what_it_showed(ended), ended.ended_s)
 
 
-def _ttft_s(ended: AttemptEnded) -> float | None:
-    """Time to the first token of a short prompt, alone, with the model loaded already."""
-    if ended.ttft_s is None or ended.neighbours or ended.prompt_tokens > SHORT_PROMPT_TOKENS:
+def what_it_showed(ended: AttemptEnded) -> Answer:
+    """The speeds of an answer; tokens of the prompt are those that routing reckons with."""
+    read_tokens, tps = _read_tokens(ended), decode_tps(ended)
+    is_short, read_s = read_tokens <= CONTEXTS[0], _read_s(ended)
+    return Answer(
+        ttft_s=read_s if is_short else None,
+        prefill_tps=None if is_short or not read_s else read_tokens / read_s,
+        read_tokens=read_tokens,
+        decode_tps=None if tps is None else tps * slowdown(ended.neighbours),
+        context_tokens=ended.prompt_tokens,
+        output_tokens=_output_tokens(ended),
+    )
+
+
+def _read_tokens(ended: AttemptEnded) -> float:
+    """How much of the prompt was read: what the backend had cached was not."""
+    told, cached = ended.usage.prompt_tokens, ended.usage.cached_tokens
+    return ended.prompt_tokens * (1 - min(cached / told, 1.0)) if told and cached else float(ended.prompt_tokens)
+
+
+def _read_s(ended: AttemptEnded) -> float | None:
+    """Time until the prompt was read, alone, with the model loaded already.
+
+    A stream shows it by its first token, an embedding by its end, any other answer only by the backend's own clock.
+    """
+    if ended.neighbours or ended.resumed:
         return None
-    return max(ended.ttft_s - (ended.timings.load_s or 0.0), 0.0) or None
+    until_s = ended.busy_s if ended.operation is Operation.EMBEDDING else ended.ttft_s
+    if until_s is None:
+        return ended.timings.prompt_s
+    return max(until_s - (ended.timings.load_s or 0.0), 0.0) or None
 
 
 def decode_tps(ended: AttemptEnded) -> float | None:

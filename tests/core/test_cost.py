@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_proxyd.core.fleet import Hardware, LoadedModel, Model, ModelRules, Profile
+from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
-from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS, price_of_time_w
+from ollama_proxyd.core.policy.cost import price_of_time_w
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, TYPICAL_BYTES
 from ollama_proxyd.core.policy.residence import KEEP_ALIVE_S
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
@@ -156,7 +157,7 @@ def test_loading_is_estimated_from_the_size_of_the_model_and_says_so() -> None:
     assert only(large).terms["load_s"] == pytest.approx(0.5 + 20)
     assert only(large).terms["load_j"] == pytest.approx(3 * 20.5)
     assert only(small).terms["load_s"] < only(large).terms["load_s"]
-    assert str(only(large).notes[0]) == "time to load 20 s is estimated for a model of 30 GB"
+    assert "time to load 20 s is estimated for a model of 30 GB" in map(str, only(large).notes)
 
 
 def test_a_model_stays_for_five_minutes_where_nobody_said() -> None:
@@ -204,7 +205,43 @@ def test_an_unknown_profile_is_estimated_from_the_class_of_hardware_and_says_so(
     assert cost.latency_ms > 0
     assert len(cost.notes) == 3
     assert str(cost.notes[0]) == f"power {cost.power_w:g} W is estimated {source}"
-    assert all(str(note).endswith(f"is estimated {source}") for note in cost.notes)
+    assert all(str(note).endswith(f"is estimated {source} for a model of 2 GB") for note in cost.notes[1:])
+
+
+def of_size(view: BackendView, size_bytes: float | None, name: str = "tiny") -> BackendView:
+    """The backend with a model of another size, loaded."""
+    model = Model(name, size_bytes=None if size_bytes is None else int(size_bytes))
+    return replace(view, models=(model,), loaded=(LoadedModel(name),))
+
+
+def test_a_larger_model_is_slower_in_proportion_to_its_size() -> None:
+    typical, large = (only(of_size(backend("cpu", Profile()), size)) for size in (TYPICAL_BYTES, 10 * TYPICAL_BYTES))
+    for term in ("prefill_s", "decode_s"):
+        assert large.terms[term] == pytest.approx(10 * typical.terms[term])
+    assert large.terms["decode_s"] == pytest.approx(200 / 0.6)
+
+
+def test_a_configured_speed_holds_for_smaller_models_and_is_scaled_to_larger_ones() -> None:
+    small, typical, large = (only(of_size(CPU, size)) for size in (3e8, TYPICAL_BYTES, 40e9))
+    assert small.terms["decode_s"] == typical.terms["decode_s"] == pytest.approx(200 / 6)
+    assert large.terms["decode_s"] == pytest.approx(200 / 6 * 40 / 4.7)
+    assert [str(note) for note in large.notes] == [
+        "speed 0.705 tokens/s is what is configured, scaled to a model of 40 GB"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "name", "why"),
+    [
+        (None, "tiny", "its size is unknown"),
+        (40e9, "qwen3:30b-a3b", "only a part of a mixture of experts works for each token"),
+        (40e9, "mixtral:8x7b", "only a part of a mixture of experts works for each token"),
+    ],
+)
+def test_a_size_that_says_nothing_of_the_speed_scales_nothing(size_bytes: float | None, name: str, why: str) -> None:
+    cost = only(of_size(backend("cpu", Profile()), size_bytes, name), model=name)
+    assert cost.terms["decode_s"] == pytest.approx(200 / 6)
+    assert all(str(note).endswith(f", whatever the model: {why}") for note in cost.notes[1:])
 
 
 def test_a_configured_zero_is_not_an_unknown() -> None:
@@ -216,14 +253,30 @@ def test_absurd_profiles_count_as_unknown(absurd: float) -> None:
     assert only(backend("npu", Profile(absurd, absurd, absurd))).terms == only(backend("npu", Profile())).terms
 
 
-def test_measured_speed_soon_replaces_the_prior_but_not_at_the_first_outlier() -> None:
+def test_two_measurements_replace_the_prior_and_a_single_one_counts_as_much() -> None:
     def latency_ms(samples: int) -> float:
         speed = Speed(ttft_s=80, decode_tps=1, samples=samples)
         return only(replace(NPU, speeds={TINY.name: speed})).latency_ms
 
-    assert latency_ms(0) == 800
-    assert latency_ms(1) == pytest.approx(8000)
-    assert 40_000 < latency_ms(9) < latency_ms(99) < 80_000
+    assert [latency_ms(samples) for samples in (0, 1, 2, 99)] == pytest.approx([800, 8000, 80_000, 80_000])
+
+
+def test_what_was_measured_twice_is_a_guess_no_longer() -> None:
+    view = backend("npu", Profile(power_w=3))
+    speeds = {samples: {TINY.name: Speed(0.8, 10, samples=samples)} for samples in (1, 2)}
+    once, twice = (only(replace(view, speeds=each)) for each in speeds.values())
+    assert once.is_guess
+    assert not twice.is_guess
+    assert [note.code for note in twice.notes] == ["speed_measured"]
+
+
+def test_a_long_prompt_is_read_and_answered_as_long_ones_were() -> None:
+    longer = {("prefill_tps", 2): 400.0, ("decode_tps", 2): 5.0}
+    view = replace(NPU, speeds={TINY.name: Speed(0.8, 10, samples=9, longer=longer)})
+    short, long, longest = (only(view, prompt_tokens=tokens).terms for tokens in (100, 4000, 100_000))
+    assert (short["prefill_s"], short["decode_s"]) == (0.8, 20)
+    assert (long["prefill_s"], long["decode_s"]) == (10, 40)
+    assert (longest["prefill_s"], longest["decode_s"]) == (250, 40), "as in the nearest length that was seen"
 
 
 @pytest.mark.parametrize("absurd", [1e308, 1e-308, float("nan"), float("inf"), -1.0])

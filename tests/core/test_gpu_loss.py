@@ -60,8 +60,8 @@ def test_too_few_requests_before_say_nothing_and_a_cpu_cannot_lose_what_it_has_n
 
 
 def test_a_degraded_backend_is_expected_to_be_as_slow_as_a_cpu_and_explains_it() -> None:
-    expected = expect(view(degraded=because("its GPU is lost")), "tiny")
+    expected = expect(view(degraded=because("its GPU is lost")), Model("tiny"))
     slow = CLASS_PRIORS[Hardware.CPU]
-    assert (expected.decode_tps, expected.ttft_s) == (slow.decode_tps, slow.ttft_s)
+    assert (expected.decode_tps[0], expected.ttft_s) == (slow.decode_tps, slow.ttft_s)
     assert "degraded: its GPU is lost" in map(str, expected.notes)
-    assert expect(view(), "tiny").decode_tps > slow.decode_tps
+    assert expect(view(), Model("tiny")).decode_tps[0] > slow.decode_tps

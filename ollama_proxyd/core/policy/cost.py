@@ -17,8 +17,6 @@ from ollama_proxyd.core.requests import Hints, Operation, Priority
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
-SHORT_PROMPT_TOKENS = 512
-"""Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""
 URGENT_PRICE_W = 100.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
 
@@ -81,12 +79,12 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
 def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, model = candidate.view, candidate.model
-    expected = expect(view, model.name)
+    expected = expect(view, model)
     power_w, notes = expected.power_w, expected.notes
     queue_wait_s = asked.waits_s.get(view.spec.id, 0.0)
     load_s, load_j, wake_s, wake_j, idle_tail_j = residence(view, model, candidate.device, power_w, notes)
-    prefill_s = expected.ttft_s + max(asked.prompt_tokens - SHORT_PROMPT_TOKENS, 0) / expected.prefill_tps
-    decode_s = asked.output_tokens / expected.decode_tps * slowdown(candidate.neighbours)
+    prefill_s = expected.prefill_s(asked.prompt_tokens)
+    decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * slowdown(candidate.neighbours)
     latency_s = queue_wait_s + wake_s + load_s + prefill_s
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s

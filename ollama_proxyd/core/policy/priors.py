@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeGuard
+from itertools import pairwise
+from math import sqrt
+from typing import Any, NamedTuple, TypeGuard
 
-from ollama_proxyd.core.fleet import BackendView, Hardware, Profile
-from ollama_proxyd.core.learning import blend
+from ollama_proxyd.core.fleet import BackendView, Hardware, Model, Profile
+from ollama_proxyd.core.learning import CONTEXTS, Speed, context_of, expected
+from ollama_proxyd.core.model_names import is_mixture
 from ollama_proxyd.core.reasons import Reason
 
+SHORT_PROMPT_TOKENS = CONTEXTS[0]
+"""Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""
+TYPICAL_BYTES = 4.7e9
+"""The size of the model that the classes' speeds are for: 8 billion parameters of 4 bits."""
+MOST_BYTES = 10**13
+LEAST_SCALE = 0.1
+"""However small a model is, this much of the time of a typical one stays."""
 PREFILL_SPEEDUP = 15.0
 """Prefill speed over decode speed, where none is configured: a prompt is read in batches."""
 MOST = 1e9
@@ -49,34 +59,95 @@ class Expectation(NamedTuple):
 
     power_w: float
     ttft_s: float
-    decode_tps: float
     prefill_tps: float
+    """How fast the rest of a long prompt is read, where that was not learned."""
+    learned_prefill_tps: tuple[float | None, ...]
+    """How fast a whole prompt is read, by the number of its context."""
+    decode_tps: tuple[float, ...]
+    """By the number of the context."""
     notes: list[Reason]
     is_guess: bool
     """Whether any of it is taken from the class of hardware."""
 
+    def prefill_s(self, tokens: float) -> float:
+        """How long a prompt is read."""
+        if tokens <= SHORT_PROMPT_TOKENS:
+            return self.ttft_s
+        learned_tps = self.learned_prefill_tps[context_of(tokens)]
+        if learned_tps is not None:
+            return max(self.ttft_s, tokens / learned_tps)
+        return self.ttft_s + (tokens - SHORT_PROMPT_TOKENS) / self.prefill_tps
 
-def expect(view: BackendView, model: str) -> Expectation:
+    def decode_s(self, prompt_tokens: float, output_tokens: float) -> float:
+        """How long an answer to such a prompt is written, alone."""
+        return output_tokens / self.decode_tps[context_of(prompt_tokens)]
+
+
+def expect(view: BackendView, model: Model) -> Expectation:
     """What to expect of a backend with one of its models."""
     profile, measured_w = view.spec.profile, None if view.watts is None else measured_power_w(view)
-    prior = _prior(profile, view.spec.hardware, needs_power=measured_w is None, is_local=view.spec.is_local)
-    power_w, ttft_s, decode_tps = prior.power_w if measured_w is None else measured_w, prior.ttft_s, prior.decode_tps
-    notes, is_guess = [*prior.notes], bool(prior.notes)
+    is_mixed = is_mixture(model.name, model.family, model.parameter_size)
+    is_local = view.spec.is_local
+    prior = _prior(profile, view.spec.hardware, model.size_bytes, is_mixed=is_mixed, is_local=is_local)
+    ttft_s, decode_tps, prefill_tps = prior.ttft_s, prior.decode_tps, prior.prefill_tps
     if view.degraded:
         ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
-    speed = view.speeds.get(model)
-    if speed is not None and speed.samples > 0:
-        ttft_s = min(blend(ttft_s, speed.ttft_s, speed.samples), MOST)
-        decode_tps = max(blend(decode_tps, speed.decode_tps, speed.samples), SLOWEST_TPS)
+        prefill_tps = None
+    speed = view.speeds.get(model.name, _NOT_SEEN)
+    speed = speed if speed.samples > 0 else _NOT_SEEN
+    sure = {part for part in ("ttft_s", "decode_tps") if speed.is_sure(part)}
+    if measured_w is not None:
+        sure.add("power_w")
+    ttft_s = min(expected(ttft_s, speed.ttft_s, is_sure="ttft_s" in sure), MOST)
+    by_context = _decode_tps(decode_tps, speed)
+    guesses = [note for part, note in prior.notes if part not in sure]
+    notes = [*guesses]
+    if speed.samples > 0:
         notes.append(Reason("speed_measured", samples=speed.samples, is_many=speed.samples > 1))
     if view.degraded:
         notes.append(Reason("degraded", reason=view.degraded))
     if measured_w is not None:
         notes.append(Reason("power_measured", power_watts=measured_w))
-    prefill_tps = profile.prefill_tps
-    if view.degraded or not is_known(prefill_tps, SLOWEST_TPS):
-        prefill_tps = PREFILL_SPEEDUP * decode_tps
-    return Expectation(power_w, ttft_s, decode_tps, prefill_tps, notes, is_guess)
+    rest_tps = PREFILL_SPEEDUP * by_context[0] if prefill_tps is None else prefill_tps
+    learned = _prefill_tps(ttft_s, rest_tps, speed) if speed.longer else _NONE_LEARNED
+    power_w = prior.power_w if measured_w is None else measured_w
+    return Expectation(power_w, ttft_s, rest_tps, learned, by_context, notes, bool(guesses))
+
+
+_NOT_SEEN = Speed()
+_ALL_CONTEXTS = range(len(CONTEXTS) + 1)
+_NONE_LEARNED: tuple[None, ...] = (None,) * len(_ALL_CONTEXTS)
+_TYPICAL_TOKENS = tuple(sqrt(least * most) for least, most in pairwise((*CONTEXTS, 4 * CONTEXTS[-1])))
+"""The middle of each longer context."""
+
+
+def _decode_tps(prior: float, speed: Speed) -> tuple[float, ...]:
+    """How fast a backend writes in each context: as seen there, else as in the nearest that was seen."""
+    short = max(expected(prior, speed.decode_tps, is_sure=speed.is_sure("decode_tps")), SLOWEST_TPS)
+    if not speed.longer:
+        return (short,) * len(_ALL_CONTEXTS)
+    found = []
+    for context in _ALL_CONTEXTS:
+        part = speed.nearest("decode_tps", context)
+        if part is None or (speed.decode_tps is not None and abs(part[1] - context) >= context):
+            found.append(short)
+            continue
+        found.append(max(expected(short, speed.longer[part], is_sure=speed.is_sure(part)), SLOWEST_TPS))
+    return tuple(found)
+
+
+def _prefill_tps(ttft_s: float, rest_tps: float, speed: Speed) -> tuple[float | None, ...]:
+    """How fast a backend reads a whole long prompt, as seen there, else as in the nearest context that was seen."""
+    found: list[float | None] = [None]
+    for context in _ALL_CONTEXTS[1:]:
+        part = speed.nearest("prefill_tps", context)
+        if part is None:
+            found.append(None)
+            continue
+        tokens = _TYPICAL_TOKENS[context - 1]
+        prior = tokens / (ttft_s + (tokens - SHORT_PROMPT_TOKENS) / rest_tps)
+        found.append(max(expected(prior, speed.longer[part], is_sure=speed.is_sure(part)), SLOWEST_TPS))
+    return tuple(found)
 
 
 def slowdown(neighbours: float) -> float:
@@ -122,33 +193,79 @@ def _as_on_the_cpu(ttft_s: float, decode_tps: float) -> tuple[float, float]:
 
 
 class _Prior(NamedTuple):
-    """What is configured, completed from the class of hardware; `notes` say what is."""
+    """What is configured, completed from the class of hardware; `notes` say of which part what is estimated."""
 
     power_w: float
     ttft_s: float
     decode_tps: float
-    notes: tuple[Reason, ...]
+    prefill_tps: float | None
+    notes: tuple[tuple[str, Reason], ...]
 
 
-@lru_cache(maxsize=256)
-def _prior(profile: Profile, hardware: Hardware, *, needs_power: bool, is_local: bool) -> _Prior:
-    notes: list[Reason] = []
-    power_w, ttft_s, decode_tps = profile.power_w, profile.ttft_s, profile.decode_tps
-    if needs_power and not is_known(power_w):
-        power_w = _estimate(hardware, "power_w", notes) if is_local else RADIO_W
-        if not is_local:
-            notes.append(Reason("power_of_radio", power_watts=RADIO_W))
-    if not is_known(ttft_s):
-        ttft_s = _estimate(hardware, "ttft_s", notes)
+@lru_cache(maxsize=1024)
+def _prior(profile: Profile, hardware: Hardware, size_bytes: int | None, *, is_mixed: bool, is_local: bool) -> _Prior:
+    """What is expected before anything was seen: the larger a model, the slower it is in proportion.
+
+    The classes' figures are for a model of TYPICAL_BYTES. Configured ones hold for that and for smaller models.
+    """
+    size = _Size(size_bytes if is_local and is_known(size_bytes, 1, MOST_BYTES) else None, is_mixed)
+    notes: list[tuple[str, Reason]] = []
+    power_w, ttft_s, decode_tps, prefill_tps = profile.power_w, profile.ttft_s, profile.decode_tps, profile.prefill_tps
+    if not is_known(power_w) and not is_local:
+        power_w = RADIO_W
+        notes.append(("power_w", Reason("power_of_radio", power_watts=RADIO_W)))
+    elif not is_known(power_w):
+        power_w = _estimate(hardware, "power_w", 1.0, notes)
+    if is_known(ttft_s):
+        ttft_s *= size.slowdown
+    else:
+        ttft_s = _estimate(hardware, "ttft_s", size.scale, notes, size)
     if not is_known(decode_tps, SLOWEST_TPS):
-        decode_tps = _estimate(hardware, "decode_tps", notes)
-    return _Prior(power_w or 0.0, ttft_s, decode_tps, tuple(notes))
+        decode_tps = _estimate(hardware, "decode_tps", 1 / size.scale, notes, size)
+    elif size.slowdown > 1:
+        decode_tps /= size.slowdown
+        values = {"tokens_per_second": decode_tps, "size_gb": (size_bytes or 0) / 1e9}
+        notes.append(("decode_tps", Reason("speed_scaled", **values)))
+    prefill_tps = prefill_tps / size.slowdown if is_known(prefill_tps, SLOWEST_TPS) else None
+    return _Prior(power_w, ttft_s, decode_tps, prefill_tps, tuple(notes))
 
 
-def _estimate(hardware: Hardware, what: str, notes: list[Reason]) -> float:
-    value: float = getattr(CLASS_PRIORS[hardware], what)
+class _Size(NamedTuple):
+    """The size of a model, None where it is unknown, and whether only a part of it works for each token."""
+
+    size_bytes: float | None
+    is_mixed: bool
+
+    @property
+    def why_unscaled(self) -> Reason | None:
+        """Why nothing follows from it."""
+        if self.size_bytes is None:
+            return Reason("size_unknown")
+        return Reason("mixture_of_experts") if self.is_mixed else None
+
+    @property
+    def scale(self) -> float:
+        """How many times slower it is than a model of TYPICAL_BYTES."""
+        if self.size_bytes is None or self.is_mixed:
+            return 1.0
+        return max(self.size_bytes / TYPICAL_BYTES, LEAST_SCALE)
+
+    @property
+    def slowdown(self) -> float:
+        """How many times slower it is than what is configured."""
+        return max(self.scale, 1.0)
+
+
+def _estimate(
+    hardware: Hardware, what: str, scale: float, notes: list[tuple[str, Reason]], size: _Size | None = None
+) -> float:
+    value: float = getattr(CLASS_PRIORS[hardware], what) * scale
     of_class, of_unknown, name = _NOTED_AS[what]
     is_unknown = hardware is Hardware.UNKNOWN
-    named = None if is_unknown else hardware.value
-    notes.append(Reason(of_unknown if is_unknown else of_class, hardware=named, **{name: value}))
+    values: dict[str, Any] = {"hardware": None if is_unknown else hardware.value, name: value}
+    if size is not None and size.size_bytes is not None and not size.is_mixed:
+        values["size_gb"] = size.size_bytes / 1e9
+    elif size is not None:
+        values["unscaled"] = size.why_unscaled
+    notes.append((what, Reason(of_unknown if is_unknown else of_class, **values)))
     return value

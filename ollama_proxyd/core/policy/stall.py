@@ -1,8 +1,8 @@
 """When a backend that has not begun to answer counts as stalled, by what it was seen to need."""
 
 from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.core.policy.cost import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.residence import LOAD_BYTES_PER_S, TYPICAL_MODEL_BYTES
 from ollama_proxyd.core.requests import Request
 

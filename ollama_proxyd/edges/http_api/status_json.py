@@ -11,7 +11,7 @@ from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.holds import Hold
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.learning import CONTEXTS, Speed
 from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason, reason_fields
@@ -142,9 +142,18 @@ def _breaker(breaker: Breaker) -> Json:
 def _speed(speed: Speed) -> Json:
     return {
         "ttft_ms": None if speed.ttft_s is None else _rounded(speed.ttft_s * 1000),
-        "tokens_per_second": _rounded(speed.decode_tps),
+        "tokens_per_second": _rounded(speed.told_tps),
         "output_tokens": _rounded(speed.output_tokens),
         "samples": speed.samples,
+        "longer_prompts": [
+            {
+                "above_tokens": above,
+                "prefill_tokens_per_second": _rounded(speed.longer.get(("prefill_tps", context))),
+                "tokens_per_second": _rounded(speed.longer.get(("decode_tps", context))),
+            }
+            for context, above in enumerate(CONTEXTS, 1)
+            if any(at == context for _, at in speed.longer)
+        ],
     }
 
 

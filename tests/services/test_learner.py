@@ -1,0 +1,102 @@
+"""What the end of an attempt teaches of a backend."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.events import Timings, Usage
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.learner import Learner
+
+DAY_S = 86400.0
+
+
+def ended(prompt_tokens: int = 100, **facts: Any) -> AttemptEnded:
+    """A streamed answer of 40 tokens: its first after 1 s, the others within 4 s."""
+    usage = facts.pop("usage", Usage(prompt_tokens=prompt_tokens, completion_tokens=40))
+    times = {"begun_s": 10.0, "first_s": 11.0, "ended_s": 15.0}
+    told = {"stream": True, "usage": usage, **times, **facts}
+    return AttemptEnded("npu", "m", facts.pop("operation", Operation.CHAT), "", prompt_tokens=prompt_tokens, **told)
+
+
+def learned(*attempts: AttemptEnded) -> Speed:
+    learner = Learner()
+    for each in attempts:
+        learner.observe(each)
+    return learner.speeds("npu").get("m", Speed())
+
+
+def test_the_first_token_of_a_short_prompt_and_what_follows_it_are_learned() -> None:
+    speed = learned(ended())
+    assert (speed.ttft_s, speed.decode_tps) == (1.0, pytest.approx(39 / 4))
+
+
+def test_loading_is_no_part_of_reading() -> None:
+    assert learned(ended(timings=Timings(load_s=0.4))).ttft_s == pytest.approx(0.6)
+
+
+def test_a_long_prompt_teaches_how_fast_its_length_is_read_and_answered() -> None:
+    speed = learned(ended(4000))
+    assert speed.longer == {("prefill_tps", 2): 4000, ("decode_tps", 2): pytest.approx(39 / 4)}
+    assert (speed.ttft_s, speed.decode_tps) == (None, None)
+
+
+def test_an_answer_in_one_piece_shows_it_by_the_backends_own_clock() -> None:
+    speed = learned(ended(4000, stream=False, timings=Timings(prompt_s=2.0, decode_s=8.0)))
+    assert speed.longer == {("prefill_tps", 2): 2000, ("decode_tps", 2): 5}
+    untold = learned(ended(4000, stream=False))
+    assert (untold.told_tps, dict(untold.longer)) == (None, {})
+
+
+def test_what_was_cached_was_not_read() -> None:
+    speed = learned(ended(4000, usage=Usage(4000, 40, cached_tokens=2000)))
+    assert speed.longer[("prefill_tps", 1)] == 2000
+    assert learned(ended(4000, usage=Usage(4000, 40, cached_tokens=3900))).ttft_s == 1.0
+
+
+def test_an_embedding_is_read_until_its_end_and_writes_nothing() -> None:
+    times: dict[str, Any] = {"stream": False, "first_s": 10.2, "ended_s": 10.2}
+    embedding = replace(ended(usage=Usage(100), **times), operation=Operation.EMBEDDING)
+    speed = learned(embedding)
+    assert speed.ttft_s == pytest.approx(0.2)
+    assert speed.decode_tps is None
+
+
+@pytest.mark.parametrize("facts", [{"error": ErrorKind.UPSTREAM_FAILED}, {"cancelled": True}, {"displaced": True}])
+def test_what_did_not_end_well_teaches_nothing(facts: dict[str, Any]) -> None:
+    assert learned(ended(**facts)) == Speed()
+
+
+def machine(*, on_battery: bool, profile: str = "balanced") -> SystemState:
+    return SystemState(on_battery=Reading(on_battery, 0.0), power_profile=Reading(profile, 0.0))
+
+
+def test_each_condition_has_speeds_of_its_own_that_begin_as_those_of_the_last() -> None:
+    learner = Learner()
+    learner.follow(machine(on_battery=False))
+    seen = learner.speeds("npu")
+    for _ in range(9):
+        learner.observe(ended())
+    learner.follow(machine(on_battery=True))
+    assert seen["m"].decode_tps == pytest.approx(39 / 4), "a measurement on the charger is a first guess"
+    learner.observe(ended(timings=Timings(decode_s=16.0)))
+    assert seen["m"].decode_tps == pytest.approx((39 / 4 * 40 / 16) ** 0.5)
+    learner.follow(machine(on_battery=False))
+    assert seen["m"].decode_tps == pytest.approx(39 / 4)
+    learner.follow(machine(on_battery=False, profile="power-saver"))
+    assert seen["m"].weight == 1
+
+
+def test_what_is_forgotten_holds_under_no_condition() -> None:
+    learner = Learner()
+    learner.follow(machine(on_battery=False))
+    learner.observe(ended())
+    learner.follow(machine(on_battery=True))
+    learner.forget("npu", "m")
+    learner.follow(machine(on_battery=False))
+    assert "m" not in learner.speeds("npu")
