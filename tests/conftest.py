@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
 from tests.desktop.private_bus import PrivateBus, StartBus
 from tests.real_things import NOT_TRIED, installed
-from tests.virtual_time import VirtualTimeLoop
 
 pytest_plugins = ["tests.time_limit"]
 

@@ -29,7 +29,7 @@ from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.settings import GatewaySettings, ModeSettings, QueueSettings
 from ollama_proxyd.services.switches import Switches
-from tests.virtual_time import VirtualTimeLoop, virtual_now_s
+from ollama_proxyd.sim.virtual_time import VirtualTimeLoop, virtual_now_s
 
 REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
     "npu": (Hardware.NPU, Profile(power_w=3.0, ttft_s=0.8, decode_tps=10.0)),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
 from tests.fakes import FakeClock
-from tests.virtual_time import VirtualTimeLoop
 
 
 def run(work: Coroutine[Any, Any, float]) -> float:
@@ -66,3 +66,13 @@ def test_an_open_socket_is_waited_for_in_real_time() -> None:
         return await since(0)
 
     assert 0 < run(work()) < 60
+
+
+def test_a_simulated_day_waits_for_nothing_real() -> None:
+    async def work() -> float:
+        await asyncio.sleep(24 * 3600)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        return loop.waited_s
+
+    assert run(work()) == 0

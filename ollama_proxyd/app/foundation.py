@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.config.settings import Config
@@ -17,11 +18,11 @@ from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
-from ollama_proxyd.services.inventory import Backends
+from ollama_proxyd.services.inventory import BackendConfig, Backends
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
-from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.services.ports import Backend, Clock, StateStore
 from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.sensing import Sensing
@@ -42,7 +43,7 @@ LAST_WORDS_S = 1.0
 class Foundation:
     """What a reload of the configuration reconfigures and never replaces."""
 
-    clock: SystemClock
+    clock: Clock
     activity: Activity
     gate: Gate
     sensing: Sensing
@@ -54,14 +55,19 @@ class Foundation:
     tasks: Tasks
 
     @classmethod
-    def build(cls, config: Config, store: StateStore) -> "Foundation":
-        """Wire the parts; nothing runs yet."""
-        clock = SystemClock()
+    def build(
+        cls,
+        config: Config,
+        store: StateStore,
+        clock: Clock | None = None,
+        make: Callable[[BackendConfig], Backend] | None = None,
+    ) -> "Foundation":
+        """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
+        clock = clock or SystemClock()
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
         http = HttpClient(config.timeouts)
-        fleet = Fleet(
-            lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key), clock, learner.speeds, Switches(store)
-        )
+        make = make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
+        fleet = Fleet(make, clock, learner.speeds, Switches(store))
         health = HealthMonitor(fleet, clock, config.health)
         detector, meter = GpuLossDetector(fleet, learner), Meter(sensing.system, fleet, clock)
         for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):

@@ -54,6 +54,11 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return next((candidate for candidate in search_paths(environ) if os.path.lexists(candidate)), None)
 
 
+def defaults() -> Config:
+    """The configuration where no file and no person says anything."""
+    return build(check(Node({}, Origin(_DEFAULTS))).values)
+
+
 def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides()) -> Config:
     """The configuration in force; raises ConfigError with everything that is wrong."""
     found = find(path, environ)

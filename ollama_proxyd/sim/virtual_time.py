@@ -8,11 +8,15 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 OWN_FILES = 1
 """What a loop watches by itself: the socket by which other threads wake it."""
+FIRST_DAY, FIRST_MINUTE = date(2027, 1, 15), 9 * 60.0
+"""The local time at which simulations begin."""
+EPOCH_S = 1_800_000_000.0
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -26,6 +30,7 @@ class _Jumping(selectors.DefaultSelector):
             began_s = time.monotonic()
             ready = super().select(timeout)
             timeout = time.monotonic() - began_s
+            self.loop.waited_s += timeout
         self.loop.now_s += timeout
         return ready
 
@@ -35,6 +40,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.waited_s = 0.0
+        """How long it waited for threads and sockets, in real time."""
         self.threads = 0
         selector = _Jumping()
         selector.loop = self
@@ -62,3 +69,27 @@ def virtual_now_s() -> float:
     except RuntimeError:
         return 0.0
     return loop.time() if isinstance(loop, VirtualTimeLoop) else 0.0
+
+
+class VirtualClock:
+    """The time of the running loop behind the Clock port."""
+
+    def monotonic(self) -> float:
+        """Seconds since the loop began."""
+        return virtual_now_s()
+
+    def unix(self) -> float:
+        """Seconds since 1970, UTC."""
+        return EPOCH_S + virtual_now_s()
+
+    def local_minute(self) -> float:
+        """Minutes since midnight."""
+        return (FIRST_MINUTE + virtual_now_s() / 60) % (24 * 60)
+
+    def local_date(self) -> date:
+        """The day."""
+        return FIRST_DAY + timedelta((FIRST_MINUTE + virtual_now_s() / 60) // (24 * 60))
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in virtual time."""
+        await asyncio.sleep(seconds)

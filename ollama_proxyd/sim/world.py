@@ -1,0 +1,127 @@
+"""A simulated machine in virtual time: its engines, the heat that they make, and where its joules truly go."""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+
+from ollama_proxyd.sim.engine import Engine, Keep, Work, keeps_long
+from ollama_proxyd.sim.machines import Cooling, Machine
+from ollama_proxyd.sim.traffic import Job
+
+STEP_S = 5.0
+"""While something works, heat is looked at so often at least."""
+THROTTLED = 0.7
+"""The share of its speed that a device keeps which is too hot."""
+
+
+class Heat:
+    """The temperature of one part of the machine."""
+
+    def __init__(self, cooling: Cooling, ambient_c: float) -> None:
+        self._cooling = cooling
+        self._ambient_c = ambient_c
+        self.now_c = self.peak_c = ambient_c + cooling.c_per_w * cooling.idle_w
+        self.slope_c_per_s = 0.0
+
+    def spend(self, seconds: float, power_w: float) -> None:
+        """Let time pass at so many watts."""
+        cooling = self._cooling
+        target_c = self._ambient_c + cooling.c_per_w * (power_w + cooling.idle_w)
+        self.slope_c_per_s = (target_c - self.now_c) / cooling.tau_s
+        self.now_c = target_c + (self.now_c - target_c) * math.exp(-seconds / cooling.tau_s)
+        self.peak_c = max(self.peak_c, self.now_c)
+
+
+class World:
+    """A machine in virtual time; whatever changes goes through it, so that time passes evenly for all."""
+
+    def __init__(self, machine: Machine, keep: Keep = keeps_long) -> None:
+        self.machine = machine
+        self.engines = {device.id: Engine(device, keep) for device in machine.devices}
+        self._engines = tuple(self.engines.values())
+        self.package = Heat(machine.package, machine.ambient_c)
+        self.card = Heat(machine.card, machine.ambient_c)
+        self._loop = asyncio.get_running_loop()
+        self._now_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rested: asyncio.Future[None] | None = None
+        self.lasted_s = 0.0
+        """When the last answer of the day ended."""
+
+    @property
+    def spent_j(self) -> float:
+        """Joules above the floor, of all devices."""
+        return sum(engine.spent.total_j for engine in self._engines)
+
+    def heat_of(self, engine: Engine) -> Heat:
+        """The part that an engine warms."""
+        return self.package if engine.device.packaged else self.card
+
+    def begin(self, backend_id: str, job: Job, keep_s: float | None = None) -> Work:
+        """Send a request to an engine."""
+        work = Work(job, keep_s, self._loop.create_future(), self._loop.create_future())
+        self.change(lambda now_s: self.engines[backend_id].take(work, now_s))
+        return work
+
+    def change(self, what: Callable[[float], None]) -> None:
+        """Change something at this moment."""
+        self.catch_up()
+        what(self._now_s)
+        self._go_on()
+
+    def catch_up(self) -> None:
+        """Let the time pass that has passed."""
+        seconds = self._loop.time() - self._now_s
+        if seconds > 0:
+            self._spend(seconds)
+            self._now_s += seconds
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing works, no model is in memory, and all that sleeps does so."""
+        return not any(each.active or each.resident or (each.awake and each.device.sleeps) for each in self._engines)
+
+    async def rested(self) -> None:
+        """Wait for that, so that the last request pays its tail as well."""
+        if not self.rests:
+            self._rested = self._loop.create_future()
+            await self._rested
+
+    def _spend(self, seconds: float) -> None:
+        for engine in self._engines:
+            engine.is_throttled = self.heat_of(engine).now_c > self.machine.throttle_c
+        speeds = [self._speed(engine) for engine in self._engines]
+        for heat, engines in self._parts():
+            heat.spend(seconds, sum(engine.power_w() for engine in engines))
+        for engine, speed in zip(self._engines, speeds, strict=True):
+            engine.spend(seconds, speed)
+
+    def _parts(self) -> Iterable[tuple[Heat, list[Engine]]]:
+        yield self.package, [engine for engine in self._engines if engine.device.packaged]
+        yield self.card, [engine for engine in self._engines if not engine.device.packaged]
+
+    def _speed(self, engine: Engine) -> float:
+        """The share of its full speed at which each of an engine's requests goes on."""
+        slower = 1 + engine.device.slope * max(len(engine.active) - 1, 0)
+        if engine.device.packaged:
+            others = [each for each in self._engines if each is not engine and each.device.packaged]
+            slower *= 1 + self.machine.contention * sum(bool(each.active) for each in others)
+        return (THROTTLED if engine.is_throttled else 1.0) / slower
+
+    def _go_on(self) -> None:
+        """Let all happen that is due, and look again when the next thing is."""
+        for engine in self._engines:
+            engine.settle(self._now_s)
+        if self._timer is not None:
+            self._timer.cancel()
+        next_s = min(engine.next_s(self._now_s, self._speed(engine)) for engine in self._engines)
+        if any(engine.active for engine in self._engines):
+            next_s = min(next_s, STEP_S)
+        if self._rested is not None and self.rests and not self._rested.done():
+            self._rested.set_result(None)
+        self._timer = None if next_s == math.inf else self._loop.call_later(max(next_s, 0.0), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.catch_up()
+        self._go_on()

@@ -1,0 +1,100 @@
+"""Short days on each simulated machine, through the real gateway."""
+
+import asyncio
+import math
+from itertools import pairwise
+
+import pytest
+
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.sim.baselines import RULES, Baseline, lower_bound
+from ollama_proxyd.sim.machines import LAPTOP, MACHINES
+from ollama_proxyd.sim.play import Figures, play
+from ollama_proxyd.sim.product import Product
+from ollama_proxyd.sim.traffic import PROGRAMS, Job, Traffic
+from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
+from ollama_proxyd.sim.world import World
+
+PRICED = (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY)
+
+
+def short_day(machine: str, mode: Mode) -> Figures:
+    found = MACHINES[machine]
+    traffic = Traffic(found.chats, hours=0.75, programs=("chat", "embed"))
+    return play(found, traffic, Product(mode), seed=1)[0]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_each_thriftier_mode_needs_less_energy_and_none_refuses(machine: str) -> None:
+    days = [short_day(machine, mode) for mode in PRICED]
+    assert [day.refused for day in days] == [0] * len(days)
+    joules = [day.energy_j for day in days]
+    assert all(thrifty <= 1.02 * fast for fast, thrifty in pairwise(joules)), joules
+
+
+def test_the_same_seed_gives_the_same_day() -> None:
+    traffic = Traffic(LAPTOP.chats, hours=1.0, programs=("chat", "embed"))
+    one, other = (play(LAPTOP, traffic, Product(Mode.BALANCED), seed=3)[0] for _ in range(2))
+    assert one == other
+    assert one != play(LAPTOP, traffic, Product(Mode.BALANCED), seed=4)[0]
+
+
+def test_agents_and_batches_are_served_whole_and_in_time_order() -> None:
+    traffic = Traffic(LAPTOP.chats, hours=0.4, rate=0.5, programs=("agents", "batch"))
+    _, jobs = play(LAPTOP, traffic, Product(Mode.BALANCED), seed=1)
+    assert {job.program for job in jobs} == {"agents", "batch"}
+    assert all(0 < job.ttft_s <= job.waited_s < math.inf for job in jobs)
+
+
+def test_every_program_sends_requests() -> None:
+    assert {job.program for job in Traffic(LAPTOP.chats, programs=tuple(PROGRAMS)).jobs(1)} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_rule_passes_the_bound(rule: str) -> None:
+    traffic = Traffic(LAPTOP.chats, hours=1.0)
+    for unloads in (False, True):
+        figures, jobs = play(LAPTOP, traffic, Baseline(rule, RULES[rule], unloads), seed=1)
+        for price_w in (0.0, 7.0, 100.0):
+            assert figures.cost_j(price_w) * len(jobs) > lower_bound(LAPTOP, jobs, price_w).cost_j(price_w)
+
+
+def test_the_product_does_not_pass_the_bound() -> None:
+    figures, jobs = play(LAPTOP, Traffic(LAPTOP.chats, 1.0, programs=("chat",)), Product(Mode.EFFICIENCY), seed=1)
+    assert figures.cost_j(2.0) * len(jobs) > lower_bound(LAPTOP, jobs, 2.0).cost_j(2.0)
+
+
+def test_a_lone_answer_costs_what_its_phases_cost() -> None:
+    async def alone() -> tuple[World, Job]:
+        world = World(LAPTOP, keep=lambda _device, _model: 60.0)
+        job = Job(0.0, "chat", "chat:8b", Operation.CHAT, 300, 300, 101)
+        await world.begin("nvidia", job).done
+        job.done_s = asyncio.get_running_loop().time()
+        await world.rested()
+        return world, job
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        world, job = runner.run(alone())
+    card = world.engines["nvidia"]
+    work_s = 0.12 + 300 / 2500 + 100 / 65
+    load_s = 0.5 + 4.7 / 1.8
+    assert job.waited_s == pytest.approx(1.5 + load_s + work_s)
+    assert card.spent.active_j == pytest.approx(55 * work_s)
+    assert card.spent.load_j == pytest.approx(25 + 30 * (1.5 + load_s))
+    assert card.spent.tail_j == pytest.approx(9 * 60 + 6 * 10)
+    assert not card.awake
+
+
+def test_two_in_a_batch_share_the_device_and_are_slower_than_one() -> None:
+    async def together(count: int) -> float:
+        device = MACHINES["workstation"].devices[0]
+        world = World(MACHINES["workstation"])
+        jobs = [Job(0.0, "chat", "chat:8b", Operation.CHAT, 100, 100, 101) for _ in range(count)]
+        works = [world.begin(device.id, job) for job in jobs]
+        await asyncio.gather(*(work.done for work in works))
+        return world.engines[device.id].spent.active_j
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        one_j, two_j = (runner.run(together(count)) for count in (1, 2))
+    assert one_j < two_j < 2 * one_j
