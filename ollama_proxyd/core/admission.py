@@ -1,17 +1,25 @@
 """The queue of requests that wait for a slot: events in, decisions out, no I/O.
 
-Requests of one kind stand in one line. A line's first request speaks for the line. So a freed slot costs work by the
-number of lines, never by the number of requests.
+Requests of one kind that prefer one backend stand in one line. A line's first request speaks for the line. So a freed
+slot costs work by the number of lines, never by the number of requests. One that now prefers another backend changes
+its line, so that it does not hold up those behind it.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Union
 
 from ollama_proxyd.core.requests import Priority
 
 ADVANCE_S = {Priority.BEST_EFFORT: 0.0, Priority.NORMAL: 120.0, Priority.HIGH: 240.0, Priority.CRITICAL: 600.0}
 """How much earlier a request may arrive and still stand behind one of this priority: nothing waits for ever."""
+
+_MOST_ASKED = 4
+"""So many of a line are asked at once, as long as each prefers another backend now."""
+_MOST_GONE = 64
+"""So many that have left a line may be kept beside those that wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +38,10 @@ class Ticket:
     """That backend's name of its model."""
     passed_s: float | None = field(default=None, kw_only=True)
     """When a later one for the model in memory went before it first."""
+    number: int = field(default=0, kw_only=True)
+    """Its place among those that arrived at the same moment."""
+    line: Union["_Line", None] = field(default=None, kw_only=True)
+    """Where it waits."""
 
     @property
     def due_s(self) -> float:
@@ -37,17 +49,38 @@ class Ticket:
         return self.arrived_s - ADVANCE_S[self.priority]
 
 
-@dataclass(slots=True, eq=False)
 class _Line:
-    """Requests of one kind and priority, in their order."""
+    """Requests of one kind and priority that prefer one backend, in their order."""
 
-    key: Hashable
-    backends: frozenset[str]
-    tickets: OrderedDict[Ticket, None] = field(default_factory=OrderedDict)
+    __slots__ = ("_heap", "backends", "key", "size")
+
+    def __init__(self, key: Hashable, backends: frozenset[str]) -> None:
+        self.key = key
+        self.backends = backends
+        self.size = 0
+        self._heap: list[tuple[float, int, Ticket]] = []
+        """With those that have left, until they come to its top."""
+
+    def enter(self, ticket: Ticket) -> None:
+        """Take a request in, at its place."""
+        self.size += 1
+        ticket.line = self
+        heappush(self._heap, (ticket.arrived_s, ticket.number, ticket))
+
+    def leave(self, ticket: Ticket) -> None:
+        """Let a request out, wherever it stands."""
+        self.size -= 1
+        ticket.line = None
+        if len(self._heap) > 2 * self.size + _MOST_GONE:
+            self._heap = [entry for entry in self._heap if entry[2].line is self]
+            heapify(self._heap)
 
     @property
     def head(self) -> Ticket:
-        return next(iter(self.tickets))
+        """The first request."""
+        while (ticket := self._heap[0][2]).line is not self:
+            heappop(self._heap)
+        return ticket
 
 
 Choose = Callable[[Ticket], bool]
@@ -60,18 +93,19 @@ class AdmissionQueue:
     def __init__(self) -> None:
         self._lines: dict[Hashable, _Line] = {}
         self._by_backend: dict[str, dict[_Line, None]] = {}
-        self._line_of: dict[Ticket, _Line] = {}
+        self._tickets: dict[Ticket, None] = {}
+        self._added = 0
         self._depth = dict.fromkeys(Priority, 0)
         self._queued_s: dict[str, dict[Priority, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._line_of)
+        return len(self._tickets)
 
     def __contains__(self, ticket: Ticket) -> bool:
-        return ticket in self._line_of
+        return ticket in self._tickets
 
     def __iter__(self) -> Iterator[Ticket]:
-        return iter(tuple(self._line_of))
+        return iter(tuple(self._tickets))
 
     @property
     def depth(self) -> dict[Priority, int]:
@@ -92,38 +126,28 @@ class AdmissionQueue:
         queued = self._queued_s.get(backend_id)
         if queued is None:
             return 0.0
-        own_s = but.expected_s if but is not None and but in self._line_of and but.preferred == backend_id else 0.0
+        own_s = but.expected_s if but is not None and but.line is not None and but.preferred == backend_id else 0.0
         return max(sum(seconds for each, seconds in queued.items() if each >= priority) - own_s, 0.0)
 
-    def is_line(self, kind: Hashable, priority: Priority, backends: frozenset[str]) -> bool:
-        """Whether requests like this one wait already."""
-        return (kind, priority, backends) in self._lines
+    def is_waited_for(self, backend_id: str) -> bool:
+        """Whether a request waits that a backend can serve."""
+        return bool(self._by_backend.get(backend_id))
 
     def add(self, ticket: Ticket, *, first: bool = False) -> None:
-        """Let a request wait at the end of its line, or at its beginning."""
-        key = (ticket.kind, ticket.priority, ticket.backends)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = _Line(key, frozenset())
-            self._serve(line, ticket.backends)
-        line.tickets[ticket] = None
-        if first:
-            line.tickets.move_to_end(ticket, last=False)
-        self._line_of[ticket] = line
+        """Let a request wait at its place by its arrival, before or behind its equals."""
+        self._added += 1
+        ticket.number = -self._added if first else self._added
+        self._tickets[ticket] = None
         self._depth[ticket.priority] += 1
-        self._weigh(ticket, ticket.expected_s)
+        self._enter(ticket)
 
     def remove(self, ticket: Ticket) -> bool:
         """Take a request out: whether it waited."""
-        line = self._line_of.pop(ticket, None)
-        if line is None:
+        if ticket not in self._tickets:
             return False
-        del line.tickets[ticket]
+        del self._tickets[ticket]
         self._depth[ticket.priority] -= 1
-        self._weigh(ticket, -ticket.expected_s)
-        if not line.tickets:
-            self._serve(line, frozenset())
-            del self._lines[line.key]
+        self._leave(ticket)
         return True
 
     def is_asked_for(self, model: str | None, backend_id: str, priority: Priority) -> bool:
@@ -132,46 +156,61 @@ class AdmissionQueue:
         return any(each.model == model and each.preferred == backend_id and each.priority >= priority for each in heads)
 
     def move(self, ticket: Ticket, backends: frozenset[str], preferred: str, expected_s: float) -> None:
-        """Note where the first request of a line can go now, and with it its line."""
-        line = self._line_of[ticket]
-        if backends != line.backends:
-            self._serve(line, backends)
-        self._weigh(ticket, -ticket.expected_s)
-        ticket.preferred, ticket.expected_s = preferred, expected_s
-        self._weigh(ticket, expected_s)
+        """Note where a request can go now, and where it would."""
+        if (backends, preferred, expected_s) == (ticket.backends, ticket.preferred, ticket.expected_s):
+            return
+        self._leave(ticket)
+        ticket.backends, ticket.preferred, ticket.expected_s = backends, preferred, expected_s
+        self._enter(ticket)
 
     def admit(
         self, choose: Choose, backend_id: str | None = None, while_true: Callable[[], bool] = lambda: True
     ) -> None:
         """Let requests go, the most urgent first, until none wants what is free.
 
-        Only those that a backend can serve are asked where it is named, and only `while_true`.
+        Only those that a backend can serve are asked where it is named, and only `while_true`. Of a line the first
+        that stays is the last that is asked, unless it now prefers another backend.
         """
-        asked: set[_Line] = set()
+        asked: set[Ticket] = set()
+        stays: Counter[_Line] = Counter()
         while while_true():
             lines = self._lines.values() if backend_id is None else self._by_backend.get(backend_id, ())
-            waiting = [line for line in lines if line not in asked]
+            waiting = [line for line in lines if line.head not in asked and stays[line] < _MOST_ASKED]
             if not waiting:
                 return
-            line = min(waiting, key=lambda each: each.head.due_s)
-            if not self._let_go(line, choose):
-                asked.add(line)
+            line = min(waiting, key=lambda each: (each.head.due_s, each.head.number))
+            ticket = line.head
+            if not self._let_go(ticket, choose):
+                asked.add(ticket)
+                stays[line] += 1
 
-    def admit_like(self, ticket: Ticket, choose: Choose) -> None:
-        """Let requests of a ticket's own line go, until the first of them stays."""
-        while (line := self._line_of.get(ticket)) is not None and self._let_go(line, choose):
-            pass
+    def admit_this(self, ticket: Ticket, choose: Choose) -> None:
+        """Let a request go, if it is the first of its line."""
+        if ticket.line is not None and ticket.line.head is ticket:
+            self._let_go(ticket, choose)
 
-    def _let_go(self, line: _Line, choose: Choose) -> bool:
-        ticket = line.head
+    def _let_go(self, ticket: Ticket, choose: Choose) -> bool:
         return choose(ticket) and self.remove(ticket)
 
-    def _serve(self, line: _Line, backends: frozenset[str]) -> None:
-        for backend_id in line.backends - backends:
-            del self._by_backend[backend_id][line]
-        for backend_id in backends - line.backends:
-            self._by_backend.setdefault(backend_id, {})[line] = None
-        line.backends = backends
+    def _enter(self, ticket: Ticket) -> None:
+        key = (ticket.kind, ticket.priority, ticket.backends, ticket.preferred)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(key, ticket.backends)
+            for backend_id in line.backends:
+                self._by_backend.setdefault(backend_id, {})[line] = None
+        line.enter(ticket)
+        self._weigh(ticket, ticket.expected_s)
+
+    def _leave(self, ticket: Ticket) -> None:
+        line = ticket.line
+        assert line is not None
+        line.leave(ticket)
+        self._weigh(ticket, -ticket.expected_s)
+        if not line.size:
+            del self._lines[line.key]
+            for backend_id in line.backends:
+                del self._by_backend[backend_id][line]
 
     def _weigh(self, ticket: Ticket, seconds: float) -> None:
         queued = self._queued_s.setdefault(ticket.preferred, dict.fromkeys(Priority, 0.0))

@@ -9,6 +9,7 @@ from ollama_proxyd.core.admission import AdmissionQueue, Ticket
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
@@ -94,18 +95,17 @@ class Admission:
 
         One that is back, because its slot was taken away, waits before its equals.
         """
-        kind, backends = _kind(query), frozenset([each.backend_id for each in decision.ranked])
-        is_next = not (self._queue and self._queue.is_line(kind, query.urgency, backends))
+        best = decision.ranked[0]
+        is_next = not self._queue or not self._queue.is_waited_for(best.backend_id)
         if is_next and self._may_begin(query) and (lease := self._take(query, decision)) is not None:
             return decision, lease
-        best = decision.ranked[0]
         if len(self._queue) >= self._settings.max_length:
             raise self._full(query, decision)
         waiting = _Waiting(
-            kind=kind,
+            kind=_kind(query),
             priority=query.urgency,
             arrived_s=self._clock.monotonic() - query.waited_s,
-            backends=backends,
+            backends=frozenset([each.backend_id for each in decision.ranked]),
             preferred=best.backend_id,
             expected_s=_expected_s(decision),
             model=best.model,
@@ -126,7 +126,8 @@ class Admission:
         """Wait for a slot; whoever leaves takes neither a place nor a slot along."""
         self._queue.add(waiting, first=waiting.is_back)
         self.waiting.set(len(self._queue))
-        self._queue.admit_like(waiting, self._choose)
+        self._slot_freed(waiting.preferred)
+        self._queue.admit_this(waiting, self._choose)
         if waiting.priority is Priority.CRITICAL and waiting in self._queue:
             self._displace(waiting)
         self._watch()
@@ -265,6 +266,12 @@ def _kind(query: Query) -> Hashable:
     """What decides where a request can go, but for the backends that can serve it."""
     hints = query.hints
     wishes = (hints.target, hints.latency_critical, hints.power_efficient)
-    limits = (hints.max_latency_ms is None, hints.max_power_watts is None)
-    needs = (query.needs_vision, query.has_image_urls)
-    return query.model, query.operation, needs, query.tried, wishes, limits
+    limits = _size(hints.max_latency_ms), _size(hints.max_power_watts), _size(query.time_left_s), hints.strict_limits
+    needs = (query.needs_vision, query.needs_tools, query.has_image_urls)
+    size = _size(max(query.prompt_tokens - SHORT_PROMPT_TOKENS, 0)), _size(query.max_tokens)
+    return query.model, query.operation, needs, query.tried, wishes, limits, size
+
+
+def _size(number: float | None) -> int | None:
+    """The order of magnitude, in powers of four: requests alike in it go to the same backend."""
+    return None if number is None else int(max(number, 0)).bit_length() // 2

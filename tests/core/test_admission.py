@@ -183,7 +183,7 @@ class Engines(RuleBasedStateMachine):
         new = ticket(self.now_s, priority, *sorted(where))
         self.waiting.append(new)
         self.queue.add(new)
-        self.queue.admit_like(new, self.choose)
+        self.queue.admit(self.choose)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -222,3 +222,41 @@ def test_everybody_goes_once_and_the_oldest_of_each_priority_first(arrivals: lis
     for priority in Priority:
         arrived_s = [each.arrived_s for each in gone if each.priority is priority]
         assert arrived_s == sorted(arrived_s)
+
+
+def test_one_that_now_prefers_another_backend_does_not_hold_up_those_behind_it() -> None:
+    first, behind = ticket(0, NORMAL, "npu", "igpu"), ticket(1, NORMAL, "npu", "igpu")
+    queue, gone = queue_of([first, behind]), []
+
+    def choose(each: Ticket) -> bool:
+        if each is first:
+            queue.move(first, first.backends, "igpu", 1.0)
+            return False
+        gone.append(each)
+        return True
+
+    queue.admit(choose, "npu")
+    assert gone == [behind]
+    assert order(queue) == [first]
+
+
+def test_of_a_long_line_whose_every_request_changes_its_mind_only_a_few_are_asked() -> None:
+    queue, asked = queue_of(ticket(each, NORMAL, "npu", "igpu") for each in range(1_000)), []
+
+    def choose(each: Ticket) -> bool:
+        asked.append(each)
+        queue.move(each, each.backends, "igpu", 1.0)
+        return False
+
+    queue.admit(choose)
+    assert len(asked) <= 8
+
+
+def test_those_that_left_do_not_fill_a_line() -> None:
+    queue = AdmissionQueue()
+    queue.add(ticket(0))
+    for at_s in range(10_000):
+        queue.add(gone := ticket(at_s))
+        queue.remove(gone)
+    (line,) = queue._lines.values()
+    assert len(line._heap) < 200

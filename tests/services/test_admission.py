@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import MediaType, Priority, Request
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.services.admission import _Waiting
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.settings import QueueSettings
@@ -383,3 +385,33 @@ async def test_who_waits_and_for_how_long_is_told(bench: Bench) -> None:
     waited_s = {each.request_id: each.queue_wait_s for each in clients.services.ledger.recent()}
     assert waited_s == {"a": 0, "c": 0, "b": 3.0}
     assert clients.services.admission.status().waiting == clients.services.admission.waiting.value == 0
+
+
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.AUTO])
+@pytest.mark.parametrize("kinds", ["all alike", "long first", "short first", "mixed", "one without haste first"])
+async def test_no_device_is_idle_that_one_who_waits_would_take(bench: Bench, mode: Mode, kinds: str) -> None:
+    engines = [Engine(name, slots=1) for name in ("npu", "igpu", "nvidia", "cpu")]
+    clients = await bench(*engines, mode=mode)
+    soon_ms = int(clients.services.gateway._deps.clock.unix() * 1000) + 15_000
+    for each in range(20):
+        facts: dict[str, Any] = {
+            "all alike": {},
+            "long first": {"max_tokens": 4 if each > 6 else 4000},
+            "short first": {"max_tokens": 4000 if each > 6 else 4},
+            "mixed": {"max_tokens": (4, 200, 4000)[each % 3], "prompt_tokens": (10, 20_000)[each % 2]},
+            "one without haste first": {"deadline_ms": soon_ms} if each % 2 else {},
+        }[kinds]
+        asked = replace(
+            request(request_id=str(each), **{name: facts.pop(name) for name in tuple(facts) if name == "deadline_ms"}),
+            **facts,
+        )
+        clients.tasks[str(each)] = asyncio.create_task(clients.follow(asked))
+        await settle()
+    await pass_by(1.0)
+    admission, fleet = clients.services.admission, clients.services.fleet
+    for waiting in admission._queue:
+        assert isinstance(waiting, _Waiting)
+        query = replace(waiting.query, waited_s=1.0)
+        best = waiting.decide(admission.foresee(query, waiting)).ranked[0].backend_id
+        if admission._may_begin(query):
+            assert fleet.view(best).in_flight, f"{waiting.query.hints.request_id} would go to {best}, which is idle"
