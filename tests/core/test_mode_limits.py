@@ -8,6 +8,7 @@ import pytest
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.requests import Priority
 from tests.core.reference_profile import REFERENCE, ask, backend, codes, machine, order, priced
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
@@ -80,6 +81,13 @@ def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyon
 
 def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
     assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0})) == ["npu", "nvidia"]
+
+
+@pytest.mark.parametrize(("wait_s", "first"), [(290.0, "npu"), (310.0, "nvidia")])
+@pytest.mark.parametrize("mode", [Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY])
+def test_work_in_the_background_waits_longer_since_nobody_waits_for_it(mode: Mode, wait_s: float, first: str) -> None:
+    decision = ask((NPU, NVIDIA), mode, waits_s={"npu": wait_s}, priority=Priority.BEST_EFFORT)
+    assert order(decision)[0] == first
 
 
 def test_the_time_that_a_request_has_waited_already_counts() -> None:

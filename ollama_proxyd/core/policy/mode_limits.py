@@ -12,6 +12,10 @@ from ollama_proxyd.core.policy.heat import critical_heat, mode_fan, mode_tempera
 from ollama_proxyd.core.policy.priors import known_power_w
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.requests import Priority
+
+BACKGROUND_WAIT_S = 300.0
+"""How long work in the background waits at least before a backend beyond the limits serves it: nobody waits for it."""
 
 
 class Tier(IntEnum):
@@ -89,6 +93,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
         return ()
     found = standing(candidate.view, candidate.device, situation.system, row)
     most, wait_s = row.max_wait_s, priced.terms["queue_wait_s"]
+    if most is not None and query.urgency is Priority.BEST_EFFORT:
+        most = max(most, BACKGROUND_WAIT_S)
     if most is not None and wait_s and query.waited_s + wait_s > most:
         values = {"wait_seconds": query.waited_s + wait_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
