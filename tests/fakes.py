@@ -8,8 +8,10 @@ from typing import Any, TypeAlias
 
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
+from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Json, Request
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.core.tuning import Tuning
@@ -22,6 +24,7 @@ from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.history import History
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
@@ -139,6 +142,21 @@ class MemoryStore:
 
     async def written(self) -> None:
         pass
+
+
+class MemoryHistory:
+    """A history store that keeps rows and finds none."""
+
+    trouble: Reason | None = None
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def add(self, rows: Sequence[MakeRow]) -> None:
+        self.rows += [make() for make in rows]
+
+    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
+        return ()
 
 
 Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]
@@ -280,6 +298,9 @@ async def services_of(
     ledger = Ledger(clock)
     fleet.attempts.listen(ledger.book)
     fleet.attempts.listen(learner.observe)
+    history = History(MemoryHistory(), fleet, clock)
+    fleet.attempts.listen(history.note)
+    ledger.outcomes.listen(history.note)
     system = Cell(SystemState())
     activity, gate = Activity(clock), gate or Gate()
     admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
@@ -295,6 +316,7 @@ async def services_of(
         settings=RuntimeSettings(Tuning(), store),
         system=system,
         store=store,
+        history=history,
     )
 
 

@@ -22,6 +22,8 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
+from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
 from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.sleep import Awake, Sleep
@@ -55,8 +57,9 @@ class Daemon:
     def __init__(self, options: LaunchOptions, config: Config) -> None:
         self._options = options
         self._config = config
-        self._kept = KeptState(StateFile(state_path(options.environ)))
-        self._foundation = lasting = Foundation.build(config, self._kept)
+        state = state_path(options.environ)
+        self._kept, self._history = KeptState(StateFile(state)), _history(state, config)
+        self._foundation = lasting = Foundation.build(config, self._kept, self._history)
         self.services = lasting.services
         self._sources = Sources(options.demo, Found(self.services.fleet, lasting.activity, lasting.clock))
         self._watchers = Tasks("daemon")
@@ -153,6 +156,7 @@ class Daemon:
         await self._sources.close()
         await self._foundation.close()
         self._kept.flush()
+        self._history.close()
 
     def ask_reload(self) -> None:
         """Have the configuration read again soon; asking often means one reload."""
@@ -215,6 +219,12 @@ class Daemon:
             async with self._reloading:
                 self.services.fleet.reconcile(self._sources.inventory.backends)
                 await self._foundation.first_check()
+
+
+def _history(state: Path, config: Config) -> KeptHistory | NoHistory:
+    if not config.history.enabled:
+        return NoHistory()
+    return KeptHistory(HistoryFile(history_path(state), config.history))
 
 
 async def run(options: LaunchOptions, config: Config, on_ready: Callable[[Daemon], None]) -> None:

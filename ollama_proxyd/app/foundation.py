@@ -18,11 +18,12 @@ from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.history import History
 from ollama_proxyd.services.inventory import BackendConfig, Backends
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
-from ollama_proxyd.services.ports import Backend, Clock, StateStore
+from ollama_proxyd.services.ports import Backend, Clock, HistoryStore, StateStore
 from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.sensing import Sensing
@@ -59,6 +60,7 @@ class Foundation:
         cls,
         config: Config,
         store: StateStore,
+        kept: HistoryStore,
         clock: Clock | None = None,
         make: Callable[[BackendConfig], Backend] | None = None,
     ) -> "Foundation":
@@ -88,6 +90,7 @@ class Foundation:
             settings=settings,
             system=sensing.system,
             store=store,
+            history=History(kept, fleet, clock),
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
 
@@ -97,6 +100,9 @@ class Foundation:
         self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
+        self.services.fleet.attempts.listen(self.services.history.note)
+        self.services.ledger.outcomes.listen(self.services.history.note)
+        self.tasks.start("history", self.services.history.follow())
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.gateway.migrator.follow(self.tasks)
@@ -144,6 +150,7 @@ class Foundation:
     async def close(self) -> None:
         """End the background work and close every connection."""
         await self.tasks.close()
+        self.services.history.hand_over()
         await self.services.health.close()
         await self.http.close()
 

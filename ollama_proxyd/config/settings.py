@@ -14,6 +14,7 @@ from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.edges.storage.settings import HistorySettings
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.settings import (
     GatewaySettings,
@@ -135,6 +136,7 @@ class Config:
     sensors: SensorSettings
     bus: BusSettings
     sleep: SleepSettings
+    history: HistorySettings
     timeouts: Timeouts
     log: LogSettings
     backends: tuple[BackendConfig, ...] = ()

@@ -29,6 +29,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "sensors": "Battery, heat, fans and power of this machine.",
     "dbus": "The API on the session bus.",
     "sleep": "Suspend and resume.",
+    "history": "What requests came to: times, tokens and joules, in a file beside the state.",
     "upstream": "Timeouts for backends.",
 }
 """Every section with its sentence, in the order of the file; `[]` marks a list of sections."""

@@ -9,6 +9,8 @@ from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import Fault, Work, fault_of
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.requests import Operation, Request
 
 
@@ -160,6 +162,10 @@ class AttemptEnded:
     """How many frames of the answer could not be read."""
     unloads_after: bool = False
     """Whether the model leaves the memory after the answer."""
+    program: Program = UNKNOWN
+    """Who asked."""
+    decision: Decision | None = field(default=None, compare=False, repr=False)
+    """What was foreseen when the backend was chosen; None where that is not known."""
 
     @property
     def succeeded(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.spoken import Resume, Spoken
 
 Json: TypeAlias = Any
@@ -49,7 +50,7 @@ class MediaType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time."""
+    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time, `program` who asks."""
 
     target: str | None = None
     latency_critical: bool = False
@@ -61,6 +62,7 @@ class Hints:
     deadline_ms: int | None = None
     strict_limits: bool = False
     request_id: str = ""
+    program: Program = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,13 @@ class LastDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryStatus:
+    """Why the history is not as it should be; None where all is well."""
+
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one moment."""
 
@@ -120,6 +127,7 @@ class Status:
     system: SystemState
     today: Today
     last_decision: LastDecision | None
+    history: HistoryStatus
 
 
 def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> BackendStatus:

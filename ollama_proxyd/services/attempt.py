@@ -9,7 +9,7 @@ from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
-from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
@@ -27,6 +27,7 @@ class Attempt:
     __slots__ = (
         "_begun_s",
         "_clock",
+        "_decision",
         "_lease",
         "_neighbours",
         "_request",
@@ -38,11 +39,12 @@ class Attempt:
         "ranked",
     )
 
-    def __init__(self, lease: Lease, request: Request, ranked: Ranked, clock: Clock) -> None:
+    def __init__(self, lease: Lease, request: Request, decision: Decision, clock: Clock) -> None:
         self._lease = lease
         self._neighbours = lease.member.in_flight - 1
         self._request = request
-        self.ranked = ranked
+        self._decision = decision
+        self.ranked = decision.ranked[0]
         self._clock = clock
         self._begun_s = clock.monotonic()
         self.first_s: float | None = None
@@ -172,6 +174,8 @@ class Attempt:
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
             unloads_after=request.unloads_after,
+            program=request.hints.program,
+            decision=self._decision,
         )
 
     def _energy(self, now_s: float) -> Energy:

@@ -9,6 +9,7 @@ from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.history import History
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
@@ -27,3 +28,4 @@ class Services:
     settings: RuntimeSettings
     system: Cell[SystemState]
     store: StateStore
+    history: History

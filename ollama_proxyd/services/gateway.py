@@ -172,7 +172,7 @@ class Gateway:
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             stalled_s = stalled_after_s(self._deps.fleet.view(best.backend_id), best, delivery.request)
-            attempt = Attempt(lease, delivery.request, best, self._deps.clock)
+            attempt = Attempt(lease, delivery.request, decision, self._deps.clock)
             trace.attempts.append(attempt)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:

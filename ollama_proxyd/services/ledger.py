@@ -11,7 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import Hints, Operation
 from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ports import Clock
 
@@ -70,6 +70,7 @@ class Outcome:
     """Why a begun answer that broke did not go on; None where it did, or did not break."""
     instead: Comparison | None = None
     """Where the mode Performance would have sent it; None where that is not known or would have been nowhere."""
+    hints: Hints = field(default_factory=Hints)
 
     @property
     def attempts(self) -> int:

@@ -1,12 +1,14 @@
 """The protocols through which services reach the outside; edges implement them."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.history import MakeRow, Values
 from ollama_proxyd.core.readings import Sensed
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json, Request
 
 
@@ -68,6 +70,20 @@ class StateStore(Protocol):
 
     async def written(self) -> None:
         """Wait until all that is kept is written, or has failed to be."""
+
+
+class HistoryStore(Protocol):
+    """Rows of what requests came to, as far as they can be kept; nothing of it raises, or waits for the disk."""
+
+    @property
+    def trouble(self) -> Reason | None:
+        """Why nothing is kept now, or what became of what was kept; None where all is well."""
+
+    def add(self, rows: Sequence[MakeRow]) -> None:
+        """Keep rows soon."""
+
+    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
+        """The rows that a query finds, none where the history cannot be read."""
 
 
 class PolledSensor(Protocol):

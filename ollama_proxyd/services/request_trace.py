@@ -102,4 +102,5 @@ class RequestTrace:
             resumed=self.resumed,
             obstacle=self.obstacle,
             instead=self.instead,
+            hints=self._request.hints,
         )

@@ -6,7 +6,15 @@ from contextlib import suppress
 from typing import Any
 
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.status import ESTIMATED, LastDecision, Status, Today, backend_status, device_statuses
+from ollama_proxyd.core.status import (
+    ESTIMATED,
+    HistoryStatus,
+    LastDecision,
+    Status,
+    Today,
+    backend_status,
+    device_statuses,
+)
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import Ledger, Outcome
 
@@ -27,6 +35,7 @@ def snapshot(services: Services) -> Status:
         system=system,
         today=today(services.ledger),
         last_decision=last_decision(services.ledger),
+        history=HistoryStatus(services.history.store.trouble),
     )
 
 

@@ -11,6 +11,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.modes import Mode, ModeRow
 from ollama_proxyd.core.requests import Api, Chat, Hints, Json, Operation, Priority, Request
+from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
@@ -45,7 +46,11 @@ class Product:
         config = replace(config, default_mode=self.mode, modes=replace(config.modes, table=table), backends=backends)
         by_id = {str(at): job for at, job in enumerate(jobs)}
         foundation = Foundation.build(
-            config, _Forgetful(), VirtualClock(), lambda wanted: SimulatedBackend(wanted.spec, world, by_id)
+            config,
+            _Forgetful(),
+            NoHistory(),
+            VirtualClock(),
+            lambda wanted: SimulatedBackend(wanted.spec, world, by_id),
         )
         foundation.start()
         foundation.reconfigure(config, backends)

@@ -102,6 +102,13 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "restart the engine that answers worse",
     ),
     (
+        "history",
+        replace(HEALTHY, status={**NOW, "history": {"reason": "no room", "reason_code": "history_failed"}}),
+        Level.WARNING,
+        "no room",
+        "make room on the disk",
+    ),
+    (
         "session bus",
         replace(HEALTHY, session_bus="it is not set"),
         Level.WARNING,

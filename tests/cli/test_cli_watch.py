@@ -52,6 +52,7 @@ NOW: dict[str, Any] = {
     "system": MACHINE,
     "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None},
     "today": {"requests": 0, "errors": 0, "energy_joules": 0.0},
+    "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 
 

@@ -205,6 +205,17 @@ def devices(facts: DoctorFacts) -> Finding:
     return Finding(Level.OK, "all are open to this user" if facts.devices else "no accelerator was found")
 
 
+def history(facts: DoctorFacts) -> Finding | None:
+    """Whether the daemon keeps what requests came to."""
+    told = (facts.status or {}).get("history")
+    if told is None:
+        return None
+    if told["reason_code"] == "history_failed":
+        do = "make room on the disk, or let this user write to the folder; answers go on meanwhile"
+        return Finding(Level.WARNING, told["reason"], do)
+    return Finding(Level.OK, told["reason"] or "it is kept")
+
+
 def leftovers(facts: DoctorFacts) -> Finding:
     """Whether parts of an earlier ollama-proxy are in the way."""
     if facts.old_daemon:
@@ -230,6 +241,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "energy counters": energy_counters,
     "devices": devices,
+    "history": history,
     "leftovers": leftovers,
 }
 """By subject, in the order in which a person would look."""

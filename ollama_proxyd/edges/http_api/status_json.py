@@ -32,6 +32,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "system": _system(status.system),
         "today": fields_json(status.today),
         "last_decision": None if status.last_decision is None else fields_json(status.last_decision),
+        "history": fields_json(status.history),
     }
 
 

@@ -1,0 +1,157 @@
+"""What is kept of each attempt and each request: figures and names, never a word of a prompt or an answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, TypeAlias
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.energy import Energy, Source
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.events import FinishReason, Timings, Usage
+from ollama_proxyd.core.policy.decision import Decision, Ranked
+from ollama_proxyd.core.requests import Json, Operation
+
+MOST_NAME_CHARACTERS = 200
+MOST_ALTERNATIVES = 8
+"""How many of the priced backends are kept."""
+MOST_WHOLE = 2**53
+OK = "ok"
+
+Values: TypeAlias = Mapping[str, Json]
+"""A row by its columns; a mapping or a sequence in it is kept as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table."""
+
+    table: str
+    values: Values
+
+
+MakeRow: TypeAlias = Callable[[], Row]
+"""Makes a row of a fact when it is written."""
+
+
+def attempt_row(ended: AttemptEnded, unix_s: float, hardware: str) -> Row:
+    """The row of an attempt that ended at this time."""
+    values = {name: of(ended) for name, of in _OF_ATTEMPT.items()}
+    return Row("attempts", {"unix_s": unix_s, "hardware": hardware, **values, **decided(ended.decision)})
+
+
+def decided(decision: Decision | None) -> Values:
+    """What a decision foresaw of the backend that was chosen, and of the others."""
+    if decision is None or not decision.ranked:
+        return {}
+    return {
+        "mode": decision.mode.value,
+        "effective_mode": decision.effective_mode.value,
+        "expected_tokens": number(decision.expected_tokens),
+        "predicted": _terms(decision.ranked[0]),
+        "alternatives": [_alternative(each) for each in decision.ranked[1 : 1 + MOST_ALTERNATIVES]],
+    }
+
+
+def ended_of(values: Values) -> AttemptEnded:
+    """The attempt of a row, with the time of day in the place of the monotonic clock; its decision is not restored."""
+    ended_s = float(values["unix_s"])
+    begun_s = ended_s - float(values["busy_s"])
+    waited_s, error, finish = values["first_words_s"], values["error"], values["finish"]
+    return AttemptEnded(
+        backend_id=values["backend"],
+        model=values["model"],
+        operation=Operation(values["operation"]),
+        request_id="",
+        begun_s=begun_s,
+        ended_s=ended_s,
+        first_s=None if waited_s is None else begun_s + waited_s,
+        prompt_tokens=values["estimated_prompt_tokens"],
+        stream=bool(values["stream"]),
+        error=None if error is None else ErrorKind(error),
+        status=values["status"],
+        usage=Usage(values["prompt_tokens"], values["completion_tokens"], values["cached_tokens"]),
+        timings=Timings(values["total_s"], values["load_s"], values["prompt_s"], values["decode_s"]),
+        finish=None if finish is None else FinishReason(finish),
+        energy=_energy(values),
+        neighbours=values["neighbours"],
+        cancelled=values["result"] == "cancelled",
+        displaced=values["result"] == "displaced",
+        moved=values["result"] == "moved",
+        resumed=bool(values["resumed"]),
+    )
+
+
+def name(text: str) -> str:
+    """A name from outside, cut to a bound, in characters that every file takes."""
+    return text[:MOST_NAME_CHARACTERS].encode("utf-8", "replace").decode()
+
+
+def number(value: float | None) -> float | None:
+    """A figure that has a value: what an engine says of itself may be none."""
+    return value if value is not None and isfinite(value) else None
+
+
+def count(value: int | None) -> int | None:
+    """A count that a file can keep."""
+    return None if value is None else max(min(value, MOST_WHOLE), 0)
+
+
+def _energy(values: Values) -> Energy:
+    source = Source(values["energy_source"])
+    return Energy(values["prefill_j"], values["decoding_j"], values["load_j"], source, values["energy_error"])
+
+
+def _result(ended: AttemptEnded) -> str:
+    if ended.error is not None:
+        return ended.error.value
+    said = {"cancelled": ended.cancelled, "displaced": ended.displaced, "moved": ended.moved}
+    return next((word for word, is_so in said.items() if is_so), OK)
+
+
+def _terms(ranked: Ranked) -> Json:
+    """Each term that is not zero, to four digits."""
+    return {name: _short(value) for name, value in ranked.terms.items() if value and isfinite(value)}
+
+
+def _alternative(ranked: Ranked) -> Json:
+    figures = {"energy_j": ranked.energy_j, "time_s": ranked.terms.get("time_s", 0.0), "cost_j": ranked.cost_j}
+    shown = {key: _short(value) for key, value in figures.items() if isfinite(value)}
+    return {"backend": ranked.backend_id, "model": name(ranked.model), **shown}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+_OF_ATTEMPT: Mapping[str, Callable[[AttemptEnded], Any]] = {
+    "backend": lambda ended: ended.backend_id,
+    "model": lambda ended: name(ended.model),
+    "operation": lambda ended: ended.operation.value,
+    "program": lambda ended: name(ended.program.name),
+    "program_known_by": lambda ended: ended.program.known_by.value,
+    "stream": lambda ended: int(ended.stream),
+    "estimated_prompt_tokens": lambda ended: count(ended.prompt_tokens),
+    "prompt_tokens": lambda ended: count(ended.usage.prompt_tokens),
+    "completion_tokens": lambda ended: count(ended.usage.completion_tokens),
+    "cached_tokens": lambda ended: count(ended.usage.cached_tokens),
+    "neighbours": lambda ended: ended.neighbours,
+    "busy_s": lambda ended: ended.busy_s,
+    "first_words_s": lambda ended: None if ended.first_s is None else ended.first_s - ended.begun_s,
+    "total_s": lambda ended: number(ended.timings.total_s),
+    "load_s": lambda ended: number(ended.timings.load_s),
+    "prompt_s": lambda ended: number(ended.timings.prompt_s),
+    "decode_s": lambda ended: number(ended.timings.decode_s),
+    "prefill_j": lambda ended: number(ended.energy.prefill_j) or 0.0,
+    "decoding_j": lambda ended: number(ended.energy.decode_j) or 0.0,
+    "load_j": lambda ended: number(ended.energy.load_j) or 0.0,
+    "energy_source": lambda ended: ended.energy.source.value,
+    "energy_error": lambda ended: number(ended.energy.error_share),
+    "result": _result,
+    "error": lambda ended: None if ended.error is None else ended.error.value,
+    "fault": lambda ended: None if ended.fault is None else ended.fault.value,
+    "status": lambda ended: count(ended.status),
+    "finish": lambda ended: None if ended.finish is None else ended.finish.value,
+    "resumed": lambda ended: int(ended.resumed),
+}
+"""What each column of an attempt holds; `total_s` and the seconds after it are by the engine's own clock."""

@@ -1,0 +1,106 @@
+"""The history, written by a thread of its own: nothing that goes wrong with it stops or slows an answer."""
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from ollama_proxyd.core.history import MakeRow, Row, Values
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.edges.storage.history_file import HistoryFile
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+"""How many rows wait for a file that cannot be written; beyond them the oldest are lost."""
+
+
+class KeptHistory:
+    """A HistoryStore over a file; what goes wrong is logged once, and told while it lasts."""
+
+    def __init__(self, file: HistoryFile) -> None:
+        self._file = file
+        self._given: deque[MakeRow] = deque(maxlen=MOST_WAITING)
+        self._unwritten: list[Row] = []
+        self._writer = ThreadPoolExecutor(1, "history")
+        self._is_due = False
+        """Whether a write has not begun; it will have all that was given by then."""
+        self._trouble: Reason | None = None
+
+    @property
+    def trouble(self) -> Reason | None:
+        """Why nothing can be kept now, else what became of an earlier file; None where all is well."""
+        if self._trouble is not None or self._file.set_aside is None:
+            return self._trouble
+        name, why = self._file.set_aside
+        return Reason("history_set_aside", name=name, detail=why)
+
+    def add(self, rows: Sequence[MakeRow]) -> None:
+        """Keep these rows soon; returns at once."""
+        self._given.extend(rows)
+        if not self._is_due:
+            self._is_due = True
+            self._writer.submit(self._write)
+
+    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
+        """The rows that a query finds, what was added before included; none where the file cannot be read."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, partial(self._select, query, values))
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file."""
+        self._writer.submit(self._write)
+        self._writer.submit(self._file.close).result()
+
+    def _write(self) -> None:
+        self._is_due = False
+        rows = [*self._unwritten, *(self._given.popleft()() for _ in range(len(self._given)))][-MOST_WAITING:]
+        if not rows:
+            return
+        try:
+            self._file.add(rows)
+        except (sqlite3.Error, OSError) as error:
+            self._unwritten = rows
+            self._note(error)
+        else:
+            self._unwritten = []
+            self._note(None)
+
+    def _select(self, query: str, values: Sequence[object]) -> Sequence[Values]:
+        self._write()
+        try:
+            return self._file.select(query, values)
+        except (sqlite3.Error, OSError) as error:
+            self._note(error)
+            return ()
+
+    def _note(self, error: sqlite3.Error | OSError | None) -> None:
+        """Take note of how it went, and say it where that is news."""
+        was, self._trouble = self._trouble, None if error is None else Reason("history_failed", detail=_what(error))
+        if self._trouble is not None and (was is None or str(was) != str(self._trouble)):
+            log.warning("%s: %s; answers go on", self._file.path, self._trouble)
+        elif was is not None and error is None:
+            log.info("%s can be written again", self._file.path)
+
+
+class NoHistory:
+    """A HistoryStore where the configuration wants none."""
+
+    trouble: Reason | None = Reason("history_off")
+
+    def add(self, rows: Sequence[MakeRow]) -> None:
+        """Forget them."""
+
+    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:  # noqa: ARG002
+        """Nothing."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _what(error: sqlite3.Error | OSError) -> str:
+    """The cause in a few words, without what a row holds."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

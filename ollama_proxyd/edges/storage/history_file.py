@@ -1,0 +1,224 @@
+"""The history on disk: one SQLite file, readable by its owner only, of a bounded age and size."""
+
+import json
+import logging
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from ollama_proxyd.core.history import Row, Values
+from ollama_proxyd.edges.storage.history_schema import MIGRATIONS
+from ollama_proxyd.edges.storage.settings import HistorySettings
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = len(MIGRATIONS)
+LOCKED_FOR_S: Final = 1.0
+"""How long another program's lock is waited for."""
+PRUNED_ROWS: Final = 2000
+"""How many rows of a table are deleted at a time: a clock that leaps for a moment costs no year."""
+BYTES_PER_MEGABYTE: Final = 1_000_000
+SECONDS_PER_DAY: Final = 86_400
+CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+SIDE_FILES: Final = ("", "-wal", "-shm")
+TABLES: Final = ("attempts", "requests")
+"""Those that grow with use; each has `unix_s`."""
+
+
+class HistoryFile:
+    """The file, opened at its first use; each method raises sqlite3.Error or OSError where it cannot do its work.
+
+    A file that is damaged, or that a later version wrote, is set aside, and an empty one begun.
+    """
+
+    def __init__(self, path: Path, settings: HistorySettings) -> None:
+        self.path = path
+        self._settings = settings
+        self.set_aside: tuple[str, str] | None = None
+        """What an earlier file is called now, and why it was set aside."""
+        self._connection: sqlite3.Connection | None = None
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep all of these rows or none, and let the oldest go where there are too many."""
+        with self._damage_set_aside(), self._transaction() as connection:
+            for row in rows:
+                connection.execute(*_insertion(row))
+        with self._damage_set_aside():
+            self._prune()
+
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[Values]:
+        """The rows that a query of the code finds."""
+        with self._damage_set_aside():
+            return select(self._open(), query, values)
+
+    def close(self) -> None:
+        """Let go of the file; what was kept is in it."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _prune(self) -> None:
+        """Delete the oldest rows beyond the limits, and give their space back to the disk."""
+        connection = self._open()
+        oldest_s = time.time() - self._settings.max_days * SECONDS_PER_DAY
+        if self._size_bytes(connection) > self._settings.max_megabytes * BYTES_PER_MEGABYTE:
+            oldest_s = float("inf")
+        with self._transaction():
+            deleted = 0
+            for table in TABLES:
+                old = f"SELECT id FROM {table} WHERE unix_s < ? ORDER BY id LIMIT {PRUNED_ROWS}"  # noqa: S608 - as above
+                deleted += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", [oldest_s]).rowcount  # noqa: S608
+        if deleted:
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @staticmethod
+    def _size_bytes(connection: sqlite3.Connection) -> int:
+        ((pages,),) = connection.execute("PRAGMA page_count")
+        ((bytes_per_page,),) = connection.execute("PRAGMA page_size")
+        return int(pages * bytes_per_page)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _damage_set_aside(self) -> Iterator[None]:
+        """What is tried with a damaged file fails, and the next try has a new one."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if _is_damaged(error):
+                self._set_aside("unreadable", str(error))
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            _make(self.path)
+            connection = sqlite3.connect(self.path, timeout=LOCKED_FOR_S, isolation_level=None, check_same_thread=False)
+            try:
+                self._connection = self._prepared(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return self._connection
+
+    def _prepared(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """The connection to a file of this version."""
+        connection.row_factory = sqlite3.Row
+        ((version,),) = connection.execute("PRAGMA user_version")
+        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
+        if version > VERSION or (tables and not version):
+            connection.close()
+            later = f"a later version of this program wrote it (schema {version})"
+            self._set_aside(f"version-{version}", later if version else "another program wrote it")
+            return self._open()
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA journal_size_limit = 1000000").fetchall()
+        if version < VERSION:
+            _migrate(connection, version)
+        return connection
+
+    def _set_aside(self, suffix: str, why: str) -> None:
+        """Keep a file that cannot be used under another name, where it is in no one's way."""
+        self.close()
+        aside = _free_name(self.path, suffix)
+        for side in SIDE_FILES:
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{side}").replace(f"{aside}{side}")
+        self.set_aside = aside.name, why
+        log.warning("%s was set aside as %s: %s; a new history is begun", self.path, aside.name, why)
+
+
+def history_path(state_file: Path) -> Path:
+    """Where the history belongs: beside the state."""
+    return state_file.with_name("history.db")
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """The history, to be read by another program than the daemon; raises sqlite3.Error and OSError."""
+    if not path.exists():
+        raise FileNotFoundError(2, os.strerror(2), str(path))
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCKED_FOR_S)) as connection:
+        connection.row_factory = sqlite3.Row
+        ((version,),) = connection.execute("PRAGMA user_version")
+        if version != VERSION:
+            raise sqlite3.NotSupportedError(f"its schema is {version}, not {VERSION}")
+        yield connection
+
+
+def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[Values]:
+    """The rows that a query finds, each by its columns."""
+    return [dict(row) for row in connection.execute(query, values)]
+
+
+def day_of(unix_s: float) -> str:
+    """The local date of a time."""
+    return time.strftime("%Y-%m-%d", time.localtime(unix_s))
+
+
+def _is_damaged(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in CORRUPT
+
+
+def _make(path: Path) -> None:
+    """Have an empty file that only its owner can read, unless there is one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "it is not a plain file", str(path))
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring an older file to this version, in one step or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _free_name(path: Path, suffix: str) -> Path:
+    """A name that no file has."""
+    names = (path.with_name(f"{path.name}.{suffix}{extra}") for extra in ("", *(f"-{n}" for n in range(2, 100))))
+    return next((each for each in names if not each.exists()), path.with_name(f"{path.name}.{suffix}"))
+
+
+def _insertion(row: Row) -> tuple[str, list[Any]]:
+    values = {name: _plain(value) for name, value in row.values.items()}
+    if "unix_s" in values:
+        values["day"] = day_of(float(values["unix_s"]))
+    names, places = ", ".join(values), ", ".join("?" * len(values))
+    insert = f"INSERT OR REPLACE INTO {row.table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code
+    return insert, [*values.values()]
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
