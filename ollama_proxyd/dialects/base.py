@@ -8,8 +8,9 @@ from typing import ClassVar, NamedTuple, Protocol
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
-from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, renamed
-from ollama_proxyd.dialects.framing.lenient import ANY_OBJECT, is_utf8, objects_in
+from ollama_proxyd.dialects.framing.jsonbody import renamed
+from ollama_proxyd.dialects.framing.lenient import pieces_in
+from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
@@ -90,6 +91,11 @@ def incomplete(who: str) -> ProxyError:
     return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=INCOMPLETE)
 
 
+def torn(who: str) -> ProxyError:
+    """The failure of a stream with a frame that cannot be read although words were in it."""
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} sent a frame that cannot be read, and what it said is lost")
+
+
 def unreadable(who: str, frames: int) -> ProxyError:
     """The failure of a stream of which nothing could be read; its words may be the conversation's."""
     message = f"{who} sent an answer of which no frame can be read (of {frames})"
@@ -97,7 +103,7 @@ def unreadable(who: str, frames: int) -> ProxyError:
 
 
 class BlockDecoder(ABC):
-    """Reads the payloads of whole frames one by one; a frame that cannot be read is skipped."""
+    """Reads the payloads of whole frames one by one; one that is no frame is skipped, a torn one ends the answer."""
 
     def __init__(self, split: Callable[[bytes], Iterable[bytes]]) -> None:
         self._split = split
@@ -144,11 +150,14 @@ class BlockDecoder(ABC):
         try:
             delta = self.read(payload)
         except UnreadableError:
-            objects = [each for each in objects_in(payload) if each != payload]
+            pieces = pieces_in(payload)
+            objects = [each for each in pieces.objects if each != payload]
             self.skipped_frames += not objects
             for each in objects:
                 if not self.ended:
                     self._read_into(found, each)
+            if pieces.is_torn and not self.ended:
+                raise torn("the backend") from None
         else:
             if delta is not None:
                 found.append(delta)
@@ -172,15 +181,14 @@ class Dialect(ABC):
     api: its name. whole_type, stream_type: the content types of its answers.
     For clients: prefix: where its paths begin. calls: the paths that are routed to engines. render_error: the status
     and the body of an error before the answer's first byte. stream_error: the last frame of a stream that broke off.
-    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame can
-    end. payloads: the JSON texts in a block of whole frames. frames: a block's frames with their ends. framed: a JSON
-    text as a frame. is_comment: whether a frame without a payload is for clients. plain: how the commonest
-    form of a frame begins and ends. closing: what some engines leave
-    out at the end. end_mark: occurs in a block that holds the end of its
-    answer. end_of_answer: how much of a block belongs to its answer, None where the answer goes on. tail_blocks: how
-    many last blocks of a stream tell how it ended. stream_ending: how a stream of so many frames ended, from these
-    blocks. answer_ending: how a whole answer ended, complete where it can be passed on; both never raise.
-    answers_loads: whether a request can ask only to load or unload a model.
+    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame
+    can end. payloads: the JSON texts in a block of whole frames. frames: a block's frames with their ends. framed:
+    a JSON text as a frame. is_comment: whether a frame without a payload is for clients. is_aside: whether one with
+    a payload is no part of the answer. closing: what some engines leave out at the end. end_mark: occurs in a block
+    that holds the end of its answer. end_of_answer: how much of a block belongs to its answer, None where the
+    answer goes on. tail_blocks: how many last blocks of a stream tell how it ended. stream_ending: how a stream of
+    so many frames ended, from these blocks. answer_ending: how a whole answer ended, complete where it can be
+    passed on; both never raise. answers_loads: whether a request can ask only to load or unload a model.
     """
 
     api: ClassVar[Api]
@@ -196,8 +204,8 @@ class Dialect(ABC):
     frames: Callable[[bytes], Iterable[bytes]]
     framed: Callable[[bytes], bytes]
     is_comment: Callable[[bytes], bool]
+    is_aside: Callable[[bytes], bool]
     closing: ClassVar[bytes]
-    plain: ClassVar[tuple[bytes, bytes]]
     end_mark: ClassVar[bytes]
     end_of_answer: Callable[[bytes], int | None]
     tail_blocks: ClassVar[int]
@@ -234,16 +242,9 @@ class Dialect(ABC):
         """A splitter for one stream."""
         return FrameSplitter(self.frame_ends)
 
-    def is_plain(self, block: bytes) -> bool:
-        """Whether a block is one frame in its commonest form, with one object that every reader takes."""
-        start, end = self.plain
-        if not (block.startswith(start) and block.endswith(end)):
-            return False
-        try:
-            ANY_OBJECT.decode(block[len(start) :])
-        except UNREADABLE:
-            return False
-        return block.isascii() or is_utf8(block)
+    @abstractmethod
+    def form(self, request: Request) -> Form:
+        """What clients read of the answer to a request, a stream or in one piece as the request asks."""
 
     @abstractmethod
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -100,14 +100,46 @@ def test_any_field_of_any_type_costs_at_most_its_own_frames_text(api: Api, data:
 
 @BOTH
 @given(st.integers(0, len(WORDS) - 1), st.binary(max_size=30), st.data())
-def test_any_corrupted_frame_costs_at_most_its_own_text(api: Api, at: int, noise: bytes, data: st.DataObject) -> None:
+def test_any_corrupted_frame_costs_at_most_its_own_text_or_ends_the_answer_before_it(
+    api: Api, at: int, noise: bytes, data: st.DataObject
+) -> None:
     frames: list[Any] = good(api)
     whole = json.dumps(frames[at]).encode()
     begin, end = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=2, max_size=2)))
     frames[at] = (whole[:begin] + noise.replace(b"\n", b"").replace(b"\r", b"") + whole[end:]).replace(b'"done', b'"x')
-    events = told(api, framed(api, frames))
-    assert text(events).startswith("".join(WORDS[:at]))
-    assert text(events).endswith("".join(WORDS[at + 1 :]))
+    decoder = DECODERS[api]()
+    got = text(decoder.feed(framed(api, [*good(api)[:1], *frames]))).removeprefix(WORDS[0])
+    before, after = "".join(WORDS[:at]), "".join(WORDS[at + 1 :])
+    assert got.startswith(before)
+    try:
+        decoder.finish()
+    except ProxyError:
+        assert len(got) <= len(before) + len(WORDS[at])
+    else:
+        assert got.endswith(after)
+
+
+@BOTH
+@pytest.mark.parametrize("cut", [1, 4, 9, 30, -1, -8, -30])
+def test_a_torn_frame_ends_the_answer_for_nobody_knows_what_it_said(api: Api, cut: int) -> None:
+    frames: list[Any] = good(api)
+    decoder = DECODERS[api]()
+    frames[2] = json.dumps(frames[2]).encode()[:cut]
+    assert text(decoder.feed(framed(api, frames))) == "one two "
+    with pytest.raises(ProxyError, match="cannot be read"):
+        decoder.finish()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "noise", [b"<html>", b"oops", b"{oops", b"null", b"[1,2]", b"17", b'"x"', b"\xff\xfe", b": ping"]
+)
+def test_what_was_never_a_frame_is_skipped_and_counted(api: Api, noise: bytes) -> None:
+    decoder = DECODERS[api]()
+    frames: list[Any] = good(api)
+    assert text(decoder.feed(framed(api, [*frames[:2], noise, *frames[2:]]))) == "".join(WORDS)
+    assert isinstance(decoder.finish(), Finished)
+    assert decoder.skipped_frames == (noise != b": ping" or api is Api.OLLAMA)
 
 
 ODD = {

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import backend
-from tests.faults import known
 from tests.faults.answers import ASK
 from tests.faults.client import PATHS, Asked, Outcome, ask, exchange, parse, request, request_for
 from tests.faults.kinds import KINDS, Port
@@ -39,9 +38,7 @@ def kinds() -> list[str]:
     return [
         kind.name
         for kind in KINDS.values()
-        if kind.port is Port.SHARED
-        and kind.name not in known.WRONG_OR_LOST
-        and not (kind.is_heavy or kind.prompt_bytes or kind.family in slow)
+        if kind.port is Port.SHARED and not (kind.is_heavy or kind.prompt_bytes or kind.family in slow)
     ]
 
 

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -65,32 +65,49 @@ def fields_of(text: bytes) -> Mapping[str, Json] | None:
     return loosely(text) if fields is None else fields
 
 
+class Pieces(NamedTuple):
+    """What a text holds where one frame should be."""
+
+    objects: list[bytes]
+    """Each as strict JSON; several where frames were glued together."""
+    is_torn: bool
+    """Whether the rest began as a frame does: nobody knows the words in it."""
+
+
 _BETWEEN = re.compile(r"\s*(?:data:)?\s*")
+_KEYS = (
+    *("id", "object", "created", "created_at", "model", "choices", "index", "delta", "role", "text", "content"),
+    *("message", "response", "thinking", "reasoning", "reasoning_content", "tool_calls", "function", "done"),
+)
+"""The members of an answer's frames in both APIs."""
+_KEY = re.compile(rf'\\?"(?:{"|".join(_KEYS)})\\?"')
 
 
-def objects_in(text: bytes) -> list[bytes]:
-    """The objects in a text as strict JSON, several where frames were glued together."""
+def pieces_in(text: bytes) -> Pieces:
+    """The objects that a text is made of, and whether more was in it that may have been words."""
     if readable(_FIELDS, text) is not None and is_utf8(text):
-        return [text]
-    loose = loosely(text)
-    return [msgspec.json.encode(each) for each in (_glued(text) if loose is None else [loose])]
-
-
-def _glued(text: bytes) -> list[dict[str, Json]]:
-    """The objects that follow each other in a text, up to what is none."""
-    written, at = without_half_letters(text).decode(errors="replace"), 0
+        return Pieces([text], is_torn=False)
+    written, at = without_half_letters(text).decode(errors="replace").strip(), 0
     found: list[dict[str, Json]] = []
     while at < len(written):
         try:
-            value, at = _LOOSE.raw_decode(written, at)
+            value, end = _LOOSE.raw_decode(written, at)
         except (ValueError, RecursionError):
             break
-        if not isinstance(value, dict):
+        objects = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+        if not objects:
             break
-        found.append(value)
-        between = _BETWEEN.match(written, at)
-        at = between.end() if between else at
-    return found
+        found += objects
+        between = _BETWEEN.match(written, end)
+        at = between.end() if between else end
+    return Pieces([msgspec.json.encode(each) for each in found], _is_torn(written[at:]))
+
+
+def _is_torn(rest: str) -> bool:
+    """Whether a text that cannot be read begins as a frame or holds the name of one of its members."""
+    start = rest.removeprefix("{").lstrip()
+    begins = rest.startswith("{") and any(f'"{key}"'.startswith(start) for key in _KEYS)
+    return begins or _KEY.search(rest) is not None
 
 
 def is_utf8(text: bytes) -> bool:
@@ -102,19 +119,6 @@ def is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-class _Object(msgspec.Struct):
-    pass
-
-
-ANY_OBJECT = msgspec.json.Decoder(_Object)
-"""Reads an object for its form alone."""
-
-
-def is_strict_object(text: bytes) -> bool:
-    """Whether every reader of JSON takes a text as one object."""
-    return readable(ANY_OBJECT, text) is not None and is_utf8(text)
 
 
 def is_object(text: bytes) -> bool:

@@ -52,6 +52,7 @@ def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
 
 _FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\r\n|\n\n|\r\r)|.+", re.DOTALL)
 _FIELDS = (b":", b"event", b"id", b"retry", b"data")
+_OTHER_EVENT = re.compile(rb"^event[ \t]*:[ \t]*(?!(?:message|error)[ \t\r]*$)\S", re.MULTILINE)
 
 
 def frames(block: bytes) -> list[bytes]:
@@ -67,6 +68,11 @@ def framed(payload: bytes) -> bytes:
 def is_comment(frame: bytes) -> bool:
     """Whether an event without data says something to clients, such as that the stream lives."""
     return frame.lstrip().startswith(_FIELDS)
+
+
+def is_aside(frame: bytes) -> bool:
+    """Whether an event has a name of its own, so that its data is no part of the answer."""
+    return _OTHER_EVENT.search(frame) is not None
 
 
 def end_of_answer(block: bytes) -> int | None:

@@ -9,6 +9,7 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Completion, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import ENDS, framed, frames, lines
+from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.ollama.decode import (
     END_MARK,
     LineDecoder,
@@ -20,6 +21,7 @@ from ollama_proxyd.dialects.ollama.decode import (
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
+from ollama_proxyd.dialects.ollama.passing import FORMS
 from ollama_proxyd.dialects.ollama.render import render
 
 
@@ -45,8 +47,7 @@ class Ollama(Dialect):
     payloads = staticmethod(lines)
     frames = staticmethod(frames)
     framed = staticmethod(framed)
-    is_comment = staticmethod(lambda _: False)
-    plain = (b"", b"\n")
+    is_comment = is_aside = staticmethod(lambda _: False)
     closing = b""
     end_mark = END_MARK
     end_of_answer = staticmethod(end_of_answer)
@@ -74,6 +75,10 @@ class Ollama(Dialect):
     def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:
         """Lines and a single object read the same, and some servers call both JSON; but a line is no object's start."""
         return (content_type == self.stream_type or request.stream) and not start.startswith((b"{\n", b"{\r"))
+
+    def form(self, request: Request) -> Form:
+        """Lines and whole answers are the same."""
+        return FORMS[request.endpoint]
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """The line without its end."""

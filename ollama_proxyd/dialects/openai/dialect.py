@@ -7,7 +7,9 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
-from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames, is_comment
+from ollama_proxyd.dialects.framing.passing import Form
+from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames, is_aside, is_comment
+from ollama_proxyd.dialects.openai import passing
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
@@ -50,7 +52,7 @@ class OpenAI(Dialect):
     frames = staticmethod(frames)
     framed = staticmethod(framed)
     is_comment = staticmethod(is_comment)
-    plain = (b"data: ", b"\n\n")
+    is_aside = staticmethod(is_aside)
     closing = framed(DONE)
     end_mark = DONE
     end_of_answer = staticmethod(end_of_answer)
@@ -92,6 +94,13 @@ class OpenAI(Dialect):
         """As it begins: some engines answer whole although a stream was asked for, or name another type."""
         first = start[:1]
         return first in _FIELDS if first in _FIELDS or first in _JSON else content_type == self.stream_type
+
+    def form(self, request: Request) -> Form:
+        """Streams and whole answers differ."""
+        if request.operation is Operation.EMBEDDING:
+            return passing.VECTORS
+        chat, text = (passing.CHUNKS, passing.TEXTS) if request.stream else (passing.CHAT, passing.TEXT)
+        return chat if request.operation is Operation.CHAT else text
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""

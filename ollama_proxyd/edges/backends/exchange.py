@@ -17,7 +17,7 @@ from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed
-from ollama_proxyd.dialects.framing.lenient import objects_in
+from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
@@ -156,7 +156,7 @@ class _Stream:
         """
         reader, dialect, rest = self.reader, self._dialect, self._splitter.remainder()
         payloads = () if reader.ended else tuple(dialect.payloads(rest))
-        if payloads and all(each == DONE or objects_in(each) for each in payloads):
+        if payloads and all(each == DONE or pieces_in(each).objects for each in payloads):
             yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
         if reader.skipped_frames:
             log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
@@ -214,15 +214,27 @@ async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, s
     """The events of an answer that comes in one piece; it is passed on where every reader of its dialect takes it."""
     body = await _body(reply, start)
     try:
-        ending = None if request.api is not dialect.api or request.stream else dialect.answer_ending(body)
-        if ending is not None and ending.error is not None:
-            raise ending.error
-        if ending is None or not ending.complete:
+        passed = None if request.api is not dialect.api or request.stream else _passed_whole(dialect, request, body)
+        if passed is None:
             return dialect.decode_answer(request, body)
     except ProxyError as error:
         raise reply.broken or error from error
+    body, finished = passed
     frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
-    return [Delta(frame=frame), ending.finished]
+    return [Delta(frame=frame), finished]
+
+
+def _passed_whole(dialect: Dialect, request: Request, body: bytes) -> tuple[bytes, Finished] | None:
+    """A whole answer as every client reads it, and its end; None where it is none of the dialect."""
+    form, ending = dialect.form(request), dialect.answer_ending(body)
+    if ending.error is not None:
+        raise ending.error
+    if not form.is_strict(body):
+        mended = form.mended(body, {"model": request.model})
+        if mended is None:
+            return None
+        body, ending = mended, dialect.answer_ending(mended)
+    return (body, ending.finished) if ending.complete else None
 
 
 async def _body(reply: Reply, start: bytes) -> bytes:
@@ -234,7 +246,7 @@ async def _body(reply: Reply, start: bytes) -> bytes:
             raise _too_large(reply.who)
         pieces.append(piece)
     body = b"".join(pieces)
-    objects = objects_in(body) if reply.broken is not None else ()
+    objects = pieces_in(body).objects if reply.broken is not None else ()
     return objects[0] if len(objects) == 1 else body
 
 

@@ -1,15 +1,16 @@
 """An engine's own frames for a client of the same dialect, from the first that means something to the answer's end."""
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
-from ollama_proxyd.core.requests import Request
-from ollama_proxyd.dialects.base import Dialect, incomplete, unreadable
-from ollama_proxyd.dialects.framing.lenient import is_strict_object, objects_in
+from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.dialects.base import Dialect, incomplete, torn, unreadable
+from ollama_proxyd.dialects.framing.lenient import loosely, pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 
-_ERROR_MARK = b"error"
+_NAMES = ("id", "object", "created", "created_at", "model")
 MOST_HELD_BYTES = 64 * 1024
 """How much that means nothing is held back; the rest goes on."""
 
@@ -22,8 +23,8 @@ class PassThrough:
     """
 
     __slots__ = (
-        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_frames", "_has_read", "_held", "_is_closed"),
-        *("_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
+        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_first", "_form", "_frames", "_has_read", "_held"),
+        *("_is_closed", "_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
     )
 
     def __init__(self, dialect: Dialect, request: Request, name: str | None, who: str) -> None:
@@ -31,11 +32,12 @@ class PassThrough:
         self._request = request
         self._name = name
         self._who = who
+        self._form = dialect.form(request)
         self._mark = dialect.frame_mark
         self._end_mark = dialect.end_mark
         self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
         self._frames = 0
-        self._held = b""
+        self._held = self._first = b""
         self._has_read = False
         self._begun = False
         self._failure: ProxyError | None = None
@@ -49,7 +51,7 @@ class PassThrough:
             raise self._failure
         if self.ended or not block:
             return ()
-        if self._end_mark in block or _ERROR_MARK in block or not self._dialect.is_plain(block):
+        if self._end_mark in block or not self._form.is_plain(block):
             block = self._examined(block)
         if block and not self._begun:
             block = self._begin(block)
@@ -62,16 +64,14 @@ class PassThrough:
     def _examined(self, block: bytes) -> bytes:
         """The block up to the answer's end or to an error, without what no client could read."""
         kept: list[bytes] = []
-        for frame in (clean for each in self._dialect.frames(block) for clean in self._readable(each)):
-            if self._dialect.end_of_answer(frame) is not None:
+        try:
+            for frame in self._readable(block):
                 kept.append(frame)
-                self.ended = self._is_closed = True
-                break
-            failure = self._dialect.stream_ending(frame, 1).error
-            if failure is not None:
-                self._fail(failure, kept)
-                break
-            kept.append(frame)
+                if self._dialect.end_of_answer(frame) is not None:
+                    self.ended = self._is_closed = True
+                    break
+        except ProxyError as failure:
+            self._fail(failure, kept)
         return b"".join(kept)
 
     def _fail(self, failure: ProxyError, kept: list[bytes]) -> None:
@@ -83,16 +83,47 @@ class PassThrough:
             raise failure
         self._failure = failure
 
-    def _readable(self, frame: bytes) -> list[bytes]:
-        """A frame as it is where every client can read it, else what can be read of it."""
-        payloads = tuple(self._dialect.payloads(frame))
-        if not payloads:
-            return [frame] if self._dialect.is_comment(frame) else []
-        if all(payload == DONE or is_strict_object(payload) for payload in payloads):
-            return [frame]
-        objects = [each for payload in payloads for each in objects_in(payload)]
-        self.skipped_frames += not objects
-        return [self._dialect.framed(each) for each in objects]
+    def _readable(self, block: bytes) -> Iterator[bytes]:
+        """The frames of a block as every client can read them; raises ProxyError for an error and for lost words."""
+        for frame in self._dialect.frames(block):
+            payloads = tuple(self._dialect.payloads(frame))
+            if not payloads and self._dialect.is_comment(frame):
+                yield frame
+            for payload in payloads:
+                is_alone = len(payloads) == 1
+                if payload == DONE:
+                    yield frame if is_alone else self._dialect.framed(payload)
+                elif is_alone and (self._form.is_strict(payload) or self._is_aside(frame, payload)):
+                    yield frame
+                else:
+                    yield from self._mended(payload)
+
+    def _is_aside(self, frame: bytes, payload: bytes) -> bool:
+        """Whether a frame is an object beside the answer; clients of events tell it by its name."""
+        return self._dialect.is_aside(frame) and pieces_in(payload).objects == [payload]
+
+    def _mended(self, payload: bytes) -> Iterator[bytes]:
+        """The frames in an odd payload."""
+        pieces = pieces_in(payload)
+        found = 0
+        for each in pieces.objects:
+            frame = self._dialect.framed(each)
+            failure = self._dialect.stream_ending(frame, 1).error
+            if failure is not None:
+                raise failure
+            mended = each if self._form.is_strict(each) else self._form.mended(each, self._known())
+            if mended is not None:
+                found += 1
+                yield self._dialect.framed(mended)
+        self.skipped_frames += not found
+        if pieces.is_torn:
+            raise torn(self._who)
+
+    def _known(self) -> Mapping[str, Json]:
+        """The names that stand in every frame, as the first one has them."""
+        first = next(iter(self._dialect.payloads(self._first)), b"")
+        told = loosely(first) or {}
+        return {"model": self._request.model, **{name: told[name] for name in _NAMES if name in told}}
 
     @property
     def closing(self) -> bytes:
@@ -100,13 +131,11 @@ class PassThrough:
         return b"" if self._is_closed else self._dialect.closing
 
     def _begin(self, block: bytes) -> bytes:
-        """All that was held back, with the block, once that means something; without a block that cannot be read."""
+        """All that was held back, with the block, once that means something."""
         reader = self._dialect.decoder(self._request)
         means_something = bool(reader.feed(block))
         self._has_read |= reader.has_read
-        if reader.skipped_frames and not reader.has_read:
-            self.skipped_frames += reader.skipped_frames
-            return b""
+        self._first = self._first or block
         self._held += block
         is_end = self._has_read and self._dialect.stream_ending(block, 1).complete
         if not (means_something or is_end) and len(self._held) < MOST_HELD_BYTES:

@@ -120,9 +120,8 @@ def test_what_came_before_a_failure_is_handed_out_first() -> None:
 @pytest.mark.parametrize("line", [b"<html>\n", b"[]\n", b'{"response":"my secret\n'])
 def test_a_stream_of_which_nothing_can_be_read_is_a_failure_and_is_not_quoted(line: bytes) -> None:
     decoder = LineDecoder()
-    decoder.feed(line)
-    with pytest.raises(ProxyError, match="no frame can be read") as caught:
-        decoder.finish()
+    with pytest.raises(ProxyError, match=r"can(not)? be read") as caught:
+        _ = [*decoder.feed(line), decoder.finish()]
     assert "secret" not in f"{caught.value.message}{caught.value.detail}"
 
 

@@ -176,7 +176,7 @@ def test_an_error_that_comes_alone_is_raised_at_once() -> None:
 
 @pytest.mark.parametrize("data", ["<html>", "[1]", '{"choices":[{"delta":{"content":"my secret'])
 def test_a_stream_of_which_nothing_can_be_read_is_the_backends_failure_and_is_not_quoted(data: str) -> None:
-    with pytest.raises(ProxyError, match="no frame can be read") as caught:
+    with pytest.raises(ProxyError, match=r"can(not)? be read") as caught:
         decoded(sse(data, "[DONE]"))
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
     assert "secret" not in f"{caught.value.message}{caught.value.detail}"

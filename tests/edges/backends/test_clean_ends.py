@@ -174,7 +174,10 @@ async def test_a_whole_answer_that_is_none_is_a_failure_before_anything_is_said(
 
 
 async def test_a_block_that_only_looks_like_an_end_passes_whole() -> None:
-    line = json.dumps({"message": {"content": 'true [DONE] "done":true'}, "done": False}).encode() + b"\n"
+    line = (
+        json.dumps({"message": {"role": "assistant", "content": 'true [DONE] "done":true'}, "done": False}).encode()
+        + b"\n"
+    )
     sent = line + line + OLLAMA_FRAMES[-1]
     assert frames(await got(Api.OLLAMA, Api.OLLAMA, sent)) == sent
     event = b'data: {"choices":[{"index":0,"delta":{"content":"data: [DONE]\\n\\n"}}]}\n\n'

@@ -99,10 +99,17 @@ async def test_blank_lines_between_ollamas_lines_are_left_out() -> None:
         assert read_by_a_client(Api.OLLAMA, sent) == "one two"
 
 
-async def test_comments_reach_openais_clients() -> None:
+async def test_comments_and_events_of_other_names_reach_openais_clients_and_what_is_no_chunk_does_not() -> None:
     one = frame(Api.OPENAI, says(Api.OPENAI, "one"))
-    for comment in (b": ping\n\n", b"event: ping\ndata: {}\n\n"):
-        assert comment in await sent_to_a_client(Api.OPENAI, one, comment, end(Api.OPENAI))
+    for aside in (b": ping\n\n", b"event: ping\ndata: {}\n\n", b'event : ping\r\ndata: {"type":"ping"}\r\n\r\n'):
+        assert await sent_to_a_client(Api.OPENAI, one, aside, end(Api.OPENAI)) == one + aside + end(Api.OPENAI)
+    for none in (
+        b"event: ping\ndata: hello\n\n",
+        b"event: message\ndata: {}\n\n",
+        b"data: {}\n\n",
+        b"event:\ndata: {}\n\n",
+    ):
+        assert await sent_to_a_client(Api.OPENAI, one, none, end(Api.OPENAI)) == one + end(Api.OPENAI)
 
 
 @BOTH

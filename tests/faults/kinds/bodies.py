@@ -110,9 +110,43 @@ FIELDS: dict[str, object] = {
     "content_number": [{"index": 0, "delta": {"content": 5}}],
     "content_list": [{"index": 0, "delta": {"content": [1, 2]}}],
     "delta_string": [{"index": 0, "delta": "hello"}],
+    "choices_null": None,
+    "choices_empty": [],
+    "choices_nested": [[[{"index": 0, "delta": {"content": []}}]]],
+    "choices_object": {"index": 0, "delta": 5},
+    "delta_null": [{"index": 0, "delta": None}],
+    "delta_missing": [{"index": 0}],
+    "content_object": [{"index": 0, "delta": {"content": {"a": 1}}}],
+    "content_true": [{"index": 0, "delta": {"content": True}}],
+    "index_text": [{"index": "0", "delta": {"content": ""}}],
+    "index_null": [{"index": None, "delta": {"content": ""}}],
+    "role_number": [{"index": 0, "delta": {"role": 7, "content": ""}}],
+    "calls_object": [{"index": 0, "delta": {"content": "", "tool_calls": {}}}],
+    "calls_text": [{"index": 0, "delta": {"content": "", "tool_calls": "none"}}],
+    "logprobs_text": [{"index": 0, "delta": {"content": ""}, "logprobs": "no"}],
 }
 for _name, _choice in FIELDS.items():
     add("odd frames", _name, partial(_with_choice, _choice), shape="stream")
+
+
+async def _torn(size: int, then: bytes, x: Exchange) -> None:
+    """A frame in mid-answer of which only a part came, and the stream goes on: nobody knows what it said."""
+    await x.begin(AT)
+    frame = framed(x, x.frames.words[AT].removeprefix(b"data: ").rstrip()[:size] + then)
+    await x.say(frame, *x.frames.words[AT + 1 :], *x.frames.closing)
+    await x.end()
+
+
+for _name, _size, _then in (
+    ("first_byte", 1, b""),
+    ("in_first_key", 5, b""),
+    ("in_names", 40, b""),
+    ("before_end", -1, b""),
+    ("in_words", -20, b""),
+    ("with_noise", -20, b"\xff\x00\x01"),
+    ("with_newline", -20, b"\nx"),
+):
+    add("torn frames", f"torn_{_name}", partial(_torn, _size, _then), shape="stream")
 
 
 async def _replaced(old: bytes, new: bytes, x: Exchange) -> None:
@@ -153,6 +187,17 @@ add("odd values", "tokens_nan", partial(_replaced, b":60", b":NaN"))
 add("odd values", "usage_missing", partial(_replaced, b'"usage"', b'"used"'), is_harmless=True)
 add("odd values", "extra_fields", partial(_replaced, b'"model"', b'"x":[1,{"y":null}],"model"'), is_harmless=True)
 add("odd values", "double_keys", partial(_replaced, b'"model"', b'"created":1,"created":2,"model"'), is_harmless=True)
+add("odd values", "id_number", partial(_replaced, b'"chatcmpl-up"', b"5"))
+add("odd values", "created_text", partial(_replaced, b'"created":', b'"created":"x","made":'))
+add("odd values", "date_number", partial(_replaced, b'"created_at":"', b'"created_at":5,"made":"'))
+add("odd values", "usage_text", partial(_replaced, b'"usage":', b'"usage":"x","used":'))
+add("odd values", "model_null", partial(_replaced, b'"model":"', b'"model":null,"other":"'))
+add("odd values", "numbers_as_text", partial(_replaced, b":7", b':"7"'))
+add("odd values", "index_as_text", partial(_replaced, b'"index":0', b'"index":"0"'))
+add("odd values", "index_missing", partial(_replaced, b'"index":0,', b""))
+add("odd values", "done_as_text", partial(_replaced, b'"done":false', b'"done":"false"'))
+add("odd values", "role_missing", partial(_replaced, b'"role":"assistant",', b""), is_harmless=True)
+add("odd values", "errors_empty", partial(_replaced, b'"model"', b'"error":{},"model"'))
 add("odd values", "finish_null", partial(_replaced, b'"stop"', b"null"))
 add("odd values", "finish_number", partial(_replaced, b'"stop"', b"5"))
 add("odd values", "finish_unknown", partial(_replaced, b'"stop"', b'"eos_token"'))

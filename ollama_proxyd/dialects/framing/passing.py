@@ -1,0 +1,127 @@
+"""What passes from an engine to a client of its own API: objects that every client can read, odd ones mended."""
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, ClassVar, get_args, get_origin
+
+import msgspec
+
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
+from ollama_proxyd.dialects.framing.lenient import is_utf8, loosely
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A whole number that every client holds."""
+
+
+class Passed(msgspec.Struct):
+    """An object of an API as the strictest of its clients reads it.
+
+    stand_ins: what takes the place of a required member that is absent or of another type.
+    """
+
+    stand_ins: ClassVar[Mapping[str, Json]] = {}
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The members once words that an engine wrote in another way are where clients look for them."""
+        return told
+
+
+class Last(Passed):
+    """What ends a stream, and may do so without words."""
+
+    done: bool = False
+
+
+class Form:
+    """What the answers of one endpoint look like.
+
+    `speaks`: the members of which a mended object has one that is not empty, else it says nothing.
+    `last`: what an object without words is, where such a one can be the last. `around`: how the commonest frame
+    begins and ends.
+    """
+
+    def __init__(
+        self,
+        kind: type[Passed],
+        speaks: tuple[str, ...],
+        around: tuple[bytes, bytes] = (b"", b""),
+        last: type[Last] | None = None,
+    ) -> None:
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+        self._last = None if last is None else msgspec.json.Decoder(last)
+        self._speaks = speaks
+        self._start, self._end = around
+
+    def is_plain(self, block: bytes) -> bool:
+        """Whether a block is one frame in its commonest form, with one object that every client reads."""
+        if not (block.startswith(self._start) and block.endswith(self._end)):
+            return False
+        try:
+            self._decoder.decode(block[len(self._start) :])
+        except UNREADABLE:
+            return False
+        return block.isascii() or is_utf8(block)
+
+    def is_strict(self, payload: bytes) -> bool:
+        """Whether every client reads the object that a payload is."""
+        is_read = readable(self._decoder, payload) is not None
+        if not is_read and self._last is not None:
+            last = readable(self._last, payload)
+            is_read = last is not None and last.done
+        return is_read and is_utf8(payload)
+
+    def mended(self, payload: bytes, known: Mapping[str, Json]) -> bytes | None:
+        """The object without what clients cannot read, None where it says nothing; `known` takes the place of names."""
+        told = loosely(payload)
+        if told is None:
+            return None
+        try:
+            found = _mended(told, self._kind, known)
+        except UNREADABLE:
+            return None
+        return msgspec.json.encode(found) if any(found.get(name) for name in self._speaks) else None
+
+
+def _mended(told: dict[str, Json], kind: type[Passed], known: Mapping[str, Json]) -> dict[str, Json]:
+    """The object with the members of its type as that has them; ValidationError where a required one is missing."""
+    found = dict(kind.prepared(told))
+    for field in msgspec.structs.fields(kind):
+        name, is_odd = field.encode_name, False
+        if name in found:
+            try:
+                found[name] = _fitted(found[name], field.type)
+            except UNREADABLE:
+                is_odd = True
+                del found[name]
+        if name in found or not (field.required or is_odd):
+            continue
+        if name in known or name in kind.stand_ins:
+            found[name] = known.get(name, kind.stand_ins.get(name))
+        elif field.required:
+            raise msgspec.ValidationError(name)
+    return found
+
+
+def _fitted(value: Json, kind: Any) -> Json:
+    """The value as its type: numbers may be written as text, and of a list remains what fits."""
+    for option in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+        if isinstance(value, dict) and isinstance(option, type) and issubclass(option, Passed):
+            return _mended(value, option, {})
+        if isinstance(value, list) and get_origin(option) is list and issubclass(get_args(option)[0], Passed):
+            return _those_that_fit(value, get_args(option)[0])
+    fitted: Json = msgspec.convert(value, kind, strict=False)
+    return fitted
+
+
+def _those_that_fit(values: list[Json], kind: type[Passed]) -> list[Json]:
+    found: list[Json] = []
+    for value in values:
+        if isinstance(value, dict):
+            try:
+                found.append(_mended(value, kind, {}))
+            except UNREADABLE:
+                continue
+    return found

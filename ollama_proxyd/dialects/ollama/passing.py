@@ -1,0 +1,108 @@
+"""What clients of Ollama's API read of an answer, as strictly as the strictest of them."""
+
+from typing import ClassVar
+
+import msgspec
+
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.arguments import object_of
+from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.passing import Count, Form, Last, Passed
+
+
+class _Function(Passed):
+    name: str
+    arguments: dict[str, Json] | None = None
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """Arguments as an object, which some servers send as text."""
+        written = told.get("arguments")
+        arguments = object_of(written) if isinstance(written, str) else None
+        return told if arguments is None else {**told, "arguments": msgspec.json.decode(arguments)}
+
+
+class _Call(Passed):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(Passed):
+    role: str = "assistant"
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[_Call] | None = None
+    stand_ins: ClassVar = {"role": "assistant", "content": ""}
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The texts of a content in parts."""
+        if not isinstance(told.get("content"), list | dict):
+            return told
+        said = said_in(told["content"])
+        return {**told, "content": said.text, **({"thinking": said.thinking} if said.thinking else {})}
+
+
+class _Line(Last):
+    error: None = None
+    model: str = ""
+    created_at: str | None = None
+    done_reason: str | None = None
+    total_duration: Count | None = None
+    load_duration: Count | None = None
+    prompt_eval_count: Count | None = None
+    prompt_eval_duration: Count | None = None
+    eval_count: Count | None = None
+    eval_duration: Count | None = None
+
+
+class _Chat(_Line, kw_only=True):
+    message: _Message
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The last line has a message, as clients expect."""
+        if isinstance(told.get("message"), dict):
+            return told
+        words = told.get("response")
+        is_said = isinstance(words, str) or told.get("done")
+        return {**told, "message": {"role": "assistant", "content": words or ""}} if is_said else told
+
+
+class _Generated(_Line, kw_only=True):
+    response: str
+    thinking: str | None = None
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The last line has a response, as clients expect."""
+        if isinstance(told.get("response"), str):
+            return told
+        message = told.get("message")
+        words = said_in(message if isinstance(message, dict) else told.get("response")).text
+        return {**told, "response": words} if words or told.get("done") else told
+
+
+class _ChatEnd(_Line):
+    message: _Message = msgspec.field(default_factory=_Message)
+
+
+class _GeneratedEnd(_Line):
+    response: str = ""
+
+
+class _Vectors(Passed):
+    embeddings: list[msgspec.Raw]
+
+
+class _Vector(Passed):
+    embedding: list[msgspec.Raw]
+
+
+_AROUND = (b"", b"\n")
+FORMS = {
+    "chat": Form(_Chat, ("message",), _AROUND, _ChatEnd),
+    "generate": Form(_Generated, ("response", "thinking", "done"), _AROUND, _GeneratedEnd),
+    "embed": Form(_Vectors, ("embeddings",)),
+    "embeddings": Form(_Vector, ("embedding",)),
+}
