@@ -16,10 +16,7 @@ const MODES = new Set(['mode', 'next_mode']);
 function templates(_) {
     return {
         as_chosen: [_('As chosen')],
-        held: [
-            _('Held by {application_id}: {detail}; {reason}'), _('Held by {application_id}; {reason}'),
-            _('Held by {application_id}: {detail}'), _('Held by {application_id}'),
-        ],
+        held: [_('Held by {application_id}: {detail}'), _('Held by {application_id}')],
         mode_change_pending: [
             _('{mode} stays until {dwell_seconds} s after its last change, then {next_mode}: {reason}'),
         ],

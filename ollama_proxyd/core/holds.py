@@ -9,18 +9,23 @@ LONGEST_TEXT = 200
 """Characters of a reason and of an application id: people read them in a menu."""
 
 MOST_OF_ONE = 4
-"""Holds of one owner, so that no single program takes them all."""
+"""Holds of one program, so that it does not take them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One program's wish, which ends with its owner: a unique bus name, or "http:" and the id of an open answer."""
+    """One program's wish, which ends with its owner: a unique bus name, or "http:" and the id of an open answer.
+
+    It ends at `until_s` on the monotonic clock at the latest, which people are told as the time `ends_unix_s`.
+    """
 
     cookie: int
     mode: Mode
     reason: str
     application_id: str
     owner: str
+    until_s: float
+    ends_unix_s: float
 
 
 def thriftiest(holds: Iterable[Hold]) -> Hold | None:

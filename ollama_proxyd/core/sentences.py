@@ -23,7 +23,7 @@ MODES: Mapping[str, str] = {
     "as_asked": "as asked",
     "counts_in_auto_only": "{reason}; {imagined} would count in the mode Auto only",
     "comparison": "for comparison",
-    "held": "held by {application_id}[: {detail}][; {reason}]",
+    "held": "held by {application_id}[: {detail}]",
     "mode_change_pending": ("{mode} stays until {dwell_seconds:g} s after its last change; then {next_mode}: {reason}"),
     "no_reading_yet": "no sensor has reported yet",
     "nothing_applies": "no reading asks for another mode",

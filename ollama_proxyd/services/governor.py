@@ -59,11 +59,15 @@ class Governor:
         self._store.put(STATE_KEY, mode.value)
         return self.setting.value
 
-    def hold(self, mode: Mode, reason: str, application_id: str, owner: str) -> int:
-        """Have a mode stand above the chosen one until it is released; raises ProxyError where that cannot be."""
+    def hold(self, mode: Mode, reason: str, application_id: str, owner: str, lasts_s: float | None = None) -> Hold:
+        """Have a mode stand above the chosen one until it is released, for `lasts_s` at most.
+
+        Raises ProxyError where that cannot be.
+        """
         if mode is Mode.AUTO:
             message = "Auto cannot be held, because it is a choice between the others; hold one of those"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="mode")
+        lasts_s = self._lasting(lasts_s)
         limit = self.modes.value.max_holds
         if len(self.holds.value) >= limit:
             message = f"{limit} programs hold a mode already, the most that efficiency.max_holds allows"
@@ -72,10 +76,19 @@ class Governor:
             message = f"you hold {MOST_OF_ONE} modes already, the most for one program; release one first"
             raise ProxyError(ErrorKind.OVERLOADED, message)
         self._last_cookie += 1
-        hold = Hold(self._last_cookie, mode, reason, application_id, owner)
+        until_s, ends_unix_s = self._clock.monotonic() + lasts_s, self._clock.unix() + lasts_s
+        hold = Hold(self._last_cookie, mode, reason, application_id, owner, until_s, ends_unix_s)
         self.holds.set((*self.holds.value, hold))
         self._apply()
-        return hold.cookie
+        return hold
+
+    def _lasting(self, asked_s: float | None) -> float:
+        """How long a hold lasts at most."""
+        longest_s = self.modes.value.max_hold_s
+        if asked_s is None or 0 < asked_s <= longest_s:
+            return asked_s or longest_s
+        message = f"seconds must be above 0 and at most {longest_s:g} (efficiency.max_hold_s), not {asked_s:g}"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="seconds")
 
     def release(self, cookie: int, owner: str) -> None:
         """End a hold at its owner's wish; raises ProxyError when it is not theirs or has ended."""
@@ -124,7 +137,14 @@ class Governor:
             if due_s is not None:
                 waits.append(self._clock.sleep(max(due_s - self._clock.monotonic(), 0)))
             await first_of(*waits)
-            self._apply()
+            self._end_overdue()
+
+    def _end_overdue(self) -> None:
+        now_s = self._clock.monotonic()
+        overdue = tuple(hold for hold in self.holds.value if hold.until_s <= now_s)
+        for hold in overdue:
+            log.info("the hold of %s by %s has lasted as long as it may", hold.mode.value, _holder(hold))
+        self._end(overdue)
 
     def _end(self, ended: tuple[Hold, ...]) -> None:
         self.holds.set(tuple(hold for hold in self.holds.value if hold not in ended))
@@ -135,7 +155,8 @@ class Governor:
     def _apply(self) -> None:
         """Work out anew what is in force."""
         self.setting.set(self._resolve())
-        self._due.set(self._auto.due_s)
+        ends_s = (hold.until_s for hold in self.holds.value)
+        self._due.set(min((each for each in (self._auto.due_s, *ends_s) if each is not None), default=None))
 
     def _resolve(self) -> ModeSetting:
         hold = thriftiest(self.holds.value)
@@ -163,4 +184,8 @@ class Governor:
 
 
 def _held(hold: Hold) -> Reason:
-    return Reason("held", application_id=hold.application_id or "a program", detail=hold.reason or None)
+    return Reason("held", application_id=_holder(hold), detail=hold.reason or None)
+
+
+def _holder(hold: Hold) -> str:
+    return hold.application_id or "a program"

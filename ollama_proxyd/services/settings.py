@@ -109,6 +109,7 @@ class ModeSettings:
     max_holds: Annotated[
         int, Within(0, 10_000), Option("efficiency.", "The limit of programs that hold a mode at the same time.")
     ] = 32
+    max_hold_s: Annotated[Positive, Option("efficiency.", "The longest that a mode is held, in seconds.")] = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

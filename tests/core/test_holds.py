@@ -5,7 +5,7 @@ from ollama_proxyd.core.modes import THRIFT, Mode
 
 
 def hold(cookie: int, mode: Mode) -> Hold:
-    return Hold(cookie, mode, "", "", ":1.1")
+    return Hold(cookie, mode, "", "", ":1.1", until_s=1.0, ends_unix_s=1.0)
 
 
 def test_without_holds_none_counts() -> None:

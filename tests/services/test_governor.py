@@ -169,21 +169,22 @@ def test_choosing_auto_again_forgets_nothing() -> None:
 
 def test_a_hold_stands_above_the_chosen_mode_until_it_is_released() -> None:
     it = governor()
-    cookie = it.hold(Mode.QUIET, "recording a podcast", "org.example.Recorder", ":1.5")
+    held = it.hold(Mode.QUIET, "recording a podcast", "org.example.Recorder", ":1.5")
     setting = it.setting.value
     assert (setting.chosen, setting.effective, setting.held) == (Mode.BALANCED, Mode.QUIET, Mode.QUIET)
     assert setting.row is DEFAULT_TABLE[Mode.QUIET]
     assert str(setting.reason) == "held by org.example.Recorder: recording a podcast"
-    assert it.holds.value == (Hold(cookie, Mode.QUIET, "recording a podcast", "org.example.Recorder", ":1.5"),)
-    it.release(cookie, ":1.5")
+    assert it.holds.value == (held,)
+    assert (held.mode, held.reason, held.owner) == (Mode.QUIET, "recording a podcast", ":1.5")
+    it.release(held.cookie, ":1.5")
     assert (it.setting.value.effective, str(it.setting.value.reason)) == (Mode.BALANCED, "as chosen")
     assert it.holds.value == ()
 
 
 def test_of_several_holds_the_thriftiest_counts() -> None:
     it = governor()
-    first = it.hold(Mode.PERFORMANCE, "", "a", ":1.1")
-    second = it.hold(Mode.EFFICIENCY, "", "b", ":1.2")
+    first = it.hold(Mode.PERFORMANCE, "", "a", ":1.1").cookie
+    second = it.hold(Mode.EFFICIENCY, "", "b", ":1.2").cookie
     assert it.setting.value.effective is Mode.EFFICIENCY
     it.release(second, ":1.2")
     assert it.setting.value.effective is Mode.PERFORMANCE
@@ -193,9 +194,9 @@ def test_of_several_holds_the_thriftiest_counts() -> None:
 
 def test_each_hold_has_a_cookie_of_its_own_even_after_others_ended() -> None:
     it = governor()
-    first = it.hold(Mode.QUIET, "", "", ":1.1")
+    first = it.hold(Mode.QUIET, "", "", ":1.1").cookie
     it.release(first, ":1.1")
-    assert it.hold(Mode.QUIET, "", "", ":1.1") not in {first, 0}
+    assert it.hold(Mode.QUIET, "", "", ":1.1").cookie not in {first, 0}
 
 
 def test_a_hold_ends_with_its_owner_and_not_with_another() -> None:
@@ -211,7 +212,7 @@ def test_a_hold_ends_with_its_owner_and_not_with_another() -> None:
 
 def test_nobody_releases_the_hold_of_another() -> None:
     it = governor()
-    cookie = it.hold(Mode.QUIET, "", "", ":1.1")
+    cookie = it.hold(Mode.QUIET, "", "", ":1.1").cookie
     for wrong in ((cookie, ":1.2"), (cookie + 1, ":1.1")):
         with pytest.raises(ProxyError) as caught:
             it.release(*wrong)
@@ -232,7 +233,7 @@ def test_the_end_of_each_hold_is_told_once_however_it_came_about() -> None:
     it = governor()
     told: list[int] = []
     it.released.listen(lambda hold: told.append(hold.cookie))
-    cookies = [it.hold(Mode.QUIET, "", "", owner) for owner in (":1.1", ":1.2", ":1.3")]
+    cookies = [it.hold(Mode.QUIET, "", "", owner).cookie for owner in (":1.1", ":1.2", ":1.3")]
     it.release(cookies[0], ":1.1")
     it.release_all(":1.2")
     it.release_all(":1.2")
@@ -269,7 +270,7 @@ def test_a_hold_survives_a_reload_and_not_a_restart() -> None:
 def test_auto_goes_on_below_a_hold() -> None:
     it = governor(default=Mode.AUTO)
     it.observe(MAINS)
-    cookie = it.hold(Mode.QUIET, "", "", ":1.1")
+    cookie = it.hold(Mode.QUIET, "", "", ":1.1").cookie
     it.observe(ON_BATTERY)
     assert it.setting.value.effective is Mode.QUIET
     it.release(cookie, ":1.1")
@@ -278,7 +279,7 @@ def test_auto_goes_on_below_a_hold() -> None:
 
 def test_what_auto_sees_below_a_hold_it_remembers() -> None:
     it = governor(default=Mode.AUTO, settings=ModeSettings(auto=AutoSettings(dwell_s=0)))
-    cookie = it.hold(Mode.QUIET, "", "", ":1.1")
+    cookie = it.hold(Mode.QUIET, "", "", ":1.1").cookie
     it.observe(LOW)
     it.observe(SystemState(on_battery=Reading(value=True, at_s=0.0), battery_percent=Reading(51.0, 0.0)))
     it.release(cookie, ":1.1")
@@ -323,3 +324,31 @@ def test_one_program_takes_a_share_of_the_holds_only() -> None:
         it.hold(Mode.QUIET, "", "", ":1.1")
     assert caught.value.kind is ErrorKind.OVERLOADED
     assert it.hold(Mode.QUIET, "", "", ":1.2")
+
+
+@pytest.mark.parametrize(("asked_s", "lasts_s"), [(None, 100.0), (30, 30.0)])
+async def test_a_hold_ends_when_its_time_is_over_and_says_so(asked_s: float | None, lasts_s: float) -> None:
+    clock = FakeClock()
+    it = governor(clock=clock, settings=ModeSettings(max_hold_s=100.0))
+    ended: list[Hold] = []
+    it.released.listen(ended.append)
+    async with Tasks("test") as tasks:
+        it.follow(Cell(SystemState()), tasks)
+        await settle()
+        held = it.hold(Mode.QUIET, "", "", ":1.1", asked_s)
+        assert held.ends_unix_s == pytest.approx(clock.unix() + lasts_s)
+        longer = it.hold(Mode.EFFICIENCY, "", "", ":1.2", 100)
+        await pass_by(lasts_s - 0.1)
+        assert it.holds.value == (held, longer)
+        await pass_by(0.2)
+        assert it.setting.value.effective is (Mode.BALANCED if lasts_s == 100 else Mode.EFFICIENCY)
+        assert held in ended
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 100.5, 1e300, float("nan"), float("inf")])
+def test_no_hold_is_longer_than_the_longest(seconds: float) -> None:
+    it = governor(settings=ModeSettings(max_hold_s=100.0))
+    with pytest.raises(ProxyError, match=r"above 0 and at most 100 \(efficiency.max_hold_s\)") as caught:
+        it.hold(Mode.QUIET, "", "", ":1.1", seconds)
+    assert caught.value.param == "seconds"
+    assert it.holds.value == ()

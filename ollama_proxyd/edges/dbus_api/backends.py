@@ -1,7 +1,8 @@
 """ie.fio.OllamaProxy.Backends: the backends as a list, and as objects that come and go."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from ollama_proxyd.core.fleet import BackendView, FleetView
@@ -31,7 +32,11 @@ class BackendObject:
     """The object of one backend; `view` is what was last known of it."""
 
     def __init__(
-        self, view: BackendView, services: Services, sender: SignalSender, enable: Callable[[str, bool], None]
+        self,
+        view: BackendView,
+        services: Services,
+        sender: SignalSender,
+        enable: Callable[[str, bool], Awaitable[None]],
     ) -> None:
         self.view = view
         self._services = services
@@ -40,7 +45,7 @@ class BackendObject:
             contract=contract("Backend"),
             sender=sender,
             values=self._values,
-            setters={"Enabled": lambda enabled: enable(view.spec.id, enabled)},
+            setters={"Enabled": partial(enable, view.spec.id)},
         )
 
     def look_at(self, view: BackendView) -> None:
@@ -154,11 +159,12 @@ class Backends:
                 return view
         raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (view.spec.id for view in self._views))
 
-    def _enable(self, backend_id: str, enabled: bool) -> None:
+    async def _enable(self, backend_id: str, enabled: bool) -> None:
         fleet = self._services.fleet
         if not fleet.has(backend_id):
             raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (member.id for member in fleet.members))
         fleet.set_enabled(backend_id, enabled)
+        await self._services.store.written()
 
 
 def _moving_part(view: BackendView) -> tuple[object, ...]:

@@ -43,6 +43,7 @@ class Efficiency:
     def __init__(self, services: Services, sender: SignalSender) -> None:
         self._governor = governor = services.governor
         self._settings = services.settings
+        self._store = services.store
         self.exported = Exported(
             path=f"{ROOT_PATH}/Efficiency",
             contract=contract("Efficiency"),
@@ -55,11 +56,12 @@ class Efficiency:
                 "ListModes": lambda: [mode.value for mode in governor.table],
                 "GetModeInfo": self._mode_info,
                 "HoldMode": self._hold,
+                "HoldModeFor": self._hold,
                 "ReleaseMode": self._release,
                 "ChangeSettings": self._change_settings,
                 "ResetSettings": self._reset_settings,
             },
-            personal=frozenset({"HoldMode", "ReleaseMode"}),
+            personal=frozenset({"HoldMode", "HoldModeFor", "ReleaseMode"}),
             setters={"CurrentMode": self._set_mode},
         )
         self._told = governor.setting.value
@@ -102,8 +104,9 @@ class Efficiency:
                 "EffectiveModeChanged", before.effective.value, setting.effective.value, *reason_values(setting.reason)
             )
 
-    def _set_mode(self, name: str) -> None:
+    async def _set_mode(self, name: str) -> None:
         self._governor.select(read_mode(name))
+        await self._store.written()
 
     def _mode_info(self, name: str) -> dict[str, Variant]:
         mode = read_mode(name)
@@ -121,24 +124,26 @@ class Efficiency:
             }
         )
 
-    def _hold(self, caller: str, name: str, reason: str, application_id: str) -> int:
+    def _hold(self, caller: str, name: str, reason: str, application_id: str, seconds: int | None = None) -> int:
         for what, text in (("reason", reason), ("application_id", application_id)):
             if len(text) > LONGEST_TEXT:
                 raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
         with refused_as({ErrorKind.OVERLOADED: TOO_MANY_HOLDS, ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
-            return self._governor.hold(read_mode(name), reason, application_id, caller)
+            return self._governor.hold(read_mode(name), reason, application_id, caller, seconds).cookie
 
     def _release(self, caller: str, cookie: int) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: NOT_HOLDER}):
             self._governor.release(cookie, caller)
 
-    def _change_settings(self, changes: Mapping[str, Variant]) -> None:
+    async def _change_settings(self, changes: Mapping[str, Variant]) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             self._settings.change({key: each.value for key, each in changes.items()})
+        await self._store.written()
 
-    def _reset_settings(self, keys: list[str]) -> None:
+    async def _reset_settings(self, keys: list[str]) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             self._settings.reset(keys)
+        await self._store.written()
 
 
 def _described(mode: Mode, row: ModeRow) -> dict[str, tuple[str, Any]]:
@@ -169,6 +174,7 @@ def _hold_facts(hold: Hold) -> dict[str, Variant]:
         "reason": Variant("s", hold.reason),
         "application_id": Variant("s", hold.application_id),
         "owner": Variant("s", hold.owner),
+        "ends_unix_seconds": Variant("d", hold.ends_unix_s),
     }
 
 

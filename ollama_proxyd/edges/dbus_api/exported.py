@@ -52,7 +52,7 @@ class Exported:
     values: Callable[[], Mapping[str, Any]]
     methods: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     personal: frozenset[str] = frozenset()
-    setters: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
+    setters: Mapping[str, Callable[[Any], Awaitable[None]]] = field(default_factory=dict)
     is_manager: bool = False
     _told: dict[str, Any] = field(init=False)
 
@@ -91,7 +91,7 @@ class Exported:
     def _variants(self, values: Mapping[str, Any]) -> dict[str, Variant]:
         return {name: Variant(self.contract.properties[name].signature, value) for name, value in values.items()}
 
-    def property_call(self, message: Message) -> Answer:
+    def property_call(self, message: Message) -> Answer | Awaitable[Answer]:
         """Do what a call to org.freedesktop.DBus.Properties asks."""
         member = check_call(message, _PROPERTY_CALLS)
         interface, *rest = message.body
@@ -102,8 +102,7 @@ class Exported:
         wanted = self._property(rest[0])
         if member == "Get":
             return "v", [Variant(wanted.signature, self.values()[wanted.name])]
-        self._set(wanted, rest[1])
-        return "", []
+        return self._set(wanted, rest[1])
 
     async def _later(self, member: str, result: Awaitable[Any]) -> Answer:
         return self._answer(member, await result)
@@ -120,11 +119,12 @@ class Exported:
             raise DBusError(ErrorType.UNKNOWN_PROPERTY, f"there is no property {name} here; there is: {there_is}")
         return wanted
 
-    def _set(self, wanted: Property, value: Variant) -> None:
+    async def _set(self, wanted: Property, value: Variant) -> Answer:
         setter = self.setters.get(wanted.name)
         if setter is None:
             raise DBusError(ErrorType.PROPERTY_READ_ONLY, f"{wanted.name} can be read only")
         if value.signature != wanted.signature:
             text = f"{wanted.name} is of the type {wanted.signature}, not {value.signature}"
             raise DBusError(ErrorType.INVALID_ARGS, text)
-        setter(value.value)
+        await setter(value.value)
+        return "", []

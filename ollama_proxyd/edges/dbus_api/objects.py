@@ -6,6 +6,8 @@ from typing import Any
 
 from dbus_fast import DBusError, ErrorType, Message, MessageFlag, MessageType
 
+from ollama_proxyd.core.fields import LONGEST_NAME
+from ollama_proxyd.core.text import cut
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH
 from ollama_proxyd.edges.dbus_api.exported import Answer, Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.standard import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, check_call, describe
@@ -99,4 +101,5 @@ class Objects:
 
 
 def _no_object(path: str) -> DBusError:
-    return DBusError(ErrorType.UNKNOWN_OBJECT, f"there is no object {path}; the objects lie below {ROOT_PATH}")
+    shown = cut(path, LONGEST_NAME)
+    return DBusError(ErrorType.UNKNOWN_OBJECT, f"there is no object {shown}; the objects lie below {ROOT_PATH}")

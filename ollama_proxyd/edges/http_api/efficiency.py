@@ -13,7 +13,7 @@ from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.context import SERVICES, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
-from ollama_proxyd.edges.http_api.status_json import efficiency_json
+from ollama_proxyd.edges.http_api.status_json import efficiency_json, hold_json
 from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object, read_struct
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
@@ -36,6 +36,7 @@ class HoldRequest(msgspec.Struct):
     mode: str
     reason: Text = ""
     application_id: Text = ""
+    seconds: float | None = None
 
 
 async def efficiency(request: web.Request) -> web.Response:
@@ -55,13 +56,13 @@ async def hold(request: web.Request) -> web.StreamResponse:
     """Hold a mode while the answer stays open; its one line says that the hold is in force."""
     wanted = await read_struct(request, HoldRequest)
     governor, owner = services_of(request).governor, f"{OWNER}{new_id()}"
-    cookie = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner)
+    held = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner, wanted.seconds)
     try:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
-        await response.write(msgspec.json.encode({"cookie": cookie, **msgspec.to_builtins(wanted)}) + b"\n")
+        await response.write(msgspec.json.encode({"cookie": held.cookie, **hold_json(held)}) + b"\n")
         async for holds in governor.holds.changes():
-            if all(each.cookie != cookie for each in holds):
+            if held not in holds:
                 break
         await response.write_eof()
     finally:

@@ -55,10 +55,18 @@ def efficiency_json(setting: ModeSetting, table: ModeTable, holds: Sequence[Hold
         "effective_mode": setting.effective.value,
         **reason_fields(setting.reason),
         "in_force": fields_json(setting.row),
-        "holds": [
-            {"mode": hold.mode.value, "reason": hold.reason, "application_id": hold.application_id} for hold in holds
-        ],
+        "holds": [hold_json(hold) for hold in holds],
         "modes": [{"mode": mode.value, **fields_json(row)} for mode, row in table.items()],
+    }
+
+
+def hold_json(hold: Hold) -> dict[str, Json]:
+    """What a program holds, why, and until when at the latest."""
+    return {
+        "mode": hold.mode.value,
+        "reason": hold.reason,
+        "application_id": hold.application_id,
+        "ends_unix_seconds": hold.ends_unix_s,
     }
 
 

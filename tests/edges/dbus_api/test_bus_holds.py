@@ -23,15 +23,24 @@ async def test_a_hold_stands_above_the_chosen_mode_and_says_who_and_why(program:
     values = await program.get_all("Efficiency")
     assert (values["CurrentMode"], values["EffectiveMode"]) == ("Balanced", "Quiet")
     assert values["Reason"] == "held by org.example.Recorder: a recording"
-    assert values["ActiveHolds"] == [
-        {
-            "cookie": cookie,
-            "mode": "Quiet",
-            "reason": "a recording",
-            "application_id": "org.example.Recorder",
-            "owner": program.bus.unique_name,
-        }
-    ]
+    (told,) = values["ActiveHolds"]
+    assert told.pop("ends_unix_seconds") > 0
+    assert told == {
+        "cookie": cookie,
+        "mode": "Quiet",
+        "reason": "a recording",
+        "application_id": "org.example.Recorder",
+        "owner": program.bus.unique_name,
+    }
+
+
+async def test_a_hold_may_have_a_time_within_the_longest(program: Program, desk: Desk) -> None:
+    await program.call("Efficiency", "HoldModeFor", "sssu", "Quiet", "", "", 60)
+    (held,) = desk.services.governor.holds.value
+    assert held.ends_unix_s == desk.clock.unix() + 60
+    for seconds in (0, 86_401, 2**32 - 1):
+        with pytest.raises(Refused, match=r"Error\.InvalidArgument: seconds must be above 0 and at most 86400"):
+            await program.call("Efficiency", "HoldModeFor", "sssu", "Quiet", "", "", seconds)
 
 
 async def test_a_hold_that_changes_nothing_is_shown_all_the_same(program: Program) -> None:
