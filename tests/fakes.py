@@ -19,6 +19,7 @@ from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet, FleetChanges
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
@@ -296,15 +297,17 @@ async def services_of(
     health = HealthMonitor(fleet, clock)
     governor = Governor(ModeSettings(table), mode, store, clock)
     ledger = Ledger(clock)
-    fleet.attempts.listen(ledger.book)
     fleet.attempts.listen(learner.observe)
-    history = History(MemoryHistory(), fleet, clock)
-    fleet.attempts.listen(history.note)
-    ledger.outcomes.listen(history.note)
     system = Cell(SystemState())
+    energy = EnergyAccounts(system, fleet, clock)
+    history = History(MemoryHistory(), fleet, clock)
+    energy.booked.listen(history.note)
+    ledger.outcomes.listen(history.note)
+    fleet.attempts.listen(ledger.book)
+    energy.booked.listen(ledger.charge)
     activity, gate = Activity(clock), gate or Gate()
     admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
-    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission)
+    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy)
     await health.check_all()
     return Services(
         gateway=Gateway(deps, settings or GatewaySettings()),
@@ -313,6 +316,7 @@ async def services_of(
         health=health,
         governor=governor,
         ledger=ledger,
+        energy=energy,
         settings=RuntimeSettings(Tuning(), store),
         system=system,
         store=store,

@@ -13,6 +13,7 @@ from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
@@ -72,6 +73,8 @@ class Foundation:
         fleet = Fleet(make, clock, learner.speeds, Switches(store))
         health = HealthMonitor(fleet, clock, config.health)
         detector, meter = GpuLossDetector(fleet, learner), Meter(sensing.system, fleet, clock)
+        energy = EnergyAccounts(sensing.system, fleet, clock)
+        energy.booked.listen(ledger.charge)
         for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):
             fleet.attempts.listen(observe)
         ledger.outcomes.listen(request_log.note)
@@ -79,7 +82,7 @@ class Foundation:
         settings = RuntimeSettings(config.tuning, store)
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
-        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate, admission)
+        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate, admission, energy)
         services = Services(
             gateway=Gateway(deps, config.gateway),
             admission=admission,
@@ -87,6 +90,7 @@ class Foundation:
             health=health,
             governor=governor,
             ledger=ledger,
+            energy=energy,
             settings=settings,
             system=sensing.system,
             store=store,
@@ -100,11 +104,12 @@ class Foundation:
         self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
         self.tasks.start("health", self.services.health.watch(self.activity))
-        self.services.fleet.attempts.listen(self.services.history.note)
+        self.services.energy.booked.listen(self.services.history.note)
         self.services.ledger.outcomes.listen(self.services.history.note)
         self.tasks.start("history", self.services.history.follow())
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
+        self.services.energy.follow(self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
 
     def reconfigure(self, config: Config, backends: Backends) -> None:
@@ -150,6 +155,7 @@ class Foundation:
     async def close(self) -> None:
         """End the background work and close every connection."""
         await self.tasks.close()
+        self.services.energy.close()
         self.services.history.hand_over()
         await self.services.health.close()
         await self.http.close()

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
+
+from ollama_proxyd.core.events import Timings
 
 
 class Source(Enum):
@@ -13,6 +16,17 @@ class Source(Enum):
     """A share of what a counter showed of several, or the power that a sensor showed at times."""
     ESTIMATED = "estimated"
     """Configured or typical watts, and the time."""
+
+
+class Account(Enum):
+    """What a device's energy was spent on."""
+
+    ACTIVE = "active"
+    """The attempts that ran on it."""
+    IDLE_TAIL = "idle_tail"
+    """A model in its memory, or its driver's context, with nothing under way."""
+    BASE = "base"
+    """What it would have drawn anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +48,69 @@ class Energy:
     def total_j(self) -> float:
         """All phases together."""
         return self.prefill_j + self.decode_j + self.load_j
+
+
+def worst(one: Source, other: Source) -> Source:
+    """The source of a sum of two figures."""
+    return max(one, other, key=_ORDER.index)
+
+
+_ORDER = list(Source)
+
+
+def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: Timings) -> Energy:
+    """The joules before and after the first token, as phases.
+
+    `waited_s` is the time to the first token of a stream. An answer in one piece is split as the backend's clock says.
+    """
+    load_s = max(timings.load_s or 0.0, 0.0)
+    if waited_s is not None:
+        load_j = before_j * min(load_s / waited_s, 1.0) if waited_s > 0 else 0.0
+        return Energy(before_j - load_j, after_j, load_j)
+    prompt_s, decode_s = max(timings.prompt_s or 0.0, 0.0), max(timings.decode_s or 0.0, 0.0)
+    total_j = before_j + after_j
+    told_s = load_s + prompt_s + decode_s
+    if not told_s > 0 or timings.decode_s is None:
+        return Energy(before_j, after_j)
+    return Energy(total_j * prompt_s / told_s, total_j * decode_s / told_s, total_j * load_s / told_s)
+
+
+class Interval(NamedTuple):
+    """The time between two readings of a device, as far as is known without them."""
+
+    base_j: float | None
+    """What the device would have drawn anyway; None where that was never seen."""
+    tail_j: float
+    """Expected of what lies in its memory unused."""
+    active_j: float
+    """Expected of the attempts."""
+    is_shared: bool
+    """Whether other programs work there too: the processor's package."""
+
+
+class Split(NamedTuple):
+    """Joules by account."""
+
+    base_j: float
+    tail_j: float
+    active_j: float
+
+
+def split(energy_j: float, expected: Interval) -> Split:
+    """Whose the joules are that a device drew; the parts are never below zero, and their sum is what it drew.
+
+    What other programs do is told from our own work by the base alone. So where nothing of ours runs, what is beyond
+    the expected is theirs; a card has no other users to speak of. Where the base is unknown, no more is taken for work
+    in a shared device than work is expected to need.
+    """
+    base_j = min(energy_j, expected.base_j or 0.0)
+    rest_j = energy_j - base_j
+    if not expected.active_j:
+        is_all = expected.tail_j > 0 and not expected.is_shared
+        tail_j = rest_j if is_all else min(rest_j, expected.tail_j)
+        return Split(energy_j - tail_j, tail_j, 0.0)
+    tail_j = min(rest_j, expected.tail_j)
+    active_j = rest_j - tail_j
+    if expected.base_j is None and expected.is_shared:
+        active_j = min(active_j, expected.active_j)
+    return Split(energy_j - tail_j - active_j, tail_j, active_j)

@@ -61,10 +61,11 @@ def _by_id(said: Sequence[Sensed]) -> list[list[DeviceState]]:
 
 
 def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
+    """A counter's reading is a new one also where it says the same: nothing was drawn since."""
     parts: dict[str, Any] = {}
     for name in DEVICE_READINGS:
         part = _best(getattr(device, name) for device in said)
-        parts[name] = part if before is None else _kept(part, getattr(before, name))
+        parts[name] = part if before is None or name == "energy_j" else _kept(part, getattr(before, name))
     hardware = (device.hardware for device in said if device.hardware is not Hardware.UNKNOWN)
     power_state = (device.power_state for device in said if device.power_state is not PowerState.UNKNOWN)
     return replace(

@@ -79,6 +79,7 @@ class Today:
     completion_tokens: int
     energy_joules: float
     energy_method: str
+    idle_tail_joules: float
     saved_joules: float | None
     compared: int | None
     money_spent: Mapping[str, float]

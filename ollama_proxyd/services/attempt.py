@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
-from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
 
@@ -28,7 +28,9 @@ class Attempt:
         "_begun_s",
         "_clock",
         "_decision",
+        "_energy",
         "_lease",
+        "_metered",
         "_neighbours",
         "_request",
         "ended",
@@ -39,7 +41,9 @@ class Attempt:
         "ranked",
     )
 
-    def __init__(self, lease: Lease, request: Request, decision: Decision, clock: Clock) -> None:
+    def __init__(
+        self, lease: Lease, request: Request, decision: Decision, clock: Clock, energy: EnergyAccounts
+    ) -> None:
         self._lease = lease
         self._neighbours = lease.member.in_flight - 1
         self._request = request
@@ -47,6 +51,9 @@ class Attempt:
         self.ranked = decision.ranked[0]
         self._clock = clock
         self._begun_s = clock.monotonic()
+        self._energy = energy
+        model, power_w = self.ranked.model, self.ranked.power_w
+        self._metered = energy.begin(lease.member.config.spec, model, power_w, request.prompt_tokens)
         self.first_s: float | None = None
         self.events: AsyncGenerator[Event, None] = _nothing()
         """After `begin` those that follow the first ones."""
@@ -88,6 +95,7 @@ class Attempt:
         if not isinstance(accepted, Accepted):
             raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
         self.first_s = self._clock.monotonic()
+        self._energy.first(self._metered, self.first_s)
         return accepted, await self._held_from(first)
 
     async def _held_from(self, event: Event) -> list[Event]:
@@ -137,6 +145,7 @@ class Attempt:
             finally:
                 failure = error if isinstance(error, ProxyError) else None
                 self.ended = self._end(error, failure)
+                self._energy.book(self._metered, self.ended)
                 self._lease.report(self.ended, failure)
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
@@ -162,7 +171,7 @@ class Attempt:
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
-            energy=self._energy(now_s),
+            energy=self._energy.end(self._metered, now_s, finished, stream=request.stream),
             spent=spent,
             currency=currency,
             skipped_frames=finished.skipped_frames,
@@ -177,10 +186,6 @@ class Attempt:
             program=request.hints.program,
             decision=self._decision,
         )
-
-    def _energy(self, now_s: float) -> Energy:
-        power_w, first_s = self.ranked.power_w, now_s if self.first_s is None else self.first_s
-        return Energy(prefill_j=power_w * (first_s - self._begun_s), decode_j=power_w * (now_s - first_s))
 
     def _spent(self, usage: Usage) -> tuple[float, str]:
         """What is to pay, and in which currency; an attempt without first words costs nothing."""

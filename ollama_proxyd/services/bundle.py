@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
@@ -25,6 +26,7 @@ class Services:
     health: HealthMonitor
     governor: Governor
     ledger: Ledger
+    energy: EnergyAccounts
     settings: RuntimeSettings
     system: Cell[SystemState]
     store: StateStore

@@ -30,6 +30,7 @@ from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.circuits import trial_ended
 from ollama_proxyd.services.delivery import Delivery
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
@@ -61,6 +62,7 @@ class GatewayDeps:
     activity: Activity
     gate: Gate
     admission: Admission
+    energy: EnergyAccounts
 
 
 class Gateway:
@@ -172,7 +174,7 @@ class Gateway:
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             stalled_s = stalled_after_s(self._deps.fleet.view(best.backend_id), best, delivery.request)
-            attempt = Attempt(lease, delivery.request, decision, self._deps.clock)
+            attempt = Attempt(lease, delivery.request, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:

@@ -122,7 +122,6 @@ class BackendTotals(Requests):
         """Book one more attempt."""
         self.count(ended)
         self.completion_tokens += ended.usage.completion_tokens or 0
-        self.energy_j += ended.energy.total_j
         self.busy_s += ended.busy_s
         _pay(self.spent, ended)
 
@@ -131,23 +130,21 @@ class BackendTotals(Requests):
 class Day:
     """Sums over all backends since local midnight, or since the daemon started where that was later.
 
-    Tokens count as far as backends told them; joules are the sum over all attempts. `saved_j` is the sum over the
-    `compared` requests of what each needed less than it would have in the mode Performance; where none was compared it
-    says nothing.
+    Tokens count as far as backends told them. `saved_j` is the sum over the `compared` requests of what each needed
+    less than it would have in the mode Performance; where none was compared it says nothing.
     """
 
     requests: int = 0
     failures: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    energy_j: float = 0.0
     saved_j: float = 0.0
     compared: int = 0
     spent: dict[str, float] = field(default_factory=dict)
     """Money, by currency."""
 
     def add(self, outcome: Outcome) -> None:
-        """Book one more request, but for its joules and its money."""
+        """Book one more request, but for its money."""
         self.requests += 1
         self.failures += outcome.error is not None
         self.prompt_tokens += outcome.usage.prompt_tokens or 0
@@ -185,11 +182,14 @@ class Ledger:
         self.routed.publish(routed)
 
     def book(self, ended: AttemptEnded) -> None:
-        """Enter an attempt: what it cost is its backend's, whatever becomes of the request."""
+        """Enter an attempt: it is its backend's, whatever becomes of the request."""
         self._turn_page()
-        self._day.energy_j += ended.energy.total_j
         _pay(self._day.spent, ended)
         self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
+
+    def charge(self, ended: AttemptEnded) -> None:
+        """Enter what an attempt cost, as soon as that is known."""
+        self._totals.setdefault(ended.backend_id, BackendTotals()).energy_j += ended.energy.total_j
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""

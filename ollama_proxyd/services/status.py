@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
+from ollama_proxyd.core.energy import Account
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import (
     ESTIMATED,
@@ -16,6 +17,7 @@ from ollama_proxyd.core.status import (
     device_statuses,
 )
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.energy import Sums
 from ollama_proxyd.services.ledger import Ledger, Outcome
 
 REFUSED = Reason("refused_before_routing")
@@ -33,26 +35,31 @@ def snapshot(services: Services) -> Status:
         queue=services.admission.status(),
         devices=device_statuses(system, fleet),
         system=system,
-        today=today(services.ledger),
+        today=today(services),
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
     )
 
 
-def today(ledger: Ledger) -> Today:
+def today(services: Services) -> Today:
     """The sums of the day."""
-    day = ledger.today
+    day, joules = services.ledger.today, services.energy.today
     return Today(
         requests=day.requests,
         errors=day.failures,
         prompt_tokens=day.prompt_tokens,
         completion_tokens=day.completion_tokens,
-        energy_joules=day.energy_j,
+        energy_joules=_of(Account.ACTIVE, joules),
         energy_method=ESTIMATED,
+        idle_tail_joules=_of(Account.IDLE_TAIL, joules),
         saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
         money_spent=dict(day.spent),
     )
+
+
+def _of(account: Account, joules: Sums) -> float:
+    return sum([each for (_, of, _), each in joules.items() if of is account])
 
 
 def last_decision(ledger: Ledger) -> LastDecision | None:

@@ -108,14 +108,21 @@ def test_a_temperature_that_belongs_to_no_device_counts_where_none_is_bound() ->
 def test_a_value_that_did_not_change_stays_the_reading_that_it_was() -> None:
     def said(at_s: float, temp_c: float) -> Sensed:
         parts = {"cpu_percent": Reading(5.0, at_s)}
-        return Sensed(parts, (device("cpu", Hardware.CPU, at_s, temperature_c=temp_c, power_w=7.0),))
+        return Sensed(parts, (device("cpu", Hardware.CPU, at_s, temperature_c=temp_c, fan_rpm=7.0),))
 
     first = of(said(1.0, 50.0))
     assert of(said(2.0, 50.0), before=first) == first
     warmer = of(said(3.0, 51.0), before=first)
     assert warmer.cpu_percent == Reading(5.0, 1.0)
-    assert (warmer.devices[0].temperature_c, warmer.devices[0].power_w) == (Reading(51.0, 3.0), Reading(7.0, 1.0))
+    assert (warmer.devices[0].temperature_c, warmer.devices[0].fan_rpm) == (Reading(51.0, 3.0), Reading(7.0, 1.0))
     assert warmer.hottest_c == Reading(51.0, 3.0)
+
+
+def test_a_counter_is_read_anew_also_where_it_says_the_same() -> None:
+    def said(at_s: float) -> Sensed:
+        return Sensed(devices=(device("cpu", Hardware.CPU, at_s, energy_j=100.0),))
+
+    assert of(said(2.0), before=of(said(1.0))).devices[0].energy_j == Reading(100.0, 2.0)
 
 
 def test_a_lost_sensor_leaves_its_devices_and_takes_its_readings() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.continuation import Failover, Obstacle
+from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import (
     Accepted,
@@ -591,7 +592,10 @@ async def test_time_joules_and_blame_of_a_failed_attempt_are_its_backends() -> N
     blamed, credited = services.ledger.totals("igpu"), services.ledger.totals("npu")
     assert (blamed.requests, blamed.failures, blamed.energy_j, blamed.busy_s) == (1, 1, 2.0 * 12.0, 2.0)
     assert (credited.requests, credited.failures, credited.energy_j, credited.busy_s) == (1, 0, 3.0 * 3.0, 3.0)
-    assert (services.ledger.today.energy_j, services.ledger.today.requests) == (24.0 + 9.0, 1)
+    assert services.energy.today == {
+        ("igpu", Account.ACTIVE, Source.ESTIMATED): 24.0,
+        ("npu", Account.ACTIVE, Source.ESTIMATED): 9.0,
+    }
     assert (outcome(services).energy_j, outcome(services).retried) == (24.0 + 9.0, ("igpu",))
 
 

@@ -33,15 +33,18 @@ def test_the_day_sums_up_requests_and_tokens() -> None:
     assert (ledger.overall.requests, ledger.overall.failures) == (3, 1)
 
 
-def test_what_an_attempt_cost_is_its_backends_and_the_days() -> None:
+def test_what_an_attempt_cost_is_its_backends_once_it_is_known() -> None:
     ledger = Ledger(FakeClock())
     ledger.book(replace(TRIED, error=ErrorKind.UPSTREAM_FAILED, usage=Usage()))
     ledger.book(replace(TRIED, backend_id="cpu", cancelled=True))
     ledger.book(replace(TRIED, backend_id="cpu"))
+    assert ledger.totals("cpu") == BackendTotals(requests=2, cancelled=1, completion_tokens=10, busy_s=4.0)
+    for backend_id in ("npu", "cpu", "cpu"):
+        ledger.charge(replace(TRIED, backend_id=backend_id))
     assert ledger.totals("npu") == BackendTotals(requests=1, failures=1, energy_j=7.0, busy_s=2.0)
     expected = BackendTotals(requests=2, cancelled=1, completion_tokens=10, energy_j=14.0, busy_s=4.0)
     assert ledger.totals("cpu") == expected
-    assert ledger.today == Day(energy_j=21.0)
+    assert ledger.today == Day()
 
 
 def test_money_is_summed_by_currency() -> None:

@@ -84,7 +84,7 @@ class Routing:
         return {
             "TotalRequests": self._ledger.overall.requests,
             "LastDecision": _last(last_decision(self._ledger)),
-            "Today": _today(today(self._ledger)),
+            "Today": _today(today(self._services)),
             "Endpoint": self._endpoint,
             "Version": __version__,
         }
@@ -159,6 +159,6 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
 def _today(day: Today) -> dict[str, Variant]:
     counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
-    rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "saved_joules")}
+    rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "idle_tail_joules", "saved_joules")}
     rows |= {"energy_method": ("s", day.energy_method), "money_spent": ("a{sd}", day.money_spent or None)}
     return facts(rows)

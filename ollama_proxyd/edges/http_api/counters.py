@@ -74,8 +74,7 @@ class Counters:
                 _observe(self._ttft.labels(backend_id, model), outcome.ttft_s * 1000)
 
     def count_attempt(self, ended: AttemptEnded) -> None:
-        """Count what one attempt cost and brought."""
-        self._joules.labels(ended.backend_id).inc(_amount(ended.energy.total_j))
+        """Count what one attempt brought, and what is to pay for it."""
         if ended.spent:
             self._money.labels(ended.backend_id, ended.currency).inc(_amount(ended.spent))
         if ended.skipped_frames:
@@ -87,6 +86,10 @@ class Counters:
         if ended.succeeded and tokens > 1 and ended.writing_s:
             _observe(self._speed.labels(*labels), (tokens - 1) / ended.writing_s)
             _observe(self._between.labels(*labels), ended.writing_s * 1000 / (tokens - 1))
+
+    def count_energy(self, ended: AttemptEnded) -> None:
+        """Count what one attempt cost, once that is known."""
+        self._joules.labels(ended.backend_id).inc(_amount(ended.energy.total_j))
 
     def count_opened(self, opened: BreakerOpened) -> None:
         """Count a breaker that opened."""

@@ -167,6 +167,7 @@ async def _follow(services: Services, counters: Counters, _app: web.Application)
     stops = (
         services.ledger.outcomes.listen(counters.count),
         services.fleet.attempts.listen(counters.count_attempt),
+        services.energy.booked.listen(counters.count_energy),
         services.fleet.circuits.opened.listen(counters.count_opened),
     )
     yield

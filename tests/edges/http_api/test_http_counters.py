@@ -80,6 +80,7 @@ def test_any_outcome_is_counted_and_every_sum_stays_a_number(
         counters.count(each)
     for attempt in attempts:
         counters.count_attempt(attempt)
+        counters.count_energy(attempt)
     assert all(math.isfinite(value) and value >= 0 for value in samples(registry).values())
 
 
@@ -87,8 +88,9 @@ def test_any_outcome_is_counted_and_every_sum_stays_a_number(
 def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
     registry = CollectorRegistry()
     counters = Counters(registry)
-    counters.count_attempt(ended(usage=Usage(tokens, tokens), first_s=1.0, energy=Energy(2.0, 3.0)))
-    counters.count_attempt(ended(usage=Usage(3, 5), first_s=1.0, energy=Energy(math.nan)))
+    for usage, energy in ((Usage(tokens, tokens), Energy(2.0, 3.0)), (Usage(3, 5), Energy(math.nan))):
+        counters.count_attempt(ended(usage=usage, first_s=1.0))
+        counters.count_energy(ended(energy=energy))
     told = samples(registry)
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
     assert told["energy_joules_total"] == 5

@@ -1,0 +1,64 @@
+"""What a device's instruments say of the energy that it drew between two readings."""
+
+from math import exp
+from typing import Final, NamedTuple
+
+from ollama_proxyd.core.energy import Source
+from ollama_proxyd.core.learning import MOST_W
+
+COUNTER_ERROR: Final = 0.05
+"""NVML promises 5 %; RAPL was found nearer (Khan et al., RAPL in Action, 2018)."""
+SENSOR_ERROR: Final = 0.15
+"""Watts that are read every two seconds miss what happens between."""
+LONGEST_HOLD_S: Final = 60.0
+"""A sensor's watts stand for no longer time than this."""
+MEMORY_S: Final = 300.0
+"""How long a time must be after which what was seen before it weighs a third."""
+
+
+class Gauge(NamedTuple):
+    """What a device says at a moment: a counter of joules, else watts."""
+
+    at_s: float
+    counter_j: float | None
+    power_w: float | None
+
+
+class Measured(NamedTuple):
+    """Joules between two readings."""
+
+    energy_j: float
+    source: Source
+    error_share: float
+
+
+def between(last: Gauge, now: Gauge) -> Measured | None:
+    """What was drawn from one reading to the next; None where they do not tell, as after a counter's reset."""
+    seconds = now.at_s - last.at_s
+    if seconds <= 0:
+        return None
+    if last.counter_j is not None and now.counter_j is not None:
+        risen_j = now.counter_j - last.counter_j
+        return Measured(risen_j, Source.MEASURED, COUNTER_ERROR) if 0 <= risen_j <= MOST_W * seconds else None
+    if now.power_w is None or seconds > LONGEST_HOLD_S:
+        return None
+    return Measured(now.power_w * seconds, Source.ATTRIBUTED, SENSOR_ERROR)
+
+
+class Mean:
+    """A mean that fades with time, and how far values were from it."""
+
+    __slots__ = ("spread", "value")
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.spread = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        """One more value, which stands for some seconds."""
+        if self.value is None:
+            self.value = value
+            return
+        weight = 1 - exp(-seconds / MEMORY_S)
+        self.spread += weight * (abs(value - self.value) - self.spread)
+        self.value += weight * (value - self.value)

@@ -1,0 +1,215 @@
+"""A power domain is what one energy counter covers: each of its joules is charged once."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from ollama_proxyd.core.energy import Account, Interval, Source, Split, split
+from ollama_proxyd.core.gauge import Gauge, Mean, Measured, between
+from ollama_proxyd.core.power_shares import Consumer, Rates, Share
+
+CONTEXT_S: Final = 60.0
+"""A card that is awake for longer after its last work is awake for other reasons."""
+LEAST_ERROR: Final = 0.15
+"""Of an estimate, however well the last ones were met."""
+MOST_OFF: Final = 10.0
+"""Work was never measured to need more, or less, than this multiple of what was expected."""
+MOSTLY: Final = 0.9
+
+Key: TypeAlias = tuple[str, Account, Source]
+"""The id of a device or backend, the account, and the source."""
+
+
+class Expected(NamedTuple):
+    """What is charged next, by consumer, as far as is known without a reading."""
+
+    active_j: Mapping[Consumer, float]
+    tail_j: Mapping[Consumer, float]
+    seconds: float
+    awake_s: float
+
+
+class PowerDomain:
+    """The machine: attempts begin and end, instruments are read, and each joule finds its account.
+
+    Each moment is estimated from the expected watts of what runs. A reading scales the estimates since the reading
+    before to what was measured. Without instruments the estimates stand.
+    """
+
+    def __init__(self, domain_id: str, now_s: float, *, is_shared: bool, can_sleep: bool) -> None:
+        self.id = domain_id
+        self._is_shared = is_shared
+        self._can_sleep = can_sleep
+        self._now_s = self._charged_s = now_s
+        self._last: Gauge | None = None
+        """The last reading, however long ago."""
+        self._guessed_j = 0.0
+        """What was charged since that by estimate."""
+        self._awake_s = 0.0
+        self._is_asleep = False
+        self.is_measured = False
+        """Whether instruments tell now what it draws."""
+        self.consumers: dict[str, Consumer] = {}
+        self.sums: defaultdict[Key, float] = defaultdict(float)
+        self.tails: defaultdict[tuple[str, str], float] = defaultdict(float)
+        """Joules of idle tails by the backend and the model that caused them."""
+        self._base_w, self._tail_w, self._scale = Mean(), Mean(), Mean()
+        """What it draws with nothing of ours, with a tail, and what work needs as a multiple of the expected."""
+
+    @property
+    def base_w(self) -> float | None:
+        """What it draws where nothing of ours is there; None where that was never seen."""
+        return self._base_w.value
+
+    def consumer(self, consumer_id: str) -> Consumer:
+        """A device of the domain by its id."""
+        return self.consumers.setdefault(consumer_id, Consumer(consumer_id))
+
+    def begin(self, consumer: Consumer, now_s: float, power_w: float) -> Share:
+        """An attempt begins, during which its device is expected to draw so much."""
+        self.advance(now_s)
+        return consumer.begin(power_w)
+
+    def first(self, share: Share, now_s: float) -> None:
+        """The first token of an attempt came."""
+        self.advance(now_s)
+        share.first_j = share.consumer.each_j
+
+    def end(self, share: Share, now_s: float, rates: Rates | None) -> bool:
+        """An attempt has ended: whether it is charged in full. Else the next reading charges it."""
+        self.advance(now_s)
+        consumer = share.consumer
+        consumer.at_work -= 1
+        consumer.left_s = now_s
+        share.end_j, share.rates = consumer.each_j, rates
+        if self.is_measured:
+            return False
+        before_j, after_j = share.parts()
+        consumer.active_j -= before_j + after_j
+        charged = before_j * self._factor, after_j * self._factor
+        share.charge(charged, Source.ESTIMATED, self._estimate_error)
+        self._guessed_j += sum(charged)
+        self.sums[consumer.id, Account.ACTIVE, Source.ESTIMATED] += sum(charged)
+        del consumer.shares[share]
+        return True
+
+    def so_far(self, share: Share) -> tuple[float, float]:
+        """What an attempt has cost as far as is known, before and after its first token."""
+        before_j, after_j = share.parts()
+        return share.before_j + before_j * self._factor, share.after_j + after_j * self._factor
+
+    def advance(self, now_s: float) -> None:
+        """Let time pass."""
+        seconds = now_s - self._now_s
+        if seconds <= 0:
+            return
+        self._now_s = now_s
+        if not self._is_asleep:
+            self._awake_s += seconds
+        for each in self.consumers.values():
+            if each.at_work:
+                each.work(seconds)
+            elif self._has_tail(each):
+                each.tail_s += seconds
+
+    def settle(self, now_s: float, gauge: Gauge | None, *, is_asleep: bool = False) -> Sequence[Share]:
+        """Charge everything up to now, by a new reading where there is one; returns the ended attempts among it."""
+        last = self._last
+        if gauge is not None and last is not None and self.is_measured and gauge.at_s <= last.at_s:
+            return ()
+        self.advance(now_s)
+        measured = None if gauge is None or last is None else between(last, gauge)
+        if measured is not None:
+            measured = measured._replace(energy_j=max(measured.energy_j - self._guessed_j, 0.0))
+        self._charge(measured)
+        if gauge is not None:
+            self._last, self._guessed_j = gauge, 0.0
+        self.is_measured, self._is_asleep = gauge is not None, is_asleep and self._can_sleep
+        if self._is_asleep:
+            self._base_w.value, self._base_w.spread = 0.0, 0.0
+        return [share for each in self.consumers.values() for share in each.ended()]
+
+    def _charge(self, measured: Measured | None) -> None:
+        expected = Expected(
+            {each: each.active_j for each in self.consumers.values() if each.shares},
+            {each: self._idle_w(each) * each.tail_s for each in self.consumers.values() if each.tail_s},
+            self._now_s - self._charged_s,
+            self._awake_s,
+        )
+        base_j = None if self._base_w.value is None else self._base_w.value * self._awake_s
+        tail_j, active_j = sum(expected.tail_j.values()), sum(expected.active_j.values())
+        if measured is None:
+            parts, source = Split(base_j or 0.0, tail_j, active_j * self._factor), Source.ESTIMATED
+            error_share = self._estimate_error
+            self._guessed_j += sum(parts)
+        else:
+            parts = split(measured.energy_j, Interval(base_j, tail_j, active_j, self._is_shared))
+            source, error_share = measured.source, self._error(measured, parts.active_j)
+            self._learn(parts, expected, active_j)
+        if parts.base_j > 0:
+            self.sums[self.id, Account.BASE, source] += parts.base_j
+        self._charge_tails(expected.tail_j, parts.tail_j, source)
+        self._charge_attempts(expected.active_j, parts.active_j, source, error_share)
+        self._charged_s, self._awake_s = self._now_s, 0.0
+        for each in self.consumers.values():
+            each.active_j = each.tail_s = 0.0
+
+    def _charge_tails(self, expected: Mapping[Consumer, float], tail_j: float, source: Source) -> None:
+        whole_j = sum(expected.values())
+        for consumer, part_j in expected.items():
+            joules = tail_j * part_j / whole_j if whole_j else 0.0
+            self.sums[consumer.id, Account.IDLE_TAIL, source] += joules
+            self.tails[consumer.owner] += joules
+
+    def _charge_attempts(
+        self, expected: Mapping[Consumer, float], active_j: float, source: Source, error_share: float | None
+    ) -> None:
+        whole_j, count = sum(expected.values()), sum([len(each.shares) for each in expected])
+        of_each = Source.ATTRIBUTED if source is Source.MEASURED and count > 1 else source
+        for consumer, part_j in expected.items():
+            joules = active_j * part_j / whole_j if whole_j else 0.0
+            consumer.charge(joules, of_each, error_share)
+            self.sums[consumer.id, Account.ACTIVE, source] += joules
+
+    def _learn(self, parts: Split, expected: Expected, active_j: float) -> None:
+        seconds = expected.seconds
+        if seconds <= 0:
+            return
+        if active_j:
+            if self._base_w.value is not None:
+                off = min(max(parts.active_j / active_j, 1 / MOST_OFF), MOST_OFF)
+                self._scale.add(off, seconds)
+        elif self._is_shared or (not expected.tail_j and expected.awake_s >= MOSTLY * seconds):
+            self._base_w.add(parts.base_j / seconds, seconds)
+        elif max([each.tail_s for each in expected.tail_j], default=0.0) >= MOSTLY * seconds:
+            self._tail_w.add(parts.tail_j / seconds, seconds)
+
+    def _has_tail(self, consumer: Consumer) -> bool:
+        """Whether a model lies unused in its memory, or the context of one that left keeps a card awake."""
+        if self._is_asleep:
+            return False
+        left_s = consumer.left_s
+        is_context = self._can_sleep and left_s is not None and self._now_s - left_s <= CONTEXT_S
+        return consumer.is_resident or is_context
+
+    def _idle_w(self, consumer: Consumer) -> float:
+        return consumer.idle_w if self._tail_w.value is None else self._tail_w.value
+
+    @property
+    def _factor(self) -> float:
+        """What work needs, as a multiple of the expected."""
+        return 1.0 if self._scale.value is None else self._scale.value
+
+    @property
+    def _estimate_error(self) -> float | None:
+        """How far estimates may be wrong: as far as the last ones were; None where none was ever measured."""
+        if self._scale.value is None:
+            return None
+        return max(self._scale.spread / self._scale.value, LEAST_ERROR)
+
+    def _error(self, measured: Measured, active_j: float) -> float | None:
+        """How far the attempts' part of a measurement may be wrong; None where the base is unknown."""
+        if self._base_w.value is None:
+            return None
+        unsure_j = self._base_w.spread * self._awake_s
+        return measured.error_share + (unsure_j / active_j if active_j > 0 else 0.0)

@@ -1,0 +1,250 @@
+"""Owns the energy accounts of devices: what each attempt, each idle tail and the rest of the machine cost."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.energy import Energy, Source, by_phase
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
+from ollama_proxyd.core.gauge import Gauge
+from ollama_proxyd.core.policy.priors import idle_power_w
+from ollama_proxyd.core.power_domain import Key, PowerDomain
+from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share
+from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known
+from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.tasks import Tasks
+
+PACKAGE = "package"
+"""The processor with all that is integrated in it: one counter covers them."""
+INTEGRATED = frozenset({Hardware.CPU, Hardware.IGPU, Hardware.NPU})
+LEAST_W = 1e-3
+"""Work is expected to draw something."""
+NOBODY = ("", "")
+
+Sums: TypeAlias = dict[Key, float]
+"""Joules by the id of a device or backend, by account and by source."""
+
+
+@dataclass(slots=True, eq=False)
+class Metered:
+    """An attempt whose energy is accounted; `ended` is None while it runs."""
+
+    domain: PowerDomain
+    share: Share
+    spec: BackendSpec
+    model: str
+    begun_s: float
+    prompt_tokens: int
+    first_s: float | None = None
+    is_charged: bool = False
+    ended: AttemptEnded | None = None
+
+    def energy(self, *, stream: bool, finished: Finished) -> Energy:
+        """What it cost as far as is known."""
+        share, waited_s = self.share, None
+        if stream and self.first_s is not None:
+            waited_s = self.first_s - self.begun_s
+        source = share.source or Source.ESTIMATED
+        joules = by_phase(*self.domain.so_far(share), waited_s, finished.timings)
+        return replace(joules, source=source, error_share=share.error_share)
+
+
+class EnergyAccounts:
+    """The one owner; `booked` tells each ended attempt once, with its energy as it stands in the books.
+
+    Where instruments tell what a device draws that is up to one reading after the end, else at once.
+    """
+
+    def __init__(self, system: Cell[SystemState], fleet: Fleet, clock: Clock) -> None:
+        self._system = system
+        self._fleet = fleet
+        self._clock = clock
+        self._domains: dict[str, PowerDomain] = {}
+        self._metered: dict[Share, Metered] = {}
+        """Attempts that run, or wait for the reading that tells what they cost."""
+        self._served: set[str] = set()
+        """Backends that have served: where they do not say what is in memory, the model is."""
+        self._holding: dict[str, bool] = {}
+        """Whether a model lies in a backend's memory, as was seen last."""
+        self._date, self._before = clock.local_date(), Sums()
+        """The sums at the beginning of that date."""
+        self.booked: Topic[AttemptEnded] = Topic()
+        fleet.checked.listen(self._note_memory)
+        fleet.attempts.listen(self._note_end)
+        fleet.reconciled.listen(lambda _: self._look_at_memory())
+
+    def follow(self, tasks: Tasks) -> None:
+        """Look whenever a sensor says something."""
+        tasks.start("energy.sensors", self._system.follow(self._look))
+
+    def begin(self, spec: BackendSpec, model: str, power_w: float, prompt_tokens: int) -> Metered:
+        """An attempt begins at a backend."""
+        now_s, device = self._clock.monotonic(), device_of(spec, self._system.value.devices)
+        domain = self._domain_of(device, spec.id)
+        consumer = domain.consumer(spec.id if device is None else device.id)
+        share = domain.begin(consumer, now_s, max(power_w, LEAST_W))
+        if consumer.tail_s and not domain.is_measured:
+            self._settle(domain, now_s, None)
+        consumer.idle_w, consumer.owner = idle_power_w(spec.profile, spec.hardware), (spec.id, model)
+        metered = self._metered[share] = Metered(domain, share, spec, model, now_s, prompt_tokens)
+        return metered
+
+    def first(self, metered: Metered, now_s: float) -> None:
+        """The first token came."""
+        metered.first_s = now_s
+        metered.domain.first(metered.share, now_s)
+
+    def end(self, metered: Metered, now_s: float, finished: Finished, *, stream: bool) -> Energy:
+        """The attempt ends: what it cost, as far as is known. `book` follows."""
+        metered.is_charged = metered.domain.end(metered.share, now_s, _rates(metered, now_s, finished))
+        return metered.energy(stream=stream, finished=finished)
+
+    def book(self, metered: Metered, ended: AttemptEnded) -> None:
+        """Take note of how it ended."""
+        metered.ended = ended
+        if metered.is_charged:
+            self._tell(metered)
+
+    def _note_end(self, ended: AttemptEnded) -> None:
+        if ended.succeeded:
+            self._served.add(ended.backend_id)
+        if self._fleet.has(ended.backend_id):
+            self._note_memory(self._fleet.view(ended.backend_id))
+
+    def _tell(self, metered: Metered) -> None:
+        ended = metered.ended
+        if ended is None:
+            return
+        self._metered.pop(metered.share, None)
+        finished = Finished(usage=ended.usage, timings=ended.timings)
+        self.booked.publish(replace(ended, energy=metered.energy(stream=ended.stream, finished=finished)))
+
+    def _look(self, system: SystemState) -> None:
+        """Charge what instruments show, and learn what the machine draws without us."""
+        self._look_at_memory()
+        now_s, devices = self._clock.monotonic(), {each.id: each for each in system.devices}
+        for each in system.devices:
+            self._domain_of(each, "")
+        integrated = [device for device in system.devices if device.hardware in INTEGRATED]
+        for domain in self._domains.values():
+            device = devices.get(domain.id)
+            within = integrated if domain.id == PACKAGE else [] if device is None else [device]
+            is_asleep = device is not None and device.power_state is PowerState.ASLEEP
+            self._settle(domain, now_s, _gauge(within, now_s), is_asleep=is_asleep)
+
+    def _settle(self, domain: PowerDomain, now_s: float, gauge: Gauge | None, *, is_asleep: bool = False) -> None:
+        for share in domain.settle(now_s, gauge, is_asleep=is_asleep):
+            self._tell(self._metered[share])
+
+    def _note_memory(self, view: BackendView) -> None:
+        """Look at what is in memory, where that may have changed."""
+        if self._holding.get(view.spec.id) is not self._holds(view):
+            self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        """Take note of the devices in whose memory a model lies."""
+        now_s, devices, held = self._clock.monotonic(), self._system.value.devices, set()
+        for view in self._fleet.views.value:
+            spec = view.spec
+            self._holding[spec.id] = self._holds(view)
+            if not self._holding[spec.id]:
+                continue
+            device = device_of(spec, devices)
+            consumer = self._domain_of(device, spec.id).consumer(spec.id if device is None else device.id)
+            held.add(consumer.id)
+            if consumer.owner == NOBODY:
+                loaded = view.loaded or ()
+                consumer.owner = spec.id, loaded[0].name if loaded else ""
+                consumer.idle_w = idle_power_w(spec.profile, spec.hardware)
+        for domain in self._domains.values():
+            domain.advance(now_s)
+            for consumer in domain.consumers.values():
+                consumer.is_resident = consumer.id in held
+
+    def _holds(self, view: BackendView) -> bool:
+        """Whether a model lies in a backend's memory here; one that does not say holds what it has served."""
+        if not view.spec.is_local or view.health is not Health.UP:
+            return False
+        return view.spec.id in self._served if view.loaded is None else bool(view.loaded)
+
+    def _domain_of(self, device: DeviceState | None, backend_id: str) -> PowerDomain:
+        """What one counter covers: the package, a card, or what a backend of no known device runs on."""
+        is_integrated = device is not None and device.hardware in INTEGRATED
+        domain_id = backend_id if device is None else PACKAGE if is_integrated else device.id
+        if domain_id not in self._domains:
+            can_sleep = device is not None and not is_integrated
+            self._domains[domain_id] = PowerDomain(
+                domain_id, self._clock.monotonic(), is_shared=is_integrated, can_sleep=can_sleep
+            )
+        return self._domains[domain_id]
+
+    def close(self) -> None:
+        """Charge what is open by estimate: no reading comes any more."""
+        for domain in self._domains.values():
+            self._settle(domain, self._clock.monotonic(), None)
+
+    @property
+    def totals(self) -> Sums:
+        """Joules since the daemon started, up to the last reading of sensors or the last attempt."""
+        sums: defaultdict[Key, float] = defaultdict(float)
+        for domain in self._domains.values():
+            for key, joules in domain.sums.items():
+                sums[key] += joules
+        return sums
+
+    @property
+    def today(self) -> Sums:
+        """Joules since local midnight, or since the daemon started where that was later."""
+        totals, date = self.totals, self._clock.local_date()
+        if date != self._date:
+            self._date, self._before = date, totals
+        return {key: joules - self._before.get(key, 0.0) for key, joules in totals.items()}
+
+    @property
+    def tails(self) -> Mapping[tuple[str, str], float]:
+        """Joules of idle tails since the daemon started, by the backend and the model that caused them."""
+        tails: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for domain in self._domains.values():
+            for owner, joules in domain.tails.items():
+                tails[owner] += joules
+        return tails
+
+    @property
+    def unknown_bases(self) -> frozenset[str]:
+        """The domains of which it is not known what they would draw anyway."""
+        return frozenset(each.id for each in self._domains.values() if each.base_w is None)
+
+
+def _gauge(devices: Sequence[DeviceState], now_s: float) -> Gauge | None:
+    """The energy counter of the first that has one, else the watts of the first that tells them.
+
+    The processor's package is spoken for by RAPL, else by the graphics of AMD's processors, which tell the power of the
+    whole socket. Watts that did not change are those of now.
+    """
+    for device in sorted(devices, key=lambda each: each.hardware is not Hardware.CPU):
+        if isinstance(device.energy_j, Reading):
+            return Gauge(device.energy_j.at_s, device.energy_j.value, known(device.power_w))
+    for device in devices:
+        if isinstance(device.power_w, Reading):
+            return Gauge(now_s, None, device.power_w.value)
+    return None
+
+
+def _rates(metered: Metered, now_s: float, finished: Finished) -> Rates | None:
+    """How fast it read and wrote, where the backend counted its tokens."""
+    written, usage = finished.usage.completion_tokens, finished.usage
+    if not written or written < 0:
+        return None
+    first_s = now_s if metered.first_s is None else metered.first_s
+    read = max((usage.prompt_tokens or metered.prompt_tokens) - (usage.cached_tokens or 0), 1)
+    reading_s, writing_s = first_s - metered.begun_s, now_s - first_s
+    work = PREFILL_SHARE * read
+    if writing_s <= 0:
+        work, writing_s = work + written, 1.0
+    return Rates(work / reading_s if reading_s > 0 else 0.0, written / writing_s)
