@@ -145,6 +145,7 @@ class Foundation:
         """Let running requests finish; what still runs then is cut off, and its clients are told so."""
         is_quiet = await self.activity.quiet(within_s)
         self.services.admission.refuse_all("the proxy stops")
+        self.services.gateway.deferral.refuse_all("the proxy stops")
         if is_quiet and await self.activity.quiet(LAST_WORDS_S):
             return
         running = self.activity.in_flight

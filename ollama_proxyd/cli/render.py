@@ -23,7 +23,7 @@ def status(now: Any) -> str:
     parts = {
         "mode": mode(now),
         "backends": backends(now["backends"]),
-        **({"queue": queue(now["queue"])} if now["queue"]["waiting"] else {}),
+        **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         "machine": machine(now["system"]),
         "today": served(now["today"]),
     }
@@ -31,9 +31,10 @@ def status(now: Any) -> str:
 
 
 def queue(now: Any) -> str:
-    """Who waits for a backend, and for how long."""
+    """Who waits for a backend, and for how long; and how many wait for the charger."""
     counts = ", ".join(f"{count} {priority}" for priority, count in now["by_priority"].items() if count)
-    return f"{counts}; the oldest for {now['oldest_wait_seconds']:.0f} s"
+    waiting = [f"{counts}; the oldest for {now['oldest_wait_seconds']:.0f} s"] if counts else []
+    return "\n".join(waiting + ([f"{now['deferred']} until the charger comes"] if now["deferred"] else []))
 
 
 def mode(now: Any) -> str:

@@ -28,6 +28,8 @@ FIELDS: Mapping[str, Takes] = {
     "media_type": Takes(MediaType),
     "deadline_ms": Takes(int, Within(1, 10**16)),
     "strict_limits": Takes(bool),
+    "defer": Takes(str, form=Like("ac", "ac")),
+    "defer_max_wait_seconds": Takes(float, Within(gt=0, le=7 * 24 * 3600)),
 }
 _MEANS: Mapping[str, Callable[[Any], Any]] = {"priority": _PRIORITIES.__getitem__, "media_type": MediaType}
 

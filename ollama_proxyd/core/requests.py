@@ -61,6 +61,8 @@ class Hints:
     media_type: MediaType | None = None
     deadline_ms: int | None = None
     strict_limits: bool = False
+    defer: str | None = None
+    defer_max_wait_seconds: float | None = None
     request_id: str = ""
     program: Program = UNKNOWN
 
@@ -157,35 +159,6 @@ Format: TypeAlias = JsonObject | JsonSchema
 
 Think: TypeAlias = bool | str
 """Whether to think before answering: False, True, or an effort (low, medium, high, max)."""
-
-
-CANONICAL_OPTIONS: Mapping[str, Any] = {
-    "max_tokens": int,
-    "temperature": float,
-    "top_p": float,
-    "top_k": int,
-    "min_p": float,
-    "typical_p": float,
-    "seed": int,
-    "stop": list[str],
-    "frequency_penalty": float,
-    "presence_penalty": float,
-    "repeat_penalty": float,
-    "repeat_last_n": int,
-    "num_keep": int,
-    "num_ctx": int,
-    "parallel_tool_calls": bool,
-    "n": int,
-    "logit_bias": dict[str, float] | list[Json],
-    "user": str,
-    "keep_alive": float | str,
-    "truncate": bool,
-    "shift": bool,
-    "dimensions": int,
-    "best_of": int,
-    "echo": bool,
-}
-"""Every name that Options.known may hold, and its JSON type; each dialect's table says what becomes of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,10 @@ class Routed:
     ignored_fields: tuple[str, ...] = ()
     queue_wait_s: float = 0.0
     """How long it waited for a slot."""
+    queue_place: int | None = None
+    """Its place in the queue when it came, None for one that did not wait."""
+    deferred_s: float | None = None
+    """How long it waited for the charger, None for one that did not ask for it."""
 
 
 class RoutedError(ProxyError):

@@ -54,11 +54,15 @@ class BackendStatus:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """The requests that wait for a backend; `oldest_wait_seconds` is None where none waits."""
+    """The requests that wait for a backend; `oldest_wait_seconds` is None where none waits.
+
+    `deferred` are those that wait for the charger, outside the queue.
+    """
 
     waiting: int
     by_priority: Mapping[str, int]
     oldest_wait_seconds: float | None
+    deferred: int = 0
 
 
 @dataclass(frozen=True, slots=True)

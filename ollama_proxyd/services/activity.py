@@ -49,6 +49,15 @@ class Activity:
             self._waiting -= 1
             self._is_working.set(self.in_flight > self._waiting)
 
+    @contextmanager
+    def absent(self) -> Iterator[None]:
+        """A request under way is left out meanwhile: it needs nothing, so the machine may be as idle as without it."""
+        self.end()
+        try:
+            yield
+        finally:
+            self.begin()
+
     def within(self, seconds: float) -> bool:
         """Whether a request is under way, or was not longer ago than this."""
         if self.in_flight:

@@ -43,6 +43,8 @@ class _Waiting(Ticket):
     decide: Decide
     is_back: bool
     """Whether it had a slot already, which a more urgent request took."""
+    place: int = 0
+    """Its place when it came."""
     granted: asyncio.Future[Granted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -69,6 +71,11 @@ class Admission:
     def reconfigure(self, settings: QueueSettings) -> None:
         """Apply other limits from now on."""
         self._settings = settings
+
+    @property
+    def max_length(self) -> int:
+        """How many requests may wait."""
+        return self._settings.max_length
 
     def status(self) -> QueueStatus:
         """Who waits now."""
@@ -113,6 +120,7 @@ class Admission:
             decide=decide,
             is_back=is_back,
         )
+        waiting.place = 1 + self._queue.ahead_of(waiting.priority)
         with self._activity.waiting():
             return await self._wait(waiting)
 
@@ -199,6 +207,7 @@ class Admission:
         lease = None if self._is_passed(waiting) else self._take(query, decision)
         if lease is None:
             return False
+        lease.place = waiting.place
         waiting.granted.set_result((decision, lease))
         return True
 
@@ -233,7 +242,7 @@ class Admission:
 
     def _full(self, query: Query, decision: Decision) -> ProxyError:
         wait_s = min([each.terms["queue_wait_s"] for each in decision.ranked])
-        place = 1 + sum(count for priority, count in self._queue.depth.items() if priority >= query.urgency)
+        place = 1 + self._queue.ahead_of(query.urgency)
         message = (
             f"{len(self._queue)} requests wait already, the most that routing.queue.max_length allows; "
             f"this one would have place {place} and wait about {wait_s:.0f} s; try again later"

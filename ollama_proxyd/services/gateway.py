@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
 from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.continuation import Obstacle
+from ollama_proxyd.core.deferral import outlook
 from ollama_proxyd.core.errors import DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.failings import what_fails
@@ -21,7 +22,7 @@ from ollama_proxyd.core.policy.stall import stalled_after_s
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Json, LoadAction, Request
+from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -29,6 +30,7 @@ from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.circuits import trial_ended
+from ollama_proxyd.services.deferral import Deferral
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
@@ -75,6 +77,7 @@ class Gateway:
         self._queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
         self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self._queries)
         self.migrator.failover = settings.failover
+        self.deferral = Deferral(deps.system, deps.activity, deps.clock)
 
     @property
     def synonyms(self) -> Synonyms:
@@ -106,7 +109,8 @@ class Gateway:
         if query.time_left_s is None:
             query = replace(query, time_left_s=self._queries.time_left_s(query.hints))
         query = deps.admission.foresee(query)
-        return rank(query, deps.fleet.views.value, system or deps.system.value, setting)
+        decision = rank(query, deps.fleet.views.value, system or deps.system.value, setting)
+        return _after_wait(decision, outlook(query.hints, system or deps.system.value))
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
         """What a client is told when nothing was ranked."""
@@ -121,6 +125,7 @@ class Gateway:
         delivery = Delivery(request)
         with self._booking.of(request) as trace:
             self.check_capacity()
+            await self._defer(request.hints, trace)
             while delivery.finished is None:
                 attempt, first, held = await self._begin(delivery, trace)
                 try:
@@ -139,6 +144,12 @@ class Gateway:
                         yield Resumed()
                         yield end
             trace.usage = delivery.finished.usage
+
+    async def _defer(self, hints: Hints, trace: RequestTrace) -> None:
+        """Wait for the charger, where the request asks for it."""
+        left_s = self._queries.time_left_s(hints)
+        trace.deferral = await self.deferral.wait(hints, left_s, self._deps.admission.max_length)
+        trace.deferred_s = trace.elapsed_s
 
     def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
         """Have the answer go on elsewhere; raise what broke it where it cannot."""
@@ -165,7 +176,7 @@ class Gateway:
         while True:
             query = self._queries.of(delivery)
             if trace.is_displaced:
-                query = replace(query, waited_s=trace.elapsed_s)
+                query = replace(query, waited_s=trace.elapsed_s - trace.deferred_s)
             decision = await self._choose(query, trace, delivery)
             choose_again, is_back = (
                 partial(self._choose_again, trace, delivery),
@@ -191,7 +202,10 @@ class Gateway:
                 trace.resumed += () if is_new else (delivery.cause,)
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
                 self.migrator.watch(delivery)
-                told = Routed(decision, best.backend_id, accepted.ignored_fields, trace.queue_wait_s)
+                deferred_s = None if trace.deferral is None else trace.deferred_s
+                told = Routed(
+                    decision, best.backend_id, accepted.ignored_fields, trace.queue_wait_s, lease.place, deferred_s
+                )
                 return attempt, told if is_new else Resumed(), held
 
     async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:
@@ -244,10 +258,11 @@ class Gateway:
         if not decided[1].ranked and (delivery.tried or delivery.begun):
             trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
             raise delivery.failure
-        trace.assessment, trace.decision = decided
-        if not decided[1].ranked:
-            raise self.refusal(query, decided[1])
-        return decided[1]
+        trace.assessment, decision = decided
+        trace.decision = decision = _after_wait(decision, trace.deferral)
+        if not decision.ranked:
+            raise self.refusal(query, decision)
+        return decision
 
     def _decide(self, query: Query, trace: RequestTrace, delivery: Delivery) -> tuple[Assessment, Decision]:
         """A decision and what it rests on."""
@@ -272,3 +287,10 @@ class Gateway:
         if self._deps.activity.in_flight + arriving > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
+
+
+def _after_wait(decision: Decision, deferral: Reason | None) -> Decision:
+    """The decision, with what its request waited for before it."""
+    if deferral is None:
+        return decision
+    return replace(decision, reason=Reason("deferred", reason=decision.reason, cause=deferral))

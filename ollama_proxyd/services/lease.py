@@ -83,6 +83,7 @@ class Lease:
         "is_yielding",
         "member",
         "on_begun",
+        "place",
         "tries",
         "under_way",
     )
@@ -99,6 +100,8 @@ class Lease:
         self.is_displaced = False
         self.is_writing = False
         """Whether an answer comes word by word, and its first words are here."""
+        self.place: int | None = None
+        """The place that its request had in the queue, None where it did not wait."""
         self.on_begun: Callable[[], None] | None = None
         """Called when the first words come."""
         self._until: asyncio.Timeout | None = None

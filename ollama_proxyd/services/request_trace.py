@@ -9,6 +9,7 @@ from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.rank import Assessment
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
@@ -32,6 +33,10 @@ class RequestTrace:
     error: ErrorKind | None = ErrorKind.INTERNAL
     """A fault of ours, until it ends in another way."""
     cancelled: bool = False
+    deferral: Reason | None = None
+    """How its wait for the charger ended, None where it asked for none."""
+    deferred_s: float = 0.0
+    """How long it waited for that."""
     queue_wait_s: float = 0.0
     """How long it has waited for slots."""
     first_s: float | None = None

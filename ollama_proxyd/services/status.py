@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ollama_proxyd.core.energy import Account
@@ -32,7 +33,7 @@ def snapshot(services: Services) -> Status:
         modes=governor.table,
         holds=governor.holds.value,
         backends=tuple(backend_status(view, system, setting.row) for view in fleet),
-        queue=services.admission.status(),
+        queue=replace(services.admission.status(), deferred=services.gateway.deferral.waiting.value),
         devices=device_statuses(system, fleet),
         system=system,
         today=today(services),
@@ -129,6 +130,7 @@ class StatusFollower:
             await asyncio.gather(
                 self.watch(services.fleet.views.changes(), urgent=False),
                 self.watch(services.admission.waiting.changes(), urgent=False),
+                self.watch(services.gateway.deferral.waiting.changes(), urgent=False),
                 self.watch(services.system.changes(), urgent=False),
                 self.watch(services.governor.setting.changes(), urgent=True),
                 self.watch(services.governor.holds.changes(), urgent=True),

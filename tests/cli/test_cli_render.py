@@ -36,7 +36,7 @@ LAPTOP = {
         backend("igpu", "idle", (12.0, 5.1), 21.8, 52.0),
         backend("nvidia", "asleep", (55.0, None), 64.0, None),
     ],
-    "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None},
+    "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None, "deferred": 0},
     "system": {
         **MACHINE,
         "hottest_celsius": 52.0,
@@ -54,8 +54,10 @@ def test_the_page_shows_the_status_as_it_is() -> None:
 
 def test_requests_that_wait_are_shown_by_priority() -> None:
     depth = {"best-effort": 0, "normal": 3, "high": 0, "critical": 1}
-    queue = {"waiting": 4, "by_priority": depth, "oldest_wait_seconds": 12.3}
+    queue = {"waiting": 4, "by_priority": depth, "oldest_wait_seconds": 12.3, "deferred": 0}
     assert "\nqueue\n  3 normal, 1 critical; the oldest for 12 s\n" in render.status({**LAPTOP, "queue": queue})
+    deferred = {**LAPTOP["queue"], "deferred": 2}
+    assert "\nqueue\n  2 until the charger comes\n" in render.status({**LAPTOP, "queue": deferred})
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ NOW: dict[str, Any] = {
     "holds": [],
     "backends": [NPU],
     "system": MACHINE,
-    "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None},
+    "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None, "deferred": 0},
     "today": {"requests": 0, "errors": 0, "energy_joules": 0.0},
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }

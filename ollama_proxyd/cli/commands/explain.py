@@ -10,7 +10,7 @@ from ollama_proxyd.cli.parameters import BACKEND, MODE
 from ollama_proxyd.cli.render_decision import decision
 from ollama_proxyd.cli.session import json_option, say
 
-HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts", "strict_limits")
+HINTS = ("target", "latency_critical", "power_efficient", "max_latency_ms", "max_power_watts", "strict_limits", "defer")
 SYSTEM = (
     "on_battery",
     "battery_percent",
@@ -38,6 +38,7 @@ PROFILES = ("power-saver", "balanced", "performance")
 )
 @click.option("--max-power-watts", type=click.FloatRange(0, min_open=True), help="As if the request limited the power.")
 @click.option("--strict-limits", is_flag=True, default=None, help="As if the mode's limits were strict.")
+@click.option("--defer", type=click.Choice(("ac",)), help="As if the request might wait for the charger.")
 @click.option("--on-battery/--on-mains", default=None, help="As if the laptop were on battery, or not.")
 @click.option(
     "--battery", "battery_percent", type=click.FloatRange(0, 100), metavar="PERCENT", help="As if at this charge."

@@ -8,8 +8,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Format, Json, JsonObject, JsonSchema, Options, Think
+from ollama_proxyd.core.requests import Format, Json, JsonObject, JsonSchema, Options, Think
 from ollama_proxyd.dialects.framing.jsonbody import decode_value, invalid_request, quoted
 
 OPTION_TYPE: Final = "option_type"

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, Options
+from ollama_proxyd.core.requests import Json, Options
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, invalid_request
 from ollama_proxyd.dialects.openai.quirks import OptionPolicy, Quirks
 

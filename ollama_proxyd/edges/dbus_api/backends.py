@@ -14,7 +14,7 @@ from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.objects import Objects
-from ollama_proxyd.edges.dbus_api.values import properties
+from ollama_proxyd.edges.dbus_api.values import number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
@@ -95,6 +95,7 @@ class Backends:
             self._services.fleet.views.follow(self._tell_fleet),
             self._services.system.follow(self._tell_system),
             self._services.admission.waiting.follow(lambda _: self._move()),
+            self._services.gateway.deferral.waiting.follow(lambda _: self._move()),
             self._services.governor.setting.follow(lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
         )
@@ -140,13 +141,16 @@ class Backends:
     def _move(self) -> None:
         self._moved.set(self._moved.value + 1)
 
-    def _values(self) -> dict[str, int]:
-        views = self._views
+    def _values(self) -> dict[str, Any]:
+        views, queue = self._views, self._services.admission.status()
         return {
             "BackendCount": len(views),
             "HealthyCount": sum(is_healthy(view) for view in views),
             "InFlight": sum(view.in_flight for view in views),
-            "Waiting": self._services.admission.waiting.value,
+            "Waiting": queue.waiting,
+            "WaitingByPriority": dict(queue.by_priority),
+            "OldestWaitSeconds": number(queue.oldest_wait_seconds),
+            "Deferred": self._services.gateway.deferral.waiting.value,
         }
 
     @property

@@ -22,6 +22,8 @@ HEADERS: Mapping[str, str] = {
     "media_type": "X-Media-Type",
     "deadline_ms": "X-Deadline-Ms",
     "strict_limits": "X-Strict-Limits",
+    "defer": "X-Defer",
+    "defer_max_wait_seconds": "X-Defer-Max-Wait",
 }
 """By the field of Hints; errors name the header."""
 

@@ -71,6 +71,7 @@ class StatusGauges(Collector):
         yield build
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
         yield _queue(status)
+        yield _gauge("requests_deferred", "Requests that wait for the charger", status.queue.deferred)
         yield from _of_backends(status)
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)

@@ -14,6 +14,8 @@ ESTIMATED_ENERGY = "X-Estimated-Energy-J"
 ALTERNATIVES = "X-Alternatives"
 IGNORED_FIELDS = "X-Ignored-Fields"
 QUEUE_WAIT = "X-Queue-Wait-Ms"
+QUEUE_PLACE = "X-Queue-Place"
+DEFERRED = "X-Deferred-Ms"
 
 NAMES = (BACKEND_USED, ROUTING_REASON, ESTIMATED_LATENCY, ESTIMATED_POWER, ESTIMATED_ENERGY, ALTERNATIVES)
 
@@ -30,6 +32,10 @@ def answered(first: Routed) -> dict[str, str]:
     """The headers of an answer that has begun."""
     headers = routed(first.decision, first.backend_id, first.ignored_fields)
     headers[QUEUE_WAIT] = f"{first.queue_wait_s * 1000:.0f}"
+    if first.queue_place is not None:
+        headers[QUEUE_PLACE] = str(first.queue_place)
+    if first.deferred_s is not None:
+        headers[DEFERRED] = f"{first.deferred_s * 1000:.0f}"
     return headers
 
 

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
-    CANONICAL_OPTIONS,
     Api,
     Audio,
     Chat,

@@ -5,8 +5,9 @@ import math
 import msgspec
 import pytest
 
+from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import CANONICAL_OPTIONS, Json, JsonObject, JsonSchema
+from ollama_proxyd.core.requests import Json, JsonObject, JsonSchema
 from ollama_proxyd.dialects.framing.limits import check_top_logprobs
 from ollama_proxyd.dialects.ollama.options import (
     CANONICAL_BY_OPTION,

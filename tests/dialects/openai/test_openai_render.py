@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import (
-    CANONICAL_OPTIONS,
     Api,
     Audio,
     Chat,
