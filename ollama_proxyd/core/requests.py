@@ -271,3 +271,5 @@ class Request:
     """How it goes on from a begun answer; None where the API has no such request."""
     spoken: Spoken | None = None
     """What the answer goes on from; None for a new one."""
+    pause_s: float | None = None
+    """The longest pause within its answer, where that is shorter than the configured one."""

@@ -18,7 +18,7 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import is_being_tried
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
-from ollama_proxyd.core.policy.stall import stalled_after_s
+from ollama_proxyd.core.policy.stall import bears, stalled_after_s
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
@@ -184,8 +184,9 @@ class Gateway:
             )
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
-            stalled_s = stalled_after_s(self._deps.fleet.view(best.backend_id), best, delivery.request)
-            attempt = Attempt(lease, delivery.request, decision, self._deps.clock, self._deps.energy)
+            view = self._deps.fleet.view(best.backend_id)
+            stalled_s, asked = stalled_after_s(view, best, delivery.request), bears(view, best, delivery.request)
+            attempt = Attempt(lease, asked, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.policy.stall import LEAST_S, stalled_after_s
+from ollama_proxyd.core.learning import Speed, context_of
+from ollama_proxyd.core.policy.stall import LEAST_PAUSE_S, LEAST_S, LONG_ANSWER_TOKENS, bears, stalled_after_s
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
 from tests.core.reference_profile import backend, only
 
@@ -16,7 +16,8 @@ KNOWN = Speed(ttft_s=2.0, decode_tps=10.0, output_tokens=50.0, samples=5)
 def after_s(speed: Speed | None = KNOWN, in_flight: int = 1, **facts: Any) -> float | None:
     view = replace(backend(), speeds={} if speed is None else {"tiny:latest": speed}, in_flight=in_flight)
     request = Request(Operation.CHAT, Api.OLLAMA, "chat", "tiny", True, b"{}", lambda: Chat(()))
-    return stalled_after_s(view, only(replace(view, in_flight=0)), replace(request, **facts))
+    priced = only(replace(view, in_flight=0), prompt_tokens=facts.get("prompt_tokens", 0))
+    return stalled_after_s(view, priced, replace(request, **facts))
 
 
 def test_a_known_backend_has_many_times_what_it_needed_before() -> None:
@@ -35,8 +36,13 @@ def test_of_an_unknown_one_nothing_is_said_before_the_configured_bound(speed: Sp
     assert after_s(speed) is None
 
 
-def test_a_long_prompt_is_read_at_an_unknown_speed() -> None:
+def test_a_long_prompt_is_read_at_an_unknown_speed_until_two_of_its_length_have_shown_it() -> None:
+    long = {("prefill_tps", context_of(10_000)): 100.0}
     assert after_s(prompt_tokens=10_000) is None
+    assert after_s(replace(KNOWN, longer=long, seen_once=frozenset(long)), prompt_tokens=10_000) is None
+    patience_s = after_s(replace(KNOWN, longer=long), prompt_tokens=10_000)
+    assert patience_s is not None
+    assert patience_s > 10 * (10_000 - 512) / 100
 
 
 def test_what_is_under_way_there_may_come_first() -> None:
@@ -46,8 +52,39 @@ def test_what_is_under_way_there_may_come_first() -> None:
 
 
 @pytest.mark.parametrize("facts", [{"stream": False}, {"needs_tools": True}])
-def test_an_answer_that_comes_only_at_its_end_needs_a_known_length(facts: dict[str, Any]) -> None:
-    alone_s, whole_s = after_s(), after_s(max_tokens=100, **facts)
-    assert after_s(**facts) is None
+def test_an_answer_that_comes_only_at_its_end_has_the_time_for_its_length(facts: dict[str, Any]) -> None:
+    alone_s, whole_s, unlimited_s = after_s(), after_s(max_tokens=100, **facts), after_s(**facts)
     assert alone_s is not None
     assert whole_s == pytest.approx(alone_s + 10 * 10.0)
+    assert unlimited_s == pytest.approx(alone_s + 10 * LONG_ANSWER_TOKENS / 10), "some are longer than the usual one"
+
+
+def pause_s(speed: Speed | None = KNOWN, in_flight: int = 1, **facts: Any) -> float | None:
+    view = replace(backend(), speeds={} if speed is None else {"tiny:latest": speed}, in_flight=in_flight)
+    request = Request(Operation.CHAT, Api.OLLAMA, "chat", "tiny", True, b"{}", lambda: Chat(()))
+    return bears(view, only(replace(view, in_flight=0)), replace(request, **facts)).pause_s
+
+
+def test_a_pause_within_an_answer_is_judged_by_the_time_of_a_token_and_by_the_neighbours() -> None:
+    slow = replace(KNOWN, decode_tps=1.0)
+    assert pause_s(slow) == pytest.approx(100)
+    assert pause_s(slow, in_flight=3) == pytest.approx(150)
+
+
+def test_a_quick_backend_may_pause_for_as_long_as_the_reading_of_a_neighbours_prompt_takes() -> None:
+    assert pause_s(replace(KNOWN, decode_tps=1000.0)) == LEAST_PAUSE_S
+
+
+@pytest.mark.parametrize(
+    ("speed", "facts"),
+    [
+        (None, {}),
+        (replace(KNOWN, samples=2), {}),
+        (replace(KNOWN, decode_tps=None), {}),
+        (KNOWN, {"needs_tools": True}),
+        (KNOWN, {"stream": False}),
+    ],
+    ids=["never seen", "seen too rarely", "speed unknown", "a call may come whole", "an answer in one piece"],
+)
+def test_otherwise_the_configured_pause_counts(speed: Speed | None, facts: dict[str, Any]) -> None:
+    assert pause_s(speed, **facts) is None

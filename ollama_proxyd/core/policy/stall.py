@@ -1,8 +1,11 @@
-"""When a backend that has not begun to answer counts as stalled, by what it was seen to need."""
+"""When a backend that says nothing counts as stalled, before and within an answer, by what it was seen to need."""
+
+from dataclasses import replace
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.learning import Speed, context_of
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, slowdown
 from ollama_proxyd.core.policy.residence import LOAD_BYTES_PER_S, TYPICAL_MODEL_BYTES
 from ollama_proxyd.core.requests import Request
 
@@ -13,27 +16,50 @@ SAFETY = 10.0
 LEAST_S = 10.0
 """What is waited for at least: machines stutter."""
 KNOWN_PROMPT_TOKENS = 4 * SHORT_PROMPT_TOKENS
-"""Longer prompts are read at a speed that is only estimated."""
+"""Longer prompts are read at a speed that is only estimated, until one of that length has shown it."""
+LONG_ANSWER_TOKENS = 512.0
+"""How long an answer without a limit is taken to be at least: some are much longer than the usual one."""
+LEAST_PAUSE_S = 30.0
+"""What is waited for at least within an answer: the prompt of a neighbour is read meanwhile, or a context shifted."""
+PAUSE_TOKENS = 100.0
+"""A pause is borne for the time of so many tokens: engines send several at once, and hold back what may be a mark."""
+
+
+def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
+    """The request with the longest pause within its answer, where the speed is known; tools' calls may come whole."""
+    speed = view.speeds.get(ranked.model)
+    if speed is None or not request.stream or request.needs_tools or not _is_known(speed):
+        return request
+    neighbours = max(view.in_flight - 1, 0)
+    pause_s = PAUSE_TOKENS * slowdown(neighbours) / (speed.told_tps or 1.0)
+    return replace(request, pause_s=max(LEAST_PAUSE_S, pause_s))
+
+
+def _is_known(speed: Speed) -> bool:
+    return speed.samples >= ENOUGH_SAMPLES and bool(speed.told_tps)
 
 
 def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> float | None:
     """After how long without a word it has stalled; None where too little is known to tell before the configured bound.
 
     The request has its slot there already; others under way may come first. An answer in one piece, and one that calls
-    tools, may come at its end only, so its length counts as well, and has to be known.
+    tools, may come at its end only, so its length counts as well: the client's limit, else a long one.
     """
     speed = view.speeds.get(ranked.model)
-    if speed is None or speed.samples < ENOUGH_SAMPLES or not speed.decode_tps or not speed.ttft_s:
+    if speed is None or not _is_known(speed) or not speed.ttft_s or not _is_reading_known(speed, request):
         return None
-    if request.prompt_tokens > KNOWN_PROMPT_TOKENS:
-        return None
+    token_s = 1 / (speed.told_tps or 1.0)
     writing_s = 0.0
     if not request.stream or request.needs_tools:
-        if request.max_tokens is None:
-            return None
-        writing_s = request.max_tokens / speed.decode_tps
+        usual = max(speed.output_tokens or 0.0, LONG_ANSWER_TOKENS)
+        writing_s = token_s * (usual if request.max_tokens is None else request.max_tokens)
     terms = ranked.terms
     load_s = TYPICAL_MODEL_BYTES / LOAD_BYTES_PER_S if view.loaded is None else terms["load_s"]
-    others_s = max(view.in_flight - 1, 0) * (speed.ttft_s + (speed.output_tokens or 0.0) / speed.decode_tps)
+    others_s = max(view.in_flight - 1, 0) * (speed.ttft_s + (speed.output_tokens or 0.0) * token_s)
     expected_s = terms["wake_s"] + load_s + terms["prefill_s"] + writing_s + others_s
     return max(LEAST_S, SAFETY * expected_s)
+
+
+def _is_reading_known(speed: Speed, request: Request) -> bool:
+    part = ("prefill_tps", context_of(request.prompt_tokens))
+    return request.prompt_tokens <= KNOWN_PROMPT_TOKENS or (part in speed.longer and speed.is_sure(part))

@@ -84,7 +84,11 @@ class Exchange:
         self.in_flight += 1
         try:
             async with self._server.post(
-                rendered.path, rendered.body, _accepted_types(dialect, request), request.hints.request_id
+                rendered.path,
+                rendered.body,
+                _accepted_types(dialect, request),
+                request.hints.request_id,
+                request.pause_s,
             ) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)

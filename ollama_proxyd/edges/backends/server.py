@@ -40,12 +40,15 @@ class Server:
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     @asynccontextmanager
-    async def post(self, path: str, body: bytes, accept: str, request_id: str = "") -> AsyncGenerator[Reply, None]:
+    async def post(
+        self, path: str, body: bytes, accept: str, request_id: str = "", pause_s: float | None = None
+    ) -> AsyncGenerator[Reply, None]:
         """Send a request that is answered at length; a status of 400 or more raises what it means."""
         headers = {"Content-Type": JSON_TYPE, "Accept": accept, **self._authorization}
         if _PLAIN_ID.fullmatch(request_id):
             headers["X-Request-ID"] = request_id
-        async with self._client.ask(Call("POST", self._url(path), self.who, headers, body, way=self._way)) as reply:
+        call = Call("POST", self._url(path), self.who, headers, body, pause_s=pause_s, way=self._way)
+        async with self._client.ask(call) as reply:
             if reply.status >= 400:
                 raise refusal(reply, await reply.error_text())
             yield reply

@@ -55,6 +55,8 @@ class Call:
     body: bytes | None = None
     first_byte_s: float | None = None
     """Instead of the client's own timeout."""
+    pause_s: float | None = None
+    """The longest pause within the answer, where that is shorter than the client's own."""
     way: Way = DIRECT
     keeps: bool = True
     """Whether its connection is kept for the next request. An unused one wakes the machine once more."""
@@ -160,8 +162,8 @@ class HttpClient:
 
     def _idle_s(self, call: Call) -> float:
         """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""
-        idle_s = self.timeouts.idle_s
-        return idle_s if call.first_byte_s is None else min(idle_s, call.first_byte_s)
+        bounds = (self.timeouts.idle_s, call.first_byte_s, call.pause_s)
+        return min([each for each in bounds if each is not None])
 
     def _silence(self, error: TimeoutError, who: str, wait_s: float) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -199,6 +199,13 @@ async def test_a_stream_that_falls_silent_is_a_timeout() -> None:
     assert "fell silent for 0.05 s" in error.message
 
 
+async def test_a_call_may_bear_only_a_shorter_pause_than_the_configured_one() -> None:
+    handler = streams(b"one", content_type="application/json", then_hang=True)
+    async with serving(FakeEngine({"POST /": handler})) as engine, a_client(Timeouts(idle_s=60)) as client:
+        error = await failure(client, replace(call(engine.url + "/"), pause_s=0.05))
+    assert "fell silent for 0.05 s" in error.message
+
+
 async def halting(request: web.Request) -> web.StreamResponse:
     """One word, and after a pause another."""
     response = web.StreamResponse()
