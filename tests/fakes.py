@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.history import MakeRow, Row, Values
@@ -156,8 +157,11 @@ class MemoryHistory:
     def add(self, rows: Sequence[MakeRow]) -> None:
         self.rows += [make() for make in rows]
 
-    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
-        return ()
+    async def books(self, asked: Asked) -> Books:
+        return Books(asked)
+
+    async def recent(self, limit: int) -> Sequence[Values]:
+        return [row.values for row in self.rows if row.table == "attempts"][-limit:]
 
 
 Step: TypeAlias = Event | BaseException | asyncio.Event | Callable[[], None]

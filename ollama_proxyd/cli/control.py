@@ -7,6 +7,7 @@ from ollama_proxyd.cli import render
 from ollama_proxyd.cli.commands.backends import backends
 from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
+from ollama_proxyd.cli.commands.energy import energy
 from ollama_proxyd.cli.commands.explain import explain
 from ollama_proxyd.cli.commands.mode import mode
 from ollama_proxyd.cli.commands.simulate import simulate
@@ -57,7 +58,7 @@ def install_service(away: bool, purge: bool) -> None:
     click.echo("\n".join(command.run(away=away, purge=purge)))
 
 
-for command in (mode, backends, explain, watch, doctor, config, simulate):
+for command in (mode, backends, energy, explain, watch, doctor, config, simulate):
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

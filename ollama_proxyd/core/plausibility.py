@@ -38,6 +38,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "memory_available_bytes": _BYTES,
     "battery_percent": Range(0, 100, "%", jump=20),
     "battery_rate_w": Range(0, 500, "W"),
+    "battery_full_wh": Range(0.1, 10_000, "Wh"),
     "time_to_empty_s": Range(0, 30 * 86400, "s"),
     "games": Range(0, 1000, "games"),
 }

@@ -88,6 +88,7 @@ class SystemState:
     Units: percent 0 to 100, degrees Celsius, watts, seconds, bytes. `power_profile` is power-saver, balanced or
     performance; `performance_degraded` is power-profiles-daemon's reason, "" when not degraded; `battery_state` and
     `battery_warning` are UPower's words in lower case (charging, discharging, fully-charged …; none, low, critical).
+    `battery_full_wh` is what the battery holds when full, as old as it is.
     `hottest_c` and `fan_percent` are the highest of the devices that backends run on. `games` counts what GameMode
     knows to be running.
     """
@@ -97,6 +98,7 @@ class SystemState:
     battery_state: Maybe[str] = NO_SENSOR
     battery_warning: Maybe[str] = NO_SENSOR
     battery_rate_w: Maybe[float] = NO_SENSOR
+    battery_full_wh: Maybe[float] = NO_SENSOR
     time_to_empty_s: Maybe[float] = NO_SENSOR
     power_profile: Maybe[str] = NO_SENSOR
     performance_degraded: Maybe[str] = NO_SENSOR

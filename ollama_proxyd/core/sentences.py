@@ -272,6 +272,7 @@ READINGS: Mapping[str, str] = {
     "no_limit": "there is no limit",
     "no_fan_limit": "the mode {mode} does not limit the fan",
     "no_request_yet": "no request has ended yet",
+    "daemon_stopped": "the daemon does not run",
     "history_failed": "the history cannot be kept: {detail}",
     "history_off": "history.enabled is false in the configuration",
     "history_set_aside": "the history of before was set aside as {name}: {detail}; a new one is begun",

@@ -5,6 +5,7 @@ _SPELLED = {
     "j": "joules",
     "c": "celsius",
     "s": "seconds",
+    "wh": "watt_hours",
     "tps": "tokens_per_second",
     "temp": "temperature",
 }

@@ -3,9 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.energy_books import Asked, Books, By
 from ollama_proxyd.core.history import OK, Row, attempt_row, count, ended_of, name, number
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ledger import Outcome
@@ -57,8 +59,13 @@ class History:
     async def recent(self, limit: int) -> Sequence[AttemptEnded]:
         """The last attempts that were kept, the oldest first."""
         self.hand_over()
-        rows = await self.store.select("SELECT * FROM attempts ORDER BY id DESC LIMIT ?", [limit])
-        return [ended_of(row) for row in reversed(rows)]
+        return [ended_of(row) for row in await self.store.recent(limit)]
+
+    async def books(self, days: int, by: By) -> Books:
+        """What the last days cost, the present one included."""
+        self.hand_over()
+        today = self._clock.local_date()
+        return await self.store.books(Asked(str(today - timedelta(days - 1)), str(today), by))
 
 
 def request_row(outcome: Outcome) -> Row:

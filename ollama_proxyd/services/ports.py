@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
+from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
@@ -82,8 +83,11 @@ class HistoryStore(Protocol):
     def add(self, rows: Sequence[MakeRow]) -> None:
         """Keep rows soon."""
 
-    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
-        """The rows that a query finds, none where the history cannot be read."""
+    async def books(self, asked: Asked) -> Books:
+        """What days cost, what was added before included; nothing where the history cannot be read."""
+
+    async def recent(self, limit: int) -> Sequence[Values]:
+        """The last attempts, the oldest first; none where the history cannot be read."""
 
 
 class PolledSensor(Protocol):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ollama_proxyd.core.errors import ErrorKind
-from ollama_proxyd.core.history import Values, attempt_row
+from ollama_proxyd.core.history import Values
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.services.bundle import Services
@@ -75,13 +75,8 @@ async def test_what_waits_is_bounded() -> None:
 
 async def test_the_last_attempts_come_back_the_oldest_first() -> None:
     services = await services_of(FakeBackend("npu"))
-    rows = [attempt_row(ENDED, unix_s, "npu").values for unix_s in (1.0, 2.0)]
-    asked: list[object] = []
-
-    async def select(_query: str, values: Sequence[object] = ()) -> Sequence[Values]:
-        asked.extend(values)
-        return rows[::-1]
-
-    services.history.store.select = select  # type: ignore[assignment, method-assign]
-    assert [each.ended_s for each in await services.history.recent(2)] == [1.0, 2.0]
-    assert asked == [2]
+    for request_id in ("1", "2", "3"):
+        await answer(services, request(request_id=request_id))
+    ends = [each.ended_s for each in await services.history.recent(2)]
+    assert len(ends) == 2
+    assert ends == sorted(ends)

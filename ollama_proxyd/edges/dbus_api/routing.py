@@ -8,10 +8,13 @@ from typing import Any
 from dbus_fast import Variant
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.energy_books import books_fields, read_by, read_days
+from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.status import LastDecision, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
+from ollama_proxyd.edges.dbus_api.errors import INVALID_ARGUMENT, refused_as
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.question import read_question
@@ -45,6 +48,7 @@ class Routing:
                 "GetLastDecisions": lambda count: last_decisions(self._ledger, count),
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
+                "GetEnergy": self._energy,
                 "Explain": lambda question: json.dumps(decision_fields(self._decide(question))),
             },
         )
@@ -102,6 +106,13 @@ class Routing:
                 "success_rate": ("d", percent_of(overall.requests, success)),
             }
         )
+
+    async def _energy(self, days: int, by: str) -> str:
+        services = self._services
+        with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
+            books = await services.history.books(read_days(days), read_by(by))
+        battery_wh, trouble = services.system.value.battery_full_wh, services.history.store.trouble
+        return json.dumps(books_fields(books, battery_wh, trouble))
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services

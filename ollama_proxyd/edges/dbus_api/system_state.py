@@ -73,6 +73,7 @@ def _facts(system: SystemState) -> dict[str, Variant]:
             "battery_state": ("s", system.battery_state),
             "battery_warning": ("s", system.battery_warning),
             "battery_rate_watts": ("d", system.battery_rate_w),
+            "battery_full_watt_hours": ("d", system.battery_full_wh),
             "time_to_empty_seconds": ("x", system.time_to_empty_s),
             "avg_temp": ("d", together.average_temperature),
             "hottest_temp": ("d", system.hottest_c),

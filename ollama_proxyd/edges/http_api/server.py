@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import dashboard, efficiency, explain, metrics, ollama, openai, status
+from ollama_proxyd.edges.http_api import dashboard, efficiency, energy, explain, metrics, ollama, openai, status
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
 from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
@@ -52,7 +52,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    for each in (openai, ollama, efficiency, status, explain, dashboard):
+    for each in (openai, ollama, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)

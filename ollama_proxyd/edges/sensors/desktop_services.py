@@ -25,7 +25,14 @@ STATES: Final[Mapping[int, str]] = {
     6: "pending-discharge",
 }
 WARNINGS: Final[Mapping[int, str]] = {1: "none", 2: "discharging", 3: "low", 4: "critical", 5: "action"}
-BATTERY_PARTS: Final = ("battery_percent", "battery_state", "battery_warning", "battery_rate_w", "time_to_empty_s")
+BATTERY_PARTS: Final = (
+    "battery_percent",
+    "battery_state",
+    "battery_warning",
+    "battery_rate_w",
+    "battery_full_wh",
+    "time_to_empty_s",
+)
 
 PROFILES: Final = "power-profiles-daemon"
 PROFILE_NAMES: Final = (
@@ -45,6 +52,7 @@ def _not_reported(source: str, detail: str) -> Unavailable:
 
 NO_BATTERY: Final = Unavailable.because("no_battery")
 NO_RATE: Final = _not_reported("UPower", "the battery's rate yet")
+NO_CAPACITY: Final = _not_reported("UPower", "how much the battery holds")
 NO_TIME: Final = _not_reported("UPower", "the time until the battery is empty yet")
 NOT_DISCHARGING: Final = Unavailable.because("not_discharging")
 
@@ -80,6 +88,7 @@ def _battery(battery: Properties | Unavailable) -> Parts:
         "battery_state": state or _not_reported("UPower", "the battery's state"),
         "battery_warning": WARNINGS.get(battery.get("WarningLevel", 0), no_warning),
         "battery_rate_w": _rate_w(battery, state),
+        "battery_full_wh": float(battery.get("EnergyFull", 0.0)) or NO_CAPACITY,
         "time_to_empty_s": _time_to_empty_s(battery, state),
     }
 

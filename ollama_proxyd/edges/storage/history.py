@@ -4,15 +4,19 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from typing import TypeVar
 
+from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.edges.storage import history_queries
 from ollama_proxyd.edges.storage.history_file import HistoryFile
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_WAITING = 10_000
 """How many rows wait for a file that cannot be written; beyond them the oldest are lost."""
@@ -45,9 +49,13 @@ class KeptHistory:
             self._is_due = True
             self._writer.submit(self._write)
 
-    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:
-        """The rows that a query finds, what was added before included; none where the file cannot be read."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, partial(self._select, query, values))
+    async def books(self, asked: Asked) -> Books:
+        """What days cost, what was added before included."""
+        return await self._read(lambda connection: history_queries.books(connection, asked), Books(asked))
+
+    async def recent(self, limit: int) -> Sequence[Values]:
+        """The last attempts, the oldest first."""
+        return await self._read(lambda connection: history_queries.recent(connection, limit), ())
 
     def close(self) -> None:
         """Write what waits, and let go of the file."""
@@ -68,13 +76,16 @@ class KeptHistory:
             self._unwritten = []
             self._note(None)
 
-    def _select(self, query: str, values: Sequence[object]) -> Sequence[Values]:
+    async def _read(self, ask: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._answer, ask, otherwise)
+
+    def _answer(self, ask: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         self._write()
         try:
-            return self._file.select(query, values)
+            return self._file.read(ask)
         except (sqlite3.Error, OSError) as error:
             self._note(error)
-            return ()
+            return otherwise
 
     def _note(self, error: sqlite3.Error | OSError | None) -> None:
         """Take note of how it went, and say it where that is news."""
@@ -93,7 +104,11 @@ class NoHistory:
     def add(self, rows: Sequence[MakeRow]) -> None:
         """Forget them."""
 
-    async def select(self, query: str, values: Sequence[object] = ()) -> Sequence[Values]:  # noqa: ARG002
+    async def books(self, asked: Asked) -> Books:
+        """Nothing."""
+        return Books(asked)
+
+    async def recent(self, limit: int) -> Sequence[Values]:  # noqa: ARG002
         """Nothing."""
         return ()
 

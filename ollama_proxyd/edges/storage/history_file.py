@@ -6,16 +6,18 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ollama_proxyd.core.history import Row, Values
+from ollama_proxyd.core.history import Row
 from ollama_proxyd.edges.storage.history_schema import MIGRATIONS
 from ollama_proxyd.edges.storage.settings import HistorySettings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 VERSION: Final = len(MIGRATIONS)
 LOCKED_FOR_S: Final = 1.0
@@ -26,8 +28,10 @@ BYTES_PER_MEGABYTE: Final = 1_000_000
 SECONDS_PER_DAY: Final = 86_400
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 SIDE_FILES: Final = ("", "-wal", "-shm")
+_ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules"}
+"""What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests")
-"""Those that grow with use; each has `unix_s`."""
+"""Those that grow with each request, and keep its time; the others have its day alone."""
 
 
 class HistoryFile:
@@ -51,10 +55,10 @@ class HistoryFile:
         with self._damage_set_aside():
             self._prune()
 
-    def select(self, query: str, values: Sequence[Any] = ()) -> list[Values]:
-        """The rows that a query of the code finds."""
+    def read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """What a question to the file is answered with."""
         with self._damage_set_aside():
-            return select(self._open(), query, values)
+            return ask(self._open())
 
     def close(self) -> None:
         """Let go of the file; what was kept is in it."""
@@ -164,11 +168,6 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[Values]:
-    """The rows that a query finds, each by its columns."""
-    return [dict(row) for row in connection.execute(query, values)]
-
-
 def day_of(unix_s: float) -> str:
     """The local date of a time."""
     return time.strftime("%Y-%m-%d", time.localtime(unix_s))
@@ -213,11 +212,12 @@ def _free_name(path: Path, suffix: str) -> Path:
 
 def _insertion(row: Row) -> tuple[str, list[Any]]:
     values = {name: _plain(value) for name, value in row.values.items()}
-    if "unix_s" in values:
-        values["day"] = day_of(float(values["unix_s"]))
+    values["day"] = day_of(float(values["unix_s"]))
+    if row.table not in TABLES:
+        del values["unix_s"]
     names, places = ", ".join(values), ", ".join("?" * len(values))
-    insert = f"INSERT OR REPLACE INTO {row.table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code
-    return insert, [*values.values()]
+    insert = f"INSERT INTO {row.table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code
+    return insert + _ADDS.get(row.table, ""), [*values.values()]
 
 
 def _plain(value: Any) -> Any:

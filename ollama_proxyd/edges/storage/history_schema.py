@@ -25,9 +25,8 @@ _FIRST: Final = (
     "CREATE INDEX requests_by_day ON requests (day)",
     "CREATE INDEX requests_by_time ON requests (unix_s)",
     """CREATE TABLE devices (
-        day TEXT NOT NULL, device TEXT NOT NULL, name TEXT NOT NULL,
-        tail_j REAL NOT NULL, base_j REAL NOT NULL, source TEXT NOT NULL, error REAL,
-        PRIMARY KEY (day, device))""",
+        day TEXT NOT NULL, device TEXT NOT NULL, account TEXT NOT NULL, source TEXT NOT NULL, joules REAL NOT NULL,
+        PRIMARY KEY (day, device, account, source)) WITHOUT ROWID""",
 )
 
 MIGRATIONS: Final = (_FIRST,)

@@ -304,3 +304,11 @@ async def test_what_was_saved_today_is_absent_until_something_was_compared(
 async def test_clients_find_the_daemon_and_its_version(program: Program) -> None:
     values = await program.get_all("Routing")
     assert (values["Endpoint"], values["Version"]) == (ENDPOINT, __version__)
+
+
+async def test_the_books_of_some_days_come_as_json(program: Program) -> None:
+    told = json.loads(await program.call("Routing", "GetEnergy", "us", 7, "model"))
+    assert (told["since"], told["until"], told["by"], told["rows"]) == ("2027-01-09", "2027-01-15", "model", [])
+    for days, by in ((0, "model"), (7, "colour")):
+        with pytest.raises(Refused, match="InvalidArgument"):
+            await program.call("Routing", "GetEnergy", "us", days, by)

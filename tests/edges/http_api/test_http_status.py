@@ -49,7 +49,9 @@ async def test_the_mode_is_told_with_its_reason_and_every_hold(serve: Serve) -> 
     told = await status(site)
     assert (told["mode"], told["effective_mode"]) == ("Balanced", "Quiet")
     assert told["reason"] == "held by org.example.Recorder: recording"
-    assert told["holds"] == [{"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}]
+    (hold,) = told["holds"]
+    assert hold.pop("ends_unix_seconds") > 0
+    assert hold == {"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}
     assert [row["mode"] for row in told["modes"]] == [mode.value for mode in Mode]
 
 

@@ -23,6 +23,7 @@ DISCHARGING = {
     "Percentage": 43.0,
     "WarningLevel": 1,
     "EnergyRate": 8.5,
+    "EnergyFull": 57.3,
     "TimeToEmpty": 7200,
 }
 WITHOUT_BATTERY = {"IsPresent": False, "Type": 0, "State": 0, "Percentage": 0.0, "WarningLevel": 0}
@@ -39,6 +40,7 @@ def test_a_battery_in_use_is_read_whole() -> None:
         "battery_state": "discharging",
         "battery_warning": "none",
         "battery_rate_w": 8.5,
+        "battery_full_wh": 57.3,
         "time_to_empty_s": 7200.0,
     }
 

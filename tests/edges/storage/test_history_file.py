@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.core.history import Row, attempt_row
+from ollama_proxyd.core.history import Row, Values, attempt_row
 from ollama_proxyd.edges.storage.history import MOST_WAITING, KeptHistory, NoHistory
-from ollama_proxyd.edges.storage.history_file import VERSION, HistoryFile, day_of, history_path, read_only, select
+from ollama_proxyd.edges.storage.history_file import VERSION, HistoryFile, day_of, history_path, read_only
+from ollama_proxyd.edges.storage.history_queries import select
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from tests.core.test_history import ENDED
 
@@ -37,8 +38,11 @@ def rows(count: int, unix_s: float = NOW_S) -> Sequence[Row]:
 
 
 def kept(file: HistoryFile) -> int:
-    ((found,),) = [each.values() for each in file.select("SELECT count(*) FROM attempts")]
-    return int(found)
+    return len(found(file, "SELECT id FROM attempts"))
+
+
+def found(file: HistoryFile, query: str) -> Sequence[Values]:
+    return file.read(lambda connection: select(connection, query))
 
 
 async def test_what_was_added_is_found_after_a_restart(path: Path) -> None:
@@ -46,7 +50,7 @@ async def test_what_was_added_is_found_after_a_restart(path: Path) -> None:
     first.add([partial(attempt_row, ENDED, NOW_S, "npu")])
     first.close()
     second = KeptHistory(HistoryFile(path, HistorySettings()))
-    (row,) = await second.select("SELECT backend, day, predicted FROM attempts")
+    (row,) = await second.recent(10)
     assert (row["backend"], row["day"], row["predicted"][0]) == ("npu", day_of(NOW_S), "{")
     assert second.trouble is None
     second.close()
@@ -68,7 +72,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(file: HistoryFile, path
 
 def test_all_rows_of_a_batch_are_kept_or_none(file: HistoryFile) -> None:
     with pytest.raises(sqlite3.Error):
-        file.add([*rows(3), Row("attempts", {"nonsense": 1})])
+        file.add([*rows(3), Row("attempts", {"unix_s": NOW_S, "nonsense": 1})])
     assert kept(file) == 0
 
 
@@ -151,7 +155,7 @@ def test_a_full_file_loses_its_oldest_rows_and_gives_the_space_back(path: Path) 
     file = HistoryFile(path, HistorySettings(max_megabytes=1))
     for batch in range(40):
         file.add(rows(200, NOW_S + batch))
-    (row,) = file.select("SELECT min(unix_s) AS oldest_s, max(unix_s) AS newest_s, count(*) AS count FROM attempts")
+    (row,) = found(file, "SELECT min(unix_s) AS oldest_s, max(unix_s) AS newest_s, count(*) AS count FROM attempts")
     assert (row["oldest_s"] > NOW_S, row["newest_s"], row["count"] > 200) == (True, NOW_S + 39, True)
     file.close()
     assert path.stat().st_size < 2_500_000
@@ -161,7 +165,7 @@ def test_a_clock_that_goes_back_loses_nothing_and_rows_have_the_days_that_it_tol
     day_s = 86_400
     for unix_s in (NOW_S, NOW_S - 3 * day_s, NOW_S + day_s, NOW_S):
         file.add(rows(1, unix_s))
-    days = [each["day"] for each in file.select("SELECT day FROM attempts ORDER BY id")]
+    days = [each["day"] for each in found(file, "SELECT day FROM attempts ORDER BY id")]
     assert days == [day_of(NOW_S + offset * day_s) for offset in (0, -3, 1, 0)]
 
 
@@ -185,14 +189,14 @@ def lock(path: Path) -> "subprocess.Popen[bytes]":
 async def test_rows_wait_while_another_program_has_the_file_locked(path: Path) -> None:
     history = KeptHistory(HistoryFile(path, HistorySettings()))
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")])
-    assert len(await history.select("SELECT id FROM attempts")) == 1
+    assert len(await history.recent(MOST_WAITING)) == 1
     holder = lock(path)
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")])
-    assert len(await history.select("SELECT id FROM attempts")) == 1
+    assert len(await history.recent(MOST_WAITING)) == 1
     assert history.trouble is not None
     assert "locked" in str(history.trouble)
     holder.communicate(b"\n")
-    assert len(await history.select("SELECT id FROM attempts")) == 2
+    assert len(await history.recent(MOST_WAITING)) == 2
     assert history.trouble is None
     history.close()
 
@@ -204,12 +208,12 @@ async def test_a_folder_that_cannot_be_made_is_told_once_and_what_waits_is_bound
     history = KeptHistory(HistoryFile(path, HistorySettings()))
     for _ in range(3):
         history.add([partial(attempt_row, ENDED, NOW_S, "npu")] * (MOST_WAITING // 2))
-        assert await history.select("SELECT id FROM attempts") == ()
+        assert await history.recent(MOST_WAITING) == ()
     assert history.trouble is not None
     assert history.trouble.code == "history_failed"
     assert caplog.text.count("answers go on") == 1
     path.parent.unlink()
-    assert len(await history.select("SELECT id FROM attempts")) == MOST_WAITING
+    assert len(await history.recent(MOST_WAITING)) == MOST_WAITING
     history.close()
 
 
@@ -224,18 +228,24 @@ def test_what_is_not_a_plain_file_is_not_touched(path: Path, make: object) -> No
     assert [each.name for each in path.parent.iterdir()] == ["history.db"]
 
 
+def limit_pages(file: HistoryFile, pages: int) -> None:
+    """Have SQLite fail as on a full disk."""
+    file.read(lambda connection: select(connection, f"PRAGMA max_page_count = {pages}"))
+
+
 async def test_a_full_disk_costs_nothing_that_was_written_and_what_waits_is_written_when_there_is_room(
     path: Path,
 ) -> None:
-    history = KeptHistory(HistoryFile(path, HistorySettings()))
+    file = HistoryFile(path, HistorySettings())
+    history = KeptHistory(file)
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")] * 10)
-    assert len(await history.select("SELECT id FROM attempts")) == 10
-    await history.select("PRAGMA max_page_count = 20")  # SQLite then fails as on a full disk
+    assert len(await history.recent(MOST_WAITING)) == 10
+    limit_pages(file, 20)
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")] * 500)
-    assert len(await history.select("SELECT id FROM attempts")) == 10
+    assert len(await history.recent(MOST_WAITING)) == 10
     assert "full" in str(history.trouble)
-    await history.select("PRAGMA max_page_count = 100000")
-    assert len(await history.select("SELECT id FROM attempts")) == 510
+    limit_pages(file, 100_000)
+    assert len(await history.recent(MOST_WAITING)) == 510
     assert history.trouble is None
     history.close()
 
@@ -257,5 +267,5 @@ def test_reading_makes_no_file(path: Path) -> None:
 async def test_where_none_is_wanted_none_is_kept() -> None:
     history = NoHistory()
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")])
-    assert (await history.select("SELECT 1"), history.trouble and history.trouble.code) == ((), "history_off")
+    assert (await history.recent(1), history.trouble and history.trouble.code) == ((), "history_off")
     history.close()

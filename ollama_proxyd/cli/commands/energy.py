@@ -1,0 +1,56 @@
+"""`ollama-proxyctl energy`: what answers cost, by program, model, backend, day or mode."""
+
+from typing import Any
+
+import click
+
+from ollama_proxyd.cli.failures import Failed, Unreachable
+from ollama_proxyd.cli.render_energy import energy as rendered
+from ollama_proxyd.cli.session import asked, json_option, say
+
+BY = ("app", "model", "backend", "day", "mode")
+MOST_DAYS = 366
+
+
+@click.command()
+@click.option("--week", is_flag=True, help="The last seven days, instead of this one.")
+@click.option("--days", type=click.IntRange(1, MOST_DAYS), help="So many days, this one included.")
+@click.option("--by", type=click.Choice(BY), default="app", help="What a row stands for; without it, a program.")
+@json_option
+def energy(week: bool, days: int | None, by: str) -> None:
+    """Show what answers cost, in watt-hours and in percent of this battery."""
+    if week and days is not None:
+        raise click.UsageError("--week means --days 7; give one of them")
+    days = 7 if week else days or 1
+    try:
+        with asked().reach() as daemon:
+            books = daemon.get(f"/energy?days={days}&by={by}")
+    except Unreachable:
+        if asked().url:
+            raise
+        books = _kept(days, by)
+        click.echo("the daemon does not run; this is what it has kept", err=True)
+    say(books, rendered)
+
+
+def _kept(days: int, by: str) -> Any:
+    """The same from the daemon's file; raises Failed."""
+    import os  # noqa: PLC0415 - the rest of these takes 60 ms, which the usual case need not wait for
+    import sqlite3  # noqa: PLC0415
+    from datetime import date, timedelta  # noqa: PLC0415
+
+    from ollama_proxyd.core.energy_books import Asked, By, books_fields  # noqa: PLC0415
+    from ollama_proxyd.core.readings import Unavailable  # noqa: PLC0415
+    from ollama_proxyd.edges.storage import history_file, history_queries  # noqa: PLC0415
+    from ollama_proxyd.edges.storage.state_file import state_path  # noqa: PLC0415
+
+    path = history_file.history_path(state_path(os.environ))
+    today = date.today()  # noqa: DTZ011 - the days of the books are local ones
+    try:
+        with history_file.read_only(path) as connection:
+            question = Asked(str(today - timedelta(days - 1)), str(today), By(by))
+            books = history_queries.books(connection, question)
+    except (sqlite3.Error, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Failed(f"the daemon does not run, and what it has kept at {path} cannot be read: {why}") from None
+    return books_fields(books, Unavailable.because("daemon_stopped"), None)

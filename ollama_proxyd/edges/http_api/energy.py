@@ -1,0 +1,21 @@
+"""GET /energy: what the last days cost, by program, model, backend, day or mode."""
+
+from aiohttp import web
+
+from ollama_proxyd.core.energy_books import By, books_fields, read_by, read_days
+from ollama_proxyd.core.fields import check_keys
+from ollama_proxyd.edges.http_api.context import services_of
+from ollama_proxyd.edges.http_api.strict_json import json_reply
+
+DEFAULTS = {"days": "1", "by": By.APP.value}
+
+
+async def energy(request: web.Request) -> web.Response:
+    """The books of the last `days`, the present one included."""
+    check_keys(request.query, DEFAULTS)
+    services, asked = services_of(request), {**DEFAULTS, **request.query}
+    books = await services.history.books(read_days(asked["days"]), read_by(asked["by"]))
+    return json_reply(books_fields(books, services.system.value.battery_full_wh, services.history.store.trouble))
+
+
+ROUTES = (web.get("/energy", energy),)

@@ -1,0 +1,66 @@
+"""What is asked of the history."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, shortened
+from ollama_proxyd.core.history import Values
+
+_KEYS: Final[Mapping[By, str]] = {
+    By.APP: "program",
+    By.MODEL: "model",
+    By.BACKEND: "backend",
+    By.DAY: "day",
+    By.MODE: "coalesce(effective_mode, '')",
+}
+_JOULES: Final = "(prefill_j + decoding_j + load_j)"
+_COSTS: Final = """
+    SELECT {key} AS key, max(program_known_by) AS known_by, count(*) AS attempts, sum(result = 'ok') AS answers,
+        total(prompt_tokens) AS prompt_tokens, total(completion_tokens) AS completion_tokens,
+        total({joules}) AS energy_j, total({joules} * (energy_source = 'measured')) AS measured_j,
+        total({joules} * (energy_source = 'attributed')) AS attributed_j,
+        total({joules} * (energy_source = 'estimated')) AS estimated_j,
+        total({joules} * energy_error) AS error_j, total(energy_error IS NULL AND {joules} != 0) AS unsure
+    FROM attempts WHERE day BETWEEN ? AND ? GROUP BY 1 ORDER BY energy_j DESC, 1"""
+_SAVED: Final = """
+    SELECT {key} AS key, total(saved_j) AS saved_j, count(saved_j) AS compared
+    FROM requests WHERE day BETWEEN ? AND ? AND backend IS NOT NULL GROUP BY 1"""
+_DEVICES: Final = """
+    SELECT device, account, source, sum(joules) AS energy_j
+    FROM devices WHERE day BETWEEN ? AND ? GROUP BY 1, 2, 3 ORDER BY energy_j DESC"""
+_RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
+
+
+def books(connection: sqlite3.Connection, asked: Asked) -> Books:
+    """What the days cost that are asked for."""
+    days, key = (asked.since, asked.until), _KEYS[asked.by]
+    saved = {row["key"]: row for row in select(connection, _SAVED.format(key=key), days)}
+    found = [_cost(row, saved, asked.by) for row in select(connection, _COSTS.format(key=key, joules=_JOULES), days)]
+    if asked.by is By.DAY:
+        found.sort(key=lambda row: row.key)
+    devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, days))
+    return Books(asked, shortened(found), devices)
+
+
+def recent(connection: sqlite3.Connection, limit: int) -> Sequence[Values]:
+    """The last attempts, the oldest first."""
+    return select(connection, _RECENT, [limit])[::-1]
+
+
+def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[Values]:
+    """The rows that a query finds, each by its columns."""
+    return [dict(row) for row in connection.execute(query, values)]
+
+
+def _cost(row: Values, saved: Mapping[str, Values], by: By) -> Cost:
+    of_requests = saved.get(row["key"], {"saved_j": 0.0, "compared": 0})
+    known = {name: value for name, value in row.items() if name not in {"unsure", "known_by", "error_j"}}
+    counts: Values = {name: int(known[name]) for name in ("prompt_tokens", "completion_tokens")}
+    return Cost(
+        **{**known, **counts},
+        error_j=None if row["unsure"] else row["error_j"],
+        saved_j=of_requests["saved_j"],
+        compared=of_requests["compared"],
+        known_by=row["known_by"] if by is By.APP else None,
+    )

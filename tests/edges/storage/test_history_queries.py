@@ -1,0 +1,124 @@
+"""What the history answers: whose energy it was, day by day."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.energy import Energy, Source
+from ollama_proxyd.core.energy_books import MOST_ROWS, OTHERS, Asked, By, Cost, DeviceCost
+from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.events import Usage
+from ollama_proxyd.core.history import Row, attempt_row
+from ollama_proxyd.core.programs import KnownBy, Program
+from ollama_proxyd.edges.storage.history_file import HistoryFile, day_of
+from ollama_proxyd.edges.storage.history_queries import books
+from ollama_proxyd.edges.storage.settings import HistorySettings
+from tests.core.test_history import ENDED
+from tests.edges.storage.test_history_file import NOW_S
+
+DAY_S = 86_400
+TODAY = day_of(NOW_S)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[HistoryFile]:
+    file = HistoryFile(tmp_path / "history.db", HistorySettings())
+    yield file
+    file.close()
+
+
+def attempt(unix_s: float = NOW_S, **changes: Any) -> Row:
+    plain = replace(ENDED, energy=Energy(1.0, 2.0, 1.0, Source.ESTIMATED, 0.25), usage=Usage(10, 20))
+    return attempt_row(replace(plain, **changes), unix_s, "npu")
+
+
+def request(program: str, saved_j: float | None) -> Row:
+    values = {"operation": "chat", "program_known_by": "unit", "attempts": 1, "queue_wait_s": 0, "total_s": 1}
+    return Row(
+        "requests",
+        {**values, "unix_s": NOW_S, "backend": "npu", "program": program, "saved_j": saved_j, "result": "ok"},
+    )
+
+
+def ask(file: HistoryFile, by: By = By.APP, since: str = TODAY, until: str = TODAY) -> list[Cost]:
+    return list(file.read(lambda connection: books(connection, Asked(since, until, by))).rows)
+
+
+def test_failures_and_answers_that_were_left_cost_too_and_are_no_answers(file: HistoryFile) -> None:
+    file.add([attempt(), attempt(error=ErrorKind.UPSTREAM_FAILED), attempt(cancelled=True)])
+    (row,) = ask(file)
+    assert (row.answers, row.attempts, row.energy_j, row.error_j) == (1, 3, 12.0, 3.0)
+    assert (row.prompt_tokens, row.completion_tokens) == (30, 60)
+
+
+def test_each_program_has_its_row_with_how_it_is_known_and_the_costliest_is_first(file: HistoryFile) -> None:
+    little, much = Program("little", KnownBy.UNIT), Program("much", KnownBy.GUESS)
+    file.add([attempt(program=little), attempt(program=much), attempt(program=much), attempt(program=Program())])
+    assert [(row.key, row.known_by, row.energy_j) for row in ask(file)] == [
+        ("much", "guess", 8.0),
+        ("", "unknown", 4.0),
+        ("little", "unit", 4.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "changes", "keys"),
+    [
+        (By.MODEL, {"model": "big"}, {"big", "tiny:latest"}),
+        (By.BACKEND, {"backend_id": "cpu"}, {"cpu", "npu"}),
+        (By.MODE, {"decision": None}, {"", "Balanced"}),
+        (By.DAY, {}, {TODAY}),
+    ],
+)
+def test_rows_may_stand_for_other_things(file: HistoryFile, by: By, changes: dict[str, Any], keys: set[str]) -> None:
+    file.add([attempt(), attempt(**changes)])
+    assert {row.key for row in ask(file, by)} == keys
+
+
+def test_only_the_days_that_are_asked_for_count_and_days_come_in_their_order(file: HistoryFile) -> None:
+    days = [day_of(NOW_S - ago * DAY_S) for ago in (0, 1, 2)]
+    file.add([attempt(NOW_S - DAY_S), attempt(NOW_S - DAY_S), attempt(), attempt(NOW_S - 2 * DAY_S)])
+    assert [row.key for row in ask(file, By.DAY, days[1], days[0])] == [days[1], days[0]]
+    assert ask(file)[0].energy_j == 4.0
+
+
+def test_each_source_has_its_joules_and_an_error_that_is_not_known_leaves_the_sum_unknown(file: HistoryFile) -> None:
+    measured = Energy(3.0, 0.0, 0.0, Source.MEASURED, 0.1)
+    file.add([attempt(energy=measured), attempt(energy=replace(measured, source=Source.ATTRIBUTED))])
+    (row,) = ask(file)
+    assert (row.measured_j, row.attributed_j, row.estimated_j) == (3.0, 3.0, 0.0)
+    assert row.error_j == pytest.approx(0.6)
+    file.add([attempt(energy=replace(measured, error_share=None))])
+    assert ask(file)[0].error_j is None
+
+
+def test_what_was_saved_has_its_sign_and_says_over_how_many_requests(file: HistoryFile) -> None:
+    file.add([attempt(program=Program("app", KnownBy.UNIT))])
+    file.add([request("app", 5.0), request("app", -8.0), request("app", None)])
+    (row,) = ask(file)
+    assert (row.saved_j, row.compared) == (-3.0, 2)
+
+
+def test_many_rows_are_told_as_the_costliest_and_the_others(file: HistoryFile) -> None:
+    file.add([attempt(model=f"m{at}") for at in range(MOST_ROWS + 5)])
+    rows = ask(file, By.MODEL)
+    assert (len(rows), rows[-1].key, rows[-1].energy_j) == (MOST_ROWS + 1, OTHERS, 20.0)
+
+
+def test_what_devices_draw_is_added_up_day_by_day(file: HistoryFile) -> None:
+    row = Row(
+        "devices", {"unix_s": NOW_S, "device": "gpu", "account": "idle_tail", "source": "estimated", "joules": 2.5}
+    )
+    file.add([row, row])
+    asked = Asked(TODAY, TODAY)
+    found = file.read(lambda connection: books(connection, asked))
+    assert found.devices == (DeviceCost("gpu", "idle_tail", "estimated", 5.0),)
+    assert found.account_j("idle_tail") == 5.0
+
+
+def test_an_attempt_of_no_cost_is_no_error(file: HistoryFile) -> None:
+    file.add([attempt(energy=Energy())])
+    assert ask(file) == [Cost("org.example.App", 1, 1, 10, 20, error_j=0.0, known_by="flatpak")]
