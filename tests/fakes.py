@@ -304,7 +304,7 @@ async def services_of(
     fleet.attempts.listen(learner.observe)
     system = Cell(SystemState())
     energy = EnergyAccounts(system, fleet, clock)
-    history = History(MemoryHistory(), fleet, clock)
+    history = History(MemoryHistory(), fleet, energy, clock)
     energy.booked.listen(history.note)
     ledger.outcomes.listen(history.note)
     fleet.attempts.listen(ledger.book)

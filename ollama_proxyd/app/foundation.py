@@ -94,7 +94,7 @@ class Foundation:
             settings=settings,
             system=sensing.system,
             store=store,
-            history=History(kept, fleet, clock),
+            history=History(kept, fleet, energy, clock),
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
 
@@ -106,7 +106,7 @@ class Foundation:
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.services.energy.booked.listen(self.services.history.note)
         self.services.ledger.outcomes.listen(self.services.history.note)
-        self.tasks.start("history", self.services.history.follow())
+        self.services.history.follow(self.sensing.system, self.tasks)
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.energy.follow(self.tasks)

@@ -2,16 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
-from ollama_proxyd.core.history import OK, Row, attempt_row, count, ended_of, name, number
+from ollama_proxyd.core.history import OK, MakeRow, Row, attempt_row, count, ended_of, name, number
+from ollama_proxyd.core.power_domain import Key
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.ports import Clock, HistoryStore
+from ollama_proxyd.services.tasks import Tasks
 
 BATCH_S = 3.0
 """How long rows wait for others, so that many become one write."""
@@ -22,10 +27,15 @@ MOST_NOTED = 20_000
 class History:
     """What was kept, and what will be; to note a fact is one step, all else is done later."""
 
-    def __init__(self, store: HistoryStore, fleet: Fleet, clock: Clock) -> None:
+    def __init__(self, store: HistoryStore, fleet: Fleet, energy: EnergyAccounts, clock: Clock) -> None:
         self.store = store
         self._fleet = fleet
+        self._energy = energy
         self._clock = clock
+        self._date = clock.local_date()
+        """The day of what devices drew and was not handed over yet."""
+        self._told: Mapping[Key, float] = {}
+        """What devices drew up to the last hand-over."""
         self._noted: deque[AttemptEnded | Outcome] = deque(maxlen=MOST_NOTED)
         self._begun = asyncio.Event()
 
@@ -34,8 +44,17 @@ class History:
         self._noted.append(ended)
         self._begun.set()
 
-    async def follow(self) -> None:
-        """Hand over what was noted, soon after; never returns."""
+    def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
+        """Hand over what was noted, soon after, and what devices drew at the end of each day."""
+        tasks.start("history", self._hand_over_soon())
+        tasks.start("history.days", system.follow(self._look_at_the_day))
+
+    def _look_at_the_day(self, _: object) -> None:
+        """At each reading of sensors, because nothing else wakes for it."""
+        if self._clock.local_date() != self._date:
+            self.hand_over()
+
+    async def _hand_over_soon(self) -> None:
         while True:
             await self._begun.wait()
             await self._clock.sleep(BATCH_S)
@@ -46,15 +65,21 @@ class History:
         self._begun.clear()
         hardware = {view.spec.id: view.spec.hardware.value for view in self._fleet.views.value}
         since_s = self._clock.unix() - self._clock.monotonic()
-        self.store.add(
-            [
-                partial(request_row, each)
-                if isinstance(each, Outcome)
-                else partial(attempt_row, each, since_s + each.ended_s, hardware.get(each.backend_id, "unknown"))
-                for each in self._noted
-            ]
-        )
+        rows: list[MakeRow] = [
+            partial(request_row, each)
+            if isinstance(each, Outcome)
+            else partial(attempt_row, each, since_s + each.ended_s, hardware.get(each.backend_id, "unknown"))
+            for each in self._noted
+        ]
+        self.store.add([*rows, *self._drawn()])
         self._noted.clear()
+
+    def _drawn(self) -> Sequence[MakeRow]:
+        """What devices drew since the last hand-over; it counts for the day of that one."""
+        totals, day = self._energy.totals, str(self._date)
+        drawn = {key: joules - self._told.get(key, 0.0) for key, joules in totals.items()}
+        self._told, self._date = totals, self._clock.local_date()
+        return [partial(device_row, day, key, joules) for key, joules in drawn.items() if joules]
 
     async def recent(self, limit: int) -> Sequence[AttemptEnded]:
         """The last attempts that were kept, the oldest first."""
@@ -66,6 +91,13 @@ class History:
         self.hand_over()
         today = self._clock.local_date()
         return await self.store.books(Asked(str(today - timedelta(days - 1)), str(today), by))
+
+
+def device_row(day: str, key: Key, joules: float) -> Row:
+    """The row of what a device drew on one account; the file adds up those of a day."""
+    device, account, source = key
+    values = {"day": day, "device": device, "account": account.value, "source": source.value, "joules": joules}
+    return Row("devices", values)
 
 
 def request_row(outcome: Outcome) -> Row:

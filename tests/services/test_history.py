@@ -3,14 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
+from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.history import Values
 from ollama_proxyd.core.programs import KnownBy, Program
+from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.history import BATCH_S, MOST_NOTED
+from ollama_proxyd.services.tasks import Tasks
 from tests.core.test_history import ENDED
-from tests.fakes import FakeBackend, FakeClock, MemoryHistory, pass_by, services_of
+from tests.fakes import FakeBackend, FakeClock, MemoryHistory, pass_by, services_of, settle
 from tests.services.test_gateway import answer, failed, request
 
 ASKER = Program("org.example.App", KnownBy.FLATPAK)
@@ -19,7 +25,7 @@ ASKER = Program("org.example.App", KnownBy.FLATPAK)
 def handed_over(services: Services) -> Sequence[tuple[str, Values]]:
     services.history.hand_over()
     assert isinstance(services.history.store, MemoryHistory)
-    return [(row.table, row.values) for row in services.history.store.rows]
+    return [(row.table, row.values) for row in services.history.store.rows if row.table != "devices"]
 
 
 async def test_a_request_is_one_row_and_each_of_its_attempts_another() -> None:
@@ -46,24 +52,26 @@ async def test_a_row_has_the_time_of_day_at_which_the_attempt_ended() -> None:
 
 async def test_many_requests_at_once_are_one_batch() -> None:
     services = await services_of(FakeBackend("npu"))
-    follower = asyncio.create_task(services.history.follow())
+    tasks = Tasks("test")
+    services.history.follow(services.system, tasks)
     await asyncio.gather(*(answer(services, request()) for _ in range(20)))
     store = services.history.store
     assert isinstance(store, MemoryHistory)
     await pass_by(BATCH_S - 0.1)
     assert store.rows == []
     await pass_by(0.2)
-    assert len(store.rows) == 40
-    follower.cancel()
+    assert [row.table for row in store.rows].count("attempts") == 20
+    await tasks.close()
 
 
 async def test_nothing_wakes_the_machine_where_nothing_ends() -> None:
     clock = FakeClock()
     services = await services_of(FakeBackend("npu"), clock=clock)
-    follower = asyncio.create_task(services.history.follow())
+    tasks = Tasks("test")
+    services.history.follow(services.system, tasks)
     await pass_by(3600)
     assert clock.sleeps == []
-    follower.cancel()
+    await tasks.close()
 
 
 async def test_what_waits_is_bounded() -> None:
@@ -80,3 +88,36 @@ async def test_the_last_attempts_come_back_the_oldest_first() -> None:
     ends = [each.ended_s for each in await services.history.recent(2)]
     assert len(ends) == 2
     assert ends == sorted(ends)
+
+
+def drawn(services: Services) -> dict[tuple[str, str], float]:
+    """Joules by day and account that were handed over."""
+    assert isinstance(services.history.store, MemoryHistory)
+    rows = [row.values for row in services.history.store.rows if row.table == "devices"]
+    days = {(row["day"], row["account"]) for row in rows}
+    return {key: sum(row["joules"] for row in rows if (row["day"], row["account"]) == key) for key in days}
+
+
+async def test_what_devices_drew_is_handed_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = await services_of(FakeBackend("npu"))
+    totals = {("npu", Account.ACTIVE, Source.ESTIMATED): 5.0, ("npu", Account.IDLE_TAIL, Source.ESTIMATED): 2.0}
+    monkeypatch.setattr(EnergyAccounts, "totals", totals)
+    services.history.hand_over()
+    services.history.hand_over()
+    assert drawn(services) == {("2027-01-15", "active"): 5.0, ("2027-01-15", "idle_tail"): 2.0}
+
+
+async def test_what_a_device_draws_in_idle_belongs_to_the_day_on_which_it_drew_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, tasks = FakeClock(), Tasks("test")
+    services = await services_of(FakeBackend("npu"), clock=clock)
+    services.history.follow(services.system, tasks)
+    for reading, joules in enumerate((1.0, 3.0, 3.5)):
+        monkeypatch.setattr(EnergyAccounts, "totals", {("npu", Account.BASE, Source.MEASURED): joules})
+        services.system.set(SystemState(cpu_percent=Reading(reading, 0.0)))
+        await settle()
+        clock.advance(12.01 * 3600 if reading == 0 else 60)
+    services.history.hand_over()
+    assert drawn(services) == {("2027-01-15", "base"): 3.0, ("2027-01-16", "base"): 0.5}
+    await tasks.close()

@@ -12,6 +12,7 @@ from ollama_proxyd.services.ledger import Outcome
 PREFIX = "ollama_proxy"
 MOST_MODELS = 100
 """Of all backends together; models come and go, and further ones are counted together."""
+MOST_PROGRAMS = 50
 OTHER = "other"
 TOGETHER = f'; models beyond the first {MOST_MODELS} of all backends are counted as "{OTHER}"'
 NOBODY = "none"
@@ -46,6 +47,10 @@ class Counters:
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
         self._money = counter("money_spent", "Estimated price of answers, by configured prices", _BACKEND, "currency")
+        self._joules_of_models = counter("model_energy_joules", "Energy of answers", *_BY_MODEL)
+        of_programs = f'Energy of answers; programs beyond the first {MOST_PROGRAMS} are counted as "{OTHER}"'
+        self._joules_of_programs = counter("program_energy_joules", of_programs, "program")
+        self._programs: set[str] = set()
         self._skipped = counter("frames_skipped", "Frames of answers that could not be read", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._resumed = counter("answers_resumed", "Begun answers that another backend went on with", "reason")
@@ -89,7 +94,12 @@ class Counters:
 
     def count_energy(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost, once that is known."""
-        self._joules.labels(ended.backend_id).inc(_amount(ended.energy.total_j))
+        joules, program = _amount(ended.energy.total_j), ended.program.name or NOBODY
+        self._joules.labels(ended.backend_id).inc(joules)
+        self._joules_of_models.labels(ended.backend_id, self._bounded(ended.backend_id, ended.model)).inc(joules)
+        if len(self._programs) < MOST_PROGRAMS:
+            self._programs.add(program)
+        self._joules_of_programs.labels(program if program in self._programs else OTHER).inc(joules)
 
     def count_opened(self, opened: BreakerOpened) -> None:
         """Count a breaker that opened."""

@@ -31,7 +31,7 @@ SIDE_FILES: Final = ("", "-wal", "-shm")
 _ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules"}
 """What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests")
-"""Those that grow with each request, and keep its time; the others have its day alone."""
+"""Those that grow with each request, and keep its time."""
 
 
 class HistoryFile:
@@ -212,9 +212,8 @@ def _free_name(path: Path, suffix: str) -> Path:
 
 def _insertion(row: Row) -> tuple[str, list[Any]]:
     values = {name: _plain(value) for name, value in row.values.items()}
-    values["day"] = day_of(float(values["unix_s"]))
-    if row.table not in TABLES:
-        del values["unix_s"]
+    if "unix_s" in values:
+        values["day"] = day_of(float(values["unix_s"]))
     names, places = ", ".join(values), ", ".join("?" * len(values))
     insert = f"INSERT INTO {row.table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code
     return insert + _ADDS.get(row.table, ""), [*values.values()]

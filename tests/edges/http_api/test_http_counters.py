@@ -13,8 +13,9 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
+from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.edges.http_api.counters import Counters
+from ollama_proxyd.edges.http_api.counters import MOST_PROGRAMS, Counters
 from ollama_proxyd.services.ledger import Outcome
 
 HUGE = 10**400
@@ -95,3 +96,17 @@ def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
     assert told["energy_joules_total"] == 5
     assert told["tokens_per_second_count"] == 1
+
+
+def test_programs_beyond_a_bound_are_counted_together_and_unknown_ones_too() -> None:
+    registry = CollectorRegistry()
+    counters = Counters(registry)
+    for at in range(MOST_PROGRAMS + 3):
+        counters.count_energy(ended(energy=Energy(1.0), program=Program(f"app{at}" if at else "", KnownBy.UNIT)))
+    told = {
+        sample.labels["program"]: sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "ollama_proxy_program_energy_joules_total"
+    }
+    assert (len(told), told["none"], told["app1"], told["other"]) == (MOST_PROGRAMS + 1, 1.0, 1.0, 3.0)

@@ -109,9 +109,7 @@ def test_many_rows_are_told_as_the_costliest_and_the_others(file: HistoryFile) -
 
 
 def test_what_devices_draw_is_added_up_day_by_day(file: HistoryFile) -> None:
-    row = Row(
-        "devices", {"unix_s": NOW_S, "device": "gpu", "account": "idle_tail", "source": "estimated", "joules": 2.5}
-    )
+    row = Row("devices", {"day": TODAY, "device": "gpu", "account": "idle_tail", "source": "estimated", "joules": 2.5})
     file.add([row, row])
     asked = Asked(TODAY, TODAY)
     found = file.read(lambda connection: books(connection, asked))
