@@ -139,6 +139,10 @@ DECISIONS: Mapping[str, str] = {
         f"{{mode_label}}: {{backend_id}} {_COST}; next is {{next_backend_id}} with {{next_energy_joules:figure}} J"
         " and {next_time_seconds:figure} s"
     ),
+    "trial": (
+        f"{{mode_label}}: {{backend_id}} {_COST}, as a trial: too few answers have shown what it needs; without it"
+        " {next_backend_id} with {next_energy_joules:figure} J and {next_time_seconds:figure} s"
+    ),
     "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this now",
     "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else is within the mode",
     "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode can serve this now",

@@ -295,7 +295,8 @@ def test_a_backend_without_slots_is_taken_to_have_one() -> None:
 
 def test_measured_speed_changes_the_decision_and_says_so() -> None:
     slow = replace(IGPU, speeds={TINY.name: Speed(decode_tps=4, samples=20)})
-    decision = ask((NPU, slow, NVIDIA))
+    seen = {TINY.name: Speed(samples=2)}
+    decision = ask((replace(NPU, speeds=seen), slow, replace(NVIDIA, speeds=seen)))
     assert order(decision)[0] == "nvidia"
     assert "speed measured in 20 requests" in map(str, decision.ranked[2].notes)
 

@@ -161,7 +161,8 @@ def test_every_backend_is_either_ranked_or_rejected_with_a_reason(
 def test_every_term_is_a_number_and_what_keeps_the_limits_comes_first_the_cheapest_before_others(
     fleet: FleetView, query: Query, mode: Mode, machine: SystemState
 ) -> None:
-    ranked = rank(query, fleet, machine, setting(mode)).ranked
+    decision = rank(query, fleet, machine, setting(mode))
+    ranked = decision.ranked[decision.reason.code == "trial" :]
     assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
     situation = Situation(query, setting(mode), machine, sum(view.in_flight for view in fleet))
     places = [(tier(each.beyond, situation), each.cost_j) for each in ranked]
@@ -173,7 +174,8 @@ def test_what_another_mode_would_choose_is_found_without_pricing_anew(
     fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
 ) -> None:
     best = best_under(assess(query, fleet, machine, setting(mode)), setting(other))
-    ranked = rank(query, fleet, machine, setting(other)).ranked
+    decision = rank(query, fleet, machine, setting(other))
+    ranked = decision.ranked[decision.reason.code == "trial" :]
     assert (None if best is None else best.backend_id) == (ranked[0].backend_id if ranked else None)
     assert best is None or best.energy_j == ranked[0].energy_j
 

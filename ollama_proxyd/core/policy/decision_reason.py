@@ -52,7 +52,8 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     if place is Tier.WITHIN and tier(rival.beyond, situation) is not Tier.WITHIN:
         return "only_within_mode", {}
     values = {"energy_joules": rival.energy_j, "time_seconds": rival.terms["time_s"]}
-    return "cheapest", {"next_backend_id": rival.backend_id, **{f"next_{name}": each for name, each in values.items()}}
+    code = "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest"
+    return code, {"next_backend_id": rival.backend_id, **{f"next_{name}": each for name, each in values.items()}}
 
 
 def _why_beyond(others: Sequence[Ranked]) -> tuple[str, dict[str, Any]]:

@@ -23,6 +23,7 @@ from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_asid
 from ollama_proxyd.core.policy.heat import critical_heat
 from ollama_proxyd.core.policy.mode_limits import Tier, beyond, refusing, tier
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.trial import trial
 from ollama_proxyd.core.readings import DeviceState, SystemState
 from ollama_proxyd.core.reasons import Reason
 
@@ -63,6 +64,8 @@ def decide(assessment: Assessment) -> Decision:
     ranked, limited = _order(assessment.fit, situation)
     if not ranked and assessment.failing:
         ranked = _last_resort(assessment.failing, situation)
+    if (tried := trial(assessment.fit, ranked, query)) is not None:
+        ranked = (tried, *[each for each in ranked if each is not tried])
     rejected = assessment.unable + limited + _set_aside(assessment, ranked)
     return Decision(
         ranked=ranked,
