@@ -60,8 +60,8 @@ RULES: Mapping[str, Callable[[], Choose]] = {
 
 
 def only(backend_id: str) -> Choose:
-    """One device for all that it holds; the fastest for the rest."""
-    return lambda world, able, rng: backend_id if backend_id in able else _fastest(world, able, rng)
+    """One device for all that it holds; for the rest the one of fewest watts."""
+    return lambda world, able, rng: backend_id if backend_id in able else _by_watts(world, able, rng)
 
 
 @dataclass(frozen=True, slots=True)

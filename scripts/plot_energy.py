@@ -1,0 +1,33 @@
+"""Draws joules against waiting: `plot_energy.py ROWS.json PICTURE.png`. Needs only matplotlib."""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+MODES = ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency")
+
+
+def main(source: str, target: str) -> None:
+    """Draw one picture."""
+    mpl.use("Agg")
+    rows = json.loads(Path(source).read_text(encoding="utf-8"))
+    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    for row in rows:
+        is_mode = row["name"] in MODES or row["name"] == "Auto"
+        unloads = row["name"].endswith(", unloading")
+        colour, marker = ("tab:blue", "o") if is_mode else ("tab:gray", "^" if unloads else "s")
+        place = (row["waiting_seconds"], row["energy_joules"])
+        axes.scatter(*place, c=colour, marker=marker, s=45 if is_mode else 25, zorder=3)
+        axes.annotate(row["name"], place, xytext=(5, 4), textcoords="offset points", fontsize=9 if is_mode else 7)
+    front = sorted((row["waiting_seconds"], row["energy_joules"]) for row in rows if row["name"] in MODES)
+    axes.plot(*zip(*front, strict=True), c="tab:blue", lw=1)
+    axes.set(xscale="log", yscale="log", xlabel="mean waiting for an answer, s", ylabel="joules per request")
+    axes.grid(which="both", lw=0.3)
+    figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
