@@ -124,6 +124,7 @@ class MachineSensor:
         device, heat = engine.device, self._world.heat_of(engine)
         if not engine.awake:
             return DeviceState(device.id, device.hardware, device.id, PowerState.ASLEEP)
+        power_w, energy_j = self._world.metered(engine)
         fan_percent = min(max((heat.now_c - FAN_FROM_C) / (FAN_FULL_C - FAN_FROM_C), 0.0), 1.0) * 100
         return DeviceState(
             id=device.id,
@@ -134,7 +135,7 @@ class MachineSensor:
             critical_c=Reading(CRITICAL_C, now_s),
             slope_c_per_s=Reading(heat.slope_c_per_s, now_s),
             fan_percent=Reading(fan_percent, now_s),
-            power_w=Reading(engine.power_w(), now_s) if device.metered else NO_SENSOR,
-            energy_j=Reading(engine.spent.total_j, now_s) if device.metered else NO_SENSOR,
+            power_w=Reading(power_w, now_s) if device.metered else NO_SENSOR,
+            energy_j=Reading(energy_j, now_s) if device.metered else NO_SENSOR,
             throttling=Reading("", now_s),
         )

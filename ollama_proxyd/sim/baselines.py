@@ -91,6 +91,10 @@ class Ruled:
         self._choose = baseline.make()
         self._rng = random.Random(0)  # noqa: S311 - a simulation, no secret
 
+    def booked_j(self) -> None:
+        """A rule keeps no books."""
+        return
+
     async def serve(self, job: Job) -> None:
         """The whole way of one request."""
         able = [each for each, engine in self._world.engines.items() if engine.device.holds(job.model)]

@@ -144,8 +144,8 @@ HANDHELD = Machine(
     name="handheld",
     devices=(
         Device("igpu", Hardware.IGPU, 14, 0.006, 220, 0.18, 14, 1.8, 0.6, 13, 0.3, 8, 0.3,
-               largest_gb=4.7, metered=True),
-        Device("cpu", Hardware.CPU, 7, 0.010, 55, 0.20, 17, 2.0, 0.3, 11, 0.3, 10, 0.8),
+               largest_gb=4.7),
+        Device("cpu", Hardware.CPU, 7, 0.010, 55, 0.20, 17, 2.0, 0.3, 11, 0.3, 10, 0.8, metered=True),
     ),
     floor_w=5,
     battery_j=40 * 3600.0,

@@ -14,6 +14,8 @@ from ollama_proxyd.sim.world import World
 
 MISSED_FACTOR, MISSED_S = 2.0, 0.25
 """An answer is late that takes so many times what the fastest device alone needs, and so much more."""
+LAST_READING_S = 60.0
+"""After it sensors have told all that there was."""
 
 
 class Server(Protocol):
@@ -21,6 +23,9 @@ class Server(Protocol):
 
     async def serve(self, job: Job) -> None:
         """The whole way of one request."""
+
+    def booked_j(self) -> float | None:
+        """Joules of answers and idle tails by its own books; None where it keeps none."""
 
 
 class Contender(Protocol):
@@ -60,6 +65,8 @@ class Figures:
     peak_c: float
     paid_s: float
     """Seconds of waiting of the foreground per served request of all kinds."""
+    booked_j: float | None
+    """What the books say of `energy_j`; None for those that keep none."""
 
     def cost_j(self, price_w: float) -> float:
         """Joules per request with the waiting at a price."""
@@ -70,8 +77,8 @@ def play(machine: Machine, traffic: Traffic, contender: Contender, seed: int) ->
     """One day in virtual time: its figures, and its requests with what became of each."""
     jobs = traffic.jobs(seed)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        world = runner.run(_day(machine, jobs, contender))
-    return figures(world, jobs), jobs
+        world, booked_j = runner.run(_day(machine, jobs, contender))
+    return figures(world, jobs, booked_j), jobs
 
 
 def mean(days: Sequence[Figures]) -> Figures:
@@ -84,7 +91,7 @@ def mean(days: Sequence[Figures]) -> Figures:
     return Figures(**{each.name: of(each.name) for each in fields(Figures)})  # type: ignore[arg-type]
 
 
-async def _day(machine: Machine, jobs: Sequence[Job], contender: Contender) -> World:
+async def _day(machine: Machine, jobs: Sequence[Job], contender: Contender) -> tuple[World, float | None]:
     world = World(machine)
     loop = asyncio.get_running_loop()
     async with contender.serving(world, jobs) as server:
@@ -97,12 +104,14 @@ async def _day(machine: Machine, jobs: Sequence[Job], contender: Contender) -> W
         await asyncio.gather(*under_way)
         ended_s = loop.time()
         await world.rested()
+        await asyncio.sleep(LAST_READING_S)
+        booked_j = server.booked_j()
     world.catch_up()
     world.lasted_s = ended_s
-    return world
+    return world, booked_j
 
 
-def figures(world: World, jobs: Sequence[Job]) -> Figures:
+def figures(world: World, jobs: Sequence[Job], booked_j: float | None = None) -> Figures:
     """What a day cost."""
     served = [job for job in jobs if job.done_s is not None]
     awaited = [job for job in served if not job.background]
@@ -129,6 +138,7 @@ def figures(world: World, jobs: Sequence[Job]) -> Figures:
         battery_h=None if machine.battery_j is None else machine.battery_j / drawn_w / HOUR_S,
         peak_c=max(world.package.peak_c, world.card.peak_c),
         paid_s=sum(waits_s) / count,
+        booked_j=None if booked_j is None else booked_j / count,
     )
 
 

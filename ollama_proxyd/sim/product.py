@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.config.load import defaults
+from ollama_proxyd.core.energy import Account
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.modes import Mode, ModeRow
@@ -71,6 +72,12 @@ class Serving:
     def __init__(self, foundation: Foundation, jobs: Mapping[str, Job]) -> None:
         self.foundation = foundation
         self._ids = {id(job): request_id for request_id, job in jobs.items()}
+
+    def booked_j(self) -> float:
+        """Joules of answers and idle tails by the product's own books."""
+        energy = self.foundation.services.energy
+        energy.close()
+        return sum(joules for (_, account, _), joules in energy.totals.items() if account is not Account.BASE)
 
     async def serve(self, job: Job) -> None:
         """The whole way of one request, as its client sees it."""

@@ -57,6 +57,14 @@ class World:
         """The part that an engine warms."""
         return self.package if engine.device.packaged else self.card
 
+    def metered(self, engine: Engine) -> tuple[float, float]:
+        """Watts and joules as the engine's own sensor has them: that of the processor covers its package."""
+        if not engine.device.packaged:
+            return engine.power_w(), engine.spent.total_j
+        idle_w, engines = self.machine.package.idle_w, [each for each in self._engines if each.device.packaged]
+        energy_j = sum(each.spent.total_j for each in engines) + idle_w * self._now_s
+        return sum(each.power_w() for each in engines) + idle_w, energy_j
+
     def begin(self, backend_id: str, job: Job, keep_s: float | None = None) -> Work:
         """Send a request to an engine."""
         work = Work(job, keep_s, self._loop.create_future(), self._loop.create_future())
