@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 
 MOST_WRAPPINGS = 5
 _MOST_MEMBERS = 20
+MOST_ERROR_BYTES = 4 * 1024
+"""Of an error as JSON; what clients are told is a sentence and a few facts."""
 
 
 def is_reported(error: Json, wrappings: int = MOST_WRAPPINGS) -> bool:
@@ -36,3 +40,14 @@ def shown(error: Json, wrappings: int = MOST_WRAPPINGS) -> Json:
     if isinstance(error, list):
         return [shown(each, wrappings - 1) for each in error[:_MOST_MEMBERS]] if wrappings else []
     return error
+
+
+def bounded(body: Json) -> Json:
+    """An error's body as far as it can be shown: where that is long, its sentence and its names."""
+    seen = shown(body)
+    if len(msgspec.json.encode(seen)) <= MOST_ERROR_BYTES:
+        return seen
+    error = body.get("error") if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return {"error": sentence(body)}
+    return {"error": {"message": sentence(error), **{name: shown(error.get(name), 0) for name in ("type", "code")}}}

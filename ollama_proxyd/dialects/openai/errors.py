@@ -7,7 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in
-from ollama_proxyd.dialects.framing.reported import sentence, shown
+from ollama_proxyd.dialects.framing.reported import bounded, sentence
 from ollama_proxyd.dialects.framing.statuses import status_of, told_kind
 
 INVALID = "invalid_request_error"
@@ -66,7 +66,7 @@ def error_in_answer(error: Json) -> ProxyError:
     while isinstance(error, dict) and set(error) == {"error"}:
         error = error["error"]
     message = sentence(error) or "the backend reported an error"
-    detail = msgspec.json.encode({"error": shown(error)}).decode()
+    detail = msgspec.json.encode(bounded({"error": error})).decode()
     return ProxyError(ErrorKind.UPSTREAM_FAILED, message, detail=detail)
 
 

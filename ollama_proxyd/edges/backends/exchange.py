@@ -13,6 +13,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Read
+from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
@@ -107,6 +108,8 @@ class Exchange:
                     chunk = await (reply.drain() if stream.reader.ended else reply.read())
                 for event in stream.end():
                     yield event
+        except ProxyError as error:
+            raise await off_loop(len(request.body), partial(unquoted, error, request)) from error
         finally:
             self.in_flight -= 1
 

@@ -13,8 +13,9 @@ from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
+from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
-from ollama_proxyd.edges.backends.untrusted_json import at, text
+from ollama_proxyd.edges.backends.untrusted_json import at, items, text
 from ollama_proxyd.edges.plumbing.http import Call, HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.way import way_to
@@ -99,13 +100,13 @@ def refusal(reply: Reply, body: str) -> ProxyError:
         message = f"{reply.who} refused our credentials ({reply.status}); check its api_key_env or api_key_file"
         return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
     said = said_in(body)
+    words = f": {said}" if said else ""
     of_the_request = fault is None or fault in REFUSALS
-    sentence = f"{reply.who} answered {reply.status}" + (f": {said}" if said else "")
     return ProxyError(
         ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
-        said if of_the_request and said else sentence,
+        said if of_the_request and said else f"{reply.who} answered {reply.status}{words}",
         status=reply.status,
-        detail=body,
+        detail=_bounded(body),
         retry_after_s=retry_after_s,
     )
 
@@ -116,9 +117,22 @@ def said_in(body: str) -> str | None:
         wrapped = _JSON.decode(body)
     except UNREADABLE:
         return sanitize_line(body) or None
-    error = at(wrapped, "error")
-    said = (text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail"))
+    error, problems = at(wrapped, "error"), items(wrapped, "detail")
+    said = (
+        *(text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail")),
+        text(problems[0], "msg") if problems else None,
+    )
     return next(filter(None, map(sanitize_line, filter(None, said))), None)
+
+
+def _bounded(body: str) -> str:
+    """An error body as it is where it is short and has only printable lines, else what of it can be shown."""
+    try:
+        told = _JSON.decode(body)
+    except UNREADABLE:
+        return body
+    seen = bounded(told)
+    return body if len(body) <= MOST_ERROR_BYTES and seen == told else msgspec.json.encode(seen).decode()
 
 
 def _decoded(reply: Reply, body: bytes) -> Json:

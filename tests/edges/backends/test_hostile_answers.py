@@ -12,8 +12,10 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
+from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
+from ollama_proxyd.dialects.openai.errors import render_error as openai_error
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends import exchange
 from ollama_proxyd.edges.backends.backend import EngineBackend
@@ -26,6 +28,7 @@ SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", {"Content-Type"
 CHAT, API_CHAT = "POST /v1/chat/completions", "POST /api/chat"
 FORGED = "oops \x1b[2J\r\n12:00:00 INFO backend it is up"
 IN_ONE_LINE = "oops [2J 12:00:00 INFO backend it is up"
+RENDER = {Api.OPENAI: openai_error, Api.OLLAMA: ollama_error}
 PARSE = {Api.OPENAI: openai_chat, Api.OLLAMA: ollama_chat}
 ROUTE = {Api.OPENAI: CHAT, Api.OLLAMA: API_CHAT}
 TYPE = {Api.OPENAI: SSE, Api.OLLAMA: NDJSON}
@@ -201,3 +204,35 @@ async def test_impossible_counts_of_vectors_are_not_believed() -> None:
     assert isinstance(finished, Finished)
     assert finished.usage.prompt_tokens is None
     assert finished.timings.total_s is None
+
+
+SECRET = "the fox of 1987 jumps over ümlauts and never tells where the dog is buried"
+
+
+@pytest.mark.parametrize("client", [Api.OPENAI, Api.OLLAMA])
+@pytest.mark.parametrize("kind", [Api.OPENAI, Api.OLLAMA])
+@pytest.mark.parametrize("status", [200, 400, 422, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": f"cannot parse '{SECRET}' here", "type": "bad"}},
+        {"error": f"cannot parse {SECRET}"},
+        {"detail": [{"loc": ["body", "messages", 0], "msg": "cannot parse", "input": {"content": SECRET}}]},
+        {"error": {"message": "cannot parse", "param": SECRET[10:50]}},
+        {"error": {"message": "cannot parse", "x": ["y" * 10_000] * 15}},
+        f"cannot parse {SECRET}".encode(),
+    ],
+)
+async def test_an_engines_error_is_bounded_and_never_quotes_the_conversation(
+    client: Api, kind: Api, status: int, body: Any
+) -> None:
+    fields = {"model": "tiny", "messages": [{"role": "user", "content": SECRET}], "stream": False}
+    request = PARSE[client](json.dumps(fields).encode(), Hints())
+    error = await failure(kind, Says(body, status, JSON if isinstance(body, bytes) else {}), request)
+    told = RENDER[client](error)[1].decode()
+    for words in (told, error.message):
+        assert not any(SECRET[at : at + 24] in words for at in range(len(SECRET) - 24))
+        assert len(words) < 5000
+    assert isinstance(json.loads(told)["error"], dict if client is Api.OPENAI else str)
+    if status != 200:
+        assert "cannot parse" in told
