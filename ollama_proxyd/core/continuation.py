@@ -85,6 +85,11 @@ class Transcript:
             return None
         return Spoken("".join(self._text), "".join(self._thinking), self._tokens, self._has_calls, self._passed)
 
+    def tokens(self) -> int:
+        """How many tokens the client has, as far as its frames can be read."""
+        self._catch_up()
+        return self._tokens
+
     def _catch_up(self) -> None:
         frames, self._frames, self._unread = self._frames, [], 0
         if not frames or self._is_lost:
@@ -105,7 +110,7 @@ class Transcript:
             return
         self._text.append(delta.text)
         self._thinking.append(delta.thinking)
-        self._tokens += 1
+        self._tokens += delta.tokens
         self._has_calls = self._has_calls or bool(delta.tool_calls)
 
 
@@ -194,7 +199,7 @@ def _folded(word: str | None) -> str | None:
 def with_former(finished: Finished, spoken: Spoken, former: Timings) -> Finished:
     """The end of an answer that went on elsewhere, as the end of all of it.
 
-    What was spoken before was counted here, one token for each piece, and was a part of the last backend's prompt.
+    What was spoken before was counted from its pieces, and was a part of the last backend's prompt.
     """
     told, timings = finished.usage, finished.timings
     prompt_tokens = None if told.prompt_tokens is None else max(told.prompt_tokens - spoken.tokens, 0)

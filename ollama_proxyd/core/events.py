@@ -84,6 +84,8 @@ class Delta:
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     frame: bytes | None = None
+    tokens: int = field(default=1, compare=False, repr=False)
+    """How many tokens it stands for, as far as the engine told or its empty pieces show."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What a client has of an answer that goes on elsewhere; `tokens` is at least one for each piece."""
+    """What a client has of an answer that goes on elsewhere; `tokens` is what engines told, else one for each piece."""
 
     text: str = ""
     thinking: str = ""

@@ -1,7 +1,7 @@
 """One attempt at one backend, from the lease of a slot to the fact of its end."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
@@ -33,6 +33,7 @@ class Attempt:
         "_metered",
         "_neighbours",
         "_request",
+        "count_tokens",
         "ended",
         "events",
         "finished",
@@ -58,6 +59,8 @@ class Attempt:
         self.events: AsyncGenerator[Event, None] = _nothing()
         """After `begin` those that follow the first ones."""
         self.finished: Finished | None = None
+        self.count_tokens: Callable[[], int] = int
+        """How many tokens its client has of it by now."""
         self.moved = False
         """Whether another backend goes on although this one served."""
         self.ended: AttemptEnded | None = None
@@ -149,7 +152,8 @@ class Attempt:
                 self._lease.report(self.ended, failure)
 
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
-        request, finished, now_s = self._request, self.finished or Finished(), self._clock.monotonic()
+        request, now_s = self._request, self._clock.monotonic()
+        finished = self.finished or Finished(usage=self._written())
         spent, currency = self._spent(finished.usage)
         kind = ErrorKind.INTERNAL if isinstance(error, Exception) else None
         if is_displaced := failure is not None and failure.code == DISPLACED:
@@ -186,6 +190,11 @@ class Attempt:
             program=request.hints.program,
             decision=self._decision,
         )
+
+    def _written(self) -> Usage:
+        """What an attempt that broke off, moved or was left had written by then."""
+        tokens = self.count_tokens()
+        return Usage(completion_tokens=tokens, estimated=True) if tokens else Usage()
 
     def _spent(self, usage: Usage) -> tuple[float, str]:
         """What is to pay, and in which currency; an attempt without first words costs nothing."""

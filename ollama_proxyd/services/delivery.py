@@ -78,6 +78,8 @@ class Delivery:
         self._attempt = attempt
         self.left = frozenset()
         self._transcript.read_by(accepted.read)
+        before, tokens = self._transcript.tokens(), self._transcript.tokens
+        attempt.count_tokens = lambda: tokens() - before
         self.begun = self.begun or self.request
 
     def hear(self, event: Event) -> Event:

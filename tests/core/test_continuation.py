@@ -181,3 +181,12 @@ def test_the_end_speaks_of_the_whole_answer() -> None:
     end = with_former(told, Spoken("x", tokens=7), Timings(prompt_s=0.5, decode_s=1.0))
     assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (23, 27)
     assert end.timings == Timings(prompt_s=0.5, decode_s=3.0)
+
+
+def test_tokens_are_what_the_engine_told_of_each_piece() -> None:
+    transcript = Transcript()
+    for tokens in (1, 3, 2):
+        transcript.add(Delta(text="x", tokens=tokens))
+    spoken = transcript.spoken()
+    assert spoken is not None
+    assert (spoken.tokens, transcript.tokens()) == (6, 6)

@@ -80,6 +80,10 @@ class CountedDaemon(Daemon):
         wait_until(lambda: self.status_of("/healthz"), "the daemon answers", START_S)
         return self
 
+    def set_clock(self, off_s: float) -> None:
+        """Let the wall clock leap to so many seconds before or after the real time."""
+        (self.folder / "clock").write_text(str(off_s))
+
     def tasks(self) -> int:
         path = self.folder / "tasks"
         path.unlink(missing_ok=True)

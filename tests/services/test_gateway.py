@@ -166,10 +166,12 @@ async def test_an_answer_that_breaks_goes_on_at_the_next_backend_from_what_its_c
 
 
 async def test_both_parts_of_an_answer_are_booked_at_their_backends() -> None:
-    broken = FakeBackend("igpu", Accepted(), Delta(text="Hel"), failed())
+    broken = FakeBackend("igpu", Accepted(), Delta(text="H"), Delta(text="el", tokens=3), failed())
     services = await services_of(broken, FakeBackend("npu", Accepted(), Delta(text="lo"), Finished(usage=Usage(5, 1))))
     await answer(services, begun())
     assert services.ledger.totals("igpu").failures == 1
+    assert services.ledger.totals("igpu").completion_tokens == 4
+    assert outcome(services).usage.completion_tokens == 5
     assert services.ledger.totals("npu").requests == 1
     assert services.ledger.totals("npu").completion_tokens == 1
 

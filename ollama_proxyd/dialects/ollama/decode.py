@@ -83,6 +83,7 @@ class LineDecoder(BlockDecoder):
         self._most_calls = most_calls
         self._echo = echo
         self._calls = 0
+        self._held_back = 0
         self._end: Line | None = None
 
     def read(self, payload: bytes) -> Delta | None:
@@ -112,12 +113,15 @@ class LineDecoder(BlockDecoder):
         if self._echo:
             said, self._echo = self._echo + said, ""
         if not (said or thought or calls or line.logprobs):
+            self._held_back += not line.done
             return None
+        tokens, self._held_back = 1 + self._held_back, 0
         return Delta(
             text=said,
             thinking=thought,
             tool_calls=tuple(self._call(call) for call in calls) if calls else (),
             logprobs=read_logprobs(line.logprobs) if line.logprobs else None,
+            tokens=tokens,
         )
 
     def _call(self, call: NativeAnswerCall) -> ToolCallDelta:

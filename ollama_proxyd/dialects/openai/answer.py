@@ -30,6 +30,7 @@ class AnswerMessage(msgspec.Struct):
     """A message or a delta; thinking goes by two names, and `function_call` is the older word for a single call."""
 
     content: Json = None
+    role: Json = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[AnswerCall] | None = None

@@ -1,5 +1,7 @@
 """Reads the answers of OpenAI-style engines: streams and whole answers."""
 
+from dataclasses import replace
+
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Chat, Completion, Content
@@ -38,13 +40,16 @@ class ChunkDecoder(BlockDecoder):
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
         self._timings = Timings()
-        self._deltas = 0
+        self._counted = 0
+        """Tokens of the answer so far."""
+        self._held_back = 0
+        """Pieces since the last words that said nothing: engines wait with parts of a letter."""
 
     def told_end(self) -> Finished | None:
         """How the answer ended, None where it broke off."""
         if self._reason is None and not self.ended:
             return None
-        usage = self._usage or Usage(completion_tokens=self._deltas, estimated=True)
+        usage = self._usage or Usage(completion_tokens=self._counted, estimated=True)
         return Finished(self._reason or FinishReason.STOP, usage, self._timings)
 
     def read(self, payload: bytes) -> Delta | None:
@@ -58,7 +63,8 @@ class ChunkDecoder(BlockDecoder):
         if (error := frame.reported) is not None:
             raise error_in_answer(error)
         self.has_read = self.has_read or frame.choices is not None
-        self._usage = usage_of(frame.usage, frame.timings) or self._usage
+        usage = usage_of(frame.usage, frame.timings)
+        self._usage = usage or self._usage
         if frame.timings is not None:
             self._timings = timings_of(frame.timings)
         choice = _first(frame)
@@ -68,8 +74,18 @@ class ChunkDecoder(BlockDecoder):
             self._reason = finish_reason(choice.finish_reason)
         message = _message_of(choice)
         delta = _delta(choice, message, self._calls.pieces(message), self._top_logprobs)
-        self._deltas += delta is not None
-        return delta
+        if delta is None:
+            self._held_back += message.content == "" and message.role is None
+            return None
+        return self._counted_in(delta, usage)
+
+    def _counted_in(self, delta: Delta, usage: Usage | None) -> Delta:
+        """The piece with its number of tokens: what the engine has counted more, else one for each piece."""
+        told = usage.completion_tokens if usage else None
+        tokens = max(told - self._counted, 1) if told else 1 + self._held_back
+        self._counted += tokens
+        self._held_back = 0
+        return delta if tokens == 1 else replace(delta, tokens=tokens)
 
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:

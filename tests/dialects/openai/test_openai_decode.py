@@ -333,3 +333,20 @@ def test_vectors_that_cannot_be_used_are_the_backends_failure(body: bytes, messa
 @given(st.lists(st.floats(width=32, allow_nan=False)))
 def test_packing_a_vector_loses_nothing(vector: list[float]) -> None:
     assert unpack(pack(vector)) == tuple(vector)
+
+
+def tokens_of(*chunks: Any) -> list[int]:
+    return [event.tokens for event in ChunkDecoder().feed(sse(*chunks)) if isinstance(event, Delta)]
+
+
+def test_a_piece_is_as_many_tokens_as_the_engine_has_counted_since_the_last_one() -> None:
+    timed = [{**chunk({"content": word}), "timings": {"predicted_n": n}} for word, n in (("a", 1), ("🙂", 4), ("b", 5))]
+    assert tokens_of(*timed) == [1, 3, 1]
+    told = [{**chunk({"content": word}), "usage": {"completion_tokens": n}} for word, n in (("a", 2), ("🙂", 4))]
+    assert tokens_of(*told) == [2, 2]
+
+
+def test_pieces_that_wait_for_the_rest_of_a_letter_count_with_it() -> None:
+    role, empty = chunk({"role": "assistant", "content": ""}), chunk({"content": ""})
+    words = [role, chunk({"content": "a"}), empty, empty, chunk({"content": "🙂"}), chunk({"content": "b"}), chunk({})]
+    assert tokens_of(*words) == [1, 3, 1]
