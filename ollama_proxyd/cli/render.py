@@ -182,11 +182,20 @@ def served(today: Any) -> str:
         return "no requests"
     parts = [
         f"{_count(today['requests'], 'request')}{failed}",
-        f"about {energy(today['energy_joules'])}, estimated",
+        _spent(today),
         ", ".join(f"{number(amount)} {currency}" for currency, amount in today.get("money_spent", {}).items()),
         _saved(today),
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _spent(today: Any) -> str:
+    """What answers took, and what models drew that lay unused in memory."""
+    took = energy(today["energy_joules"])
+    if (source := today["energy_source"]) != "measured":
+        took = f"about {took}, {source}"
+    tail = energy(today["idle_tail_joules"])
+    return took if tail == "0 J" else f"{took}, and {tail} for models kept in memory"
 
 
 def energy(joules: float) -> str:

@@ -280,6 +280,7 @@ READINGS: Mapping[str, str] = {
     "history_failed": "the history cannot be kept: {detail}",
     "history_off": "history.enabled is false in the configuration",
     "history_set_aside": "the history of before was set aside as {name}: {detail}; a new one is begun",
+    "base_not_seen": "no sensor has shown yet what {device} draws while nothing runs there",
     "loaded_unknown": "its engine does not say which models are in memory",
     "no_models": "it holds no models, as far as is known",
 }

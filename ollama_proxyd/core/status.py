@@ -19,7 +19,6 @@ NOT_LEARNED = Unavailable.because("not_learned")
 LOADED_UNKNOWN = Unavailable.because("loaded_unknown")
 NO_THERMOMETER = Unavailable.because("no_thermometer")
 SLEEP_UNKNOWN = Unavailable.because("sleep_unknown")
-ESTIMATED = "estimated from watts and time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,27 @@ class Today:
     prompt_tokens: int
     completion_tokens: int
     energy_joules: float
-    energy_method: str
+    energy_source: str
     idle_tail_joules: float
     saved_joules: float | None
     compared: int | None
     money_spent: Mapping[str, float]
     """By currency; estimated from tokens and configured prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyAccount:
+    """Joules of a device, or of a backend of no known device: of its answers, its idle tail, or what it draws anyway.
+
+    `source` is measured, attributed or estimated. The joules are None for the reason given.
+    """
+
+    device: str
+    account: str
+    source: str | None
+    today_joules: float | None
+    total_joules: float | None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,7 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     system: SystemState
     today: Today
+    energy: tuple[EnergyAccount, ...]
     last_decision: LastDecision | None
     history: HistoryStatus
 

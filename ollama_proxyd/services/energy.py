@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.energy import Energy, Source, by_phase
+from ollama_proxyd.core.energy import Account, Energy, Source, by_phase, worst
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
 from ollama_proxyd.core.gauge import Gauge
@@ -15,6 +16,8 @@ from ollama_proxyd.core.policy.priors import idle_power_w
 from ollama_proxyd.core.power_domain import Key, PowerDomain
 from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.status import EnergyAccount
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock
@@ -215,10 +218,25 @@ class EnergyAccounts:
                 tails[owner] += joules
         return tails
 
-    @property
-    def unknown_bases(self) -> frozenset[str]:
-        """The domains of which it is not known what they would draw anyway."""
-        return frozenset(each.id for each in self._domains.values() if each.base_w is None)
+    def accounts(self) -> tuple[EnergyAccount, ...]:
+        """Each account, and those of which nothing is known with the reason."""
+        totals, today = self.totals, self.today
+        told = [
+            EnergyAccount(device, account.value, source.value, today.get(key, 0.0), joules)
+            for key, joules in sorted(totals.items(), key=lambda each: (each[0][0], each[0][1].value))
+            for device, account, source in (key,)
+        ]
+        based = {each.device for each in told if each.account == Account.BASE.value}
+        unknown = [each.id for each in self._domains.values() if each.base_w is None and each.id not in based]
+        why = [(each, Reason("base_not_seen", device=each)) for each in unknown]
+        return (*told, *[EnergyAccount(each, Account.BASE.value, None, None, None, reason) for each, reason in why])
+
+
+def sum_of(account: Account, sums: Sums) -> tuple[float, Source]:
+    """The joules of an account over all devices, and their source."""
+    parts = {source: joules for (_, each, source), joules in sums.items() if each is account and joules > 0}
+    total_j = sum([joules for (_, each, _), joules in sums.items() if each is account])
+    return total_j, reduce(worst, parts, Source.MEASURED) if parts else Source.ESTIMATED
 
 
 def _gauge(devices: Sequence[DeviceState], now_s: float) -> Gauge | None:

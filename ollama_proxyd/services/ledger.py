@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.continuation import Obstacle
+from ollama_proxyd.core.energy import Source, worst
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -114,6 +115,8 @@ class BackendTotals(Requests):
 
     completion_tokens: int = 0
     energy_j: float = 0.0
+    energy_source: Source | None = None
+    """None before anything was charged."""
     spent: dict[str, float] = field(default_factory=dict)
     """Money, by currency."""
     busy_s: float = 0.0
@@ -189,7 +192,9 @@ class Ledger:
 
     def charge(self, ended: AttemptEnded) -> None:
         """Enter what an attempt cost, as soon as that is known."""
-        self._totals.setdefault(ended.backend_id, BackendTotals()).energy_j += ended.energy.total_j
+        totals, energy = self._totals.setdefault(ended.backend_id, BackendTotals()), ended.energy
+        totals.energy_j += energy.total_j
+        totals.energy_source = worst(totals.energy_source or energy.source, energy.source)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""

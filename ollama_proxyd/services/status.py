@@ -9,7 +9,6 @@ from typing import Any
 from ollama_proxyd.core.energy import Account
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import (
-    ESTIMATED,
     HistoryStatus,
     LastDecision,
     Status,
@@ -18,7 +17,7 @@ from ollama_proxyd.core.status import (
     device_statuses,
 )
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.energy import Sums
+from ollama_proxyd.services.energy import sum_of
 from ollama_proxyd.services.ledger import Ledger, Outcome
 
 REFUSED = Reason("refused_before_routing")
@@ -37,6 +36,7 @@ def snapshot(services: Services) -> Status:
         devices=device_statuses(system, fleet),
         system=system,
         today=today(services),
+        energy=services.energy.accounts(),
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
     )
@@ -45,22 +45,19 @@ def snapshot(services: Services) -> Status:
 def today(services: Services) -> Today:
     """The sums of the day."""
     day, joules = services.ledger.today, services.energy.today
+    energy_j, source = sum_of(Account.ACTIVE, joules)
     return Today(
         requests=day.requests,
         errors=day.failures,
         prompt_tokens=day.prompt_tokens,
         completion_tokens=day.completion_tokens,
-        energy_joules=_of(Account.ACTIVE, joules),
-        energy_method=ESTIMATED,
-        idle_tail_joules=_of(Account.IDLE_TAIL, joules),
+        energy_joules=energy_j,
+        energy_source=source.value,
+        idle_tail_joules=sum_of(Account.IDLE_TAIL, joules)[0],
         saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
         money_spent=dict(day.spent),
     )
-
-
-def _of(account: Account, joules: Sums) -> float:
-    return sum([each for (_, of, _), each in joules.items() if of is account])
 
 
 def last_decision(ledger: Ledger) -> LastDecision | None:

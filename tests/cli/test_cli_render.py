@@ -26,7 +26,8 @@ def backend(name: str, state: str, watts: tuple[float, float | None], speed: flo
 
 def today(requests: int, errors: int, energy_j: float, saved_j: float | None, compared: int) -> Any:
     saved = {"saved_joules": saved_j, "compared": compared} if compared else {}
-    return {"requests": requests, "errors": errors, "energy_joules": energy_j, **saved}
+    told = {"energy_joules": energy_j, "energy_source": "estimated", "idle_tail_joules": 0.0}
+    return {"requests": requests, "errors": errors, **told, **saved}
 
 
 LAPTOP = {
@@ -74,6 +75,19 @@ def test_requests_that_wait_are_shown_by_priority() -> None:
 def test_what_was_saved_is_told_as_it_is(saved_j: float | None, compared: int, says: str) -> None:
     told = render.served(today(3, 0, 72.0, saved_j, compared))
     assert told == f"3 requests; about 72 J, estimated{says}"
+
+
+@pytest.mark.parametrize(
+    ("source", "tail_j", "says"),
+    [
+        ("measured", 0.0, "72 J"),
+        ("attributed", 0.0, "about 72 J, attributed"),
+        ("estimated", 2700.0, "about 72 J, estimated, and 0.75 Wh for models kept in memory"),
+    ],
+)
+def test_energy_is_told_with_its_source_and_what_models_in_memory_took(source: str, tail_j: float, says: str) -> None:
+    day = {**today(3, 0, 72.0, None, 0), "energy_source": source, "idle_tail_joules": tail_j}
+    assert render.served(day) == f"3 requests; {says}"
 
 
 def test_failures_are_counted_among_the_requests() -> None:

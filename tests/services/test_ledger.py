@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.energy import Energy
+from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -41,8 +41,11 @@ def test_what_an_attempt_cost_is_its_backends_once_it_is_known() -> None:
     assert ledger.totals("cpu") == BackendTotals(requests=2, cancelled=1, completion_tokens=10, busy_s=4.0)
     for backend_id in ("npu", "cpu", "cpu"):
         ledger.charge(replace(TRIED, backend_id=backend_id))
-    assert ledger.totals("npu") == BackendTotals(requests=1, failures=1, energy_j=7.0, busy_s=2.0)
-    expected = BackendTotals(requests=2, cancelled=1, completion_tokens=10, energy_j=14.0, busy_s=4.0)
+    source = Source.ESTIMATED
+    assert ledger.totals("npu") == BackendTotals(requests=1, failures=1, energy_j=7.0, busy_s=2.0, energy_source=source)
+    expected = BackendTotals(
+        requests=2, cancelled=1, completion_tokens=10, energy_j=14.0, busy_s=4.0, energy_source=source
+    )
     assert ledger.totals("cpu") == expected
     assert ledger.today == Day()
 

@@ -1,5 +1,6 @@
 """What is known of a backend, in D-Bus's words."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from dbus_fast import Variant
@@ -7,7 +8,7 @@ from dbus_fast import Variant
 from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
-from ollama_proxyd.core.status import LOADED_UNKNOWN, most_asked, rated_power_watts
+from ollama_proxyd.core.status import LOADED_UNKNOWN, EnergyAccount, most_asked, rated_power_watts
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NO_REQUEST_YET, facts, int32, number, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
 
@@ -65,12 +66,21 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
             "cancelled_count": ("x", totals.cancelled),
             "completion_tokens": ("x", totals.completion_tokens),
             "energy_joules": ("d", totals.energy_j),
+            "energy_source": ("s", totals.energy_source.value if totals.energy_source else NO_REQUEST_YET),
             "busy_ms": ("x", totals.busy_s * 1000),
             "avg_busy_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
             "error_rate": ("d", percent_of(requests, totals.failures)),
             "loaded_models": ("as", LOADED_UNKNOWN if view.loaded is None else [model.name for model in view.loaded]),
         }
     )
+
+
+def account_rows(accounts: Iterable[EnergyAccount]) -> list[tuple[str, str, str, float, float]]:
+    """What GetEnergyAccounts tells."""
+    return [
+        (each.device, each.account, each.source or "", number(each.today_joules), number(each.total_joules))
+        for each in accounts
+    ]
 
 
 _NOT_MEASURED = Unavailable.because("not_measured")

@@ -8,7 +8,7 @@ from typing import Any
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.status import backend_status
-from ollama_proxyd.edges.dbus_api.backend_facts import details, is_healthy, metrics, row
+from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is_healthy, metrics, row
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
@@ -82,6 +82,7 @@ class Backends:
                 "GetBackendMetrics": lambda backend_id: metrics(
                     self._view(backend_id), services.ledger.totals(backend_id)
                 ),
+                "GetEnergyAccounts": lambda: account_rows(services.energy.accounts()),
                 "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
                 "RefreshBackendStatus": services.health.check_all,
             },

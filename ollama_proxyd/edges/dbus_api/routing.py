@@ -171,5 +171,5 @@ def _today(day: Today) -> dict[str, Variant]:
     counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
     rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "idle_tail_joules", "saved_joules")}
-    rows |= {"energy_method": ("s", day.energy_method), "money_spent": ("a{sd}", day.money_spent or None)}
+    rows |= {"energy_source": ("s", day.energy_source), "money_spent": ("a{sd}", day.money_spent or None)}
     return facts(rows)

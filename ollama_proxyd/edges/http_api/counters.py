@@ -45,7 +45,6 @@ class Counters:
         self._between = histogram("inter_token_latency_ms", "Mean time between tokens of an answer", _BETWEEN_MS)
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
-        self._joules = counter("energy_joules", "Estimated energy of answers", _BACKEND)
         self._money = counter("money_spent", "Estimated price of answers, by configured prices", _BACKEND, "currency")
         self._joules_of_models = counter("model_energy_joules", "Energy of answers", *_BY_MODEL)
         of_programs = f'Energy of answers; programs beyond the first {MOST_PROGRAMS} are counted as "{OTHER}"'
@@ -95,7 +94,6 @@ class Counters:
     def count_energy(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost, once that is known."""
         joules, program = _amount(ended.energy.total_j), ended.program.name or NOBODY
-        self._joules.labels(ended.backend_id).inc(joules)
         self._joules_of_models.labels(ended.backend_id, self._bounded(ended.backend_id, ended.model)).inc(joules)
         if len(self._programs) < MOST_PROGRAMS:
             self._programs.add(program)

@@ -77,6 +77,7 @@ class StatusGauges(Collector):
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
         yield from _reading("battery_percent", "Charge of the battery", status.system.battery_percent)
         yield _energy(services, status)
+        yield _accounts(status)
         yield _modes(status)
 
     def describe(self) -> Iterator[Metric]:
@@ -139,11 +140,20 @@ def _reading(name: str, what: str, reading: Maybe[bool] | Maybe[float]) -> Itera
 
 def _energy(services: Services, status: Status) -> Metric:
     labels = ("backend_id", "hardware")
-    energy = CounterMetricFamily(f"{PREFIX}_energy_consumed_wh", "Estimated energy of answers", labels=labels)
+    energy = CounterMetricFamily(f"{PREFIX}_energy_consumed_wh", "Energy of answers", labels=labels)
     for backend in status.backends:
         energy_wh = services.ledger.totals(backend.id).energy_j / _JOULES_PER_WH
         energy.add_metric((backend.id, backend.hardware), energy_wh)
     return energy
+
+
+def _accounts(status: Status) -> Metric:
+    what = "Energy of devices, by what it was spent on: answers, idle tails, or what they would have drawn anyway"
+    joules = CounterMetricFamily(f"{PREFIX}_energy_joules", what, labels=("device", "account", "source"))
+    for each in status.energy:
+        if each.total_joules is not None:
+            joules.add_metric((each.device, each.account, each.source or ""), each.total_joules)
+    return joules
 
 
 def _modes(status: Status) -> Metric:

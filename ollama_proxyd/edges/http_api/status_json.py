@@ -16,7 +16,7 @@ from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.core.status import ESTIMATED, BackendStatus, DeviceStatus, Status, backend_status, device_statuses
+from ollama_proxyd.core.status import BackendStatus, DeviceStatus, Status, backend_status, device_statuses
 from ollama_proxyd.core.units import spelled
 from ollama_proxyd.services.ledger import BackendTotals
 
@@ -31,6 +31,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "devices": [_device(device) for device in status.devices],
         "system": _system(status.system),
         "today": fields_json(status.today),
+        "energy": [fields_json(account) for account in status.energy],
         "last_decision": None if status.last_decision is None else fields_json(status.last_decision),
         "history": fields_json(status.history),
     }
@@ -178,6 +179,6 @@ def _totals(totals: BackendTotals) -> Json:
         "completion_tokens": totals.completion_tokens,
         "busy_seconds": round(totals.busy_s, 3),
         "energy_joules": round(totals.energy_j, 3),
-        "energy_method": ESTIMATED,
+        "energy_source": totals.energy_source and totals.energy_source.value,
         "money_spent": dict(totals.spent),
     }

@@ -77,11 +77,19 @@ async def test_what_models_cannot_do_is_told(program: Program, desk: Desk) -> No
 async def test_metrics_follow_the_requests(program: Program, desk: Desk) -> None:
     before = await program.call("Backends", "GetBackendMetrics", "s", "npu")
     assert before["request_count"] == 0
-    assert {"avg_busy_ms", "error_rate", "loaded_models"} == before["unknown"].keys()
+    assert {"avg_busy_ms", "energy_source", "error_rate", "loaded_models"} == before["unknown"].keys()
     await desk.request(target="npu")
     after = await program.call("Backends", "GetBackendMetrics", "s", "npu")
     assert (after["request_count"], after["success_count"], after["error_count"], after["error_rate"]) == (1, 1, 0, 0.0)
     assert after["completion_tokens"] == 2
+
+
+async def test_the_energy_accounts_of_devices_are_told(program: Program, desk: Desk) -> None:
+    await desk.request(target="npu")
+    joules = sum(desk.services.energy.totals.values())
+    active = ("npu", "active", "estimated", joules, joules)
+    assert active in (told := await program.call("Backends", "GetEnergyAccounts"))
+    assert [device for device, account, source, *_ in told if (account, source) == ("base", "")] == ["npu"]
 
 
 async def test_failures_count_as_errors(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:

@@ -39,6 +39,7 @@ OF_OLD = {
         "ListBackends": ("", "a(ssssbdi)"),
         "GetBackendDetails": ("s", "a{sv}"),
         "GetBackendMetrics": ("s", "a{sv}"),
+        "GetEnergyAccounts": ("", "a(sssdd)"),
         "GetSupportedModels": ("s", "as"),
         "RefreshBackendStatus": ("", ""),
         "BackendStatusChanged": "sb",

@@ -92,7 +92,7 @@ async def test_backends_show_what_was_learned_and_that_energy_is_estimated(serve
     assert backend["learned"]["tiny:latest"]["samples"] == 1
     assert backend["totals"]["requests"] == 1
     assert backend["totals"]["completion_tokens"] == 12
-    assert "estimated" in backend["totals"]["energy_method"]
+    assert backend["totals"]["energy_source"] == "estimated"
 
 
 async def test_the_mode_is_told_with_its_reason_and_the_whole_table(serve: Serve) -> None:

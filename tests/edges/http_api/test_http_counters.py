@@ -94,7 +94,7 @@ def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
         counters.count_energy(ended(energy=energy))
     told = samples(registry)
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
-    assert told["energy_joules_total"] == 5
+    assert told["model_energy_joules_total"] == 5
     assert told["tokens_per_second_count"] == 1
 
 

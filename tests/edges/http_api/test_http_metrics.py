@@ -82,7 +82,7 @@ async def test_energy_and_speed_are_counted_from_the_time_that_passed(serve: Ser
     site = await serve(FakeBackend("npu", *steps), clock=clock)
     await site.chat(stream=True)
     value = await scrape(site)
-    joules = value("energy_joules_total", backend_id="npu")
+    joules = value("energy_joules_total", device="npu", account="active", source="estimated")
     assert joules is not None
     assert joules >= 3.0 * 5
     assert value("energy_consumed_wh_total", backend_id="npu", hardware="npu") == pytest.approx(joules / 3600)

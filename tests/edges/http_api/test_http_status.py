@@ -127,7 +127,10 @@ async def test_today_counts_every_request_the_refused_ones_too(serve: Serve) -> 
     today = (await status(site))["today"]
     assert (today["requests"], today["errors"], today["completion_tokens"]) == (2, 1, 12)
     assert today["energy_joules"] > 0
-    assert today["energy_method"] == "estimated from watts and time"
+    assert today["energy_source"] == "estimated"
+    active, base = (await status(site))["energy"]
+    assert (active["account"], active["total_joules"]) == ("active", today["energy_joules"])
+    assert (base["account"], base["total_joules"], base["reason_code"]) == ("base", None, "base_not_seen")
 
 
 async def test_the_last_decision_is_told_with_what_it_was_expected_to_cost(serve: Serve) -> None:

@@ -210,7 +210,8 @@ function showToday(today) {
   const figures = [
     ["Requests", today.requests, "", failed],
     ["Tokens", today.prompt_tokens + today.completion_tokens, "", `${today.completion_tokens.toLocaleString("en")} written`],
-    ["Energy", energy(today.energy_joules), "", "estimated"],
+    ["Energy", energy(today.energy_joules), "", today.energy_source],
+    ["Idle tail", energy(today.idle_tail_joules), "", "models kept in memory"],
     ...(spent(today) ? [["Money", spent(today), "", "estimated"]] : []),
   ];
   fill(by("today"), figures, () => figures.map(todayFigure));
