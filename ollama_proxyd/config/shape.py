@@ -29,6 +29,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "sensors": "Battery, heat, fans and power of this machine.",
     "dbus": "The API on the session bus.",
     "sleep": "Suspend and resume.",
+    "privacy": "What the books know of the programs of this machine.",
     "history": "What requests came to: times, tokens and joules, in a file beside the state.",
     "upstream": "Timeouts for backends.",
 }

@@ -10,6 +10,7 @@ from multidict import CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.hints import read_hint
+from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.requests import Hints
 
 HEADERS: Mapping[str, str] = {
@@ -37,7 +38,7 @@ _process = secrets.token_hex(5)
 _number = itertools.count(1)
 
 
-def read_hints(headers: CIMultiDictProxy[str], request_id: str) -> Hints:
+def read_hints(headers: CIMultiDictProxy[str], request_id: str, program: Program = UNKNOWN) -> Hints:
     """The hints of a request; ProxyError names the header that is wrong or repeated."""
     found: dict[str, Any] = {}
     for name, value in headers.items():
@@ -47,7 +48,7 @@ def read_hints(headers: CIMultiDictProxy[str], request_id: str) -> Hints:
         if field in found:
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
-    return Hints(request_id=request_id, **found)
+    return Hints(request_id=request_id, program=program, **found)
 
 
 def read_request_id(headers: CIMultiDictProxy[str]) -> str:

@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,10 @@ _QUESTION = struct.Struct("=BBBxI2s2s16s16sIII")
 _UID_AND_INODE = struct.Struct("=II")
 _UID_AT: Final = _HEADER.size + 64
 """Where struct inet_diag_msg has them."""
+_ATTRIBUTE = struct.Struct("=HH")
+"""struct nlattr: size and kind."""
+_ATTRIBUTES_AT: Final = _HEADER.size + 72
+_CGROUP_ID: Final = 21
 _NO_COOKIE: Final = 0xFFFFFFFF
 _TABLES: Final = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
 _MAPPED: Final = "::ffff:"
@@ -36,20 +41,33 @@ class Place(NamedTuple):
         return socket.inet_pton(self.family, self.host)
 
 
+class Owner(NamedTuple):
+    """Who has a socket: the user, the socket's inode, and the control group in which it was made, 0 where not told."""
+
+    uid: int
+    inode: int
+    cgroup_id: int = 0
+
+
 class Peers:
-    """The users of connections, each looked for once.
+    """The owners of connections' other ends, each looked for once.
 
     A socket that its owner has closed has no inode and says user 0, which would be root: it counts as unknown.
     """
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Any, int | None] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[Any, Owner | None] = WeakKeyDictionary()
+
+    def owner(self, transport: Any) -> Owner | None:
+        """Who is at the other end of a connection from this machine, None where that is not known."""
+        if transport not in self._known:
+            self._known[transport] = _owner(transport)
+        return self._known[transport]
 
     def uid(self, transport: Any) -> int | None:
-        """The user at the other end of a connection from this machine, None where that is not known."""
-        if transport not in self._known:
-            self._known[transport] = _uid(transport)
-        return self._known[transport]
+        """The user at the other end."""
+        owner = self.owner(transport)
+        return None if owner is None else owner.uid
 
 
 def is_from_here(transport: Any) -> bool:
@@ -70,17 +88,17 @@ def place_of(name: object) -> Place | None:
     return Place(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
 
 
-def _uid(transport: Any) -> int | None:
+def _owner(transport: Any) -> Owner | None:
     peer, own = place_of(transport.get_extra_info("peername")), place_of(transport.get_extra_info("sockname"))
     if peer is None or own is None:
         return None
     try:
-        return uid_by_netlink(peer, own)
+        return owner_by_netlink(peer, own)
     except OSError:
-        return uid_by_table(peer, own)
+        return owner_by_table(peer, own)
 
 
-def uid_by_netlink(peer: Place, own: Place) -> int | None:
+def owner_by_netlink(peer: Place, own: Place) -> Owner | None:
     """The kernel's answer for exactly this connection; raises OSError where it gives none at all."""
     size = _HEADER.size + _QUESTION.size
     ports = peer.port.to_bytes(2, "big"), own.port.to_bytes(2, "big")
@@ -95,17 +113,28 @@ def uid_by_netlink(peer: Place, own: Place) -> int | None:
     if kind != _BY_FAMILY:
         return None
     uid, inode = _UID_AND_INODE.unpack_from(answer, _UID_AT)
-    return int(uid) if inode else None
+    return Owner(uid, inode, _cgroup_id(answer)) if inode else None
 
 
-def uid_by_table(peer: Place, own: Place) -> int | None:
+def _cgroup_id(answer: bytes) -> int:
+    """The attribute INET_DIAG_CGROUP_ID, which kernels tell since 5.7."""
+    at = _ATTRIBUTES_AT
+    while at + _ATTRIBUTE.size <= len(answer):
+        size, kind = _ATTRIBUTE.unpack_from(answer, at)
+        if kind == _CGROUP_ID and size == _ATTRIBUTE.size + 8:
+            return int.from_bytes(answer[at + _ATTRIBUTE.size : at + size], sys.byteorder)
+        at += max((size + 3) & ~3, _ATTRIBUTE.size)
+    return 0
+
+
+def owner_by_table(peer: Place, own: Place) -> Owner | None:
     """The same from the table of all connections."""
     wanted = [_in_table(peer), _in_table(own)]
     with suppress(OSError), Path(_TABLES[peer.family]).open(encoding="ascii") as table:
         for line in table:
             fields = line.split()
             if fields[1:3] == wanted:
-                return int(fields[7]) if fields[9] != "0" else None
+                return Owner(int(fields[7]), int(fields[9])) if fields[9] != "0" else None
     return None
 
 

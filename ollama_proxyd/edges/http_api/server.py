@@ -18,6 +18,7 @@ from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.peers import Peers
+from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
@@ -42,7 +43,8 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
-    app[PEERS] = Peers()
+    app[PEERS] = peers = Peers()
+    app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()
     app[STARTED_AT] = int(time.time())
     app[EVENT_STREAMS] = EventStreams()

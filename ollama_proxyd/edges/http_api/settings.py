@@ -82,6 +82,9 @@ class ServerSettings:
         Within(0, 3600),
         Option("server.", "Seconds for running requests to finish when the daemon stops.", reload=False),
     ] = 20.0
+    names_programs: Annotated[
+        bool, Option("privacy.programs", "Whether the books name the program that asked, where this machine tells it.")
+    ] = True
     serve_metrics: Annotated[
         bool, Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False)
     ] = True

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.edges.http_api.peers import Place, is_hidden, place_of, uid_by_netlink, uid_by_table
+from ollama_proxyd.edges.http_api.peers import Owner, Place, is_hidden, owner_by_netlink, owner_by_table, place_of
 from tests.edges.http_api.conftest import Serve
 
 STRANGER = 65534
 LIMIT_S = 0.0002
-WAYS = (uid_by_netlink, uid_by_table)
+WAYS = (owner_by_netlink, owner_by_table)
 HOSTS = ("127.0.0.1", "127.0.0.5", "::1")
 
 
@@ -40,21 +40,25 @@ def connected(host: str) -> Iterator[tuple[socket.socket, Place, Place]]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_user_of_a_connection_is_found(way: Callable[[Place, Place], int | None], host: str) -> None:
+def test_the_user_of_a_connection_is_found(way: Callable[[Place, Place], Owner | None], host: str) -> None:
     with connected(host) as (_, peer, own):
-        assert way(peer, own) == os.geteuid()
+        owner = way(peer, own)
+        assert owner is not None
+        assert owner.uid == os.geteuid()
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_socket_that_its_owner_has_closed_is_not_roots(way: Callable[[Place, Place], int | None], host: str) -> None:
+def test_a_socket_that_its_owner_has_closed_is_not_roots(
+    way: Callable[[Place, Place], Owner | None], host: str
+) -> None:
     with connected(host) as (client, peer, own):
         client.close()
         assert way(peer, own) is None
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_connection_that_does_not_exist_has_no_user(way: Callable[[Place, Place], int | None]) -> None:
+def test_a_connection_that_does_not_exist_has_no_user(way: Callable[[Place, Place], Owner | None]) -> None:
     with connected("127.0.0.1") as (_, peer, own):
         assert way(peer._replace(port=1), own) is None
 
@@ -67,7 +71,7 @@ def test_the_kernel_answers_in_time() -> None:
     with connected("127.0.0.1") as (_, peer, own):
         before = time.process_time()
         for _ in range(200):
-            uid_by_netlink(peer, own)
+            owner_by_netlink(peer, own)
         assert (time.process_time() - before) / 200 < LIMIT_S
 
 

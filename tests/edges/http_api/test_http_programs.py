@@ -1,0 +1,124 @@
+"""Who asks, as the kernel tells it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.programs import UNKNOWN, KnownBy, Program
+from ollama_proxyd.edges.http_api.peers import Owner, Peers, owner_by_netlink
+from ollama_proxyd.edges.http_api.programs import PATIENCE_S, Programs
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from tests.edges.http_api.conftest import Serve, Site
+from tests.edges.http_api.test_http_peers import connected
+from tests.fakes import FakeBackend
+
+APP = "user.slice/user@1000.service/app.slice/app-flatpak-org.example.App-12.scope"
+TERMINAL = "user.slice/user@1000.service/app.slice/vte-spawn-12.scope"
+
+
+def laptop(tmp_path: Path) -> Programs:
+    """A machine with an app in a group of its own, and a terminal in which a script asks."""
+    groups, proc = tmp_path / "cgroup", tmp_path / "proc"
+    for group in (APP, TERMINAL):
+        (groups / group).mkdir(parents=True)
+    (groups / "cgroup.procs").write_text("")
+    (groups / TERMINAL / "cgroup.procs").write_text("41\n42\n43\n")
+    for pid, number in ((42, 7), (43, 9)):
+        (proc / str(pid) / "fd").mkdir(parents=True)
+        (proc / str(pid) / "fd" / "3").symlink_to(f"socket:[{number}]")
+        (proc / str(pid) / "comm").write_text("python3\n")
+        (proc / str(pid) / "cmdline").write_bytes(f"python3\0/home/me/agent{pid}.py\0a prompt\0".encode())
+        (proc / str(pid) / "cgroup").write_text(f"1:name=systemd:/x\n0::/{TERMINAL}\n")
+    return Programs(Peers(), proc, groups)
+
+
+def group_id(tmp_path: Path, group: str) -> int:
+    return (tmp_path / "cgroup" / group).stat().st_ino
+
+
+def test_an_app_is_known_by_the_group_of_its_socket(tmp_path: Path) -> None:
+    programs = laptop(tmp_path)
+    assert programs.of_socket(Owner(1000, 5, group_id(tmp_path, APP))) == Program("org.example.App", KnownBy.FLATPAK)
+
+
+def test_in_a_terminal_it_is_the_process_that_holds_the_socket(tmp_path: Path) -> None:
+    programs = laptop(tmp_path)
+    owner = Owner(1000, 9, group_id(tmp_path, TERMINAL))
+    assert programs.of_socket(owner) == Program("agent43.py", KnownBy.EXECUTABLE)
+    assert programs.of_process(42) == Program("agent42.py", KnownBy.EXECUTABLE)
+
+
+def test_where_no_process_may_be_looked_into_it_is_not_known(tmp_path: Path) -> None:
+    programs = laptop(tmp_path)
+    assert programs.of_socket(Owner(1000, 99, group_id(tmp_path, TERMINAL))) == UNKNOWN
+    assert programs.of_process(77) == UNKNOWN
+    assert programs.of_socket(Owner(1000, 9)) == UNKNOWN
+
+
+def test_a_group_that_begins_later_is_found_and_one_that_is_nowhere_is_looked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = laptop(tmp_path)
+    assert programs.of_socket(Owner(1000, 5, 2**40)) == UNKNOWN
+    later = tmp_path / "cgroup" / "app-later-1.scope"
+    later.mkdir()
+    assert programs.of_socket(Owner(1000, 5, later.stat().st_ino)) == Program("later", KnownBy.UNIT)
+    programs.of_socket(Owner(1000, 5, 2**41))
+    monkeypatch.setattr("ollama_proxyd.edges.http_api.programs._folders", None)
+    assert programs.of_socket(Owner(1000, 5, 2**41)) == UNKNOWN
+
+
+def test_the_kernel_tells_the_group_of_a_socket() -> None:
+    with connected("127.0.0.1") as (_, peer, own):
+        owner = owner_by_netlink(peer, own)
+    assert owner is not None
+    assert owner.inode
+    assert owner.cgroup_id
+
+
+async def asker_of(site: Site, **headers: str) -> Program:
+    ends: list[AttemptEnded] = []
+    stop = site.services.fleet.attempts.listen(ends.append)
+    await site.chat(headers)
+    stop()
+    return ends[0].program
+
+
+async def test_a_request_carries_who_asked_up_to_the_books(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    program = await asker_of(site, **{"User-Agent": "Hermes/1.2 (a prompt)"})
+    assert program.known_by is not KnownBy.UNKNOWN
+    assert "prompt" not in program.name
+
+
+async def test_a_search_that_takes_too_long_is_a_guess(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Programs, "of_socket", lambda *_: time.sleep(PATIENCE_S * 4))
+    site = await serve(FakeBackend("npu"))
+    assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == Program("Hermes", KnownBy.GUESS)
+
+
+async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def of_socket(_self: Programs, owner: Owner) -> Program:
+        asked.append(owner)
+        return Program("app", KnownBy.UNIT)
+
+    monkeypatch.setattr(Programs, "of_socket", of_socket)
+    site = await serve(FakeBackend("npu"))
+    for _ in range(3):
+        assert await asker_of(site) == Program("app", KnownBy.UNIT)
+    assert len(asked) == 1
+
+
+async def test_nothing_is_looked_for_where_that_is_not_wanted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Programs, "of", None)
+    site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, names_programs=False))
+    assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == UNKNOWN
+
+
+def test_a_process_of_this_machine_is_known() -> None:
+    assert Programs(Peers()).of_process(os.getpid()).known_by is not KnownBy.UNKNOWN
