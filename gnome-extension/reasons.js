@@ -47,6 +47,28 @@ function templates(_) {
 }
 
 /**
+ * The templates of what a failing backend does wrong.
+ *
+ * @param {Function} _ - gettext
+ * @returns {object} by code
+ */
+function failureTemplates(_) {
+    return {
+        failing: [_('{reason}; tried again in {left_seconds} s'), '{reason}'],
+        fails_refused: [_('it refuses connections')],
+        fails_reset: [_('it broke off its answers')],
+        fails_stalled: [_('it was silent for too long')],
+        fails_server_error: [_('it answered with an error of status {status}'), _('it answered with an error')],
+        fails_out_of_memory: [_('it has too little memory for {model}'), _('it has too little memory')],
+        fails_device_lost: [_('its engine lost the device; restart the engine')],
+        fails_key_rejected: [_('its key is rejected')],
+        fails_no_credit: [_('its account has no credit')],
+        fails_model_gone: [_('it says that it has no {model}')],
+        fails_not_loaded: [_('it did not load {model}')],
+    };
+}
+
+/**
  * The templates of the limits that a backend is beyond.
  *
  * @param {Function} _ - gettext
@@ -107,7 +129,7 @@ export function reasonOf({Reason, ReasonCode, ReasonDetails}) {
  */
 export function spoken(told, efficiency, text, depth = DEEPEST) {
     const {reason, reason_code: code, reason_details: details} = facts(told);
-    const known = {...templates(text._), ...limitTemplates(text._)};
+    const known = {...templates(text._), ...limitTemplates(text._), ...failureTemplates(text._)};
     const values = depth > 0 && Object.hasOwn(known, words(code)) ? valuesOf(facts(details), efficiency, text, depth) : null;
     const template = values && known[code].find(each => isTold(each, values));
     return template ? fill(template, values) : capital(words(reason));

@@ -21,13 +21,13 @@ from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
-from ollama_proxyd.services.fleet import Fleet, FleetChanges
+from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
-from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
@@ -324,6 +324,7 @@ async def services_of(
         settings=RuntimeSettings(Tuning(), store),
         system=system,
         store=store,
+        clock=clock,
         history=history,
     )
 

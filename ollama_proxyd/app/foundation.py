@@ -71,9 +71,8 @@ class Foundation:
         http = HttpClient(config.timeouts)
         make = make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
         fleet = Fleet(make, clock, learner.speeds, Switches(store))
-        health = HealthMonitor(fleet, clock, config.health)
-        detector, meter = GpuLossDetector(fleet, learner), Meter(sensing.system, fleet, clock)
-        energy = EnergyAccounts(sensing.system, fleet, clock)
+        health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
+        meter, energy = Meter(sensing.system, fleet, clock), EnergyAccounts(sensing.system, fleet, clock)
         energy.booked.listen(ledger.charge)
         for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):
             fleet.attempts.listen(observe)
@@ -94,6 +93,7 @@ class Foundation:
             settings=settings,
             system=sensing.system,
             store=store,
+            clock=clock,
             history=History(kept, fleet, energy, clock),
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))

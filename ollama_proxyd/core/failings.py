@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ollama_proxyd.core.breaker import LACKS, Breaker, Breakers, Phase
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import Fault
 from ollama_proxyd.core.reasons import Reason
 
@@ -49,6 +50,12 @@ def worst(breakers: Breakers) -> Breaker | None:
 _NO_FAILURES = LACKS | {Fault.BUSY}
 
 
-def why_failing(breaker: Breaker) -> Reason:
-    """Why a backend that is up does not serve, or not every model."""
-    return Reason("failing", reason=what_fails(breaker), pause_seconds=breaker.wait_s)
+def why_failing(breaker: Breaker, now_s: float | None = None) -> Reason:
+    """Why a backend that is up does not serve, or not every model; until its next try where the time is given."""
+    left_s = None if now_s is None else breaker.left_s(now_s)
+    return Reason("failing", reason=what_fails(breaker), left_seconds=left_s or None)
+
+
+def why_down(backend_id: str, error: ProxyError) -> Reason:
+    """Why a backend is down; who says so names it already."""
+    return Reason("backend_down", detail=error.message.removeprefix(f"backend {backend_id} at "))

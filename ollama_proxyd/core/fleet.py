@@ -1,7 +1,7 @@
 """What is known about each backend at one moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, TypeAlias
 
@@ -261,21 +261,17 @@ class BackendView:
     watts: Watts | None = None
     breakers: Breakers = ()
 
-    def with_slots(self, spec: BackendSpec, told: Slots | None = None) -> "BackendView":
-        """The same with the slots that it tells, else those known already; a restart may have changed them."""
-        uncertain = {SlotsFrom.CONFIGURED, SlotsFrom.ASSUMED} | ({SlotsFrom.INFERRED} if spec.slots else set())
-        if told is None and self.health is Health.UP and self.slots_from not in uncertain:
-            return self
-        known = told or spec.assumed_slots
-        return replace(self, slots=known.count, slots_from=known.source)
-
     @property
     def reason(self) -> Reason | None:
         """Why it does not serve, or not as well as it should; None when all is well."""
+        return self.reason_at(None)
+
+    def reason_at(self, now_s: float | None) -> Reason | None:
+        """The same, with the time until a failing one is tried again."""
         if self.health_reason or self.degraded or not self.breakers:
             return self.health_reason or self.degraded
         breaker = worst(self.breakers)
-        return None if breaker is None else why_failing(breaker)
+        return None if breaker is None else why_failing(breaker, now_s)
 
     @property
     def is_failing(self) -> bool:

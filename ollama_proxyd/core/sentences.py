@@ -62,7 +62,7 @@ HEALTH: Mapping[str, str] = {
         "since the machine woke up, {model} writes {tokens_per_second:.3g} tokens/s instead of "
         "{before_tokens_per_second:.3g}: the engine probably fell back to the CPU; restart it"
     ),
-    "failing": "{reason}; tried again after {pause_seconds:.0f} s",
+    "failing": "{reason}[; tried again in {left_seconds:.0f} s]",
 }
 """Why a backend does not serve, or worse than it should."""
 

@@ -150,7 +150,7 @@ class Status:
     history: HistoryStatus
 
 
-def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> BackendStatus:
+def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: float) -> BackendStatus:
     """One backend now, judged by the mode in force."""
     spec, device = view.spec, device_of(view.spec, system.devices)
     unbound = Unavailable(_why_unbound(view, system))
@@ -160,7 +160,7 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow) -> Back
         name=spec.name,
         hardware=spec.hardware.value,
         health=view.told_health,
-        reason=view.reason,
+        reason=view.reason_at(now_s),
         enabled=view.health is not Health.DISABLED,
         outside_mode=outside(view, device, system, row),
         models=tuple(model.name for model in view.models),

@@ -12,7 +12,7 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
 from ollama_proxyd.services.ledger import Ledger
-from ollama_proxyd.services.ports import StateStore
+from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 
@@ -30,4 +30,5 @@ class Services:
     settings: RuntimeSettings
     system: Cell[SystemState]
     store: StateStore
+    clock: Clock
     history: History

@@ -74,7 +74,7 @@ class Circuits:
                 if each.is_named:
                     log.info("backend %s is left alone for %.0f s, as it asked", backend_id, each.wait_s)
                 else:
-                    log.warning("backend %s is failing: %s", backend_id, why_failing(each))
+                    log.warning("backend %s is failing: %s", backend_id, why_failing(each, self._clock.monotonic()))
                 self.opened.publish(BreakerOpened(backend_id, each.fault))
         if before and not after:
             log.info("backend %s serves again", backend_id)

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
 from ollama_proxyd.core.breaker import tried
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.faults import ABOUT_MODELS, Work
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
+from ollama_proxyd.core.known_slots import with_slots
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import loaded_after, without
@@ -19,7 +21,7 @@ from ollama_proxyd.core.slots import Slots
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
-from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from ollama_proxyd.services.lease import Lease, Member
 from ollama_proxyd.services.ports import Backend, Clock
 from ollama_proxyd.services.switches import NOT_CHECKED, Switches, at_first, why_unasked
@@ -27,15 +29,6 @@ from ollama_proxyd.services.switches import NOT_CHECKED, Switches, at_first, why
 log = logging.getLogger(__name__)
 
 REMOVED = Reason("backend_removed")
-
-
-@dataclass(frozen=True, slots=True)
-class FleetChanges:
-    """What a reconciliation changed, as backend ids."""
-
-    added: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
-    removed: frozenset[str] = frozenset()
 
 
 class Fleet:
@@ -108,14 +101,15 @@ class Fleet:
         if known is not None and now is member:
             return replace(known, **at_first(why_off)) if is_switched else known
         if known is not None and now is not None and now.is_same_engine(config) and not is_switched:
-            return replace(known, spec=config.spec).with_slots(config.spec)
-        return BackendView(
+            return with_slots(replace(known, spec=config.spec), config.spec)
+        view = BackendView(
             config.spec,
             **at_first(why_off),
             in_flight=len(self.leases(member.id)),
             speeds=self._speeds(member.id),
             watts=None if known is None else known.watts,
-        ).with_slots(config.spec)
+        )
+        return with_slots(view, config.spec)
 
     def _show(self, views: list[BackendView], known: Mapping[str, BackendView]) -> None:
         """Show these and the removed ones on which requests are under way."""
@@ -208,7 +202,7 @@ class Fleet:
             self._learn(lease, ended, failure)
         doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
         if doubts is Doubt.DOWN and failure is not None:
-            self.note_down(member.id, Reason("backend_down", detail=failure.message))
+            self.note_down(member.id, why_down(member.id, failure))
         if doubts is not Doubt.NONE:
             self.due.set()
         self.attempts.publish(ended)
@@ -263,7 +257,7 @@ class Fleet:
         spec = replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec
         self._put(
             replace(
-                now.with_slots(spec, probe.slots),
+                with_slots(now, spec, probe.slots),
                 spec=spec,
                 health=Health.UP,
                 health_reason=None,

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.reasons import Reason
@@ -168,7 +169,7 @@ class HealthMonitor:
                 probe = await member.backend.probe()
         except ProxyError as error:
             is_slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT
-            self._note_failure(member, Reason("backend_down", detail=error.message), is_slow=is_slow)
+            self._note_failure(member, why_down(member.id, error), is_slow=is_slow)
         except TimeoutError:
             reason = Reason("no_answer", timeout_seconds=self._settings.timeout_s)
             self._note_failure(member, reason, is_slow=True)

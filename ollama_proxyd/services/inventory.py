@@ -78,3 +78,12 @@ def _address(config: BackendConfig) -> tuple[str | None, int | None]:
     url = urlsplit(config.spec.endpoint)
     host = "127.0.0.1" if url.hostname in {"localhost", "::1"} else url.hostname
     return host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetChanges:
+    """What a reconciliation changed, as backend ids."""
+
+    added: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()

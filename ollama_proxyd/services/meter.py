@@ -6,7 +6,8 @@ from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.fleet import Fleet, FleetChanges
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.inventory import FleetChanges
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
 

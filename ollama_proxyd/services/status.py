@@ -31,7 +31,7 @@ def snapshot(services: Services) -> Status:
         setting=setting,
         modes=governor.table,
         holds=governor.holds.value,
-        backends=tuple(backend_status(view, system, setting.row) for view in fleet),
+        backends=tuple(backend_status(view, system, setting.row, services.clock.monotonic()) for view in fleet),
         queue=replace(services.admission.status(), deferred=services.gateway.deferral.waiting.value),
         devices=device_statuses(system, fleet),
         system=system,

@@ -103,3 +103,17 @@ test('as many as fit have rows, and the rest are counted', () => {
 test('an object without properties has a row and breaks nothing', () => {
     assert.equal(backendRows({'/x': null}, ENGLISH).rows.length, 1);
 });
+
+test('why a backend fails is told in the person’s language, by its code', () => {
+    const failing = {
+        Health: 'failing',
+        Reason: 'it refuses connections; tried again in 7 s',
+        ReasonCode: 'failing',
+        ReasonDetails: {reason: {reason: 'it refuses connections', reason_code: 'fails_refused', reason_details: {}}, left_seconds: 7.3},
+    };
+    const german = {...ENGLISH, _: text => ({
+        'it refuses connections': 'sie weist Verbindungen ab',
+        '{reason}; tried again in {left_seconds} s': '{reason}; neuer Versuch in {left_seconds} s',
+    }[text] ?? text)};
+    assert.match(backendRow(backend(failing), german).detail, /sie weist Verbindungen ab; neuer Versuch in 7[.,]3 s/);
+});

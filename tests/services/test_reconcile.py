@@ -8,9 +8,9 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health, Model
 from ollama_proxyd.core.learning import Watts
-from ollama_proxyd.services.fleet import Fleet, FleetChanges
+from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.health import HealthMonitor
-from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.switches import Switches
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of

@@ -57,7 +57,12 @@ class BackendObject:
     def _values(self) -> dict[str, Any]:
         return properties(
             contract("Backend"),
-            backend_status(self.view, self._services.system.value, self._services.governor.setting.value.row),
+            backend_status(
+                self.view,
+                self._services.system.value,
+                self._services.governor.setting.value.row,
+                self._services.clock.monotonic(),
+            ),
         )
 
 

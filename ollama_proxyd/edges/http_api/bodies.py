@@ -5,6 +5,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.services.cell import Topic
 
 RETRY_S: Final = 1.0
 _HELD: web.RequestKey[int] = web.RequestKey("body_bytes", int)
@@ -18,6 +19,8 @@ class Bodies:
         """The bytes that are held for bodies, those that are announced included."""
         self.arriving = 0
         """How many requests have been let in and are not yet under way, since their bodies are read."""
+        self.refused: Topic[str] = Topic()
+        """Why each body was refused: the code of the error, else its kind."""
 
     def __enter__(self) -> Self:
         self.arriving += 1

@@ -1,14 +1,17 @@
 """Reads a request's body, within limits of size and time."""
 
 import asyncio
+import logging
 from functools import partial
 
 from aiohttp import StreamReader, hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import LARGE_BODIES, SETTINGS
+from ollama_proxyd.edges.http_api.context import LARGE_BODIES, REQUEST_ID, SETTINGS
 from ollama_proxyd.edges.plumbing.large import off_loop
+
+log = logging.getLogger(__name__)
 
 SMALL_BYTES = 64 * 1024
 """The largest body of a route that is not for inference: reading it keeps nobody waiting."""
@@ -25,6 +28,15 @@ async def read_body(request: web.Request) -> bytes:
 
     The memory is held for the request until it ends.
     """
+    try:
+        return await _read(request)
+    except ProxyError as error:
+        log.warning("request %s: its body is refused: %s", request.get(REQUEST_ID, "without a name"), error.message)
+        request.app[BODIES].refused.publish(error.code or error.kind.value)
+        raise
+
+
+async def _read(request: web.Request) -> bytes:
     most_bytes, allowed = _limit(request)
     _check_headers(request, most_bytes, allowed)
     settings, bodies, content = request.app[SETTINGS].value, request.app[BODIES], request.content

@@ -54,8 +54,13 @@ class Counters:
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
         self._resumed = counter("answers_resumed", "Begun answers that another backend went on with", "reason")
         self._broken = counter("answers_broken_off", "Begun answers that broke and could not go on", "reason")
+        self._bodies = counter("bodies_refused", "Bodies of requests that were not taken", "reason")
         self._opened = counter("backend_breaker_opens", "How often a breaker opened", _BACKEND, "fault")
         self._models: set[tuple[str, str]] = set()
+
+    def count_refused_body(self, why: str) -> None:
+        """Count the body of a request that was not taken."""
+        self._bodies.labels(why).inc()
 
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""

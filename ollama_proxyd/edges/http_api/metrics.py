@@ -173,13 +173,14 @@ def _by_backend(name: str, what: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{PREFIX}_backend_{name}", what, labels=("backend_id", *labels))
 
 
-async def _follow(services: Services, counters: Counters, _app: web.Application) -> AsyncGenerator[None, None]:
+async def _follow(services: Services, counters: Counters, app: web.Application) -> AsyncGenerator[None, None]:
     """Count what the ledger tells while the server runs."""
     stops = (
         services.ledger.outcomes.listen(counters.count),
         services.fleet.attempts.listen(counters.count_attempt),
         services.energy.booked.listen(counters.count_energy),
         services.fleet.circuits.opened.listen(counters.count_opened),
+        app[BODIES].refused.listen(counters.count_refused_body),
     )
     yield
     for stop in stops:

@@ -29,7 +29,7 @@ class Switch(msgspec.Struct):
 
 async def health(request: web.Request) -> web.Response:
     """Whether the proxy can serve, and each backend; 503 when none can."""
-    body = health_json(services_of(request).fleet.views.value)
+    body = health_json(services_of(request).fleet.views.value, services_of(request).clock.monotonic())
     return json_reply(body, 503 if body["status"] == "down" else 200)
 
 
@@ -58,8 +58,8 @@ async def backends(request: web.Request) -> web.Response:
     """Everything that is known of each backend, in configured order."""
     services = services_of(request)
     system, row, totals = services.system.value, services.governor.setting.value.row, services.ledger.totals
-    views = services.fleet.views.value
-    return json_reply([backend_json(view, system, row, totals(view.spec.id)) for view in views])
+    views, now_s = services.fleet.views.value, services.clock.monotonic()
+    return json_reply([backend_json(view, system, row, totals(view.spec.id), now_s) for view in views])
 
 
 async def switch(request: web.Request) -> web.Response:
@@ -77,7 +77,8 @@ async def switch(request: web.Request) -> web.Response:
             async with asyncio.timeout(CHECKED_WITHIN_S):
                 await services.health.check_new()
     row = services.governor.setting.value.row
-    return json_reply(fields_json(backend_status(services.fleet.view(backend_id), services.system.value, row)))
+    now_s = services.clock.monotonic()
+    return json_reply(fields_json(backend_status(services.fleet.view(backend_id), services.system.value, row, now_s)))
 
 
 async def thermal(request: web.Request) -> web.Response:

@@ -71,11 +71,13 @@ def hold_json(hold: Hold) -> dict[str, Json]:
     }
 
 
-def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: BackendTotals) -> dict[str, Json]:
+def backend_json(
+    view: BackendView, system: SystemState, row: ModeRow, totals: BackendTotals, now_s: float
+) -> dict[str, Json]:
     """Everything about a backend: its status, what is configured, what was learned, what it has done."""
     spec, device = view.spec, device_of(view.spec, system.devices)
     return {
-        **fields_json(backend_status(view, system, row)),
+        **fields_json(backend_status(view, system, row, now_s)),
         "kind": spec.api.value,
         "engine": spec.flavor,
         "endpoint": spec.endpoint,
@@ -86,7 +88,7 @@ def backend_json(view: BackendView, system: SystemState, row: ModeRow, totals: B
         "rated_tokens_per_second": spec.profile.decode_tps,
         "price_per_million_input_tokens": None if spec.tariff is None else spec.tariff.input_price,
         "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
-        "breakers": [_breaker(each) for each in view.breakers],
+        "breakers": [_breaker(each, now_s) for each in view.breakers],
         "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
         "totals": _totals(totals),
     }
@@ -102,14 +104,16 @@ def thermal_json(system: SystemState, fleet: FleetView) -> dict[str, Json]:
     }
 
 
-def health_json(fleet: FleetView) -> dict[str, Json]:
+def health_json(fleet: FleetView, now_s: float) -> dict[str, Json]:
     """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
     enabled = [view.can_serve for view in fleet if view.health is not Health.DISABLED]
     is_whole = all(enabled) and not any(view.reason for view in fleet if view.health is Health.UP)
     return {
         "status": ("ok" if is_whole else "degraded") if any(enabled) else "down",
         "version": __version__,
-        "backends": [{"id": view.spec.id, "health": view.told_health, **reason_fields(view.reason)} for view in fleet],
+        "backends": [
+            {"id": view.spec.id, "health": view.told_health, **reason_fields(view.reason_at(now_s))} for view in fleet
+        ],
     }
 
 
@@ -138,13 +142,14 @@ def _device(device: DeviceStatus) -> dict[str, Json]:
     return {"unknown": {}, **fields_json(device.state), "backends": list(device.backends)}
 
 
-def _breaker(breaker: Breaker) -> Json:
+def _breaker(breaker: Breaker, now_s: float) -> Json:
     return {
         "fault": breaker.fault.value,
         "model": breaker.model,
         "state": breaker.phase.value,
         "failures": breaker.failures,
         "pause_seconds": round(breaker.wait_s, 3),
+        "left_seconds": round(breaker.left_s(now_s), 3),
         **reason_fields(what_fails(breaker)),
     }
 

@@ -275,3 +275,11 @@ async def test_a_backend_has_its_slots_with_how_they_are_known(serve: Serve) -> 
     value = await scrape(site)
     assert value("backend_slots", backend_id="npu", source="configured") == 3
     assert value("backend_slots", backend_id="cpu", source="assumed") == 1
+
+
+async def test_a_body_that_is_refused_is_counted_and_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    site = await serve(listen=ServerSettings(port=0, drain_s=0.2, max_body_bytes=1000))
+    answer = await site.ask("POST", "/api/chat", data=b"x" * 2000)
+    assert answer.status == 413
+    assert (await scrape(site))("bodies_refused_total", reason="too_large") == 1
+    assert "its body is refused: the request body is larger than 1000 bytes" in caplog.text

@@ -74,7 +74,11 @@ async def test_a_property_on_the_bus_has_the_value_of_its_key_over_http(serve: S
     over_http = backends_in((await site.get("/status")).json)
     for view in services.fleet.views.value:
         row = services.governor.setting.value.row
-        on_the_bus = unpack_variants(properties(contract("Backend"), backend_status(view, services.system.value, row)))
+        on_the_bus = unpack_variants(
+            properties(
+                contract("Backend"), backend_status(view, services.system.value, row, services.clock.monotonic())
+            )
+        )
         backend = over_http[view.spec.id]
         for name in on_the_bus.keys() - {"Unknown"}:
             value = backend[re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()]
