@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,14 @@ class CountedDaemon(Daemon):
         """The sum of all lines of a metric."""
         lines = self.get("/metrics").body.decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def by_label(self, name: str, label: str) -> Counter[str]:
+        """The sums of a metric for each value of a label."""
+        found: Counter[str] = Counter()
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(f"{name}{{"):
+                found[line.partition(f'{label}="')[2].partition('"')[0]] += int(float(line.rsplit(" ", 1)[1]))
+        return found
 
     def replace(self, backends: list[dict[str, Any]]) -> None:
         """Ask for other backends."""

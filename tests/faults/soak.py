@@ -124,14 +124,37 @@ class Soak:
         await asyncio.gather(self.change(until_s), *clients)
 
 
-def complaints(soak: Soak, before: Books, after: Books, counted: int) -> list[str]:
+def ended(soak: Soak, outcome: Outcome) -> int:
+    """How many of those who stayed saw this."""
+    return sum(count for what, count in soak.outcomes.items() if what.endswith(f": {outcome.value}"))
+
+
+def unaccounted(soak: Soak, counted: Counter[str], booked: int) -> list[str]:
+    """Where the daemon's books differ from what the clients saw; how one ended that left is not known."""
+    sent, unread, total = sum(soak.sent.values()), soak.sent[UNREAD], counted.total()
+    left = sum(count for what, count in soak.outcomes.items() if what.endswith(": left"))
+    whole, honest, cancelled = ended(soak, Outcome.WHOLE), ended(soak, Outcome.HONEST), counted["cancelled"]
+    failed = total - counted["ok"] - cancelled
+    checks = {
+        f"{sent} requests were sent, {unread} perhaps unread, and {total} are in /metrics": sent - unread
+        <= total
+        <= sent,
+        f"{whole} answers were whole, {left} clients left, and {counted['ok']} are in /metrics": whole
+        <= counted["ok"]
+        <= whole + left,
+        f"{honest} answers ended in an error, {left} clients left, and {failed} are in /metrics": honest
+        <= failed
+        <= honest + left,
+        f"{left} clients left, and {cancelled} are in /metrics": cancelled <= left,
+        f"{total} requests are in /metrics and {booked} in the ledger": total == booked,
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
+def complaints(soak: Soak, before: Books, after: Books) -> list[str]:
     """What is not as it must be."""
-    sent, unread = sum(soak.sent.values()), soak.sent[UNREAD]
     checks = {
         f"{len(soak.bad)} wrong or lost: {soak.bad[:5]}": not soak.bad,
-        f"{sent} requests were sent, {unread} perhaps unread, and {counted} are in /metrics": sent - unread
-        <= counted
-        <= sent,
         f"{after.in_flight} requests are still under way": not after.in_flight,
         f"{after.tasks} tasks instead of {before.tasks}": after.tasks <= before.tasks + 1,
         f"{after.fds} file descriptors instead of {before.fds}": after.fds <= before.fds + 4,
@@ -141,11 +164,12 @@ def complaints(soak: Soak, before: Books, after: Books, counted: int) -> list[st
     return [what for what, holds in checks.items() if not holds]
 
 
-def report(soak: Soak, before: Books, after: Books, counted: int) -> str:
+def report(soak: Soak, before: Books, after: Books, counted: Counter[str]) -> str:
     """The table."""
     lines = [f"{what:32}{count:8}" for what, count in sorted(soak.outcomes.items())]
     lines += [f"  {count:6} ended so: {why}" for why, count in soak.ends.most_common(12)]
-    lines += [f"{'sum sent':32}{sum(soak.sent.values()):8}", f"{'counted in /metrics':32}{counted:8}"]
+    lines += [f"{'sum sent':32}{sum(soak.sent.values()):8}"]
+    lines += [f"{f'in /metrics: {status}':32}{count:8}" for status, count in sorted(counted.items())]
     lines += [f"{'changes of faults':32}{soak.turn:8}", f"before {before}", f"after  {after}"]
     return "\n".join(lines)
 
@@ -162,9 +186,10 @@ def run(minutes: float, seed: int, folder: Path) -> list[str]:
         after = daemon.settled(
             lambda books: not books.in_flight and books.tasks <= before.tasks and books.fds <= before.fds
         )
-        counted = int(daemon.metric("ollama_proxy_requests_total"))
+        counted = daemon.by_label("ollama_proxy_requests_total", "status")
+        booked = daemon.get("/status").json()["today"]["requests"]
         sys.stdout.write(report(soak, before, after, counted) + "\n")
-        return complaints(soak, before, after, counted)
+        return unaccounted(soak, counted, booked) + complaints(soak, before, after)
     finally:
         daemon.stop()
         upstream.stop()

@@ -1,6 +1,6 @@
 """Whatever a backend does, the client gets the whole answer or an honest end, and everything comes back.
 
-FAULTS_ALL=1 runs every combination, FAULTS_SEED mixes them in another order.
+FAULTS_ALL=1 runs every combination, FAULTS_SEED draws others and mixes them in another order.
 """
 
 from collections.abc import Callable

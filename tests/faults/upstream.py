@@ -136,7 +136,7 @@ class Upstream:
                 dumps(vectors("openai" if "/v1/" in x.path else x.api, x.model)), content_type="application/json"
             )
             return
-        if kind is None:
+        if kind is None or kind.shape not in {"", "stream" if x.stream else "whole"}:
             await x.ready().answer()
             return
         x.nth = self.hits[x.case] = self.hits[x.case] + 1

@@ -135,7 +135,8 @@ class PassThrough:
         reader = self._dialect.decoder(self._request)
         means_something = bool(reader.feed(block))
         self._has_read |= reader.has_read
-        self._first = self._first or block
+        if reader.has_read and not self._first:
+            self._first = block
         self._held += block
         is_end = self._has_read and self._dialect.stream_ending(block, 1).complete
         if not (means_something or is_end) and len(self._held) < MOST_HELD_BYTES:

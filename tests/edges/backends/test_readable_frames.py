@@ -134,3 +134,18 @@ async def test_an_error_after_the_finish_reason_is_nobodys(client: Api) -> None:
         events = await answer(Api.OPENAI, routes, CLIENTS[client](stream=True))
         assert isinstance(events[-1], Finished)
         assert (text(events) or read_by_a_client(client, frames(events))) == "one"
+
+
+async def test_a_mended_frame_has_the_names_of_the_first_one_also_after_a_comment() -> None:
+    names = {"id": "chat-1", "object": "chunk", "created": 5, "model": "tiny"}
+    one = {**names, "choices": [{"index": 0, "delta": {"content": "one "}}]}
+    odd = {"id": [], "object": 5, "created": "x", "model": None, "choices": [{"index": 0, "delta": {"content": "two"}}]}
+    sent = await sent_to_a_client(
+        Api.OPENAI,
+        b": ping\n\n",
+        *(frame(Api.OPENAI, json.dumps(each).encode()) for each in (one, odd)),
+        end(Api.OPENAI),
+    )
+    payloads = [json.loads(event.removeprefix(b"data: ")) for event in sent.split(b"\n\n")[1:3]]
+    assert [{name: each[name] for name in names} for each in payloads] == [names, names]
+    assert read_by_a_client(Api.OPENAI, sent) == "one two"
