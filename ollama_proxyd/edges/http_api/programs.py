@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -46,33 +47,30 @@ class Programs:
         self._searcher = ThreadPoolExecutor(1, "programs")
 
     async def of(self, request: web.Request) -> Program:
-        """The program that sent a request."""
+        """The program that sent a request; unknown where the configuration does not want it known."""
         transport = request.transport
-        if transport is None:
+        if transport is None or not request.app[SETTINGS].value.names_programs:
             return UNKNOWN
         known = self._known.get(transport)
         if known is None:
-            known = await self._found(transport)
-            if known.known_by is KnownBy.UNKNOWN:
-                known = of_user_agent(request.headers.get(hdrs.USER_AGENT, ""))
-            self._known[transport] = known
+            guess = of_user_agent(request.headers.get(hdrs.USER_AGENT, ""))
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    known = await self._found(transport)
+            except TimeoutError:
+                return guess  # the next request on this connection may find more
+            known = self._known[transport] = guess if known.known_by is KnownBy.UNKNOWN else known
         return known
 
     async def _found(self, transport: Any) -> Program:
         connection = transport.get_extra_info("socket")
-        search = None
+        search = partial(asyncio.get_running_loop().run_in_executor, self._searcher)
         if connection is not None and connection.family == socket.AF_UNIX:
             pid, _uid, _gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-            search = asyncio.get_running_loop().run_in_executor(self._searcher, self.of_process, pid)
-        elif is_from_here(transport) and (owner := self._peers.owner(transport)) is not None:
-            search = asyncio.get_running_loop().run_in_executor(self._searcher, self.of_socket, owner)
-        if search is None:
-            return UNKNOWN
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await search
-        except TimeoutError:
-            return UNKNOWN
+            return await search(self.of_process, pid)
+        if is_from_here(transport) and (owner := self._peers.owner(transport)) is not None:
+            return await search(self.of_socket, owner)
+        return UNKNOWN
 
     def of_process(self, pid: int) -> Program:
         """The program of a process."""
@@ -104,7 +102,7 @@ class Programs:
             pids = (group / "cgroup.procs").read_text(encoding="ascii").split()
         except OSError:
             return UNKNOWN
-        for pid in pids[:MOST_PROCESSES]:
+        for pid in reversed(pids[-MOST_PROCESSES:]):  # who asks has often begun of late
             process = self._proc / pid
             try:
                 if any(str(each.readlink()) == link for each in islice((process / "fd").iterdir(), MOST_FILES)):
@@ -135,10 +133,3 @@ def _folders(root: Path) -> Iterator[tuple[int, Path]]:
 
 
 PROGRAMS: web.AppKey[Programs] = web.AppKey("programs", Programs)
-
-
-async def asker(request: web.Request) -> Program:
-    """The program that sent a request, unless the configuration does not want it known."""
-    if not request.app[SETTINGS].value.names_programs:
-        return UNKNOWN
-    return await request.app[PROGRAMS].of(request)

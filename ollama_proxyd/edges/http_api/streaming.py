@@ -19,7 +19,7 @@ from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
-from ollama_proxyd.edges.http_api.programs import asker
+from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.gateway import Gateway
 
@@ -56,7 +56,8 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         gateway = services_of(request).gateway
-        hints = read_hints(request.headers, request[REQUEST_ID], await asker(request))
+        program = await request.app[PROGRAMS].of(request)
+        hints = read_hints(request.headers, request[REQUEST_ID], program)
         with request.app[BODIES] as bodies:
             gateway.check_capacity(bodies.arriving)
             body = await read_body(request)

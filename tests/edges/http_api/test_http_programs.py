@@ -1,7 +1,7 @@
 """Who asks, as the kernel tells it."""
 
 import os
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.programs import UNKNOWN, KnownBy, Program
 from ollama_proxyd.edges.http_api.peers import Owner, Peers, owner_by_netlink
-from ollama_proxyd.edges.http_api.programs import PATIENCE_S, Programs
+from ollama_proxyd.edges.http_api.programs import Programs
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Serve, Site
 from tests.edges.http_api.test_http_peers import connected
@@ -95,9 +95,13 @@ async def test_a_request_carries_who_asked_up_to_the_books(serve: Serve) -> None
 
 
 async def test_a_search_that_takes_too_long_is_a_guess(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Programs, "of_socket", lambda *_: time.sleep(PATIENCE_S * 4))
+    may_end = threading.Event()
+    monkeypatch.setattr(Programs, "of_socket", lambda *_: may_end.wait(10))
     site = await serve(FakeBackend("npu"))
     assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == Program("Hermes", KnownBy.GUESS)
+    monkeypatch.setattr(Programs, "of_socket", lambda *_: Program("hermes", KnownBy.UNIT))
+    may_end.set()
+    assert await asker_of(site) == Program("hermes", KnownBy.UNIT), "the next request on the connection finds more"
 
 
 async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +119,7 @@ async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pyte
 
 
 async def test_nothing_is_looked_for_where_that_is_not_wanted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Programs, "of", None)
+    monkeypatch.setattr(Programs, "of_socket", None)
     site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, names_programs=False))
     assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == UNKNOWN
 
