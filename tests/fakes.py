@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.energy_books import Asked, Books
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.history import MakeRow, Row, Values
@@ -28,11 +29,12 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
 from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
+from ollama_proxyd.services.keeper import Keeper, KeeperDeps
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
-from ollama_proxyd.services.settings import GatewaySettings, ModeSettings, QueueSettings
+from ollama_proxyd.services.settings import GatewaySettings, KeepingSettings, ModeSettings, QueueSettings
 from ollama_proxyd.services.switches import Switches
 from ollama_proxyd.sim.virtual_time import VirtualTimeLoop, virtual_now_s
 
@@ -214,7 +216,12 @@ class FakeBackend:
         self.models = tuple(Model(model) if isinstance(model, str) else model for model in models)
         self.loaded = None if loaded is None else tuple(loaded)
         self.down: BaseException | None = None
-        self.can_unload = True
+        self.can_unload = self.can_keep = True
+        self.keep_s: dict[str, float | None] = {}
+        """How long requests ask for each model to stay."""
+        self.unloaded: list[str] = []
+        self.unloading: ProxyError | None = None
+        """Why it unloads nothing."""
         self.details: Mapping[str, Json] = {"modelfile": "", "details": {"family": "llama"}, "capabilities": []}
         self.requests: list[tuple[Request, str]] = []
         self.shown: list[tuple[str, Mapping[str, Json]]] = []
@@ -246,6 +253,15 @@ class FakeBackend:
         finally:
             self.open -= 1
             self.closed.set()
+
+    def keep(self, model: str, seconds: float | None) -> None:
+        self.keep_s[model] = seconds
+
+    async def unload(self, model: str) -> None:
+        self.unloaded.append(model)
+        if self.unloading is not None:
+            raise self.unloading
+        self.loaded = tuple(each for each in self.loaded or () if each.name != model)
 
     def can_resume(self, request: Request) -> bool:
         return self.resumes and request.spoken is not None
@@ -302,6 +318,7 @@ async def services_of(
     governor = Governor(ModeSettings(table), mode, store, clock)
     ledger = Ledger(clock)
     fleet.attempts.listen(learner.observe)
+    keeper = Keeper(KeeperDeps(fleet, health, governor, clock), KeepingSettings())
     system = Cell(SystemState())
     energy = EnergyAccounts(system, fleet, clock)
     history = History(MemoryHistory(), fleet, energy, clock)
@@ -321,6 +338,7 @@ async def services_of(
         governor=governor,
         ledger=ledger,
         energy=energy,
+        keeper=keeper,
         settings=RuntimeSettings(Tuning(), store),
         system=system,
         store=store,

@@ -21,6 +21,7 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
 from ollama_proxyd.services.inventory import BackendConfig, Backends
+from ollama_proxyd.services.keeper import Keeper, KeeperDeps
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
@@ -68,7 +69,7 @@ class Foundation:
         """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
         clock = clock or SystemClock()
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
-        http = HttpClient(config.timeouts)
+        settings, http = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts)
         make = make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
         fleet = Fleet(make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
@@ -78,7 +79,6 @@ class Foundation:
             fleet.attempts.listen(observe)
         ledger.outcomes.listen(request_log.note)
         fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
-        settings = RuntimeSettings(config.tuning, store)
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
         deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate, admission, energy)
@@ -91,6 +91,7 @@ class Foundation:
             ledger=ledger,
             energy=energy,
             settings=settings,
+            keeper=Keeper(KeeperDeps(fleet, health, governor, clock), config.keeping),
             system=sensing.system,
             store=store,
             clock=clock,
@@ -111,6 +112,7 @@ class Foundation:
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.energy.follow(self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
+        self.services.keeper.follow(self.tasks)
 
     def reconfigure(self, config: Config, backends: Backends) -> None:
         """Put a configuration in force, below changed settings; raises before anything has changed."""
@@ -120,7 +122,8 @@ class Foundation:
         services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
-        self.services.admission.reconfigure(config.queue)
+        services.admission.reconfigure(config.queue)
+        services.keeper.reconfigure(config.keeping)
         self.http.timeouts = config.timeouts
 
     async def first_check(self, patience_s: float = FIRST_CHECK_S) -> None:

@@ -8,6 +8,7 @@ HEADS = {
     "prefill_joules": "prompt",
     "decode_joules": "answer",
     "idle_tail_joules": "staying loaded",
+    "spared_joules": "- loading spared",
     "energy_joules": "= energy",
     "heat_joules": "+ heat",
     "money_joules": "+ money",

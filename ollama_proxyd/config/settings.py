@@ -19,6 +19,7 @@ from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.settings import (
     GatewaySettings,
     HealthSettings,
+    KeepingSettings,
     ModeSettings,
     QueueSettings,
     SensingSettings,
@@ -127,6 +128,7 @@ class Config:
     server: ServerSettings
     auth: Auth
     gateway: GatewaySettings
+    keeping: KeepingSettings
     queue: QueueSettings
     modes: ModeSettings
     costs: CostSettings

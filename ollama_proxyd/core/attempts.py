@@ -116,6 +116,16 @@ def doubt(failure: ProxyError) -> Doubt:
     return Doubt.DOWN if failure.code == UNREACHABLE else Doubt.CHECK_SOON
 
 
+class AttemptBegun(NamedTuple):
+    """A request that is being sent to a backend."""
+
+    backend_id: str
+    model: str
+    """The backend's own name of it."""
+    keeps_s: float | None
+    """How long the client wants the model to stay in memory; None where it does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """What became of one attempt at one backend; times in seconds of the monotonic clock."""
@@ -160,8 +170,10 @@ class AttemptEnded:
     needs_tools: bool = False
     skipped_frames: int = 0
     """How many frames of the answer could not be read."""
-    unloads_after: bool = False
-    """Whether the model leaves the memory after the answer."""
+    keeps_s: float | None = None
+    """How long the client wants the model to stay in memory; None where it does not say."""
+    asked_s: float | None = None
+    """How long the backend was asked to keep it where the client did not say; None where it was not asked."""
     program: Program = UNKNOWN
     """Who asked."""
     decision: Decision | None = field(default=None, compare=False, repr=False)

@@ -46,6 +46,8 @@ UNREACHABLE = "backend_unreachable"
 """The code of a failure that says that nothing listens at a backend's address."""
 DISPLACED = "displaced"
 """The code of an attempt whose slot a more urgent request took; no client is told of it."""
+IN_USE = "in_use"
+"""The code of a model that is not unloaded, since another program works with it."""
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 

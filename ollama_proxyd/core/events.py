@@ -62,13 +62,15 @@ class Accepted:
     """The backend has begun to answer.
 
     `ignored_fields` are the client's fields that the backend's API cannot express and that do not change the answer.
-    `read` says what passed-on frames mean, block after block; None where none are passed on.
+    `read` says what passed-on frames mean, block after block; None where none are passed on. `asked_s` is how long it
+    was asked to keep the model where the client did not say; None where it was not asked.
     """
 
     ignored_fields: tuple[str, ...] = ()
     read: "Read | None" = field(default=None, compare=False, repr=False)
     rest_s: float | None = None
     """For how long the backend is to be left alone, since a limit of its rate is used up."""
+    asked_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

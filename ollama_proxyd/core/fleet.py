@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
+from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, whole_pci_address
 from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.failings import why_failing, worst
+from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
 from ollama_proxyd.core.learning import Speed, Watts
-from ollama_proxyd.core.options import Like, NotNegative, Option, Positive, Within
+from ollama_proxyd.core.options import NotNegative, Option, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
@@ -21,31 +23,6 @@ BATCHING_SLOTS = 16
 """Far below their own limits (vLLM's max_num_seqs is 256), since neighbours slow each other."""
 _TRAITS = "backends[].characteristics."
 _MODELS = "backends[].model_capability."
-
-BackendId: TypeAlias = Annotated[
-    str,
-    Like(
-        "^(?!none$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit '
-        'and is not "none", which stands for no backend',
-    ),
-]
-_PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
-PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
-_ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
-Endpoint: TypeAlias = Annotated[
-    str, Like(_ENDPOINT, "an address such as http://127.0.0.1:11434, without user name, query or fragment")
-]
-Proxy: TypeAlias = Annotated[
-    str,
-    Like("^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$", '"env", "none", or an address such as http://proxy:3128'),
-]
-
-
-def _whole_pci_address(written: str) -> str:
-    """The address with its domain, as the kernel writes it."""
-    address = written.lower()
-    return address if address.count(":") == 2 else f"0000:{address}"
 
 
 class Hardware(Enum):
@@ -151,7 +128,7 @@ class BackendSpec:
         Option(
             "backends[].",
             "Its PCI device, such as 0000:01:00.0; null: the only one of its hardware.",
-            read=_whole_pci_address,
+            read=whole_pci_address,
         ),
     ] = None
     proxy: Annotated[
@@ -206,6 +183,8 @@ class LoadedModel:
     context_length: int | None = None
     expires_at: str | None = None
     """RFC 3339; None when it stays or the backend does not say."""
+    expires_unix_s: float | None = None
+    """The same in seconds since 1970."""
 
 
 FAILING = "failing"
@@ -232,6 +211,8 @@ class Probe:
     loaded: tuple[LoadedModel, ...] | None = None
     version: str | None = None
     slots: Slots | None = None
+    unloads: bool | None = None
+    """Whether it unloads models on request, where its kind alone does not tell."""
     flavor: str | None = None
     """The engine, where the backend found out by itself which one it is."""
 
@@ -259,6 +240,7 @@ class BackendView:
     checked_at_s: float | None = None
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     watts: Watts | None = None
+    memory: Memory = NOTHING_KNOWN
     breakers: Breakers = ()
 
     @property

@@ -263,8 +263,8 @@ class Request:
     """Whether an image in it is an https address, which the backend is to fetch."""
     needs_tools: bool = False
     load_action: LoadAction | None = None
-    unloads_after: bool = False
-    """Whether the client wants the model out of memory after the answer."""
+    keeps_s: float | None = None
+    """How long the client wants the model to stay in memory; infinity: for good. None where it does not say."""
     calls_come_whole: bool = False
     """Whether the client gets tool calls only at the end of the answer."""
     resume: Resume | None = None

@@ -12,7 +12,7 @@ def loaded_after(view: BackendView, ended: AttemptEnded) -> Loaded:
     """What is in memory after an attempt; a backend that does not tell stays unknown."""
     if view.loaded is None or not ended.succeeded:
         return view.loaded
-    if ended.unloads_after or ended.finish is FinishReason.UNLOAD:
+    if ended.keeps_s == 0 or ended.finish is FinishReason.UNLOAD:
         return without(view.loaded, ended.model)
     if _entry(view.loaded, ended.model) is not None:
         return view.loaded
@@ -29,6 +29,12 @@ def without(loaded: Loaded, model: str) -> Loaded:
     if loaded is None or (name := _entry(loaded, model)) is None:
         return loaded
     return tuple(each for each in loaded if each.name != name)
+
+
+def expires_unix_s(view: BackendView, model: str) -> float | None:
+    """When a backend says that it lets go of a model, in seconds since 1970; None where it does not say."""
+    name = None if view.loaded is None else _entry(view.loaded, model)
+    return next((each.expires_unix_s for each in view.loaded or () if each.name == name), None)
 
 
 def _entry(loaded: tuple[LoadedModel, ...], model: str) -> str | None:

@@ -6,6 +6,8 @@ is left out where one of its values was not given or is false; `{name:?}` only a
 
 from collections.abc import Mapping
 
+from ollama_proxyd.core.note_sentences import NOTES
+
 _POWER = "{backend_id} needs {power_watts:g} W[{is_measured:?} as measured]"
 _LATENCY = "{backend_id} would begin to answer after about {latency_ms:.0f} ms"
 _QUEUED = "[ ({queue_wait_ms:.0f} ms of it in the queue)]"
@@ -15,7 +17,6 @@ _COST = (
     " and {time_seconds:figure} s[ ({queue_wait_seconds:figure} s of it in the queue)]"
     " for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
 )
-_SIZE = "[ for a model of {size_gb:.2g} GB][, whatever the model: {unscaled}]"
 _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
 MODES: Mapping[str, str] = {
@@ -175,43 +176,6 @@ DECISIONS: Mapping[str, str] = {
     "refused_before_routing": "it was refused before it was routed",
 }
 """Why a request went where it went, or nowhere."""
-
-NOTES: Mapping[str, str] = {
-    "power_from_class": "power {power_watts:g} W is estimated from hardware class {hardware}",
-    "ttft_from_class": (
-        f"time to the first token {{ttft_seconds:.3g}} s is estimated from hardware class {{hardware}}{_SIZE}"
-    ),
-    "speed_from_class": (
-        f"speed {{tokens_per_second:.3g}} tokens/s is estimated from hardware class {{hardware}}{_SIZE}"
-    ),
-    "power_of_unknown": "power {power_watts:g} W is estimated as its hardware is unknown",
-    "ttft_of_unknown": (
-        f"time to the first token {{ttft_seconds:.3g}} s is estimated as its hardware is unknown{_SIZE}"
-    ),
-    "speed_of_unknown": f"speed {{tokens_per_second:.3g}} tokens/s is estimated as its hardware is unknown{_SIZE}",
-    "speed_scaled": (
-        "speed {tokens_per_second:.3g} tokens/s is what is configured, scaled to a model of {size_gb:.2g} GB"
-    ),
-    "size_unknown": "its size is unknown",
-    "mixture_of_experts": "only a part of a mixture of experts works for each token",
-    "speed_measured": "speed measured in {samples} request[{is_many:?}s]",
-    "power_measured": "power measured {power_watts:.3g} W",
-    "degraded": "degraded: {reason}",
-    "power_of_radio": "power {power_watts:g} W is estimated for this machine's radio, since it runs elsewhere",
-    "money_counted": (
-        "its tokens cost about {money:figure} {currency}, which counts as {money_joules:figure} J"
-        " at {price_per_kwh:g} {currency}/kWh"
-    ),
-    "wake_estimated": "time to wake the device {wake_seconds:g} s is estimated",
-    "load_estimated": "time to load {load_seconds:.2g} s is estimated for a model of {size_gb:.2g} GB",
-    "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",
-    "keep_loaded_unknown": "watts of keeping the model loaded are unknown and not counted",
-    "too_hot_now": "its device is at {temperature_celsius:g} °C, past {limit_celsius:g} °C",
-    "too_hot_soon": (
-        "its device is at {temperature_celsius:g} °C and reaches {limit_celsius:g} °C in about {left_seconds:.0f} s"
-    ),
-}
-"""What an estimate stands on."""
 
 READINGS: Mapping[str, str] = {
     "no_sensor": "no sensor yet",

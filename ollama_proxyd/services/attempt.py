@@ -25,6 +25,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_asked_s",
         "_begun_s",
         "_clock",
         "_decision",
@@ -61,6 +62,7 @@ class Attempt:
         self.finished: Finished | None = None
         self.count_tokens: Callable[[], int] = int
         """How many tokens its client has of it by now."""
+        self._asked_s: float | None = None
         self.moved = False
         """Whether another backend goes on although this one served."""
         self.ended: AttemptEnded | None = None
@@ -78,6 +80,7 @@ class Attempt:
         the end reaches the client.
         """
         try:
+            self._lease.sends(self.ranked.model, self._request.keeps_s)
             self.events = self._lease.backend.answer(self._request, self.ranked.model)
             async with self._lease.displaceable() if self._lease.is_yielding else nullcontext():
                 accepted, held = await self._first_words(_first_of(time_left_s, stalled_s))
@@ -89,6 +92,7 @@ class Attempt:
             await self._close(error)
             raise
         self._lease.begun(accepted.rest_s, streams=self._request.stream)
+        self._asked_s = accepted.asked_s
         return accepted, held
 
     async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:
@@ -186,7 +190,8 @@ class Attempt:
             resumed=request.spoken is not None,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
-            unloads_after=request.unloads_after,
+            keeps_s=request.keeps_s,
+            asked_s=self._asked_s,
             program=request.hints.program,
             decision=self._decision,
         )

@@ -11,6 +11,7 @@ from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
+from ollama_proxyd.services.keeper import Keeper
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
@@ -27,6 +28,7 @@ class Services:
     governor: Governor
     ledger: Ledger
     energy: EnergyAccounts
+    keeper: Keeper
     settings: RuntimeSettings
     system: Cell[SystemState]
     store: StateStore

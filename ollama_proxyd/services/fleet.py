@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-from ollama_proxyd.core.attempts import AttemptEnded, Doubt, doubt
+from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded, Doubt, doubt
 from ollama_proxyd.core.breaker import tried
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.faults import ABOUT_MODELS, Work
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health, Probe
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
+from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.known_slots import with_slots
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
@@ -62,6 +63,8 @@ class Fleet:
         self.checked: Topic[BackendView] = Topic()
         """Each backend that was found up, as it was found."""
         self.reconciled: Topic[FleetChanges] = Topic()
+        self.sent: Topic[AttemptBegun] = Topic()
+        """Each request that is being sent to a backend; the end of its attempt follows."""
         self.attempts: Topic[AttemptEnded] = Topic()
         self.circuits = Circuits(clock)
         self.freed: Topic[str] = Topic()
@@ -232,6 +235,10 @@ class Fleet:
         """What a backend was measured to draw at work; nothing is noted of one that is not configured."""
         if backend_id in self._index:
             self._put(replace(self.view(backend_id), watts=watts))
+
+    def note_memory(self, backend_id: str, memory: Memory) -> None:
+        """What is known of keeping models in a backend's memory."""
+        self._put(replace(self.view(backend_id), memory=memory))
 
     def note_degraded(self, backend_id: str, why: Reason | None) -> None:
         """A backend serves worse than it should, or None when it does so no longer."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
-from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import Work
 from ollama_proxyd.core.workload import UnderWay
+from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend
 
@@ -57,6 +58,9 @@ class Member:
 
 class Desk(Protocol):
     """Takes note of what becomes of the work on a slot of a member."""
+
+    sent: Topic[AttemptBegun]
+    """Each request that is being sent."""
 
     def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
         """The first words came, for the work by which a failing member is tried or with a wish to be left alone."""
@@ -122,6 +126,10 @@ class Lease:
         self.is_displaced = True
         self._until.reschedule(asyncio.get_running_loop().time())
         return True
+
+    def sends(self, model: str, keeps_s: float | None) -> None:
+        """Tell that the work is being sent."""
+        self._desk.sent.publish(AttemptBegun(self.member.id, model, keeps_s))
 
     def begun(self, rest_s: float | None = None, *, streams: bool) -> None:
         """Tell that the first words came."""

@@ -44,8 +44,18 @@ class Backend(Protocol):
         """What this backend is."""
 
     @property
+    def can_keep(self) -> bool:
+        """Whether requests can tell it how long a model stays in memory after them."""
+
+    @property
     def can_unload(self) -> bool:
-        """Whether a request can have it let go of a model."""
+        """Whether it can be had to let go of a model."""
+
+    def keep(self, model: str, seconds: float | None) -> None:
+        """Have requests that say nothing of it ask for a model to stay that long; None leaves it to the engine."""
+
+    async def unload(self, model: str) -> None:
+        """Have it let go of a model now."""
 
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated
 
 from ollama_proxyd.core.continuation import Failover
@@ -58,6 +59,27 @@ class GatewaySettings:
         Mapping[str, tuple[str, ...]],
         Option("models", "Names for clients, each with a list of the names that backends have for the same model."),
     ] = field(default_factory=dict)
+
+
+class KeepAlive(Enum):
+    """Who says how long an unused model stays in memory, where no client does."""
+
+    BREAK_EVEN = "break-even"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingSettings:
+    """How long unused models stay in memory."""
+
+    keep_alive: Annotated[
+        KeepAlive,
+        Option(
+            "routing.",
+            "How long unused models stay in memory: until keeping has cost as much as loading again, "
+            "or as long as their engine keeps them. A client's own keep_alive always counts.",
+        ),
+    ] = KeepAlive.BREAK_EVEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.fleet import BackendView, Health
@@ -38,7 +37,7 @@ async def _nothing() -> AsyncGenerator[Event, None]:
 
 
 class Unloader:
-    """Sends a request that only unloads to each backend that has the model in memory."""
+    """Has a model unloaded by each backend that has it in memory."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -54,7 +53,7 @@ class Unloader:
         """Have it unloaded, and tell where; raises ProxyError where it was in memory and no backend let go of it."""
         resident = [each for each in holders if self._may_be_resident(self._fleet.view(each), holders[each])]
         able = [each for each in resident if self._fleet.backend(each).can_unload]
-        ends = await asyncio.gather(*(self._ask(request, each, holders[each]) for each in able), return_exceptions=True)
+        ends = await asyncio.gather(*(self._ask(each, holders[each]) for each in able), return_exceptions=True)
         done = [each for each, end in zip(able, ends, strict=True) if end is None]
         for failure in ends if not done else ():
             if failure is not None:
@@ -65,10 +64,8 @@ class Unloader:
     def _may_be_resident(self, view: BackendView, model: str) -> bool:
         return view.loaded is None or has_in_memory(view, model)
 
-    async def _ask(self, request: Request, backend_id: str, model: str) -> None:
-        async with aclosing(self._fleet.backend(backend_id).answer(request, model)) as events:
-            async for _ in events:
-                pass
+    async def _ask(self, backend_id: str, model: str) -> None:
+        await self._fleet.backend(backend_id).unload(model)
         self._fleet.note_unloaded(backend_id, model)
 
 

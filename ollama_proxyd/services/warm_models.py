@@ -22,7 +22,7 @@ class WarmModels:
         self._clock = clock
         self._turns: dict[str, Turn] = {}
         self._used: dict[str, dict[str, float]] = {}
-        """When each model of a backend answered last, while it should be in memory."""
+        """Until when each model of a backend is in memory but for others that evict it."""
         self._evicts: dict[str, bool] = {}
         fleet.attempts.listen(self._ended)
         fleet.checked.listen(self._checked)
@@ -55,16 +55,17 @@ class WarmModels:
         turn, used = self._turns.get(ended.backend_id), self._used.setdefault(ended.backend_id, {})
         if turn is not None and turn.model == ended.model:
             turn.ended_s = ended.ended_s
-        if ended.unloads_after or ended.finish is FinishReason.UNLOAD:
+        keeps_s = ended.keeps_s if ended.asked_s is None else ended.asked_s
+        if keeps_s == 0 or ended.finish is FinishReason.UNLOAD:
             used.pop(ended.model, None)
         elif ended.succeeded:
-            used[ended.model] = ended.ended_s
+            used[ended.model] = ended.ended_s + (RECENT_S if keeps_s is None else min(keeps_s, RECENT_S))
 
     def _checked(self, view: BackendView) -> None:
         """Whether a model that answered a moment ago is still there beside those that answered after it."""
-        backend_id, latest_s = view.spec.id, self._clock.monotonic() - RECENT_S
-        used = {model: at_s for model, at_s in self._used.get(backend_id, {}).items() if at_s > latest_s}
-        there = {model: at_s for model, at_s in used.items() if has_in_memory(view, model)}
+        backend_id, now_s = view.spec.id, self._clock.monotonic()
+        used = {model: until_s for model, until_s in self._used.get(backend_id, {}).items() if until_s > now_s}
+        there = {model: until_s for model, until_s in used.items() if has_in_memory(view, model)}
         if len(there) < len(used) and view.loaded:
             self._evicts[backend_id] = True
         elif len(there) > 1:

@@ -7,11 +7,12 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, Maybe, PowerState, Reading, Sensed
-from ollama_proxyd.core.requests import Api, Json, LoadAction, Operation, Request
+from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.sim.engine import Engine, Phase, Work
 from ollama_proxyd.sim.machines import MODEL_GB, Device
 from ollama_proxyd.sim.traffic import Job
+from ollama_proxyd.sim.virtual_time import EPOCH_S
 from ollama_proxyd.sim.world import World
 
 CRITICAL_C = 100.0
@@ -35,25 +36,33 @@ def spec_of(device: Device) -> BackendSpec:
 class SimulatedBackend:
     """One engine of the world; a request's id leads to what it truly needs."""
 
-    can_unload = True
+    can_keep = can_unload = True
 
     def __init__(self, spec: BackendSpec, world: World, jobs: Mapping[str, Job]) -> None:
         self.spec = spec
         self._world = world
         self._engine = world.engines[spec.id]
         self._jobs = jobs
+        self._keep_s: dict[str, float] = {}
+
+    def keep(self, model: str, seconds: float | None) -> None:
+        """Keep a model that long after each answer; None: as the engine does by itself."""
+        if seconds is None:
+            self._keep_s.pop(model, None)
+        else:
+            self._keep_s[model] = seconds
+
+    async def unload(self, model: str) -> None:
+        """Let go of a model."""
+        self._world.change(lambda now_s: self._engine.unload(model, now_s))
 
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """The answer in few events: its first word, and its end."""
-        if request.load_action is LoadAction.UNLOAD:
-            self._world.change(lambda now_s: self._engine.unload(model, now_s))
-            yield Accepted()
-            yield Finished(FinishReason.UNLOAD)
-            return
-        work = self._world.begin(self.spec.id, self._jobs[request.hints.request_id])
+        keep_s = self._keep_s.get(model)
+        work = self._world.begin(self.spec.id, self._jobs[request.hints.request_id], keep_s)
         try:
             await work.first
-            yield Accepted()
+            yield Accepted(asked_s=keep_s)
             if request.operation is not Operation.EMBEDDING:
                 yield Delta(text="word")
             await work.done
@@ -74,7 +83,9 @@ class SimulatedBackend:
         device = self._engine.device
         return Probe(
             models=tuple(Model(name, int(gb * 1e9)) for name, gb in MODEL_GB.items() if device.holds(name)),
-            loaded=tuple(LoadedModel(name) for name in self._engine.resident),
+            loaded=tuple(
+                LoadedModel(name, expires_unix_s=EPOCH_S + until_s) for name, until_s in self._engine.resident.items()
+            ),
             version="simulated",
             slots=Slots(device.slots, SlotsFrom.TOLD) if device.tells_slots else None,
         )

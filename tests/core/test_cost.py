@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel, Model, ModelRules, Profile
+from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import price_of_time_w
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, TYPICAL_BYTES
-from ollama_proxyd.core.policy.residence import KEEP_ALIVE_S
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
@@ -28,14 +28,15 @@ from tests.core.reference_profile import (
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
-queue_wait_s wake_s load_s prefill_s decode_s time_s prefill_j decode_j load_j wake_j idle_tail_j energy_j
-heat_j money money_j price_of_time_w cost_j power_w latency_ms
+queue_wait_s prefill_s decode_s time_s prefill_j decode_j wake_s load_s wake_j load_j idle_tail_j spared_s spared_j
+keep_alive_s energy_j heat_j money money_j price_of_time_w cost_j power_w latency_ms
 """
 
 
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     tariff = Tariff(1.0, 1.0)
-    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=0.5), tariff=tariff), loaded=())
+    cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=2), tariff=tariff), loaded=())
+    cold = replace(cold, memory=Memory(gaps_s={"tiny:latest": (9.0, 9.0, 9.0, 9.0)}))
     hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
     cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0})
     terms = cost.terms
@@ -46,7 +47,8 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
     assert terms["time_s"] == pytest.approx(waiting_s + terms["decode_s"])
     assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
-    added_j = terms["heat_j"] + terms["money_j"] + 100 * terms["time_s"]
+    spared_j = terms["spared_j"] + 100 * terms["spared_s"]
+    added_j = terms["heat_j"] + terms["money_j"] - spared_j + 100 * terms["time_s"]
     assert terms["cost_j"] == pytest.approx(cost.energy_j + added_j) == cost.cost_j
     assert terms["power_w"] == cost.power_w == 3
 
@@ -147,7 +149,7 @@ def test_a_loaded_model_costs_no_loading() -> None:
 
 def test_a_model_that_is_not_loaded_costs_what_was_configured() -> None:
     profile = Profile(3, 0.8, 10, load_s=4, load_j=99, idle_w=2, keep_alive_s=60)
-    cost = only(replace(backend("npu", profile), loaded=(LoadedModel("other"),)))
+    cost = only(replace(backend("npu", profile), loaded=()))
     assert (cost.terms["load_s"], cost.terms["load_j"], cost.terms["idle_tail_j"]) == (4, 99, 120)
     assert cost.notes == ()
 
@@ -158,11 +160,6 @@ def test_loading_is_estimated_from_the_size_of_the_model_and_says_so() -> None:
     assert only(large).terms["load_j"] == pytest.approx(3 * 20.5)
     assert only(small).terms["load_s"] < only(large).terms["load_s"]
     assert "time to load 20 s is estimated for a model of 30 GB" in map(str, only(large).notes)
-
-
-def test_a_model_stays_for_five_minutes_where_nobody_said() -> None:
-    view = replace(backend("npu", Profile(3, 0.8, 10, load_s=1, idle_w=0.5)), loaded=())
-    assert only(view).terms["idle_tail_j"] == 0.5 * KEEP_ALIVE_S
 
 
 def test_unknown_residency_adds_nothing_but_a_note() -> None:

@@ -30,7 +30,7 @@ def test_what_answered_is_in_memory(finish: FinishReason) -> None:
     assert loaded_after(WARM, ended(finish=finish)) is WARM.loaded
 
 
-@pytest.mark.parametrize("facts", [{"finish": FinishReason.UNLOAD}, {"unloads_after": True}])
+@pytest.mark.parametrize("facts", [{"finish": FinishReason.UNLOAD}, {"keeps_s": 0.0}])
 def test_what_was_unloaded_is_not(facts: dict[str, Any]) -> None:
     assert names(loaded_after(WARM, ended(**facts))) == []
     assert loaded_after(COLD, ended(**facts)) is COLD.loaded

@@ -10,7 +10,7 @@ from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.heat import heat_share
 from ollama_proxyd.core.policy.priors import MOST, expect, is_known, slowdown
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import residence
+from ollama_proxyd.core.policy.residence import KeepingAt, residence
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Operation, Priority
@@ -29,9 +29,10 @@ class Demand(NamedTuple):
     is_length_known: bool
     waits_s: Mapping[str, float]
     """The estimated waits for a slot, by backend."""
-    price_of_time_w: float
-    max_temp_c: float | None
+    price_of_time_w: float = 0.0
+    max_temp_c: float | None = None
     """How hot devices may become for it, beside what they bear."""
+    keeping: KeepingAt = KeepingAt(0.0, 0.0)
 
 
 class Candidate(NamedTuple):
@@ -66,13 +67,21 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     expected = 0.0 if is_embedding else typical or TYPICAL_OUTPUT_TOKENS
     if query.max_tokens is not None and query.max_tokens >= 0:
         expected = float(min(query.max_tokens, expected))
-    return Demand(
+    asked = Demand(
         prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
         output_tokens=expected,
         is_length_known=is_embedding or typical is not None,
         waits_s=query.waits_s,
+    )
+    return under(asked, query, row)
+
+
+def under(asked: Demand, query: Query, row: ModeRow) -> Demand:
+    """The same in another mode."""
+    return asked._replace(
         price_of_time_w=price_of_time_w(row, query.hints),
         max_temp_c=row.max_temp_c if query.hints.target is None else None,
+        keeping=KeepingAt(query.now_s, row.price_of_time_w),
     )
 
 
@@ -82,28 +91,24 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     expected = expect(view, model)
     power_w, notes = expected.power_w, expected.notes
     queue_wait_s = asked.waits_s.get(view.spec.id, 0.0)
-    load_s, load_j, wake_s, wake_j, idle_tail_j = residence(view, model, candidate.device, power_w, notes)
+    stay = residence(view, model, candidate.device, power_w, asked.keeping, notes)
     prefill_s = expected.prefill_s(asked.prompt_tokens)
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * slowdown(candidate.neighbours)
-    latency_s = queue_wait_s + wake_s + load_s + prefill_s
+    latency_s = queue_wait_s + stay.wake_s + stay.load_s + prefill_s
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
-    energy_j = prefill_j + decode_j + load_j + wake_j + idle_tail_j
+    energy_j = prefill_j + decode_j + stay.load_j + stay.wake_j + stay.idle_tail_j
     heat_j = _heat_j(candidate, asked, (power_w + asked.price_of_time_w) * (prefill_s + decode_s), notes)
     money, money_j = _money(view, asked, notes)
-    cost_j = energy_j + heat_j + money_j + asked.price_of_time_w * time_s
+    cost_j = energy_j + heat_j + money_j - stay.spared_j + asked.price_of_time_w * (time_s - stay.spared_s)
     terms = {
         "queue_wait_s": queue_wait_s,
-        "wake_s": wake_s,
-        "load_s": load_s,
         "prefill_s": prefill_s,
         "decode_s": decode_s,
         "time_s": time_s,
         "prefill_j": prefill_j,
         "decode_j": decode_j,
-        "load_j": load_j,
-        "wake_j": wake_j,
-        "idle_tail_j": idle_tail_j,
+        **stay._asdict(),
         "energy_j": energy_j,
         "heat_j": heat_j,
         "money": money,
@@ -118,13 +123,16 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), *known)
 
 
-def cost_under(candidate: Candidate, priced: Ranked, price_w: float, max_temp_c: float | None) -> float:
-    """What it would cost in another mode: only the price of time and the heat that counts differ."""
-    terms, heat_j = priced.terms, 0.0
+def cost_under(candidate: Candidate, priced: Ranked, asked: Demand) -> tuple[float, float]:
+    """Cost and joules in another mode: the price of time, the heat that counts and the keep-alive differ."""
+    terms, heat_j, price_w, max_temp_c = priced.terms, 0.0, asked.price_of_time_w, asked.max_temp_c
+    stay = residence(candidate.view, candidate.model, candidate.device, priced.power_w, asked.keeping, [])
+    energy_j = priced.energy_j - terms["idle_tail_j"] + stay.idle_tail_j
     if candidate.device is not None:
         share, _ = heat_share(candidate.device, max_temp_c)
         heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
-    return priced.energy_j + heat_j + terms["money_j"] + price_w * terms["time_s"]
+    added_j = heat_j + terms["money_j"] - stay.spared_j
+    return energy_j + added_j + price_w * (terms["time_s"] - stay.spared_s), energy_j
 
 
 def _money(view: BackendView, asked: Demand, notes: list[Reason]) -> tuple[float, float]:

@@ -13,8 +13,9 @@ class Ranked:
     """A backend that can serve, and what that would cost.
 
     `terms` holds every term of the formula by name with its unit as suffix (queue_wait_s, wake_s, load_s,
-    prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, energy_j, heat_j,
-    money, money_j, price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and how it was known.
+    prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, keep_alive_s, spared_s, spared_j,
+    energy_j, heat_j, money, money_j, price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and
+    how it was known.
     """
 
     backend_id: str

@@ -7,7 +7,7 @@ from operator import itemgetter
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.modes import ModeSetting
-from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, price_of_time_w
+from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, under
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import (
@@ -102,15 +102,17 @@ def _set_aside(assessment: Assessment, ranked: Sequence[Ranked]) -> tuple[Reject
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     """The backend that another mode would choose, with its terms in the mode at hand; None where it had none."""
     situation = replace(assessment.situation, setting=setting)
-    hints, row = situation.query.hints, setting.row
-    price_w, max_temp_c = price_of_time_w(row, hints), row.max_temp_c if hints.target is None else None
+    asked = under(assessment.asked, situation.query, setting.row)
     rules, places = limit_rules(situation.query), []
     for candidate, priced in assessment.fit:
         exceeded = beyond(candidate, priced, situation)
         if not _refusals(candidate, priced, situation, rules) and not refusing(exceeded, situation):
-            cost_j = cost_under(candidate, priced, price_w, max_temp_c)
-            places.append((*_place(tier(exceeded, situation), candidate, cost_j), priced))
-    return min(places, key=_BY_PLACE)[-1] if places else None
+            cost_j, energy_j = cost_under(candidate, priced, asked)
+            places.append((*_place(tier(exceeded, situation), candidate, cost_j), energy_j, priced))
+    if not places:
+        return None
+    *_, energy_j, best = min(places, key=_BY_PLACE)
+    return best if energy_j == best.energy_j else replace(best, energy_j=energy_j)
 
 
 def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tuple[Rejected, ...]]:

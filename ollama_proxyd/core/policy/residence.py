@@ -1,71 +1,191 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+from math import inf
 from typing import NamedTuple
 
-from ollama_proxyd.core.fleet import BackendView, Model
-from ollama_proxyd.core.model_names import resolve
+from ollama_proxyd.core.fleet import BackendView, Hardware, Model, Profile
+from ollama_proxyd.core.keeping import FEW_GAPS, MOST_S, chance, idle_s, keep_alive_s
+from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.policy.priors import WAKE_OF_CARD_S, WAKE_S, is_known
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.reasons import Reason
 
-KEEP_ALIVE_S = 300.0
-"""How long engines keep an unused model, where none is configured."""
 LOAD_OVERHEAD_S = 0.5
 LOAD_BYTES_PER_S = 1.5e9
-"""How fast a model is loaded, where none is configured."""
+"""How fast a model is loaded, where that was neither measured nor configured."""
 TYPICAL_MODEL_BYTES = 4e9
 LARGEST_MODEL_BYTES = 1e13
 
+IDLE_OF_CARD_W = 9.0
+"""A driver's context keeps a card from its deepest sleep: 8 W on a laptop (ollama#8591), 22 W on a large card."""
+IDLE_W = 0.3
+"""What lies in the processor shares its memory, which is refreshed in any case."""
+COUNTED_FROM_W = 1.0
+"""A smaller tail is less than the error of the other terms; counted, it drew work to what happened to be loaded."""
+CARDS = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
+
 LOAD_UNKNOWN = Reason("load_unknown")
-KEEP_LOADED_UNKNOWN = Reason("keep_loaded_unknown")
+
+
+class Upkeep(NamedTuple):
+    """What a model's place in memory costs: once to have it there, then for each second that it stays."""
+
+    load_s: float
+    load_j: float
+    wake_s: float
+    wake_j: float
+    idle_w: float
+    load_note: Reason | None = None
+    wake_note: Reason | None = None
+    idle_note: Reason | None = None
+
+    def break_even_s(self, price_w: float) -> float:
+        """After this time keeping has cost as much as loading again would."""
+        again_j = self.load_j + self.wake_j + price_w * (self.load_s + self.wake_s)
+        return again_j / self.idle_w if self.idle_w > 0 else inf
 
 
 class Residence(NamedTuple):
-    """What a request pays for the model's place in memory."""
+    """What a request pays for the model's place in memory, and what later ones are spared by it."""
 
-    load_s: float = 0.0
-    load_j: float = 0.0
     wake_s: float = 0.0
+    load_s: float = 0.0
     wake_j: float = 0.0
+    load_j: float = 0.0
     idle_tail_j: float = 0.0
+    spared_s: float = 0.0
+    spared_j: float = 0.0
+    keep_alive_s: float = 0.0
+
+
+def upkeep(view: BackendView, model: Model, power_w: float) -> Upkeep:
+    """What a model costs at a backend that must wake and load it; the notes say what is estimated."""
+    spec, memory = view.spec, view.memory
+    measured = (memory.load_s.get(model.name), memory.bytes_per_s, memory.idle_w)
+    return _upkeep(spec.profile, spec.hardware, model.size_bytes, power_w, measured)
+
+
+@lru_cache(maxsize=1024)
+def _upkeep(
+    profile: Profile,
+    hardware: Hardware,
+    size_bytes: int | None,
+    power_w: float,
+    measured: tuple[float | None, float | None, float | None],
+) -> Upkeep:
+    load_s, load_note = _load_s(profile, size_bytes, measured)
+    wake_s, wake_note = profile.wake_s, None
+    if not is_known(wake_s):
+        wake_s = WAKE_S.get(hardware, WAKE_OF_CARD_S)
+        wake_note = Reason("wake_estimated", wake_seconds=wake_s)
+    idle_w, idle_note = profile.idle_w if measured[2] is None else measured[2], None
+    if not is_known(idle_w):
+        idle_w = IDLE_OF_CARD_W if hardware in CARDS else IDLE_W
+        idle_note = Reason("idle_watts", idle_watts=idle_w, is_estimated=True)
+    elif measured[2] is not None:
+        idle_note = Reason("idle_watts", idle_watts=idle_w, is_measured=True)
+    load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
+    wake_j = profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
+    return Upkeep(load_s, load_j, wake_s, wake_j, idle_w, load_note, wake_note, idle_note)
+
+
+def _load_s(
+    profile: Profile, size_bytes: int | None, measured: tuple[float | None, float | None, float | None]
+) -> tuple[float, Reason | None]:
+    """Seconds to load a model: as configured, as measured, else by its size."""
+    if is_known(profile.load_s):
+        return profile.load_s, None
+    if measured[0] is not None:
+        return measured[0], Reason("load_measured", load_seconds=measured[0])
+    known_bytes = size_bytes if is_known(size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
+    load_s = LOAD_OVERHEAD_S + known_bytes / (measured[1] or LOAD_BYTES_PER_S)
+    return load_s, Reason("load_estimated", load_seconds=load_s, size_gb=known_bytes / 1e9)
+
+
+def keep_of(view: BackendView, model: Model, power_w: float, price_w: float) -> tuple[float, Upkeep]:
+    """How long the proxy has an unused model kept, and what that rests on."""
+    costs = upkeep(view, model, power_w)
+    return keep_alive_s(costs.break_even_s(price_w), gaps_of(view, model)), costs
+
+
+def gaps_of(view: BackendView, model: Model) -> Sequence[float]:
+    """The last times between requests for a model, wherever they went; empty while they are few."""
+    found = view.memory.gaps_s.get(canonical(model.name), ()) if view.memory.gaps_s else ()
+    return found if len(found) >= FEW_GAPS else ()
+
+
+class KeepingAt(NamedTuple):
+    """When it is asked, and what a second is worth in the mode in force."""
+
+    now_s: float
+    price_w: float
 
 
 def residence(
-    view: BackendView, model: Model, device: DeviceState | None, power_w: float, notes: list[Reason]
+    view: BackendView, model: Model, device: DeviceState | None, power_w: float, at: KeepingAt, notes: list[Reason]
 ) -> Residence:
     """What waking, loading and keeping cost, with what is estimated of it in the notes."""
-    wake_s, wake_j = _wake(view, device, power_w, notes)
-    load_s, load_j, idle_tail_j = _load(view, model, power_w, notes)
-    return Residence(load_s, load_j, wake_s, wake_j, idle_tail_j)
-
-
-def _wake(view: BackendView, device: DeviceState | None, power_w: float, notes: list[Reason]) -> tuple[float, float]:
-    """Seconds and joules to wake the device, if it sleeps."""
-    if device is None or device.power_state is not PowerState.ASLEEP:
-        return 0.0, 0.0
-    profile = view.spec.profile
-    wake_s = profile.wake_s
-    if not is_known(wake_s):
-        wake_s = WAKE_S.get(view.spec.hardware, WAKE_OF_CARD_S)
-        notes.append(Reason("wake_estimated", wake_seconds=wake_s))
-    return wake_s, profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
-
-
-def _load(view: BackendView, model: Model, power_w: float, notes: list[Reason]) -> tuple[float, float, float]:
-    """Seconds and joules to load the model, and joules to keep it, unless it is loaded."""
+    costs = upkeep(view, model, power_w)
+    found = Residence()
+    if device is not None and device.power_state is PowerState.ASLEEP:
+        found = found._replace(wake_s=costs.wake_s, wake_j=costs.wake_j)
+        _note(costs.wake_note, notes)
     if view.loaded is None:
         notes.append(LOAD_UNKNOWN)
-        return 0.0, 0.0, 0.0
-    if resolve(model.name, [loaded.name for loaded in view.loaded]) is not None:
-        return 0.0, 0.0, 0.0
-    profile = view.spec.profile
-    load_s = profile.load_s
-    if not is_known(load_s):
-        size_bytes = model.size_bytes if is_known(model.size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
-        load_s = LOAD_OVERHEAD_S + size_bytes / LOAD_BYTES_PER_S
-        notes.append(Reason("load_estimated", load_seconds=load_s, size_gb=size_bytes / 1e9))
-    load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
-    if not is_known(profile.idle_w):
-        notes.append(KEEP_LOADED_UNKNOWN)
-        return load_s, load_j, 0.0
-    return load_s, load_j, profile.idle_w * (profile.keep_alive_s if is_known(profile.keep_alive_s) else KEEP_ALIVE_S)
+        return found
+    names = [loaded.name for loaded in view.loaded]
+    name = resolve(model.name, names)
+    if name is None:
+        found = found._replace(load_s=costs.load_s, load_j=costs.load_j)
+        _note(costs.load_note, notes)
+    gaps_s, break_even_s = gaps_of(view, model), costs.break_even_s(at.price_w)
+    keep_s = _kept_s(view, costs, keep_alive_s(break_even_s, gaps_s), notes)
+    found = found._replace(keep_alive_s=keep_s)
+    if costs.idle_w < COUNTED_FROM_W:
+        return found
+    leaves_s = view.memory.expires_s
+    left_s = max([leaves_s.get(each, inf) - at.now_s for each in names], default=0.0)
+    own_left_s = 0.0 if name is None else leaves_s.get(name, inf) - at.now_s
+    times = (keep_s if gaps_s else min(keep_s, break_even_s), max(left_s, 0.0), max(own_left_s, 0.0))
+    found = _with_tail(found, costs, gaps_s, times)
+    if found.idle_tail_j and not view.memory.is_kept_by_us:
+        _note(costs.idle_note, notes)
+    return found
+
+
+def _with_tail(
+    found: Residence, costs: Upkeep, gaps_s: Sequence[float], times: tuple[float, float, float]
+) -> Residence:
+    """The same with the time that the device idles longer for it, and the loading that later requests are spared.
+
+    `times` are how long the model stays, and how long anything, and this model, would stay without the request. Where
+    nothing is known of the next request, idling counts up to the break-even time.
+    """
+    keep_s, left_s, own_left_s = times
+    idle_j = costs.idle_w * (idle_s(gaps_s, keep_s) - idle_s(gaps_s, min(left_s, keep_s)))
+    spared = chance(gaps_s, keep_s) - chance(gaps_s, min(own_left_s, keep_s))
+    spared_s, spared_j = spared * (costs.load_s + costs.wake_s), spared * (costs.load_j + costs.wake_j)
+    return found._replace(idle_tail_j=idle_j, spared_s=spared_s, spared_j=spared_j)
+
+
+def _kept_s(view: BackendView, costs: Upkeep, by_us_s: float, notes: list[Reason]) -> float:
+    """How long an unused model stays at a backend, and why."""
+    if view.memory.is_kept_by_us:
+        notes.append(why_unloaded(by_us_s, costs))
+        return by_us_s
+    configured_s = view.spec.profile.keep_alive_s
+    return configured_s if is_known(configured_s) else MOST_S
+
+
+def why_unloaded(keep_s: float, costs: Upkeep) -> Reason:
+    """Why a model is kept for a time and no longer."""
+    values = {"keep_seconds": keep_s, "load_joules": costs.load_j + costs.wake_j, "idle_watts": costs.idle_w}
+    source = {} if costs.idle_note is None else costs.idle_note.values
+    return Reason("unloads_after", **{**source, **values})
+
+
+def _note(note: Reason | None, notes: list[Reason]) -> None:
+    if note is not None:
+        notes.append(note)

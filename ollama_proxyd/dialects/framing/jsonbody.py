@@ -154,6 +154,13 @@ def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
     return b"".join((body[:at], encoded, body[at + len(memoryview(model)) :]))
 
 
+def with_field(body: bytes, name: str, value: Json) -> bytes:
+    """A JSON object with one more field at its end, where readers prefer it to an earlier one; the rest untouched."""
+    at = body.rindex(b"}")
+    separator = b"" if body[:at].rstrip().endswith(b"{") else b","
+    return b"".join((body[:at], separator, msgspec.json.encode({name: value})[1:-1], body[at:]))
+
+
 def _only_model(body: bytes) -> int | None:
     """Where the value of the only "model" of a JSON text begins, at whatever depth; None when there are several.
 

@@ -1,7 +1,5 @@
 """Ollama's options, both ways: checked as Ollama checks them, and placed where it looks for them."""
 
-import math
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -35,10 +33,6 @@ _TYPE_WORDS: Mapping[Any, str] = {int: "integer", float: "float32", bool: "boole
 """What Ollama calls the types."""
 
 EFFORTS = frozenset({"high", "medium", "low", "max"})
-
-_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
-_MAX_S = (2**63 - 1) / 1e9
 
 
 def check_options(options: Mapping[str, Json] | None) -> None:
@@ -86,17 +80,6 @@ def answer_limit(options: Mapping[str, Json] | None) -> int | None:
     return int(limit) if limit is not None and limit >= 0 else None
 
 
-def keep_alive_s(value: Json) -> float | None:
-    """How long the model shall stay, in seconds: infinity for any negative value, None when unset."""
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 <= value <= _MAX_S else math.inf
-    if isinstance(value, str):
-        return _duration_s(value)
-    raise invalid_request(f'keep_alive must be seconds or a duration such as "5m", not {_words(value)}', "keep_alive")
-
-
 def check_think(value: Json) -> Think | None:
     """True, False or an effort; None when unset."""
     if value is None or isinstance(value, bool) or (isinstance(value, str) and value in EFFORTS):
@@ -123,25 +106,6 @@ def _fits(value: Json, wanted: Any) -> bool:
     if wanted == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _duration_s(text: str) -> float:
-    negative = text.startswith("-")
-    rest = text[1:] if text[:1] in {"-", "+"} else text
-    if rest == "0":
-        return 0.0
-    total_s, at = 0.0, 0
-    while part := _DURATION_PART.match(rest, at):
-        number, unit = part.groups()
-        if not unit:
-            raise invalid_request(f"time: missing unit in duration {quoted(text)}", "keep_alive")
-        if unit not in _UNIT_S:
-            raise invalid_request(f"time: unknown unit {quoted(unit)} in duration {quoted(text)}", "keep_alive")
-        total_s += float(number) * _UNIT_S[unit]
-        at = part.end()
-    if at == 0 or at < len(rest) or total_s > _MAX_S:
-        raise invalid_request(f"time: invalid duration {quoted(text)}", "keep_alive")
-    return math.inf if negative else total_s
 
 
 def _words(value: Json) -> str:

@@ -27,13 +27,13 @@ from ollama_proxyd.core.requests import (
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.keep_alive import keep_alive_s
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
 from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
     check_think,
-    keep_alive_s,
     read_format,
     read_options,
 )
@@ -84,7 +84,7 @@ def request_of(
         needs_vision=images_bytes > 0,
         needs_tools=isinstance(head, NativeChatHead) and holds_tools(head.tools),
         load_action=load_action_of(stays_s) if only_loads else None,
-        unloads_after=stays_s == 0,
+        keeps_s=stays_s,
         calls_come_whole=True,
         resume=RESUME[endpoint],
     )
@@ -267,7 +267,7 @@ def _embedding_request(endpoint: str, read: EmbeddingsHead, body: bytes, hints: 
         hints=hints,
         prompt_tokens=len(body) // 4,
         load_action=None if inputs else load_action_of(stays_s),
-        unloads_after=stays_s == 0,
+        keeps_s=stays_s,
     )
 
 

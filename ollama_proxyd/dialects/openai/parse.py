@@ -26,6 +26,7 @@ from ollama_proxyd.core.requests import (
 )
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.keep_alive import as_wished_s
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
 from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
@@ -79,6 +80,7 @@ def request_of(
         needs_vision=media.images > 0,
         has_image_urls=media.addresses > 0,
         needs_tools=isinstance(head, ChatHead) and holds_tools(head.tools),
+        keeps_s=as_wished_s(head.keep_alive),
         resume=RESUME.get(operation),
     )
 

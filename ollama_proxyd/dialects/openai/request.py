@@ -23,6 +23,8 @@ class Head(msgspec.Struct):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    keep_alive: Json = None
+    """Ollama's, which its clients send here too."""
 
 
 class NamedSchema(msgspec.Struct):

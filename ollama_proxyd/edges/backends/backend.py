@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 from yarl import URL
@@ -17,10 +18,11 @@ from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
-from ollama_proxyd.edges.backends.exchange import Exchange, load_only
+from ollama_proxyd.edges.backends.exchange import Exchange, Keeping, load_only
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
+from ollama_proxyd.edges.backends.unloading import unload
 from ollama_proxyd.edges.backends.untrusted_json import text
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import program_at
@@ -45,6 +47,8 @@ class EngineBackend:
         self._api_key = api_key
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
         self._recognised: str | None = None
+        self._keep_s: dict[str, int] = {}
+        """How long each model is to stay after requests that do not say."""
         self._exchanges: list[Exchange] = []
         self._last: Probe | None = None
         self._was_healthy = False
@@ -58,7 +62,8 @@ class EngineBackend:
         self._was_healthy = False
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
-        self._exchange = Exchange(self._server, engine.speaks, engine.continues.fields if engine.continues else {})
+        resuming = engine.continues.fields if engine.continues else {}
+        self._exchange = Exchange(self._server, engine.speaks, resuming, Keeping(engine.keeps, self._keep_s))
         self._exchanges.append(self._exchange)  # answers of the one before may still be under way
 
     @property
@@ -68,8 +73,27 @@ class EngineBackend:
 
     @property
     def can_unload(self) -> bool:
-        """Whether a request can have the engine let go of a model."""
-        return self._engine.speaks[0].answers_loads
+        """Whether the engine can be had to let go of a model."""
+        is_able = self._last is None or self._last.unloads is not False
+        return self._engine.unloading is not None and is_able
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether requests can tell the engine how long a model stays in memory after them."""
+        return self._engine.keeps is not None
+
+    def keep(self, model: str, seconds: float | None) -> None:
+        """Have requests that say nothing of it ask for a model to stay that long; None leaves it to the engine."""
+        if seconds is None:
+            self._keep_s.pop(model, None)
+        else:
+            self._keep_s[model] = ceil(seconds)
+
+    async def unload(self, model: str) -> None:
+        """Have the engine let go of a model now."""
+        if not self.can_unload or self._engine.unloading is None:
+            raise ProxyError(ErrorKind.UNSUPPORTED, f"{self._engine.label} unloads nothing on request")
+        await unload(self._server, self._engine.unloading, model)
 
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""

@@ -9,6 +9,7 @@ from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.unloading import Unloading
 from ollama_proxyd.edges.backends.untrusted_json import at, items, text
 from ollama_proxyd.edges.plumbing.port_owner import Program
 
@@ -63,7 +64,8 @@ class Engine:
     template. slots: how many requests it answers at once, where that is fixed. slots_read: the same from how its
     program was started, None where that does not say. resident: its models stay in memory while it runs.
     counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
-    continues: None where it does not go on exactly from a begun message.
+    continues: None where it does not go on exactly from a begun message. keeps: the field in which a request of its
+    first dialect says for how many seconds the model stays. unloading: None where it unloads nothing on request.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Engine:
     resident: bool = False
     counts_tokens: bool = False
     continues: Continues | None = None
+    keeps: str | None = None
+    unloading: Unloading | None = None
 
     @property
     def api(self) -> Api | None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +18,7 @@ from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
@@ -35,15 +36,25 @@ _NO_ROUTE = frozenset({404, 405})
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
 
+class Keeping(NamedTuple):
+    """The field that tells an engine how long a model stays, and the seconds by its name of the model."""
+
+    field: str | None
+    seconds: Mapping[str, int]
+
+
 class Exchange:
     """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_resuming", "_server", "_speaks", "in_flight")
+    __slots__ = ("_keeping", "_resuming", "_server", "_speaks", "in_flight")
 
-    def __init__(self, server: Server, speaks: tuple[Dialect, ...], resuming: Mapping[str, Json]) -> None:
+    def __init__(
+        self, server: Server, speaks: tuple[Dialect, ...], resuming: Mapping[str, Json], keeping: Keeping
+    ) -> None:
         self._server = server
         self._speaks = speaks
         self._resuming = resuming
+        self._keeping = keeping
         self.in_flight = 0
 
     def dialect_for(self, request: Request) -> Dialect:
@@ -81,7 +92,8 @@ class Exchange:
     async def answer(self, request: Request, model: str, dialect: Dialect | None = None) -> AsyncGenerator[Event, None]:
         """Accepted, deltas, Finished; closing it early closes the connection at once."""
         dialect = dialect or self.dialect_for(request)
-        rendered = await off_loop(len(request.body), partial(self._rendered, dialect, request, model))
+        keep_s = self._keep_s(dialect, request, model)
+        rendered = await off_loop(len(request.body), partial(self._rendered, dialect, request, model, keep_s))
         self.in_flight += 1
         try:
             async with self._server.post(
@@ -93,7 +105,8 @@ class Exchange:
             ) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
-                yield Accepted(rendered.ignored_fields, _meaning(dialect, request), self._server.rest_s(reply))
+                rest_s = self._server.rest_s(reply)
+                yield Accepted(rendered.ignored_fields, _meaning(dialect, request), rest_s, keep_s)
                 if not dialect.is_stream(request, reply.content_type, chunk):
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
@@ -113,9 +126,21 @@ class Exchange:
         finally:
             self.in_flight -= 1
 
-    def _rendered(self, dialect: Dialect, request: Request, model: str) -> Rendered:
-        """The request for the engine, with what asks it to go on from a begun answer."""
+    def _keep_s(self, dialect: Dialect, request: Request, model: str) -> int | None:
+        """How long the model is to stay, where the client does not say and the engine takes it.
+
+        A request that only loads is for others that will come, so the engine's own time counts.
+        """
+        if self._keeping.field is None or dialect is not self._speaks[0]:
+            return None
+        is_silent = request.keeps_s is None and request.load_action is None
+        return self._keeping.seconds.get(model) if is_silent else None
+
+    def _rendered(self, dialect: Dialect, request: Request, model: str, keep_s: int | None) -> Rendered:
+        """The request for the engine, with what asks it to keep the model, and to go on from a begun answer."""
         rendered = dialect.render(request, model)
+        if keep_s is not None and self._keeping.field is not None:
+            rendered = replace(rendered, body=with_field(rendered.body, self._keeping.field, keep_s))
         if request.spoken is None or not self._resuming:
             return rendered
         return replace(rendered, body=msgspec.json.encode({**decode_fields(rendered.body), **self._resuming}))

@@ -70,6 +70,14 @@ def _rfc3339(unix_s: int | None) -> str | None:
     return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
+def unix_s(moment: str | None) -> float | None:
+    """A moment of RFC 3339 in seconds since 1970, None where it is none."""
+    try:
+        return None if moment is None else datetime.fromisoformat(moment).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def read_version(body: Json) -> Findings:
     """Any answer with a version in it."""
     return Findings(version=label(body, "version"))

@@ -19,6 +19,7 @@ class Findings:
     version: str | None = None
     slots: int | None = None
     capabilities: frozenset[str] | None = None
+    unloads: bool | None = None
 
 
 def combine(found: Iterable[Findings]) -> Probe:
@@ -33,6 +34,7 @@ def combine(found: Iterable[Findings]) -> Probe:
             probe,
             loaded=each.loaded if probe.loaded is None else probe.loaded,
             version=probe.version or each.version,
+            unloads=each.unloads if probe.unloads is None else probe.unloads,
             slots=probe.slots or (Slots(each.slots, SlotsFrom.TOLD) if each.slots else None),
         )
         capabilities = each.capabilities if capabilities is None else capabilities

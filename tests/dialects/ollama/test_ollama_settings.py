@@ -8,6 +8,7 @@ import pytest
 from ollama_proxyd.core.canonical_options import CANONICAL_OPTIONS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json, JsonObject, JsonSchema
+from ollama_proxyd.dialects.framing.keep_alive import keep_alive_s
 from ollama_proxyd.dialects.framing.limits import check_top_logprobs
 from ollama_proxyd.dialects.ollama.options import (
     CANONICAL_BY_OPTION,
@@ -15,7 +16,6 @@ from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
     check_think,
-    keep_alive_s,
     read_format,
     read_options,
 )

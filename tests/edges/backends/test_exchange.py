@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -507,3 +508,57 @@ async def test_a_stream_that_ends_with_its_finish_reason_alone_is_complete_and_g
     events = await answer(Api.OPENAI, {CHAT: streams(*sent, content_type=SSE)}, openai_request(), "transformers")
     assert frames(events) == b"".join(sent) + b"data: [DONE]\n\n"
     assert isinstance(events[-1], Finished)
+
+
+KEPT = {API_CHAT: streams(OLLAMA_STREAM, content_type=NDJSON)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, 17),
+        ({"keep_alive": None}, 17),
+        ({"keep_alive": "5m"}, "5m"),
+        ({"keep_alive": -1}, -1),
+        ({"keep_alive": 0}, 0),
+    ],
+)
+async def test_ollama_is_told_how_long_a_model_stays_where_the_client_does_not_say(
+    fields: dict[str, Any], told: object
+) -> None:
+    for asked in (ollama_request(**fields), openai_request(**fields)):
+        async with serving(FakeEngine(KEPT)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+            backend.keep("tiny", 16.2)
+            accepted = (await events_of(backend, asked))[0]
+        assert engine.asked[0].json["keep_alive"] == told
+        assert isinstance(accepted, Accepted)
+        assert accepted.asked_s == (17 if told == 17 else None)
+
+
+async def test_the_rest_of_a_request_stays_the_clients_bytes() -> None:
+    asked = replace(ollama_request(), body=b'{ "model":"tiny", "messages":[{"role":"user","content":"hi"}] }\n')
+    async with serving(FakeEngine(KEPT)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        backend.keep("tiny", 17)
+        await events_of(backend, asked)
+        backend.keep("tiny", None)
+        await events_of(backend, asked)
+    assert engine.asked[0].body == asked.body.replace(b" }\n", b' ,"keep_alive":17}\n')
+    assert engine.asked[1].body == asked.body
+
+
+async def test_a_request_that_only_loads_leaves_the_time_to_the_engine() -> None:
+    loads = ollama_chat(b'{"model":"tiny"}', Hints())
+    async with serving(FakeEngine(KEPT)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
+        backend.keep("tiny", 17)
+        await events_of(backend, replace(loads, stream=True))
+    assert "keep_alive" not in engine.asked[0].json
+
+
+async def test_lm_studio_is_told_in_its_own_word_and_an_engine_without_one_is_told_nothing() -> None:
+    for flavor, told in (("lmstudio", {"ttl": 17}), ("vllm", {})):
+        routes = {CHAT: streams(*OPENAI_FRAMES, content_type=SSE)}
+        async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OPENAI, flavor) as backend:
+            backend.keep("tiny", 17)
+            await events_of(backend, openai_request())
+            assert (backend.can_keep, backend.can_unload) == (bool(told), False)
+        assert {name: value for name, value in engine.asked[0].json.items() if name in {"ttl", "keep_alive"}} == told

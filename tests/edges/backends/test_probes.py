@@ -60,6 +60,7 @@ async def test_ollama_tells_its_models_what_they_can_do_and_which_are_loaded() -
             size_vram_bytes=0,
             context_length=4096,
             expires_at="2026-11-20T12:03:25.625297689Z",
+            expires_unix_s=1795176205.625297,
         ),
     )
     assert probe.version == "0.33.0"

@@ -5,6 +5,7 @@ from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import LLAMACPP_OPTIONS, OptionPolicy, Quirks, SchemaField
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign
 from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.unloading import Unloading
 from ollama_proxyd.edges.backends.untrusted_json import label, text, truth, whole
 
 _THINKING = ("enable_thinking", "<think>", "reasoning_effort")
@@ -33,6 +34,7 @@ def read_props(body: Json) -> Findings:
         slots=slots,
         loaded=() if truth(body, "is_sleeping") else None,
         capabilities=known if slots is not None else None,
+        unloads=text(body, "role") == "router",
     )
 
 
@@ -61,4 +63,6 @@ ENGINE = Engine(
     # It renders the chat with a mark in place of the last message and ends the prompt there, so that no template can
     # trim what was spoken; thinking goes on where the message has no content (common/chat.cpp).
     continues=Continues(thinking=True),
+    # A router alone unloads; it ends answers under way after 10 s, and asking for slots would load the model again.
+    unloading=Unloading("/models/unload", lambda model: {"model": model}, "/slots?model={}&autoload=false"),
 )

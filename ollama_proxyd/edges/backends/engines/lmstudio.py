@@ -50,4 +50,5 @@ ENGINE = Engine(
     signs=(Sign("/lmstudio-greeting", says("lmstudio", value=True), "/lmstudio-greeting says lmstudio"),),
     ports=(1234,),
     models=Question("/api/v0/models", read_models),
+    keeps="ttl",  # counts for a model that the request itself loads
 )

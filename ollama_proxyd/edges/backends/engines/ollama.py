@@ -5,8 +5,9 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
-from ollama_proxyd.edges.backends.facts import named, read_version
+from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
+from ollama_proxyd.edges.backends.unloading import Unloading
 from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
 from ollama_proxyd.edges.plumbing.port_owner import Program
 
@@ -43,6 +44,7 @@ def read_ps(body: Json) -> Findings:
                 size_vram_bytes=none_or_more(entry, "size_vram"),
                 context_length=whole(entry, "context_length"),
                 expires_at=text(entry, "expires_at"),
+                expires_unix_s=unix_s(text(entry, "expires_at")),
             )
             for entry, name in named(body, "models", "name", "model")
         )
@@ -91,4 +93,7 @@ ENGINE = Engine(
     # Its templates leave the last message of an assistant open, and so does the llama-server that it runs; earlier
     # thinking is not sent on (server/routes.go, llm/llama_server.go).
     continues=Continues(),
+    keeps="keep_alive",
+    # It looks for this before it looks whether the model can generate, so embedding models unload too.
+    unloading=Unloading("/api/generate", lambda model: {"model": model, "keep_alive": 0, "stream": False}),
 )

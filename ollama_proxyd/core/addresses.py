@@ -1,0 +1,32 @@
+"""What a backend is called and where it is, as the configuration writes it."""
+
+from typing import Annotated, TypeAlias
+
+from ollama_proxyd.core.options import Like
+
+BackendId: TypeAlias = Annotated[
+    str,
+    Like(
+        "^(?!none$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit '
+        'and is not "none", which stands for no backend',
+    ),
+]
+_PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
+PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
+_ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
+Endpoint: TypeAlias = Annotated[
+    str, Like(_ENDPOINT, "an address such as http://127.0.0.1:11434, without user name, query or fragment")
+]
+
+
+Proxy: TypeAlias = Annotated[
+    str,
+    Like("^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$", '"env", "none", or an address such as http://proxy:3128'),
+]
+
+
+def whole_pci_address(written: str) -> str:
+    """The address with its domain, as the kernel writes it."""
+    address = written.lower()
+    return address if address.count(":") == 2 else f"0000:{address}"

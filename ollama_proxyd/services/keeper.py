@@ -1,0 +1,261 @@
+"""Owns how long unused models stay in memory: until keeping them has cost as much as loading them again would."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from math import inf
+from typing import NamedTuple
+
+from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
+from ollama_proxyd.core.errors import IN_USE, ProxyError
+from ollama_proxyd.core.events import FinishReason
+from ollama_proxyd.core.fleet import BackendView, Health, Model
+from ollama_proxyd.core.keeping import (
+    EXACT_S,
+    MOST_S,
+    WHY_KEPT,
+    KeptBy,
+    Stay,
+    begun,
+    ended,
+    seen,
+)
+from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.residency import expires_unix_s, has_in_memory
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.inventory import FleetChanges
+from ollama_proxyd.services.keeping_facts import KeepingFacts
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.settings import KeepAlive, KeepingSettings
+from ollama_proxyd.services.tail_savings import TailSavings
+from ollama_proxyd.services.tasks import Tasks
+from ollama_proxyd.services.watching import first_of
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 2.0
+"""An engine that lets go by itself has this long for it."""
+
+
+class Place(NamedTuple):
+    """A model at a backend, by the backend's own name."""
+
+    backend_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that stays in memory, for a person and for programs."""
+
+    model: str
+    kept_by: KeptBy
+    keep_s: float | None
+    """How long the proxy has it kept after its last request; None where others say so."""
+    left_s: float | None
+    """Seconds until it is unloaded; None while it works, and where others say so."""
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperDeps:
+    """What a keeper works with."""
+
+    fleet: Fleet
+    health: HealthMonitor
+    governor: Governor
+    clock: Clock
+
+
+class Keeper:
+    """Follows every request, and has each model that the proxy loaded unloaded when its time is over.
+
+    A client's own keep_alive counts instead, and what another program uses is left to it.
+    """
+
+    def __init__(self, deps: KeeperDeps, settings: KeepingSettings) -> None:
+        self._deps = deps
+        self._settings = settings
+        self._stays: dict[Place, Stay] = {}
+        self._due_s: dict[Place, float] = {}
+        """When each is looked at next."""
+        self._trouble: dict[Place, Reason] = {}
+        """Why a model stays although its time is over."""
+        self._changed = asyncio.Event()
+        self.known = KeepingFacts(deps.clock)
+        self.savings = TailSavings(deps.clock)
+        deps.fleet.sent.listen(self._note_sent)
+        deps.fleet.attempts.listen(self._note_ended)
+        deps.fleet.checked.listen(self._note_checked)
+        deps.fleet.reconciled.listen(self._note_changes)
+
+    def reconfigure(self, settings: KeepingSettings) -> None:
+        """Keep by other rules from now on."""
+        self._settings = settings
+        for member in self._deps.fleet.members:
+            self._show(self._deps.fleet.view(member.id))
+        self._replan()
+
+    def follow(self, tasks: Tasks) -> None:
+        """Unload what is due, and plan anew when the mode changes."""
+        tasks.start("keeper.mode", self._deps.governor.setting.follow(lambda _: self._replan()))
+        tasks.start("keeper", self._unload_in_time())
+
+    def kept(self, backend_id: str) -> tuple[Kept, ...]:
+        """The models of a backend that requests went to and that are in memory still."""
+        return tuple(self._kept(at, stay) for at, stay in self._stays.items() if at.backend_id == backend_id)
+
+    def _kept(self, at: Place, stay: Stay) -> Kept:
+        until_s, now_s = self.known.expires_s(at.backend_id).get(at.model, inf), self._deps.clock.monotonic()
+        if stay.kept_by is not KeptBy.PROXY or not self._keeps(at.backend_id):
+            return Kept(at.model, stay.kept_by, None, None, WHY_KEPT[stay.kept_by])
+        keep_s, why = self._keep_s(at)
+        left_s = None if until_s == inf else max(until_s - now_s, 0.0)
+        return Kept(at.model, stay.kept_by, keep_s, left_s, self._trouble.get(at) or why)
+
+    def _note_sent(self, sent: AttemptBegun) -> None:
+        at, fleet = Place(sent.backend_id, sent.model), self._deps.fleet
+        if not fleet.has(at.backend_id):
+            return
+        is_loaded = has_in_memory(fleet.view(at.backend_id), at.model)
+        stay = begun(self._stays.get(at), is_loaded=is_loaded, client_says=sent.keeps_s is not None)
+        self.savings.end(at)
+        self.known.note_sent(at.backend_id, at.model, is_fresh=not is_loaded)
+        self._trouble.pop(at, None)
+        is_ours = stay.kept_by is KeptBy.PROXY and self._keeps(at.backend_id)
+        fleet.backend(at.backend_id).keep(at.model, self._keep_s(at)[0] if is_ours else None)
+        self._put(at, stay)
+
+    def _note_ended(self, attempt: AttemptEnded) -> None:
+        at, now_s = Place(attempt.backend_id, attempt.model), self._deps.clock.monotonic()
+        stay = self._stays.get(at)
+        if stay is None:
+            return
+        stay = ended(stay, now_s, attempt.asked_s, only_loaded=attempt.finish is FinishReason.LOAD)
+        self.known.note_ended(attempt, self._model(at))
+        is_down = self._deps.fleet.view(at.backend_id).health is not Health.UP
+        if not stay.under_way and (attempt.keeps_s == 0 or is_down):
+            self._forget(at)
+        else:
+            self._put(at, stay)
+
+    def _note_checked(self, view: BackendView) -> None:
+        """See what is in a backend's memory still; a check that began before an answer ended says nothing of it."""
+        self._show(view)
+        asked_s = next((each.asked_s for each in self._deps.fleet.members if each.id == view.spec.id), -inf)
+        for at in [each for each in self._stays if each.backend_id == view.spec.id]:
+            stay = self._stays[at]
+            if stay.under_way or stay.ended_s is None or stay.ended_s > asked_s or view.loaded is None:
+                continue
+            if not has_in_memory(view, at.model):
+                self._note_left(at, stay)
+            else:
+                unix_s, clock = expires_unix_s(view, at.model), self._deps.clock
+                self._put(at, seen(stay, None if unix_s is None else clock.monotonic() + unix_s - clock.unix()))
+
+    def _note_changes(self, changes: FleetChanges) -> None:
+        for at in [each for each in self._stays if each.backend_id in changes.removed]:
+            self._forget(at)
+        for backend_id in changes.added | changes.changed:
+            self._show(self._deps.fleet.view(backend_id))
+
+    def _note_left(self, at: Place, stay: Stay) -> None:
+        """A model has left the memory."""
+        view = self._deps.fleet.view(at.backend_id)
+        if stay.kept_by is KeptBy.PROXY and stay.ended_s is not None and self._keeps(at.backend_id) and not view.loaded:
+            model = self._model(at)
+            _, costs = keep_of(view, model, expect(view, model).power_w, 0.0)
+            stays_s = view.spec.profile.keep_alive_s or MOST_S
+            self.savings.begin(at, stay.ended_s + stays_s, costs)
+        self._forget(at)
+
+    def _keeps(self, backend_id: str) -> bool:
+        """Whether the proxy may say how long models stay there, and has the means."""
+        fleet = self._deps.fleet
+        if self._settings.keep_alive is not KeepAlive.BREAK_EVEN or not fleet.view(backend_id).spec.is_local:
+            return False
+        backend = fleet.backend(backend_id)
+        return backend.can_keep or backend.can_unload
+
+    def _keep_s(self, at: Place) -> tuple[float, Reason]:
+        view = self._deps.fleet.view(at.backend_id)
+        price_w = self._deps.governor.setting.value.row.price_of_time_w
+        model = self._model(at)
+        keep_s, costs = keep_of(view, model, expect(view, model).power_w, price_w)
+        return keep_s, why_unloaded(keep_s, costs)
+
+    def _model(self, at: Place) -> Model:
+        models = self._deps.fleet.view(at.backend_id).models
+        return next((each for each in models if each.name == at.model), Model(at.model))
+
+    def _show(self, view: BackendView) -> None:
+        """Have the policy know whether the proxy keeps models there."""
+        memory = self.known.memory(view.spec.id, is_kept_by_us=self._keeps(view.spec.id))
+        if memory is not view.memory:
+            self._deps.fleet.note_memory(view.spec.id, memory)
+
+    def _forget(self, at: Place) -> None:
+        self._stays.pop(at, None)
+        self._due_s.pop(at, None)
+        self._trouble.pop(at, None)
+        self.known.expires_s(at.backend_id).pop(at.model, None)
+
+    def _put(self, at: Place, stay: Stay) -> None:
+        """Note a stay, and when it is to end."""
+        self._stays[at] = stay
+        until_s, by_itself_s = inf, stay.engine_until_s
+        if self._keeps(at.backend_id):
+            until_s = stay.until_s(self._keep_s(at)[0])
+        if until_s < inf and by_itself_s is not None and by_itself_s <= until_s + EXACT_S:
+            until_s = by_itself_s
+            self._due_s[at] = until_s + GRACE_S
+        else:
+            self._due_s[at] = until_s
+        self.known.expires_s(at.backend_id)[at.model] = until_s
+        self._changed.set()
+
+    def _replan(self) -> None:
+        for at, stay in list(self._stays.items()):
+            if self._deps.fleet.has(at.backend_id):
+                self._put(at, stay)
+
+    async def _unload_in_time(self) -> None:
+        """Unload each model when its time is over; never returns."""
+        while True:
+            self._changed.clear()
+            now_s = self._deps.clock.monotonic()
+            for at in [at for at, due_s in self._due_s.items() if due_s <= now_s]:
+                await self._let_go(at)
+            next_s = min(self._due_s.values(), default=inf)
+            if next_s == inf:
+                await self._changed.wait()
+            else:
+                await first_of(self._changed.wait(), self._deps.clock.sleep(max(next_s - now_s, 0.0)))
+
+    async def _let_go(self, at: Place) -> None:
+        """Have a model unloaded, unless it is gone, is used again, or another program uses it."""
+        fleet, health = self._deps.fleet, self._deps.health
+        if fleet.view(at.backend_id).health is not Health.UP:
+            self._forget(at)
+            return
+        await health.catch_up(0.0)
+        if self._due_s.get(at, inf) > self._deps.clock.monotonic():
+            return
+        self._due_s[at] = inf
+        try:
+            await fleet.backend(at.backend_id).unload(at.model)
+        except ProxyError as error:
+            if error.code == IN_USE and (stay := self._stays.get(at)) is not None:
+                self._put(at, replace(stay, ended_s=self._deps.clock.monotonic()))
+                return
+            self._trouble[at] = Reason("not_unloaded", model=at.model, detail=error.message)
+            log.warning("backend %s: %s", at.backend_id, self._trouble[at])
+        else:
+            fleet.note_unloaded(at.backend_id, at.model)
+            stay = self._stays.get(at)
+            if stay is not None and not stay.under_way:
+                self._note_left(at, stay)

@@ -1,0 +1,75 @@
+"""Owns what was learned of keeping models in memory: how often they are asked for, and how long they load."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import sqrt
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.keeping import MOST_GAPS, Memory
+from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.services.ports import Clock
+
+SHORTEST_LOAD_S = 0.05
+"""Less is what an engine needs to see that a model is loaded already."""
+MOST_MODELS = 1000
+"""So many models are remembered; the rest of a longer list teaches nothing."""
+
+
+class KeepingFacts:
+    """Times between requests by model, and load times by backend and model; they outlive a reload."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._memories: dict[str, Memory] = {}
+        self._gaps_s: dict[str, Sequence[float]] = {}
+        self._under_way: dict[str, int] = {}
+        self._ended_s: dict[str, float] = {}
+        self._fresh: set[tuple[str, str]] = set()
+        """The models that were not in memory when they were asked for."""
+        self._expires_s: dict[str, dict[str, float]] = {}
+        self._load_s: dict[str, dict[str, float]] = {}
+
+    def memory(self, backend_id: str, *, is_kept_by_us: bool) -> Memory:
+        """What is known of a backend, with live views; the same object until something else has changed."""
+        known = self._memories.get(backend_id)
+        if known is None:
+            live = (self.expires_s(backend_id), self._gaps_s, self._load_s.setdefault(backend_id, {}))
+            known = self._memories[backend_id] = Memory(is_kept_by_us, *live)
+        elif known.is_kept_by_us is not is_kept_by_us:
+            known = self._memories[backend_id] = replace(known, is_kept_by_us=is_kept_by_us)
+        return known
+
+    def expires_s(self, backend_id: str) -> dict[str, float]:
+        """When the models of a backend leave its memory; the keeper's to write."""
+        return self._expires_s.setdefault(backend_id, {})
+
+    def note_sent(self, backend_id: str, model: str, *, is_fresh: bool) -> None:
+        """A request for a model begins; the time since the last one ended is a gap where none was under way."""
+        name, now_s = canonical(model), self._clock.monotonic()
+        if is_fresh:
+            self._fresh.add((backend_id, model))
+        if name not in self._under_way and len(self._under_way) >= MOST_MODELS:
+            return
+        if not self._under_way.get(name) and name in self._ended_s:
+            self._gaps_s[name] = (*self._gaps_s.get(name, ()), now_s - self._ended_s[name])[-MOST_GAPS:]
+        self._under_way[name] = self._under_way.get(name, 0) + 1
+
+    def note_ended(self, ended: AttemptEnded, model: Model) -> None:
+        """A request for a model has ended."""
+        name, load_s = canonical(ended.model), ended.timings.load_s or 0.0
+        is_fresh = (ended.backend_id, ended.model) in self._fresh
+        self._fresh.discard((ended.backend_id, ended.model))
+        if name in self._under_way:
+            self._under_way[name] = max(self._under_way[name] - 1, 0)
+            self._ended_s[name] = self._clock.monotonic()
+        if is_fresh and ended.succeeded and load_s >= SHORTEST_LOAD_S:
+            self._learn_load(ended.backend_id, model, load_s)
+
+    def _learn_load(self, backend_id: str, model: Model, load_s: float) -> None:
+        loads = self._load_s.setdefault(backend_id, {})
+        if model.name in loads or len(loads) < MOST_MODELS:
+            loads[model.name] = sqrt(loads.get(model.name, load_s) * load_s)
+        if model.size_bytes and backend_id in self._memories:
+            rate = model.size_bytes / load_s
+            self._memories[backend_id] = replace(self._memories[backend_id], bytes_per_s=rate)
