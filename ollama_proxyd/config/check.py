@@ -85,7 +85,8 @@ class Checked:
         elif said := RETIRED_VALUES.get((_pattern(path), str(node.value))):
             self._wrong(node, path, f"{_show(node.value)} is not available; {said}")
         else:
-            self._wrong(node, path, f"{_show(node.value)} is not {expected}{advice}")
+            shown = _show(node.value) if path else "this text"  # at the root it may be any file's, and secret
+            self._wrong(node, path, f"{shown} is not {expected}{advice}")
 
     def _unknown(self, key: str, node: Node, path: str, known: list[str]) -> None:
         pattern, problems = _pattern(path), self.errors

@@ -53,7 +53,10 @@ class Secrets:
         """The whole path of a PEM file of certificate authorities; a problem is noted where it holds none."""
         path = self._path(written).absolute()
         try:
-            trusting(str(path))
+            if path.exists() and not path.is_file():
+                self._wrong(origin, key, f"{path} is not a file")
+            else:
+                trusting(str(path))
         except OSError as error:  # SSLError included
             self._wrong(origin, key, f"{path} cannot be used: {_why(error)}")
         return str(path)

@@ -12,9 +12,13 @@ MOST_OF_ONE = 4
 """Holds of one program, so that it does not take them all."""
 
 
+HOLD = "/"
+"""What stands in an owner between its program and the hold, where a program has many owners."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One program's wish, which ends with its owner: a unique bus name, or "http:" and the id of an open answer.
+    """One program's wish, which ends with its owner: a unique bus name, or "http:" with the program and an open answer.
 
     It ends at `until_s` on the monotonic clock at the latest, which people are told as the time `ends_unix_s`.
     """
@@ -26,6 +30,16 @@ class Hold:
     owner: str
     until_s: float
     ends_unix_s: float
+
+    @property
+    def program(self) -> str:
+        """Whose hold it is."""
+        return program_of(self.owner)
+
+
+def program_of(owner: str) -> str:
+    """The program that an owner belongs to."""
+    return owner.partition(HOLD)[0]
 
 
 def thriftiest(holds: Iterable[Hold]) -> Hold | None:

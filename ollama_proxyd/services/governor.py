@@ -9,7 +9,7 @@ from typing import Any
 
 from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, choose, imagined, step
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, thriftiest
+from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, program_of, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
@@ -72,7 +72,7 @@ class Governor:
         if len(self.holds.value) >= limit:
             message = f"{limit} programs hold a mode already, the most that efficiency.max_holds allows"
             raise ProxyError(ErrorKind.OVERLOADED, message)
-        if sum(each.owner == owner for each in self.holds.value) >= MOST_OF_ONE:
+        if sum(each.program == program_of(owner) for each in self.holds.value) >= MOST_OF_ONE:
             message = f"you hold {MOST_OF_ONE} modes already, the most for one program; release one first"
             raise ProxyError(ErrorKind.OVERLOADED, message)
         self._last_cookie += 1

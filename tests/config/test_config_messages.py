@@ -54,7 +54,7 @@ def test_a_key_like_no_other_lists_what_there_is(complaints: Complaints) -> None
         ("efficiency: {quiet_hours: {start: 24:00}}", '"24:00" is not a time of day such as "22:00"'),
         ("detection: {ports: [1, 0]}", "detection.ports[1]: 0 is not a whole number from 1 to 65535"),
         ("[1]", "a list stands where a section with keys of its own belongs"),
-        ("hello", '"hello" is not a section with keys of its own'),
+        ("hello", "this text is not a section with keys of its own"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_told_what_belongs_there(complaints: Complaints, text: str, message: str) -> None:
@@ -148,3 +148,10 @@ def test_a_key_of_the_predecessor_that_would_be_missed_is_an_error(complaints: C
 def test_a_type_of_the_predecessor_says_what_to_do_instead(complaints: Complaints) -> None:
     (line,) = complaints("backends: [{id: a, type: openvino, endpoint: 'http://a:1'}]")
     assert line.endswith("run OpenVINO Model Server and give its endpoint with type: openai, flavor: ovms")
+
+
+@pytest.mark.parametrize("content", ["SECRET", "'SECRET'", "root:$6$SECRET:19000\ndaemon:*:1\n", "A=SECRET\nB=2\n"])
+def test_of_another_kind_of_file_nothing_is_repeated(complaints: Complaints, content: str) -> None:
+    (line,) = complaints(content)
+    assert "SECRET" not in line
+    assert line.startswith("config.yaml:1: this text is not a section with keys of its own")

@@ -1,5 +1,6 @@
 """Tokens and keys from the environment and from files."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +90,16 @@ def test_a_token_that_could_be_guessed_is_an_error_at_its_key(complaints: Compla
     (line,) = complaints(TOKEN_FILE)
     assert line.startswith("config.yaml:1: server.auth.token_file: the token has 15 characters and could be guessed; ")
     assert line.endswith("it needs 16; make one with: openssl rand -hex 32")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero"])
+def test_certificates_are_read_from_a_file_alone(complaints: Complaints, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "ca.pem"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = Path(kind)
+    (line,) = complaints(f"backends:\n  - {{id: a, endpoint: 'https://a', ca_file: '{path}'}}\n")
+    assert line.endswith(f"{path} is not a file")

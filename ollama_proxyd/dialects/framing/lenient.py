@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
@@ -28,11 +29,55 @@ _HALF_IN_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 
+PIECE_BYTES = 256 * 1024
+"""Expressions look at so much at once: while one does, no other thread works, however large the text is."""
+_LONGEST_ESCAPE = 12
+"""That of a surrogate pair."""
+_STEP = 4096
+
+
 def without_half_letters(text: bytes) -> bytes:
     """The JSON text with U+FFFD in the place of each half surrogate pair; the same object where there is none."""
-    if b"\\ud" not in text and b"\\uD" not in text and not _HALF_IN_BYTES.search(text):
+    if b"\\ud" not in text and b"\\uD" not in text and b"\xed" not in text:
         return text
-    return _HALF_LETTERS.sub(lambda found: _REPLACEMENT if found.lastindex else found[0], text)
+    pieces = [text[begin:end] for begin, end in pairwise(_cuts(text))]
+    mended = [_mended(piece) for piece in pieces]
+    return text if mended == pieces else b"".join(mended)
+
+
+def _mended(piece: bytes) -> bytes:
+    if b"\\ud" not in piece and b"\\uD" not in piece and not _HALF_IN_BYTES.search(piece):
+        return piece
+    if len(piece) > 2 * PIECE_BYTES:
+        return b"".join(_mended_by_steps(piece))
+    return _HALF_LETTERS.sub(lambda found: _REPLACEMENT if found.lastindex else found[0], piece)
+
+
+def _mended_by_steps(piece: bytes) -> Iterator[bytes]:
+    """The same for a piece of any length, full of escapes: to join millions of them is a long step as well."""
+    at, parts = 0, list[bytes]()
+    for found in _HALF_LETTERS.finditer(piece):
+        if found.lastindex:
+            parts += (piece[at : found.start()], _REPLACEMENT)
+            at = found.end()
+            if len(parts) > _STEP:
+                yield b"".join(parts)
+                parts.clear()
+    yield b"".join((*parts, piece[at:]))
+
+
+def _cuts(text: bytes) -> Iterator[int]:
+    """Where a text can be cut into pieces: after no escape for the length of one, and inside no letter.
+
+    Where there are escapes at every step no place is found, and none is needed: each escape is a step by itself.
+    """
+    at = 0
+    while at < len(text):
+        yield at
+        at += PIECE_BYTES
+        while b"\\" in (before := text[at - _LONGEST_ESCAPE : at]) or b"\xed" in before[-2:]:
+            at += _STEP if b"\\" in before else 1
+    yield len(text)
 
 
 def _whole(digits: str) -> int | None:

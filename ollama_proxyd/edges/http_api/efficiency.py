@@ -8,9 +8,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.holds import LONGEST_TEXT
+from ollama_proxyd.core.holds import HOLD, LONGEST_TEXT
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.http_api.access import PEERS
 from ollama_proxyd.edges.http_api.context import SERVICES, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json, hold_json
@@ -55,7 +56,8 @@ async def select(request: web.Request) -> web.Response:
 async def hold(request: web.Request) -> web.StreamResponse:
     """Hold a mode while the answer stays open; its one line says that the hold is in force."""
     wanted = await read_struct(request, HoldRequest)
-    governor, owner = services_of(request).governor, f"{OWNER}{new_id()}"
+    program = await request.app[PEERS].program(request.transport)
+    governor, owner = services_of(request).governor, f"{OWNER}{program}{HOLD}{new_id()}"
     held = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner, wanted.seconds)
     try:
         response = Stream(headers=HEADERS)

@@ -1,5 +1,6 @@
 """Which user of this machine is at the other end of a loopback connection: sock_diag(7), else /proc/net/tcp."""
 
+import asyncio
 import os
 import socket
 import struct
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from ollama_proxyd.edges.plumbing.port_owner import holder_of
+
 _NETLINK_SOCK_DIAG: Final = 4
 _BY_FAMILY: Final = 20
 _REQUEST: Final = 1
@@ -16,6 +19,8 @@ _ALL_STATES: Final = 0xFFFFFFFF
 _HEADER = struct.Struct("=IHHII")
 _QUESTION = struct.Struct("=BBBxI2s2s16s16sIII")
 """struct inet_diag_req_v2: family, protocol, states, ports, addresses, interface, and no cookie."""
+_CREDENTIALS = struct.Struct("=iII")
+"""struct ucred."""
 _UID_AND_INODE = struct.Struct("=II")
 _UID_AT: Final = _HEADER.size + 64
 """Where struct inet_diag_msg has them."""
@@ -68,6 +73,20 @@ class Peers:
         """The user at the other end."""
         owner = self.owner(transport)
         return None if owner is None else owner.uid
+
+    async def program(self, transport: Any) -> str:
+        """The program at the other end, as far as that can be seen: its process, else its user, else its address."""
+        connection = transport.get_extra_info("socket")
+        if connection.family == socket.AF_UNIX:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return f"pid {_CREDENTIALS.unpack(credentials)[0]}"
+        if not is_from_here(transport):
+            place = place_of(transport.get_extra_info("peername"))
+            return "unknown" if place is None else place.host
+        if (owner := self.owner(transport)) is None:
+            return "unknown"
+        process = await asyncio.to_thread(holder_of, owner.inode)
+        return f"uid {owner.uid}" if process is None else f"pid {process}"
 
 
 def is_from_here(transport: Any) -> bool:

@@ -11,7 +11,7 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.http_api.access import ACCESS, check_host, check_token
+from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, check_host, check_token
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.status_json import status_json
@@ -47,21 +47,33 @@ class EventStreams:
     """The open event streams, until the server stops."""
 
     def __init__(self) -> None:
-        self._seats: set[Listener] = set()
+        self._seats: dict[Listener, str] = {}
+        """Each with its program."""
         self.is_closed = False
 
     @contextmanager
-    def seat(self) -> Iterator[Listener]:
-        """One more listener; raises ProxyError when there is no room."""
-        if len(self._seats) >= MOST_LISTENERS or self.is_closed:
-            why = "the server stops" if self.is_closed else f"too many event streams (limit {MOST_LISTENERS})"
-            raise ProxyError(ErrorKind.UNAVAILABLE, why)
+    def seat(self, program: str) -> Iterator[Listener]:
+        """One more listener; raises ProxyError when there is no room.
+
+        A program may have at most as many seats as it leaves free: the first half of all, the next half of the rest.
+        """
+        free, own = MOST_LISTENERS - len(self._seats), list(self._seats.values()).count(program)
+        if self.is_closed:
+            raise ProxyError(ErrorKind.UNAVAILABLE, "the server stops")
+        if own >= free:
+            why = (
+                f"too many event streams (limit {MOST_LISTENERS})"
+                if not own
+                else f"this program has {own} event streams"
+            )
+            rest = "" if not own else f", and leaves {free} for others; close one first"
+            raise ProxyError(ErrorKind.UNAVAILABLE, why + rest)
         news = Listener()
-        self._seats.add(news)
+        self._seats[news] = program
         try:
             yield news
         finally:
-            self._seats.discard(news)
+            del self._seats[news]
 
     def close(self) -> None:
         """Have every stream end."""
@@ -81,7 +93,8 @@ def _error_event(error: ProxyError) -> bytes:
 async def events(request: web.Request) -> web.StreamResponse:
     """The status as a stream that ends with the server."""
     listeners = request.app[EVENT_STREAMS]
-    with listeners.seat() as news:
+    program = await request.app[PEERS].program(request.transport)
+    with listeners.seat(program) as news:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
         request[STARTED] = Started(response, _error_event)

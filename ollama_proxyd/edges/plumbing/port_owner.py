@@ -27,6 +27,12 @@ def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
     return None if process is None else f"{_name(process)}, pid {process.name}"
 
 
+def holder_of(inode: int, proc: Path = Path("/proc")) -> str | None:
+    """The process that holds a socket, None where it cannot be seen."""
+    process = next(_holders({f"socket:[{inode}]"}, proc), None)
+    return None if process is None else process.name
+
+
 def program_at(port: int, proc: Path = Path("/proc")) -> Program | None:
     """How the listening program was started; None where it belongs to another user."""
     if (process := _owner(port, proc)) is None:

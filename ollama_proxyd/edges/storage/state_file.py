@@ -22,7 +22,7 @@ FORMAT: Final = 1
 MAX_BYTES: Final = 1024 * 1024
 ASIDE_SUFFIX: Final = ".unreadable"
 ABANDONED_S: Final = 3600.0
-"""A file that was begun so long ago is no longer being written: its writer was killed."""
+"""A file that was begun so long ago is no longer being written, though its writer's number is another's now."""
 
 
 def state_path(environ: Mapping[str, str]) -> Path:
@@ -57,7 +57,7 @@ class StateFile:
         content = msgspec.json.encode({"format": FORMAT, "state": state})
         folder = self._path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=self._begun_prefix)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self._begun_prefix}{os.getpid()}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -71,10 +71,12 @@ class StateFile:
         _settle(folder)
 
     def _remove_abandoned(self) -> None:
-        """Take away what a daemon that was killed had begun to write."""
+        """Take away what a daemon that was killed had begun to write; the name has the process that wrote."""
         with contextlib.suppress(OSError):
             for begun in self._path.parent.glob(f"{self._begun_prefix}*"):
-                if time.time() - begun.lstat().st_mtime > ABANDONED_S:
+                writer = begun.name.removeprefix(self._begun_prefix).partition(".")[0]
+                is_old = time.time() - begun.lstat().st_mtime > ABANDONED_S
+                if is_old or (writer.isdecimal() and not _runs(writer)):
                     begun.unlink()
 
     @property
@@ -106,6 +108,11 @@ class StateFile:
             log.warning("%s is ignored because %s; it could not be set aside: %s", self._path, reason, error.strerror)
         else:
             log.warning("%s was set aside as %s because %s; starting without memory", self._path, aside.name, reason)
+
+
+def _runs(process: str) -> bool:
+    """Whether there is another process of this number: one that is our own number had it before us."""
+    return process != str(os.getpid()) and Path("/proc", process).exists()
 
 
 def _settle(folder: Path) -> None:

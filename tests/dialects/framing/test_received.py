@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
 from ollama_proxyd.dialects.framing.received import MOST_CHECKED_BYTES, received
 from tests.any_json import ANY_JSON
@@ -68,3 +69,28 @@ def test_a_body_without_either_is_the_same_object(value: Any) -> None:
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_json_are_for_the_parser_to_refuse(body: bytes) -> None:
     assert received(body, len) >= 0
+
+
+TOKENS = st.sampled_from(
+    (
+        *(b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\\\\", b"\\n", b'\\"', b"\\"),
+        *(b"\xed\xa0\x80", b"\xed", "\ud558".encode(), b"x", b"a longer text"),
+    )
+)
+
+
+@given(st.lists(TOKENS, max_size=60).map(b"".join), st.integers(12, 60), st.integers(1, 40))
+def test_a_text_is_mended_alike_however_it_is_cut(text: bytes, piece: int, step: int) -> None:
+    whole = lenient.without_half_letters(text)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(lenient, "PIECE_BYTES", piece)
+        changed.setattr(lenient, "_STEP", step)
+        assert lenient.without_half_letters(text) == whole
+
+
+def test_a_number_in_a_large_body_that_nothing_reads_passes_and_one_that_is_read_is_refused() -> None:
+    body = b'{"text":"%b","x":1e999}' % (b"a" * MOST_CHECKED_BYTES)
+    assert received(body, kept) is body
+    with pytest.raises(ProxyError) as caught:
+        received(body, decode_object)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.holds import MOST_OF_ONE
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.http_api import server
 from tests.edges.http_api.conftest import Serve, Site
@@ -114,3 +115,24 @@ async def test_changes_of_settings_are_made_all_or_none(serve: Serve) -> None:
     assert answer.status == 400
     assert answer.json["error"].startswith("quiet_hours_start must be")
     assert (await site.get("/settings")).json["changed"] == []
+
+
+async def test_one_program_takes_a_share_of_the_holds_only(serve: Serve) -> None:
+    site = await serve()
+    async with AsyncExitStack() as held:
+        for _ in range(MOST_OF_ONE):
+            await held.enter_async_context(holding(site, mode="Quiet"))
+        refused = await site.post("/efficiency/hold", {"mode": "Quiet"})
+        assert refused.status == 429
+        assert "the most for one program" in refused.json["error"]
+        assert site.services.governor.hold(Mode.QUIET, "", "", "http:pid 1/x")
+
+
+async def test_a_hold_over_http_ends_when_its_time_is_over(serve: Serve) -> None:
+    site = await serve()
+    async with holding(site, mode="Quiet", seconds=60) as (reply, said), asyncio.timeout(WITHIN_S):
+        (hold,) = site.services.governor.holds.value
+        assert said["ends_unix_seconds"] == hold.ends_unix_s
+        site.services.governor.release_all(hold.owner)
+        assert await reply.content.read() == b""
+    assert (await site.post("/efficiency/hold", {"mode": "Quiet", "seconds": 1e6})).status == 400

@@ -4,13 +4,14 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import count, cycle
 from typing import Any
 
 import aiohttp
 import pytest
 
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.edges.http_api import status_events
@@ -198,14 +199,33 @@ async def test_a_stream_shows_that_it_lives_where_much_happens_that_changes_noth
             assert await listener.piece() == ": nothing new\n"
 
 
+def taken(streams: status_events.EventStreams, seats: ExitStack, program: str) -> int:
+    """How many seats a program gets."""
+    for number in range(status_events.MOST_LISTENERS):
+        try:
+            seats.enter_context(streams.seat(program))
+        except ProxyError:
+            return number
+    return status_events.MOST_LISTENERS
+
+
+def test_each_program_leaves_as_many_seats_as_it_has_and_every_further_one_gets_some() -> None:
+    streams = status_events.EventStreams()
+    with ExitStack() as seats:
+        got = [taken(streams, seats, program) for program in ("greedy", "as greedy", "third", "browser")]
+    assert got == [8, 4, 2, 1]
+    with streams.seat("greedy"):
+        pass
+
+
 async def test_only_so_many_may_listen_and_a_seat_is_free_again_when_one_leaves(serve: Serve) -> None:
     site = await serve()
-    sessions = [aiohttp.ClientSession(site.server.url) for _ in range(status_events.MOST_LISTENERS)]
+    sessions = [aiohttp.ClientSession(site.server.url) for _ in range(status_events.MOST_LISTENERS // 2)]
     try:
         replies = [await session.get("/status/events") for session in sessions]
         refused = await site.get("/status/events")
         assert refused.status == 503
-        assert f"limit {status_events.MOST_LISTENERS}" in refused.json["error"]
+        assert "this program has 8 event streams, and leaves 8 for others" in refused.json["error"]
         replies.pop(0).close()
         async with asyncio.timeout(WITHIN_S):
             while (await admitted(sessions[0], replies)) is False:  # noqa: ASYNC110 - the server notices by itself

@@ -78,8 +78,9 @@ def test_who_is_killed_while_writing_leaves_what_was_saved_before(path: Path) ->
     store.save({"mode": "Quiet"})
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert store.load() == {"mode": "Quiet"}
     assert len(list(path.parent.iterdir())) == 2
+    assert store.load() == {"mode": "Quiet"}
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_a_killed_one_had_begun_is_removed_and_what_somebody_writes_now_is_not(path: Path) -> None:
@@ -166,3 +167,15 @@ def test_a_full_disk_raises_and_leaves_what_was_saved(path: Path, monkeypatch: p
         store.save({"a": 2})
     assert store.load() == {"a": 1}
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
+def test_what_another_process_had_begun_is_removed_as_soon_as_it_is_gone(path: Path) -> None:
+    store = StateFile(path)
+    store.save({"mode": "Quiet"})
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours, alive, dead = (path.with_name(f".state.json.{pid}.x") for pid in (os.getpid(), os.getppid(), gone.pid))
+    for each in (ours, alive, dead):
+        each.write_text("{")
+    assert store.load() == {"mode": "Quiet"}
+    assert sorted(path.parent.iterdir()) == sorted([alive, path])
