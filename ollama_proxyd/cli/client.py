@@ -161,14 +161,14 @@ def default_url() -> str:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Where to connect to over TCP; raises Failed."""
+    """Where to connect to over TCP; raises Invalid."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 80
     except ValueError:
         host, port = None, 0
     if host is None or parts.scheme != "http":
-        raise Failed(f"{url!r} is not an address such as http://127.0.0.1:8080 or unix:/path")
+        raise Invalid(f"{url!r} is not an address such as http://127.0.0.1:8080 or unix:/path")
     return host, port
 
 

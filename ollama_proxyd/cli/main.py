@@ -31,7 +31,9 @@ GC_AFTER_ALLOCATIONS = 20_000
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file, instead of the first found.")
 @click.option("--host", help="The address to listen on.")
-@click.option("--http-port", "--port", "http_port", type=int, help="The TCP port; 0 lets the system choose.")
+@click.option(
+    "--http-port", "--port", "http_port", type=click.IntRange(0, 65535), help="The TCP port; 0 lets the system choose."
+)
 @click.option("--log-level", help="debug, info, warning or error.")
 @click.option("--demo", "demo", flag_value=Demo.ALWAYS, type=Demo, help="Use the built-in demo fleet.")
 @click.option("--demo-if-none", "demo", flag_value=Demo.IF_NONE, type=Demo, help="Use it if no backend is found.")

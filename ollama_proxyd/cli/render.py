@@ -55,10 +55,11 @@ def modes(now: Any) -> str:
             quantity(row["max_temperature_celsius"], "°C"),
             quantity(row["max_fan_percent"], "%"),
             quantity(row["max_concurrency"], "at once"),
+            row["description"],
         )
         for row in now["modes"]
     ]
-    return table(("", "mode", "value of time", "power", "heat", "fan", "requests"), rows)
+    return table(("", "mode", "value of time", "power", "heat", "fan", "requests", "for"), rows)
 
 
 def mode_info(row: Any) -> str:

@@ -69,7 +69,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = O
     if config is not None:
         checked.errors += [Problem(checked.origin(key), key, message) for key, message in contradictions(config)]
     if config is None or checked.errors:
-        raise ConfigError(checked.errors)
+        raise ConfigError((*checked.errors, *checked.warnings))
     folder = Path.cwd() if found is None else found.absolute().parent
     return replace(_with_secrets(config, checked, Secrets(environ, folder)), path=found)
 

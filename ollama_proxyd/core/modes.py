@@ -163,6 +163,6 @@ def parse_mode(text: str) -> Mode:
     if mode is not None:
         return mode
     allowed = ", ".join(mode.value for mode in Mode)
-    near = nearest(text, _SPELLINGS, 0.4)
+    near = nearest(text, _SPELLINGS, 0.5)
     hint = f"; did you mean {_SPELLINGS[near].value}?" if near else ""
     raise ValueError(f"{text[:LONGEST_SPELLING]!r} is not an efficiency mode; allowed are {allowed}{hint}")

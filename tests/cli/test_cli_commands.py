@@ -50,13 +50,13 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
     assert (
         ctl("mode", "list").output
         == """\
-   mode             value of time  power  heat   fan   requests
-   Performance      100 W                 90 °C
-*  Balanced         7 W            60 W   85 °C  80 %
-   Efficiency       2 W            15 W   75 °C  60 %
-   Quiet            2 W            15 W   70 °C  40 %
-   Auto                                   85 °C
-   UltraEfficiency  0.2 W          10 W   65 °C  30 %  2 at once
+   mode             value of time  power  heat   fan   requests   for
+   Performance      100 W                 90 °C                   The fastest answer, whatever it costs
+*  Balanced         7 W            60 W   85 °C  80 %             A quick answer at a fair cost
+   Efficiency       2 W            15 W   75 °C  60 %             Less energy for a slower answer
+   Quiet            2 W            15 W   70 °C  40 %             Slow fans and a cool lap
+   Auto                                   85 °C                   Follows the battery, the heat and the power profile
+   UltraEfficiency  0.2 W          10 W   65 °C  30 %  2 at once  The least energy that gives an answer
 """
     )
 

@@ -43,13 +43,19 @@ HEALTHY = DoctorFacts(
     devices=(Device("/dev/accel/accel0", "render", True),),
     leftovers=(),
     old_daemon=False,
+    backends=[{"id": "npu", "digests": {"tiny:latest": "a1"}}],
 )
-STOPPED = replace(HEALTHY, on_the_bus=False, status=None, http=HttpFacts(URL))
+STOPPED = replace(HEALTHY, on_the_bus=False, status=None, backends=(), http=HttpFacts(URL))
 
 
 def with_backends(*states: tuple[str, str | None]) -> Any:
     backends = [{**NPU, "id": f"b{at}", "health": state, "reason": why} for at, (state, why) in enumerate(states)]
     return {**NOW, "backends": backends}
+
+
+def with_digests(**digests: str) -> DoctorFacts:
+    backends = [{"id": backend_id, "digests": {"tiny:latest": digest}} for backend_id, digest in digests.items()]
+    return replace(HEALTHY, backends=backends)
 
 
 TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
@@ -60,6 +66,13 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         Level.WARNING,
         "version 0.0.9 runs",
         "start it again",
+    ),
+    (
+        "models",
+        with_digests(npu="a1", igpu="b2", cpu="a1"),
+        Level.WARNING,
+        "one name and different files: tiny:latest on npu+cpu and igpu",
+        "ollama cp",
     ),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (

@@ -95,7 +95,7 @@ def test_another_program_on_the_port_is_not_taken_for_the_daemon(
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://localhost", "http://", "http://x:port"])
 def test_an_address_that_is_none_is_refused_with_an_example(ctl: Ctl, url: str) -> None:
     result = ctl("--url", url, "status")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "is not an address such as http://127.0.0.1:8080" in result.stderr
 
 

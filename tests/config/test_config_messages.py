@@ -155,3 +155,9 @@ def test_of_another_kind_of_file_nothing_is_repeated(complaints: Complaints, con
     (line,) = complaints(content)
     assert "SECRET" not in line
     assert line.startswith("config.yaml:1: this text is not a section with keys of its own")
+
+
+def test_what_has_no_effect_is_told_beside_what_is_wrong(complaints: Complaints) -> None:
+    lines = complaints("server: {grpc_port: 9}\nrouting: {retries: 99}\n")
+    assert [line.split(":")[1:3] for line in lines] == [["2", " routing.retries"], ["1", " server.grpc_port"]]
+    assert "this key has no effect and may go" in lines[1]

@@ -67,6 +67,8 @@ class DoctorFacts:
     devices: tuple[Device, ...]
     leftovers: tuple[str, ...]
     old_daemon: bool
+    backends: Any = ()
+    """The answer to GET /backends."""
 
 
 class Level(IntEnum):
@@ -171,6 +173,22 @@ def _cause(backend: Any) -> str:
     return f" ({backend['reason']})" if backend["reason"] else ""
 
 
+def models(facts: DoctorFacts) -> Finding | None:
+    """Whether one name means one model on every backend."""
+    if not facts.backends:
+        return None
+    held: dict[str, dict[str, list[str]]] = {}
+    for backend in facts.backends:
+        for name, digest in backend["digests"].items():
+            held.setdefault(name, {}).setdefault(digest, []).append(backend["id"])
+    differing = {name: list(ids.values()) for name, ids in held.items() if len(ids) > 1}
+    if not differing:
+        return Finding(Level.OK, "each name means the same on every backend")
+    which = [f"{name} on {' and '.join(map('+'.join, ids))}" for name, ids in sorted(differing.items())]
+    says = f"one name and different files: {'; '.join(which)}; an answer that breaks does not go on with the other"
+    return Finding(Level.WARNING, says, "pull it anew on each, or give one another name: ollama cp")
+
+
 def service(names: tuple[str, ...], without: str, do: str) -> Check:
     """A check whether Auto has one of these services of the system bus."""
 
@@ -232,6 +250,7 @@ CHECKS: Mapping[str, Check] = {
     "port": port,
     "configuration": configuration,
     "backends": backends,
+    "models": models,
     "session bus": session_bus,
     "battery": service((UPOWER,), "Auto cannot follow the battery", "install the package upower"),
     "power profiles": service(

@@ -89,6 +89,7 @@ def backend_json(
         "price_per_million_input_tokens": None if spec.tariff is None else spec.tariff.input_price,
         "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
         "breakers": [_breaker(each, now_s) for each in view.breakers],
+        "digests": {model.name: model.digest for model in view.models if model.digest},
         "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
         "totals": _totals(totals),
     }

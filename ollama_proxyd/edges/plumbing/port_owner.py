@@ -8,6 +8,8 @@ LISTENING = "0A"
 _TABLES = ("net/tcp", "net/tcp6")
 _OURS = frozenset({b"ollama-proxyd", b"ollama_proxyd"})
 """The command and the module."""
+MOST_OPTIONS = 8
+"""Words of a command line among which the module is looked for, after Python's own options."""
 
 
 _MOST_BYTES = 1 << 20
@@ -80,5 +82,5 @@ def _holders(sockets: set[str], proc: Path) -> Iterator[Path]:
 def _name(process: Path) -> str:
     """The name of a program; ours, which Python runs, goes by its own."""
     arguments = (process / "cmdline").read_bytes().split(b"\0") if (process / "cmdline").exists() else []
-    is_ours = any(argument.rpartition(b"/")[2] in _OURS for argument in arguments[:3])
+    is_ours = any(argument.rpartition(b"/")[2] in _OURS for argument in arguments[:MOST_OPTIONS])
     return "ollama-proxyd" if is_ours else (process / "comm").read_text(encoding="utf-8").strip()

@@ -148,3 +148,11 @@ async def test_detection_can_tell_us_from_the_ollama_that_we_imitate(serve: Serv
     answer = await (await serve()).get("/version")
     assert answer.json["name"] == "ollama-proxyd"
     assert answer.headers["Server"] == f"ollama-proxyd/{answer.json['version']}"
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/sha256:0"])
+async def test_what_changes_files_names_the_engines_themselves(serve: Serve, path: str) -> None:
+    site = await serve()
+    answer = await site.post(path, {"model": "tiny"})
+    assert answer.status == 404
+    assert "ask one itself: OLLAMA_HOST=" in answer.json["error"]
