@@ -1,10 +1,10 @@
 """What work cost in joules, from which source that is known, and how far it may be wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
 from typing import NamedTuple
-
-from ollama_proxyd.core.events import Timings
 
 
 class Source(Enum):
@@ -50,29 +50,28 @@ class Energy:
         return self.prefill_j + self.decode_j + self.load_j
 
 
+def sum_up(energies: Sequence[Energy]) -> Energy | None:
+    """What several attempts cost together, None where there were none."""
+    if not energies:
+        return None
+    total_j = sum([each.total_j for each in energies])
+    errors_j = [each.total_j * each.error_share for each in energies if each.error_share is not None]
+    is_known = len(errors_j) == len(energies) and total_j > 0
+    return Energy(
+        sum([each.prefill_j for each in energies]),
+        sum([each.decode_j for each in energies]),
+        sum([each.load_j for each in energies]),
+        reduce(worst, [each.source for each in energies]),
+        sum(errors_j) / total_j if is_known else None,
+    )
+
+
 def worst(one: Source, other: Source) -> Source:
     """The source of a sum of two figures."""
     return max(one, other, key=_ORDER.index)
 
 
 _ORDER = list(Source)
-
-
-def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: Timings) -> Energy:
-    """The joules before and after the first token, as phases.
-
-    `waited_s` is the time to the first token of a stream. An answer in one piece is split as the backend's clock says.
-    """
-    load_s = max(timings.load_s or 0.0, 0.0)
-    if waited_s is not None:
-        load_j = before_j * min(load_s / waited_s, 1.0) if waited_s > 0 else 0.0
-        return Energy(before_j - load_j, after_j, load_j)
-    prompt_s, decode_s = max(timings.prompt_s or 0.0, 0.0), max(timings.decode_s or 0.0, 0.0)
-    total_j = before_j + after_j
-    told_s = load_s + prompt_s + decode_s
-    if not told_s > 0 or timings.decode_s is None:
-        return Energy(before_j, after_j)
-    return Energy(total_j * prompt_s / told_s, total_j * decode_s / told_s, total_j * load_s / told_s)
 
 
 class Interval(NamedTuple):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from ollama_proxyd.core.energy import Energy
+
 
 class FinishReason(Enum):
     """Why an answer ended."""
@@ -110,6 +112,8 @@ class Finished:
     timings: Timings = Timings()
     skipped_frames: int = 0
     """How many of the upstream's frames could not be read, and so were left out."""
+    energy: Energy | None = field(default=None, compare=False)
+    """What the answer cost over all attempts, as far as is known at its end; None before it is told the client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ FIELDS: Mapping[str, Takes] = {
     "media_type": Takes(MediaType),
     "deadline_ms": Takes(int, Within(1, 10**16)),
     "strict_limits": Takes(bool),
+    "include_energy": Takes(bool),
     "defer": Takes(str, form=Like("ac", "ac")),
     "defer_max_wait_seconds": Takes(float, Within(gt=0, le=7 * 24 * 3600)),
 }

@@ -61,6 +61,7 @@ class Hints:
     media_type: MediaType | None = None
     deadline_ms: int | None = None
     strict_limits: bool = False
+    include_energy: bool = False
     defer: str | None = None
     defer_max_wait_seconds: float | None = None
     request_id: str = ""

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
@@ -67,6 +68,13 @@ class Attempt:
         """Whether another backend goes on although this one served."""
         self.ended: AttemptEnded | None = None
         """Set when the context was left."""
+
+    @property
+    def energy(self) -> Energy:
+        """What it cost, as far as is known."""
+        if self.ended is not None:
+            return self.ended.energy
+        return self._metered.energy(stream=self._request.stream, finished=self.finished or Finished())
 
     @property
     def is_displaced(self) -> bool:

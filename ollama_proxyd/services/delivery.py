@@ -1,5 +1,8 @@
 """What one client has of its answer, over all backends that have a part in it."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from ollama_proxyd.core.attempts import most_useful
 from ollama_proxyd.core.continuation import (
     Failover,
@@ -11,6 +14,7 @@ from ollama_proxyd.core.continuation import (
     resumed,
     with_former,
 )
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
@@ -25,7 +29,8 @@ NOWHERE = "the answer was about to move, and neither the new nor the old backend
 class Delivery:
     """One answer on its way to its client."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, cost: Callable[[], Energy | None]) -> None:
+        self._cost = cost
         self.request = request
         """As the next backend is asked; from the first break on it goes on from what the client has."""
         self.begun: Request | None = None
@@ -90,7 +95,8 @@ class Delivery:
         if self._attempt is not None:
             self._attempt.finished = event
         spoken = self.request.spoken
-        self.finished = event if spoken is None else with_former(event, spoken, self._former)
+        whole = event if spoken is None else with_former(event, spoken, self._former)
+        self.finished = replace(whole, energy=self._cost())
         return self.finished
 
     @property

@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.energy import Account, Energy, Source, by_phase, worst
+from ollama_proxyd.core.energy import Account, Energy, Source, worst
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
 from ollama_proxyd.core.gauge import Gauge
 from ollama_proxyd.core.policy.priors import idle_power_w
 from ollama_proxyd.core.power_domain import Key, PowerDomain
-from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share
+from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share, by_phase
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import EnergyAccount
@@ -44,6 +44,7 @@ class Metered:
     model: str
     begun_s: float
     prompt_tokens: int
+    clock: Clock
     first_s: float | None = None
     is_charged: bool = False
     ended: AttemptEnded | None = None
@@ -51,6 +52,8 @@ class Metered:
     def energy(self, *, stream: bool, finished: Finished) -> Energy:
         """What it cost as far as is known."""
         share, waited_s = self.share, None
+        if self.ended is None:
+            self.domain.advance(self.clock.monotonic())
         if stream and self.first_s is not None:
             waited_s = self.first_s - self.begun_s
         source = share.source or Source.ESTIMATED
@@ -95,7 +98,7 @@ class EnergyAccounts:
         if consumer.tail_s and not domain.is_measured:
             self._settle(domain, now_s, None)
         consumer.idle_w, consumer.owner = idle_power_w(spec.profile, spec.hardware), (spec.id, model)
-        metered = self._metered[share] = Metered(domain, share, spec, model, now_s, prompt_tokens)
+        metered = self._metered[share] = Metered(domain, share, spec, model, now_s, prompt_tokens, self._clock)
         return metered
 
     def first(self, metered: Metered, now_s: float) -> None:

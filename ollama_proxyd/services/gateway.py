@@ -122,8 +122,8 @@ class Gateway:
         Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
         become a status. Closing the generator cancels the work upstream.
         """
-        delivery = Delivery(request)
         with self._booking.of(request) as trace:
+            delivery = Delivery(request, lambda: trace.energy)
             self.check_capacity()
             await self._defer(request.hints, trace)
             while delivery.finished is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.continuation import Obstacle
+from ollama_proxyd.core.energy import Energy, sum_up
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
@@ -59,6 +60,11 @@ class RequestTrace:
         return self.attempts[-1].ended if self.attempts else None
 
     @property
+    def energy(self) -> Energy | None:
+        """What all attempts cost, as far as is known; None where there were none."""
+        return sum_up([each.energy for each in self.attempts])
+
+    @property
     def elapsed_s(self) -> float:
         """How long ago it arrived."""
         return self._clock.monotonic() - self._arrived_s
@@ -85,7 +91,7 @@ class RequestTrace:
 
     def close(self) -> Outcome:
         """The outcome, at this moment."""
-        last, energy_j = self.last, [each.ended.energy.total_j for each in self.attempts if each.ended is not None]
+        last, energy = self.last, self.energy
         first_s = self.first_s if self._request.stream else None
         return Outcome(
             request_id=self._request.hints.request_id,
@@ -98,7 +104,7 @@ class RequestTrace:
             total_s=self.elapsed_s,
             ttft_s=None if first_s is None else first_s - self._arrived_s,
             usage=self.usage or (last.usage if last is not None else Usage()),
-            energy_j=sum(energy_j) if energy_j else None,
+            energy_j=None if energy is None else energy.total_j,
             retried=tuple([each.ranked.backend_id for each in self.attempts[:-1] if not each.is_displaced]),
             error=self.error,
             code=last.code if last is not None else None,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.energy import Account, Interval, Source, by_phase, split
+from ollama_proxyd.core.energy import Account, Interval, Source, split
 from ollama_proxyd.core.events import Timings
 from ollama_proxyd.core.gauge import Gauge
 from ollama_proxyd.core.power_domain import CONTEXT_S, PowerDomain
-from ollama_proxyd.core.power_shares import Rates, Share
+from ollama_proxyd.core.power_shares import Rates, Share, by_phase
 
 CARD: Any = {"is_shared": False, "can_sleep": True}
 PACKAGE: Any = {"is_shared": True, "can_sleep": False}

@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.limits import check_values
 
@@ -83,6 +84,12 @@ def readable(decoder: msgspec.json.Decoder[T], text: bytes | str | msgspec.Raw) 
 def object_in(text: bytes | str) -> dict[str, Json] | None:
     """The JSON object that a text is, None where it is something else."""
     return readable(_OBJECT, text)
+
+
+def energy_in(finished: Finished) -> dict[str, Json]:
+    """What an answer cost and how that is known, for a client that asked for it."""
+    energy = finished.energy
+    return {} if energy is None else {"energy_j": round(energy.total_j, 3), "energy_source": energy.source.value}
 
 
 def present(**fields: Json) -> dict[str, Json]:

@@ -10,7 +10,7 @@ from ollama_proxyd.core.requests import Json, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
-from ollama_proxyd.dialects.framing.jsonbody import present
+from ollama_proxyd.dialects.framing.jsonbody import energy_in, present
 
 
 def write_logprob(token: TokenLogprob, *, with_top: bool = True) -> dict[str, Json]:
@@ -46,6 +46,11 @@ def counters_of(finished: Finished, total_ns: int, first_ns: int | None) -> dict
     )
 
 
+def usage_in(request: Request, finished: Finished) -> dict[str, Json]:
+    """What the answer cost, where the client asked for it; Ollama's own API has no such key."""
+    return {"usage": energy_in(finished)} if request.hints.include_energy and finished.energy is not None else {}
+
+
 def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * _NS_PER_S)
 
@@ -79,7 +84,9 @@ def encode_vectors(request: Request, events: Iterable[Event], finished: Finished
         return msgspec.json.encode({"embedding": vectors[0] if vectors else ()})
     known = counters_of(finished, total_ns, first_ns=None) if vectors else {}
     counters = {name: known[name] for name in _VECTOR_COUNTERS if name in known}
-    return msgspec.json.encode({"model": request.model, "embeddings": vectors, **counters})
+    return msgspec.json.encode(
+        {"model": request.model, "embeddings": vectors, **counters, **usage_in(request, finished)}
+    )
 
 
 _JSON = msgspec.json.Encoder()
@@ -137,6 +144,7 @@ class LineEncoder:
         line = self._object(delta, reason, calls)
         if finished is not None and finished.reason not in {FinishReason.LOAD, FinishReason.UNLOAD}:
             line |= counters_of(finished, self._elapsed_ns(), self._first_ns)
+            line |= usage_in(self._request, finished)
         return _JSON.encode(line)
 
     def _calls_and_reason(self, delta: Delta, finished: Finished) -> tuple[list[dict[str, Json]] | None, str]:

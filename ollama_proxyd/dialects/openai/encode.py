@@ -9,7 +9,7 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishRe
 from ollama_proxyd.core.requests import Embedding, Json, Request
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import joined
-from ollama_proxyd.dialects.framing.jsonbody import object_in, present
+from ollama_proxyd.dialects.framing.jsonbody import energy_in, object_in, present
 from ollama_proxyd.dialects.openai.vectors import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
@@ -28,7 +28,8 @@ class TextEncoder(ABC):
 
     def __init__(self, request: Request, created: int, answer_id: str, kinds: tuple[str, str]) -> None:
         streamed, self._whole_kind = kinds
-        self._wants_usage = request.wants_usage
+        self._includes_energy = request.hints.include_energy
+        self._wants_usage = request.wants_usage or self._includes_energy
         self._head: dict[str, Json] = {
             "id": answer_id,
             "object": streamed,
@@ -60,15 +61,19 @@ class TextEncoder(ABC):
         gathered = list(events)
         finished = next((event for event in gathered if isinstance(event, Finished)), Finished())
         choice = self._answer(joined(gathered), finished)
-        answer = {**self._head, "object": self._whole_kind, "choices": [choice], "usage": usage_object(finished.usage)}
+        answer = {**self._head, "object": self._whole_kind, "choices": [choice], "usage": self._usage(finished)}
         return msgspec.json.encode(answer)
 
     def _ending(self, finished: Finished) -> bytes:
         chunks = [self._chunk(choice) for choice in self._last_pieces(finished)]
         if self._wants_usage:
-            usage = msgspec.json.encode(usage_object(finished.usage))
+            usage = msgspec.json.encode(self._usage(finished))
             chunks.append(self._start + b'],"usage":' + usage + b"}\n\n")
         return b"".join(chunks) + DONE
+
+    def _usage(self, finished: Finished) -> dict[str, Json] | None:
+        usage = usage_object(finished.usage)
+        return {**(usage or {}), **energy_in(finished)} if self._includes_energy else usage
 
     def _chunk(self, choice: Json) -> bytes:
         return self._start + msgspec.json.encode(choice) + b"]}\n\n"
@@ -229,18 +234,19 @@ class EmbeddingEncoder:
     def whole(self, events: Iterable[Event]) -> bytes:
         """The answer as one JSON object."""
         vectors: tuple[tuple[float, ...], ...] = ()
-        usage = Usage()
+        finished = Finished()
         for event in events:
             if isinstance(event, Embedded):
                 vectors = event.vectors
             elif isinstance(event, Finished):
-                usage = event.usage
-        return msgspec.json.encode(self._answer(vectors, usage))
+                finished = event
+        return msgspec.json.encode(self._answer(vectors, finished))
 
-    def _answer(self, vectors: tuple[tuple[float, ...], ...], usage: Usage) -> dict[str, Json]:
+    def _answer(self, vectors: tuple[tuple[float, ...], ...], finished: Finished) -> dict[str, Json]:
         content = self._request.content()
         packed = isinstance(content, Embedding) and content.base64
-        tokens = usage.prompt_tokens or 0
+        tokens = finished.usage.prompt_tokens or 0
+        energy = energy_in(finished) if self._request.hints.include_energy else {}
         return {
             "object": "list",
             "data": [
@@ -248,5 +254,5 @@ class EmbeddingEncoder:
                 for index, vector in enumerate(vectors)
             ],
             "model": self._request.model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, **energy},
         }

@@ -216,8 +216,12 @@ async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Even
 
 
 def _passes(dialect: Dialect, request: Request) -> bool:
-    """Whether frames are passed on; those that go on from another backend's would not fit to its."""
-    return request.api is dialect.api and request.stream and request.spoken is None
+    """Whether frames are passed on.
+
+    Those that go on from another backend's would not fit to its, and an engine's last one does not tell the energy.
+    """
+    is_plain = request.spoken is None and not request.hints.include_energy
+    return is_plain and request.api is dialect.api and request.stream
 
 
 def _meaning(dialect: Dialect, request: Request) -> Read | None:
@@ -246,7 +250,8 @@ async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, s
     """The events of an answer that comes in one piece; it is passed on where every reader of its dialect takes it."""
     body = await _body(reply, start)
     try:
-        passed = None if request.api is not dialect.api or request.stream else _passed_whole(dialect, request, body)
+        is_other = request.api is not dialect.api or request.stream or request.hints.include_energy
+        passed = None if is_other else _passed_whole(dialect, request, body)
         if passed is None:
             return dialect.decode_answer(request, body)
     except ProxyError as error:

@@ -171,9 +171,7 @@ PREFLIGHT_VALID_S = 600
 
 _METHODS = "GET, HEAD, POST"
 _REQUEST_HEADERS = ", ".join(("Authorization", "Content-Type", REQUEST_ID_HEADER, *HEADERS.values()))
-_EXPOSED_HEADERS = ", ".join(
-    (*routing_headers.NAMES, routing_headers.QUEUE_WAIT, routing_headers.IGNORED_FIELDS, REQUEST_ID_HEADER)
-)
+_EXPOSED_HEADERS = ", ".join((*routing_headers.NAMES, *routing_headers.OTHERS, REQUEST_ID_HEADER))
 
 
 def rules(settings: ServerSettings) -> AccessRules:

@@ -23,6 +23,7 @@ HEADERS: Mapping[str, str] = {
     "media_type": "X-Media-Type",
     "deadline_ms": "X-Deadline-Ms",
     "strict_limits": "X-Strict-Limits",
+    "include_energy": "X-Include-Energy",
     "defer": "X-Defer",
     "defer_max_wait_seconds": "X-Defer-Max-Wait",
 }

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.routed import Routed
 
@@ -14,10 +15,14 @@ ESTIMATED_ENERGY = "X-Estimated-Energy-J"
 ALTERNATIVES = "X-Alternatives"
 IGNORED_FIELDS = "X-Ignored-Fields"
 QUEUE_WAIT = "X-Queue-Wait-Ms"
+ENERGY = "X-Energy-Joules"
+ENERGY_SOURCE = "X-Energy-Source"
 QUEUE_PLACE = "X-Queue-Place"
 DEFERRED = "X-Deferred-Ms"
 
 NAMES = (BACKEND_USED, ROUTING_REASON, ESTIMATED_LATENCY, ESTIMATED_POWER, ESTIMATED_ENERGY, ALTERNATIVES)
+
+OTHERS = (QUEUE_WAIT, IGNORED_FIELDS, ENERGY, ENERGY_SOURCE)
 
 NONE = "none"
 UNKNOWN = "unknown"
@@ -37,6 +42,11 @@ def answered(first: Routed) -> dict[str, str]:
     if first.deferred_s is not None:
         headers[DEFERRED] = f"{first.deferred_s * 1000:.0f}"
     return headers
+
+
+def cost(energy: Energy | None) -> dict[str, str]:
+    """The fields of an answer that has ended: what it cost, as far as is known, and how that is known."""
+    return {} if energy is None else {ENERGY: f"{energy.total_j:.2f}", ENERGY_SOURCE: energy.source.value}
 
 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:

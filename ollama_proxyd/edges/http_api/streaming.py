@@ -1,15 +1,17 @@
 """The hot path: a routed answer goes to the client event by event, or as one piece."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http_writer import StreamWriter
 
+from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Event, Resumed
+from ollama_proxyd.core.events import Delta, Event, Finished, Resumed
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
@@ -38,6 +40,15 @@ class Stream(web.StreamResponse):
     """An answer that is under way; its headers leave together with the first piece of it."""
 
     _send_headers_immediately = False
+
+    async def end(self, trailers: Mapping[str, str]) -> None:
+        """End the answer with trailer fields (RFC 9112, 7.1.2), for which aiohttp has no call."""
+        writer = self._payload_writer
+        if trailers and isinstance(writer, StreamWriter) and writer.chunked and writer.transport is not None:
+            fields = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
+            writer.transport.write(f"0\r\n{fields}\r\n".encode("ascii"))
+            writer._eof = True
+        await self.write_eof()
 
 
 class Started(NamedTuple):
@@ -87,12 +98,18 @@ async def deliver(
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
         if not asked.stream:
             headers["Content-Type"] = dialect.whole_type
-            return web.Response(body=_whole([event async for event in events], make_encoder), headers=headers)
+            told = [event async for event in events]
+            headers |= routing_headers.cost(_energy(told[-1]))
+            return web.Response(body=_whole(told, make_encoder), headers=headers)
+        takes_trailers = _takes_trailers(request)
+        if takes_trailers:
+            headers[hdrs.TRAILER] = f"{routing_headers.ENERGY}, {routing_headers.ENERGY_SOURCE}"
         response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": dialect.stream_type})
         await response.prepare(request)
         request[STARTED] = Started(response, dialect.stream_error)
         encoder: Encoder | None = None
         first = b""
+        event: Event | None = None
         async for event in events:
             if isinstance(event, Delta) and event.frame is not None:
                 first = first or event.frame
@@ -103,8 +120,17 @@ async def deliver(
                 encoder = encoder or make_encoder()
                 if piece := encoder.encode(event):
                     await response.write(piece)
-        await response.write_eof()
+        await response.end(routing_headers.cost(_energy(event)) if takes_trailers else {})
         return response
+
+
+def _takes_trailers(request: web.Request) -> bool:
+    """Whether the client has said that it reads trailer fields (RFC 9110, 10.1.4)."""
+    return request.version >= HttpVersion11 and "trailers" in request.headers.get(hdrs.TE, "").lower()
+
+
+def _energy(last: Event | None) -> Energy | None:
+    return last.energy if isinstance(last, Finished) else None
 
 
 def _following(encoder: Encoder, first: bytes) -> Encoder:

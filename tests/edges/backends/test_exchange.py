@@ -145,6 +145,21 @@ async def test_an_endpoint_may_be_written_with_the_apis_base_or_without(endpoint
         assert await events_of(backend, openai_request())
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_is_to_tell_its_energy_is_written_anew(*, stream: bool) -> None:
+    whole = b'{"id":"1","object":"chat.completion","created":1,"model":"tiny","choices":[{"index":0,"message":'
+    whole += b'{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}'
+    routes = {
+        CHAT: streams(*OPENAI_FRAMES, content_type=SSE) if stream else streams(whole, content_type="application/json")
+    }
+    asked = openai_request(stream=stream)
+    assert frames(await answer(Api.OPENAI, routes, asked))
+    telling = replace(asked, hints=Hints(include_energy=True))
+    events = await answer(Api.OPENAI, routes, telling)
+    assert not frames(events)
+    assert "".join(event.text for event in events if isinstance(event, Delta))
+
+
 async def test_a_flavor_has_its_own_base() -> None:
     routes = {"POST /v3/chat/completions": streams(*OPENAI_FRAMES, content_type=SSE)}
     assert frames(await answer(Api.OPENAI, routes, openai_request(), "ovms")) == OPENAI_STREAM

@@ -1,75 +1,82 @@
-"""GET /energy: the books of some days."""
+"""What an answer cost is told with it: in headers or trailer fields, and in its last object where that is asked for."""
+
+import asyncio
+import json
+from typing import Any
 
 import pytest
 
-from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost
-from ollama_proxyd.core.readings import Reading, SystemState
-from ollama_proxyd.core.reasons import Reason
-from tests.edges.http_api.conftest import Serve
-from tests.fakes import FakeBackend, MemoryHistory
+from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
+from tests.edges.http_api.conftest import CHAT, Serve, Site
+from tests.fakes import FakeBackend, FakeClock, frames
 
-COST = Cost(
-    "org.example.App", 3, 4, 100, 50, 36.0, measured_j=36.0, error_j=3.6, saved_j=-7.0, compared=2, known_by="unit"
-)
+INCLUDED = {"X-Include-Energy": "true"}
+JOULES = 2.0 * 3.0
+"""Two seconds of the neural processor."""
 
 
-class Told(MemoryHistory):
-    """A history with fixed books, which keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[Asked] = []
-
-    async def books(self, asked: Asked) -> Books:
-        self.asked.append(asked)
-        return Books(asked, (COST,), (DeviceCost("gpu", "idle_tail", "estimated", 36.0),))
+async def slow(serve: Serve) -> Site:
+    clock = FakeClock()
+    steps = (Accepted(), Delta(text="Hello"), lambda: clock.advance(2.0), Finished(usage=Usage(3, 5)))
+    return await serve(FakeBackend("npu", *steps), clock=clock)
 
 
-async def test_it_tells_joules_percent_of_the_battery_and_idle_tails_beside_answers(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu"))
-    site.services.history.store = Told()
-    site.services.system.set(SystemState(battery_full_wh=Reading(0.1, 0.0)))
-    told = (await site.get("/energy")).json
-    row = told["rows"][0]
-    assert (row["key"], row["known_by"], row["energy_joules"]) == ("org.example.App", "unit", 36.0)
-    assert (row["battery_percent"], row["error_joules"], row["saved_joules"]) == (pytest.approx(10.0), 3.6, -7.0)
-    assert (told["idle_tail_joules"], told["day_joules"], told["day_battery_percent"]) == (
-        36.0,
-        72.0,
-        pytest.approx(20.0),
-    )
-    assert told["unknown"] == {}
+async def raw(site: Site, body: dict[str, Any], *headers: str) -> str:
+    """All that a client gets on its connection."""
+    host, port = site.server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    content = json.dumps(body).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {host}:{port}", f"Content-Length: {len(content)}"]
+    lines += ["Content-Type: application/json", "Connection: close", *headers, "", ""]
+    writer.write("\r\n".join(lines).encode() + content)
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
 
 
-async def test_without_a_battery_percent_is_unknown_with_its_reason(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu"))
-    site.services.history.store = Told()
-    told = (await site.get("/energy")).json
-    assert told["rows"][0]["battery_percent"] is None
-    assert told["unknown"]["battery_percent"]["reason"]
+async def test_a_whole_answer_has_what_it_cost_in_its_headers(serve: Serve) -> None:
+    headers = (await (await slow(serve)).chat()).headers
+    assert (headers["X-Energy-Joules"], headers["X-Energy-Source"]) == (f"{JOULES:.2f}", "estimated")
 
 
-async def test_days_are_local_ones_and_the_present_one_is_the_last(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu"))
-    site.services.history.store = store = Told()
-    await site.get("/energy?days=7&by=model")
-    assert store.asked == [Asked("2027-01-09", "2027-01-15", By.MODEL)]
+async def test_a_stream_ends_with_what_it_cost_where_the_client_takes_trailers(serve: Serve) -> None:
+    site = await slow(serve)
+    answer = await raw(site, {**CHAT, "stream": True}, "TE: trailers")
+    assert "\r\nTrailer: X-Energy-Joules, X-Energy-Source\r\n" in answer
+    assert answer.endswith(f"\r\n0\r\nX-Energy-Joules: {JOULES:.2f}\r\nX-Energy-Source: estimated\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    "query", ["days=0", "days=367", "days=x", "days=" + "9" * 5000, "by=colour", "dayz=1", "days="]
-)
-async def test_a_wrong_question_is_refused_by_its_name(serve: Serve, query: str) -> None:
-    site = await serve(FakeBackend("npu"))
-    answer = await site.get(f"/energy?{query}")
-    assert answer.status == 400
-    assert query.partition("=")[0] in answer.json["error"]
+async def test_a_stream_has_no_trailers_for_a_client_that_takes_none(serve: Serve) -> None:
+    answer = await raw(await slow(serve), {**CHAT, "stream": True})
+    assert answer.endswith("\r\n0\r\n\r\n")
+    assert "X-Energy-Joules" not in answer
 
 
-async def test_a_history_in_trouble_is_told(serve: Serve) -> None:
-    site = await serve(FakeBackend("npu"))
-    assert isinstance(site.services.history.store, MemoryHistory)
-    site.services.history.store.trouble = Reason("history_failed", detail="no space left")
-    told = (await site.get("/energy")).json
-    assert told["history"]["reason"] == "the history cannot be kept: no space left"
-    assert (await site.get("/status")).json["history"]["reason_code"] == "history_failed"
+async def test_a_connection_goes_on_after_trailers(serve: Serve) -> None:
+    site = await slow(serve)
+    for _ in range(2):
+        assert (await site.chat({"TE": "trailers"}, stream=True)).body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_openais_last_object_has_it_where_the_client_asks(serve: Serve, *, stream: bool) -> None:
+    body = (await (await slow(serve)).chat(INCLUDED, stream=stream)).body
+    last = body.split(b"\n\n")[-3].removeprefix(b"data: ") if stream else body
+    usage = json.loads(last)["usage"]
+    assert (usage["completion_tokens"], usage["energy_j"], usage["energy_source"]) == (5, JOULES, "estimated")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_ollamas_last_object_has_it_where_the_client_asks(serve: Serve, *, stream: bool) -> None:
+    site = await slow(serve)
+    answer = await site.post("/api/chat", {**CHAT, "stream": stream}, headers=INCLUDED)
+    last = json.loads(answer.body.splitlines()[-1])
+    assert (last["done"], last["usage"]) == (True, {"energy_j": JOULES, "energy_source": "estimated"})
+
+
+async def test_nobody_else_gets_it(serve: Serve) -> None:
+    site = await slow(serve)
+    assert b"energy" not in (await site.chat()).body
+    assert b"energy" not in (await site.post("/api/chat", {**CHAT, "stream": False})).body
+    passed = await serve(FakeBackend("npu", *frames(b'data: {"choices":[]}\n\n', b"data: [DONE]\n\n")))
+    assert b"energy" not in (await passed.chat(stream=True)).body

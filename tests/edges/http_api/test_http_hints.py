@@ -35,6 +35,7 @@ def test_without_routing_headers_nothing_is_hinted_but_the_request_has_its_name(
         ("X-Power-Efficient", "off", "power_efficient", False),
         ("X-Power-Efficient", "no", "power_efficient", False),
         ("X-Strict-Limits", "true", "strict_limits", True),
+        ("X-Include-Energy", "true", "include_energy", True),
         ("X-Defer", "AC", "defer", "ac"),
         ("X-Defer-Max-Wait", "90", "defer_max_wait_seconds", 90.0),
         ("X-Max-Latency-Ms", "500", "max_latency_ms", 500.0),
@@ -92,7 +93,7 @@ def test_a_bad_value_is_an_error_that_names_the_header(name: str, value: str) ->
 @pytest.mark.parametrize("name", HEADERS.values())
 def test_a_repeated_header_is_refused(name: str) -> None:
     good = {"X-Latency-Critical": "1", "X-Power-Efficient": "1", "X-Priority": "low", "X-Media-Type": "text"}
-    good["X-Strict-Limits"], good["X-Defer"] = "1", "ac"
+    good |= {"X-Strict-Limits": "1", "X-Include-Energy": "1", "X-Defer": "ac"}
     value = good.get(name, "5")
     with pytest.raises(ProxyError, match=f"{name} is given more than once"):
         read_hints(headers((name, value), (name.lower(), value)), "id")
