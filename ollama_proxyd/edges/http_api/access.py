@@ -166,6 +166,7 @@ def _other_user(problem: str) -> ProxyError:
 
 ACCESS: web.AppKey[Cell[AccessRules]] = web.AppKey("access", Cell)
 PEERS: web.AppKey[Peers] = web.AppKey("peers", Peers)
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 PREFLIGHT_VALID_S = 600
 
@@ -227,6 +228,14 @@ def add_cors_headers(request: web.Request, headers: CIMultiDict[str]) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
+    """The sender of a request, looked at once: three rules ask for it."""
+    caller = request.get(CALLER)
+    if caller is None:
+        caller = request[CALLER] = _look(request)
+    return caller
+
+
+def _look(request: web.Request) -> Caller:
     headers, transport = request.headers, request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     is_unix = connection is not None and connection.family == socket.AF_UNIX
