@@ -1,4 +1,4 @@
-"""The daemon, which writes the number of its tasks to a file when it gets SIGUSR2, and whose clock the test may set."""
+"""The daemon, which writes the names of its tasks to a file when it gets SIGUSR2, and whose clock the test may set."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ CLOCK = Path(os.environ["TASKS_FILE"]).with_name("clock")
 
 
 def tell(signum: int, frame: FrameType | None) -> None:
-    Path(os.environ["TASKS_FILE"]).write_text(str(len(asyncio.all_tasks())))
+    Path(os.environ["TASKS_FILE"]).write_text(" ".join(sorted(task.get_name() for task in asyncio.all_tasks())) + "\n")
 
 
 def unix_s() -> float:

@@ -85,14 +85,15 @@ class CountedDaemon(Daemon):
         """Let the wall clock leap to so many seconds before or after the real time."""
         (self.folder / "clock").write_text(str(off_s))
 
-    def tasks(self) -> int:
+    def tasks(self) -> list[str]:
+        """The names of the tasks of the daemon."""
         path = self.folder / "tasks"
         path.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR2)
         deadline_s = time.monotonic() + 10
         while time.monotonic() < deadline_s:
-            if path.exists() and (text := path.read_text()):
-                return int(text)
+            if path.exists() and (text := path.read_text()).endswith("\n"):
+                return text.split()
             time.sleep(0.02)
         raise AssertionError("the daemon does not tell its tasks")
 
@@ -100,7 +101,7 @@ class CountedDaemon(Daemon):
         in_flight = sum(backend["in_flight"] for backend in self.get("/status").json()["backends"])
         return Books(
             in_flight=in_flight + int(self.metric("ollama_proxy_requests_in_flight")),
-            tasks=self.tasks(),
+            tasks=len(self.tasks()),
             fds=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
             rss_mb=self.metric("process_resident_memory_bytes") / 2**20,
         )

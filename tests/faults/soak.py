@@ -25,6 +25,8 @@ MODES = ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency")
 MODEL = "m1"
 EMBEDS = "m2embed"
 MORE_MB = 60
+MORE_TASKS = 4
+"""Timers of a mode that was just chosen, and connections of the test's own."""
 CHANGE_S = 5.0
 PAUSE_S = 0.05
 UNREAD = "left before the answer"
@@ -33,12 +35,15 @@ CHECKS = {"health_interval_s": 5, "health_recheck_s": 0.5, "health_timeout_s": 5
 
 
 def kinds() -> list[str]:
-    """The faults that a backend can have at any time, without the slow and the heavy ones."""
+    """The faults that a backend can have at any time, without the slow and the heavy ones.
+
+    Those whose engine says another text are left out too: an answer that moves in the middle would be of two texts.
+    """
     slow = {"stall", "trickle"}
     return [
         kind.name
         for kind in KINDS.values()
-        if kind.port is Port.SHARED and not (kind.is_heavy or kind.prompt_bytes or kind.family in slow)
+        if kind.port is Port.SHARED and not (kind.texts or kind.is_heavy or kind.prompt_bytes or kind.family in slow)
     ]
 
 
@@ -77,8 +82,7 @@ class Soak:
 
     async def chat(self) -> None:
         api, stream = self.chance.choice(tuple(PATHS)), self.chance.random() < 0.6
-        texts = tuple(text for kind in KINDS.values() for text in kind.texts)
-        seen = await ask(self.daemon.port, Asked(api, MODEL, stream, texts))
+        seen = await ask(self.daemon.port, Asked(api, MODEL, stream))
         self._note(f"{api} {'stream' if stream else 'whole'}", seen.outcome, seen.why)
 
     async def embed(self) -> None:
@@ -156,7 +160,8 @@ def complaints(soak: Soak, before: Books, after: Books) -> list[str]:
     checks = {
         f"{len(soak.bad)} wrong or lost: {soak.bad[:5]}": not soak.bad,
         f"{after.in_flight} requests are still under way": not after.in_flight,
-        f"{after.tasks} tasks instead of {before.tasks}": after.tasks <= before.tasks + 1,
+        f"{after.tasks} tasks instead of {before.tasks}: {soak.daemon.tasks()}": after.tasks
+        <= before.tasks + MORE_TASKS,
         f"{after.fds} file descriptors instead of {before.fds}": after.fds <= before.fds + 4,
         f"{after.rss_mb:.0f} MB instead of {before.rss_mb:.0f}": after.rss_mb <= before.rss_mb + MORE_MB,
         "the log has a traceback": "Traceback" not in soak.daemon.log.read_text(),
