@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 
 from ollama_proxyd.core.fleet_summary import sentence
+from ollama_proxyd.core.status import within_mode
 from ollama_proxyd.edges.host.notify import Notifier, now_usec
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -33,7 +34,8 @@ class ServiceStatus:
             return
         self._is_asleep, self._bus_trouble = is_asleep, bus_trouble
         setting, summary = self._services.governor.setting, self._services.fleet.summary
-        changes = (is_asleep.changes(), bus_trouble.changes(), setting.changes(), summary.changes())
+        system = self._services.system
+        changes = (c.changes() for c in (is_asleep, bus_trouble, setting, summary, system))
         for number, each in enumerate(changes):
             tasks.start(f"status-{number}", self._say_at(each))
 
@@ -72,7 +74,9 @@ class ServiceStatus:
         if self._is_asleep.value:
             return ASLEEP
         services = self._services
-        parts = [sentence(services.governor.setting.value, self._place(), services.fleet.summary.value)]
+        setting, fleet = services.governor.setting.value, services.fleet
+        within = within_mode(fleet.views.value, services.system.value, setting.row)
+        parts = [sentence(setting, self._place(), fleet.summary.value, within)]
         if self._bus_trouble.value:
             parts.append(f"D-Bus: {self._bus_trouble.value}")
         if self._config_trouble:

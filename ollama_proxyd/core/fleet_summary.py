@@ -18,16 +18,20 @@ class FleetSummary:
 def summarise(fleet: FleetView) -> FleetSummary:
     """The numbers for a fleet."""
     enabled = [view for view in fleet if view.health is not Health.DISABLED]
-    up = [view for view in enabled if view.health is Health.UP]
+    up = [view for view in enabled if view.can_serve]
     return FleetSummary(len(enabled), len(up), sum(view.reason is not None for view in up))
 
 
-def sentence(setting: ModeSetting, place: str, summary: FleetSummary) -> str:
-    """Mode, address and backends in one line: "Balanced: serving on 127.0.0.1:8080, 3 of 4 backends up"."""
+def sentence(setting: ModeSetting, place: str, summary: FleetSummary, within: int) -> str:
+    """Mode, address and backends in one line: "Balanced: serving on 127.0.0.1:8080, 3 of 4 backends up".
+
+    `within` are those of them within the mode, told unless all are.
+    """
     mode = setting.chosen.value
     if setting.effective is not setting.chosen:
         mode = f"{mode} ({setting.effective.value} now)"
-    return f"{mode}: serving on {place}, {_backends(summary)}"
+    inside = f", {within} within the mode" if within < summary.up else ""
+    return f"{mode}: serving on {place}, {_backends(summary)}{inside}"
 
 
 def _backends(summary: FleetSummary) -> str:

@@ -177,6 +177,12 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: 
     )
 
 
+def within_mode(fleet: FleetView, system: SystemState, row: ModeRow) -> int:
+    """How many backends can serve within the mode in force; others serve only where these cannot."""
+    serving = [view for view in fleet if view.can_serve]
+    return sum(outside(view, device_of(view.spec, system.devices), system, row) is None for view in serving)
+
+
 def rated_power_watts(view: BackendView) -> float | Unavailable:
     """The configured watts; where none are, and none were measured, the reason has the guess."""
     rated_w, guess_w = view.spec.profile.power_w, guessed_power_w(view)

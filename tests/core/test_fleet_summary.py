@@ -8,9 +8,11 @@ from tests.fakes import spec_of
 from tests.reasons import because
 
 
-def said(*views: BackendView, chosen: Mode = Mode.BALANCED, effective: Mode | None = None) -> str:
+def said(
+    *views: BackendView, chosen: Mode = Mode.BALANCED, effective: Mode | None = None, within: int | None = None
+) -> str:
     setting = ModeSetting(chosen, effective or chosen, because("as chosen"), DEFAULT_TABLE[effective or chosen])
-    return sentence(setting, "127.0.0.1:8080", summarise(views))
+    return sentence(setting, "127.0.0.1:8080", summarise(views), summarise(views).up if within is None else within)
 
 
 def view(backend_id: str, health: Health = Health.UP, degraded: Reason | None = None) -> BackendView:
@@ -29,3 +31,8 @@ def test_what_auto_takes_and_what_is_degraded_is_said() -> None:
 
 def test_without_backends_it_says_what_to_start() -> None:
     assert said().endswith("no backend yet: start Ollama or llama-server")
+
+
+def test_how_many_are_within_the_mode_is_told_unless_all_are() -> None:
+    assert said(view("npu"), view("nvidia"), within=1).endswith("2 of 2 backends up, 1 within the mode")
+    assert "within" not in said(view("npu"), view("nvidia"), within=2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.core.status import backend_status
+from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is_healthy, metrics, row
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
@@ -136,6 +136,7 @@ class Backends:
         self._move()
 
     def _tell_steady(self) -> None:
+        self.exported.tell(measured=False)
         for backend in self._by_id.values():
             backend.exported.tell(measured=False)
 
@@ -152,6 +153,9 @@ class Backends:
         return {
             "BackendCount": len(views),
             "HealthyCount": sum(is_healthy(view) for view in views),
+            "WithinModeCount": within_mode(
+                views, self._services.system.value, self._services.governor.setting.value.row
+            ),
             "InFlight": sum(view.in_flight for view in views),
             "Waiting": queue.waiting,
             "WaitingByPriority": dict(queue.by_priority),

@@ -9,7 +9,7 @@ from aiohttp import web
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
-from ollama_proxyd.core.status import backend_status
+from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
@@ -29,7 +29,9 @@ class Switch(msgspec.Struct):
 
 async def health(request: web.Request) -> web.Response:
     """Whether the proxy can serve, and each backend; 503 when none can."""
-    body = health_json(services_of(request).fleet.views.value, services_of(request).clock.monotonic())
+    services = services_of(request)
+    views, row = services.fleet.views.value, services.governor.setting.value.row
+    body = health_json(views, within_mode(views, services.system.value, row), services.clock.monotonic())
     return json_reply(body, 503 if body["status"] == "down" else 200)
 
 

@@ -105,13 +105,17 @@ def thermal_json(system: SystemState, fleet: FleetView) -> dict[str, Json]:
     }
 
 
-def health_json(fleet: FleetView, now_s: float) -> dict[str, Json]:
-    """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count."""
+def health_json(fleet: FleetView, within: int, now_s: float) -> dict[str, Json]:
+    """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count.
+
+    `within` are those that can serve within the mode in force.
+    """
     enabled = [view.can_serve for view in fleet if view.health is not Health.DISABLED]
     is_whole = all(enabled) and not any(view.reason for view in fleet if view.health is Health.UP)
     return {
         "status": ("ok" if is_whole else "degraded") if any(enabled) else "down",
         "version": __version__,
+        "within_mode": within,
         "backends": [
             {"id": view.spec.id, "health": view.told_health, **reason_fields(view.reason_at(now_s))} for view in fleet
         ],

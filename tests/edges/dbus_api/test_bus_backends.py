@@ -135,7 +135,7 @@ async def test_a_refresh_asks_the_backends_and_tells_what_changed_once(
         }
     ]
     assert [body[1] for where, member, body in news if (where, member) == ("Backends", "PropertiesChanged")] == [
-        {"HealthyCount": 3}
+        {"HealthyCount": 3, "WithinModeCount": 3}
     ]
     await program.call("Backends", "RefreshBackendStatus")
     assert await program.heard() == []
@@ -196,8 +196,8 @@ async def test_objects_come_and_go_with_the_configuration(program: Program, desk
     assert path == f"{ROOT_PATH}/Backends/remote"
     assert interfaces["ie.fio.OllamaProxy.Backend"]["Id"] == "remote"
     assert [body[1] for where, member, body in news if (where, member) == ("Backends", "PropertiesChanged")] == [
-        {"BackendCount": 2, "HealthyCount": 1},
-        {"HealthyCount": 2},
+        {"BackendCount": 2, "HealthyCount": 1, "WithinModeCount": 1},
+        {"HealthyCount": 2, "WithinModeCount": 2},
     ]
     assert [body for _, member, body in news if member == "BackendStatusChanged"] == [["remote", True]]
     with pytest.raises(Refused, match="UnknownObject"):
@@ -366,3 +366,13 @@ async def test_a_backend_that_the_mode_uses_last_says_why_and_the_mode_counts(pr
     (told,) = await program.heard_changes("Backends/nvidia")
     assert told["OutsideMode"]["reason"] == "not in this mode: 55 W > 15 W"
     assert told["OutsideMode"]["reason_code"] == "outside_mode"
+
+
+async def test_a_change_of_mode_tells_how_many_backends_are_within_it(program: Program, desk: Desk) -> None:
+    assert await program.get("Backends", "WithinModeCount") == 4
+    desk.services.governor.select(Mode.EFFICIENCY)
+    assert await program.get("Backends", "WithinModeCount") == 2
+    changes = [
+        body[1] for where, member, body in await program.heard() if (where, member) == ("Backends", "PropertiesChanged")
+    ]
+    assert {"WithinModeCount": 2} in changes

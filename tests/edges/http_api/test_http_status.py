@@ -259,3 +259,8 @@ async def test_a_check_that_takes_long_does_not_hold_the_switch_up(
     monkeypatch.setattr("ollama_proxyd.edges.http_api.status.CHECKED_WITHIN_S", 0.01)
     told = (await site.post("/backends/npu", {"enabled": True})).json
     assert (told["enabled"], told["health"]) == (True, "unknown")
+
+
+async def test_health_says_how_many_are_within_the_mode(serve: Serve) -> None:
+    site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
+    assert (await site.get("/health")).json["within_mode"] == 2

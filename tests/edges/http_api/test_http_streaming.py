@@ -21,7 +21,7 @@ from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.edges.http_api.streaming import deliver
 from tests.edges.http_api.conftest import CHAT, Serve
-from tests.fakes import FakeBackend, frames, reload, services_of, settle
+from tests.fakes import FakeBackend, frames, reload, services_of, settle, spec_of
 
 SSE_FRAMES = (b'data: {"a":1,  "odd":null}\n\n', b": a comment\n\n", b"data: [DONE]\n\n")
 BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
@@ -182,6 +182,25 @@ async def test_a_client_that_leaves_ends_the_work_of_the_backend(serve: Serve, s
     assert backend.open == 0
     assert site.services.fleet.view("npu").in_flight == 0
     assert site.services.ledger.recent()[-1].cancelled
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_the_queue_takes_no_slot_and_no_place(serve: Serve, path: str, stream: bool) -> None:
+    backend = FakeBackend(spec_of("npu", slots=1), Accepted(), Delta("first"), asyncio.Event())
+    site = await serve(backend)
+    body = {**CHAT, "stream": stream}
+    works, waits, last = (asyncio.create_task(site.post(path, body)) for _ in range(3))
+    waiting = site.services.admission.waiting
+    async with asyncio.timeout(2):
+        await waiting.until(lambda count: count == 2)
+        waits.cancel()
+        await waiting.until(lambda count: count == 1)
+        works.cancel()
+        await waiting.until(lambda count: count == 0)  # the last one got the slot that was freed
+    await settle()
+    assert len(backend.requests) == 2
+    last.cancel()
 
 
 async def test_a_client_that_leaves_before_the_first_piece_ends_the_work_too(serve: Serve) -> None:
