@@ -35,9 +35,10 @@ def test_an_idle_backend_that_was_never_asked_is_tried_and_the_reason_says_so() 
     [
         (seen(NPU, 2), *FLEET[1:]),
         (replace(NPU, in_flight=1, slots=4), *FLEET[1:]),
-        (NPU, seen(IGPU, 3), NVIDIA),
+        (NPU, seen(IGPU, 3), seen(NVIDIA, 0)),
+        (seen(NPU, 50), seen(IGPU, 50), CPU),
     ],
-    ids=["seen twice", "tried by another", "too few requests for what it costs"],
+    ids=["seen twice", "tried by another", "too few requests for what it costs", "more than four times as dear"],
 )
 def test_else_the_cheapest_serves(fleet: FleetView) -> None:
     assert ask(fleet).reason.code == "cheapest"
@@ -67,15 +68,21 @@ def test_a_request_with_a_limit_or_a_hurry_tries_nothing(wish: dict[str, Any]) -
     assert ask(FLEET, **wish).reason.code != "trial"
 
 
-def test_only_work_in_the_background_wakes_a_device_for_a_trial() -> None:
-    fleet = (seen(NPU, 50), seen(IGPU, 50), NVIDIA)
-    asleep = machine(device("nvidia", PowerState.ASLEEP))
-    assert ask(fleet).reason.code == "trial"
-    assert ask(fleet, system=asleep).reason.code == "cheapest"
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.BEST_EFFORT])
+def test_no_trial_wakes_a_graphics_card_or_loads_a_model_on_it(priority: Priority) -> None:
+    fleet = (seen(IGPU, 50), NVIDIA)
+    asleep, awake = (machine(device("nvidia", state)) for state in (PowerState.ASLEEP, PowerState.AWAKE))
+    assert ask(fleet, system=awake, priority=priority).reason.code == "trial"
+    assert ask(fleet, system=asleep, priority=priority).reason.code == "cheapest"
+    assert ask((fleet[0], replace(NVIDIA, loaded=())), system=awake, priority=priority).reason.code == "cheapest"
 
 
-def test_what_could_not_be_the_best_is_not_tried() -> None:
-    assert order(ask((*FLEET[1:], replace(CPU, speeds={})), Mode.PERFORMANCE, priority=None))[0] == "nvidia"
+def test_a_model_is_loaded_for_a_trial_where_that_is_cheap() -> None:
+    assert ask((replace(NPU, loaded=()), seen(IGPU, 50))).reason.code == "trial"
+
+
+def test_while_any_is_busy_nothing_is_tried_since_others_seem_cheap() -> None:
+    assert ask(FLEET, waits_s={"nvidia": 2.0}).reason.code != "trial"
 
 
 def test_a_backend_beyond_the_limits_of_the_mode_is_not_tried() -> None:

@@ -1,16 +1,18 @@
 """Which backend is tried although another seems cheaper: its prior may be wrong, and nothing else shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import inf
 
+from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.priors import measured_power_w
+from ollama_proxyd.core.policy.priors import WAKE_S
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Priority
 
 DOUBT = 4.0
-"""How many times too pessimistic each prior is taken to be at most, the watts and the speed."""
+"""How many times too dear a backend is taken to seem at most, by its priors."""
 DOUBT_AFTER_ONE = 2.0
 """The same where one request has shown the speed."""
 SHARE = 0.25
@@ -21,25 +23,26 @@ _UNSEEN = Speed()
 def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], query: Query) -> Ranked | None:
     """The backend that this request tries; None where it goes to the cheapest.
 
-    Tried is what fewer than two answers have shown, while it is idle and could be the best were its prior wrong.
+    Tried is what fewer than two answers have shown, while it is idle and could be the best were its priors wrong.
     Work in the background tries at once; other requests only what costs little beside all that the model's requests
-    came to, and they wake no device for it. A request with a limit or a wish of its own tries nothing.
+    came to. None wakes a graphics card for it. A request with a limit or a wish of its own tries nothing. While any
+    backend is busy nothing is tried: what is left seems cheap beside it.
     """
     if len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
         return None
-    best, found = ranked[0], {priced.backend_id: candidate for candidate, priced in fit}
-    others = [each for each in ranked[1:] if not each.beyond and _is_unknown(found[each.backend_id], query)]
-    if not others:
+    if any(each.terms["queue_wait_s"] for each in ranked):
         return None
+    best, found = ranked[0], {priced.backend_id: candidate for candidate, priced in fit}
     served = sum([_speed(each).samples for each in found.values()])
-    is_background = query.urgency is Priority.BEST_EFFORT
-    costs_j: Mapping[float, Ranked] = {
-        _at_best_j(found[each.backend_id], each, query): each
-        for each in others
-        if served and (is_background or (not each.terms["wake_s"] and each.cost_j <= SHARE * served * best.cost_j))
-    }
-    least_j = min(costs_j, default=best.cost_j)
-    return costs_j[least_j] if least_j < best.cost_j else None
+    most_j = SHARE * served * best.cost_j
+    if served and query.urgency is Priority.BEST_EFFORT:
+        most_j = inf
+    for each in ranked[1:]:
+        candidate = found[each.backend_id]
+        doubt = 0.0 if each.beyond or _wakes_card(candidate, each) else _doubt(candidate, query)
+        if each.cost_j <= min(doubt * best.cost_j, most_j):
+            return each
+    return None
 
 
 def _may_try(query: Query) -> bool:
@@ -50,21 +53,18 @@ def _may_try(query: Query) -> bool:
     return not has_wish and not query.tried and all(each is None for each in limits)
 
 
-def _is_unknown(candidate: Candidate, query: Query) -> bool:
-    """Whether a backend of this machine is idle, and too little is known of it."""
-    view = candidate.view
-    is_idle = view.spec.is_local and view.in_flight == 0 and not view.degraded
-    return is_idle and round(_speed(candidate).weight_at(query.now_s)) < ENOUGH_SAMPLES
+def _wakes_card(candidate: Candidate, priced: Ranked) -> bool:
+    """Whether a trial would wake a graphics card, or keep it awake for minutes by a model that it loads there."""
+    is_card = candidate.view.spec.hardware not in {*WAKE_S, Hardware.CPU}
+    return is_card and priced.terms["wake_s"] + priced.terms["load_s"] > 0
 
 
-def _at_best_j(candidate: Candidate, priced: Ranked, query: Query) -> float:
-    """What a request would cost were the priors as wrong as they may be; what is measured is not."""
-    terms, seen = priced.terms, _speed(candidate).weight_at(query.now_s)
-    doubt = DOUBT if seen < 0.5 else DOUBT_AFTER_ONE
-    doubt_of_w = 1.0 if measured_power_w(candidate.view) is not None else doubt
-    price_w, work_s = terms["price_of_time_w"], (terms["prefill_s"] + terms["decode_s"])
-    least_j = (priced.power_w / doubt_of_w + price_w) * work_s / doubt
-    return priced.cost_j - (priced.power_w + price_w) * work_s + least_j
+def _doubt(candidate: Candidate, query: Query) -> float:
+    """How many times dearer than the best a backend may seem and be tried: an idle one of which too little is known."""
+    view, seen = candidate.view, round(_speed(candidate).weight_at(query.now_s))
+    if seen >= ENOUGH_SAMPLES or not view.spec.is_local or view.in_flight or view.degraded:
+        return 0.0
+    return DOUBT_AFTER_ONE if seen else DOUBT
 
 
 def _speed(candidate: Candidate) -> Speed:
