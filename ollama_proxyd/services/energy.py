@@ -12,7 +12,7 @@ from ollama_proxyd.core.energy import Account, Energy, Source, worst
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
 from ollama_proxyd.core.gauge import Gauge
-from ollama_proxyd.core.policy.priors import idle_power_w
+from ollama_proxyd.core.policy.residence import idle_power_w
 from ollama_proxyd.core.power_domain import Key, PowerDomain
 from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share, by_phase
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known

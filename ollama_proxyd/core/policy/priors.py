@@ -52,16 +52,6 @@ RADIO_W = 1.0
 WAKE_S: Mapping[Hardware, float] = {Hardware.NPU: 0.05, Hardware.IGPU: 0.05}
 """Seconds to wake what lies in the processor; intel_vpu sleeps 10 ms after its work and wakes as quickly."""
 WAKE_OF_CARD_S = 2.0
-IDLE_W, IDLE_OF_CARD_W = 0.3, 9.0
-"""While an unused model stays in memory; a driver's context keeps a card from its deepest sleep."""
-CARDS = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
-
-
-def idle_power_w(profile: Profile, hardware: Hardware) -> float:
-    """What an unused model in memory is expected to draw: as configured, else as its class of hardware does."""
-    if is_known(profile.idle_w):
-        return profile.idle_w
-    return IDLE_OF_CARD_W if hardware in CARDS else IDLE_W
 
 
 class Expectation(NamedTuple):

@@ -29,6 +29,13 @@ CARDS = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 LOAD_UNKNOWN = Reason("load_unknown")
 
 
+def idle_power_w(profile: Profile, hardware: Hardware) -> float:
+    """What an unused model in memory is expected to draw: as configured, else as its class of hardware does."""
+    if is_known(profile.idle_w):
+        return profile.idle_w
+    return IDLE_OF_CARD_W if hardware in CARDS else IDLE_W
+
+
 class Upkeep(NamedTuple):
     """What a model's place in memory costs: once to have it there, then for each second that it stays."""
 
@@ -82,7 +89,7 @@ def _upkeep(
         wake_note = Reason("wake_estimated", wake_seconds=wake_s)
     idle_w, idle_note = profile.idle_w if measured[2] is None else measured[2], None
     if not is_known(idle_w):
-        idle_w = IDLE_OF_CARD_W if hardware in CARDS else IDLE_W
+        idle_w = idle_power_w(profile, hardware)
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_estimated=True)
     elif measured[2] is not None:
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_measured=True)
