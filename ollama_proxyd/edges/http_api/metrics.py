@@ -72,6 +72,10 @@ class StatusGauges(Collector):
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
         yield _queue(status)
         yield _gauge("requests_deferred", "Requests that wait for the charger", status.queue.deferred)
+        savings = services.keeper.savings
+        yield _gauge("models_unloaded", "Models unloaded before their engine would have done it", savings.unloads)
+        what = "Estimated joules saved by that, less what loading again cost"
+        yield _gauge("unloading_saved_joules", what, savings.saved_j)
         yield from _of_backends(status)
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)

@@ -283,3 +283,11 @@ async def test_a_body_that_is_refused_is_counted_and_logged(serve: Serve, caplog
     assert answer.status == 413
     assert (await scrape(site))("bodies_refused_total", reason="too_large") == 1
     assert "its body is refused: the request body is larger than 1000 bytes" in caplog.text
+
+
+async def test_what_early_unloading_saved_is_shown(serve: Serve) -> None:
+    site = await serve()
+    site.services.keeper.savings.unloads = 3
+    value = await scrape(site)
+    assert value("models_unloaded") == 3
+    assert value("unloading_saved_joules") == 0
