@@ -83,7 +83,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.PERFORMANCE: ModeRow(
             label="Performance",
             description="The fastest answer, whatever it costs",
-            price_of_time_w=100.0,
+            price_of_time_w=300.0,
             max_temp_c=90.0,
             max_wait_s=5.0,
         ),

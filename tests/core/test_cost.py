@@ -47,8 +47,9 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
     assert terms["time_s"] == pytest.approx(waiting_s + terms["decode_s"])
     assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
-    spared_j = terms["spared_j"] + 100 * terms["spared_s"]
-    added_j = terms["heat_j"] + terms["money_j"] - spared_j + 100 * terms["time_s"]
+    price_w = PERFORMANCE.price_of_time_w
+    spared_j = terms["spared_j"] + price_w * terms["spared_s"]
+    added_j = terms["heat_j"] + terms["money_j"] - spared_j + price_w * terms["time_s"]
     assert terms["cost_j"] == pytest.approx(cost.energy_j + added_j) == cost.cost_j
     assert terms["power_w"] == cost.power_w == 3
 
@@ -57,11 +58,11 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     ("hints", "price_w"),
     [
         (Hints(), 7),
-        (Hints(latency_critical=True), 100),
+        (Hints(latency_critical=True), 300),
         (Hints(power_efficient=True), 0),
         (Hints(latency_critical=True, power_efficient=True), 7),
         (Hints(priority=Priority.BEST_EFFORT), 0),
-        (Hints(priority=Priority.BEST_EFFORT, latency_critical=True), 100),
+        (Hints(priority=Priority.BEST_EFFORT, latency_critical=True), 300),
         (Hints(priority=Priority.CRITICAL), 7),
     ],
 )

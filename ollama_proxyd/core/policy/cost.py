@@ -17,7 +17,7 @@ from ollama_proxyd.core.requests import Hints, Operation, Priority
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
-URGENT_PRICE_W = 100.0
+URGENT_PRICE_W = 300.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
 
 
