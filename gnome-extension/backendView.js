@@ -1,7 +1,7 @@
 // What a backend's row shows: its name, its state as icon and words, and what it does. Pure.
 
 import {facts, fill, known, power, speed, temperature, words} from './format.js';
-import {reasonOf, spoken, spokenLimits} from './reasons.js';
+import {phrase, reasonOf, spokenLimits} from './reasons.js';
 
 /** More rows than these would push the menu off a small screen. */
 export const MOST_ROWS = 6;
@@ -97,13 +97,13 @@ function up(backend, reason, text) {
  */
 function stateOf(backend, text) {
     const {_} = text;
-    const reason = words(backend.Reason);
+    const reason = phrase(reasonOf(backend), {}, text);
     if (backend.Health === 'disabled' || backend.Enabled === false)
         return {state: 'off', parts: [_('disabled')], reason: ''};
     if (backend.Health === 'down')
         return {state: 'down', parts: [_('down')], reason};
     if (backend.Health === 'failing')
-        return {state: 'down', parts: [_('failing')], reason: spoken(reasonOf(backend), {}, text)};
+        return {state: 'down', parts: [_('failing')], reason};
     if (backend.Health === 'up')
         return up(backend, reason, text);
     return {state: 'unknown', parts: [_('not checked yet')], reason: ''};

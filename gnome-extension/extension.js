@@ -83,7 +83,8 @@ export default class OllamaProxyExtension extends Extension {
 
     _watch() {
         const showsWork = this._settings.get_string('indicator') === 'working';
-        this._daemon.watch({routing: this._isMenuOpen, backends: this._isMenuOpen, fleet: showsWork});
+        const isOpen = this._isMenuOpen;
+        this._daemon.watch({routing: isOpen, backends: isOpen, fleet: isOpen || showsWork});
     }
 
     _remember(token) {

@@ -1,4 +1,4 @@
-// The menu behind the tile: the modes, the backends, the last request, the day's energy.
+// The menu behind the tile: the modes, the backends, what waits, the last request, the day's energy.
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
@@ -33,12 +33,13 @@ export class ModeMenu {
         const reached = item => this._scrolled.followFocus(item);
         this._modes = new PopupMenu.PopupMenuSection();
         this._backends = new BackendsSection(icons, reached);
+        this._queue = new FigureRow();
         this._last = new FigureRow();
         this._today = new FigureRow();
         this._aboveBackends = new PopupMenu.PopupSeparatorMenuItem();
-        const items = [this._modes, this._aboveBackends, this._backends, this._last, this._today];
+        const items = [this._modes, this._aboveBackends, this._backends, this._queue, this._last, this._today];
         items.forEach(item => this._scrolled.addMenuItem(item));
-        [this._last, this._today].forEach(reached);
+        [this._queue, this._last, this._today].forEach(reached);
     }
 
     /** Destroys the menu. Without this the Shell keeps it for ever: it remembers what sections hear of each other. */
@@ -57,13 +58,14 @@ export class ModeMenu {
      * @param {object} view - what menuView made
      */
     sync(view) {
-        const {header, note, modes, backends, more, last, today, dashboard, start} = view;
+        const {header, note, modes, backends, more, queue, last, today, dashboard, start} = view;
         this._menu.setHeader(this._icons.get(header.icon), header.title, header.sentence);
         this._note.present(note);
         this._start.label.text = start ?? '';
         this._start.visible = start !== null;
         this._syncModes(modes);
         this._backends.sync(backends, more);
+        this._queue.present(queue);
         this._last.present(last);
         this._today.present(today);
         this._dashboard.visible = dashboard !== null;

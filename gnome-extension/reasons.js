@@ -60,7 +60,9 @@ function failureTemplates(_) {
         fails_stalled: [_('it was silent for too long')],
         fails_server_error: [_('it answered with an error of status {status}'), _('it answered with an error')],
         fails_out_of_memory: [_('it has too little memory for {model}'), _('it has too little memory')],
+        fails_busy: [_('it is busy')],
         fails_device_lost: [_('its engine lost the device; restart the engine')],
+        rate_limited: [_('it asked to be left alone, since its rate is limited')],
         fails_key_rejected: [_('its key is rejected')],
         fails_no_credit: [_('its account has no credit')],
         fails_model_gone: [_('it says that it has no {model}')],
@@ -105,7 +107,7 @@ function limitTemplates(_) {
  * @returns {string} empty where there are none
  */
 export function spokenLimits(limits, text) {
-    return Array.isArray(limits) ? limits.map(each => spoken(each, {}, text)).filter(Boolean).join('; ') : '';
+    return Array.isArray(limits) ? limits.map(each => phrase(each, {}, text)).filter(Boolean).join('; ') : '';
 }
 
 /**
@@ -124,15 +126,27 @@ export function reasonOf({Reason, ReasonCode, ReasonDetails}) {
  * @param {object} told - {reason, reason_code, reason_details}, each perhaps missing
  * @param {object} efficiency - the properties of the daemon's object Efficiency
  * @param {object} text - what translates
+ * @returns {string}
+ */
+export function spoken(told, efficiency, text) {
+    return capital(phrase(told, efficiency, text));
+}
+
+/**
+ * A reason as a part of a line.
+ *
+ * @param {object} told - {reason, reason_code, reason_details}, each perhaps missing
+ * @param {object} efficiency - the properties of the daemon's object Efficiency
+ * @param {object} text - what translates
  * @param {number} depth - how many reasons may still stand in each other
  * @returns {string}
  */
-export function spoken(told, efficiency, text, depth = DEEPEST) {
+export function phrase(told, efficiency, text, depth = DEEPEST) {
     const {reason, reason_code: code, reason_details: details} = facts(told);
     const known = {...templates(text._), ...limitTemplates(text._), ...failureTemplates(text._)};
     const values = depth > 0 && Object.hasOwn(known, words(code)) ? valuesOf(facts(details), efficiency, text, depth) : null;
     const template = values && known[code].find(each => isTold(each, values));
-    return template ? fill(template, values) : capital(words(reason));
+    return template ? fill(template, values) : words(reason);
 }
 
 function valuesOf(details, efficiency, text, depth) {
@@ -141,7 +155,7 @@ function valuesOf(details, efficiency, text, depth) {
             return [name, modeLabel(efficiency, value, text)];
         if (typeof value === 'number' || typeof value === 'bigint')
             return [name, new Intl.NumberFormat(text.locale, {maximumFractionDigits: 1}).format(value)];
-        return [name, typeof value === 'string' ? value : spoken(value, efficiency, text, depth - 1)];
+        return [name, typeof value === 'string' ? value : phrase(value, efficiency, text, depth - 1)];
     }));
 }
 

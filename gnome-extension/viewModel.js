@@ -1,7 +1,7 @@
 // What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
 
 import {backendName, backendRows, inFlight} from './backendView.js';
-import {capital, energy, facts, fill, known, words} from './format.js';
+import {capital, energy, facts, figure, fill, known, words} from './format.js';
 import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
 import {reasonOf, spoken, spokenLimits} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
@@ -111,6 +111,32 @@ function modeRows({efficiency}, text) {
     }));
 }
 
+/**
+ * The requests that wait: for a backend, by priority, and for the charger.
+ *
+ * @param {object} state - what the daemon told
+ * @param {object} text - what translates
+ * @returns {object|null} {caption, value}; null where none waits
+ */
+function queue({fleet}, text) {
+    const {_, ngettext} = text;
+    const counts = facts(fleet.WaitingByPriority);
+    const templates = {
+        critical: _('{n} critical'), high: _('{n} high'), normal: _('{n} normal'), 'best-effort': _('{n} best-effort'),
+    };
+    const waiting = Object.keys(templates)
+        .filter(priority => known(counts[priority]) > 0)
+        .map(priority => fill(templates[priority], {n: counts[priority]}));
+    const seconds = known(fleet.OldestWaitSeconds);
+    // It is not told while it grows.
+    if (waiting.length > 0 && seconds !== null)
+        waiting.push(fill(_('the oldest for at least {n} s'), {n: figure(Math.floor(seconds), text)}));
+    const deferred = known(fleet.Deferred) ?? 0;
+    if (deferred > 0)
+        waiting.push(fill(ngettext('{n} until the charger is plugged in', '{n} until the charger is plugged in', deferred), {n: deferred}));
+    return waiting.length > 0 ? {caption: _('Waiting requests'), value: waiting.join(', ')} : null;
+}
+
 function calledBackend(backends, id, text) {
     const named = Object.values(backends).map(facts).find(backend => backend.Id === id);
     return named ? backendName(named, text) : id;
@@ -208,7 +234,7 @@ export function dashboardUri({presence, routing}) {
  *
  * @param {object} state - what the daemon told
  * @param {object} text - what translates
- * @returns {object} {header, note, modes, backends, more, last, today, dashboard, start}
+ * @returns {object} {header, note, modes, backends, more, queue, last, today, dashboard, start}
  */
 export function menuView(state, text) {
     const {_} = text;
@@ -219,7 +245,8 @@ export function menuView(state, text) {
     const note = isShort ? '' : why;
     if (state.presence !== Presence.RUNNING) {
         const start = {[Presence.ABSENT]: _('Start'), [Presence.SILENT]: _('Try Again')}[state.presence] ?? null;
-        return {header, note, modes: [], backends: [], more: '', last: null, today: null, dashboard: null, start};
+        const figures = {queue: null, last: null, today: null};
+        return {header, note, modes: [], backends: [], more: '', ...figures, dashboard: null, start};
     }
     const {rows, more} = backendRows(state.backends, text);
     return {
@@ -228,6 +255,7 @@ export function menuView(state, text) {
         modes: modeRows(state, text),
         backends: rows,
         more: state.lacksBackends ? '' : more,
+        queue: queue(state, text),
         last: lastRequest(state, text),
         today: energyToday(state, text),
         dashboard: dashboardUri(state),

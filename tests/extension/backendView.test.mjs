@@ -117,3 +117,16 @@ test('why a backend fails is told in the person’s language, by its code', () =
     }[text] ?? text)};
     assert.match(backendRow(backend(failing), german).detail, /sie weist Verbindungen ab; neuer Versuch in 7[.,]3 s/);
 });
+
+test('why a backend that is up fails for one model is told in the person’s language, too', () => {
+    const cause = {reason: 'it did not load "tiny"', reason_code: 'fails_not_loaded', reason_details: {model: 'tiny'}};
+    const told = {
+        Health: 'up', Reason: `${cause.reason}; tried again in 7 s`, ReasonCode: 'failing',
+        ReasonDetails: {reason: cause, left_seconds: 7},
+    };
+    const german = {...ENGLISH, _: text => ({
+        'it did not load {model}': 'sie hat {model} nicht geladen',
+        '{reason}; tried again in {left_seconds} s': '{reason}; neuer Versuch in {left_seconds} s',
+    }[text] ?? text)};
+    assert.equal(backendRow(backend(told), german).detail, 'degraded: sie hat tiny nicht geladen; neuer Versuch in 7 s');
+});

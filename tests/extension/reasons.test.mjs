@@ -72,6 +72,14 @@ test('reasons in reasons without end are cut short', () => {
     assert.ok(said(told).length > 0);
 });
 
+test('each failure of a backend that the daemon documents is translated', () => {
+    const page = readFileSync(new URL('../../docs/reasons.md', import.meta.url), 'utf8');
+    const codes = [...page.matchAll(/^\| `(fails_\w+|rate_limited)` \|/gm)].map(([, code]) => code);
+    assert.ok(codes.includes('fails_busy'));
+    for (const code of codes)
+        assert.match(said(because(code, {model: 'tiny', status: 500}), MARKED), /^«/, code);
+});
+
 test('the daemon documents each code that is translated here, with the values that its templates need', () => {
     const page = readFileSync(new URL('../../docs/reasons.md', import.meta.url), 'utf8');
     for (const [code, details] of KNOWN) {

@@ -38,9 +38,9 @@ for (const [presence, subtitle, says, start] of [
     test(`a daemon that is ${presence} shows “${subtitle}” and neither modes nor figures`, () => {
         const state = {...running({backends: fleet(backend())}), presence};
         assert.deepEqual([tile(state).subtitle, tile(state).checked], [subtitle, false]);
-        const {header, modes, backends, last, today, dashboard, start: offered} = menu(state);
+        const {header, modes, backends, queue, last, today, dashboard, start: offered} = menu(state);
         assert.deepEqual([header.sentence, offered], [says, start]);
-        assert.deepEqual([modes, backends, last, today, dashboard], [[], [], null, null, null]);
+        assert.deepEqual([modes, backends, queue, last, today, dashboard], [[], [], null, null, null, null]);
         assert.equal(panelView(state, 'always', ENGLISH).visible, false);
     });
 }
@@ -201,4 +201,25 @@ test('what went wrong with a daemon that does not answer is shown whole, too', (
     const trouble = 'the state file /home/somebody/.local/state/ollama-proxyd/state.json is damaged';
     const {header, note} = menu({...NOTHING, presence: Presence.SILENT, trouble});
     assert.deepEqual([header.sentence, note], ['Not answering', `T${trouble.slice(1)}`]);
+});
+
+const waits = fleet => menu(running({fleet})).queue;
+const BY_PRIORITY = {'best-effort': 1, normal: 2, high: 0, critical: 1};
+
+test('the requests that wait are told by priority, the most urgent first, with the longest wait', () => {
+    assert.deepEqual(waits({WaitingByPriority: BY_PRIORITY, OldestWaitSeconds: 12.7, Deferred: 0}),
+        {caption: 'Waiting requests', value: '1 critical, 2 normal, 1 best-effort, the oldest for at least 12 s'});
+});
+
+test('requests that wait for the charger are told beside the others, and alone', () => {
+    assert.equal(waits({WaitingByPriority: {normal: 1}, OldestWaitSeconds: 2, Deferred: 3}).value,
+        '1 normal, the oldest for at least 2 s, 3 until the charger is plugged in');
+    assert.equal(waits({WaitingByPriority: {}, OldestWaitSeconds: NaN, Deferred: 1}).value,
+        '1 until the charger is plugged in');
+});
+
+test('where nothing waits, or an old daemon does not tell, nothing is said of it', () => {
+    const none = {WaitingByPriority: {normal: 0, high: 0}, OldestWaitSeconds: NaN, Deferred: 0};
+    for (const told of [{}, none, {WaitingByPriority: 'x', Deferred: NaN}])
+        assert.equal(waits(told), null);
 });

@@ -70,7 +70,7 @@ class StatusGauges(Collector):
         build.add_metric((), {"version": __version__})
         yield build
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
-        yield _queue(status)
+        yield from _queue(status)
         yield _gauge("requests_deferred", "Requests that wait for the charger", status.queue.deferred)
         savings = services.keeper.savings
         yield _gauge("models_unloaded", "Models unloaded before their engine would have done it", savings.unloads)
@@ -89,11 +89,14 @@ class StatusGauges(Collector):
         return iter(())
 
 
-def _queue(status: Status) -> Metric:
+def _queue(status: Status) -> Iterator[Metric]:
     depth = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Requests that wait for a backend", labels=("priority",))
     for priority, count in status.queue.by_priority.items():
         depth.add_metric((priority,), count)
-    return depth
+    yield depth
+    oldest_s = status.queue.oldest_wait_seconds
+    if oldest_s is not None:
+        yield _gauge("queue_oldest_wait_seconds", "How long the oldest of them waits", oldest_s)
 
 
 def _of_backends(status: Status) -> Iterator[Metric]:

@@ -55,6 +55,20 @@ def test_a_backend_that_the_mode_uses_last_is_not_called_ready_nor_counted_among
     ]
 
 
+def test_the_queue_is_one_line_and_nothing_where_nothing_waits() -> None:
+    none: dict[str, Any] = {"by_priority": {"normal": 0}, "oldest_wait_seconds": None, "deferred": 0}
+    queues = [
+        none,
+        {**none, "by_priority": {"best-effort": 2, "normal": 1, "high": 0}, "oldest_wait_seconds": 12.34},
+        {**none, "deferred": 3},
+    ]
+    assert run("words.js", f"{json.dumps(queues)}.map(it.queue)") == [
+        "",
+        "Waiting: 1 normal, 2 best-effort, the oldest for 12.3 s",
+        "Waiting: 3 for the charger",
+    ]
+
+
 def test_guessed_watts_are_called_a_guess() -> None:
     why = {"rated_power_watts": {"reason_details": {"power_watts": 15.0}}}
     told = [{"rated_power_watts": None, "unknown": why}, {"rated_power_watts": None, "unknown": {}}]

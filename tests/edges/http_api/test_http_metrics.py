@@ -122,6 +122,19 @@ async def test_the_fleet_and_the_mode_are_read_at_the_moment_of_asking(serve: Se
     assert value("efficiency_mode", mode="Balanced", role="chosen") == 0
 
 
+async def test_the_longest_wait_is_there_while_a_request_waits(serve: Serve) -> None:
+    site = await serve(FakeBackend(spec_of("npu", slots=1), Accepted(), Delta("first"), asyncio.Event()))
+    assert (await scrape(site))("queue_oldest_wait_seconds") is None
+    requests = [asyncio.create_task(site.chat(stream=True)) for _ in range(2)]
+    async with asyncio.timeout(2):
+        await site.services.admission.waiting.until(lambda count: count == 1)
+    value = await scrape(site)
+    assert value("queue_depth", priority="normal") == 1
+    assert value("queue_oldest_wait_seconds") is not None
+    for request in requests:
+        request.cancel()
+
+
 async def test_what_devices_and_battery_say_is_there_and_what_is_unknown_is_absent(serve: Serve) -> None:
     site = await serve(*reference_fleet())
     npu = DeviceState(

@@ -1,7 +1,7 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
 import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken } from "./stream.js";
-import { about, ended, energy, hardware, machine, number, rated, saved, spent, serving, state } from "./words.js";
+import { about, ended, energy, hardware, machine, number, queue, rated, saved, spent, serving, state } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 const cards = new Map();
@@ -124,6 +124,8 @@ function showBackends(status) {
     showBackend(parts, backend, status.last_decision?.backend === backend.id);
   });
   say(by("backends-count"), serving(status.backends));
+  say(by("queue"), queue(status.queue));
+  by("queue").hidden = by("queue").textContent === "";
   by("no-backends").hidden = ids.length > 0;
 }
 

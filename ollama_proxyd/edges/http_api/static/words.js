@@ -61,6 +61,15 @@ export function serving(backends) {
   return `${up.length} of ${backends.length} can serve${others}`;
 }
 
+/** The requests that wait, by priority, and those for the charger; nothing where none does. */
+export function queue({ by_priority, oldest_wait_seconds, deferred }) {
+  const counts = ["critical", "high", "normal", "best-effort"].filter((each) => by_priority[each]).map((each) => `${by_priority[each]} ${each}`);
+  const oldest = counts.length && oldest_wait_seconds !== null ? [`the oldest for ${number(oldest_wait_seconds)} s`] : [];
+  const later = deferred ? [`${deferred} for the charger`] : [];
+  const parts = [...counts, ...oldest, ...later];
+  return parts.length ? `Waiting: ${parts.join(", ")}` : "";
+}
+
 /** A backend's watts under load; a guess is called one. */
 export function rated(backend) {
   const guess = backend.unknown?.rated_power_watts?.reason_details.power_watts;
