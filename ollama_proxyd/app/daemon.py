@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ollama_proxyd.app import limits
@@ -20,6 +21,7 @@ from ollama_proxyd.config import changes, watch
 from ollama_proxyd.config.load import Overrides, find, load, search_paths
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.errors import ASLEEP
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
@@ -72,7 +74,8 @@ class Daemon:
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
-        self._sleep = Sleep(lasting.activity, lasting.gate, lasting.detector, lasting.http.cut_off, lasting.reconnect)
+        break_off = partial(lasting.http.cut_off, code=ASLEEP)
+        self._sleep = Sleep(lasting.activity, lasting.gate, lasting.detector, break_off, lasting.reconnect)
         self.ended = asyncio.Event()
         """Set when it is to end."""
 

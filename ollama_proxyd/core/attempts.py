@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ollama_proxyd.core.energy import Energy
-from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ASLEEP, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import Fault, Work, fault_of
 from ollama_proxyd.core.policy.decision import Decision
@@ -44,7 +44,7 @@ RETRY_BUDGET = 0.2
 
 def after(trip: Trip, failure: ProxyError) -> Step:
     """What follows a failed attempt: each candidate may answer but where the request itself is at fault."""
-    if fault_of(failure) is None:
+    if fault_of(failure) is None and failure.code != ASLEEP:
         return Step.GIVE_UP
     if trip.begun:
         return Step.RESUME
@@ -161,7 +161,7 @@ class AttemptEnded:
     cancelled: bool = False
     """Whether the client left."""
     displaced: bool = False
-    """Whether a more urgent request took the slot; the request waits again."""
+    """Whether a more urgent request, or the machine's sleep, took the slot; the request waits again."""
     moved: bool = False
     """Whether another backend went on although this one served."""
     resumed: bool = False

@@ -156,6 +156,7 @@ DECISIONS: Mapping[str, str] = {
     "lifted": "{reason}; the request asks for more than the mode allows: {rejections}",
     "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",
     "resumed": "{reason}; it goes on in the middle of an answer because {backend_id} failed[: {cause}]",
+    "slept": "{reason}; it goes on after the machine's sleep",
     "deferred": "{reason}; {cause}",
     "defer_waits": "first it waits for the charger, for {limit_seconds:.0f} s at most",
     "defer_charger_came": "it waited {waited_seconds:.0f} s for the charger",

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.energy import Energy
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ASLEEP, DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.policy.decision import Decision
@@ -15,6 +15,8 @@ from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
 
+GAVE_WAY = {DISPLACED, ASLEEP}
+"""Codes of attempts that failed by no fault of their backends, and are made again."""
 MOST_HELD_EVENTS = 65_536
 """How much of a stream waits for a part that its client gets."""
 
@@ -78,7 +80,7 @@ class Attempt:
 
     @property
     def is_displaced(self) -> bool:
-        """Whether a more urgent request took its slot."""
+        """Whether a more urgent request, or the machine's sleep, took its slot."""
         return self.ended is not None and self.ended.displaced
 
     async def begin(self, time_left_s: float | None, stalled_s: float | None = None) -> tuple[Accepted, list[Event]]:
@@ -167,8 +169,8 @@ class Attempt:
         request, now_s = self._request, self._clock.monotonic()
         finished = self.finished or Finished(usage=self._written())
         spent, currency = self._spent(finished.usage)
-        kind = ErrorKind.INTERNAL if isinstance(error, Exception) else None
-        if is_displaced := failure is not None and failure.code == DISPLACED:
+        code, kind = failure.code if failure else None, _kind_of(error)
+        if is_displaced := code in GAVE_WAY:
             kind = failure = None
         return AttemptEnded(
             backend_id=self.ranked.backend_id,
@@ -180,9 +182,9 @@ class Attempt:
             first_s=self.first_s,
             prompt_tokens=request.prompt_tokens,
             stream=request.stream,
-            error=failure.kind if failure else kind,
+            error=kind,
             status=failure.status if failure else None,
-            code=failure.code if failure else None,
+            code=code,
             fault=fault_of(failure) if failure else None,
             usage=finished.usage,
             timings=finished.timings,
@@ -216,6 +218,13 @@ class Attempt:
             return 0.0, ""
         prompt_tokens = self._request.prompt_tokens if usage.prompt_tokens is None else usage.prompt_tokens
         return tariff.spent(prompt_tokens, usage.completion_tokens or 0), tariff.costs.currency
+
+
+def _kind_of(error: BaseException | None) -> ErrorKind | None:
+    """What went wrong; a client that leaves is no error."""
+    if isinstance(error, ProxyError):
+        return error.kind
+    return ErrorKind.INTERNAL if isinstance(error, Exception) else None
 
 
 def _first_of(one_s: float | None, other_s: float | None) -> float | None:

@@ -15,7 +15,7 @@ from ollama_proxyd.core.continuation import (
     with_former,
 )
 from ollama_proxyd.core.energy import Energy
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -71,8 +71,11 @@ class Delivery:
 
     def break_off(self, backend_id: str, error: ProxyError) -> None:
         """A backend broke off what the client has begun to read."""
-        self.tried |= {backend_id}
         self._failures = [error]
+        if error.code == ASLEEP:
+            self.cause = ASLEEP
+            return
+        self.tried |= {backend_id}
         self.cause = (fault_of(error) or error.kind).value
 
     def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:

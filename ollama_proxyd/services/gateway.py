@@ -9,7 +9,7 @@ from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_wi
 from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.deferral import outlook
-from ollama_proxyd.core.errors import DISPLACED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.model_names import Synonyms
@@ -26,7 +26,7 @@ from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
-from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.attempt import GAVE_WAY, Attempt
 from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.circuits import trial_ended
@@ -192,7 +192,7 @@ class Gateway:
             try:
                 accepted, held = await attempt.begin(self._queries.left_s(query), stalled_s)
             except ProxyError as error:
-                if error.code == DISPLACED:
+                if error.code in GAVE_WAY:
                     continue
                 delivery.fail(best.backend_id, error)
                 if delivery.begun is None and after(self._trip(trace), error) is Step.GIVE_UP:
@@ -273,6 +273,8 @@ class Gateway:
         if (last := trace.last) is not None and last.moved:
             why = Reason("moved", reason=decision.reason, backend_id=last.backend_id, cause=delivery.moved)
             return assessment, replace(decision, reason=why)
+        if last is not None and last.code == ASLEEP:
+            return assessment, replace(decision, reason=Reason("slept", reason=decision.reason))
         if last is None or last.error is None:
             return assessment, decision
         cause = None if last.fault is None else what_fails(Breaker(last.fault, last.work, status=last.status))

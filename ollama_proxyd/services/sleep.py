@@ -14,10 +14,10 @@ from ollama_proxyd.services.tasks import Tasks
 log = logging.getLogger(__name__)
 
 ASLEEP = "the machine goes to sleep; ask again when it has woken up"
-CUT_OFF = "the machine goes to sleep"
+BROKEN_OFF = "the machine goes to sleep"
 RETRY_S = 5.0
 SHARE_TO_FINISH = 0.8
-"""How much of the time before the machine sleeps requests get to finish; in the rest clients are told of their end."""
+"""How much of the time before the machine sleeps requests get to finish; in the rest they are broken off."""
 
 
 @dataclass(slots=True)
@@ -27,22 +27,22 @@ class Sleep:
     _activity: Activity
     _gate: Gate
     _detector: GpuLossDetector
-    _cut_off: Callable[[str], None]
-    """Ends every request under way and tells each client why."""
+    _break_off: Callable[[str], None]
+    """Ends the work of every backend; what can go on does so after the sleep, other clients are told why."""
     _reconnect: Callable[[], Awaitable[None]]
     """Drops the connections from before and checks every backend at once."""
     is_asleep: Cell[bool] = field(default_factory=lambda: Cell(False))
 
     async def prepare(self, within_s: float) -> None:
-        """Let nothing new begin, let what runs finish in the time there is, and end the rest honestly."""
+        """Let nothing new begin, let what runs finish in the time there is, and break the rest off."""
         self._gate.close(ASLEEP, RETRY_S)
         self.is_asleep.set(True)
         self._detector.remember()
         log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
         if await self._activity.quiet(within_s * SHARE_TO_FINISH):
             return
-        log.warning("%d requests are cut off, because the machine goes to sleep", self._activity.in_flight)
-        self._cut_off(CUT_OFF)
+        log.warning("%d requests are broken off, because the machine goes to sleep", self._activity.in_flight)
+        self._break_off(BROKEN_OFF)
         await self._activity.quiet(within_s * (1 - SHARE_TO_FINISH))
 
     async def resume(self) -> None:

@@ -17,7 +17,11 @@ from tests.desktop.private_bus import PrivateBus
 from tests.edges.host.fake_logind import FakeLogind
 
 CONFIG = {"sensors": {"enabled": False}, "dbus": {"enabled": False}}
-STORY: dict[str, Any] = {"model": "demo-large", "prompt": "tell me a long story", "options": {"num_predict": 4000}}
+CHAT: dict[str, Any] = {
+    "model": "demo-large",
+    "messages": [{"role": "user", "content": "tell me a long story"}],
+    "options": {"num_predict": 4000},
+}
 
 
 @pytest.fixture
@@ -56,50 +60,57 @@ async def client(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
         yield client
 
 
-async def test_a_long_stream_ends_with_an_error_and_new_requests_wait_for_the_morning(
-    daemon: Daemon, logind: FakeLogind, client: aiohttp.ClientSession
-) -> None:
-    lock = await logind.lock(0)
-    async with client.post("/api/generate", json=STORY) as story:
-        await story.content.readline()
-        logind.tell(sleeps=True)
-        rest = (await story.content.read()).splitlines()
-    assert "the machine goes to sleep" in json.loads(rest[-1])["error"]
-    await lock.released()
-    for path, message in (("/api/chat", "error"), ("/v1/chat/completions", "error")):
-        body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
-        async with client.post(path, json=body) as refused:
-            assert refused.status == 503
-            assert int(refused.headers["Retry-After"]) > 0
-            assert "goes to sleep" in json.dumps((await refused.json())[message])
-    async with client.post("/api/show", json={"model": "demo"}) as refused:
-        assert (refused.status, "goes to sleep" in (await refused.json())["error"]) == (503, True)
-    async with client.get("/readyz") as waiting:
-        assert (waiting.status, await waiting.text()) == (503, "not ready\n")
+async def wake_up(daemon: Daemon, logind: FakeLogind) -> None:
     logind.tell(sleeps=False)
     await logind.lock(1)
     async for is_asleep in daemon.is_asleep.changes():
         if not is_asleep:
-            break
-    short = {**STORY, "stream": False, "options": {"num_predict": 2}}
-    async with client.post("/api/generate", json=short) as answered:
-        assert answered.status == 200
+            return
+
+
+async def test_a_long_stream_goes_on_after_the_sleep_and_new_requests_wait_for_the_morning(
+    daemon: Daemon, logind: FakeLogind, client: aiohttp.ClientSession
+) -> None:
+    lock = await logind.lock(0)
+    async with client.post("/api/chat", json=CHAT) as story:
+        await story.content.readline()
+        logind.tell(sleeps=True)
+        await lock.released()
+        for path, message in (("/api/chat", "error"), ("/v1/chat/completions", "error")):
+            body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+            async with client.post(path, json=body) as refused:
+                assert refused.status == 503
+                assert int(refused.headers["Retry-After"]) > 0
+                assert "goes to sleep" in json.dumps((await refused.json())[message])
+        async with client.post("/api/show", json={"model": "demo"}) as refused:
+            assert (refused.status, "goes to sleep" in (await refused.json())["error"]) == (503, True)
+        async with client.get("/readyz") as waiting:
+            assert (waiting.status, await waiting.text()) == (503, "not ready\n")
+        assert daemon.services.admission.waiting.value == 1
+        await wake_up(daemon, logind)
+        async with asyncio.timeout(10):
+            while daemon.services.admission.waiting.value:
+                await story.content.readline()
+        assert "error" not in json.loads(await story.content.readline())
     async with client.get("/readyz") as ready:
         assert ready.status == 200
 
 
-async def test_a_request_that_has_no_byte_yet_is_refused_and_tried_nowhere_else(
+async def test_a_request_that_has_no_byte_yet_is_sent_anew_after_the_sleep(
     daemon: Daemon, logind: FakeLogind, client: aiohttp.ClientSession
 ) -> None:
-    await logind.lock(0)
-    asked = asyncio.create_task(client.post("/api/generate", json={**STORY, "stream": False}))
+    lock = await logind.lock(0)
+    asked = asyncio.create_task(client.post("/api/chat", json={**CHAT, "stream": False}))
     fleet = daemon.services.fleet
     async with asyncio.timeout(5):
         async for views in fleet.views.changes():
             if any(view.in_flight for view in views):
                 break
     logind.tell(sleeps=True)
-    reply = await asked
-    assert reply.status == 503
-    assert "cut off: the machine goes to sleep" in (await reply.json())["error"]
+    await lock.released()
+    assert (daemon.services.admission.waiting.value, asked.done()) == (1, False)
     assert all(view.health.value == "up" for view in fleet.views.value)
+    await wake_up(daemon, logind)
+    async with asyncio.timeout(5):
+        await daemon.services.admission.waiting.until(lambda count: not count)
+    asked.cancel()

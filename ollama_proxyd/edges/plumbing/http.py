@@ -89,7 +89,7 @@ class HttpClient:
         self._limits = limits or Limits()
         self._open: set[Reply] = set()
         self._waiting: set[Patience] = set()
-        self._cut_off_because = ""
+        self._cut_off_because = self._cut_off_code = ""
         self._retired: list[aiohttp.ClientSession] = []
         self._pooled, self._fresh = self._sessions()
 
@@ -170,9 +170,9 @@ class HttpClient:
             return f"{who} did not accept a connection within {self.timeouts.connect_s:g} s"
         return f"{who} did not begin to answer within {wait_s:g} s"
 
-    def cut_off(self, why: str) -> None:
-        """End all that is under way; no other backend is tried, and each client is told the reason."""
-        self._cut_off_because = why
+    def cut_off(self, why: str, code: str = "cut_off") -> None:
+        """End all that is under way, with the reason."""
+        self._cut_off_because, self._cut_off_code = why, code
         for reply in tuple(self._open):
             reply.cut_off(self._cut_off(reply.who))
         for patience in tuple(self._waiting):
@@ -180,7 +180,7 @@ class HttpClient:
 
     def _cut_off(self, who: str) -> ProxyError:
         message = f"the answer of {who} was cut off: {self._cut_off_because}; ask again"
-        return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=CUT_OFF_RETRY_S, code="cut_off")
+        return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=CUT_OFF_RETRY_S, code=self._cut_off_code)
 
     async def renew(self) -> None:
         """Reuse no kept connection: after a sleep they look alive and are not. What is under way goes on."""
