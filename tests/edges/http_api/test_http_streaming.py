@@ -168,22 +168,6 @@ async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_said_in_the_stream(
     assert "ZeroDivisionError" in caplog.text
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_ends_the_work_of_the_backend(serve: Serve, stream: bool) -> None:
-    never = asyncio.Event()
-    backend = FakeBackend("npu", Accepted(), Delta("first"), never)
-    site = await serve(backend)
-    request = asyncio.create_task(site.chat(stream=stream))
-    async with asyncio.timeout(2):
-        await backend.opened.wait()
-        request.cancel()
-        await backend.closed.wait()
-        await settle()
-    assert backend.open == 0
-    assert site.services.fleet.view("npu").in_flight == 0
-    assert site.services.ledger.recent()[-1].cancelled
-
-
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_the_queue_takes_no_slot_and_no_place(serve: Serve, path: str, stream: bool) -> None:
@@ -201,35 +185,6 @@ async def test_a_client_that_leaves_the_queue_takes_no_slot_and_no_place(serve: 
     await settle()
     assert len(backend.requests) == 2
     last.cancel()
-
-
-async def test_a_client_that_leaves_before_the_first_piece_ends_the_work_too(serve: Serve) -> None:
-    backend = FakeBackend("npu", asyncio.Event())
-    site = await serve(backend)
-    request = asyncio.create_task(site.chat(stream=True))
-    async with asyncio.timeout(2):
-        await backend.opened.wait()
-        request.cancel()
-        await backend.closed.wait()
-
-
-async def test_a_client_that_reads_slowly_holds_the_backend_back(serve: Serve) -> None:
-    produced = 0
-
-    def count() -> None:
-        nonlocal produced
-        produced += 1
-
-    piece = Delta(frame=b"x" * 65536)
-    steps = [step for _ in range(2000) for step in (piece, count)]
-    site = await serve(FakeBackend("npu", Accepted(), *steps, Finished()))
-    async with site.client.post("/v1/chat/completions", json={**CHAT, "stream": True}) as reply:
-        assert await reply.content.readexactly(10)
-        seen = -1
-        while seen != produced:
-            seen = produced
-            await asyncio.sleep(0.05)
-        assert produced < 1000
 
 
 async def test_a_running_request_keeps_the_backend_that_it_began_with_over_a_reload(serve: Serve) -> None:

@@ -1,0 +1,114 @@
+"""A client that leaves frees its backend, and one that reads slowly holds it back: over real sockets on both sides."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ollama_proxyd.core.requests import Api
+from ollama_proxyd.edges.backends.backend import EngineBackend
+from tests.edges.http_api.conftest import CHAT, Serve, Site
+from tests.fakes import settle
+from tests.upstreams.engines import llamacpp, ollama
+from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of
+
+PATHS = ["/v1/chat/completions", "/api/chat"]
+MOST_BYTES = 24 * 1024 * 1024
+"""More than the buffers of four sockets, and far less than what the engine would write."""
+
+
+def ndjson(text: str) -> bytes:
+    said = {"role": "assistant", "content": text}
+    return (
+        json.dumps({"model": "tiny", "created_at": "2027-01-15T12:00:00Z", "message": said, "done": False}).encode()
+        + b"\n"
+    )
+
+
+def sse(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    frame = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "tiny", "choices": [choice]}
+    return b"data: " + json.dumps(frame).encode() + b"\n\n"
+
+
+ENGINES = {
+    "ollama": (ollama, Api.OLLAMA, "POST /api/chat", "application/x-ndjson", ndjson),
+    "llamacpp": (llamacpp, Api.OPENAI, "POST /v1/chat/completions", "text/event-stream", sse),
+}
+
+
+class Writer:
+    """What an engine writes: so many frames, and then it is silent until its client leaves."""
+
+    def __init__(self, engine: str, frames: float, size: int = 1) -> None:
+        self.make, self.api, self.route, self._type, frame = ENGINES[engine]
+        self._frame, self._frames = frame("x" * size), frames
+        self.asked = asyncio.Event()
+        self.written = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.asked.set()
+        response = web.StreamResponse(headers={"Content-Type": self._type})
+        if self._frames:
+            await response.prepare(request)
+        while self.written < self._frames * len(self._frame):
+            await response.write(self._frame)
+            self.written += len(self._frame)
+        await asyncio.Event().wait()
+        return response
+
+
+@asynccontextmanager
+async def site_of(serve: Serve, writer: Writer) -> AsyncIterator[tuple[Site, FakeEngine, str]]:
+    """A server in front of the real backend of an engine, and the name of a model there."""
+    engine = writer.make()
+    engine.routes[writer.route] = writer
+    async with serving(engine), a_client() as client:
+        backend: Any = EngineBackend(spec_of(engine.url, writer.api), client)
+        site = await serve(backend)
+        yield site, engine, site.services.fleet.view("it").models[0].name
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("frames", [0, 3])
+async def test_a_client_that_leaves_frees_the_engine_and_the_slot(
+    serve: Serve, engine_name: str, path: str, stream: bool, frames: int
+) -> None:
+    writer = Writer(engine_name, frames)
+    async with site_of(serve, writer) as (site, engine, model):
+        body = {**CHAT, "model": model, "stream": stream}
+        asked = asyncio.create_task(site.client.post(path, json=body))
+        async with asyncio.timeout(5):
+            await writer.asked.wait()
+            if frames and stream:
+                await (await asked).content.readline()
+                (await asked).close()
+            asked.cancel()
+            await engine.left.wait()
+            await site.services.fleet.views.until(lambda views: not views[0].in_flight)
+        await settle()
+        assert site.services.ledger.recent()[-1].cancelled
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_client_that_reads_nothing_makes_the_engine_wait(serve: Serve, engine_name: str, path: str) -> None:
+    writer = Writer(engine_name, 10_000, size=32 * 1024)
+    async with site_of(serve, writer) as (site, engine, model):
+        body = {**CHAT, "model": model, "stream": True}
+        async with site.client.post(path, json=body) as reply:
+            await reply.content.readexactly(10)
+            seen: list[int] = []
+            while len(seen) < 3 or len({*seen[-3:]}) > 1:
+                seen.append(writer.written)
+                await asyncio.sleep(0.05)
+            assert writer.written < MOST_BYTES
+            reply.close()
+        async with asyncio.timeout(5):
+            await engine.left.wait()
