@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
@@ -19,6 +20,7 @@ from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -307,6 +309,7 @@ async def services_of(
     table: ModeTable = DEFAULT_TABLE,
     gate: Gate | None = None,
     queue: QueueSettings | None = None,
+    budget: BudgetSettings | None = None,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
@@ -328,7 +331,8 @@ async def services_of(
     energy.booked.listen(ledger.charge)
     activity, gate = Activity(clock), gate or Gate()
     admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
-    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy)
+    daily = DailyBudget(energy, history, governor, clock, budget or BudgetSettings())
+    deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, daily)
     await health.check_all()
     return Services(
         gateway=Gateway(deps, settings or GatewaySettings()),
@@ -344,6 +348,7 @@ async def services_of(
         store=store,
         clock=clock,
         history=history,
+        budget=daily,
     )
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
@@ -70,18 +72,17 @@ class Foundation:
         clock = clock or SystemClock()
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
         settings, http = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts)
-        make = make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
+        system, make = sensing.system, make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
         fleet = Fleet(make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
-        meter, energy = Meter(sensing.system, fleet, clock), EnergyAccounts(sensing.system, fleet, clock)
-        energy.booked.listen(ledger.charge)
-        for observe in (ledger.book, learner.observe, detector.observe, meter.observe, request_log.note_attempt):
-            fleet.attempts.listen(observe)
-        ledger.outcomes.listen(request_log.note)
+        meter, energy = Meter(system, fleet, clock), EnergyAccounts(system, fleet, clock)
+        _connect(fleet, ledger, energy, (learner.observe, detector.observe, meter.observe))
         fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
-        deps = GatewayDeps(fleet, health, governor, ledger, sensing.system, clock, activity, gate, admission, energy)
+        history = History(kept, fleet, energy, clock)
+        day = DailyBudget(energy, history, governor, clock, config.budget)
+        deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, day)
         services = Services(
             gateway=Gateway(deps, config.gateway),
             admission=admission,
@@ -92,10 +93,11 @@ class Foundation:
             energy=energy,
             settings=settings,
             keeper=Keeper(KeeperDeps(fleet, health, governor, clock), config.keeping),
-            system=sensing.system,
+            system=system,
             store=store,
             clock=clock,
-            history=History(kept, fleet, energy, clock),
+            history=history,
+            budget=day,
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
 
@@ -111,6 +113,7 @@ class Foundation:
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.energy.follow(self.tasks)
+        self.services.budget.follow(self.sensing.system, self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
         self.services.keeper.follow(self.tasks)
 
@@ -122,6 +125,7 @@ class Foundation:
         services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
+        services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)
         self.http.timeouts = config.timeouts
@@ -163,6 +167,16 @@ class Foundation:
         self.services.history.hand_over()
         await self.services.health.close()
         await self.http.close()
+
+
+def _connect(
+    fleet: Fleet, ledger: Ledger, energy: EnergyAccounts, observers: Sequence[Callable[[AttemptEnded], None]]
+) -> None:
+    """Have everybody told of the attempts and requests that end, the books first."""
+    for observe in (ledger.book, *observers, request_log.note_attempt):
+        fleet.attempts.listen(observe)
+    energy.booked.listen(ledger.charge)
+    ledger.outcomes.listen(request_log.note)
 
 
 def _tuned(modes: ModeSettings, settings: RuntimeSettings) -> ModeSettings:

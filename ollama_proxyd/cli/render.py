@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ollama_proxyd.cli.render_budget import budget
+
 LIMITS = (
     ("max_power_watts", "at most {:g} W"),
     ("max_temperature_celsius", "up to {:g} °C"),
@@ -25,7 +27,7 @@ def status(now: Any) -> str:
         "backends": backends(now["backends"]),
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         "machine": machine(now["system"]),
-        "today": served(now["today"]),
+        "today": "\n".join([served(now["today"]), *budget(now["budget"])]),
     }
     return "\n\n".join(f"{head}\n{_indented(text)}" for head, text in parts.items())
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ollama_proxyd.cli.render import JOULES_PER_WH, number, table
+from ollama_proxyd.cli.render_budget import budget
 
 SOURCES = ("measured", "attributed", "estimated")
 SHOWN_ROWS = 20
@@ -85,4 +86,4 @@ def _notes(books: Any) -> Sequence[str]:
         notes.append(f"percent of the battery: unknown: {why['reason']}")
     if books["history"]["reason"] is not None:
         notes.append(str(books["history"]["reason"]))
-    return ["\n".join(notes)]
+    return ["\n".join([*notes, *budget(books.get("budget"))])]

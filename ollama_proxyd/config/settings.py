@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from ollama_proxyd.config.problems import Problem
+from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
 from ollama_proxyd.core.tariff import CostSettings
@@ -131,6 +132,7 @@ class Config:
     keeping: KeepingSettings
     queue: QueueSettings
     modes: ModeSettings
+    budget: BudgetSettings
     costs: CostSettings
     tuning: Tuning
     health: HealthSettings

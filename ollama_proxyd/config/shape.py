@@ -18,6 +18,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
     "costs": "The prices of services, weighed against energy.",
+    "energy": "The energy budget of a day.",
     "efficiency": "The efficiency modes.",
     "efficiency.modes": "The limits of each mode.",
     **{f"efficiency.modes.{mode.value}": f"{row.description}." for mode, row in DEFAULT_TABLE.items()},

@@ -1,5 +1,8 @@
 """Whether a request that may wait for the charger waits, and how that ended, in words."""
 
+from dataclasses import replace
+
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints
@@ -29,3 +32,10 @@ def outlook(hints: Hints, system: SystemState) -> Reason | None:
     if hints.defer is None:
         return None
     return why_not_deferred(system) or Reason("defer_waits", limit_seconds=longest_wait_s(hints))
+
+
+def after_wait(decision: Decision, deferral: Reason | None) -> Decision:
+    """The decision, with what its request waited for before it."""
+    if deferral is None:
+        return decision
+    return replace(decision, reason=Reason("deferred", reason=decision.reason, cause=deferral))

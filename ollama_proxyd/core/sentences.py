@@ -44,6 +44,10 @@ MODES: Mapping[str, str] = {
     "fan_loud": "the fan runs at {fan_percent:g} %, above {limit_percent:g} %",
     "fan_still_loud": "the fan runs at {fan_percent:g} %, not yet down to {limit_percent:g} %",
     "performance_degraded": "the machine is throttled: {detail}",
+    "budget_ultra": "today's {limit_watt_hours:g} Wh are spent; Ultra Efficiency until midnight",
+    "budget_overruled": "today's {limit_watt_hours:g} Wh are spent; the mode chosen since then counts until midnight",
+    "budget_spent": "today's {limit_watt_hours:g} Wh are spent",
+    "budget_refuses": "today's {limit_watt_hours:g} Wh are spent; best-effort requests are refused until midnight",
 }
 """Why a mode is in force."""
 
@@ -245,6 +249,7 @@ READINGS: Mapping[str, str] = {
     "history_failed": "the history cannot be kept: {detail}",
     "history_off": "history.enabled is false in the configuration",
     "history_set_aside": "the history of before was set aside as {name}: {detail}; a new one is begun",
+    "budget_since_start": "counted since the daemon started: {reason}",
     "base_not_seen": "no sensor has shown yet what {device} draws while nothing runs there",
     "loaded_unknown": "its engine does not say which models are in memory",
     "no_models": "it holds no models, as far as is known",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ollama_proxyd.core.binding import device_of, why_unbound
+from ollama_proxyd.core.budget import Budget
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import Speed
@@ -145,6 +146,7 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     system: SystemState
     today: Today
+    budget: Budget
     energy: tuple[EnergyAccount, ...]
     last_decision: LastDecision | None
     history: HistoryStatus

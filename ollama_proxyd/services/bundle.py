@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
@@ -34,3 +35,4 @@ class Services:
     store: StateStore
     clock: Clock
     history: History
+    budget: DailyBudget

@@ -133,6 +133,7 @@ class EnergyAccounts:
 
     def _look(self, system: SystemState) -> None:
         """Charge what instruments show, and learn what the machine draws without us."""
+        self._turn_page()
         self._look_at_memory()
         now_s, devices = self._clock.monotonic(), {each.id: each for each in system.devices}
         for each in system.devices:
@@ -207,10 +208,14 @@ class EnergyAccounts:
     @property
     def today(self) -> Sums:
         """Joules since local midnight, or since the daemon started where that was later."""
-        totals, date = self.totals, self._clock.local_date()
-        if date != self._date:
-            self._date, self._before = date, totals
+        totals = self.totals
+        self._turn_page()
         return {key: joules - self._before.get(key, 0.0) for key, joules in totals.items()}
+
+    def _turn_page(self) -> None:
+        """Begin a new day where the date is another one."""
+        if (date := self._clock.local_date()) != self._date:
+            self._date, self._before = date, self.totals
 
     @property
     def tails(self) -> Mapping[tuple[str, str], float]:

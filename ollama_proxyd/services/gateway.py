@@ -8,7 +8,7 @@ from typing import TypeAlias
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
 from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.continuation import Obstacle
-from ollama_proxyd.core.deferral import outlook
+from ollama_proxyd.core.deferral import after_wait, outlook
 from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.failings import what_fails
@@ -22,12 +22,13 @@ from ollama_proxyd.core.policy.stall import bears, stalled_after_s
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
-from ollama_proxyd.core.requests import Hints, Json, LoadAction, Request
+from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import GAVE_WAY, Attempt
 from ollama_proxyd.services.booking import Booking
+from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.circuits import trial_ended
 from ollama_proxyd.services.deferral import Deferral
@@ -65,6 +66,7 @@ class GatewayDeps:
     gate: Gate
     admission: Admission
     energy: EnergyAccounts
+    budget: DailyBudget
 
 
 class Gateway:
@@ -110,7 +112,8 @@ class Gateway:
             query = replace(query, time_left_s=self._queries.time_left_s(query.hints))
         query = deps.admission.foresee(query)
         decision = rank(query, deps.fleet.views.value, system or deps.system.value, setting)
-        return _after_wait(decision, outlook(query.hints, system or deps.system.value))
+        decision = after_wait(decision, outlook(query.hints, system or deps.system.value))
+        return deps.budget.judge(decision, query.hints)
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
         """What a client is told when nothing was ranked."""
@@ -125,7 +128,7 @@ class Gateway:
         with self._booking.of(request) as trace:
             delivery = Delivery(request, lambda: trace.energy)
             self.check_capacity()
-            await self._defer(request.hints, trace)
+            await self._defer(request, trace)
             while delivery.finished is None:
                 attempt, first, held = await self._begin(delivery, trace)
                 try:
@@ -145,11 +148,14 @@ class Gateway:
                         yield end
             trace.usage = delivery.finished.usage
 
-    async def _defer(self, hints: Hints, trace: RequestTrace) -> None:
-        """Wait for the charger, where the request asks for it."""
-        left_s = self._queries.time_left_s(hints)
-        trace.deferral = await self.deferral.wait(hints, left_s, self._deps.admission.max_length)
+    async def _defer(self, request: Request, trace: RequestTrace) -> None:
+        """Wait for the charger, where the request asks for it; before and after, the budget may refuse it."""
+        self._deps.budget.check(request)
+        left_s = self._queries.time_left_s(request.hints)
+        trace.deferral = await self.deferral.wait(request.hints, left_s, self._deps.admission.max_length)
         trace.deferred_s = trace.elapsed_s
+        if trace.deferral is not None:
+            self._deps.budget.check(request)
 
     def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
         """Have the answer go on elsewhere; raise what broke it where it cannot."""
@@ -260,7 +266,7 @@ class Gateway:
             trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
             raise delivery.failure
         trace.assessment, decision = decided
-        trace.decision = decision = _after_wait(decision, trace.deferral)
+        trace.decision = decision = after_wait(decision, trace.deferral)
         if not decision.ranked:
             raise self.refusal(query, decision)
         return decision
@@ -290,10 +296,3 @@ class Gateway:
         if self._deps.activity.in_flight + arriving > limit:
             message = f"{limit} requests are under way, the most that server.max_in_flight allows; try again"
             raise ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=OVERLOAD_RETRY_S)
-
-
-def _after_wait(decision: Decision, deferral: Reason | None) -> Decision:
-    """The decision, with what its request waited for before it."""
-    if deferral is None:
-        return decision
-    return replace(decision, reason=Reason("deferred", reason=decision.reason, cause=deferral))

@@ -8,6 +8,7 @@ from operator import ne
 from typing import Any
 
 from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, choose, imagined, step
+from ollama_proxyd.core.budget import capped
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, program_of, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
@@ -23,12 +24,15 @@ from ollama_proxyd.services.watching import first_of
 log = logging.getLogger(__name__)
 
 STATE_KEY = "mode"
+OVERRULED_KEY = "cap_overruled_on"
+"""The date on which a person chose a mode in spite of a cap."""
 
 
 class Governor:
     """The one owner of the mode and of the holds above it.
 
     Of several holds the thriftiest counts; choosing a mode by hand ends them all, as in power-profiles-daemon.
+    A cap has Ultra Efficiency in force above all of it, until a person chooses a mode that day.
     `released` tells the end of each hold once, however it came about.
     """
 
@@ -39,6 +43,7 @@ class Governor:
         self._system = SystemState()
         self._auto = AT_FIRST
         self._chosen = self._restored(default)
+        self._cap: Reason | None = None
         self._last_cookie = 0
         self._due: Cell[float | None] = Cell(None)
         self.holds: Cell[tuple[Hold, ...]] = Cell(())
@@ -55,6 +60,8 @@ class Governor:
         if mode is Mode.AUTO and self._chosen is not Mode.AUTO:
             self._auto = AT_FIRST
         self._chosen = mode
+        if self._cap is not None:
+            self._store.put(OVERRULED_KEY, str(self._clock.local_date()))
         self._end(self.holds.value)
         self._store.put(STATE_KEY, mode.value)
         return self.setting.value
@@ -105,10 +112,27 @@ class Governor:
         """What would be in force under another mode or another state of the machine, without any effect."""
         now = self.setting.value
         wanted = mode or now.wanted
-        if system is None and wanted is now.wanted:
+        cap = None if mode is not None else self._cap_in_force
+        if system is None and wanted is now.wanted and cap is self._cap_in_force:
             return now
         setting = choose(wanted, system or self._system, self.modes.value.table, self.modes.value.auto)
-        return imagined(setting, now.reason if wanted is now.wanted else AS_ASKED, system)
+        setting = imagined(setting, now.reason if wanted is now.wanted and mode is None else AS_ASKED, system)
+        return capped(setting, cap, self.modes.value.table)
+
+    def cap(self, why: Reason | None) -> None:
+        """Have Ultra Efficiency in force for a reason, until None ends it."""
+        if why != self._cap:
+            self._cap = why
+            self._apply()
+
+    @property
+    def is_cap_overruled(self) -> bool:
+        """Whether a person chose a mode today after a cap came, which then counts until midnight."""
+        return bool(self._store.get(OVERRULED_KEY) == str(self._clock.local_date()))
+
+    @property
+    def _cap_in_force(self) -> Reason | None:
+        return None if self._cap is None or self.is_cap_overruled else self._cap
 
     def observe(self, system: SystemState) -> None:
         """Take note of the machine's state; Auto may change what it makes of it."""
@@ -170,7 +194,7 @@ class Governor:
             reason = _held(hold)
         held = None if hold is None else hold.mode
         row = row_in_force(wanted, effective, self.modes.value.table)
-        return ModeSetting(self._chosen, effective, reason, row, held)
+        return capped(ModeSetting(self._chosen, effective, reason, row, held), self._cap_in_force, self.table)
 
     def _restored(self, default: Mode) -> Mode:
         saved = self._store.get(STATE_KEY)

@@ -36,6 +36,7 @@ def snapshot(services: Services) -> Status:
         devices=device_statuses(system, fleet),
         system=system,
         today=today(services),
+        budget=services.budget.now,
         energy=services.energy.accounts(),
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
@@ -131,6 +132,7 @@ class StatusFollower:
                 self.watch(services.system.changes(), urgent=False),
                 self.watch(services.governor.setting.changes(), urgent=True),
                 self.watch(services.governor.holds.changes(), urgent=True),
+                self.watch(services.budget.reason.changes(), urgent=True),
             )
         finally:
             for stop in stops:

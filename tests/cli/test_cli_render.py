@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.cli import render
-from tests.cli.test_cli_watch import MACHINE, NOW, NPU
+from tests.cli.test_cli_watch import MACHINE, NO_LIMIT, NOW, NPU
 from tests.real_things import ROOT
 
 
@@ -189,3 +189,16 @@ def test_guessed_watts_are_called_a_guess() -> None:
 
 def test_the_slots_of_a_backend_are_shown_with_how_they_are_known() -> None:
     assert "  slots     2, inferred" in render.backend(NPU).splitlines()
+
+
+def test_the_budget_of_the_day_is_shown_beside_what_was_done_where_there_is_one() -> None:
+    why = "today's 20 Wh are spent; Ultra Efficiency until midnight"
+    spent = {**NO_LIMIT, "limit_watt_hours": 20.0, "spent_watt_hours": 20.13, "reason": why}
+    assert "budget" not in render.status(NOW)
+    assert render.status({**NOW, "budget": spent}).endswith(f"20.1 of 20 Wh of the day's budget; {why}")
+
+
+def test_a_budget_that_counts_a_part_of_the_day_says_so() -> None:
+    why = "counted since the daemon started: history.enabled is false in the configuration"
+    partly = {**NO_LIMIT, "limit_watt_hours": 20.0, "incomplete": {"reason": why}}
+    assert render.status({**NOW, "budget": partly}).endswith(f"1.2 of 20 Wh of the day's budget; {why}")

@@ -42,6 +42,7 @@ MACHINE: dict[str, Any] = {
     "games": 0,
     "unknown": {},
 }
+NO_LIMIT: Any = {"limit_watt_hours": None, "spent_watt_hours": 1.2, "reason": None, "incomplete": None}
 NOW: dict[str, Any] = {
     "mode": "Auto",
     "effective_mode": "Efficiency",
@@ -58,6 +59,7 @@ NOW: dict[str, Any] = {
         "energy_source": "estimated",
         "idle_tail_joules": 0.0,
     },
+    "budget": NO_LIMIT,
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

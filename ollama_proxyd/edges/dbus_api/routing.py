@@ -8,6 +8,7 @@ from typing import Any
 from dbus_fast import Variant
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.budget import Budget, budget_fields
 from ollama_proxyd.core.energy_books import books_fields, read_by, read_days
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
@@ -58,7 +59,9 @@ class Routing:
         forget = (self._ledger.routed.listen(self._note_routed), self._ledger.outcomes.listen(lambda _: self._move()))
         try:
             await asyncio.gather(
-                calmly(self._moved, lambda _: self.exported.tell(), self._clock), self._await_midnight()
+                calmly(self._moved, lambda _: self.exported.tell(), self._clock),
+                self._await_midnight(),
+                self._services.budget.reason.follow(lambda _: self._move()),
             )
         finally:
             for each in forget:
@@ -88,7 +91,7 @@ class Routing:
         return {
             "TotalRequests": self._ledger.overall.requests,
             "LastDecision": _last(last_decision(self._ledger)),
-            "Today": _today(today(self._services)),
+            "Today": _today(today(self._services), self._services.budget.now),
             "Endpoint": self._endpoint,
             "Version": __version__,
         }
@@ -112,7 +115,8 @@ class Routing:
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             books = await services.history.books(read_days(days), read_by(by))
         battery_wh, trouble = services.system.value.battery_full_wh, services.history.store.trouble
-        return json.dumps(books_fields(books, battery_wh, trouble))
+        told = books_fields(books, battery_wh, trouble)
+        return json.dumps({**told, "budget": budget_fields(services.budget.now)})
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services
@@ -167,9 +171,11 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     return {**facts(rows), **reason_facts(last.reason)}
 
 
-def _today(day: Today) -> dict[str, Variant]:
+def _today(day: Today, budget: Budget) -> dict[str, Variant]:
     counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
     rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "idle_tail_joules", "saved_joules")}
+    rows |= {"budget_watt_hours": ("d", budget.limit_wh), "spent_watt_hours": ("d", budget.spent_wh)}
+    rows |= {"budget_reason": ("s", None if budget.reason is None else str(budget.reason))}
     rows |= {"energy_source": ("s", day.energy_source), "money_spent": ("a{sd}", day.money_spent or None)}
     return facts(rows)

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from ollama_proxyd.core.budget import budget_fields
 from ollama_proxyd.core.energy_books import By, books_fields, read_by, read_days
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.edges.http_api.context import services_of
@@ -15,7 +16,8 @@ async def energy(request: web.Request) -> web.Response:
     check_keys(request.query, DEFAULTS)
     services, asked = services_of(request), {**DEFAULTS, **request.query}
     books = await services.history.books(read_days(asked["days"]), read_by(asked["by"]))
-    return json_reply(books_fields(books, services.system.value.battery_full_wh, services.history.store.trouble))
+    told = books_fields(books, services.system.value.battery_full_wh, services.history.store.trouble)
+    return json_reply({**told, "budget": budget_fields(services.budget.now)})
 
 
 ROUTES = (web.get("/energy", energy),)

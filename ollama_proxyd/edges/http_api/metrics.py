@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.breaker import Phase
+from ollama_proxyd.core.budget import Budget
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
@@ -82,6 +83,7 @@ class StatusGauges(Collector):
         yield from _reading("battery_percent", "Charge of the battery", status.system.battery_percent)
         yield _energy(services, status)
         yield _accounts(status)
+        yield from _budget(status.budget)
         yield _modes(status)
 
     def describe(self) -> Iterator[Metric]:
@@ -161,6 +163,12 @@ def _accounts(status: Status) -> Metric:
         if each.total_joules is not None:
             joules.add_metric((each.device, each.account, each.source or ""), each.total_joules)
     return joules
+
+
+def _budget(budget: Budget) -> Iterator[Metric]:
+    yield _gauge("budget_spent_wh", "Energy of answers and idle tails of this day", budget.spent_wh)
+    if budget.limit_wh is not None:
+        yield _gauge("budget_limit_wh", "The budget of this day; absent where there is none", budget.limit_wh)
 
 
 def _modes(status: Status) -> Metric:

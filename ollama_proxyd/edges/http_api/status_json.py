@@ -8,6 +8,7 @@ from typing import Any
 from ollama_proxyd import __version__
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.breaker import Breaker
+from ollama_proxyd.core.budget import budget_fields
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.holds import Hold
@@ -31,6 +32,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "devices": [_device(device) for device in status.devices],
         "system": _system(status.system),
         "today": fields_json(status.today),
+        "budget": budget_fields(status.budget),
         "energy": [fields_json(account) for account in status.energy],
         "last_decision": None if status.last_decision is None else fields_json(status.last_decision),
         "history": fields_json(status.history),
