@@ -39,14 +39,14 @@ class Checked:
     def read(self, node: Node, entry: Section | Setting, path: str) -> Any:
         """The plain value of a node that fits, else None with the reason noted."""
         self.origins[path] = node.origin
-        if isinstance(entry, Setting) and entry.takes.is_map and node.value is not None:
+        if isinstance(entry, Setting) and entry.takes.is_map:
             return self._map(node, entry, path)
         return self._list(node, entry, path) if entry.is_list else self._one(node, entry, path)
 
     def _map(self, node: Node, entry: Setting, path: str) -> Any:
-        if not isinstance(node.value, dict):
+        if node.value is not None and not isinstance(node.value, dict):
             return self._misplaced(node, "a section with keys of its own", path)
-        return {key: self._list(each, entry, f"{path}.{key}") for key, each in node.value.items()}
+        return {key: self._list(each, entry, f"{path}.{key}") for key, each in (node.value or {}).items()}
 
     def _list(self, node: Node, entry: Section | Setting, path: str) -> Any:
         self.origins[path] = node.origin

@@ -141,6 +141,10 @@ def test_every_section_reaches_the_part_that_reads_it(loaded: Loader) -> None:
     assert config.timeouts == Timeouts(connect_s=1, first_byte_s=2, idle_s=3, probe_s=4)
 
 
+def test_a_section_of_own_names_may_be_empty(loaded: Loader) -> None:
+    assert loaded("models:\n").gateway.aliases == {}
+
+
 def test_detection_leaves_out_the_port_that_the_server_takes(loaded: Loader) -> None:
     assert loaded("").detection.ports == tuple(port for port in KNOWN_PORTS if port != 8080)
     assert 8080 in loaded("server: {http_port: 9999}").detection.ports
