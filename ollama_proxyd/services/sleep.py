@@ -41,7 +41,9 @@ class Sleep:
         log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
         if await self._activity.quiet(within_s * SHARE_TO_FINISH):
             return
-        log.warning("%d requests are broken off, because the machine goes to sleep", self._activity.in_flight)
+        log.warning(
+            "requests still run and are broken off, because the machine goes to sleep; what can go on does so after it"
+        )
         self._break_off(BROKEN_OFF)
         await self._activity.quiet(within_s * (1 - SHARE_TO_FINISH))
 
