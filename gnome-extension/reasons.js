@@ -43,6 +43,7 @@ function templates(_) {
         fan_loud: [_('The fan runs at {fan_percent} %, above {limit_percent} %')],
         fan_still_loud: [_('The fan runs at {fan_percent} %, not yet down to {limit_percent} %')],
         performance_degraded: [_('The machine is throttled: {detail}')],
+        budget_ultra: [_('Today’s {limit_watt_hours} Wh are spent; Ultra Efficiency until midnight')],
     };
 }
 

@@ -32,6 +32,7 @@ const KNOWN = [
     ['fan_loud', {fan_percent: 75, limit_percent: 70}, 'The fan runs at 75 %, above 70 %'],
     ['fan_still_loud', {fan_percent: 66, limit_percent: 60}, 'The fan runs at 66 %, not yet down to 60 %'],
     ['performance_degraded', {detail: 'lap-detected'}, 'The machine is throttled: lap-detected'],
+    ['budget_ultra', {limit_watt_hours: 20}, 'Today’s 20 Wh are spent; Ultra Efficiency until midnight'],
     ['nothing_applies', {}, 'Nothing asks for another mode'],
     ['no_reading_yet', {}, 'No sensor says anything yet'],
     ['as_chosen', {}, 'As chosen'],
