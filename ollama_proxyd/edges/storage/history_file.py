@@ -32,6 +32,10 @@ _ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + exclude
 """What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests")
 """Those that grow with each request, and keep its time."""
+_DELETE_DEVICES: Final = """
+    DELETE FROM devices WHERE (day, device, account, source) IN
+    (SELECT day, device, account, source FROM devices WHERE day < ? ORDER BY day LIMIT 50)"""
+"""A few days at a time, as with PRUNED_ROWS; these rows are too few to make a file full."""
 
 
 class HistoryFile:
@@ -70,7 +74,7 @@ class HistoryFile:
     def _prune(self) -> None:
         """Delete the oldest rows beyond the limits, and give their space back to the disk."""
         connection = self._open()
-        oldest_s = time.time() - self._settings.max_days * SECONDS_PER_DAY
+        oldest_s = too_old_s = time.time() - self._settings.max_days * SECONDS_PER_DAY
         if self._size_bytes(connection) > self._settings.max_megabytes * BYTES_PER_MEGABYTE:
             oldest_s = float("inf")
         with self._transaction():
@@ -78,15 +82,18 @@ class HistoryFile:
             for table in TABLES:
                 old = f"SELECT id FROM {table} WHERE unix_s < ? ORDER BY id LIMIT {PRUNED_ROWS}"  # noqa: S608 - as above
                 deleted += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", [oldest_s]).rowcount  # noqa: S608
+            deleted += connection.execute(_DELETE_DEVICES, [day_of(too_old_s)]).rowcount
         if deleted:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # a cursor would take one page alone
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @staticmethod
     def _size_bytes(connection: sqlite3.Connection) -> int:
+        """What is used of the file."""
         ((pages,),) = connection.execute("PRAGMA page_count")
+        ((free_pages,),) = connection.execute("PRAGMA freelist_count")
         ((bytes_per_page,),) = connection.execute("PRAGMA page_size")
-        return int(pages * bytes_per_page)
+        return int((pages - free_pages) * bytes_per_page)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -151,6 +151,13 @@ def test_old_rows_go(file: HistoryFile) -> None:
     assert kept(file) == 2
 
 
+def test_what_devices_drew_goes_with_the_rows_of_its_time(file: HistoryFile) -> None:
+    values = {"device": "package", "account": "base", "source": "measured", "joules": 1.0}
+    days = [day_of(NOW_S - 400 * 86_400), day_of(NOW_S)]
+    file.add([Row("devices", {"day": day, **values}) for day in days])
+    assert found(file, "SELECT day FROM devices") == [{"day": days[1]}]
+
+
 def test_a_full_file_loses_its_oldest_rows_and_gives_the_space_back(path: Path) -> None:
     file = HistoryFile(path, HistorySettings(max_megabytes=1))
     for batch in range(40):
