@@ -91,6 +91,7 @@ class EnergyAccounts:
 
     def begin(self, spec: BackendSpec, model: str, power_w: float, prompt_tokens: int) -> Metered:
         """An attempt begins at a backend."""
+        self._turn_page()
         now_s, device = self._clock.monotonic(), device_of(spec, self._system.value.devices)
         domain = self._domain_of(device, spec.id)
         consumer = domain.consumer(spec.id if device is None else device.id)
@@ -208,9 +209,8 @@ class EnergyAccounts:
     @property
     def today(self) -> Sums:
         """Joules since local midnight, or since the daemon started where that was later."""
-        totals = self.totals
         self._turn_page()
-        return {key: joules - self._before.get(key, 0.0) for key, joules in totals.items()}
+        return {key: joules - self._before.get(key, 0.0) for key, joules in self.totals.items()}
 
     def _turn_page(self) -> None:
         """Begin a new day where the date is another one."""

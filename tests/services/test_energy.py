@@ -268,3 +268,16 @@ async def test_a_new_day_begins_with_nothing_and_the_totals_go_on() -> None:
     await answer(services, request())
     assert sum(services.energy.today.values()) == pytest.approx(90.0)
     assert sum(services.energy.totals.values()) == pytest.approx(9.0 * 69)
+
+
+async def test_a_day_begins_at_midnight_also_where_its_sums_are_asked_for_later() -> None:
+    clock = FakeClock()
+    clock.minute = 23 * 60 + 59.0
+    services = await services_of(FakeBackend("nvidia", loaded=(LoadedModel("tiny:latest"),)), clock=clock)
+    clock.advance(59.0)
+    await answer(services, request())
+    clock.advance(2.0)
+    await answer(services, request())
+    clock.advance(8.0)
+    await answer(services, request())
+    assert sum(services.energy.today.values()) == pytest.approx(90.0)
