@@ -222,9 +222,10 @@ class Fleet:
             self.due.set()
 
     def note_unloaded(self, backend_id: str, model: str) -> None:
-        """A backend has let go of a model."""
-        now, self._members[backend_id].asked_s = self.view(backend_id), -inf
-        self._put(replace(now, loaded=without(now.loaded, model)))
+        """A backend has let go of a model; nothing is noted of one that is not configured."""
+        if self.has(backend_id):
+            now, self._members[backend_id].asked_s = self.view(backend_id), -inf
+            self._put(replace(now, loaded=without(now.loaded, model)))
 
     def note_slots(self, backend_id: str, slots: Slots) -> None:
         """How many requests a backend answers at once, as they have shown."""
@@ -286,8 +287,7 @@ class Fleet:
         self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded=None, checked_at_s=seen_s))
 
     def _put(self, view: BackendView) -> None:
-        at = self._index[view.spec.id]
-        views = self.views.value
+        at, views = self._index[view.spec.id], self.views.value
         was = views[at]
         is_same = was.health is view.health and was.degraded == view.degraded and was.breakers is view.breakers
         self.views.set((*views[:at], view, *views[at + 1 :]))

@@ -119,12 +119,12 @@ class Keeper:
 
     def _note_sent(self, sent: AttemptBegun) -> None:
         at, fleet = Place(sent.backend_id, sent.model), self._deps.fleet
+        is_loaded = has_in_memory(fleet.view(at.backend_id), at.model)
+        self.known.note_sent(at.backend_id, at.model, is_fresh=not is_loaded)
         if not fleet.has(at.backend_id):
             return
-        is_loaded = has_in_memory(fleet.view(at.backend_id), at.model)
         stay = begun(self._stays.get(at), is_loaded=is_loaded, client_says=sent.keeps_s is not None)
         self.savings.end(at)
-        self.known.note_sent(at.backend_id, at.model, is_fresh=not is_loaded)
         self._trouble.pop(at, None)
         is_ours = stay.kept_by is KeptBy.PROXY and self._keeps(at.backend_id)
         fleet.backend(at.backend_id).keep(at.model, self._keep_s(at)[0] if is_ours else None)
@@ -132,11 +132,11 @@ class Keeper:
 
     def _note_ended(self, attempt: AttemptEnded) -> None:
         at, now_s = Place(attempt.backend_id, attempt.model), self._deps.clock.monotonic()
+        self.known.note_ended(attempt, self._model(at))
         stay = self._stays.get(at)
         if stay is None:
             return
         stay = ended(stay, now_s, attempt.asked_s, only_loaded=attempt.finish is FinishReason.LOAD)
-        self.known.note_ended(attempt, self._model(at))
         is_down = self._deps.fleet.view(at.backend_id).health is not Health.UP
         if not stay.under_way and (attempt.keeps_s == 0 or is_down):
             self._forget(at)
@@ -236,26 +236,39 @@ class Keeper:
             else:
                 await first_of(self._changed.wait(), self._deps.clock.sleep(max(next_s - now_s, 0.0)))
 
+    def _is_due(self, at: Place) -> bool:
+        """Whether its time is over; another unload may have taken long, and its backend is gone meanwhile."""
+        return self._due_s.get(at, inf) <= self._deps.clock.monotonic()
+
     async def _let_go(self, at: Place) -> None:
         """Have a model unloaded, unless it is gone, is used again, or another program uses it."""
         fleet, health = self._deps.fleet, self._deps.health
+        if not self._is_due(at):
+            return
         if fleet.view(at.backend_id).health is not Health.UP:
             self._forget(at)
             return
         await health.catch_up(0.0)
-        if self._due_s.get(at, inf) > self._deps.clock.monotonic():
+        if not self._is_due(at):
             return
         self._due_s[at] = inf
         try:
             await fleet.backend(at.backend_id).unload(at.model)
         except ProxyError as error:
-            if error.code == IN_USE and (stay := self._stays.get(at)) is not None:
-                self._put(at, replace(stay, ended_s=self._deps.clock.monotonic()))
-                return
-            self._trouble[at] = Reason("not_unloaded", model=at.model, detail=error.message)
-            log.warning("backend %s: %s", at.backend_id, self._trouble[at])
+            self._note_refused(at, error)
         else:
             fleet.note_unloaded(at.backend_id, at.model)
             stay = self._stays.get(at)
             if stay is not None and not stay.under_way:
                 self._note_left(at, stay)
+
+    def _note_refused(self, at: Place, error: ProxyError) -> None:
+        """A backend did not let go of a model: another program works with it, or something is wrong."""
+        stay = self._stays.get(at)
+        if stay is None:
+            return
+        if error.code == IN_USE:
+            self._put(at, replace(stay, ended_s=self._deps.clock.monotonic()))
+        else:
+            self._trouble[at] = Reason("not_unloaded", model=at.model, detail=error.message)
+            log.warning("backend %s: %s", at.backend_id, self._trouble[at])

@@ -329,3 +329,45 @@ async def test_the_policy_knows_when_a_model_leaves(bench: Bench) -> None:
     await pass_by(KEEP_S / 2)
     terms = bench.services.gateway.explain(Query("tiny")).ranked[0].terms
     assert terms["idle_tail_j"] == pytest.approx(9.0 * KEEP_S / 2, rel=0.1)
+
+
+async def test_a_backend_that_is_removed_under_way_does_not_end_the_learning_of_gaps(bench: Bench) -> None:
+    bench.engine.gate = asyncio.Event()
+    asking = asyncio.create_task(bench.ask())
+    await settle()
+    await reload(bench.services)
+    bench.engine.gate.set()
+    await asking
+    await reload(bench.services, bench.engine)
+    await bench.ask()
+    await pass_by(7.0)
+    await bench.ask()
+    (gaps_s,) = bench.services.fleet.view("nvidia").memory.gaps_s.values()
+    assert gaps_s[-1] == pytest.approx(7.0)
+
+
+async def test_backends_that_are_removed_while_models_are_unloaded_do_not_end_unloading(
+    bench: Bench, clock: FakeClock
+) -> None:
+    other = Ollama(clock, "other", obeys=False)
+    bench.engine.obeys = False
+    await reload(bench.services, bench.engine, other)
+    is_unloading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def unload(model: str) -> None:
+        is_unloading.set()
+        await go_on.wait()
+
+    for engine in (bench.engine, other):
+        engine.unload = unload  # type: ignore[method-assign]
+        await answer(bench.services, request(target=engine.spec.id))
+    await is_unloading.wait()
+    await pass_by(60.0)
+    await reload(bench.services)
+    go_on.set()
+    await settle()
+    third = Ollama(clock, "third", obeys=False)
+    await reload(bench.services, third)
+    await answer(bench.services, request(target="third"))
+    await pass_by(BY_ENGINE_S + GRACE_S)
+    assert third.unloaded == ["tiny:latest"]
