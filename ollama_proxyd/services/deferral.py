@@ -48,7 +48,7 @@ class Deferral:
         return Reason("defer_over" if came is None else came, waited_seconds=self._clock.monotonic() - begun_s)
 
     async def _charger_comes(self, within_s: float) -> str | None:
-        """The code of why the wait is over, None where its time is; raises where nobody may wait any more."""
+        """The code of why the wait is over, None where its time is; raises when the proxy stops."""
         if self._ended is None or self._ended.done():
             self._ended = asyncio.get_running_loop().create_future()
         ended = self._ended

@@ -15,7 +15,7 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Priority
 
 BACKGROUND_WAIT_S = 300.0
-"""How long work in the background waits at least before a backend beyond the limits serves it: nobody waits for it."""
+"""The least that work in the background waits for a backend within the limits: no person waits for it."""
 
 
 class Tier(IntEnum):
