@@ -78,8 +78,7 @@ class Peers:
         """The program at the other end, as far as that can be seen: its process, else its user, else its address."""
         connection = transport.get_extra_info("socket")
         if connection.family == socket.AF_UNIX:
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            return f"pid {_CREDENTIALS.unpack(credentials)[0]}"
+            return f"pid {pid_behind(connection)}"
         if not is_from_here(transport):
             place = place_of(transport.get_extra_info("peername"))
             return "unknown" if place is None else place.host
@@ -87,6 +86,14 @@ class Peers:
             return "unknown"
         process = await asyncio.to_thread(holder_of, owner.inode)
         return f"uid {owner.uid}" if process is None else f"pid {process}"
+
+
+def pid_behind(connection: socket.socket) -> int:
+    """The process at the other end of a Unix socket; unix(7), SO_PEERCRED."""
+    pid, _uid, _gid = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return int(pid)
 
 
 def is_from_here(transport: Any) -> bool:

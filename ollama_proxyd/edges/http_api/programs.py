@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from aiohttp import hdrs, web
 
 from ollama_proxyd.core.programs import UNKNOWN, KnownBy, Program, of_cgroup, of_command, of_user_agent
 from ollama_proxyd.edges.http_api.context import SETTINGS
-from ollama_proxyd.edges.http_api.peers import Owner, Peers, is_from_here
+from ollama_proxyd.edges.http_api.peers import Owner, Peers, is_from_here, pid_behind
 
 PATIENCE_S: Final = 0.05
 """Who asks is not worth a longer wait."""
@@ -26,8 +25,6 @@ MOST_PROCESSES: Final = 256
 MOST_FILES: Final = 4096
 """How far a search goes: control groups in all, processes of one, open files of each."""
 MOST_BYTES: Final = 4096
-_PEER = struct.Struct("iII")
-"""struct ucred: process, user and group."""
 
 
 class Programs:
@@ -66,8 +63,7 @@ class Programs:
         connection = transport.get_extra_info("socket")
         search = partial(asyncio.get_running_loop().run_in_executor, self._searcher)
         if connection is not None and connection.family == socket.AF_UNIX:
-            pid, _uid, _gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-            return await search(self.of_process, pid)
+            return await search(self.of_process, pid_behind(connection))
         if is_from_here(transport) and (owner := self._peers.owner(transport)) is not None:
             return await search(self.of_socket, owner)
         return UNKNOWN
