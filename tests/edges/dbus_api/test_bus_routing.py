@@ -10,6 +10,7 @@ import pytest
 from dbus_fast import Variant
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision_fields import decision_fields
@@ -208,6 +209,14 @@ async def test_the_days_counts_begin_anew_at_midnight_without_a_request(program:
     (told,) = await program.heard_changes("Routing")
     assert told.keys() == {"Today"}
     assert told["Today"]["requests"] == 0
+
+
+async def test_the_budget_of_the_day_is_told_as_soon_as_a_reload_sets_it(program: Program, desk: Desk) -> None:
+    today = (await program.get_all("Routing"))["Today"]
+    assert today["spent_watt_hours"] == 0
+    assert not {"budget_watt_hours", "budget_reason"} & today.keys()
+    desk.services.budget.reconfigure(BudgetSettings(20.0))
+    assert (await program.get_all("Routing"))["Today"]["budget_watt_hours"] == 20
 
 
 def paused(backend: FakeBackend) -> asyncio.Event:
