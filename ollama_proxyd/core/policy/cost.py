@@ -89,17 +89,19 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, model = candidate.view, candidate.model
     expected = expect(view, model)
-    power_w, notes = expected.power_w, expected.notes
+    power_w = expected.power_w
     queue_wait_s = asked.waits_s.get(view.spec.id, 0.0)
-    stay = residence(view, model, candidate.device, power_w, asked.keeping, notes)
+    stay, stay_notes = residence(view, model, candidate.device, power_w, asked.keeping)
     prefill_s = expected.prefill_s(asked.prompt_tokens)
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * slowdown(candidate.neighbours)
     latency_s = queue_wait_s + stay.wake_s + stay.load_s + prefill_s
     time_s = latency_s + decode_s
     prefill_j, decode_j = power_w * prefill_s, power_w * decode_s
     energy_j = prefill_j + decode_j + stay.load_j + stay.wake_j + stay.idle_tail_j
-    heat_j = _heat_j(candidate, asked, (power_w + asked.price_of_time_w) * (prefill_s + decode_s), notes)
-    money, money_j = _money(view, asked, notes)
+    share, heat_note = _heat(candidate, asked.max_temp_c)
+    heat_j = share * ((power_w + asked.price_of_time_w) * (prefill_s + decode_s))
+    money, money_j, money_note = _money(view, asked)
+    notes = (*expected.notes, *stay_notes, *[each for each in (heat_note, money_note) if each is not None])
     cost_j = energy_j + heat_j + money_j - stay.spared_j + asked.price_of_time_w * (time_s - stay.spared_s)
     terms = {
         "queue_wait_s": queue_wait_s,
@@ -108,7 +110,14 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         "time_s": time_s,
         "prefill_j": prefill_j,
         "decode_j": decode_j,
-        **stay._asdict(),
+        "wake_s": stay.wake_s,
+        "load_s": stay.load_s,
+        "wake_j": stay.wake_j,
+        "load_j": stay.load_j,
+        "idle_tail_j": stay.idle_tail_j,
+        "spared_s": stay.spared_s,
+        "spared_j": stay.spared_j,
+        "keep_alive_s": stay.keep_alive_s,
         "energy_j": energy_j,
         "heat_j": heat_j,
         "money": money,
@@ -120,38 +129,29 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     }
     figures = (cost_j, energy_j, latency_s * 1000, power_w)
     known = expected.is_guess, asked.is_length_known, view.spec.tariff
-    return Ranked(view.spec.id, model.name, *figures, terms, tuple(notes), *known)
+    return Ranked(view.spec.id, model.name, *figures, terms, notes, *known)
 
 
 def cost_under(candidate: Candidate, priced: Ranked, asked: Demand) -> tuple[float, float]:
     """Cost and joules in another mode: the price of time, the heat that counts and the keep-alive differ."""
-    terms, heat_j, price_w, max_temp_c = priced.terms, 0.0, asked.price_of_time_w, asked.max_temp_c
-    stay = residence(candidate.view, candidate.model, candidate.device, priced.power_w, asked.keeping, [])
+    terms, price_w = priced.terms, asked.price_of_time_w
+    stay, _ = residence(candidate.view, candidate.model, candidate.device, priced.power_w, asked.keeping)
     energy_j = priced.energy_j - terms["idle_tail_j"] + stay.idle_tail_j
-    if candidate.device is not None:
-        share, _ = heat_share(candidate.device, max_temp_c)
-        heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
+    share, _ = _heat(candidate, asked.max_temp_c)
+    heat_j = share * (priced.power_w + price_w) * (terms["prefill_s"] + terms["decode_s"])
     added_j = heat_j + terms["money_j"] - stay.spared_j
     return energy_j + added_j + price_w * (terms["time_s"] - stay.spared_s), energy_j
 
 
-def _money(view: BackendView, asked: Demand, notes: list[Reason]) -> tuple[float, float]:
-    """What the service takes for the tokens, and the joules that this stands for."""
+def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | None]:
+    """What the service takes for the tokens, and the joules that this stands for, with a note."""
     tariff = view.spec.tariff
     if tariff is None:
-        return 0.0, 0.0
+        return 0.0, 0.0, None
     money = tariff.spent(asked.prompt_tokens, asked.output_tokens)
     money_j, costs = tariff.joules(money), tariff.costs
-    notes.append(
-        Reason(
-            "money_counted",
-            money=money,
-            money_joules=money_j,
-            currency=costs.currency,
-            price_per_kwh=costs.electricity_per_kwh,
-        )
-    )
-    return money, money_j
+    values = {"money": money, "money_joules": money_j, "price_per_kwh": costs.electricity_per_kwh}
+    return money, money_j, Reason("money_counted", currency=costs.currency, **values)
 
 
 def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:
@@ -164,14 +164,8 @@ def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:
     return tokens / samples if samples else None
 
 
-def _heat_j(candidate: Candidate, asked: Demand, work_j: float, notes: list[Reason]) -> float:
-    """What heat adds: a device that must slow down takes up to twice the time."""
-    device = candidate.device
-    if device is None:
-        if candidate.unbound is not None:
-            notes.append(candidate.unbound)
-        return 0.0
-    share, note = heat_share(device, asked.max_temp_c)
-    if note is not None:
-        notes.append(note)
-    return share * work_j
+def _heat(candidate: Candidate, max_temp_c: float | None) -> tuple[float, Reason | None]:
+    """What heat adds, as a share of the work: a device that must slow down takes up to twice the time."""
+    if candidate.device is None:
+        return 0.0, candidate.unbound
+    return heat_share(candidate.device, max_temp_c)

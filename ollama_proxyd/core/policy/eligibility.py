@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache, partial
 from typing import Any
 
 from ollama_proxyd.core.fleet import BackendView, Health, Model
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked
@@ -35,17 +37,24 @@ LimitRule = Callable[[BackendView, Ranked, Situation], Reason | None]
 def held(view: BackendView, query: Query) -> Model | None:
     """The backend's own entry for the model that is asked for; for any model, a loaded one that can do it."""
     if query.model is not None:
-        for model in view.models:
-            if model.name == query.model:
-                return model
-        names = [model.name for model in view.models]
-        for asked in (query.model, *query.synonyms):
-            if (name := resolve(asked, names)) is not None:
-                return view.models[names.index(name)]
-        return None
+        return _catalogue(view.models)(query.model, query.synonyms)
     loaded = {model.name for model in view.loaded or ()}
     ordered = sorted(view.models, key=lambda model: (not _can_do(model, query), model.name not in loaded))
     return ordered[0] if ordered else None
+
+
+@by_identity
+def _catalogue(models: tuple[Model, ...]) -> Callable[[str, tuple[str, ...]], Model | None]:
+    """Finds a model by its name or one of its synonyms; the last names that were asked for are remembered."""
+    return lru_cache(maxsize=64)(partial(_named, models))
+
+
+def _named(models: tuple[Model, ...], name: str, synonyms: tuple[str, ...]) -> Model | None:
+    names = [model.name for model in models]
+    for asked in (name, *synonyms):
+        if (found := resolve(asked, names)) is not None:
+            return models[names.index(found)]
+    return None
 
 
 def fitness_rules(query: Query) -> Sequence[FitnessRule]:

@@ -3,6 +3,7 @@
 from typing import TypeGuard
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.priors import is_known
 from ollama_proxyd.core.readings import DeviceState, Reading, known
@@ -26,6 +27,7 @@ def is_heat_known(device: DeviceState) -> bool:
     return bool(why_throttled) or _temperature(device) is not None
 
 
+@by_identity
 def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Reason | None]:
     """How near a device is to being too hot: 0 (not within 30 s) to 1 (now), with a note."""
     now_c, limit_c, critical_c = _temperature(device), max_temp_c, known(device.critical_c)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 
-from ollama_proxyd.core.fleet import BackendView, Hardware
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
+from ollama_proxyd.core.learning import Watts
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Ranked
@@ -52,13 +54,21 @@ _REFUSES_NOTHING = frozenset({"mode_wait", "mode_concurrency", "deadline_of_end"
 
 def standing(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> tuple[Reason, ...]:
     """What keeps requests off a backend in a mode while others can serve, whatever the request."""
+    return _standing(view.spec, view.watts, device, known(system.games), row)
+
+
+@by_identity
+def _standing(
+    spec: BackendSpec, watts: Watts | None, device: DeviceState | None, games: int | None, row: ModeRow
+) -> tuple[Reason, ...]:
+    view = BackendView(spec, watts=watts)
     found: list[Reason | None] = []
     if row.max_power_w is not None:
         found.append(_power(view, row))
     if device is not None:
         found += [rule(view, device, row) for rule in _HEAT]
         found.append(throttling(view, device))
-    if view.spec.hardware in _DISCRETE and view.spec.is_local and (known(system.games) or 0) > 0:
+    if view.spec.hardware in _DISCRETE and view.spec.is_local and (games or 0) > 0:
         found.append(Reason("game", backend_id=view.spec.id))
     return tuple([each for each in found if each is not None])
 

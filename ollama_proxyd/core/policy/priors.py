@@ -6,8 +6,9 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple, TypeGuard
 
-from ollama_proxyd.core.fleet import BackendView, Hardware, Model, Profile
-from ollama_proxyd.core.learning import CONTEXTS, Speed, context_of, expected
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Model, Profile
+from ollama_proxyd.core.learning import CONTEXTS, Speed, Watts, context_of, expected
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import is_mixture
 from ollama_proxyd.core.reasons import Reason
 
@@ -65,7 +66,7 @@ class Expectation(NamedTuple):
     """How fast a whole prompt is read, by the number of its context."""
     decode_tps: tuple[float, ...]
     """By the number of the context."""
-    notes: list[Reason]
+    notes: tuple[Reason, ...]
     is_guess: bool
     """Whether any of it is taken from the class of hardware."""
 
@@ -85,16 +86,19 @@ class Expectation(NamedTuple):
 
 def expect(view: BackendView, model: Model) -> Expectation:
     """What to expect of a backend with one of its models."""
-    profile, measured_w = view.spec.profile, None if view.watts is None else measured_power_w(view)
+    speed = view.speeds.get(model.name, _NOT_SEEN)
+    return _expect(view.spec, model, view.degraded, speed if speed.samples > 0 else _NOT_SEEN, view.watts)
+
+
+@by_identity
+def _expect(spec: BackendSpec, model: Model, degraded: Reason | None, speed: Speed, watts: Watts | None) -> Expectation:
+    measured_w = _settled_w(watts)
     is_mixed = is_mixture(model.name, model.family, model.parameter_size)
-    is_local = view.spec.is_local
-    prior = _prior(profile, view.spec.hardware, model.size_bytes, is_mixed=is_mixed, is_local=is_local)
+    prior = _prior(spec.profile, spec.hardware, model.size_bytes, is_mixed=is_mixed, is_local=spec.is_local)
     ttft_s, decode_tps, prefill_tps = prior.ttft_s, prior.decode_tps, prior.prefill_tps
-    if view.degraded:
+    if degraded:
         ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
         prefill_tps = None
-    speed = view.speeds.get(model.name, _NOT_SEEN)
-    speed = speed if speed.samples > 0 else _NOT_SEEN
     sure = {part for part in ("ttft_s", "decode_tps") if speed.is_sure(part)}
     if measured_w is not None:
         sure.add("power_w")
@@ -104,14 +108,14 @@ def expect(view: BackendView, model: Model) -> Expectation:
     notes = [*guesses]
     if speed.samples > 0:
         notes.append(Reason("speed_measured", samples=speed.samples, is_many=speed.samples > 1))
-    if view.degraded:
-        notes.append(Reason("degraded", reason=view.degraded))
+    if degraded:
+        notes.append(Reason("degraded", reason=degraded))
     if measured_w is not None:
         notes.append(Reason("power_measured", power_watts=measured_w))
     rest_tps = PREFILL_SPEEDUP * by_context[0] if prefill_tps is None else prefill_tps
     learned = _prefill_tps(ttft_s, rest_tps, speed) if speed.longer else _NONE_LEARNED
     power_w = prior.power_w if measured_w is None else measured_w
-    return Expectation(power_w, ttft_s, rest_tps, learned, by_context, notes, bool(guesses))
+    return Expectation(power_w, ttft_s, rest_tps, learned, by_context, tuple(notes), bool(guesses))
 
 
 _NOT_SEEN = Speed()
@@ -157,7 +161,11 @@ def slowdown(neighbours: float) -> float:
 
 def measured_power_w(view: BackendView) -> float | None:
     """What its device draws while it works, as sensors showed; None where they have not, or not for long enough."""
-    return view.watts.power_w if view.watts is not None and view.watts.is_settled else None
+    return _settled_w(view.watts)
+
+
+def _settled_w(watts: Watts | None) -> float | None:
+    return watts.power_w if watts is not None and watts.is_settled else None
 
 
 def known_power_w(view: BackendView) -> float | None:

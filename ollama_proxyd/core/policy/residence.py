@@ -1,12 +1,12 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
-from ollama_proxyd.core.fleet import BackendView, Hardware, Model, Profile
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, LoadedModel, Model, Profile
 from ollama_proxyd.core.keeping import FEW_GAPS, MOST_S, chance, idle_s, keep_alive_s
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.policy.priors import WAKE_OF_CARD_S, WAKE_S, is_known
 from ollama_proxyd.core.readings import DeviceState, PowerState
@@ -69,29 +69,30 @@ class Residence(NamedTuple):
 
 def upkeep(view: BackendView, model: Model, power_w: float) -> Upkeep:
     """What a model costs at a backend that must wake and load it; the notes say what is estimated."""
-    spec, memory = view.spec, view.memory
-    measured = (memory.load_s.get(model.name), memory.bytes_per_s, memory.idle_w)
-    return _upkeep(spec.profile, spec.hardware, model.size_bytes, power_w, measured)
+    memory = view.memory
+    return _upkeep(view.spec, model, power_w, memory.load_s.get(model.name), memory.bytes_per_s, memory.idle_w)
 
 
-@lru_cache(maxsize=1024)
+@by_identity
 def _upkeep(
-    profile: Profile,
-    hardware: Hardware,
-    size_bytes: int | None,
+    spec: BackendSpec,
+    model: Model,
     power_w: float,
-    measured: tuple[float | None, float | None, float | None],
+    measured_s: float | None,
+    bytes_per_s: float | None,
+    measured_w: float | None,
 ) -> Upkeep:
-    load_s, load_note = _load_s(profile, size_bytes, measured)
+    profile, hardware = spec.profile, spec.hardware
+    load_s, load_note = _load_s(profile, model.size_bytes, measured_s, bytes_per_s)
     wake_s, wake_note = profile.wake_s, None
     if not is_known(wake_s):
         wake_s = WAKE_S.get(hardware, WAKE_OF_CARD_S)
         wake_note = Reason("wake_estimated", wake_seconds=wake_s)
-    idle_w, idle_note = profile.idle_w if measured[2] is None else measured[2], None
+    idle_w, idle_note = profile.idle_w if measured_w is None else measured_w, None
     if not is_known(idle_w):
         idle_w = idle_power_w(profile, hardware)
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_estimated=True)
-    elif measured[2] is not None:
+    elif measured_w is not None:
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_measured=True)
     load_j = profile.load_j if is_known(profile.load_j) else power_w * load_s
     wake_j = profile.wake_j if is_known(profile.wake_j) else power_w * wake_s
@@ -99,15 +100,15 @@ def _upkeep(
 
 
 def _load_s(
-    profile: Profile, size_bytes: int | None, measured: tuple[float | None, float | None, float | None]
+    profile: Profile, size_bytes: int | None, measured_s: float | None, bytes_per_s: float | None
 ) -> tuple[float, Reason | None]:
     """Seconds to load a model: as configured, as measured, else by its size."""
     if is_known(profile.load_s):
         return profile.load_s, None
-    if measured[0] is not None:
-        return measured[0], Reason("load_measured", load_seconds=measured[0])
+    if measured_s is not None:
+        return measured_s, Reason("load_measured", load_seconds=measured_s)
     known_bytes = size_bytes if is_known(size_bytes, 1, LARGEST_MODEL_BYTES) else TYPICAL_MODEL_BYTES
-    load_s = LOAD_OVERHEAD_S + known_bytes / (measured[1] or LOAD_BYTES_PER_S)
+    load_s = LOAD_OVERHEAD_S + known_bytes / (bytes_per_s or LOAD_BYTES_PER_S)
     return load_s, Reason("load_estimated", load_seconds=load_s, size_gb=known_bytes / 1e9)
 
 
@@ -131,35 +132,60 @@ class KeepingAt(NamedTuple):
 
 
 def residence(
-    view: BackendView, model: Model, device: DeviceState | None, power_w: float, at: KeepingAt, notes: list[Reason]
-) -> Residence:
-    """What waking, loading and keeping cost, with what is estimated of it in the notes."""
-    costs = upkeep(view, model, power_w)
-    found = Residence()
-    if device is not None and device.power_state is PowerState.ASLEEP:
-        found = found._replace(wake_s=costs.wake_s, wake_j=costs.wake_j)
-        _note(costs.wake_note, notes)
+    view: BackendView, model: Model, device: DeviceState | None, power_w: float, at: KeepingAt
+) -> tuple[Residence, tuple[Reason, ...]]:
+    """What waking, loading and keeping cost, and what is estimated of it."""
+    costs, gaps_s = upkeep(view, model, power_w), gaps_of(view, model)
+    is_asleep = device is not None and device.power_state is PowerState.ASLEEP
+    found, notes = _arrival(costs, model, view.loaded, is_asleep)
     if view.loaded is None:
-        notes.append(LOAD_UNKNOWN)
-        return found
-    names = [loaded.name for loaded in view.loaded]
-    name = resolve(model.name, names)
-    if name is None:
-        found = found._replace(load_s=costs.load_s, load_j=costs.load_j)
-        _note(costs.load_note, notes)
-    gaps_s, break_even_s = gaps_of(view, model), costs.break_even_s(at.price_w)
-    keep_s = _kept_s(view, costs, keep_alive_s(break_even_s, gaps_s), notes)
-    found = found._replace(keep_alive_s=keep_s)
+        return found, notes
+    found, stay_s, note = _stay(found, costs, gaps_s, view.spec.profile, view.memory.is_kept_by_us, at.price_w)
+    notes = notes if note is None else (*notes, note)
     if costs.idle_w < COUNTED_FROM_W:
-        return found
-    leaves_s = view.memory.expires_s
-    left_s = max([leaves_s.get(each, inf) - at.now_s for each in names], default=0.0)
+        return found, notes
+    name, leaves_s = _own_name(model, view.loaded), view.memory.expires_s
+    left_s = max([leaves_s.get(each.name, inf) - at.now_s for each in view.loaded], default=0.0)
     own_left_s = 0.0 if name is None else leaves_s.get(name, inf) - at.now_s
-    times = (keep_s if gaps_s else min(keep_s, break_even_s), max(left_s, 0.0), max(own_left_s, 0.0))
-    found = _with_tail(found, costs, gaps_s, times)
-    if found.idle_tail_j and not view.memory.is_kept_by_us:
-        _note(costs.idle_note, notes)
-    return found
+    found = _with_tail(found, costs, gaps_s, (stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
+    if found.idle_tail_j and not view.memory.is_kept_by_us and costs.idle_note is not None:
+        notes += (costs.idle_note,)
+    return found, notes
+
+
+@by_identity
+def _own_name(model: Model, loaded: tuple[LoadedModel, ...]) -> str | None:
+    return resolve(model.name, [each.name for each in loaded])
+
+
+@by_identity
+def _arrival(
+    costs: Upkeep, model: Model, loaded: tuple[LoadedModel, ...] | None, is_asleep: bool
+) -> tuple[Residence, tuple[Reason, ...]]:
+    """What it costs to wake the device and to load the model, where that is to be done."""
+    found, notes = Residence(), list[Reason | None]()
+    if is_asleep:
+        notes.append(costs.wake_note)
+        found = found._replace(wake_s=costs.wake_s, wake_j=costs.wake_j)
+    if loaded is None:
+        notes.append(LOAD_UNKNOWN)
+    elif _own_name(model, loaded) is None:
+        found = found._replace(load_s=costs.load_s, load_j=costs.load_j)
+        notes.append(costs.load_note)
+    return found, tuple([each for each in notes if each is not None])
+
+
+@by_identity
+def _stay(
+    found: Residence, costs: Upkeep, gaps_s: Sequence[float], profile: Profile, is_kept_by_us: bool, price_w: float
+) -> tuple[Residence, float, Reason | None]:
+    """How long an unused model stays, how long its idling counts, and why the proxy unloads it then."""
+    break_even_s = costs.break_even_s(price_w)
+    keep_s, note = profile.keep_alive_s if is_known(profile.keep_alive_s) else MOST_S, None
+    if is_kept_by_us:
+        keep_s = keep_alive_s(break_even_s, gaps_s)
+        note = why_unloaded(keep_s, costs)
+    return found._replace(keep_alive_s=keep_s), keep_s if gaps_s else min(keep_s, break_even_s), note
 
 
 def _with_tail(
@@ -177,22 +203,8 @@ def _with_tail(
     return found._replace(idle_tail_j=idle_j, spared_s=spared_s, spared_j=spared_j)
 
 
-def _kept_s(view: BackendView, costs: Upkeep, by_us_s: float, notes: list[Reason]) -> float:
-    """How long an unused model stays at a backend, and why."""
-    if view.memory.is_kept_by_us:
-        notes.append(why_unloaded(by_us_s, costs))
-        return by_us_s
-    configured_s = view.spec.profile.keep_alive_s
-    return configured_s if is_known(configured_s) else MOST_S
-
-
 def why_unloaded(keep_s: float, costs: Upkeep) -> Reason:
     """Why a model is kept for a time and no longer."""
     values = {"keep_seconds": keep_s, "load_joules": costs.load_j + costs.wake_j, "idle_watts": costs.idle_w}
     source = {} if costs.idle_note is None else costs.idle_note.values
     return Reason("unloads_after", **{**source, **values})
-
-
-def _note(note: Reason | None, notes: list[Reason]) -> None:
-    if note is not None:
-        notes.append(note)

@@ -18,6 +18,7 @@ DOUBT_AFTER_ONE = 2.0
 SHARE = 0.25
 """What a trial may cost at most, as a share of what the requests for the model came to so far."""
 _UNSEEN = Speed()
+_NO_CARDS = frozenset({*WAKE_S, Hardware.CPU})
 
 
 def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], query: Query) -> Ranked | None:
@@ -55,7 +56,7 @@ def _may_try(query: Query) -> bool:
 
 def _wakes_card(candidate: Candidate, priced: Ranked) -> bool:
     """Whether a trial would wake a graphics card, or keep it awake for minutes by a model that it loads there."""
-    is_card = candidate.view.spec.hardware not in {*WAKE_S, Hardware.CPU}
+    is_card = candidate.view.spec.hardware not in _NO_CARDS
     return is_card and priced.terms["wake_s"] + priced.terms["load_s"] > 0
 
 

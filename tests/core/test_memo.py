@@ -1,0 +1,74 @@
+"""What is remembered never shows: a decision is the same as one that nothing was remembered for."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+from hypothesis import given
+
+from ollama_proxyd.core.fleet import FleetView, LoadedModel
+from ollama_proxyd.core.keeping import Memory
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.memo import MOST_RESULTS, by_identity
+from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.rank import assess, best_under, decide, rank
+from ollama_proxyd.core.readings import SystemState
+from tests.core.reference_profile import TINY, backend, only, setting
+from tests.core.test_rank_properties import machines, modes, queries, wild_fleets
+
+
+@given(wild_fleets, queries, modes, modes, machines)
+def test_a_decision_of_what_was_seen_before_is_that_of_equal_things_never_seen(
+    fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
+) -> None:
+    rank(query, fleet, machine, setting(other))
+    seen = decided(query, fleet, machine, mode, other)
+    assert seen == decided(*deepcopy((query, fleet, machine)), mode, other)
+
+
+def decided(query: Query, fleet: FleetView, machine: SystemState, mode: Mode, other: Mode) -> str:
+    """All that is decided, in this mode and in another one."""
+    assessment = assess(query, fleet, machine, setting(mode))
+    return repr((decide(assessment), best_under(assessment, setting(other))))
+
+
+def test_what_changes_in_place_counts_at_once() -> None:
+    speeds, loads_s, gaps_s = dict[str, Speed](), dict[str, float](), dict[str, tuple[float, ...]]()
+    expires_s = dict[str, float]()
+    memory = Memory(is_kept_by_us=True, expires_s=expires_s, gaps_s=gaps_s, load_s=loads_s)
+    view = replace(backend("nvidia"), speeds=speeds, memory=memory, loaded=(LoadedModel("other"),))
+    terms = [only(view).terms]
+    speeds[TINY.name] = Speed(ttft_s=9.0, decode_tps=1.0, samples=9)
+    terms.append(only(view).terms)
+    loads_s[TINY.name] = 77.0
+    terms.append(only(view).terms)
+    gaps_s[canonical(TINY.name)] = (10.0,) * 9
+    terms.append(only(view).terms)
+    expires_s["other"] = 1.0
+    terms.append(only(view).terms)
+    assert terms[1]["decode_s"] == 200 != terms[0]["decode_s"]
+    assert terms[2]["load_s"] == 77 != terms[1]["load_s"]
+    assert terms[3]["spared_j"] > 0 == terms[2]["spared_j"]
+    assert terms[4]["idle_tail_j"] > terms[3]["idle_tail_j"]
+
+
+def test_it_is_computed_once_for_the_same_objects_and_anew_for_others() -> None:
+    asked = list[list[int]]()
+
+    @by_identity
+    def total(numbers: list[int]) -> int:
+        asked.append(numbers)
+        return sum(numbers)
+
+    first, equal = [1, 2], [1, 2]
+    assert [total(first), total(first), total(equal)] == [3, 3, 3]
+    assert len(asked) == 2
+
+
+def test_no_more_is_remembered_than_the_bound_and_no_other_object_takes_a_result() -> None:
+    @by_identity
+    def own(numbers: list[int]) -> int:
+        return numbers[0]
+
+    assert [own([number]) for number in range(3 * MOST_RESULTS)] == list(range(3 * MOST_RESULTS))
