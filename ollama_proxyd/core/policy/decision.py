@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tariff import Tariff
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A backend that can serve, and what that would cost.
 
     `terms` holds every term of the formula by name with its unit as suffix (queue_wait_s, wake_s, load_s,
@@ -38,8 +38,7 @@ class Ranked:
     """The limits of the mode that it exceeds, and what else asks to spare it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A backend that cannot serve this request now, and every rule that says so."""
 
     backend_id: str

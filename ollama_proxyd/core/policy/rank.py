@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from ollama_proxyd.core.binding import device_of, why_unbound
-from ollama_proxyd.core.fleet import BackendView, FleetView
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, under
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
@@ -85,7 +86,7 @@ def _last_resort(failing: Sequence[tuple[Candidate, Ranked]], situation: Situati
     found = {each.backend_id: each for each in _order(triable, situation)[0]}
     return tuple(
         [
-            replace(best, beyond=(why_aside(candidate, query), *best.beyond))
+            best._replace(beyond=(why_aside(candidate, query), *best.beyond))
             for candidate, _ in triable
             if (best := found.get(candidate.view.spec.id)) is not None
         ]
@@ -112,7 +113,7 @@ def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     if not places:
         return None
     *_, energy_j, best = min(places, key=_BY_PLACE)
-    return best if energy_j == best.energy_j else replace(best, energy_j=energy_j)
+    return best if energy_j == best.energy_j else best._replace(energy_j=energy_j)
 
 
 def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tuple[Rejected, ...]]:
@@ -162,7 +163,7 @@ def _order(
         if refusals := refusing(exceeded, situation) + _refusals(candidate, priced, situation, rules):
             limited.append(Rejected(priced.backend_id, refusals))
         else:
-            ranked = replace(priced, beyond=exceeded) if exceeded else priced
+            ranked = priced._replace(beyond=exceeded) if exceeded else priced
             places.append((*_place(tier(exceeded, situation), candidate, priced.cost_j), ranked))
     places.sort(key=_BY_PLACE)
     return tuple([place[-1] for place in places]), tuple(limited)
@@ -174,8 +175,13 @@ def _refusals(
     """Every limit of the request that a backend exceeds, and the heat that would endanger its device."""
     found = [rule(candidate.view, priced, situation) for rule in rules]
     if candidate.device is not None:
-        found.append(critical_heat(candidate.view, candidate.device))
+        found.append(_critical_heat(candidate.view.spec, candidate.device))
     return tuple([each for each in found if each is not None])
+
+
+@by_identity
+def _critical_heat(spec: BackendSpec, device: DeviceState) -> Reason | None:
+    return critical_heat(BackendView(spec), device)
 
 
 _BY_PLACE = itemgetter(0, 1, 2, 3, 4)

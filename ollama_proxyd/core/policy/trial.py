@@ -39,6 +39,8 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
     if served and query.urgency is Priority.BEST_EFFORT:
         most_j = inf
     for each in ranked[1:]:
+        if each.cost_j > min(max(DOUBT * best.cost_j, 0.0), most_j):
+            continue
         candidate = found[each.backend_id]
         doubt = 0.0 if each.beyond or _wakes_card(candidate, each) else _doubt(candidate, query)
         if each.cost_j <= min(doubt * best.cost_j, most_j):
