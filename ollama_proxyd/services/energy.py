@@ -227,7 +227,7 @@ class EnergyAccounts:
         return tails
 
     def accounts(self) -> tuple[EnergyAccount, ...]:
-        """Each account, and those of which nothing is known with the reason."""
+        """Each account; an unknown one has its reason."""
         totals, today = self.totals, self.today
         told = [
             EnergyAccount(device, account.value, source.value, today.get(key, 0.0), joules)
