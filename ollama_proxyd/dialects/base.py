@@ -184,7 +184,8 @@ class Dialect(ABC):
     For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame
     can end. payloads: the JSON texts in a block of whole frames. frames: a block's frames with their ends. framed:
     a JSON text as a frame. is_comment: whether a frame without a payload is for clients. is_aside: whether one with
-    a payload is no part of the answer. closing: what some engines leave out at the end. end_mark: occurs in a block
+    a payload is no part of the answer. is_regular: whether every client finds
+    a frame's payload. closing: what some engines leave out at the end. end_mark: occurs in a block
     that holds the end of its answer. end_of_answer: how much of a block belongs to its answer, None where the
     answer goes on. tail_blocks: how many last blocks of a stream tell how it ended. stream_ending: how a stream of
     so many frames ended, from these blocks. answer_ending: how a whole answer ended, complete where it can be
@@ -205,6 +206,7 @@ class Dialect(ABC):
     framed: Callable[[bytes], bytes]
     is_comment: Callable[[bytes], bool]
     is_aside: Callable[[bytes], bool]
+    is_regular: Callable[[bytes], bool]
     closing: ClassVar[bytes]
     end_mark: ClassVar[bytes]
     end_of_answer: Callable[[bytes], int | None]

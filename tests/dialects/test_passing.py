@@ -56,6 +56,17 @@ def test_what_engines_send_passes_as_it_is(path: str, stream: bool, answer: dict
     assert form.is_strict(json.dumps({**answer, "x": [1, {"y": None}], "error": None}).encode())
 
 
+@pytest.mark.parametrize(
+    ("path", "before"), [("/api/chat", b"\n"), ("/api/chat", b"  \r\n"), ("/v1/chat/completions", b"data: \n")]
+)
+def test_a_frame_of_several_lines_is_looked_at_since_clients_read_each_line(path: str, before: bytes) -> None:
+    form, _ = request(path, stream=True)
+    frame = next(json.dumps(answer).encode() for each, stream, answer in ANSWERS if (each, stream) == (path, True))
+    start, blank = (b"data: ", b"\n\n") if path.startswith("/v1") else (b"", b"\n")
+    assert form.is_plain(start + frame + blank)
+    assert not form.is_plain(before + frame + blank)
+
+
 @EACH
 @given(data=st.data())
 def test_any_field_of_any_type_is_mended_or_its_frame_says_nothing(

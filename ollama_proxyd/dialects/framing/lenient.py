@@ -95,7 +95,7 @@ _LOOSE = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=
 def loosely(text: bytes) -> dict[str, Json] | None:
     """The object that a text is, with null for numbers that cannot be; None where it is no object."""
     try:
-        value = _LOOSE.decode(without_half_letters(text).decode(errors="replace"))
+        value = _LOOSE.decode(without_half_letters(text).decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -132,7 +132,7 @@ def pieces_in(text: bytes) -> Pieces:
     """The objects that a text is made of, and whether more was in it that may have been words."""
     if readable(_FIELDS, text) is not None and is_utf8(text):
         return Pieces([text], is_torn=False)
-    written, at = without_half_letters(text).decode(errors="replace").strip(), 0
+    written, at = without_half_letters(text).decode("utf-8-sig", errors="replace").strip(), 0
     found: list[dict[str, Json]] = []
     while at < len(written):
         try:

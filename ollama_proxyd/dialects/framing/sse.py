@@ -1,5 +1,6 @@
 """Server-sent events: the ends of their frames, and the data of each event."""
 
+import codecs
 import re
 
 import msgspec
@@ -10,6 +11,9 @@ ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 """A blank line; lines end in LF, CR LF or CR."""
 
 DONE = b"[DONE]"
+
+_AROUND = codecs.BOM_UTF8 + b" \t"
+"""What some engines write before and after the name of a field; clients find none of such a name."""
 
 _END = re.compile(rb"(?:^|(?<=[\r\n]))[ \t]*data[ \t]*:[ \t]*\[DONE\][ \t]*(?:(?:\r\n|\r|\n){1,2}|$)")
 
@@ -27,7 +31,7 @@ def events(block: bytes) -> list[bytes]:
             data, kind = [], b""
         elif not line.startswith(b":"):
             name, _, value = line.partition(b":")
-            match name.strip():
+            match name.strip(_AROUND):
                 case b"data":
                     data.append(value.strip())
                 case b"event":
@@ -51,7 +55,7 @@ def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
 
 
 _FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\r\n|\n\n|\r\r)|.+", re.DOTALL)
-_FIELDS = (b":", b"event", b"id", b"retry", b"data")
+_DATA = re.compile(rb"(?:^|[\r\n])data:")
 _OTHER_EVENT = re.compile(rb"^event[ \t]*:[ \t]*(?!(?:message|error)[ \t\r]*$)\S", re.MULTILINE)
 
 
@@ -66,8 +70,14 @@ def framed(payload: bytes) -> bytes:
 
 
 def is_comment(frame: bytes) -> bool:
-    """Whether an event without data says something to clients, such as that the stream lives."""
-    return frame.lstrip().startswith(_FIELDS)
+    """Whether a frame is comments alone; clients take any other field for an event, and read its data."""
+    lines = [line for line in frame.splitlines() if line]
+    return bool(lines) and all(line.startswith(b":") for line in lines)
+
+
+def is_regular(frame: bytes) -> bool:
+    """Whether clients find the data of an event, since its name stands at the begin of a line."""
+    return _DATA.search(frame) is not None
 
 
 def is_aside(frame: bytes) -> bool:

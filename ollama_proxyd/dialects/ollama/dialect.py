@@ -48,6 +48,7 @@ class Ollama(Dialect):
     frames = staticmethod(frames)
     framed = staticmethod(framed)
     is_comment = is_aside = staticmethod(lambda _: False)
+    is_regular = staticmethod(lambda _: True)
     closing = b""
     end_mark = END_MARK
     end_of_answer = staticmethod(end_of_answer)

@@ -6,9 +6,10 @@ from types import MappingProxyType
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
+from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.framing.passing import Form
-from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames, is_aside, is_comment
+from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames
 from ollama_proxyd.dialects.openai import passing
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
@@ -51,8 +52,9 @@ class OpenAI(Dialect):
     tail_blocks = 4  # a finish reason, the usage and [DONE] may each come alone
     frames = staticmethod(frames)
     framed = staticmethod(framed)
-    is_comment = staticmethod(is_comment)
-    is_aside = staticmethod(is_aside)
+    is_comment = staticmethod(sse.is_comment)
+    is_aside = staticmethod(sse.is_aside)
+    is_regular = staticmethod(sse.is_regular)
     closing = framed(DONE)
     end_mark = DONE
     end_of_answer = staticmethod(end_of_answer)

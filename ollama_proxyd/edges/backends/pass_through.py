@@ -90,7 +90,7 @@ class PassThrough:
             if not payloads and self._dialect.is_comment(frame):
                 yield frame
             for payload in payloads:
-                is_alone = len(payloads) == 1
+                is_alone = len(payloads) == 1 and self._dialect.is_regular(frame)
                 if payload == DONE:
                     yield frame if is_alone else self._dialect.framed(payload)
                 elif is_alone and (self._form.is_strict(payload) or self._is_aside(frame, payload)):

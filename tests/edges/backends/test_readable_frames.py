@@ -99,6 +99,25 @@ async def test_blank_lines_between_ollamas_lines_are_left_out() -> None:
         assert read_by_a_client(Api.OLLAMA, sent) == "one two"
 
 
+async def test_events_without_data_are_left_out_since_openais_sdk_reads_their_data() -> None:
+    one, done = frame(Api.OPENAI, says(Api.OPENAI, "one")), end(Api.OPENAI)
+    for empty in (b"data:", b"data", b"data: ", b"data: : ping", b"event: ping", b"id: 7\nretry: 5", b": x\nretry: 5"):
+        for line_end in (b"\n", b"\r\n"):
+            blank = (empty + b"\n\n").replace(b"\n", line_end)
+            assert await sent_to_a_client(Api.OPENAI, blank + one, blank, done) == one + done
+
+
+@PAIRS
+async def test_byte_order_marks_and_spaces_around_a_name_take_no_words_away(engine: Api, client: Api) -> None:
+    odd = [b"\xef\xbb\xbf"] if engine is Api.OLLAMA else [b"\xef\xbb\xbf", b" ", b"\t"]
+    for before in odd:
+        sent = [before + each for each in (frame(engine, says(engine, word)) for word in ("one ", "two"))]
+        last = [before + each + b"\n\n" for each in end(engine).split(b"\n\n") if each.strip()]
+        routes = {ROUTE[engine]: streams(*sent, *last, content_type=TYPE[engine])}
+        events = await answer(engine, routes, CLIENTS[client](stream=True))
+        assert (text(events) or read_by_a_client(client, frames(events))) == "one two"
+
+
 async def test_comments_and_events_of_other_names_reach_openais_clients_and_what_is_no_chunk_does_not() -> None:
     one = frame(Api.OPENAI, says(Api.OPENAI, "one"))
     for aside in (b": ping\n\n", b"event: ping\ndata: {}\n\n", b'event : ping\r\ndata: {"type":"ping"}\r\n\r\n'):
