@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import FleetView, Health
+from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
@@ -66,7 +67,11 @@ def _ends_with_the_queue(no: Reason) -> bool:
 def _not_found(query: Query, fleet: FleetView) -> str:
     target = query.hints.target
     views = [view for view in fleet if target is None or view.spec.id == target]
-    names = sorted({model.name for view in views if view.health is Health.UP for model in view.models})
+    found: dict[str, str] = {}
+    for view in views:
+        for model in view.models if view.health is Health.UP else ():
+            found.setdefault(canonical(model.name), model.name)
+    names = sorted(found.values())
     where = f" on {target}" if target else ""
     there_is = f"available{where}: {', '.join(names)}" if names else f"no model is available{where}"
     return f"model {query.model!r} not found; {there_is}"

@@ -56,6 +56,11 @@ def test_a_target_that_lacks_the_model_says_what_it_holds() -> None:
     assert "available on npu: tiny:latest" in error.message
 
 
+def test_a_model_that_backends_name_in_two_ways_is_listed_once_under_the_first_name() -> None:
+    error = refused(Query("nope"), view("npu", Model("library/Tiny")), view("igpu", Model("big")), view("cpu"))
+    assert error.message.endswith("available: big, library/Tiny")
+
+
 def test_a_model_that_nobody_holds_is_not_found_and_the_message_lists_what_there_is() -> None:
     error = refused(Query("nope"), view("npu"), view("igpu", Model("big")))
     assert error.kind is ErrorKind.MODEL_NOT_FOUND
