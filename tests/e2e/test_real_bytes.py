@@ -134,10 +134,21 @@ CLIENT_BYTES = (
 def test_a_clients_own_bytes_reach_the_engine(start_daemon: StartDaemon, kind: str) -> None:
     path, stream = RECORDED[kind]
     with serving(RecordedEngine([stream])) as engine:
-        daemon = start_daemon(config_of(backend("recorded", engine.url, kind=kind))).ready(MODEL)
+        recorded = backend("recorded", engine.url, kind=kind)
+        daemon = start_daemon(config_of(recorded, routing={"keep_alive": "engine"})).ready(MODEL)
         body = CLIENT_BYTES % (b" \n", b"recorded")
         assert daemon.post(path, body).status == 200
         assert engine.received == [body]
+
+
+def test_the_time_to_keep_the_model_is_all_that_an_ollama_is_told_besides(start_daemon: StartDaemon) -> None:
+    path, stream = RECORDED["ollama"]
+    with serving(RecordedEngine([stream])) as engine:
+        daemon = start_daemon(config_of(backend("recorded", engine.url, kind="ollama"))).ready(MODEL)
+        body = CLIENT_BYTES % (b" \n", b"recorded")
+        assert daemon.post(path, body).status == 200
+        (received,) = engine.received
+    assert re.fullmatch(re.escape(body[:-1]) + rb',"keep_alive":\d+}', received)
 
 
 def test_another_name_for_the_model_is_all_that_changes_on_the_way(start_daemon: StartDaemon) -> None:
