@@ -1,6 +1,7 @@
 """The daemon's JSON as text that a tired person can read; the keys are those of docs/http-api.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ollama_proxyd.cli.render_budget import budget
@@ -222,7 +223,7 @@ def _saved(today: Any) -> str:
 
 def number(value: float) -> str:
     """Three digits that mean something, and no exponents."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{Decimal(f'{value:.3g}'):f}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from re import Match
 from re import compile as pattern
@@ -43,7 +44,8 @@ class Reason:
             else:
                 for name in part.figures:
                     number = self.values[name]
-                    shown[name] = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"  # type: ignore[operator]
+                    digits = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"  # type: ignore[operator]
+                    shown[name] = f"{Decimal(digits):f}" if "e" in digits else digits
                 sentence += part.text.format_map(shown)
         return sentence
 

@@ -81,5 +81,7 @@ def past_deadline(left_s: float, deadline_ms: int) -> ProxyError:
     """The error for a request that arrived after its own deadline."""
     message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
     if deadline_ms < EARLIEST_DEADLINE_MS:
-        message = f"deadline_ms is a moment since 1970 in ms; did you mean {deadline_ms} ms from now?"
+        is_in_seconds = deadline_ms * 1000 >= EARLIEST_DEADLINE_MS
+        meant = f"{deadline_ms * 1000}" if is_in_seconds else f"{deadline_ms} ms from now"
+        message = f"deadline_ms is a moment since 1970 in ms; did you mean {meant}?"
     return ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)

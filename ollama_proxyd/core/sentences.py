@@ -109,21 +109,24 @@ REJECTIONS: Mapping[str, str] = {
     ),
     "no_vision": "{model:quoted} on {backend_id} cannot see images",
     "operation_unsupported": "{model:quoted} on {backend_id} does not support {operation}",
-    "mode_power": f"{_POWER}; {{mode_label}} allows at most {{limit_watts:g}} W",
-    "mode_concurrency": "{in_flight} requests are under way; {mode_label} allows at most {limit}",
+    "mode_power": f"{_POWER}, and {{mode_label}} allows at most {{limit_watts:g}} W",
+    "mode_concurrency": "{in_flight} requests are under way, and {mode_label} allows at most {limit}",
     "mode_wait": (
-        "{backend_id} is busy for about {wait_seconds:figure} s; {mode_label} waits at most {limit_seconds:g} s"
+        "{backend_id} is busy for about {wait_seconds:figure} s, and {mode_label} waits at most {limit_seconds:g} s"
     ),
-    "mode_temperature": f"{_HEAT}; {{mode_label}} allows at most {{limit_celsius:g}} °C",
-    "mode_fan": "the fan of {backend_id} runs at {fan_percent:g} %; {mode_label} allows at most {limit_percent:g} %",
+    "mode_temperature": f"{_HEAT}, and {{mode_label}} allows at most {{limit_celsius:g}} °C",
+    "mode_fan": (
+        "the fan of {backend_id} runs at {fan_percent:g} %, and {mode_label} allows at most {limit_percent:g} %"
+    ),
     "critical_heat": f"{_HEAT}, which is critical from {{limit_celsius:g}} °C on",
     "throttling": "{backend_id} is throttled: {detail}",
     "game": "{backend_id} is reserved for a running game (GameMode)",
-    "hint_power": f"{_POWER}; the request allows at most {{limit_watts:g}} W",
-    "hint_latency": f"{_LATENCY}{_QUEUED}; the request allows at most {{limit_ms:g}} ms",
-    "deadline": f"{_LATENCY}; the request's deadline is in {{limit_ms:.0f}} ms",
+    "hint_power": f"{_POWER}, and the request allows at most {{limit_watts:g}} W",
+    "hint_latency": f"{_LATENCY}{_QUEUED}, and the request allows at most {{limit_ms:g}} ms",
+    "deadline": f"{_LATENCY}, and the request's deadline is in {{limit_ms:.0f}} ms",
     "deadline_of_end": (
-        "{backend_id} would end its answer after about {time_ms:.0f} ms; the request's deadline is in {limit_ms:.0f} ms"
+        "{backend_id} would end its answer after about {time_ms:.0f} ms,"
+        " and the request's deadline is in {limit_ms:.0f} ms"
     ),
 }
 """Why a backend cannot serve a request, or only where no other can."""
@@ -148,7 +151,7 @@ DECISIONS: Mapping[str, str] = {
         f"{{mode_label}}: {{backend_id}} {_COST}, as a trial: too few answers have shown what it needs; without it"
         " {next_backend_id} with {next_energy_joules:figure} J and {next_time_seconds:figure} s"
     ),
-    "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this now",
+    "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this",
     "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else is within the mode",
     "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode can serve this now",
     "queue_too_long": (

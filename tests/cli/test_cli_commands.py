@@ -181,8 +181,8 @@ notes:
   npu: it is unknown whether the model is loaded, so loading is not counted
 
 not used:
-  nvidia needs 55 W; the request allows at most 20 W
-  cpu needs 28 W; the request allows at most 20 W
+  nvidia needs 55 W, and the request allows at most 20 W
+  cpu needs 28 W, and the request allows at most 20 W
 """
     )
 

@@ -119,7 +119,15 @@ def test_a_device_that_is_too_hot_for_the_mode_is_called_so() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.0123, "0.0123"), (9.717, "9.72"), (66.07, "66.1"), (178.9, "179"), (1.2e6, "1200000")],
+    [
+        (0.0, "0"),
+        (6.4e-6, "0.0000064"),
+        (0.0123, "0.0123"),
+        (9.717, "9.72"),
+        (66.07, "66.1"),
+        (178.9, "179"),
+        (1.2e6, "1200000"),
+    ],
 )
 def test_numbers_have_three_digits_that_mean_something(value: float, text: str) -> None:
     assert render.number(value) == text

@@ -156,10 +156,10 @@ def test_a_target_overrides_the_limits_of_the_mode() -> None:
 
 def test_a_requests_own_limits_hold_for_its_target_too() -> None:
     assert why(NVIDIA, target="nvidia", max_power_watts=54.5) == [
-        ("hint_power", "nvidia needs 55 W; the request allows at most 54.5 W"),
+        ("hint_power", "nvidia needs 55 W, and the request allows at most 54.5 W"),
     ]
     assert why(NPU, target="npu", max_latency_ms=700) == [
-        ("hint_latency", "npu would begin to answer after about 800 ms; the request allows at most 700 ms"),
+        ("hint_latency", "npu would begin to answer after about 800 ms, and the request allows at most 700 ms"),
     ]
 
 
@@ -176,7 +176,7 @@ def test_an_answer_that_would_end_after_the_deadline_is_refused_early_and_a_gues
     known = with_typical_answer((NPU, NVIDIA), 200)
     assert order(ask(known, Mode.EFFICIENCY, time_left_s=5)) == ["nvidia"]
     assert why(known[0], time_left_s=5) == [
-        ("deadline_of_end", "npu would end its answer after about 20800 ms; the request's deadline is in 5000 ms"),
+        ("deadline_of_end", "npu would end its answer after about 20800 ms, and the request's deadline is in 5000 ms"),
     ]
     assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, time_left_s=5)) == ["nvidia", "npu"]
     assert order(ask(known, Mode.EFFICIENCY, time_left_s=5, operation=Operation.EMBEDDING))[0] == "npu"
@@ -186,7 +186,7 @@ def test_a_backend_that_cannot_begin_before_the_deadline_is_rejected() -> None:
     assert order(ask(time_left_s=0.35)) == ["igpu", "nvidia"]
     assert order(ask(time_left_s=0.3499)) == ["nvidia"]
     assert why(NPU, time_left_s=0.4) == [
-        ("deadline", "npu would begin to answer after about 800 ms; the request's deadline is in 400 ms"),
+        ("deadline", "npu would begin to answer after about 800 ms, and the request's deadline is in 400 ms"),
     ]
 
 

@@ -106,7 +106,7 @@ def test_each_backends_joules_and_seconds_are_those_of_the_design(
 def test_ultra_sets_all_but_the_npu_behind_by_the_limit_of_power() -> None:
     ranked = ask(mode=Mode.ULTRA_EFFICIENCY).ranked
     assert {each.backend_id: [str(limit) for limit in each.beyond] for each in ranked if each.beyond} == {
-        "igpu": ["igpu needs 12 W; Ultra Efficiency allows at most 10 W"],
-        "nvidia": ["nvidia needs 55 W; Ultra Efficiency allows at most 10 W"],
-        "cpu": ["cpu needs 28 W; Ultra Efficiency allows at most 10 W"],
+        "igpu": ["igpu needs 12 W, and Ultra Efficiency allows at most 10 W"],
+        "nvidia": ["nvidia needs 55 W, and Ultra Efficiency allows at most 10 W"],
+        "cpu": ["cpu needs 28 W, and Ultra Efficiency allows at most 10 W"],
     }

@@ -27,7 +27,7 @@ def test_a_device_above_the_modes_temperature_comes_after_all_others(temp_c: flo
     system = machine(device("igpu", temperature_c=temp_c))
     assert (order(ask(system=system))[-1] != "igpu") is used
     if not used:
-        assert why(system) == ["the device of igpu is at 85.5 °C; Balanced allows at most 85 °C"]
+        assert why(system) == ["the device of igpu is at 85.5 °C, and Balanced allows at most 85 °C"]
 
 
 @pytest.mark.parametrize(("percent", "used"), [(80.0, True), (81.0, False)])
@@ -35,7 +35,7 @@ def test_a_device_whose_fan_is_above_the_modes_limit_comes_after_all_others(perc
     system = machine(device("igpu", fan_percent=percent))
     assert (order(ask(system=system))[-1] != "igpu") is used
     if not used:
-        assert why(system) == ["the fan of igpu runs at 81 %; Balanced allows at most 80 %"]
+        assert why(system) == ["the fan of igpu runs at 81 %, and Balanced allows at most 80 %"]
 
 
 def test_a_mode_without_limits_leaves_no_device_alone() -> None:
@@ -84,7 +84,7 @@ def test_a_device_at_its_critical_temperature_serves_nothing_however_it_is_asked
 def test_a_device_that_holds_itself_back_serves_when_nothing_else_can_and_the_reason_says_so() -> None:
     decision = ask((CPU,), Mode.PERFORMANCE, machine(device("cpu", throttling="too hot")))
     assert order(decision) == ["cpu"]
-    assert str(decision.reason).endswith("; nothing else can serve this now, although cpu is throttled: too hot")
+    assert str(decision.reason).endswith("; nothing else can serve this, although cpu is throttled: too hot")
 
 
 @pytest.mark.parametrize("chosen", [Mode.EFFICIENCY, Mode.AUTO])
@@ -92,7 +92,9 @@ def test_heat_beyond_the_mode_leaves_no_person_without_an_answer(chosen: Mode) -
     in_force = replace(setting(Mode.EFFICIENCY), chosen=chosen)
     decision = ask((IGPU,), in_force, machine(device("igpu", temperature_c=88.0)))
     assert order(decision) == ["igpu"]
-    assert str(decision.reason).endswith(", although the device of igpu is at 88 °C; Efficiency allows at most 75 °C")
+    assert str(decision.reason).endswith(
+        ", although the device of igpu is at 88 °C, and Efficiency allows at most 75 °C"
+    )
 
 
 def test_the_limits_of_heat_and_of_watts_give_way_alike() -> None:
@@ -183,7 +185,7 @@ def test_graphics_serve_during_a_game_where_nothing_else_can_and_the_reason_says
     decision = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1))
     assert order(decision) == ["nvidia"]
     assert str(decision.reason).endswith(
-        "; nothing else can serve this now, although nvidia is reserved for a running game (GameMode)"
+        "; nothing else can serve this, although nvidia is reserved for a running game (GameMode)"
     )
     assert str(decision.mode_reason) == "as chosen"
 

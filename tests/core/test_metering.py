@@ -140,5 +140,5 @@ def test_a_modes_limit_is_held_against_the_measured_watts() -> None:
     decision = ask((hungry, modest), mode=priced(2, max_power_w=15.0))
     assert order(decision) == ["nvidia", "igpu"]
     assert [str(limit) for limit in decision.ranked[1].beyond] == [
-        "igpu needs 41 W as measured; Test allows at most 15 W"
+        "igpu needs 41 W as measured, and Test allows at most 15 W"
     ]

@@ -47,7 +47,7 @@ def test_the_reason_says_which_limit_gave_way_and_why(mode: Mode) -> None:
     decision = ask((NVIDIA, CPU), mode)
     assert order(decision) == ["nvidia", "cpu"]
     assert conceded(decision) == ["mode_power"]
-    assert "; nothing within the mode can serve this now, although nvidia needs 55 W; " in str(decision.reason)
+    assert "; nothing within the mode can serve this now, although nvidia needs 55 W, and " in str(decision.reason)
 
 
 def test_what_is_within_the_limits_concedes_nothing() -> None:
@@ -76,7 +76,7 @@ def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyon
     decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 83.0})
     assert order(decision) == ["nvidia", "npu"]
     assert beyond(decision) == {"nvidia": ["mode_power"], "npu": ["mode_wait"]}
-    assert "; npu is busy for about 83 s, although nvidia needs 55 W; " in str(decision.reason)
+    assert "; npu is busy for about 83 s, although nvidia needs 55 W, and " in str(decision.reason)
 
 
 def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
@@ -116,7 +116,7 @@ def test_requests_at_once_beyond_the_mode_change_no_order_and_are_told() -> None
     decision = ask(fleet, Mode.ULTRA_EFFICIENCY)
     assert order(decision) == ["npu", "igpu", "nvidia"]
     assert conceded(decision) == ["mode_concurrency"]
-    assert str(decision.reason).endswith(", although 2 requests are under way; Ultra Efficiency allows at most 2")
+    assert str(decision.reason).endswith(", although 2 requests are under way, and Ultra Efficiency allows at most 2")
 
 
 @pytest.mark.parametrize("hints", [{"latency_critical": True}, {"max_power_watts": 60.0}])
@@ -125,7 +125,7 @@ def test_a_request_that_asks_for_more_lifts_the_modes_limit_of_watts(hints: dict
     decision = ask(fleet, Mode.EFFICIENCY, **hints)
     assert order(decision)[0] == "nvidia" if "latency_critical" in hints else decision.ranked
     lifted = ask((NVIDIA,), Mode.EFFICIENCY, **hints)
-    assert "the request asks for more than the mode allows: nvidia needs 55 W; " in str(lifted.reason)
+    assert "the request asks for more than the mode allows: nvidia needs 55 W, and " in str(lifted.reason)
     assert "although" not in str(lifted.reason)
 
 

@@ -18,7 +18,17 @@ def test_zero_is_a_value(percent: float, sentence: str) -> None:
 @pytest.mark.parametrize(("measured", "words"), [(True, "needs 5 W as measured"), (False, "needs 5 W")])
 def test_a_flag_decides_on_its_part_and_is_not_shown(measured: bool, words: str) -> None:
     needs = Reason("hint_power", backend_id="npu", is_measured=measured, power_watts=5.0, limit_watts=3.0)
-    assert str(needs) == f"npu {words}; the request allows at most 3 W"
+    assert str(needs) == f"npu {words}, and the request allows at most 3 W"
+
+
+@pytest.mark.parametrize(
+    ("energy_j", "shown"), [(0.0, "0"), (6.44e-6, "0.0000064"), (0.5, "0.5"), (99.4, "99"), (2e16, "20000000000000000")]
+)
+def test_a_figure_has_two_digits_and_no_exponent(energy_j: float, shown: str) -> None:
+    needs = Reason(
+        "only_candidate", mode_label="Quiet", backend_id="npu", energy_joules=energy_j, time_seconds=1.0, tokens=1.0
+    )
+    assert str(needs).startswith(f"Quiet: npu needs {shown} J and 1 s ")
 
 
 def test_reasons_within_a_reason_are_told_as_sentences_and_as_values() -> None:

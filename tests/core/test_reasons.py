@@ -18,7 +18,7 @@ def test_the_winner_and_the_next_are_named_with_their_numbers() -> None:
 
 def test_a_winner_without_rivals_says_so() -> None:
     assert str(ask((NPU,), Mode.ULTRA_EFFICIENCY).reason) == (
-        "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else can serve this now"
+        "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else can serve this"
     )
 
 
@@ -38,8 +38,8 @@ def test_an_empty_fleet_says_so() -> None:
 
 def test_a_refusal_has_its_cause_first_and_one_piece_of_advice() -> None:
     assert str(ask((NVIDIA, CPU), Mode.QUIET, strict_limits=True).reason) == (
-        "nvidia needs 55 W; Quiet allows at most 15 W; cpu needs 28 W; "
-        "Quiet allows at most 15 W; choose a mode that allows more, or do not ask for strict limits"
+        "nvidia needs 55 W, and Quiet allows at most 15 W; cpu needs 28 W, "
+        "and Quiet allows at most 15 W; choose a mode that allows more, or do not ask for strict limits"
     )
 
 

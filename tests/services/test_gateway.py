@@ -358,10 +358,13 @@ async def test_a_deadline_that_has_passed_is_refused_before_any_backend_is_asked
     assert not backend.requests
 
 
-async def test_a_span_of_time_given_as_a_deadline_is_taken_for_a_slip() -> None:
+@pytest.mark.parametrize(
+    ("deadline_ms", "meant"), [(5000, "5000 ms from now"), (1_795_902_568, "1795902568000"), (0, "0 ms from now")]
+)
+async def test_a_span_or_seconds_given_as_a_deadline_are_taken_for_a_slip(deadline_ms: int, meant: str) -> None:
     with pytest.raises(ProxyError) as caught:
-        await answer(await services_of(FakeBackend("npu")), request(deadline_ms=5000))
-    assert caught.value.message == "deadline_ms is a moment since 1970 in ms; did you mean 5000 ms from now?"
+        await answer(await services_of(FakeBackend("npu")), request(deadline_ms=deadline_ms))
+    assert caught.value.message == f"deadline_ms is a moment since 1970 in ms; did you mean {meant}?"
 
 
 async def test_a_backend_that_does_not_begin_before_the_deadline_is_given_up() -> None:

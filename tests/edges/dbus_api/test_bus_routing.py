@@ -54,7 +54,7 @@ async def test_each_annotation_counts(program: Program, annotations: dict[str, V
 async def test_what_nothing_can_serve_goes_nowhere_and_says_why(program: Program) -> None:
     backend, reason = await program.call("Routing", "SimulateRouting", "a{sv}", asked(max_power_watts=1))
     assert backend == ""
-    assert reason.startswith("npu needs 3 W; the request allows at most 1 W; ")
+    assert reason.startswith("npu needs 3 W, and the request allows at most 1 W; ")
 
 
 async def test_a_simulation_leaves_no_trace(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
