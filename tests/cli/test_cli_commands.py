@@ -51,7 +51,7 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
         ctl("mode", "list").output
         == """\
    mode             value of time  power  heat   fan   requests   for
-   Performance      100 W                 90 °C                   The fastest answer, whatever it costs
+   Performance      300 W                 90 °C                   The fastest answer, whatever it costs
 *  Balanced         7 W            60 W   85 °C  80 %             A quick answer at a fair cost
    Efficiency       2 W            15 W   75 °C  60 %             Less energy for a slower answer
    Quiet            2 W            15 W   70 °C  40 %             Slow fans and a cool lap
