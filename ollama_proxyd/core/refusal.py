@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import FleetView, Health
-from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.model_names import Synonyms, canonical
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.eligibility import is_allowed
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
@@ -20,7 +21,9 @@ IMAGE_URLS = (
 _PASSES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
 
 
-def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: float) -> ProxyError:
+def refusal(
+    query: Query, decision: Decision, fleet: FleetView, seen_within_s: float, synonyms: Synonyms | None = None
+) -> ProxyError:
     """The error for a decision that ranked nothing; its message says what was wrong and what there is instead.
 
     `seen_within_s` is how soon a backend that comes up is noticed, so when trying again makes sense.
@@ -35,13 +38,14 @@ def refusal(query: Query, decision: Decision, fleet: FleetView, seen_within_s: f
     obstacle, why = found
     kind = ErrorKind.UNAVAILABLE if any(map(_ends_with_the_queue, why)) else obstacle.kind
     retry_after_s = _next_try_s(why, seen_within_s) if kind in _PASSES else None
-    message = _message(query, decision, fleet, why[0].code)
+    if why[0].code == "model_not_held":
+        message = _not_found(query, fleet, synonyms or Synonyms())
+    else:
+        message = _message(query, decision, fleet, why[0].code)
     return ProxyError(kind, message, param=obstacle.param, retry_after_s=retry_after_s, code=why[0].code)
 
 
 def _message(query: Query, decision: Decision, fleet: FleetView, code: str) -> str:
-    if code == "model_not_held":
-        return _not_found(query, fleet)
     if code == "image_urls_refused":
         return IMAGE_URLS
     is_up_elsewhere = code == "down" and any(each.health is Health.UP for each in fleet)
@@ -64,13 +68,16 @@ def _ends_with_the_queue(no: Reason) -> bool:
     return no.code == "hint_latency" and latency_ms - queue_ms <= limit_ms
 
 
-def _not_found(query: Query, fleet: FleetView) -> str:
+def _not_found(query: Query, fleet: FleetView, synonyms: Synonyms) -> str:
+    """What there is, by the names that the lists of models have."""
     target = query.hints.target
-    views = [view for view in fleet if target is None or view.spec.id == target]
     found: dict[str, str] = {}
-    for view in views:
-        for model in view.models if view.health is Health.UP else ():
-            found.setdefault(canonical(model.name), model.name)
+    for view in fleet:
+        is_asked = view.health is Health.UP and target in (None, view.spec.id)
+        for model in view.models if is_asked else ():
+            if is_allowed(view, model):
+                name = synonyms.alias_of(model.name)
+                found.setdefault(canonical(name), name)
     names = sorted(found.values())
     where = f" on {target}" if target else ""
     there_is = f"available{where}: {', '.join(names)}" if names else f"no model is available{where}"

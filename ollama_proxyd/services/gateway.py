@@ -117,7 +117,8 @@ class Gateway:
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:
         """What a client is told when nothing was ranked."""
-        return refusal(query, decision, self._deps.fleet.views.value, self._deps.health.interval_s)
+        deps = self._deps
+        return refusal(query, decision, deps.fleet.views.value, deps.health.interval_s, self.synonyms)
 
     async def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
         """The answer's events, the first being Routed.

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import BackendView, Health, Model
+from ollama_proxyd.core.fleet import BackendView, Health, Model, ModelRules
+from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
 from ollama_proxyd.core.policy.obstacles import OBSTACLES, Obstacle
 from ollama_proxyd.core.policy.query import Query
@@ -19,6 +20,7 @@ from tests.core.reference_profile import device, machine
 from tests.fakes import spec_of
 from tests.reasons import because
 
+BALANCED = ModeSetting(Mode.BALANCED, Mode.BALANCED, because("chosen"), DEFAULT_TABLE[Mode.BALANCED])
 TINY = Model("tiny:latest", capabilities=frozenset({"completion"}))
 
 
@@ -54,6 +56,15 @@ def test_a_target_that_lacks_the_model_says_what_it_holds() -> None:
     error = refused(Query("big", hints=Hints(target="npu")), view("npu"), view("igpu", Model("big")))
     assert error.kind is ErrorKind.MODEL_NOT_FOUND
     assert "available on npu: tiny:latest" in error.message
+
+
+def test_what_there_is_instead_is_what_the_lists_of_models_have() -> None:
+    """Models that a backend may not serve are none, and one with an alias goes by that."""
+    held = view("npu", Model("secret"), Model("tiny"))
+    held = replace(held, spec=replace(held.spec, rules=ModelRules(excluded=("secret",))))
+    decision = rank(Query("nope"), (held,), UNKNOWN_SYSTEM, BALANCED)
+    error = refusal(Query("nope"), decision, (held,), 15.0, Synonyms({"nick": ("tiny",)}))
+    assert error.message == "model 'nope' not found; available: nick"
 
 
 def test_a_model_that_backends_name_in_two_ways_is_listed_once_under_the_first_name() -> None:

@@ -129,7 +129,12 @@ def _model_held(view: BackendView, model: Model | None, situation: Situation) ->
     return Reason("model_not_held", backend_id=view.spec.id, model=asked, is_any=asked is None)
 
 
-def _model_allowed(view: BackendView, model: Model | None, _situation: Situation) -> Reason | None:
+def is_allowed(view: BackendView, model: Model) -> bool:
+    """Whether the configuration lets a backend serve a model."""
+    return _model_allowed(view, model) is None and _model_size(view, model) is None
+
+
+def _model_allowed(view: BackendView, model: Model | None, _situation: Situation | None = None) -> Reason | None:
     rules = view.spec.rules
     if model is None or not (rules.excluded or rules.supported):
         return None
@@ -141,7 +146,7 @@ def _model_allowed(view: BackendView, model: Model | None, _situation: Situation
     return None
 
 
-def _model_size(view: BackendView, model: Model | None, _situation: Situation) -> Reason | None:
+def _model_size(view: BackendView, model: Model | None, _situation: Situation | None = None) -> Reason | None:
     limit = view.spec.rules.max_size_bytes
     if model is None or limit is None or model.size_bytes is None or model.size_bytes <= limit:
         return None
