@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 FIRST_CHECK_S = 1.0
 """A slower backend joins later, so it does not delay the start."""
 
+RECALLED = 2000
+"""How many of the last attempts before the start are learned from."""
 LAST_WORDS_S = 1.0
 """How long requests that are cut off may take to end."""
 
@@ -110,12 +112,17 @@ class Foundation:
         self.services.energy.booked.listen(self.services.history.note)
         self.services.ledger.outcomes.listen(self.services.history.note)
         self.services.history.follow(self.sensing.system, self.tasks)
+        self.tasks.start("learner.recall", self._recall())
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))
         self.services.energy.follow(self.tasks)
         self.services.budget.follow(self.sensing.system, self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
         self.services.keeper.follow(self.tasks)
+
+    async def _recall(self) -> None:
+        """What was learned before the start is known again."""
+        self.learner.recall(await self.services.history.recent(RECALLED))
 
     def reconfigure(self, config: Config, backends: Backends) -> None:
         """Put a configuration in force, below changed settings; raises before anything has changed."""

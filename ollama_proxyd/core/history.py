@@ -53,9 +53,9 @@ def decided(decision: Decision | None) -> Values:
     }
 
 
-def ended_of(values: Values) -> AttemptEnded:
-    """The attempt of a row, with the time of day in the place of the monotonic clock; its decision is not restored."""
-    ended_s = float(values["unix_s"])
+def ended_of(values: Values, since_s: float) -> AttemptEnded:
+    """The attempt of a row on the monotonic clock, which began at `since_s`; its decision is not restored."""
+    ended_s = float(values["unix_s"]) - since_s
     begun_s = ended_s - float(values["busy_s"])
     waited_s, error, finish = values["first_words_s"], values["error"], values["finish"]
     return AttemptEnded(

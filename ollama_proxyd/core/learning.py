@@ -75,6 +75,12 @@ class Speed:
         """The same as a first guess for other conditions: what is seen there soon counts more."""
         return replace(self, weight=min(self.weight_at(now_s), 1.0), at_s=now_s)
 
+    def first_guess(self) -> "Speed":
+        """The same as if a single request had shown it: a second one counts by itself."""
+        known = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps, "output_tokens": self.output_tokens}
+        shown = frozenset(part for part, value in known.items() if value is not None)
+        return replace(self.prior(self.at_s), samples=min(self.samples, 1), seen_once=shown | self.longer.keys())
+
     def is_sure(self, part: Part) -> bool:
         """Whether two requests have shown a part, so that it counts by itself."""
         return self.samples >= ENOUGH_SAMPLES and part not in self.seen_once

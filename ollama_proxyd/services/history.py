@@ -84,7 +84,8 @@ class History:
     async def recent(self, limit: int) -> Sequence[AttemptEnded]:
         """The last attempts that were kept, the oldest first."""
         self.hand_over()
-        return [ended_of(row) for row in await self.store.recent(limit)]
+        since_s = self._clock.unix() - self._clock.monotonic()
+        return [ended_of(row, since_s) for row in await self.store.recent(limit)]
 
     async def books(self, days: int, by: By) -> Books:
         """What the last days cost, the present one included."""

@@ -1,6 +1,6 @@
 """Owns what finished requests taught about each backend's speed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -46,6 +46,15 @@ class Learner:
         """What was learned of a model there holds no longer, under any conditions."""
         for speeds in (self._speeds, *self._elsewhere.values()):
             speeds.get(backend_id, {}).pop(model, None)
+
+    def recall(self, former: Iterable[AttemptEnded]) -> None:
+        """What attempts before the start showed is a first guess: engines and machine may have changed since."""
+        before = Learner()
+        for ended in former:
+            before.observe(ended)
+        for backend_id, speeds in before._speeds.items():
+            own = self._speeds.setdefault(backend_id, {})
+            own.update({model: speed.first_guess() for model, speed in speeds.items() if model not in own})
 
     def restart(self, ended: AttemptEnded) -> None:
         """Learn anew, from this attempt on."""

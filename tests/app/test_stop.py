@@ -94,3 +94,12 @@ async def test_a_stop_in_the_middle_of_a_reload_is_the_last_word_to_the_service_
     await begun.wait()
     await daemon.stop()
     assert "READY" not in said[said.index("STOPPING") :]
+
+
+async def test_what_was_learned_outlives_a_restart(start: Start) -> None:
+    first = await start(CALM)
+    await first.chat("npu")
+    await first.daemon.stop()
+    second = await start(CALM)
+    await second.services.history.recent(1)  # questions are answered one after the other
+    assert second.services.fleet.view("npu").speeds

@@ -34,8 +34,8 @@ ENDED = AttemptEnded(
 
 
 def test_an_attempt_comes_back_as_it_was_but_for_its_clock_and_its_request() -> None:
-    back = ended_of(attempt_row(ENDED, 2_000.0, "npu").values)
-    expected = replace(ENDED, begun_s=1990.0, first_s=1992.0, ended_s=2000.0, request_id="", program=back.program)
+    back = ended_of(attempt_row(ENDED, 2_000.0, "npu").values, since_s=500.0)
+    expected = replace(ENDED, begun_s=1490.0, first_s=1492.0, ended_s=1500.0, request_id="", program=back.program)
     assert back == expected
 
 
@@ -43,7 +43,7 @@ def test_failures_and_what_clients_left_come_back_so() -> None:
     failed = replace(ENDED, error=ErrorKind.UPSTREAM_FAILED, status=500, finish=None, first_s=None)
     ends = failed, replace(ENDED, cancelled=True), replace(ENDED, displaced=True), replace(ENDED, moved=True)
     for ended in ends:
-        back = ended_of(attempt_row(ended, 2_000.0, "npu").values)
+        back = ended_of(attempt_row(ended, 2_000.0, "npu").values, since_s=0.0)
         assert (back.error, back.status, back.cancelled, back.displaced, back.moved, back.succeeded) == (
             (ended.error, ended.status, ended.cancelled, ended.displaced, ended.moved, False)
         )

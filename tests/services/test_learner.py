@@ -100,3 +100,20 @@ def test_what_is_forgotten_holds_under_no_condition() -> None:
     learner.forget("npu", "m")
     learner.follow(machine(on_battery=False))
     assert "m" not in learner.speeds("npu")
+
+
+def test_what_attempts_before_the_start_showed_counts_as_one_measurement() -> None:
+    learner = Learner()
+    learner.recall([ended(), ended(), ended(4000), ended(error=ErrorKind.UPSTREAM_FAILED)])
+    speed = learner.speeds("npu")["m"]
+    assert (speed.ttft_s, speed.samples, speed.is_sure("ttft_s")) == (pytest.approx(1.0), 1, False)
+    assert not speed.is_sure(("prefill_tps", 2))
+    learner.observe(ended())
+    assert learner.speeds("npu")["m"].is_sure("ttft_s")
+
+
+def test_what_was_learned_since_the_start_stands_against_what_is_recalled() -> None:
+    learner = Learner()
+    learner.observe(ended())
+    learner.recall([ended(first_s=14.0)])
+    assert learner.speeds("npu")["m"].ttft_s == 1.0
