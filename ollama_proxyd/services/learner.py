@@ -12,6 +12,8 @@ from ollama_proxyd.core.requests import Operation
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
+MOST_AHEAD = 10.0
+"""How many times faster than by our clock a backend may say it wrote; clients that read slowly explain less."""
 
 
 class Learner:
@@ -102,14 +104,13 @@ def _read_s(ended: AttemptEnded) -> float | None:
 
 
 def decode_tps(ended: AttemptEnded) -> float | None:
-    """The backend's own figure where it gives one, else tokens over the time from the first to the last."""
+    """The backend's own figure where it gives one that can be, else tokens over the time from the first to the last."""
     tokens = ended.usage.completion_tokens
     if tokens is None or tokens < MIN_TOKENS:
         return None
-    if ended.timings.decode_s:
-        return tokens / ended.timings.decode_s
-    writing_s = ended.writing_s
-    return (tokens - 1) / writing_s if writing_s else None
+    told = tokens / ended.timings.decode_s if ended.timings.decode_s else None
+    seen = (tokens - 1) / ended.writing_s if ended.writing_s else None
+    return seen if told is None or (seen is not None and told > MOST_AHEAD * seen) else told
 
 
 def _output_tokens(ended: AttemptEnded) -> int | None:

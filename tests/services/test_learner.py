@@ -53,6 +53,11 @@ def test_an_answer_in_one_piece_shows_it_by_the_backends_own_clock() -> None:
     assert (untold.told_tps, dict(untold.longer)) == (None, {})
 
 
+def test_a_backends_own_clock_counts_unless_ours_shows_that_it_cannot_be() -> None:
+    assert learned(ended(timings=Timings(decode_s=1.0))).decode_tps == 40
+    assert learned(ended(timings=Timings(decode_s=0.005))).decode_tps == pytest.approx(39 / 4)
+
+
 def test_what_was_cached_was_not_read() -> None:
     speed = learned(ended(4000, usage=Usage(4000, 40, cached_tokens=2000)))
     assert speed.longer[("prefill_tps", 1)] == 2000
