@@ -3,11 +3,28 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+CLOSE = 0.03
+"""Points that lie closer than this, as a share of each value, have one label."""
 MODES = ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency")
+
+
+def labels(rows: list[dict[str, Any]]) -> list[tuple[tuple[float, float], list[str]]]:
+    """The names at each place, so that those of points that lie together can be read."""
+    found: list[tuple[tuple[float, float], list[str]]] = []
+    for row in rows:
+        place = (row["waiting_seconds"], row["energy_joules"])
+        for (wait_s, joules), names in found:
+            if abs(place[0] / wait_s - 1) < CLOSE and abs(place[1] / joules - 1) < CLOSE:
+                names.append(row["name"])
+                break
+        else:
+            found.append((place, [row["name"]]))
+    return found
 
 
 def main(source: str, target: str) -> None:
@@ -21,10 +38,15 @@ def main(source: str, target: str) -> None:
         colour, marker = ("tab:blue", "o") if is_mode else ("tab:gray", "^" if unloads else "s")
         place = (row["waiting_seconds"], row["energy_joules"])
         axes.scatter(*place, c=colour, marker=marker, s=45 if is_mode else 25, zorder=3)
-        axes.annotate(row["name"], place, xytext=(5, 4), textcoords="offset points", fontsize=9 if is_mode else 7)
+    for place, names in labels(rows):
+        is_mode = any(name in (*MODES, "Auto") for name in names)
+        axes.annotate("; ".join(names), place, xytext=(6, 4), textcoords="offset points", fontsize=9 if is_mode else 7)
     front = sorted((row["waiting_seconds"], row["energy_joules"]) for row in rows if row["name"] in MODES)
     axes.plot(*zip(*front, strict=True), c="tab:blue", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="mean waiting for an answer, s", ylabel="joules per request")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     axes.grid(which="both", lw=0.3)
     figure.savefig(target, dpi=110)
 
