@@ -95,7 +95,9 @@ def test_the_state_is_a_folder_of_its_own_and_not_the_configurations(service: Se
     assert service.ask("POST", "/efficiency", {"mode": "Quiet"}).status == 200
     folder = box.path(STATE)
     assert not folder.is_symlink()
-    wait_until(lambda: [path.name for path in folder.iterdir()] == ["state.json"], "the state alone is in it")
+    wait_until(
+        lambda: {path.stem for path in folder.iterdir()} == {"state", "history"}, "the daemon's own files are in it"
+    )
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
