@@ -15,7 +15,7 @@ from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Api, Json, Request
+from ollama_proxyd.core.requests import Api, Chat, Json, Message, Operation, Request
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
@@ -51,6 +51,17 @@ REFERENCE_PROFILES: Mapping[str, tuple[Hardware, Profile]] = {
 
 RESUME = Resume(lambda request, spoken: replace(request, spoken=spoken), lambda request: request.content())
 """How a request goes on whose API is of no matter."""
+ASKED = Request(
+    operation=Operation.CHAT,
+    api=Api.OPENAI,
+    endpoint="chat",
+    model="tiny",
+    stream=True,
+    body=b"{}",
+    content=lambda: Chat((Message("user", ()),)),
+    resume=RESUME,
+)
+"""A streamed chat that another backend can go on with."""
 
 
 class FakeClock:

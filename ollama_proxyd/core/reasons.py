@@ -43,8 +43,8 @@ class Reason:
                     break
             else:
                 for name in part.figures:
-                    number = self.values[name]
-                    digits = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"  # type: ignore[operator]
+                    number: Any = self.values[name]
+                    digits = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"
                     shown[name] = f"{Decimal(digits):f}" if "e" in digits else digits
                 sentence += part.text.format_map(shown)
         return sentence

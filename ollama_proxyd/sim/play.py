@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 from ollama_proxyd.sim.machines import Machine
 from ollama_proxyd.sim.traffic import HOUR_S, Job, Traffic
@@ -88,7 +88,8 @@ def mean(days: Sequence[Figures]) -> Figures:
         values = [value for day in days if (value := getattr(day, name)) is not None]
         return fmean(values) if values else None
 
-    return Figures(**{each.name: of(each.name) for each in fields(Figures)})  # type: ignore[arg-type]
+    means: dict[str, Any] = {each.name: of(each.name) for each in fields(Figures)}
+    return Figures(**means)
 
 
 async def _day(machine: Machine, jobs: Sequence[Job], contender: Contender) -> tuple[World, float | None]:

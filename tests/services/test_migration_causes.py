@@ -12,22 +12,11 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.migration import LEAST_STAY_S
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
-from ollama_proxyd.core.requests import Api, Chat, Message, Operation, Request
 from ollama_proxyd.services.ledger import Outcome
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import RESUME, FakeBackend, pass_by, services_of, settle
+from tests.fakes import ASKED, FakeBackend, pass_by, services_of, settle
 
-LONG = Request(
-    operation=Operation.CHAT,
-    api=Api.OPENAI,
-    endpoint="chat",
-    model="tiny",
-    stream=True,
-    body=b"{}",
-    content=lambda: Chat((Message("user", ()),)),
-    max_tokens=2000,
-    resume=RESUME,
-)
+LONG = replace(ASKED, max_tokens=2000)
 
 
 def told(value: Any) -> Reading[Any]:

@@ -14,23 +14,12 @@ from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Resumed,
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.migration import LEAST_STAY_S, tokens_left
 from ollama_proxyd.core.readings import Reading, SystemState
-from ollama_proxyd.core.requests import Api, Chat, Hints, Message, Operation, Request
+from ollama_proxyd.core.requests import Chat, Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.settings import GatewaySettings
-from tests.fakes import RESUME, FakeBackend, pass_by, reload, services_of
-
-ASKED = Request(
-    operation=Operation.CHAT,
-    api=Api.OPENAI,
-    endpoint="chat",
-    model="tiny",
-    stream=True,
-    body=b"{}",
-    content=lambda: Chat((Message("user", ()),)),
-    resume=RESUME,
-)
+from tests.fakes import ASKED, FakeBackend, pass_by, reload, services_of
 
 
 class Answer:

@@ -11,7 +11,7 @@ from ollama_proxyd.core.continuation import Failover
 from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Resumed, Usage
 from ollama_proxyd.core.readings import Reading, SystemState
-from ollama_proxyd.core.requests import Api, Chat, Message, Operation, Request
+from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.services.activity import Activity
@@ -23,19 +23,8 @@ from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.settings import GatewaySettings
 from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import RESUME, FakeBackend, FakeClock, FakeFleet, pass_by, services_of, settle
+from tests.fakes import ASKED, FakeBackend, FakeClock, FakeFleet, pass_by, services_of, settle
 from tests.reasons import unavailable
-
-ASKED = Request(
-    operation=Operation.CHAT,
-    api=Api.OPENAI,
-    endpoint="chat",
-    model="tiny",
-    stream=True,
-    body=b"{}",
-    content=lambda: Chat((Message("user", ()),)),
-    resume=RESUME,
-)
 
 
 class Answer:

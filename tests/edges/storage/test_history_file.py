@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -225,9 +225,9 @@ async def test_a_folder_that_cannot_be_made_is_told_once_and_what_waits_is_bound
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("elsewhere")])
-def test_what_is_not_a_plain_file_is_not_touched(path: Path, make: object) -> None:
+def test_what_is_not_a_plain_file_is_not_touched(path: Path, make: Callable[[Path], None]) -> None:
     path.parent.mkdir()
-    make(path)  # type: ignore[operator]
+    make(path)
     history = KeptHistory(HistoryFile(path, HistorySettings()))
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")])
     history.close()
