@@ -48,9 +48,15 @@ def simulate(machine: str, traffic: str, modes: tuple[str, ...], with_baselines:
     say({"machine": machine, "traffic": traffic, "seeds": seeds, "rows": list(found)}, _text)
 
 
+MEANINGS = """\
+late: slower than twice the fastest device alone, and a quarter of a second
+above bound: joules and priced waiting, beside each request alone without a queue"""
+
+
 def _text(found: Any) -> str:
     cells = [
         (row["name"], *("" if row.get(key) is None else number(row[key]) for key in COLUMNS)) for row in found["rows"]
     ]
-    head = f"machine {found['machine']}, traffic {found['traffic']}, {found['seeds']} seeds; joules above the floor"
-    return f"{head}\n{table(('', *COLUMNS.values()), cells, numbers_from=1)}"
+    days = "1 day" if found["seeds"] == 1 else f"{found['seeds']} days"
+    head = f"simulated: machine {found['machine']}, traffic {found['traffic']}, {days}; joules above an idle machine's"
+    return f"{head}\n{table(('', *COLUMNS.values()), cells, numbers_from=1)}\n\n{MEANINGS}"
