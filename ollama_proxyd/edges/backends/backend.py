@@ -25,7 +25,7 @@ from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import unload
 from ollama_proxyd.edges.backends.untrusted_json import text
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.plumbing.port_owner import program_at
+from ollama_proxyd.edges.plumbing.port_owner import command_line_at
 
 T = TypeVar("T")
 
@@ -203,8 +203,8 @@ class EngineBackend:
     async def _slots_read(self) -> Slots | None:
         """Its slots from how its process was started, looked for again after it was down."""
         if self._started is _NOT_LOOKED and self._engine.slots_read is not None and self._spec.is_local:
-            program = await asyncio.to_thread(program_at, URL(self._spec.endpoint).port or 0)
-            self._started = None if program is None else self._engine.slots_read(program)
+            command = await asyncio.to_thread(command_line_at, URL(self._spec.endpoint).port or 0)
+            self._started = None if command is None else self._engine.slots_read(command)
         return Slots(self._started, SlotsFrom.READ) if isinstance(self._started, int) else None
 
     async def _health(self) -> None:

@@ -11,7 +11,7 @@ from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.unloading import Unloading
 from ollama_proxyd.edges.backends.untrusted_json import at, items, text
-from ollama_proxyd.edges.plumbing.port_owner import Program
+from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Engine:
     details: Question | None = None
     template: str | None = None
     slots: int | None = None
-    slots_read: Callable[[Program], int | None] | None = None
+    slots_read: Callable[[CommandLine], int | None] | None = None
     resident: bool = False
     counts_tokens: bool = False
     continues: Continues | None = None
@@ -108,9 +108,9 @@ def count_in(text: str | None) -> int | None:
     return int(text) if text is not None and _COUNT.fullmatch(text.strip()) else None
 
 
-def argument(program: Program, name: str) -> str | None:
+def argument(command: CommandLine, name: str) -> str | None:
     """The value of an option on a program's command line, in either of its two forms; the last one counts."""
-    words, found = program.arguments, None
+    words, found = command.arguments, None
     for word, following in zip(words, (*words[1:], None), strict=True):
         if word == name:
             found = following

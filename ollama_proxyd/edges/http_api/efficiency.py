@@ -56,8 +56,8 @@ async def select(request: web.Request) -> web.Response:
 async def hold(request: web.Request) -> web.StreamResponse:
     """Hold a mode while the answer stays open; its one line says that the hold is in force."""
     wanted = await read_struct(request, HoldRequest)
-    program = await request.app[PEERS].program(request.transport)
-    governor, owner = services_of(request).governor, f"{OWNER}{program}{HOLD}{new_id()}"
+    process = await request.app[PEERS].process(request.transport)
+    governor, owner = services_of(request).governor, f"{OWNER}{process}{HOLD}{new_id()}"
     held = governor.hold(_mode(wanted.mode), wanted.reason, wanted.application_id, owner, wanted.seconds)
     try:
         response = Stream(headers=HEADERS)

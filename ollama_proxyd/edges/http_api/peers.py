@@ -74,8 +74,8 @@ class Peers:
         owner = self.owner(transport)
         return None if owner is None else owner.uid
 
-    async def program(self, transport: Any) -> str:
-        """The program at the other end, as far as that can be seen: its process, else its user, else its address."""
+    async def process(self, transport: Any) -> str:
+        """The process at the other end, as far as that can be seen, else its user, else its address."""
         connection = transport.get_extra_info("socket")
         if connection.family == socket.AF_UNIX:
             return f"pid {pid_behind(connection)}"
@@ -84,8 +84,8 @@ class Peers:
             return "unknown" if place is None else place.host
         if (owner := self.owner(transport)) is None:
             return "unknown"
-        process = await asyncio.to_thread(holder_of, owner.inode)
-        return f"uid {owner.uid}" if process is None else f"pid {process}"
+        pid = await asyncio.to_thread(holder_of, owner.inode)
+        return f"uid {owner.uid}" if pid is None else f"pid {pid}"
 
 
 def pid_behind(connection: socket.socket) -> int:

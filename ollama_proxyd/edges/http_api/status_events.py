@@ -48,28 +48,28 @@ class EventStreams:
 
     def __init__(self) -> None:
         self._seats: dict[Listener, str] = {}
-        """Each with its program."""
+        """Each with its process."""
         self.is_closed = False
 
     @contextmanager
-    def seat(self, program: str) -> Iterator[Listener]:
+    def seat(self, process: str) -> Iterator[Listener]:
         """One more listener; raises ProxyError when there is no room.
 
-        A program may have at most as many seats as it leaves free: the first half of all, the next half of the rest.
+        A process may have at most as many seats as it leaves free: the first half of all, the next half of the rest.
         """
-        free, own = MOST_LISTENERS - len(self._seats), list(self._seats.values()).count(program)
+        free, own = MOST_LISTENERS - len(self._seats), list(self._seats.values()).count(process)
         if self.is_closed:
             raise ProxyError(ErrorKind.UNAVAILABLE, "the server stops")
         if own >= free:
             why = (
                 f"too many event streams (limit {MOST_LISTENERS})"
                 if not own
-                else f"this program has {own} event streams"
+                else f"this process has {own} event streams"
             )
             rest = "" if not own else f", and leaves {free} for others; close one first"
             raise ProxyError(ErrorKind.UNAVAILABLE, why + rest)
         news = Listener()
-        self._seats[news] = program
+        self._seats[news] = process
         try:
             yield news
         finally:
@@ -93,8 +93,8 @@ def _error_event(error: ProxyError) -> bytes:
 async def events(request: web.Request) -> web.StreamResponse:
     """The status as a stream that ends with the server."""
     listeners = request.app[EVENT_STREAMS]
-    program = await request.app[PEERS].program(request.transport)
-    with listeners.seat(program) as news:
+    process = await request.app[PEERS].process(request.transport)
+    with listeners.seat(process) as news:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
         request[STARTED] = Started(response, _error_event)

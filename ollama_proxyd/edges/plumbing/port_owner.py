@@ -16,7 +16,7 @@ _MOST_BYTES = 1 << 20
 """Longer command lines and environments are not read to their end."""
 
 
-class Program(NamedTuple):
+class CommandLine(NamedTuple):
     """How a program was started."""
 
     arguments: Sequence[str]
@@ -35,13 +35,13 @@ def holder_of(inode: int, proc: Path = Path("/proc")) -> str | None:
     return None if process is None else process.name
 
 
-def program_at(port: int, proc: Path = Path("/proc")) -> Program | None:
+def command_line_at(port: int, proc: Path = Path("/proc")) -> CommandLine | None:
     """How the listening program was started; None where it belongs to another user."""
     if (process := _owner(port, proc)) is None:
         return None
     try:
         variables = [each.partition("=") for each in _words(process / "environ")]
-        return Program(_words(process / "cmdline"), {name: value for name, _, value in variables})
+        return CommandLine(_words(process / "cmdline"), {name: value for name, _, value in variables})
     except OSError:
         return None
 

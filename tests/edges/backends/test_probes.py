@@ -19,7 +19,7 @@ from ollama_proxyd.edges.backends.engines.vllm import ENGINE as VLLM
 from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.plumbing.http import Timeouts
-from ollama_proxyd.edges.plumbing.port_owner import Program
+from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, an_engine, llamacpp, ollama, openai_list
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 
@@ -383,8 +383,8 @@ async def test_an_engine_that_batches_may_tell_its_limit(flavor: str, path: str,
 
 
 async def test_ollama_says_nothing_of_its_slots_and_its_process_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = [Program((), {"OLLAMA_NUM_PARALLEL": "3"}), None]
-    monkeypatch.setattr("ollama_proxyd.edges.backends.backend.program_at", lambda _port: started.pop(0))
+    started = [CommandLine((), {"OLLAMA_NUM_PARALLEL": "3"}), None]
+    monkeypatch.setattr("ollama_proxyd.edges.backends.backend.command_line_at", lambda _port: started.pop(0))
     assert (await probe_of(ollama(), Api.OLLAMA, flavor="ollama")).slots == Slots(3, SlotsFrom.READ)
     assert (await probe_of(ollama(), Api.OLLAMA, flavor="ollama")).slots is None
 
@@ -393,8 +393,8 @@ async def test_ollama_says_nothing_of_its_slots_and_its_process_may(monkeypatch:
 def test_what_is_no_number_of_slots_leaves_them_unknown(said: str) -> None:
     read = OLLAMA.slots_read
     assert read is not None
-    assert read(Program((), {"OLLAMA_NUM_PARALLEL": said})) is None
-    assert read(Program((), {})) is None
+    assert read(CommandLine((), {"OLLAMA_NUM_PARALLEL": said})) is None
+    assert read(CommandLine((), {})) is None
 
 
 @pytest.mark.parametrize(
@@ -403,5 +403,5 @@ def test_what_is_no_number_of_slots_leaves_them_unknown(said: str) -> None:
 def test_vllm_says_on_its_command_line_how_many_sequences_it_takes(words: tuple[str, ...]) -> None:
     read = VLLM.slots_read
     assert read is not None
-    assert read(Program(("vllm", "serve", *words, "--port", "8000"), {})) == 8
-    assert read(Program(("vllm", "serve", "--max-num-seqs"), {})) is None
+    assert read(CommandLine(("vllm", "serve", *words, "--port", "8000"), {})) == 8
+    assert read(CommandLine(("vllm", "serve", "--max-num-seqs"), {})) is None

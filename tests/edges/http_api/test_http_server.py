@@ -13,7 +13,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.edges.plumbing.port_owner import port_owner, program_at
+from ollama_proxyd.edges.plumbing.port_owner import command_line_at, port_owner
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of
 
@@ -238,9 +238,9 @@ def test_how_the_program_at_a_port_was_started_is_read_and_unknown_of_another_us
     (tmp_path / "12/fd").mkdir(parents=True)
     (tmp_path / "12/fd/3").symlink_to("socket:[72]")
     (tmp_path / "12/cmdline").write_bytes(b"ollama\0serve\0")
-    assert program_at(8080, tmp_path) is None
+    assert command_line_at(8080, tmp_path) is None
     (tmp_path / "12/environ").write_bytes(b"HOME=/home/a\0OLLAMA_NUM_PARALLEL=4\0X=a=b\0")
-    program = program_at(8080, tmp_path)
-    assert program is not None
-    assert tuple(program.arguments[:2]) == ("ollama", "serve")
-    assert (program.environment["OLLAMA_NUM_PARALLEL"], program.environment["X"]) == ("4", "a=b")
+    command = command_line_at(8080, tmp_path)
+    assert command is not None
+    assert tuple(command.arguments[:2]) == ("ollama", "serve")
+    assert (command.environment["OLLAMA_NUM_PARALLEL"], command.environment["X"]) == ("4", "a=b")

@@ -225,7 +225,7 @@ async def test_only_so_many_may_listen_and_a_seat_is_free_again_when_one_leaves(
         replies = [await session.get("/status/events") for session in sessions]
         refused = await site.get("/status/events")
         assert refused.status == 503
-        assert "this program has 8 event streams, and leaves 8 for others" in refused.json["error"]
+        assert "this process has 8 event streams, and leaves 8 for others" in refused.json["error"]
         replies.pop(0).close()
         async with asyncio.timeout(WITHIN_S):
             while (await admitted(sessions[0], replies)) is False:  # noqa: ASYNC110 - the server notices by itself

@@ -9,7 +9,7 @@ from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.unloading import Unloading
 from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
-from ollama_proxyd.edges.plumbing.port_owner import Program
+from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
 _EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 """The fields of OpenAI's embeddings that Ollama reads itself, `user` apart, which changes nothing.
@@ -56,9 +56,9 @@ def read_show(body: Json) -> Findings:
     return Findings(capabilities=words(body, "capabilities"))
 
 
-def slots_read(program: Program) -> int | None:
+def slots_read(command: CommandLine) -> int | None:
     """What its environment says; 0 and what is no number leave it to Ollama (envconfig/config.go)."""
-    return count_in(program.environment.get("OLLAMA_NUM_PARALLEL"))
+    return count_in(command.environment.get("OLLAMA_NUM_PARALLEL"))
 
 
 def _model(entry: Json, name: str) -> Model:

@@ -8,7 +8,7 @@ from ollama_proxyd.dialects.openai.quirks import VLLM, SchemaField
 from ollama_proxyd.edges.backends.engine import VERSION, Engine, Question, Sign, argument, count_in, owned_by
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import at, whole
-from ollama_proxyd.edges.plumbing.port_owner import Program
+from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
 
 def read_server_info(body: Json) -> Findings:
@@ -16,9 +16,9 @@ def read_server_info(body: Json) -> Findings:
     return Findings(slots=whole(at(body, "vllm_config", "scheduler_config"), "max_num_seqs"))
 
 
-def slots_read(program: Program) -> int | None:
+def slots_read(command: CommandLine) -> int | None:
     """What its command line says."""
-    return count_in(argument(program, "--max-num-seqs"))
+    return count_in(argument(command, "--max-num-seqs"))
 
 
 ENGINE = Engine(
