@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.errors import ProxyError
@@ -20,6 +21,7 @@ from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.answers import Answers, AnswersDeps
 from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -321,6 +323,7 @@ async def services_of(
     gate: Gate | None = None,
     queue: QueueSettings | None = None,
     budget: BudgetSettings | None = None,
+    cache: CacheSettings | None = None,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
@@ -344,9 +347,11 @@ async def services_of(
     admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
     daily = DailyBudget(energy, history, governor, clock, budget or BudgetSettings())
     deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, daily)
+    gateway = Gateway(deps, settings or GatewaySettings())
     await health.check_all()
     return Services(
-        gateway=Gateway(deps, settings or GatewaySettings()),
+        answers=Answers(AnswersDeps(gateway, fleet, governor, clock), cache or CacheSettings()),
+        gateway=gateway,
         admission=admission,
         fleet=fleet,
         health=health,

@@ -13,6 +13,7 @@ from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.answers import Answers, AnswersDeps
 from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -74,19 +75,19 @@ class Foundation:
         clock = clock or SystemClock()
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
         settings, http = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts)
-        system, make = sensing.system, make or (lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key))
-        fleet = Fleet(make, clock, learner.speeds, Switches(store))
+        system, fleet = sensing.system, Fleet(make or _engines(http), clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
         meter, energy = Meter(system, fleet, clock), EnergyAccounts(system, fleet, clock)
-        _connect(fleet, ledger, energy, (learner.observe, detector.observe, meter.observe))
-        fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
+        _connect(fleet, sensing, ledger, energy, (learner.observe, detector.observe, meter.observe))
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
         history = History(kept, fleet, energy, clock)
         day = DailyBudget(energy, history, governor, clock, config.budget)
         deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, day)
+        gateway = Gateway(deps, config.gateway)
         services = Services(
-            gateway=Gateway(deps, config.gateway),
+            answers=Answers(AnswersDeps(gateway, fleet, governor, clock), config.answer_cache),
+            gateway=gateway,
             admission=admission,
             fleet=fleet,
             health=health,
@@ -119,6 +120,7 @@ class Foundation:
         self.services.budget.follow(self.sensing.system, self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
         self.services.keeper.follow(self.tasks)
+        self.services.answers.follow(self.tasks)
 
     async def _recall(self) -> None:
         """What was learned before the start is known again."""
@@ -132,6 +134,7 @@ class Foundation:
         services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
+        services.answers.reconfigure(config.answer_cache)
         services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)
@@ -176,14 +179,23 @@ class Foundation:
         await self.http.close()
 
 
+def _engines(http: HttpClient) -> Callable[[BackendConfig], Backend]:
+    return lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key)
+
+
 def _connect(
-    fleet: Fleet, ledger: Ledger, energy: EnergyAccounts, observers: Sequence[Callable[[AttemptEnded], None]]
+    fleet: Fleet,
+    sensing: Sensing,
+    ledger: Ledger,
+    energy: EnergyAccounts,
+    observers: Sequence[Callable[[AttemptEnded], None]],
 ) -> None:
     """Have everybody told of the attempts and requests that end, the books first."""
     for observe in (ledger.book, *observers, request_log.note_attempt):
         fleet.attempts.listen(observe)
     energy.booked.listen(ledger.charge)
     ledger.outcomes.listen(request_log.note)
+    fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
 
 
 def _tuned(modes: ModeSettings, settings: RuntimeSettings) -> ModeSettings:

@@ -184,11 +184,13 @@ def served(today: Any) -> str:
     failed = f", {today['errors']} of them failed" if today["errors"] else ""
     if not today["requests"]:
         return "no requests"
+    kept = today.get("cached_answers")
     parts = [
         f"{_count(today['requests'], 'request')}{failed}",
         _spent(today),
         ", ".join(f"{number(amount)} {currency}" for currency, amount in today.get("money_spent", {}).items()),
         _saved(today),
+        f"{kept} given again spared {energy(today['cache_saved_joules'])}" if kept else "",
     ]
     return "; ".join(part for part in parts if part)
 

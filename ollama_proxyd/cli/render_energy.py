@@ -82,6 +82,9 @@ def _notes(books: Any) -> Sequence[str]:
     if saved_j is not None:
         sign = "+" if saved_j > 0 else ""
         notes.append(f"saved against Performance: {sign}{watt_hours(saved_j)}, over {compared} requests, estimated")
+    if books["cached_answers"]:
+        cached = f"{books['cached_answers']} answers from the cache"
+        notes.append(f"saved by {cached}: {watt_hours(books['cache_saved_joules'])}, as they had cost")
     if (why := books["unknown"].get("battery_percent")) is not None:
         notes.append(f"percent of the battery: unknown: {why['reason']}")
     if books["history"]["reason"] is not None:

@@ -27,7 +27,7 @@ NO_EFFECT: Final[Mapping[str, str]] = {
     "pipelines": _NO_PIPELINES,
     "devices": _NO_DEVICES,
     "virtual_devices": _NO_DEVICES,
-    "cache": "answers are not cached",
+    "cache": "answers are kept by the settings of answer_cache",
 }
 """Keys that may go, and why; list items are written as `[]`, and a section stands for all that is in it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from ollama_proxyd.config.problems import Problem
+from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
@@ -141,6 +142,7 @@ class Config:
     bus: BusSettings
     sleep: SleepSettings
     history: HistorySettings
+    answer_cache: CacheSettings
     timeouts: Timeouts
     log: LogSettings
     backends: tuple[BackendConfig, ...] = ()

@@ -17,6 +17,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "backends[].model_capability": "The models that it serves.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
+    "answer_cache": "Answers that are given again to the same request, from memory.",
     "costs": "The prices of services, weighed against energy.",
     "energy": "The energy budget of a day.",
     "efficiency": "The efficiency modes.",

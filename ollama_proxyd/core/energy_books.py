@@ -102,6 +102,10 @@ class Books:
     asked: Asked
     rows: tuple[Cost, ...] = ()
     devices: tuple[DeviceCost, ...] = ()
+    cached: int = 0
+    """Requests that got a kept answer."""
+    cache_saved_j: float = 0.0
+    """What these answers had cost, as far as is known."""
 
     @property
     def total(self) -> Cost:
@@ -140,6 +144,8 @@ def books_fields(books: Books, battery_wh: Maybe[float], trouble: Reason | None)
         "base_joules": base_j,
         "day_joules": total.energy_j + tail_j,
         "day_battery_percent": _share(total.energy_j + tail_j, full_j),
+        "cached_answers": books.cached,
+        "cache_saved_joules": books.cache_saved_j,
         "devices": [{spelled(each.name): getattr(row, each.name) for each in fields(row)} for row in books.devices],
         "battery_joules": full_j,
         "history": reason_fields(trouble),

@@ -17,6 +17,8 @@ MOST_ALTERNATIVES = 8
 """How many of the priced backends are kept."""
 MOST_WHOLE = 2**53
 OK = "ok"
+CACHED = "cached"
+"""The result of a request that got a kept answer; `saved_j` is then what that had cost."""
 
 Values: TypeAlias = Mapping[str, Json]
 """A row by its columns; a mapping or a sequence in it is kept as JSON."""

@@ -49,6 +49,15 @@ class MediaType(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheControl:
+    """What a client says of caches (RFC 9111, 5.2.1): whether its answer may come from one, or be kept there."""
+
+    may_take: bool = True
+    may_keep: bool = True
+    max_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hints:
     """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time, `program` who asks."""
 
@@ -66,6 +75,7 @@ class Hints:
     defer_max_wait_seconds: float | None = None
     request_id: str = ""
     program: Program = UNKNOWN
+    cache: CacheControl = CacheControl()
 
 
 @dataclass(frozen=True, slots=True)

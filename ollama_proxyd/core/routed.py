@@ -22,6 +22,8 @@ class Routed:
     """Its place in the queue when it came, None for one that did not wait."""
     deferred_s: float | None = None
     """How long it waited for the charger, None for one that did not ask for it."""
+    is_hit: bool | None = None
+    """Whether the answer was kept from an earlier request; None where no answers are kept."""
 
 
 class RoutedError(ProxyError):

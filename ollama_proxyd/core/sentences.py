@@ -181,6 +181,10 @@ DECISIONS: Mapping[str, str] = {
         "unloading {model:quoted}[: {backends} let go of it][; {kept} kept it: its engine unloads nothing, or failed]"
     ),
     "not_in_memory": "unloading {model:quoted}: no backend has it in memory",
+    "cached": (
+        "the same request was answered {age_seconds:figure} s ago by {backend_id}, and its answer was kept"
+        "[: {energy_joules:figure} J saved][; {backend_id} is down{is_down:?}]"
+    ),
     "refused_before_routing": "it was refused before it was routed",
 }
 """Why a request went where it went, or nowhere."""

@@ -88,6 +88,10 @@ class Today:
     compared: int | None
     money_spent: Mapping[str, float]
     """By currency; estimated from tokens and configured prices."""
+    cached_answers: int = 0
+    """How many came from the cache of answers."""
+    cache_saved_joules: float = 0.0
+    """What these had cost when they were made, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)

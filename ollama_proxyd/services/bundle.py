@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.admission import Admission
+from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -22,6 +23,7 @@ from ollama_proxyd.services.runtime_settings import RuntimeSettings
 class Services:
     """The services, for the life of the process; a reload changes what they hold."""
 
+    answers: Answers
     gateway: Gateway
     admission: Admission
     fleet: Fleet

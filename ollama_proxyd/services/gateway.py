@@ -75,7 +75,7 @@ class Gateway:
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings) -> None:
         self._deps = deps
         self._settings = settings
-        self._booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
+        self.booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
         self._queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
         self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self._queries)
         self.migrator.failover = settings.failover
@@ -126,7 +126,7 @@ class Gateway:
         Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
         become a status. Closing the generator cancels the work upstream.
         """
-        with self._booking.of(request) as trace:
+        with self.booking.of(request) as trace:
             delivery = Delivery(request, lambda: trace.energy)
             self.check_capacity()
             await self._defer(request, trace)
@@ -137,7 +137,7 @@ class Gateway:
                         yield first
                         for event in held:
                             yield delivery.hear(event)
-                        self._booking.tell(trace, has_begun=True)  # its client has words and does not wait for it
+                        self.booking.tell(trace, has_begun=True)  # its client has words and does not wait for it
                         async for event in attempt.events:
                             yield delivery.hear(event)
                             if delivery.moves():

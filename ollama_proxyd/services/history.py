@@ -8,7 +8,7 @@ from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
-from ollama_proxyd.core.history import OK, MakeRow, Row, attempt_row, count, ended_of, name, number
+from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, attempt_row, count, ended_of, name, number
 from ollama_proxyd.core.power_domain import Key
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
@@ -123,7 +123,7 @@ def request_row(outcome: Outcome) -> Row:
             "prompt_tokens": count(outcome.usage.prompt_tokens),
             "completion_tokens": count(outcome.usage.completion_tokens),
             "energy_j": number(outcome.energy_j),
-            "saved_j": number(outcome.saved_j),
+            "saved_j": number(outcome.spared_j if outcome.is_cached else outcome.saved_j),
             "result": _result(outcome),
         },
     )
@@ -132,4 +132,6 @@ def request_row(outcome: Outcome) -> Row:
 def _result(outcome: Outcome) -> str:
     if outcome.cancelled:
         return "cancelled"
-    return OK if outcome.error is None else outcome.error.value
+    if outcome.error is not None:
+        return outcome.error.value
+    return CACHED if outcome.is_cached else OK

@@ -72,6 +72,10 @@ class Outcome:
     instead: Comparison | None = None
     """Where the mode Performance would have sent it; None where that is not known or would have been nowhere."""
     hints: Hints = field(default_factory=Hints)
+    is_cached: bool = False
+    """Whether it got an answer that was kept from an earlier request."""
+    spared_j: float | None = None
+    """What that had cost; None where it is not known, or was answered anew."""
 
     @property
     def attempts(self) -> int:
@@ -145,6 +149,10 @@ class Day:
     compared: int = 0
     spent: dict[str, float] = field(default_factory=dict)
     """Money, by currency."""
+    cached: int = 0
+    """How many got an answer that was kept from an earlier request."""
+    cache_saved_j: float = 0.0
+    """What those answers had cost, as far as is known."""
 
     def add(self, outcome: Outcome) -> None:
         """Book one more request, but for its money."""
@@ -152,9 +160,20 @@ class Day:
         self.failures += outcome.error is not None
         self.prompt_tokens += outcome.usage.prompt_tokens or 0
         self.completion_tokens += outcome.usage.completion_tokens or 0
+        if outcome.is_cached and outcome.succeeded:
+            self.cached += 1
+            self.cache_saved_j += outcome.spared_j or 0.0
         if (saved_j := outcome.saved_j) is not None:
             self.saved_j += saved_j
             self.compared += 1
+
+
+@dataclass(slots=True)
+class CacheTotals:
+    """Answers that were given again since the daemon started, and what they had cost."""
+
+    hits: int = 0
+    saved_j: float = 0.0
 
 
 def _pay(spent: dict[str, float], ended: AttemptEnded) -> None:
@@ -177,6 +196,7 @@ class Ledger:
         self._totals: dict[str, BackendTotals] = {}
         self.overall = Requests()
         """The sums of all requests since the daemon started."""
+        self.cache = CacheTotals()
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
 
     def note_routed(self, routed: RequestRouted) -> None:
@@ -201,6 +221,9 @@ class Ledger:
         self._turn_page()
         self._day.add(outcome)
         self._recent.append(outcome)
+        if outcome.is_cached and outcome.succeeded:
+            self.cache.hits += 1
+            self.cache.saved_j += outcome.spared_j or 0.0
         self.overall.count(outcome)
         self.outcomes.publish(outcome)
 

@@ -48,6 +48,10 @@ class RequestTrace:
     """Why it went on at another backend, each time."""
     obstacle: Obstacle | None = None
     """Why it did not go on where it broke."""
+    cached_model: str | None = None
+    """Whose kept answer it got, None where it was answered anew."""
+    spared_j: float | None = None
+    """What that had cost."""
 
     @property
     def backend_id(self) -> str | None:
@@ -97,7 +101,7 @@ class RequestTrace:
             request_id=self._request.hints.request_id,
             operation=self._request.operation,
             backend_id=self.backend_id,
-            model=self.attempts[-1].ranked.model if self.attempts else None,
+            model=self.attempts[-1].ranked.model if self.attempts else self.cached_model,
             decision=self.decision,
             unix_s=self._clock.unix(),
             queue_wait_s=self.queue_wait_s,
@@ -114,4 +118,6 @@ class RequestTrace:
             obstacle=self.obstacle,
             instead=self.instead,
             hints=self._request.hints,
+            is_cached=self.cached_model is not None,
+            spared_j=self.spared_j,
         )

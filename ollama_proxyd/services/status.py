@@ -58,6 +58,8 @@ def today(services: Services) -> Today:
         saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
         money_spent=dict(day.spent),
+        cached_answers=day.cached,
+        cache_saved_joules=day.cache_saved_j,
     )
 
 

@@ -119,3 +119,8 @@ def test_without_a_daemon_its_file_is_read_and_that_is_said(
     assert found.stderr == "the daemon does not run; this is what it has kept\n"
     assert ENDED.program.name in found.stdout
     assert By.APP.value in found.stdout
+
+
+def test_answers_that_were_given_again_are_told_below_the_table() -> None:
+    books = Books(WEEK, ROWS, cached=12, cache_saved_j=360.0)
+    assert shown(books).endswith("saved by 12 answers from the cache: 0.1 Wh, as they had cost")

@@ -210,3 +210,8 @@ def test_a_budget_that_counts_a_part_of_the_day_says_so() -> None:
     why = "counted since the daemon started: history.enabled is false in the configuration"
     partly = {**NO_LIMIT, "limit_watt_hours": 20.0, "incomplete": {"reason": why}}
     assert render.status({**NOW, "budget": partly}).endswith(f"1.2 of 20 Wh of the day's budget; {why}")
+
+
+def test_answers_that_were_given_again_are_told_with_what_they_spared() -> None:
+    day = {**today(3, 0, 72.0, None, 0), "cached_answers": 2, "cache_saved_joules": 36.0}
+    assert render.served(day) == "3 requests; about 72 J, estimated; 2 given again spared 36 J"

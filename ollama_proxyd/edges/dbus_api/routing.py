@@ -172,9 +172,10 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
 
 
 def _today(day: Today, budget: Budget) -> dict[str, Variant]:
-    counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared")
+    counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared", "cached_answers")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
-    rows |= {key: ("d", getattr(day, key)) for key in ("energy_joules", "idle_tail_joules", "saved_joules")}
+    joules = ("energy_joules", "idle_tail_joules", "saved_joules", "cache_saved_joules")
+    rows |= {key: ("d", getattr(day, key)) for key in joules}
     rows |= {"budget_watt_hours": ("d", budget.limit_wh), "spent_watt_hours": ("d", budget.spent_wh)}
     rows |= {"budget_reason": ("s", None if budget.reason is None else str(budget.reason))}
     rows |= {"energy_source": ("s", day.energy_source), "money_spent": ("a{sd}", day.money_spent or None)}

@@ -3,15 +3,16 @@
 import itertools
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.programs import UNKNOWN, Program
-from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.requests import CacheControl, Hints
 
 HEADERS: Mapping[str, str] = {
     "target": "X-Target-Backend",
@@ -35,6 +36,7 @@ REQUEST_ID_HEADER = "X-Request-ID"
 MOST_ID_CHARACTERS = 128
 
 _ID = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
+_AGE = re.compile(r"[0-9]{1,10}", re.ASCII)
 _process = secrets.token_hex(5)
 _number = itertools.count(1)
 
@@ -49,7 +51,19 @@ def read_hints(headers: CIMultiDictProxy[str], request_id: str, program: Program
         if field in found:
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
-    return Hints(request_id=request_id, program=program, **found)
+    cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL, ()))
+    return Hints(request_id=request_id, program=program, cache=cache, **found)
+
+
+def _cache_control(lines: Iterable[str]) -> CacheControl:
+    """What the directives of a request ask for; others than these are for other caches."""
+    said = [part.partition("=") for line in lines for part in line.lower().split(",")]
+    directives = {name.strip(): value.strip() for name, _, value in said}
+    if not directives:
+        return CacheControl()
+    age, is_stored = directives.get("max-age", ""), "no-store" not in directives
+    max_age_s = float(age) if _AGE.fullmatch(age) else None
+    return CacheControl(is_stored and "no-cache" not in directives, is_stored, max_age_s)
 
 
 def read_request_id(headers: CIMultiDictProxy[str]) -> str:

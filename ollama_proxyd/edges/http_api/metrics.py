@@ -77,6 +77,7 @@ class StatusGauges(Collector):
         yield _gauge("models_unloaded", "Models unloaded before their engine would have done it", savings.unloads)
         what = "Estimated joules saved by that, less what loading again cost"
         yield _gauge("unloading_saved_joules", what, savings.saved_j)
+        yield from _cache(services)
         yield from _of_backends(status)
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
@@ -99,6 +100,15 @@ def _queue(status: Status) -> Iterator[Metric]:
     oldest_s = status.queue.oldest_wait_seconds
     if oldest_s is not None:
         yield _gauge("queue_oldest_wait_seconds", "How long the oldest of them waits", oldest_s)
+
+
+def _cache(services: Services) -> Iterator[Metric]:
+    totals = services.ledger.cache
+    yield CounterMetricFamily(f"{PREFIX}_cache_hits", "Requests that got a kept answer", value=totals.hits)
+    what = "What the answers that were given again had cost, as far as is known"
+    yield CounterMetricFamily(f"{PREFIX}_cache_saved_joules", what, value=totals.saved_j)
+    yield _gauge("cache_bytes", "Memory of kept answers, about", services.answers.size_bytes)
+    yield _gauge("cache_answers", "Answers that are kept", len(services.answers))
 
 
 def _of_backends(status: Status) -> Iterator[Metric]:

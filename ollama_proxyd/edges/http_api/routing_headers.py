@@ -19,6 +19,7 @@ ENERGY = "X-Energy-Joules"
 ENERGY_SOURCE = "X-Energy-Source"
 QUEUE_PLACE = "X-Queue-Place"
 DEFERRED = "X-Deferred-Ms"
+CACHE = "X-Cache"
 
 NAMES = (BACKEND_USED, ROUTING_REASON, ESTIMATED_LATENCY, ESTIMATED_POWER, ESTIMATED_ENERGY, ALTERNATIVES)
 
@@ -41,6 +42,8 @@ def answered(first: Routed) -> dict[str, str]:
         headers[QUEUE_PLACE] = str(first.queue_place)
     if first.deferred_s is not None:
         headers[DEFERRED] = f"{first.deferred_s * 1000:.0f}"
+    if first.is_hit is not None:
+        headers[CACHE] = "hit" if first.is_hit else "miss"
     return headers
 
 

@@ -23,7 +23,7 @@ from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.plumbing.large import off_loop
-from ollama_proxyd.services.gateway import Gateway
+from ollama_proxyd.services.answers import Answers
 
 
 def _rfc3339() -> str:
@@ -66,16 +66,16 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
 
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
-        gateway = services_of(request).gateway
+        services = services_of(request)
         program = await request.app[PROGRAMS].of(request)
         hints = read_hints(request.headers, request[REQUEST_ID], program)
         with request.app[BODIES] as bodies:
-            gateway.check_capacity(bodies.arriving)
+            services.gateway.check_capacity(bodies.arriving)
             body = await read_body(request)
             read = partial(received, body, lambda whole: parse(whole, hints))
             asked = await off_loop(len(body), read)
         try:
-            return await deliver(request, gateway, asked, dialect, begun_ns)
+            return await deliver(request, services.answers, asked, dialect, begun_ns)
         except ProxyError as error:
             reworded = dialect.reworded(error, asked)
             if reworded is error:
@@ -86,13 +86,13 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
 
 
 async def deliver(
-    request: web.Request, gateway: Gateway, asked: Request, dialect: Dialect, begun_ns: int
+    request: web.Request, answers: Answers, asked: Request, dialect: Dialect, begun_ns: int
 ) -> web.StreamResponse:
     """Have a request answered: an engine's own frames as they are, up to their own end, everything else encoded.
 
     Raises ProxyError, which becomes a status while nothing has been sent.
     """
-    async with aclosing(gateway.answer(asked)) as answer:
+    async with aclosing(answers.answer(asked)) as answer:
         headers = _headers(await anext(answer))
         events = cast("AsyncGenerator[Event, None]", answer)
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)

@@ -29,6 +29,9 @@ _SAVED: Final = """
 _DEVICES: Final = """
     SELECT device, account, source, sum(joules) AS energy_j
     FROM devices WHERE day BETWEEN ? AND ? GROUP BY 1, 2, 3 ORDER BY energy_j DESC"""
+_CACHED: Final = """
+    SELECT count(*) AS cached, total(saved_j) AS cache_saved_j
+    FROM requests WHERE day BETWEEN ? AND ? AND result = 'cached'"""
 _RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
 
 
@@ -40,7 +43,8 @@ def books(connection: sqlite3.Connection, asked: Asked) -> Books:
     if asked.by is By.DAY:
         found.sort(key=lambda row: row.key)
     devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, days))
-    return Books(asked, shortened(found), devices)
+    (cached,) = select(connection, _CACHED, days)
+    return Books(asked, shortened(found), devices, **cached)
 
 
 def recent(connection: sqlite3.Connection, limit: int) -> Sequence[Values]:

@@ -120,3 +120,10 @@ def test_what_devices_draw_is_added_up_day_by_day(file: HistoryFile) -> None:
 def test_an_attempt_of_no_cost_is_no_error(file: HistoryFile) -> None:
     file.add([attempt(energy=Energy())])
     assert ask(file) == [Cost("org.example.App", 1, 1, 10, 20, error_j=0.0, known_by="flatpak")]
+
+
+def test_answers_that_were_given_again_stand_beside_the_rows(file: HistoryFile) -> None:
+    again = request("little", 7.0)
+    file.add([attempt(), Row("requests", {**again.values, "backend": None, "result": "cached"})])
+    found = file.read(lambda connection: books(connection, Asked(TODAY, TODAY)))
+    assert (found.cached, found.cache_saved_j, found.total.saved_j, found.total.compared) == (1, 7.0, 0.0, 0)

@@ -1,0 +1,152 @@
+"""Answers requests: the same one that was answered before from memory, any other through the gateway."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from math import inf
+
+from ollama_proxyd.core.answer_cache import (
+    BYTES_PER_MB,
+    MOST_SHARE,
+    CacheSettings,
+    Gathering,
+    Holder,
+    Kept,
+    KeptAnswers,
+    key_of,
+)
+from ollama_proxyd.core.energy import Energy
+from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.eligibility import held
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.refusal import past_deadline
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.gateway import Gateway
+from ollama_proxyd.services.governor import Governor
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersDeps:
+    """What the cache works with."""
+
+    gateway: Gateway
+    fleet: Fleet
+    governor: Governor
+    clock: Clock
+
+
+class Answers:
+    """The one way in for requests; the cache holds nothing while it is off."""
+
+    def __init__(self, deps: AnswersDeps, settings: CacheSettings) -> None:
+        self._deps = deps
+        self._settings = settings
+        self._kept = KeptAnswers()
+        self._were_down: set[str] = set()
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory the kept answers take, about."""
+        return self._kept.size_bytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def follow(self, tasks: Tasks) -> None:
+        """Forget what a backend that comes back may no longer hold."""
+        tasks.start("answers", self._deps.fleet.summary.follow(lambda _: self.look()))
+
+    def reconfigure(self, settings: CacheSettings) -> None:
+        """Apply other limits from now on; off means empty."""
+        self._settings = settings
+        self._kept.shrink(settings.max_size_mb * BYTES_PER_MB if settings.enabled else 0)
+
+    async def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
+        """The answer's events, the first being Routed; as the gateway's own, whose errors it raises."""
+        key = key_of(request) if self._settings.enabled else None
+        found = None if key is None else self._find(key, request)
+        if found is not None:
+            async for event in self._again(request, found):
+                yield event
+            return
+        async with aclosing(self._deps.gateway.answer(request)) as events:
+            async for event in events if key is None else self._keeping(key, request, events):
+                is_first = self._settings.enabled and isinstance(event, Routed)
+                yield replace(event, is_hit=False) if is_first and isinstance(event, Routed) else event
+
+    def _find(self, key: bytes, request: Request) -> Kept | None:
+        """The kept answer, where its backend still has that model and the request takes it."""
+        now_s, control = self._deps.clock.monotonic(), request.hints.cache
+        self._kept.expire(now_s - self._settings.max_age_s)
+        if not control.may_take:
+            return None
+        found = self._kept.find(key, -inf if control.max_age_s is None else now_s - control.max_age_s)
+        if found is not None and self._holder(found.holder.spec.id, request) != found.holder:
+            self._kept.forget(key)
+            return None
+        return found
+
+    async def _again(self, request: Request, kept: Kept) -> AsyncGenerator[Routed | Event, None]:
+        """A kept answer; no backend is asked, and no device wakes."""
+        deps, deadline_ms = self._deps, request.hints.deadline_ms
+        with deps.gateway.booking.of(request) as trace:
+            deps.gateway.check_capacity()
+            if deadline_ms is not None and (left_s := deadline_ms / 1000 - deps.clock.unix()) <= 0:
+                raise past_deadline(left_s, deadline_ms)
+            spec, setting = kept.holder.spec, deps.governor.setting.value
+            is_down = deps.fleet.view(spec.id).health is not Health.UP or None
+            age_s = deps.clock.monotonic() - kept.at_s
+            why = Reason("cached", backend_id=spec.id, age_seconds=age_s, energy_joules=kept.energy_j, is_down=is_down)
+            trace.decision = Decision((), (), setting.chosen, setting.effective, setting.reason, why)
+            trace.first_s = deps.clock.monotonic()
+            trace.cached_model, trace.spared_j = kept.holder.model.name, kept.energy_j
+            yield Routed(trace.decision, "", is_hit=True)
+            deps.gateway.booking.tell(trace, has_begun=True)
+            for event in kept.events:
+                if isinstance(event, Finished):
+                    trace.usage = event.usage
+                    yield replace(event, energy=Energy())
+                else:
+                    yield event
+
+    async def _keeping(
+        self, key: bytes, request: Request, events: AsyncGenerator[Routed | Event, None]
+    ) -> AsyncGenerator[Routed | Event, None]:
+        """The events as they are; the answer is kept once it has come whole from one backend."""
+        gathering, holder = Gathering(self._settings.max_size_mb * BYTES_PER_MB // MOST_SHARE), None
+        async for event in events:
+            if isinstance(event, Routed):
+                holder = self._holder(event.backend_id, request)
+            else:
+                gathering.add(event)
+            yield event
+        whole = gathering.whole()
+        if whole is None or holder is None or not (self._settings.enabled and request.hints.cache.may_keep):
+            return
+        if self._holder(holder.spec.id, request) == holder:  # not replaced meanwhile
+            answer = Kept(tuple(whole), holder, self._deps.clock.monotonic(), gathering.size_bytes)
+            self._kept.keep(key, answer, self._settings.max_size_mb * BYTES_PER_MB)
+
+    def _holder(self, backend_id: str, request: Request) -> Holder | None:
+        """The backend and its model for a request as they are now; None where it may not serve it."""
+        if not self._deps.fleet.has(backend_id):
+            return None
+        view, synonyms = self._deps.fleet.view(backend_id), self._deps.gateway.synonyms
+        model = held(view, Query(model=request.model, synonyms=synonyms.of(request.model)))
+        return None if model is None or view.health is Health.DISABLED else Holder(view.spec, model)
+
+    def look(self) -> None:
+        """A backend that was down may have begun again with other weights under the same name."""
+        for view in self._deps.fleet.views.value:
+            if view.health is Health.DOWN:
+                self._were_down.add(view.spec.id)
+            elif view.health is Health.UP and view.spec.id in self._were_down:
+                self._were_down.discard(view.spec.id)
+                self._kept.forget_unsigned(view.spec.id)
