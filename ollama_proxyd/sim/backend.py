@@ -10,7 +10,7 @@ from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, Maybe, PowerStat
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.sim.engine import Engine, Phase, Work
-from ollama_proxyd.sim.machines import MODEL_GB, Device
+from ollama_proxyd.sim.machines import Device
 from ollama_proxyd.sim.traffic import Job
 from ollama_proxyd.sim.virtual_time import EPOCH_S
 from ollama_proxyd.sim.world import World
@@ -82,7 +82,7 @@ class SimulatedBackend:
         self._world.catch_up()
         device = self._engine.device
         return Probe(
-            models=tuple(Model(name, int(gb * 1e9)) for name, gb in MODEL_GB.items() if device.holds(name)),
+            models=tuple(Model(name, int(gb * 1e9)) for name, gb in device.sizes_gb.items()),
             loaded=tuple(
                 LoadedModel(name, expires_unix_s=EPOCH_S + until_s) for name, until_s in self._engine.resident.items()
             ),

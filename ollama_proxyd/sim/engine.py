@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from ollama_proxyd.sim.machines import MODEL_GB, Device
+from ollama_proxyd.sim.machines import Device
 from ollama_proxyd.sim.traffic import Job
 
 SOON_S = 1e-9
@@ -193,7 +193,8 @@ class Engine:
         return []
 
     def _make_room(self, model: str, now_s: float) -> None:
-        while self.resident and sum(MODEL_GB[each] for each in (*self.resident, model)) > self.device.memory_gb:
+        sizes_gb = self.device.sizes_gb
+        while self.resident and sum(sizes_gb[each] for each in (*self.resident, model)) > self.device.memory_gb:
             at_work = {work.job.model for work in self.active}
             unused = [each for each in self.resident if each not in at_work]
             if not unused:

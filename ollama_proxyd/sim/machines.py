@@ -60,9 +60,15 @@ class Device:
         """Whether it sleeps once it is unused."""
         return self.sleep_s < inf
 
+    @property
+    def sizes_gb(self) -> Mapping[str, float]:
+        """The models that its engine has."""
+        most_gb = min(self.largest_gb, self.memory_gb)
+        return {model: size_gb for model, size_gb in MODEL_GB.items() if size_gb <= most_gb}
+
     def holds(self, model: str) -> bool:
         """Whether its engine has a model."""
-        return MODEL_GB[model] <= min(self.largest_gb, self.memory_gb)
+        return model in self.sizes_gb
 
     def token_time_s(self, model: str) -> float:
         """Seconds for a token: memory is read once for each."""

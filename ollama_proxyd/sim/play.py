@@ -76,9 +76,14 @@ class Figures:
 def play(machine: Machine, traffic: Traffic, contender: Contender, seed: int) -> tuple[Figures, list[Job]]:
     """One day in virtual time: its figures, and its requests with what became of each."""
     jobs = traffic.jobs(seed)
+    return play_jobs(machine, jobs, contender), jobs
+
+
+def play_jobs(machine: Machine, jobs: Sequence[Job], contender: Contender) -> Figures:
+    """What these requests come to; each of them knows then what became of it."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         world, booked_j = runner.run(_day(machine, jobs, contender))
-    return figures(world, jobs, booked_j), jobs
+    return figures(world, jobs, booked_j)
 
 
 def mean(days: Sequence[Figures]) -> Figures:

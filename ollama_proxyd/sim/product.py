@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.config.load import defaults
@@ -32,6 +32,8 @@ class Product:
 
     mode: Mode
     row: ModeRow | None = None
+    then: Mapping[int, Mode] = field(default_factory=dict)
+    """The mode that is chosen before each request, by its number; the same one for all where it is empty."""
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class Product:
         foundation.sensing.watch([MachineSensor(world)], [], sensors, pace)
         await foundation.first_check()
         try:
-            yield Serving(foundation, by_id)
+            yield Serving(foundation, by_id, self.then)
         finally:
             await sensors.close()
             await foundation.close()
@@ -69,8 +71,9 @@ class Product:
 class Serving:
     """Sends each request through the gateway."""
 
-    def __init__(self, foundation: Foundation, jobs: Mapping[str, Job]) -> None:
+    def __init__(self, foundation: Foundation, jobs: Mapping[str, Job], then: Mapping[int, Mode]) -> None:
         self.foundation = foundation
+        self._then = then
         self._ids = {id(job): request_id for request_id, job in jobs.items()}
 
     def booked_j(self) -> float:
@@ -84,6 +87,8 @@ class Serving:
         now_s = asyncio.get_running_loop().time
         services = self.foundation.services
         request_id = self._ids[id(job)]
+        if (mode := self._then.get(int(request_id))) is not None:
+            services.governor.select(mode)
         try:
             async with aclosing(services.gateway.answer(request_of(job, request_id))) as events:
                 async for event in events:

@@ -52,6 +52,11 @@ def recent(connection: sqlite3.Connection, limit: int) -> Sequence[Values]:
     return select(connection, _RECENT, [limit])[::-1]
 
 
+def since(connection: sqlite3.Connection, table: str, day: str) -> list[Values]:
+    """The rows of a table from a day on, the oldest first."""
+    return select(connection, f"SELECT * FROM {table} WHERE day >= ? ORDER BY id", [day])  # noqa: S608 - our own names
+
+
 def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[Values]:
     """The rows that a query finds, each by its columns."""
     return [dict(row) for row in connection.execute(query, values)]
