@@ -240,6 +240,8 @@ class FakeBackend:
         self.details: Mapping[str, Json] = {"modelfile": "", "details": {"family": "llama"}, "capabilities": []}
         self.requests: list[tuple[Request, str]] = []
         self.shown: list[tuple[str, Mapping[str, Json]]] = []
+        self.counted: list[tuple[Request, str]] = []
+        self.tokens: int | None = None
         self.resumes = True
         self.open = 0
         self.opened = asyncio.Event()
@@ -289,6 +291,10 @@ class FakeBackend:
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         self.shown.append((model, body))
         return self.details
+
+    async def count_tokens(self, request: Request, model: str) -> int | None:
+        self.counted.append((request, model))
+        return self.tokens
 
 
 def reference_fleet(**changes: Any) -> tuple[FakeBackend, ...]:

@@ -114,6 +114,8 @@ class Finished:
     """How many of the upstream's frames could not be read, and so were left out."""
     energy: Energy | None = field(default=None, compare=False)
     """What the answer cost over all attempts, as far as is known at its end; None before it is told the client."""
+    stop_sequence: str | None = None
+    """The client's sequence at which it stopped, where the engine tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
 from ollama_proxyd.core.learning import Speed, Watts
-from ollama_proxyd.core.options import NotNegative, Option, Positive, Within
+from ollama_proxyd.core.options import NotNegative, Option, Positive, Within, Without
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
@@ -102,7 +102,11 @@ class BackendSpec:
 
     id: Annotated[BackendId, Option("backends[].", "Its id in headers, logs and metrics, such as ollama-npu.")]
     name: Annotated[str, Option("backends[].", "The display name; null: the id.", written=str | None)]
-    api: Annotated[Api, Option("backends[].type", "The API that it serves.", default=Api.OLLAMA.value)]
+    api: Annotated[
+        Api,
+        Without((Api.ANTHROPIC.value,)),
+        Option("backends[].type", "The API that it serves.", default=Api.OLLAMA.value),
+    ]
     endpoint: Annotated[
         Endpoint,
         Option(

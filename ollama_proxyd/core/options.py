@@ -60,6 +60,13 @@ class Option:
     read: Callable[[Any], Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Words of an enumeration that an option does not take."""
+
+    words: tuple[str, ...] = ()
+
+
 Percent: TypeAlias = Annotated[float, Within(0, 100)]
 Positive: TypeAlias = Annotated[float, Within(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Within(0)]
@@ -83,11 +90,13 @@ class Takes:
     is_nullable: bool = False
     is_list: bool = False
     is_map: bool = False
+    without: Without = Without()
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that are allowed, empty where they are not fixed."""
-        return tuple(each.value for each in self.base) if issubclass(self.base, Enum) else ()
+        members = self.base if issubclass(self.base, Enum) else ()
+        return tuple(each.value for each in members if each.value not in self.without.words)
 
     def accepts(self, value: object) -> bool:
         """Whether a plain value, or an item of a list, is allowed."""
@@ -169,6 +178,7 @@ def _takes(hint: Any) -> Takes:
         for each in _metadata(hint):
             known |= {"limits": each} if isinstance(each, Within) else {}
             known |= {"form": each} if isinstance(each, Like) else {}
+            known |= {"without": each} if isinstance(each, Without) else {}
         if origin in {Union, UnionType}:
             known["is_nullable"] = True
         known["is_list"] = known.get("is_list", False) or origin is tuple

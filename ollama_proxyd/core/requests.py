@@ -25,6 +25,7 @@ class Api(Enum):
 
     OPENAI = "openai"
     OLLAMA = "ollama"
+    ANTHROPIC = "anthropic"
 
 
 class Priority(IntEnum):

@@ -190,6 +190,8 @@ class Dialect(ABC):
     answer goes on. tail_blocks: how many last blocks of a stream tell how it ended. stream_ending: how a stream of
     so many frames ended, from these blocks. answer_ending: how a whole answer ended, complete where it can be
     passed on; both never raise. answers_loads: whether a request can ask only to load or unload a model.
+    landmark: occurs in frames without which an encoder cannot go on from others; empty where the first one suffices.
+    counts_at_first: whether the first frame counts the prompt's tokens.
     """
 
     api: ClassVar[Api]
@@ -214,6 +216,8 @@ class Dialect(ABC):
     stream_ending: Callable[[bytes, int], Ending]
     answer_ending: Callable[[bytes], Ending]
     answers_loads: ClassVar[bool]
+    landmark: ClassVar[bytes] = b""
+    counts_at_first: ClassVar[bool] = False
     base: str = ""
 
     @abstractmethod

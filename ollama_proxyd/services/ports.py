@@ -69,6 +69,9 @@ class Backend(Protocol):
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details in the shape of Ollama's /api/show (`body`: the client's own request)."""
 
+    async def count_tokens(self, request: Request, model: str) -> int | None:
+        """How many tokens a request in Anthropic's words has; None where it does not count them."""
+
 
 class StateStore(Protocol):
     """A small mapping that survives restarts, as far as it can be written; the store logs a failure."""

@@ -94,6 +94,10 @@ class SimulatedBackend:
         """There are no details."""
         raise ProxyError(ErrorKind.UNSUPPORTED, "a simulated model has no details")
 
+    async def count_tokens(self, _request: Request, _model: str) -> int | None:
+        """Nothing is counted."""
+        return None
+
 
 def _end(work: Work) -> Finished:
     job, spent_s = work.job, work.spent_s

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import Api, Operation
+from ollama_proxyd.dialects.anthropic.decode import EventDecoder
 from ollama_proxyd.dialects.base import BlockDecoder
 from ollama_proxyd.dialects.framing.lenient import without_half_letters
 from ollama_proxyd.dialects.ollama.decode import LineDecoder
@@ -20,8 +21,13 @@ from ollama_proxyd.dialects.openai.decode import decode_answer as decode_openai
 from tests.any_json import ANY_JSON
 
 WORDS = ("one ", "two ", "three ", "four ")
-DECODERS: dict[Api, Callable[[], BlockDecoder]] = {Api.OPENAI: ChunkDecoder, Api.OLLAMA: LineDecoder}
-BOTH = pytest.mark.parametrize("api", list(Api))
+DECODERS: dict[Api, Callable[[], BlockDecoder]] = {
+    Api.OPENAI: ChunkDecoder,
+    Api.OLLAMA: LineDecoder,
+    Api.ANTHROPIC: EventDecoder,
+}
+ALL = pytest.mark.parametrize("api", list(Api))
+BOTH = pytest.mark.parametrize("api", [Api.OPENAI, Api.OLLAMA])
 
 
 def openai_frame(text: str, **choice: Any) -> dict[str, Any]:
@@ -40,7 +46,15 @@ def ollama_frame(text: str, **line: Any) -> dict[str, Any]:
     return {"model": "m", "message": message, "done": False, "logprobs": [token], **counts, "error": None, **line}
 
 
+def anthropic_frame(text: str) -> dict[str, Any]:
+    delta = {"type": "text_delta", "text": text, "thinking": None, "partial_json": None}
+    return {"type": "content_block_delta", "index": 0, "delta": delta, "usage": {"output_tokens": 1}, "error": None}
+
+
 def good(api: Api) -> list[dict[str, Any]]:
+    if api is Api.ANTHROPIC:
+        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}
+        return [*map(anthropic_frame, WORDS), end]
     if api is Api.OPENAI:
         return [*map(openai_frame, WORDS), openai_frame("", finish_reason="stop")]
     return [*map(ollama_frame, WORDS), ollama_frame("", done=True, done_reason="stop")]
@@ -50,7 +64,8 @@ def framed(api: Api, frames: list[Any]) -> bytes:
     payloads = [frame if isinstance(frame, bytes) else json.dumps(frame).encode() for frame in frames]
     if api is Api.OLLAMA:
         return b"".join(payload + b"\n" for payload in payloads)
-    return b"".join(b"data: " + payload + b"\n\n" for payload in (*payloads, b"[DONE]"))
+    end = b'{"type":"message_stop"}' if api is Api.ANTHROPIC else b"[DONE]"
+    return b"".join(b"data: " + payload + b"\n\n" for payload in (*payloads, end))
 
 
 def told(api: Api, stream: bytes) -> list[Event]:
@@ -81,7 +96,7 @@ def matters(path: tuple[Any, ...]) -> bool:
     return path[-1] in {"error", "object", "done"} or (path[-1] == "index" and "choices" in path)
 
 
-@BOTH
+@ALL
 @given(st.data())
 def test_any_field_of_any_type_costs_at_most_its_own_frames_text(api: Api, data: st.DataObject) -> None:
     frames = good(api)
@@ -93,12 +108,12 @@ def test_any_field_of_any_type_costs_at_most_its_own_frames_text(api: Api, data:
     before, after = "".join(WORDS[:at]), "".join(WORDS[at + 1 :])
     assert got.startswith(before)
     assert got.endswith(after)
-    if "content" not in path and not {path[-1]} & {"choices", "message", "delta", 0}:
+    if not {*path} & {"content", "text"} and not {path[-1]} & {"choices", "message", "delta", 0, "type"}:
         assert got == "".join(WORDS)
     assert isinstance(events[-1], Finished)
 
 
-@BOTH
+@ALL
 @given(st.integers(0, len(WORDS) - 1), st.binary(max_size=30), st.data())
 def test_any_corrupted_frame_costs_at_most_its_own_text_or_ends_the_answer_before_it(
     api: Api, at: int, noise: bytes, data: st.DataObject
@@ -119,7 +134,7 @@ def test_any_corrupted_frame_costs_at_most_its_own_text_or_ends_the_answer_befor
         assert got.endswith(after)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("cut", [1, 4, 9, 30, -1, -8, -30])
 def test_a_torn_frame_ends_the_answer_for_nobody_knows_what_it_said(api: Api, cut: int) -> None:
     frames: list[Any] = good(api)
@@ -130,7 +145,7 @@ def test_a_torn_frame_ends_the_answer_for_nobody_knows_what_it_said(api: Api, cu
         decoder.finish()
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     "noise", [b"<html>", b"oops", b"{oops", b"null", b"[1,2]", b"17", b'"x"', b"\xff\xfe", b": ping"]
 )
@@ -209,7 +224,7 @@ def test_a_stream_in_the_place_of_a_whole_answer_is_one(api: Api) -> None:
     assert text(events) == "".join(WORDS)
 
 
-@BOTH
+@ALL
 @given(ANY_JSON)
 def test_whatever_an_error_holds_it_is_shown_in_one_bounded_line(api: Api, error: Any) -> None:
     for said in (

@@ -123,8 +123,9 @@ _BETWEEN = re.compile(r"\s*(?:data:)?\s*")
 _KEYS = (
     *("id", "object", "created", "created_at", "model", "choices", "index", "delta", "role", "text", "content"),
     *("message", "response", "thinking", "reasoning", "reasoning_content", "tool_calls", "function", "done"),
+    *("type", "content_block", "partial_json"),
 )
-"""The members of an answer's frames in both APIs."""
+"""The members of an answer's frames in all APIs."""
 _KEY = re.compile(rf'\\?"(?:{"|".join(_KEYS)})\\?"')
 
 

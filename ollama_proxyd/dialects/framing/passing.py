@@ -59,7 +59,7 @@ class Form:
         """Whether a block is one frame in its commonest form, with one object that every client reads."""
         if not (block.startswith(self._start) and block.endswith(self._end)):
             return False
-        if block.find(b"\n", 0, len(block) - len(self._end)) >= 0:
+        if block.find(b"\n", len(self._start), len(block) - len(self._end)) >= 0:
             return False
         try:
             self._decoder.decode(block[len(self._start) :])

@@ -55,6 +55,16 @@ class Choice(msgspec.Struct):
     text: str | None = None
     finish_reason: str | None = None
     logprobs: AnswerLogprobs | None = None
+    stop_reason: Json = None
+    """vLLM's: the sequence or the token at which it stopped."""
+    matched_stop: Json = None
+    """SGLang's word for the same."""
+
+    @property
+    def stop_sequence(self) -> str | None:
+        """The sequence at which it stopped, None where the engine does not tell."""
+        told = (self.stop_reason, self.matched_stop)
+        return next((each for each in told if isinstance(each, str)), None)
 
     @property
     def has_message(self) -> bool:

@@ -38,6 +38,7 @@ class ChunkDecoder(BlockDecoder):
         self._top_logprobs = top_logprobs
         self._calls = CallNumbers()
         self._reason: FinishReason | None = None
+        self._stop: str | None = None
         self._usage: Usage | None = None
         self._timings = Timings()
         self._counted = 0
@@ -50,7 +51,7 @@ class ChunkDecoder(BlockDecoder):
         if self._reason is None and not self.ended:
             return None
         usage = self._usage or Usage(completion_tokens=self._counted, estimated=True)
-        return Finished(self._reason or FinishReason.STOP, usage, self._timings)
+        return Finished(self._reason or FinishReason.STOP, usage, self._timings, stop_sequence=self._stop)
 
     def read(self, payload: bytes) -> Delta | None:
         """What one event says."""
@@ -71,7 +72,7 @@ class ChunkDecoder(BlockDecoder):
         if choice is None:
             return None
         if choice.finish_reason:
-            self._reason = finish_reason(choice.finish_reason)
+            self._reason, self._stop = finish_reason(choice.finish_reason), choice.stop_sequence
         message = _message_of(choice)
         delta = _delta(choice, message, self._calls.pieces(message), self._top_logprobs)
         if delta is None:
@@ -101,7 +102,8 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     message = _message_of(choice)
     delta = _delta(choice, message, whole_calls(message), top_logprobs)
     usage = usage_of(frame.usage, frame.timings) or Usage()
-    finished = Finished(finish_reason(choice.finish_reason or "stop"), usage, timings_of(frame.timings))
+    reason = finish_reason(choice.finish_reason or "stop")
+    finished = Finished(reason, usage, timings_of(frame.timings), stop_sequence=choice.stop_sequence)
     return [finished] if delta is None else [delta, finished]
 
 

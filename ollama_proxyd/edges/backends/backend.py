@@ -14,6 +14,8 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.dialects.anthropic.dialect import Anthropic
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
@@ -23,7 +25,7 @@ from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import unload
-from ollama_proxyd.edges.backends.untrusted_json import text
+from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at
 
@@ -152,6 +154,15 @@ class EngineBackend:
             message = f"{self._server.who} holds no model {model!r}"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=404)
         return describe(known, self._engine.label, self._spec.endpoint, await self._template())
+
+    async def count_tokens(self, request: Request, model: str) -> int | None:
+        """By the engine's own count of a request in Anthropic's words; None where it has none, or fails at it."""
+        dialect = next((each for each in self._engine.speaks if isinstance(each, Anthropic) and each.counts), None)
+        if dialect is None:
+            return None
+        question = {**decode_fields(request.body), "model": model}
+        counted = await _outcome_of(partial(self._server.fetch, f"{dialect.base}/messages/count_tokens", question))
+        return None if isinstance(counted, ProxyError) else whole(counted, "input_tokens")
 
     async def _template(self) -> str | None:
         if self._engine.template is None:

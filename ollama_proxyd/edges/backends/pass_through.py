@@ -150,7 +150,8 @@ class PassThrough:
             raise self._failure
         if not self._begun and self.skipped_frames:
             raise unreadable(self._who, self.skipped_frames)
-        ending = self._dialect.stream_ending(b"".join(self._blocks), self._frames)
+        head = self._first if self._dialect.counts_at_first else b""
+        ending = self._dialect.stream_ending(b"".join((head, *self._blocks)), self._frames)
         if ending.error is not None:
             raise ending.error
         if not ending.complete:

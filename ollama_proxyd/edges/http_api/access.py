@@ -50,6 +50,7 @@ class Caller:
     origins: Sequence[str] = ()
     sites: Sequence[str] = ()
     authorizations: Sequence[str] = ()
+    api_keys: Sequence[str] = ()
     unix_socket: Connection | None = None
     is_from_here: bool = False
     uid: int | None = None
@@ -114,10 +115,15 @@ class AccessRules:
             return
         given = caller.authorizations
         scheme, _, offered = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        matches = hmac.compare_digest(offered.strip().encode(errors="surrogateescape"), self._token)
-        if scheme.lower() != "bearer" or not matches:
-            message = "a token is needed: send the header Authorization: Bearer <the token of server.auth>"
+        as_bearer = scheme.lower() == "bearer" and self._is_token(offered)
+        as_key = len(caller.api_keys) == 1 and self._is_token(caller.api_keys[0])
+        if not (as_bearer or as_key):
+            message = "a token is needed: send Authorization: Bearer <the token of server.auth>, or it as x-api-key"
             raise ProxyError(ErrorKind.UNAUTHORIZED, message, param="Authorization", code="invalid_api_key")
+
+    def _is_token(self, offered: str) -> bool:
+        given = offered.strip().encode(errors="surrogateescape")
+        return self._token is not None and hmac.compare_digest(given, self._token)
 
     def allows(self, origin: str | None) -> bool:
         """Whether the configuration lets this origin's pages read answers."""
@@ -172,7 +178,7 @@ PREFLIGHT_VALID_S = 600
 
 _METHODS = "GET, HEAD, POST"
 _REQUEST_HEADERS = ", ".join(("Authorization", "Content-Type", REQUEST_ID_HEADER, *HEADERS.values()))
-_EXPOSED_HEADERS = ", ".join((*routing_headers.NAMES, *routing_headers.OTHERS, REQUEST_ID_HEADER))
+_EXPOSED_HEADERS = ", ".join((*routing_headers.NAMES, *routing_headers.OTHERS, REQUEST_ID_HEADER, "request-id"))
 
 
 def rules(settings: ServerSettings) -> AccessRules:
@@ -245,6 +251,7 @@ def _look(request: web.Request) -> Caller:
         origins=headers.getall(hdrs.ORIGIN, ()),
         sites=headers.getall("Sec-Fetch-Site", ()),
         authorizations=headers.getall(hdrs.AUTHORIZATION, ()),
+        api_keys=headers.getall("x-api-key", ()),
         unix_socket=connection if is_unix else None,
         is_from_here=is_local,
         uid=request.app[PEERS].uid(transport) if is_local else None,

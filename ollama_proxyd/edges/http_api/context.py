@@ -20,7 +20,16 @@ LARGE_BODIES: web.AppKey[Collection[object]] = web.AppKey("large_bodies")
 ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 """Where clients on this machine find the server."""
 
+ANTHROPIC_VERSION = "anthropic-version"
+"""The header that Anthropic's clients send with every request."""
+
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
+def speaks_anthropic(request: web.Request) -> bool:
+    """Whether a client reads Anthropic's shapes: on its own routes, and by its header on those that two APIs have."""
+    path = request.path
+    return path.startswith("/v1/messages") or (path.startswith("/v1/models") and ANTHROPIC_VERSION in request.headers)
 
 
 def services_of(request: web.Request) -> Services:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,9 +12,11 @@ from aiohttp import hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.routed import RoutedError
+from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
 from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUSES, told_kind
 from ollama_proxyd.edges.http_api import routing_headers
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, speaks_anthropic
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
 STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
@@ -61,6 +64,8 @@ class ErrorRenderers:
 
     def of(self, request: web.Request) -> ErrorRenderer:
         """Who words an error of a request: its route's dialect, else that of the unknown path's neighbours."""
+        if speaks_anthropic(request):
+            return ErrorRenderer(partial(render_anthropic, request_id=request.get(REQUEST_ID)))
         match = request.match_info
         if match.http_exception is None:
             return self._by_handler.get(match.handler, OWN)

@@ -9,7 +9,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import access, routing_headers
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME
+from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.dashboard import is_public
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
 from ollama_proxyd.edges.http_api.expect_continue import send_100
@@ -54,6 +54,8 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers[hdrs.SERVER] = SERVER_NAME
     headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_id()
+    if speaks_anthropic(request):
+        headers["request-id"] = headers[REQUEST_ID_HEADER]
     if routing_headers.BACKEND_USED not in headers:
         headers.update(_ANSWERED_HERE)
     access.add_cors_headers(request, headers)

@@ -10,7 +10,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import dashboard, efficiency, energy, explain, metrics, ollama, openai, status
+from ollama_proxyd.edges.http_api import (
+    anthropic,
+    dashboard,
+    efficiency,
+    energy,
+    explain,
+    metrics,
+    ollama,
+    openai,
+    status,
+)
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
 from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
@@ -50,11 +60,11 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
     app.on_shutdown.append(efficiency.end_holds)
-    app[LARGE_BODIES] = frozenset(route.handler for each in (openai, ollama) for route in each.INFERENCE)
+    app[LARGE_BODIES] = frozenset(route.handler for each in (openai, ollama, anthropic) for route in each.INFERENCE)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    for each in (openai, ollama, efficiency, energy, status, explain, dashboard):
+    for each in (openai, ollama, anthropic, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)

@@ -108,11 +108,12 @@ async def deliver(
         await response.prepare(request)
         request[STARTED] = Started(response, dialect.stream_error)
         encoder: Encoder | None = None
-        first = b""
+        first, mark = b"", dialect.landmark
         event: Event | None = None
         async for event in events:
             if isinstance(event, Delta) and event.frame is not None:
-                first = first or event.frame
+                is_told = bool(first) and not (mark and mark in event.frame)
+                first = first if is_told else first + event.frame
                 await response.write(event.frame)
             elif isinstance(event, Resumed):
                 encoder = encoder or _following(make_encoder(), first)

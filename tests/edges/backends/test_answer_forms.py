@@ -65,7 +65,7 @@ async def test_an_answer_without_a_type_and_with_a_mark_of_its_encoding_is_read(
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])
-@pytest.mark.parametrize("client", list(Api))
+@pytest.mark.parametrize("client", list(CLIENTS))
 async def test_a_stream_with_other_line_ends_comes_as_it_is_made(end: bytes, client: Api) -> None:
     sent = STREAM[Api.OPENAI].replace(b"\n", end)
     routes = {ROUTE[Api.OPENAI]: streams(*sevens(sent), content_type="text/event-stream")}

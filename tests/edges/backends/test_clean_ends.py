@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.edges.backends.test_exchange import (
     NDJSON,
     SSE,
     answer,
+    anthropic_request,
     backend_at,
     events_of,
     frames,
@@ -29,11 +31,18 @@ from tests.edges.backends.test_exchange import (
 from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, playing, serving, streams
 from tests.upstreams.frames import OLLAMA_FRAMES, OLLAMA_STREAM, OPENAI_FRAMES, OPENAI_STREAM
 
+translated_request = partial(anthropic_request, tool_choice={"type": "auto"})
+"""No Ollama reads the choice, so that nothing passes as it came."""
+
 ROUTE, TYPE = {Api.OPENAI: CHAT, Api.OLLAMA: API_CHAT}, {Api.OPENAI: SSE, Api.OLLAMA: NDJSON}
 STREAM = {Api.OPENAI: OPENAI_STREAM, Api.OLLAMA: OLLAMA_STREAM}
 LAST = {Api.OPENAI: len(b"data: [DONE]\n\n"), Api.OLLAMA: len(OLLAMA_FRAMES[-1])}
-CLIENTS = {Api.OPENAI: openai_request, Api.OLLAMA: ollama_request}
-PAIRS = pytest.mark.parametrize(("engine", "client"), [(engine, client) for engine in Api for client in Api])
+CLIENTS: dict[Api, Callable[..., Request]] = {
+    Api.OPENAI: openai_request,
+    Api.OLLAMA: ollama_request,
+    Api.ANTHROPIC: translated_request,
+}
+PAIRS = pytest.mark.parametrize(("engine", "client"), [(engine, client) for engine in STREAM for client in CLIENTS])
 WHOLE = {
     Api.OPENAI: b'{"choices":[{"index":0,"message":{"content":"yes"},"finish_reason":"stop"}]}',
     Api.OLLAMA: b'{"message":{"role":"assistant","content":"yes"},"done":true}',
@@ -112,7 +121,7 @@ async def test_a_complete_answer_before_a_broken_chunk_is_complete_though_both_c
 
 async def test_a_finish_reason_is_an_end_where_the_connection_breaks_before_the_mark() -> None:
     data = b"".join(OPENAI_FRAMES[:-2])
-    for client in Api:
+    for client in CLIENTS:
         async with breaking(Api.OPENAI, data) as backend:
             events = await events_of(backend, asked(client, stream=True))
         assert isinstance(events[-1], Finished)

@@ -13,6 +13,7 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.requests import Api, Hints, Request
+from ollama_proxyd.dialects.anthropic.parse import parse_message
 from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
@@ -37,6 +38,11 @@ def openai_request(model: str = "tiny", **fields: Any) -> Request:
 def ollama_request(model: str = "tiny", **fields: Any) -> Request:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
     return ollama_chat(json.dumps(body).encode(), Hints())
+
+
+def anthropic_request(model: str = "tiny", **fields: Any) -> Request:
+    body = {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], **fields}
+    return parse_message(json.dumps(body).encode(), Hints())
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.requests import Api
-from tests.edges.backends.test_clean_ends import CLIENTS, PAIRS, ROUTE, TYPE
+from tests.edges.backends.test_clean_ends import CLIENTS, PAIRS, ROUTE, STREAM, TYPE
 from tests.edges.backends.test_exchange import (
     answer,
     at_once,
@@ -19,7 +19,7 @@ from tests.edges.backends.test_exchange import (
 )
 from tests.upstreams.fake_engines import FakeEngine, serving, streams
 
-BOTH = pytest.mark.parametrize("api", list(Api))
+BOTH = pytest.mark.parametrize("api", list(STREAM))
 
 
 def frame(api: Api, payload: bytes) -> bytes:
@@ -143,7 +143,7 @@ async def test_an_error_ends_a_stream_in_the_clients_form_and_nothing_follows_it
         assert ("out of memory" in error.message) == (b"memory" in said)
 
 
-@pytest.mark.parametrize("client", list(Api))
+@pytest.mark.parametrize("client", list(CLIENTS))
 async def test_an_error_after_the_finish_reason_is_nobodys(client: Api) -> None:
     done = end(Api.OPENAI).removesuffix(b"data: [DONE]\n\n")
     sent = frame(Api.OPENAI, says(Api.OPENAI, "one")) + done

@@ -360,7 +360,7 @@ async def nothing(_request: web.Request) -> web.StreamResponse:
 async def test_two_dialects_under_one_prefix_each_word_the_errors_of_their_own_routes() -> None:
     routes = {
         OpenAI(): [web.post("/v1/chat/completions", nothing)],
-        Messages(): [web.post("/v1/messages", front)],
+        Messages(): [web.post("/v1/others", front)],
     }
     app, renderers = web.Application(), ErrorRenderers()
     for dialect, own in routes.items():
@@ -372,6 +372,6 @@ async def test_two_dialects_under_one_prefix_each_word_the_errors_of_their_own_r
         request._match_info = await app.router.resolve(request)
         return json.loads(renderers.of(request).render(ProxyError(ErrorKind.FORBIDDEN, "no"))[1])["error"]
 
-    assert await words_of("POST", "/v1/messages") == "no"
-    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/messages"), ("POST", "/v1/nope")):
+    assert await words_of("POST", "/v1/others") == "no"
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/others"), ("POST", "/v1/nope")):
         assert isinstance(await words_of(method, path), dict), "the first dialect of a prefix words what is unknown"

@@ -2,6 +2,7 @@
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Question, Sign
 from ollama_proxyd.edges.backends.facts import named
@@ -46,7 +47,7 @@ ENGINE = Engine(
     label="Lemonade",
     signs=(Sign("/api/v1/health", _is_lemonade, "/api/v1/health lists Lemonade's loaded models"),),
     ports=(13305,),
-    speaks=(OpenAI("/api/v1"),),
+    speaks=(OpenAI("/api/v1"), Anthropic()),
     models=Question("/api/v1/models", read_models),
     extras=(Question("/api/v1/health", read_health),),
 )

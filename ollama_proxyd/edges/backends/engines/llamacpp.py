@@ -1,6 +1,7 @@
 """llama-server, of llama.cpp."""
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import LLAMACPP_OPTIONS, OptionPolicy, Quirks, SchemaField
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign
@@ -47,13 +48,17 @@ ENGINE = Engine(
         OpenAI(
             quirks=Quirks(
                 options=LLAMACPP_OPTIONS,
-                extras={f"options.{name}": name for name in ("mirostat", "mirostat_tau", "mirostat_eta")},
+                extras={
+                    **{f"options.{name}": name for name in ("mirostat", "mirostat_tau", "mirostat_eta")},
+                    "thinking.budget_tokens": "thinking_budget_tokens",
+                },
                 embedding={"truncate": OptionPolicy.HANDLED_HERE},
                 effort=False,
                 completion_schema=SchemaField.JSON_SCHEMA,
                 raw_vectors={"embd_normalize": -1},
             )
         ),
+        Anthropic(ignores_disabled=True, counts=True),
     ),
     health="/health",
     extras=(Question("/props", read_props),),

@@ -2,6 +2,7 @@
 
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.anthropic.dialect import FIELDS, Anthropic
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
@@ -85,7 +86,7 @@ ENGINE = Engine(
         Sign("/api/tags", _lists_digests, "/api/tags lists models with digests"),
     ),
     ports=(11434, 11435, 11436, 11437),
-    speaks=(Ollama(), OpenAI(only={"embeddings": _EMBEDDINGS})),
+    speaks=(Ollama(), OpenAI(only={"embeddings": _EMBEDDINGS}), Anthropic(reads=FIELDS)),
     models=Question("/api/tags", read_tags),
     extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
     details=Question("/api/show", read_show),

@@ -1,0 +1,177 @@
+"""Anthropic's Messages API as one dialect."""
+
+import re
+from collections.abc import Collection
+from types import MappingProxyType
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Event
+from ollama_proxyd.core.requests import Api, Json, Request
+from ollama_proxyd.dialects.anthropic import passing
+from ollama_proxyd.dialects.anthropic.decode import EventDecoder, decode_answer
+from ollama_proxyd.dialects.anthropic.encode import MessageEncoder
+from ollama_proxyd.dialects.anthropic.ending import peek_answer, peek_usage
+from ollama_proxyd.dialects.anthropic.errors import render_error, stream_error
+from ollama_proxyd.dialects.anthropic.parse import parse_message
+from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
+from ollama_proxyd.dialects.framing import sse
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_value, object_in, renamed, with_model
+from ollama_proxyd.dialects.framing.passing import Form
+from ollama_proxyd.dialects.framing.sse import ENDS, events, frames
+
+MESSAGES = "/v1/messages"
+COUNT = f"{MESSAGES}/count_tokens"
+
+_DATA = b"data:"
+_JSON = (b"{", b"[")
+_STOP = b"message_stop"
+_NAMED = re.compile(rb"(?:^|[\r\n])event:[ ]?[a-z_]+[\r\n]")
+
+FIELDS = frozenset(
+    {
+        *("model", "max_tokens", "messages", "system", "stream", "temperature", "top_p", "top_k"),
+        *("stop_sequences", "tools", "thinking", "metadata", "service_tier", "cache_control"),
+    }
+)
+"""The fields that every engine with this API reads, or need not know."""
+
+
+def _framed(payload: bytes) -> bytes:
+    """A payload as an event under its name, by which clients tell events apart."""
+    told = object_in(payload)
+    kind = told.get("type") if told else None
+    name = kind.encode() if isinstance(kind, str) and kind.isidentifier() and kind.isascii() else b"message"
+    return b"event: " + name + b"\ndata: " + payload + b"\n\n"
+
+
+def _is_regular(frame: bytes) -> bool:
+    return sse.is_regular(frame) and _NAMED.search(frame) is not None
+
+
+def _end_of_answer(frame: bytes) -> int | None:
+    """The whole frame where it ends the message."""
+    if _STOP not in frame:
+        return None
+    told = (object_in(payload) for payload in events(frame))
+    return len(frame) if any(each is not None and each.get("type") == _STOP.decode() for each in told) else None
+
+
+class Anthropic(Dialect):
+    """Server-sent events, each with a name.
+
+    base: where an engine's API begins. reads: the fields that the engine reads; requests with others are translated,
+    which tells the client what was left out. ignores_disabled: whether the engine thinks although thinking is
+    disabled. counts: whether it counts the tokens of a request.
+    """
+
+    api = Api.ANTHROPIC
+    whole_type = "application/json"
+    stream_type = "text/event-stream"
+    prefix = MESSAGES
+    calls = MappingProxyType({MESSAGES: parse_message})
+    render_error = staticmethod(render_error)
+    stream_error = staticmethod(stream_error)
+    frame_mark = _DATA
+    frame_ends = ENDS
+    payloads = staticmethod(events)
+    tail_blocks = 4
+    frames = staticmethod(frames)
+    framed = staticmethod(_framed)
+    is_comment = staticmethod(sse.is_comment)
+    is_aside = staticmethod(lambda _: False)
+    is_regular = staticmethod(_is_regular)
+    closing = _framed(b'{"type":"message_stop"}')
+    end_mark = _STOP
+    end_of_answer = staticmethod(_end_of_answer)
+    stream_ending = staticmethod(peek_usage)
+    answer_ending = staticmethod(peek_answer)
+    answers_loads = False
+    landmark = b"content_block_st"
+    counts_at_first = True
+
+    def __init__(
+        self,
+        base: str = "/v1",
+        reads: Collection[str] = FIELDS | {"tool_choice"},
+        *,
+        ignores_disabled: bool = False,
+        counts: bool = False,
+    ) -> None:
+        self.base = base
+        self.counts = counts
+        self._reads = frozenset(reads)
+        self._ignores_disabled = ignores_disabled
+
+    def takes(self, request: Request) -> bool:
+        """Whether the engine reads all that the request says; the rest of an answer is asked for in other words."""
+        fields = decode_fields(request.body)
+        if request.spoken is not None or not self._reads.issuperset(fields):
+            return False
+        return not (self._ignores_disabled and "thinking" in fields and _is_disabled(fields["thinking"]))
+
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> MessageEncoder:  # noqa: ARG002 - see base
+        """An encoder for one answer."""
+        return MessageEncoder(request, stamps.new_id())
+
+    def render(self, request: Request, model: str) -> Rendered:
+        """The client's own bytes under the engine's own model name."""
+        if request.api is not self.api:
+            message = "requests of other APIs are not translated to Anthropic's"
+            raise ProxyError(ErrorKind.UNSUPPORTED, message)
+        body = with_model(request.body, decode_fields(request.body), model)
+        return Rendered(f"{self.base}/messages", body)
+
+    def echoes(self, asked: str, model: str) -> bool:
+        """These engines put their own name for the model into the first frame."""
+        return asked == model
+
+    def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:  # noqa: ARG002 - see base
+        """As it begins: an object is a whole answer."""
+        return not start.startswith(_JSON)
+
+    def form(self, request: Request) -> Form:
+        """Streams and whole answers differ."""
+        return passing.EVENTS if request.stream else passing.MESSAGE
+
+    def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
+        """An event's data line."""
+        content = line.rstrip(b"\r\n")
+        if not content.startswith(_DATA):
+            return b"", b"", line
+        payload = content[len(_DATA) :].lstrip(b" ")
+        return content[: len(content) - len(payload)], payload, line[len(content) :]
+
+    def rename(self, block: bytes, name: str) -> bytes:
+        """The frames under another model name, which stands in the message that starts."""
+        if b'"message_start"' not in block:
+            return block
+        lines = []
+        for line in block.splitlines(keepends=True):
+            before, payload, after = self.split_line(line)
+            lines.append(before + _renamed(payload, name) + after if payload else line)
+        return b"".join(lines)
+
+    def decoder(self, request: Request) -> EventDecoder:  # noqa: ARG002 - see base
+        """A decoder for one stream."""
+        return EventDecoder()
+
+    def decode_answer(self, request: Request, body: bytes) -> list[Event]:  # noqa: ARG002 - see base
+        """The events of a whole answer."""
+        return decode_answer(body)
+
+
+def _is_disabled(thinking: msgspec.Raw) -> bool:
+    told: Json = decode_value(thinking, "thinking")
+    return isinstance(told, dict) and told.get("type") == "disabled"
+
+
+def _renamed(payload: bytes, name: str) -> bytes:
+    try:
+        fields = decode_fields(payload)
+    except ProxyError:
+        return payload
+    if "message" not in fields:
+        return payload
+    return msgspec.json.encode({**fields, "message": msgspec.Raw(renamed(bytes(fields["message"]), name))})
