@@ -15,6 +15,9 @@ from ollama_proxyd.edges.host.control_socket import control_socket
 TIMEOUT_S = 10.0
 SILENT_S = 60.0
 """A stream of events sends a comment at least this often."""
+ANSWER_S = 600.0
+"""A model may have to be loaded before its first word."""
+NO_HEADERS: Mapping[str, str] = {}
 APPLICATION_ID = "ie.fio.OllamaProxy.ctl"
 MOST_REASON_CHARACTERS = 200
 """The daemon takes no longer reason of a hold."""
@@ -86,6 +89,17 @@ class Client:
             raise self._gone(error) from None
         raise self._ended()
 
+    def lines(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[str]:
+        """The lines of an answer as they come; it may take long to begin."""
+        self._connection.close()
+        self._connection.timeout = ANSWER_S
+        reply = self._open("POST", path, body, headers)
+        try:
+            while line := reply.readline():
+                yield line.decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(error) from None
+
     def close(self) -> None:
         """End the connection, and any hold with it."""
         self._connection.close()
@@ -98,9 +112,11 @@ class Client:
         """End the connection."""
         self.close()
 
-    def _open(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> http.client.HTTPResponse:
+    def _open(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, more: Mapping[str, str] = NO_HEADERS
+    ) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body)
-        headers = self._headers | ({} if content is None else {"Content-Type": "application/json"})
+        headers = {**self._headers, **more} | ({} if content is None else {"Content-Type": "application/json"})
         try:
             self._connection.request(method, path, content, headers)
             reply = self._connection.getresponse()

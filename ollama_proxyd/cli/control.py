@@ -5,6 +5,7 @@ import click
 from ollama_proxyd import __version__
 from ollama_proxyd.cli import render
 from ollama_proxyd.cli.commands.backends import backends
+from ollama_proxyd.cli.commands.calibrate import calibrate
 from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.energy import energy
@@ -59,7 +60,7 @@ def install_service(away: bool, purge: bool) -> None:
     click.echo("\n".join(command.run(away=away, purge=purge)))
 
 
-for command in (mode, backends, energy, explain, watch, doctor, config, simulate, replay):
+for command in (mode, backends, energy, explain, watch, doctor, config, simulate, replay, calibrate):
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

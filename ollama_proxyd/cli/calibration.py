@@ -1,0 +1,191 @@
+"""Measures what a model costs on a backend: a few answers of known sizes, asked through the daemon itself."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from ollama_proxyd.cli.failures import Failed
+
+if TYPE_CHECKING:
+    from ollama_proxyd.cli.client import Client
+
+WORDS = ("time", "river", "stone", "light", "paper", "green", "window", "music", "winter", "garden", "letter", "bridge")
+SHORT, LONG = 24, 900
+"""Words of the two prompts."""
+WRITTEN, SCARCELY = 48, 8
+"""Tokens that are written after each."""
+REPEATED = 2
+"""Two measurements of a speed replace what was assumed of it."""
+CHAT, EMBEDDING = "/v1/chat/completions", "/v1/embeddings"
+_number = itertools.count(time.time_ns() % 10**9)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model on a backend; `asleep` where its device sleeps now."""
+
+    backend: str
+    model: str
+    asleep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answer as its client saw it; joules are None where the daemon does not know them."""
+
+    read: int
+    written: int
+    first_s: float
+    total_s: float
+    energy_j: float | None
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request: how many words are read, how many tokens written; the first one only has the model loaded."""
+
+    words: int
+    tokens: int
+    is_first: bool = False
+
+
+STEPS = (Step(SHORT, 1, is_first=True), *(Step(SHORT, WRITTEN), Step(LONG, SCARCELY)) * REPEATED)
+
+
+def targets(status: Any, *, every_model: bool) -> list[Target]:
+    """What can be measured: each backend that serves, with a model in memory before others, or with all of them."""
+    found = []
+    for backend in status["backends"]:
+        if not backend["enabled"] or backend["health"] != "up" or not backend["models"]:
+            continue
+        loaded = [model for model in backend["loaded_models"] or () if model in backend["models"]]
+        models = backend["models"] if every_model else (loaded or backend["models"])[:1]
+        found += [Target(backend["id"], model, bool(backend["asleep"])) for model in models]
+    return found
+
+
+def measure(daemon: "Client", target: Target, tell: Callable[[], None]) -> dict[str, Any]:
+    """What one model costs on one backend; `tell` is called after each request. A refusal is told in the row."""
+    samples: list[Sample] = []
+    path, why = CHAT, None
+    for step in STEPS:
+        try:
+            sample = _ask(daemon, target, path, step)
+        except Failed as failed:
+            if step.is_first and path == CHAT:
+                path = EMBEDDING  # a model of embeddings refuses to talk
+                try:
+                    sample = _ask(daemon, target, path, step)
+                except Failed:
+                    why = failed.message
+                    break
+            else:
+                why = failed.message
+                break
+        if not step.is_first:
+            samples.append(sample)
+        tell()
+    return reckoned(target, samples, why)
+
+
+def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) -> dict[str, Any]:
+    """Seconds and joules for each token read and written; None where the answers do not tell.
+
+    Long prompts tell what reading costs, beside the short ones, which tell what writing costs.
+    """
+    short = [each for each in samples if each.read < LONG / 2]
+    long = [each for each in samples if each.read >= LONG / 2]
+    writing_s = _mean([(each.total_s - each.first_s) / (each.written - 1) for each in short if each.written > 1])
+    reading_s, spread_s = None, _spread([each.total_s for each in short])
+    if short and long:
+        more = fmean(each.read for each in long) - fmean(each.read for each in short)
+        reading_s = max((fmean(each.first_s for each in long) - fmean(each.first_s for each in short)) / more, 0.0)
+    writing_j, reading_j = _joules(short, long)
+    sources = {each.source for each in samples if each.source}
+    source = max(sources, key=("measured", "attributed", "estimated").index) if sources else None
+    joules = [each.energy_j for each in short if each.energy_j is not None]
+    return {
+        "backend": target.backend,
+        "model": target.model,
+        "answers": len(samples),
+        "read_seconds_per_token": reading_s,
+        "written_seconds_per_token": writing_s,
+        "read_joules_per_token": reading_j,
+        "written_joules_per_token": writing_j,
+        "energy_source": source,
+        "time_error_percent": spread_s,
+        "energy_error_percent": None if source == "estimated" else _spread(joules),
+        "error": why,
+    }
+
+
+def _joules(short: Sequence[Sample], long: Sequence[Sample]) -> tuple[float | None, float | None]:
+    """Joules for each token written and read, from two sums with these two unknowns."""
+    one, other = _sum(short), _sum(long)
+    if one is None or other is None:
+        return None, None
+    (read, written, energy_j), (read2, written2, energy2_j) = one, other
+    determinant = read * written2 - read2 * written
+    if not determinant:
+        return None, energy2_j / read2
+    reading_j = (energy_j * written2 - energy2_j * written) / determinant
+    writing_j = (read * energy2_j - read2 * energy_j) / determinant
+    return max(writing_j, 0.0), max(reading_j, 0.0)
+
+
+def _sum(samples: Sequence[Sample]) -> tuple[float, float, float] | None:
+    joules = [each.energy_j for each in samples if each.energy_j is not None]
+    if not joules or len(joules) < len(samples):
+        return None
+    return sum(each.read for each in samples), sum(each.written for each in samples), sum(joules)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """How far repeated measurements lie from their mean, in percent."""
+    if len(values) < REPEATED or not (mean := fmean(values)):
+        return None
+    return 100 * (max(values) - min(values)) / 2 / mean
+
+
+def _ask(daemon: "Client", target: Target, path: str, step: Step) -> Sample:
+    """One request through the daemon, which learns from it as from any; raises Failed."""
+    text = " ".join((str(next(_number)), *itertools.islice(itertools.cycle(WORDS), step.words)))
+    body: dict[str, Any] = {"model": target.model}
+    if path == EMBEDDING:
+        body |= {"input": text}
+    else:
+        asked = f"{text}\nWrite a long story with these words."
+        body |= {"messages": [{"role": "user", "content": asked}], "stream": True, "max_tokens": step.tokens}
+    headers = {"X-Target-Backend": target.backend, "X-Include-Energy": "true", "Cache-Control": "no-store"}
+    usage: dict[str, Any] = {}
+    begun_s, first_s, pieces = time.monotonic(), None, 0
+    for frame in _frames(daemon, path, body, headers):
+        if "error" in frame:
+            raise Failed(str(frame["error"].get("message") if isinstance(frame["error"], dict) else frame["error"]))
+        usage = frame.get("usage") or usage
+        if any((choice.get("delta") or {}).get(key) for choice in frame.get("choices", ()) for key in _WORDS):
+            pieces += 1
+            first_s = first_s or time.monotonic() - begun_s
+    total_s = time.monotonic() - begun_s
+    read = usage.get("prompt_tokens") or step.words
+    written = 0 if path == EMBEDDING else usage.get("completion_tokens") or pieces
+    return Sample(read, written, first_s or total_s, total_s, usage.get("energy_j"), usage.get("energy_source"))
+
+
+_WORDS = ("content", "reasoning", "reasoning_content")
+
+
+def _frames(daemon: "Client", path: str, body: Any, headers: dict[str, str]) -> Iterator[Any]:
+    for line in daemon.lines(path, body, headers):
+        text = line.removeprefix("data: ").strip()
+        if text.startswith("{"):
+            yield json.loads(text)
