@@ -7,12 +7,14 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Image, Message, Part, Text, ToolCall
-from ollama_proxyd.dialects.anthropic.request import Block, WireMessage
+from ollama_proxyd.dialects.anthropic.request import Block, Source, WireMessage
 from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid, invalid_request
 
 _BLOCKS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_SOURCE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SOURCE = msgspec.json.Decoder(Source)
+_MOST_LEVELS = 2
+"""A content holds answers of tools, and these hold blocks."""
 _WEB = "https://"
 ROLES = frozenset({"user", "assistant", "system"})
 
@@ -25,13 +27,13 @@ class Media(NamedTuple):
     addresses: int = 0
 
 
-def find_media(content: msgspec.Raw, field: str) -> Media:
-    """The images of a content, those of a tool's answer among them; INVALID_REQUEST for one that is not on the web."""
+def find_media(content: msgspec.Raw, field: str, levels: int = _MOST_LEVELS) -> Media:
+    """The images of a content, those of a tool's answer among them; ProxyError for what an engine might fetch else."""
     if bytes(memoryview(content)[:1]) != b"[":
         return Media()
     try:
         blocks = _BLOCKS.decode(content)
-        found = [_media_of(block, f"{field}[{index}]") for index, block in enumerate(blocks)]
+        found = [_media_of(block, f"{field}[{index}]", levels - 1) for index, block in enumerate(blocks)]
     except UNREADABLE as error:
         raise invalid(error) from error
     return total(found)
@@ -42,23 +44,21 @@ def total(found: Iterable[Media]) -> Media:
     return Media(*map(sum, zip(Media(), *found, strict=True)))
 
 
-def _media_of(block: dict[str, msgspec.Raw], field: str) -> Media:
+def _media_of(block: dict[str, msgspec.Raw], field: str, levels: int) -> Media:
+    if "content" in block and not levels:
+        raise invalid_request(f"{field}.content is nested too deeply", f"{field}.content")
+    nested = find_media(block["content"], f"{field}.content", levels) if "content" in block else Media()
     if "source" not in block:
-        nested = "content" in block
-        return find_media(block["content"], f"{field}.content") if nested else Media()
-    raw = block["source"]
-    source = _SOURCE.decode(raw) if bytes(memoryview(raw)[:1]) == b"{" else {}
-    address = msgspec.json.decode(source["url"]) if "url" in source else None
-    if isinstance(address, str):
-        _check_address(address, f"{field}.source.url")
-    is_image = bytes(block.get("type", b"")) == b'"image"'
-    return Media(int(is_image), len(memoryview(raw)), int(is_image and address is not None))
-
-
-def _check_address(address: str, field: str) -> None:
-    """Raise INVALID_REQUEST for an address that is not on the web: some servers would open a path."""
-    if address[: len(_WEB)].lower() != _WEB:
-        raise invalid_request(f"{field} must be an https address", field)
+        return nested
+    raw, is_image = block["source"], bytes(block.get("type", b"")) == b'"image"'
+    source = _SOURCE.decode(raw)
+    if source.type not in {"base64", "text"} and not (is_image and source.type == "url"):
+        raise unsupported(f"{field}.source", f"a source of type '{source.type[:40]}' is Anthropic's own")
+    address = source.url
+    if address is not None and (not is_image or address[: len(_WEB)].lower() != _WEB):
+        raise invalid_request(f"{field}.source.url must be the https address of an image", f"{field}.source.url")
+    own = Media(int(is_image), len(memoryview(raw)), int(address is not None))
+    return total((own, nested))
 
 
 def unsupported(name: str, why: str) -> ProxyError:

@@ -68,7 +68,8 @@ def parse_count(body: bytes, hints: Hints) -> Request:
     if not head.messages:
         raise invalid_request("messages: at least one message is required", "messages")
     check_messages(head.messages)
-    media = total(find_media(each.content, f"messages[{at}].content") for at, each in enumerate(head.messages))
+    contents = (find_media(each.content, f"messages[{at}].content") for at, each in enumerate(head.messages))
+    media = total((find_media(head.system, "system"), *contents))
     return Request(
         operation=Operation.CHAT,
         api=Api.ANTHROPIC,

@@ -20,6 +20,7 @@ class Head(msgspec.Struct):
     max_tokens: int | None = None
     messages: list[MessageHead] | None = None
     stream: bool | None = None
+    system: msgspec.Raw = msgspec.Raw(b"null")
     tools: msgspec.Raw = NO_TOOLS
 
 

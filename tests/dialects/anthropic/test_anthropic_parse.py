@@ -173,6 +173,27 @@ def test_what_cannot_be_routed_is_refused_at_once(fields: dict[str, Any], param:
     assert param in {caught.value.param, None}
 
 
+DEEP = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_result", "content": []}]}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        A_PATH,
+        {"type": "image", "source": {"type": "url", "url": "http://localhost/secret"}},
+        {"type": "document", "source": {"type": "url", "url": "https://example.org/a.pdf"}},
+        {"type": "document", "source": {"type": "content", "content": [BY_ADDRESS]}},
+        {"type": "image", "source": {"type": "file", "file_id": "f"}},
+        {"type": "image", "source": {"type": "base64", "url": "file:///etc/passwd"}},
+        {"type": "tool_result", "tool_use_id": "t", "content": [A_PATH]},
+        DEEP,
+    ],
+)
+def test_nothing_that_an_engine_might_fetch_reaches_one(block: dict[str, Any]) -> None:
+    with pytest.raises(ProxyError):
+        asked(messages=[{"role": "user", "content": [block]}])
+
+
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
