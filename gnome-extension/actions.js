@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the person can do; whatever fails is told, and the widgets change only when the daemon says so.
 
 import Gio from 'gi://Gio';
@@ -5,94 +6,84 @@ import Gio from 'gi://Gio';
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 
 import {isCancelled, messageOf} from './errors.js';
-import {modeIcon, modeLabel, nextMode, otherSide} from './modes.js';
+import {modeIcon, modeOf, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
+import {_} from './text.js';
 import {dashboardUri} from './viewModel.js';
+
+const HOW_TO_INSTALL = 'https://fio.ie/ollama-proxy';
+
+/** The notification of what the person wanted and did not get. */
+export const FAILED = 'failed';
 
 /** Clicks and keys on their way to the daemon. */
 export class Actions {
-    /**
-     * @param {object} parts - what the actions act on
-     * @param {object} parts.daemon - the daemon
-     * @param {object} parts.notifications - where failures are told
-     * @param {object} parts.settings - the extension's preferences
-     * @param {object} parts.text - what translates
-     * @param {Function} parts.openPreferences - opens the preferences' window
-     */
-    constructor({daemon, notifications, settings, text, openPreferences}) {
+    constructor({daemon, notifications, settings, openPreferences}) {
         this._daemon = daemon;
         this._notifications = notifications;
         this._settings = settings;
-        this._text = text;
         this._openPreferences = openPreferences;
     }
 
-    /**
-     * A click on the tile.
-     *
-     * @param {Function} openMenu - opens the tile's menu
-     */
+    /** A click on the tile. */
     click(openMenu) {
-        if (this._wakes())
-            return;
-        switch (this._settings.get_string('click-action')) {
-        case 'open-menu':
+        if (this._daemon.state.presence === Presence.MISSING)
             openMenu();
-            break;
-        case 'cycle':
-            this.choose(nextMode(this._efficiency, this._text));
-            break;
-        default:
-            this.choose(otherSide(this._efficiency, this._settings.get_string('manual-mode'), this._text));
-        }
+        else if (!this._wakes())
+            this._clickAs(this._settings.get_string('click-action'), openMenu);
+    }
+
+    _clickAs(action, openMenu) {
+        if (action === 'open-menu')
+            openMenu();
+        else if (action === 'cycle')
+            this.choose(nextMode(this._efficiency));
+        else
+            this.choose(otherSide(this._efficiency, this._settings.get_string('manual-mode')));
     }
 
     /** The keyboard shortcut: the next mode, shown on the screen as there may be no menu open. */
     async cycle() {
         if (this._wakes())
             return;
-        const token = nextMode(this._efficiency, this._text);
+        const token = nextMode(this._efficiency);
         if (await this.choose(token))
-            this._notifications.flash(modeIcon(token), modeLabel(this._efficiency, token, this._text));
+            this._notifications.flash(modeIcon(token), modeOf(this._efficiency, token).label);
     }
 
-    /**
-     * Chooses a mode.
-     *
-     * @param {string} token - the mode's token
-     * @returns {Promise<boolean>} whether the daemon took it
-     */
+    /** Chooses a mode; answers whether the daemon took it. */
     choose(token) {
-        const {_} = this._text;
-        return this._try(() => this._daemon.setMode(token), _('The mode could not be changed'),
-            _('“systemctl --user status ollama-proxyd” shows how the service is.'));
+        return this._try(() => this._daemon.setMode(token), _('The mode could not be changed'));
     }
 
-    /** Starts the daemon, or asks one again that did not answer. */
+    /** Starts the daemon, asks one again that did not answer, or shows how to install it. */
     start() {
-        const {_} = this._text;
-        if (this._daemon.state.presence === Presence.SILENT) {
+        const {presence} = this._daemon.state;
+        if (presence === Presence.MISSING)
+            this._open(HOW_TO_INSTALL);
+        else if (presence === Presence.SILENT)
             this._daemon.retry();
-            return;
-        }
-        this._try(() => this._daemon.start(), _('AI Efficiency could not be started'),
-            _('“systemctl --user status ollama-proxyd” shows why.'));
+        else
+            this._try(() => this._daemon.start(), _('AI Efficiency could not be started'));
     }
 
-    /** Opens the daemon's web page. */
     openDashboard() {
         const uri = dashboardUri(this._daemon.state);
-        if (!uri)
-            return;
-        this._leave();
-        this._try(() => Gio.AppInfo.launch_default_for_uri(uri, global.create_app_launch_context(0, -1)),
-            this._text._('The dashboard could not be opened'), uri);
+        if (uri)
+            this._open(uri);
     }
 
-    /** Opens the preferences. */
     openSettings() {
         this._leave();
-        this._try(() => this._openPreferences(), this._text._('The settings could not be opened'), '');
+        this._try(() => this._openPreferences(), _('The settings could not be opened'));
+    }
+
+    /** What a notification about a backend offers: [label, what it does]. */
+    ofTrouble() {
+        return [
+            [_('Try Again'), () => this._try(() => this._daemon.refresh(), _('The backends could not be checked'))],
+            [_('Open Dashboard'), () => this.openDashboard()],
+        ];
     }
 
     get _efficiency() {
@@ -107,19 +98,26 @@ export class Actions {
         return true;
     }
 
+    _open(uri) {
+        this._leave();
+        this._try(() => Gio.AppInfo.launch_default_for_uri(uri, global.create_app_launch_context(0, -1)),
+            _('The page could not be opened'));
+    }
+
     _leave() {
         Main.overview.hide();
         Main.panel.closeQuickSettings();
     }
 
-    async _try(act, title, advice) {
+    async _try(act, title) {
         try {
             await act();
             return true;
         } catch (error) {
             if (!isCancelled(error)) {
-                const body = [messageOf(error) || this._text._('Not answering'), advice].filter(Boolean).join('\n');
-                this._notifications.show({key: title, icon: 'ai-state-down', title, body});
+                const body = messageOf(error) || _('It has not answered yet');
+                this._notifications.show({key: FAILED, icon: 'ai-state-down', title, body},
+                    [[_('Try Again'), () => this._try(act, title)]]);
             }
             return false;
         }

@@ -1,150 +1,87 @@
-// What a backend's row shows: its name, its state as icon and words, and what it does. Pure.
+// SPDX-License-Identifier: MIT
+// What is said of the backends: one line for all of them, and a row for each in trouble. Pure.
 
 import {facts, fill, known, power, speed, temperature, words} from './format.js';
-import {phrase, reasonOf, spokenLimits} from './reasons.js';
+import {phrase, reasonOf} from './reasons.js';
+import {_, ngettext} from './text.js';
 
-/** More rows than these would push the menu off a small screen. */
-export const MOST_ROWS = 6;
+const WORST_FIRST = ['down', 'degraded', 'hot'];
+const SERVING = ['ready', 'asleep', 'working', 'degraded', 'hot'];
 
-/**
- * How many requests a backend is answering.
- *
- * @param {object} backend - the properties of its object
- * @returns {number}
- */
-export function inFlight(backend) {
-    return Math.max(0, known(backend.InFlight) ?? 0);
-}
+export const inFlight = backend => Math.max(0, known(backend.InFlight) ?? 0);
+export const backendName = backend => words(backend.Name) || words(backend.Id) || _('Unnamed backend');
 
-/**
- * What a backend is called.
- *
- * @param {object} backend - the properties of its object
- * @param {object} text - what translates
- * @returns {string}
- */
-export function backendName(backend, text) {
-    return words(backend.Name) || words(backend.Id) || text._('Unnamed backend');
-}
 
-/**
- * What a backend that works does now, as far as it is known.
- *
- * @param {object} backend - the properties of its object
- * @param {object} text - what translates
- * @returns {string[]}
- */
-function work(backend, text) {
-    const parts = [];
-    const tokensPerSecond = known(backend.TokensPerSecond);
-    const watts = known(backend.PowerWatts);
-    if (tokensPerSecond !== null)
-        parts.push(speed(tokensPerSecond, text));
-    if (watts !== null)
-        parts.push(power(watts, text));
-    if (parts.length > 0)
-        return parts;
-    const n = inFlight(backend);
-    return [fill(text.ngettext('{n} request', '{n} requests', n), {n})];
-}
-
-/**
- * The state of a backend that can serve.
- *
- * @param {object} backend - the properties of its object
- * @param {object} text - what translates
- * @returns {object} {state, parts}
- */
-function serving(backend, text) {
-    const {_} = text;
-    const atWork = inFlight(backend) > 0 ? work(backend, text) : [];
-    if (backend.TooHot === true) {
-        const celsius = known(backend.TemperatureCelsius);
-        const heat = celsius === null || atWork.length > 0 ? [] : [temperature(celsius, text)];
-        return {state: 'hot', parts: [_('too hot'), ...heat, ...atWork]};
-    }
-    if (atWork.length > 0)
-        return {state: 'working', parts: atWork};
-    if (backend.Asleep === true)
-        return {state: 'asleep', parts: [_('asleep')]};
-    return {state: 'ready', parts: [_('ready')]};
-}
-
-/**
- * The state of a backend that is up.
- *
- * @param {object} backend - the properties of its object
- * @param {string} reason - why it is not quite well, empty where it is
- * @param {object} text - what translates
- * @returns {object} {state, parts, reason}
- */
-function up(backend, reason, text) {
-    const {_} = text;
-    if (reason)
-        return {state: 'degraded', parts: [_('degraded'), ...inFlight(backend) > 0 ? work(backend, text) : []], reason};
-    const limits = spokenLimits(facts(facts(backend.OutsideMode).reason_details).limits, text);
-    if (limits && backend.TooHot !== true && inFlight(backend) === 0)
-        return {state: 'outside', parts: [_('not in this mode')], reason: limits};
-    return {...serving(backend, text), reason: ''};
-}
-
-/**
- * The state of a backend.
- *
- * @param {object} backend - the properties of its object
- * @param {object} text - what translates
- * @returns {object} {state, parts, reason}
- */
-function stateOf(backend, text) {
-    const {_} = text;
-    const reason = phrase(reasonOf(backend), {}, text);
+function stateOf(backend) {
     if (backend.Health === 'disabled' || backend.Enabled === false)
-        return {state: 'off', parts: [_('disabled')], reason: ''};
+        return ['off', _('Off')];
     if (backend.Health === 'down')
-        return {state: 'down', parts: [_('down')], reason};
+        return ['down', _('Down')];
     if (backend.Health === 'failing')
-        return {state: 'down', parts: [_('failing')], reason};
-    if (backend.Health === 'up')
-        return up(backend, reason, text);
-    return {state: 'unknown', parts: [_('not checked yet')], reason: ''};
+        return ['down', _('Failing')];
+    if (backend.Health !== 'up')
+        return ['unknown', _('Not checked yet')];
+    if (words(backend.Reason))
+        return ['degraded', _('Degraded')];
+    if (backend.TooHot === true)
+        return ['hot', _('Too hot')];
+    if (inFlight(backend) > 0)
+        return ['working', _('Answering')];
+    return backend.Asleep === true ? ['asleep', _('Asleep')] : ['ready', _('Ready')];
 }
 
-/**
- * One row.
- *
- * @param {object} backend - the properties of its object
- * @param {object} text - what translates
- * @returns {object} {id, name, state, icon, status, detail, accessibleName}
- */
-export function backendRow(backend, text) {
-    const name = backendName(backend, text);
-    const {state, parts, reason} = stateOf(backend, text);
-    const status = parts.join(' · ');
-    const whole = reason ? fill(text._('{state}: {reason}'), {state: status, reason}) : status;
+/** A backend: {id, name, state, status}; the status says why it is not well. */
+export function backendRow(backend) {
+    const [state, status] = stateOf(backend);
+    const celsius = state === 'hot' ? known(backend.TemperatureCelsius) : null;
+    const reason = ['down', 'degraded'].includes(state) ? phrase(reasonOf(backend)) : '';
+    const why = celsius === null ? reason : temperature(celsius);
     return {
         id: words(backend.Id),
-        name,
+        name: backendName(backend),
         state,
-        icon: `ai-state-${state}`,
-        // A reason is as long as it is: it has a line of its own.
-        status: reason ? '' : status,
-        detail: reason ? whole : '',
-        accessibleName: fill(text._('{backend}, {state}'), {backend: name, state: whole}),
+        status: why ? fill(_('{state}: {reason}'), {state: status, reason: why}) : status,
     };
 }
 
-/**
- * The rows of a fleet, in the daemon's order.
- *
- * @param {object} backends - properties by the path of the object
- * @param {object} text - what translates
- * @returns {object} {rows, more}: `more` says that some are left out
- */
-export function backendRows(backends, text) {
-    const all = Object.keys(backends).map(path => backendRow(facts(backends[path]), text));
-    const left = all.length - MOST_ROWS;
-    if (left <= 0)
-        return {rows: all, more: all.length === 0 ? text._('No backends are configured') : ''};
-    const more = fill(text.ngettext('{n} more on the dashboard', '{n} more on the dashboard', left), {n: left});
-    return {rows: all.slice(0, MOST_ROWS), more};
+/** The rows of the backends that are in trouble, the worst first. */
+export function troubleRows(backends) {
+    return Object.values(backends).map(facts).map(backendRow)
+        .filter(({state}) => WORST_FIRST.includes(state))
+        .sort((a, b) => WORST_FIRST.indexOf(a.state) - WORST_FIRST.indexOf(b.state))
+        .map(row => ({...row, icon: `ai-state-${row.state}`, accessibleName: `${row.name}, ${row.status}`}));
+}
+
+/** Why no backend can serve, in as few words as the tile has room for; empty where one can. */
+export function fleetTrouble(backends) {
+    const states = Object.values(backends).map(each => stateOf(facts(each))[0]);
+    if (states.length === 0)
+        return _('No backends');
+    if (states.every(state => state === 'off'))
+        return _('Backends are off');
+    return states.every(state => ['off', 'down'].includes(state)) ? _('No backend is up') : '';
+}
+
+/** What all the backends do, in one line. */
+export function fleetLine(backends, waiting) {
+    const all = Object.values(backends).map(facts);
+    const trouble = all.length === 0 ? _('No backends are configured') : fleetTrouble(backends);
+    if (trouble)
+        return trouble;
+    const working = all.filter(backend => inFlight(backend) > 0);
+    const queue = waiting > 0 ? [fill(ngettext('{n} waiting', '{n} waiting', waiting), {n: waiting})] : [];
+    if (working.length === 0) {
+        const ready = all.filter(backend => SERVING.includes(stateOf(backend)[0])).length;
+        const idle = ready > 0 ? fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready}) : _('Not checked yet');
+        return [idle, ...queue].join(' · ');
+    }
+    const watts = working.map(({PowerWatts}) => known(PowerWatts));
+    const tokensPerSecond = working.length === 1 ? known(working[0].TokensPerSecond) : null;
+    return [
+        working.length === 1 ? fill(_('{backend} answers'), {backend: backendName(working[0])})
+            : fill(ngettext('{n} backend answers', '{n} backends answer', working.length), {n: working.length}),
+        ...tokensPerSecond === null ? [] : [speed(tokensPerSecond)],
+        ...watts.includes(null) ? [] : [power(watts.reduce((sum, each) => sum + each, 0))],
+        ...queue,
+    ].join(' · ');
 }

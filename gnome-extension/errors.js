@@ -1,34 +1,20 @@
+// SPDX-License-Identifier: MIT
 // What went wrong when the daemon was asked.
 
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-/**
- * Whether a call failed only because nobody waits for it any more.
- *
- * @param {unknown} error - what was thrown
- * @returns {boolean}
- */
-export function isCancelled(error) {
-    return error instanceof GLib.Error && error.matches(Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED);
-}
+const isOf = (error, domain, code) => error instanceof GLib.Error && error.matches(domain, code);
 
-/**
- * Whether nobody answered in time.
- *
- * @param {unknown} error - what was thrown
- * @returns {boolean}
- */
-export function isTimeout(error) {
-    return error instanceof GLib.Error && error.matches(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT);
-}
+/** Whether a call failed only because nobody waits for it any more. */
+export const isCancelled = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED);
 
-/**
- * What went wrong, without D-Bus's own words around it.
- *
- * @param {unknown} error - what was thrown
- * @returns {string} empty where there was no answer
- */
+export const isTimeout = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT);
+
+/** Whether the bus does not know how to start the daemon. */
+export const isMissing = error => isOf(error, Gio.DBusError, Gio.DBusError.SERVICE_UNKNOWN);
+
+/** What went wrong, without D-Bus's own words around it; empty where there was no answer. */
 export function messageOf(error) {
     if (isTimeout(error))
         return '';
@@ -37,11 +23,7 @@ export function messageOf(error) {
     return error?.message ?? String(error);
 }
 
-/**
- * What cannot be shown is not shown: the daemon is old, slow or gone, and the next change tells.
- *
- * @param {unknown} error - why
- */
+/** What cannot be shown is not shown: the daemon is old, slow or gone, and the next change tells. */
 export function quiet(error) {
     if (!isCancelled(error))
         console.debug(`ollama-proxy: ${messageOf(error)}`);

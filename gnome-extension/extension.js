@@ -1,33 +1,48 @@
+// SPDX-License-Identifier: MIT
 // The efficiency modes of ollama-proxyd in Quick Settings: wires the parts together and takes them apart again.
 
+import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import Meta from 'gi://Meta';
 import Shell from 'gi://Shell';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
-import {Extension, gettext as _, ngettext} from 'resource:///org/gnome/shell/extensions/extension.js';
+import {Extension} from 'resource:///org/gnome/shell/extensions/extension.js';
 
-import {Actions} from './actions.js';
+import {Actions, FAILED} from './actions.js';
 import {words} from './format.js';
-import {Icons} from './icons.js';
 import {Indicator} from './indicator.js';
 import {AUTO} from './modes.js';
 import {News} from './news.js';
 import {Notifications} from './notifications.js';
 import {Daemon} from './shared/daemon.js';
+import {Presence} from './shared/daemonState.js';
 import {title} from './viewModel.js';
 
 const SHORTCUT = 'cycle-mode-shortcut';
 const MICROSECONDS_PER_SECOND = 1e6;
 
+/** The extension's own symbolic icons by the name of their file, each loaded once. */
+class Icons extends Map {
+    constructor(folder) {
+        super();
+        this._folder = folder;
+    }
+
+    get(name) {
+        if (!this.has(name))
+            this.set(name, new Gio.FileIcon({file: this._folder.get_child(`${name}-symbolic.svg`)}));
+        return super.get(name);
+    }
+}
+
 export default class OllamaProxyExtension extends Extension {
     enable() {
-        const text = {_, ngettext};
         this._settings = this.getSettings();
         this._isMenuOpen = false;
-        this._news = new News(text);
-        const icons = new Icons(this.dir);
-        this._notifications = new Notifications(icons, title(text));
+        this._news = new News();
+        const icons = new Icons(this.dir.get_child('icons'));
+        this._notifications = new Notifications(icons, title(), () => this._showMenu());
         this._daemon = new Daemon({
             objects: ['routing', 'fleet'],
             changed: before => this._sync(before),
@@ -37,14 +52,12 @@ export default class OllamaProxyExtension extends Extension {
             daemon: this._daemon,
             notifications: this._notifications,
             settings: this._settings,
-            text,
             openPreferences: () => this.openPreferences(),
         });
         this._indicator = new Indicator({
             actions: this._actions,
             icons,
             settings: this._settings,
-            text,
             state: () => this._daemon.state,
             looked: isOpen => this._look(isOpen),
         });
@@ -72,6 +85,9 @@ export default class OllamaProxyExtension extends Extension {
         this._indicator.sync();
         this._remember(words(state.efficiency.CurrentMode));
         this._tell(this._news.compare(before, state, this._nowS()));
+        const isBack = state.presence === Presence.RUNNING && before.presence !== Presence.RUNNING;
+        if (isBack || state.efficiency.CurrentMode !== before.efficiency.CurrentMode)
+            this._notifications.withdraw(FAILED);
     }
 
     _look(isOpen) {
@@ -79,6 +95,11 @@ export default class OllamaProxyExtension extends Extension {
         if (isOpen)
             this._daemon.retry();
         this._watch();
+    }
+
+    _showMenu() {
+        Main.panel.statusArea.quickSettings.menu.open();
+        this._indicator.openMenu();
     }
 
     _watch() {
@@ -97,8 +118,10 @@ export default class OllamaProxyExtension extends Extension {
 
     _tell(news) {
         for (const each of news) {
-            if (this._settings.get_boolean(`notify-${each.topic}`))
-                this._notifications.show(each);
+            if (!each.title)
+                this._notifications.withdraw(each.key);
+            else if (this._settings.get_boolean(`notify-${each.topic}`))
+                this._notifications.show(each, each.topic === 'backends' ? this._actions.ofTrouble() : []);
         }
     }
 

@@ -1,118 +1,56 @@
-// Numbers and sentences for people; pure, so that it runs under Node as well.
+// SPDX-License-Identifier: MIT
+// Numbers and sentences for people. Pure.
 
-const MOST_JOULES = 1000;
+import {_} from './text.js';
+
 const JOULES_PER_WATT_HOUR = 3600;
-const JOULES_PER_KILOWATT_HOUR = 1000 * JOULES_PER_WATT_HOUR;
+const LEAST_WATT_HOURS = 0.01;
 
-/**
- * A text, or nothing where the value is none.
- *
- * @param {unknown} value - what came over D-Bus
- * @returns {string}
- */
-export function words(value) {
-    return typeof value === 'string' ? value.trim() : '';
-}
+/** A value and its unit stay on one line (U+00A0), in every translation. */
+const BEFORE_UNIT = /\} (?=(?:k?Wh?|J|s|°C|%|tok\/s|Tok\/s|GiB|Gio)(?!\p{L}))/gu;
 
-/**
- * A number, or null where it is not known: D-Bus says NaN, an old daemon says nothing.
- *
- * @param {unknown} value - what came over D-Bus
- * @returns {number|null}
- */
-export function known(value) {
-    return typeof value === 'number' && Number.isFinite(value) ? value : null;
-}
+/** A text, or nothing where the value is none. */
+export const words = value => typeof value === 'string' ? value.trim() : '';
 
-/**
- * A dictionary, empty where the value is none.
- *
- * @param {unknown} value - what came over D-Bus
- * @returns {object}
- */
-export function facts(value) {
-    return value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {};
-}
+/** A number, or null where it is not known: D-Bus says NaN, an old daemon says nothing. */
+export const known = value => typeof value === 'number' && Number.isFinite(value) ? value : null;
 
-/**
- * A translated template with its {names} replaced.
- *
- * @param {string} template - as the translation has it
- * @param {object} values - by name
- * @returns {string}
- */
+/** A dictionary, empty where the value is none. */
+export const facts = value => value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {};
+
+/** A translated template with its {names} replaced. */
 export function fill(template, values) {
-    return template.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+    return template.replace(BEFORE_UNIT, '}\u00a0').replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
-/**
- * The same sentence with a capital letter, as a line of its own begins.
- *
- * @param {string} sentence - in the daemon's words
- * @returns {string}
- */
-export function capital(sentence) {
+function withFirst(sentence, change) {
     const [first = ''] = sentence;
-    return first.toLocaleUpperCase() + sentence.slice(first.length);
+    return change(first) + sentence.slice(first.length);
 }
 
-/**
- * A number in the person's own notation: one digit after the point below ten, none above.
- *
- * @param {number} value - any finite number
- * @param {object} text - what translates: {_, ngettext, locale}
- * @returns {string}
- */
-export function figure(value, text) {
-    const maximumFractionDigits = Math.abs(value) < 9.95 ? 1 : 0;
-    return new Intl.NumberFormat(text.locale, {maximumFractionDigits}).format(value);
+/** The same sentence as a line of its own begins. */
+export const capital = sentence => withFirst(sentence, first => first.toLocaleUpperCase());
+
+/** The same sentence as it goes on after a colon. */
+export const small = sentence => withFirst(sentence, first => first.toLocaleLowerCase());
+
+/** A number in the person's own notation: one digit after the point below ten, none above. */
+export function figure(value) {
+    return new Intl.NumberFormat(undefined, {maximumFractionDigits: Math.abs(value) < 9.95 ? 1 : 0}).format(value);
 }
 
-/**
- * An amount of energy in the unit that people read best.
- *
- * @param {number} joules - not negative
- * @param {object} text - what translates
- * @returns {string}
- */
-export function energy(joules, text) {
-    const {_} = text;
-    if (joules < MOST_JOULES)
-        return fill(_('{n} J'), {n: figure(joules, text)});
-    if (joules < JOULES_PER_KILOWATT_HOUR)
-        return fill(_('{n} Wh'), {n: figure(joules / JOULES_PER_WATT_HOUR, text)});
-    return fill(_('{n} kWh'), {n: figure(joules / JOULES_PER_KILOWATT_HOUR, text)});
+/** Percent as the Shell writes it: "43%", in French "43 %". */
+export function percent(value) {
+    return new Intl.NumberFormat(undefined, {style: 'percent', maximumFractionDigits: 1}).format(value / 100);
 }
 
-/**
- * A power.
- *
- * @param {number} watts - any finite number
- * @param {object} text - what translates
- * @returns {string}
- */
-export function power(watts, text) {
-    return fill(text._('{n} W'), {n: figure(watts, text)});
+/** Energy in the unit of laptops' batteries. */
+export function energy(joules) {
+    const hours = Math.max(joules / JOULES_PER_WATT_HOUR, LEAST_WATT_HOURS);
+    const digits = hours < 9.95 ? {maximumSignificantDigits: 2} : {maximumFractionDigits: 0};
+    return fill(_('{n} Wh'), {n: new Intl.NumberFormat(undefined, digits).format(hours)});
 }
 
-/**
- * A speed of answering.
- *
- * @param {number} tokensPerSecond - any finite number
- * @param {object} text - what translates
- * @returns {string}
- */
-export function speed(tokensPerSecond, text) {
-    return fill(text._('{n} tok/s'), {n: figure(tokensPerSecond, text)});
-}
-
-/**
- * A temperature.
- *
- * @param {number} celsius - any finite number
- * @param {object} text - what translates
- * @returns {string}
- */
-export function temperature(celsius, text) {
-    return fill(text._('{n} °C'), {n: Math.round(celsius)});
-}
+export const power = watts => fill(_('{n} W'), {n: figure(watts)});
+export const speed = tokensPerSecond => fill(_('{n} tok/s'), {n: figure(tokensPerSecond)});
+export const temperature = celsius => fill(_('{n} °C'), {n: Math.round(celsius)});

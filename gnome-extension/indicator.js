@@ -1,15 +1,67 @@
+// SPDX-License-Identifier: MIT
 // The icon in the top bar, and the tile that belongs to it.
 
 import GObject from 'gi://GObject';
+import Shell from 'gi://Shell';
 
-import {SystemIndicator} from 'resource:///org/gnome/shell/ui/quickSettings.js';
+import {QuickMenuToggle, SystemIndicator} from 'resource:///org/gnome/shell/ui/quickSettings.js';
 
-import {ModeToggle} from './modeToggle.js';
-import {panelView} from './viewModel.js';
+import {ModeMenu} from './modeMenu.js';
+import {_} from './text.js';
+import {menuView, panelView, tileView, title} from './viewModel.js';
+
+/** What a program is called; the name of its file where the desktop does not know it. */
+function nameOfApp(id) {
+    const app = Shell.AppSystem.get_default().lookup_app(`${id}.desktop`);
+    return app?.get_name() ?? id.split(' ')[0].split('/').at(-1);
+}
+
+const ModeToggle = GObject.registerClass(
+class OllamaProxyModeToggle extends QuickMenuToggle {
+    constructor(parts) {
+        const {actions, looked} = parts;
+        super({title: title(), toggleMode: false});
+        this._parts = parts;
+        this.add_style_class_name('ollama-proxy-tile');
+        this._contents = new ModeMenu(this.menu, parts);
+        const name = _('Open the menu of AI Efficiency');
+        if ('menuButtonAccessibleName' in this) // GNOME 49 and later
+            this.menuButtonAccessibleName = name;
+        else
+            this._menuButton.accessible_name = name;
+        this.connect('clicked', () => actions.click(() => this.menu.open()));
+        this.menu.connect('open-state-changed', (_menu, isOpen) => {
+            looked(isOpen);
+            this.sync();
+        });
+        // Up to date once Quick Settings are on the screen, so that the menu opens to its right height.
+        this.connect('notify::mapped', () => this.mapped && this._syncMenu());
+        this.sync();
+    }
+
+    destroy() {
+        this._contents.destroy();
+        super.destroy();
+    }
+
+    /** Shows what the daemon told last; the menu only while somebody looks at it. */
+    sync() {
+        const {subtitle, icon, checked} = tileView(this._parts.state());
+        this.set({subtitle, checked, gicon: this._parts.icons.get(icon)});
+        if (this.menu.isOpen)
+            this._syncMenu();
+    }
+
+    _syncMenu() {
+        this._contents.sync(menuView(this._parts.state(), nameOfApp));
+        if (this.menu.isOpen)
+            this._contents.fit();
+    }
+});
 
 export const Indicator = GObject.registerClass(
 class OllamaProxyIndicator extends SystemIndicator {
-    /** @param {object} parts - {actions, icons, settings, text, state, looked} */
+    /** `parts`: {actions, icons, settings, state, looked}; `looked` hears whether the menu is open. */
     constructor(parts) {
         super();
         this._parts = parts;
@@ -19,12 +71,15 @@ class OllamaProxyIndicator extends SystemIndicator {
         this.sync();
     }
 
-    /** Shows what the daemon told last. */
     sync() {
-        const {icons, settings, text, state} = this._parts;
-        const view = panelView(state(), settings.get_string('indicator'), text);
+        const {icons, settings, state} = this._parts;
+        const view = panelView(state(), settings.get_string('indicator'));
         this._icon.set({visible: view.visible, gicon: icons.get(view.icon), accessible_name: view.accessibleName});
         this._toggle.sync();
+    }
+
+    openMenu() {
+        this._toggle.menu.open();
     }
 
     destroy() {

@@ -1,50 +1,43 @@
-// The menu behind the tile: the modes, the backends, what waits, the last request, the day's energy.
+// SPDX-License-Identifier: MIT
+// The menu behind the tile: the modes, a line about the backends, those in trouble, the day's energy, the ways out.
+
+import St from 'gi://St';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 
-import {BackendsSection} from './backendsSection.js';
-import {FigureRow, NoteRow} from './rows.js';
+import {ModeRow, NoteRow, TroubleRow} from './rows.js';
 import {ScrolledSection} from './scrolledSection.js';
+import {_} from './text.js';
 
 /** Fills a QuickToggleMenu, which owns and destroys the items, and ends it. */
 export class ModeMenu {
-    /**
-     * @param {object} menu - the tile's menu
-     * @param {object} parts - {actions, icons, text}
-     */
-    constructor(menu, {actions, icons, text}) {
+    constructor(menu, {actions, icons}) {
         this._menu = menu;
-        this._actions = actions;
         this._icons = icons;
-        this._modeItems = [];
         this._note = new NoteRow();
         menu.addMenuItem(this._note);
         this._start = menu.addAction('', () => actions.start());
-        this._scrolled = new ScrolledSection();
-        this._fillScrolled(icons);
-        menu.addMenuItem(this._scrolled);
-        menu.addMenuItem(new PopupMenu.PopupSeparatorMenuItem());
-        this._dashboard = menu.addAction(text._('Open Dashboard'), () => actions.openDashboard());
-        this._settings = menu.addAction(text._('Settings'), () => actions.openSettings());
-    }
-
-    _fillScrolled(icons) {
-        const reached = item => this._scrolled.followFocus(item);
+        this._all = new ScrolledSection();
+        menu.addMenuItem(this._all);
         this._modes = new PopupMenu.PopupMenuSection();
-        this._backends = new BackendsSection(icons, reached);
-        this._queue = new FigureRow();
-        this._last = new FigureRow();
-        this._today = new FigureRow();
-        this._aboveBackends = new PopupMenu.PopupSeparatorMenuItem();
-        const items = [this._modes, this._aboveBackends, this._backends, this._queue, this._last, this._today];
-        items.forEach(item => this._scrolled.addMenuItem(item));
-        [this._queue, this._last, this._today].forEach(reached);
+        this._trouble = new PopupMenu.PopupMenuSection();
+        this._fleet = new NoteRow();
+        this._energy = new NoteRow();
+        this._addMode = () => this._added(new ModeRow(icons), item => item.connect('activate', () => actions.choose(item.token)));
+        this._addTrouble = () => this._added(new TroubleRow(icons));
+        this._aboveFleet = new PopupMenu.PopupSeparatorMenuItem();
+        [this._modes, this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
+            .forEach(item => this._all.addMenuItem(item));
+        this._dashboard = this._all.addAction(_('Open Dashboard'), () => actions.openDashboard());
+        this._settings = this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
+        [this._fleet, this._energy, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
+        menu.connect('open-state-changed', (_menu, isOpen) => isOpen && this._all.rewind());
     }
 
     /** Destroys the menu. Without this the Shell keeps it for ever: it remembers what sections hear of each other. */
     destroy() {
-        const pairs = [[this._menu, this._scrolled], [this._scrolled, this._modes], [this._scrolled, this._backends]];
+        const pairs = [[this._menu, this._all], [this._all, this._modes], [this._all, this._trouble]];
         for (const [menu, section] of pairs) {
             menu.disconnectObject(section);
             section.disconnectObject(menu);
@@ -52,64 +45,71 @@ export class ModeMenu {
         this._menu.destroy(); // Quick Settings keep it elsewhere than the tile
     }
 
-    /**
-     * Shows the view.
-     *
-     * @param {object} view - what menuView made
-     */
-    sync(view) {
-        const {header, note, modes, backends, more, queue, last, today, dashboard, start} = view;
+    /** Shows what menuView made. */
+    sync({header, note, modes, fleet, trouble, energy, dashboard, start}) {
+        const isThere = modes.length > 0;
         this._menu.setHeader(this._icons.get(header.icon), header.title, header.sentence);
         this._note.present(note);
         this._start.label.text = start ?? '';
         this._start.visible = start !== null;
-        this._syncModes(modes);
-        this._backends.sync(backends, more);
-        this._queue.present(queue);
-        this._last.present(last);
-        this._today.present(today);
+        this._present(this._modes, modes, this._addMode);
+        this._present(this._trouble, trouble, this._addTrouble);
+        this._fleet.present(fleet);
+        this._energy.present(energy);
+        this._modes.actor.visible = isThere;
+        this._aboveFleet.visible = isThere && (fleet !== '' || energy !== '');
         this._dashboard.visible = dashboard !== null;
-        this._scrolled.actor.visible = modes.length > 0;
-        this._aboveBackends.visible = backends.length > 0 || more !== '';
     }
 
-    /** Keeps Quick Settings on the screen, with what stands around the part that scrolls. */
+    /** Keeps the menu on the screen: it moves up over the tiles that it dims, and scrolls where that is not enough. */
     fit() {
         const {sourceActor: tile, actor, box} = this._menu;
+        const {scaleFactor} = St.ThemeContext.get_for_stage(global.stage);
         const shelf = Main.panel.statusArea.quickSettings.menu.box;
-        const bottom = ({y, height}) => y + height;
-        const [, tileY] = tile.get_transformed_position();
-        const [, shelfY] = shelf.get_transformed_position();
-        // The menu pushes down what is below its tile, also while it still has another height.
-        const below = shelfY + shelf.height - tileY - tile.height - actor.height;
-        const [, whole] = actor.get_theme_node().adjust_preferred_height(...box.get_preferred_height(box.width || -1));
-        const [, scrolled] = this._scrolled.actor.get_preferred_height(-1);
         const area = Main.layoutManager.getWorkAreaForMonitor(Main.layoutManager.primaryIndex);
-        const margin = Math.max(0, shelfY - area.y); // the same below as above
-        this._scrolled.limit(bottom(area) - margin - tileY - tile.height - Math.max(0, below) - (whole - scrolled));
+        const [, shelfY] = shelf.get_transformed_position();
+        const [, tileY] = tile.get_transformed_position();
+        const top = shelf.get_theme_node().get_content_box(shelf.get_allocation_box()).y1;
+        const tileBottom = tileY + tile.height;
+        // The same space below the shelf as above it, and inside it.
+        const room = area.y + area.height - Math.max(0, shelfY - area.y) - top - tileBottom;
+        this._all.limit(null);
+        actor.style = null;
+        const natural = of => of.get_preferred_height(of.width || -1)[1];
+        const whole = actor.get_theme_node().adjust_preferred_height(0, natural(box))[1];
+        const shift = Math.max(0, Math.min(whole - room, tileBottom - shelfY - top));
+        const scrolled = natural(this._all.actor) - Math.max(0, whole - room - shift);
+        if (whole - room > shift)
+            this._all.limit(Math.floor(scrolled / scaleFactor));
+        this._move(shift, Math.min(whole, room + shift) - shift, scaleFactor);
     }
 
-    _syncModes(modes) {
-        const tokens = modes.map(mode => mode.token).join();
-        if (tokens !== this._tokens) {
-            this._tokens = tokens;
-            this._modes.removeAll();
-            this._modeItems = modes.map(mode => this._addMode(mode.token));
+    /** Draws the menu higher up than Quick Settings put it, and has them keep only the room that is left for it. */
+    _move(shift, room, scaleFactor) {
+        const {actor, box} = this._menu;
+        if (shift > 0) {
+            actor.style = `min-height: ${room / scaleFactor}px; max-height: ${room / scaleFactor}px;`;
+            box.y = -shift;
         }
-        modes.forEach((mode, i) => {
-            const item = this._modeItems[i];
-            item.label.text = mode.label;
-            item.setIcon(this._icons.get(mode.icon));
-            item.setOrnament(mode.checked ? PopupMenu.Ornament.CHECK : PopupMenu.Ornament.NONE);
-            item.accessible_name = mode.accessibleName;
+        box.fixed_position_set = shift > 0;
+    }
+
+    /** Rows stay where they are, so that the keyboard's focus does, too. */
+    _present(section, views, add) {
+        const rows = section._getMenuItems();
+        rows.slice(views.length).forEach(row => row.destroy());
+        views.forEach((view, i) => {
+            const row = rows[i] ?? add();
+            if (!rows[i])
+                section.addMenuItem(row);
+            row.token = view.token;
+            row.present(view);
         });
     }
 
-    _addMode(token) {
-        const item = new PopupMenu.PopupImageMenuItem('', this._icons.get('ai-mode-other'));
-        item.connect('activate', () => this._actions.choose(token));
-        this._modes.addMenuItem(item);
-        this._scrolled.followFocus(item);
-        return item;
+    _added(row, furnish = () => {}) {
+        furnish(row);
+        this._all.followFocus(row);
+        return row;
     }
 }

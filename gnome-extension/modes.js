@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: MIT
 // The efficiency modes as the daemon tells them: their names, their icons and which comes next. Pure.
 
 import {facts, words} from './format.js';
+import {_} from './text.js';
 
 export const AUTO = 'Auto';
 const FIRST_CHOICE = 'Balanced';
@@ -13,105 +15,54 @@ const ICONS = {
     Auto: 'ai-mode-auto',
     UltraEfficiency: 'ai-mode-ultra',
 };
-const OTHER_ICON = 'ai-mode-other';
 
-/**
- * The daemon's own words, in the person's language where they are the usual ones.
- *
- * @param {string} sentence - a label or a description
- * @param {Function} _ - gettext
- * @returns {string}
- */
-function translated(sentence, _) {
-    return sentence ? _(sentence) : '';
-}
+/** The daemon's usual labels and descriptions: an old daemon tells none, and translators find them here. */
+const usual = () => ({
+    Auto: [_('Auto'), _('Follows the battery, the heat and the power profile')],
+    Performance: [_('Performance'), _('The fastest answer, whatever it costs')],
+    Balanced: [_('Balanced'), _('A quick answer at a fair cost')],
+    Efficiency: [_('Efficiency'), _('Less energy for a slower answer')],
+    Quiet: [_('Quiet'), _('Slow fans and a cool lap')],
+    UltraEfficiency: [_('Ultra Efficiency'), _('The least energy that gives an answer')],
+});
 
-/**
- * Names the daemon's usual labels and descriptions for the translators' template.
- *
- * @param {Function} _ - gettext
- * @returns {object} labels and descriptions by token
- */
-function usual(_) {
-    return {
-        Auto: [_('Auto'), _('Follows the battery, the heat and the power profile')],
-        Performance: [_('Performance'), _('The fastest answer, whatever it costs')],
-        Balanced: [_('Balanced'), _('A quick answer at a fair cost')],
-        Efficiency: [_('Efficiency'), _('Less energy for a slower answer')],
-        Quiet: [_('Quiet'), _('Slow fans and a cool lap')],
-        UltraEfficiency: [_('Ultra Efficiency'), _('The least energy that gives an answer')],
-    };
-}
+/** gettext answers an empty message with its header. */
+const translated = sentence => sentence ? _(sentence) : '';
 
-/**
- * The icon of a mode; one that nobody knows yet has a general one.
- *
- * @param {string} token - the mode's token
- * @returns {string} the name of a file in icons/, without its ending
- */
-export function modeIcon(token) {
-    return Object.hasOwn(ICONS, token) ? ICONS[token] : OTHER_ICON;
-}
+/** The name of a file in icons/; a mode that nobody knows yet has a general one. */
+export const modeIcon = token => Object.hasOwn(ICONS, token) ? ICONS[token] : 'ai-mode-other';
 
-/**
- * Every mode that can be chosen, Auto first and then as the daemon lists them.
- *
- * @param {object} efficiency - the properties of the daemon's object Efficiency
- * @param {object} text - what translates
- * @returns {Array<{token: string, label: string, description: string}>}
- */
-export function listModes(efficiency, text) {
-    const {_} = text;
+/** Every mode that can be chosen, {token, label, description}: Auto first and then as the daemon lists them. */
+export function listModes(efficiency) {
     const told = Array.isArray(efficiency.Modes) ? efficiency.Modes.map(facts) : [];
     const modes = told.filter(mode => words(mode.mode)).map(mode => ({
         token: mode.mode,
-        label: translated(words(mode.label) || mode.mode, _),
-        description: translated(words(mode.description), _),
+        label: translated(words(mode.label) || mode.mode),
+        description: translated(words(mode.description)),
     }));
     if (modes.length === 0) {
-        // A daemon that tells no list is an old one, and those knew these.
-        for (const [token, [label, description]] of Object.entries(usual(_)))
+        for (const [token, [label, description]] of Object.entries(usual()))
             modes.push({token, label, description});
     }
     return modes.sort((a, b) => Number(b.token === AUTO) - Number(a.token === AUTO));
 }
 
-/**
- * What a mode is called.
- *
- * @param {object} efficiency - the properties of the daemon's object Efficiency
- * @param {string} token - the mode's token
- * @param {object} text - what translates
- * @returns {string}
- */
-export function modeLabel(efficiency, token, text) {
-    return listModes(efficiency, text).find(mode => mode.token === token)?.label ?? token;
+/** A mode by its token, called by it where the daemon does not list it. */
+export function modeOf(efficiency, token) {
+    return listModes(efficiency).find(mode => mode.token === token) ?? {token, label: token, description: ''};
 }
 
-/**
- * The mode that follows the chosen one, with the first after the last.
- *
- * @param {object} efficiency - the properties of the daemon's object Efficiency
- * @param {object} text - what translates
- * @returns {string} a token
- */
-export function nextMode(efficiency, text) {
-    const modes = listModes(efficiency, text);
+/** The token of the mode after the chosen one, with the first after the last. */
+export function nextMode(efficiency) {
+    const modes = listModes(efficiency);
     const now = modes.findIndex(mode => mode.token === efficiency.CurrentMode);
     return modes[(now + 1) % modes.length].token;
 }
 
-/**
- * The other side of the tile: the last mode chosen by hand while Auto is on, Auto otherwise.
- *
- * @param {object} efficiency - the properties of the daemon's object Efficiency
- * @param {string} lastManual - the token of the last mode chosen by hand
- * @param {object} text - what translates
- * @returns {string} a token
- */
-export function otherSide(efficiency, lastManual, text) {
+/** The other side of the tile: the last mode chosen by hand while Auto is on, Auto otherwise. */
+export function otherSide(efficiency, lastManual) {
     if (efficiency.CurrentMode !== AUTO)
         return AUTO;
-    const manual = listModes(efficiency, text).map(mode => mode.token).filter(token => token !== AUTO);
+    const manual = listModes(efficiency).map(mode => mode.token).filter(token => token !== AUTO);
     return [lastManual, FIRST_CHOICE].find(token => manual.includes(token)) ?? manual[0] ?? AUTO;
 }

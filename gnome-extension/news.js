@@ -1,40 +1,36 @@
+// SPDX-License-Identifier: MIT
 // Which changes are news for the person, and in which words. Pure: the time is handed in.
 
 import {backendName} from './backendView.js';
 import {capital, facts, fill, words} from './format.js';
-import {AUTO, modeIcon, modeLabel} from './modes.js';
-import {reasonOf, spoken} from './reasons.js';
+import {AUTO, modeIcon, modeOf} from './modes.js';
+import {phrase, reasonOf, spoken} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
+import {_} from './text.js';
 
-/** The same news is told again only after this long. */
+/** The same news makes no banner again before this long. */
 export const QUIET_S = 60;
 
 /** A daemon that has just come looks around first: what it makes of that is no change. */
 export const SETTLING_S = 10;
 
-/** Tells changes apart from what is merely new, and never tells the same twice within a minute. */
+const isHeld = holds => Array.isArray(holds) && holds.length > 0;
+
+/** Tells changes apart from what is merely new. News without a title is over, and is withdrawn. */
 export class News {
-    /** @param {object} text - what translates */
-    constructor(text) {
-        this._text = text;
+    constructor() {
         this._toldAtS = new Map();
         this._lost = new Set();
         this._runningSinceS = null;
     }
 
-    /**
-     * What is news between two states.
-     *
-     * @param {object} before - what the daemon told before
-     * @param {object} after - what it tells now
-     * @param {number} nowS - on the monotonic clock
-     * @returns {object[]} {key, topic, icon, title, body}
-     */
+    /** What is news between two states: {key, topic, icon, title, body, isTransient, isQuiet}. */
     compare(before, after, nowS) {
         if (after.presence !== Presence.RUNNING) {
+            const over = [...this._lost].map(key => ({key}));
             this._lost.clear();
             this._runningSinceS = null;
-            return [];
+            return over;
         }
         this._runningSinceS ??= nowS;
         if (before.presence !== Presence.RUNNING)
@@ -42,91 +38,61 @@ export class News {
         const found = this._ofBackends(before.backends, after.backends);
         if (nowS - this._runningSinceS >= SETTLING_S)
             found.push(...this._ofAuto(before.efficiency, after.efficiency));
-        return this._notYetTold(found, nowS);
+        return this._quietly(found, nowS);
     }
 
-    /**
-     * A device began or ceased to be throttled.
-     *
-     * @param {object} event - {id, name, reason, isThrottling}
-     * @param {number} nowS - on the monotonic clock
-     * @returns {object[]}
-     */
-    throttling({id, name, reason, isThrottling}, nowS) {
-        const {_} = this._text;
+    /** A device began or ceased to be throttled; told only while a request runs there. */
+    throttling({id, name, reason, isThrottling, isWorking}, nowS) {
+        const key = `throttling:${id}`;
+        if (!isThrottling || !isWorking)
+            return isThrottling ? [] : [{key}];
         const device = words(name) || (id === 'cpu' ? _('The processor') : id);
-        const news = isThrottling
-            ? {
-                key: `throttling:${id}`, topic: 'throttling', icon: 'ai-state-hot',
-                title: fill(_('{device} is throttled'), {device}),
-                body: capital(words(reason)) || _('It is throttled for heat or power, so answers come slower'),
-            }
-            : {
-                key: `throttled:${id}`, topic: 'throttling', icon: 'ai-state-ready',
-                title: fill(_('{device} is no longer throttled'), {device}),
-                body: _('Answers come at full speed again'),
-            };
-        return this._notYetTold([news], nowS);
+        return this._quietly([{
+            key, topic: 'throttling', icon: 'ai-state-hot',
+            title: fill(_('{device} is throttled'), {device}),
+            body: capital(words(reason)) || _('Answers come slower until it is back to full speed'),
+        }], nowS);
     }
 
     _ofAuto(before, after) {
-        const isHeld = holds => Array.isArray(holds) && holds.length > 0;
         const effective = words(after.EffectiveMode);
         // Who chose Auto just now, or holds a mode, knows what happened.
         if (before.CurrentMode !== AUTO || after.CurrentMode !== AUTO || !effective ||
             !words(before.EffectiveMode) || before.EffectiveMode === effective ||
             isHeld(before.ActiveHolds) || isHeld(after.ActiveHolds))
             return [];
-        const {_} = this._text;
         return [{
-            key: `auto:${effective}`, topic: 'auto', icon: modeIcon(effective),
-            title: fill(_('Auto chose {mode}'), {mode: modeLabel(after, effective, this._text)}),
-            body: spoken(reasonOf(after), after, this._text),
+            key: 'auto', topic: 'auto', icon: modeIcon(effective), isTransient: true,
+            title: fill(_('Auto switched to {mode}'), {mode: modeOf(after, effective).label}),
+            body: spoken(reasonOf(after), after),
         }];
     }
 
     _ofBackends(before, after) {
         const found = [];
-        for (const path of Object.keys(after)) {
+        for (const path of new Set([...this._lost, ...Object.keys(after)])) {
             const [was, is] = [facts(before[path]), facts(after[path])];
             if (was.Health === 'up' && is.Health === 'down') {
                 this._lost.add(path);
-                found.push(this._down(path, is));
-            } else if (this._lost.has(path) && is.Health === 'up') {
+                found.push({
+                    key: path, topic: 'backends', icon: 'ai-state-down',
+                    title: fill(_('{backend} is down'), {backend: backendName(is)}),
+                    body: capital(phrase(reasonOf(is))) || _('Requests go elsewhere until it is back'),
+                });
+            } else if (this._lost.has(path) && ['up', 'disabled', undefined].includes(is.Health)) {
                 this._lost.delete(path);
-                found.push(this._back(path, is));
-            } else if (is.Health === 'disabled') {
-                this._lost.delete(path);
+                found.push({key: path});
             }
         }
         return found;
     }
 
-    _down(path, backend) {
-        const {_} = this._text;
-        return {
-            key: `down:${path}`, topic: 'backends', icon: 'ai-state-down',
-            title: fill(_('{backend} is down'), {backend: backendName(backend, this._text)}),
-            body: capital(words(backend.Reason)) || _('Requests go elsewhere until it is back'),
-        };
-    }
-
-    _back(path, backend) {
-        const {_} = this._text;
-        return {
-            key: `back:${path}`, topic: 'backends', icon: 'ai-state-ready',
-            title: fill(_('{backend} is back'), {backend: backendName(backend, this._text)}),
-            body: _('Requests can go there again'),
-        };
-    }
-
-    _notYetTold(found, nowS) {
-        return found.filter(({key}) => {
-            const toldAtS = this._toldAtS.get(key);
-            if (toldAtS !== undefined && nowS - toldAtS < QUIET_S)
-                return false;
-            this._toldAtS.set(key, nowS);
-            return true;
-        });
+    _quietly(found, nowS) {
+        return found.map(news => {
+            const isQuiet = nowS - (this._toldAtS.get(news.title) ?? -Infinity) < QUIET_S;
+            if (news.title && !isQuiet)
+                this._toldAtS.set(news.title, nowS);
+            return news.title ? {...news, isQuiet} : news;
+        }).filter(news => !(news.isTransient && news.isQuiet));
     }
 }

@@ -1,5 +1,6 @@
+// SPDX-License-Identifier: MIT
 // The preferences window: three pages, and the connection to the daemon for as long as the window is open.
-import {ExtensionPreferences, gettext as _, ngettext} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
+import {ExtensionPreferences} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
 import {isCancelled} from './errors.js';
 import {AutoPage} from './prefs/autoPage.js';
@@ -10,11 +11,7 @@ import {Daemon} from './shared/daemon.js';
 import {Presence} from './shared/daemonState.js';
 
 export default class OllamaProxyPreferences extends ExtensionPreferences {
-    /**
-     * Called by GNOME with the empty window.
-     *
-     * @param {object} window the Adw.PreferencesWindow
-     */
+    /** Called by GNOME with the empty window. */
     fillPreferencesWindow(window) {
         window.search_enabled = true;
         window.set_default_size(680, 760);
@@ -33,7 +30,7 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
                 errors.tellStart(error);
         });
         const auto = new AutoPage(daemon, message => errors.tell(message), start);
-        const machine = new MachinePage(daemon, {_, ngettext}, start);
+        const machine = new MachinePage(daemon, message => errors.tell(message), start);
         const general = new GeneralPage(this.getSettings());
         [general, auto, machine].forEach(each => window.add(each.page));
         pages = [auto, machine];

@@ -1,4 +1,5 @@
-// Rows of the menu that tell something and do nothing; the keyboard reaches them and a screen reader reads them.
+// SPDX-License-Identifier: MIT
+// Rows of the menu, which tell something; the keyboard reaches them and a screen reader reads them.
 
 import Clutter from 'gi://Clutter';
 import GObject from 'gi://GObject';
@@ -9,19 +10,15 @@ import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 
 /** How strongly words beside the point are drawn; the theme's own colour stays. */
 const ASIDE = 178;
-const PLAIN = 255;
-
-/** States that ask for nothing, whose icons stand back. */
-const CALM = ['ready', 'asleep', 'off', 'unknown'];
 
 /** As wide as a row's text about is, until it is known. */
 const ABOUT_WIDE = 290;
 
 /** A label that takes as many lines as it needs. */
-const WrappedLabel = GObject.registerClass(
+export const WrappedLabel = GObject.registerClass(
 class OllamaProxyWrappedLabel extends St.Label {
     constructor(properties = {}) {
-        super({x_expand: true, ...properties});
+        super({x_expand: true, y_align: Clutter.ActorAlign.CENTER, ...properties});
         this.clutter_text.set({
             line_wrap: true,
             line_wrap_mode: Pango.WrapMode.WORD_CHAR,
@@ -47,35 +44,12 @@ class OllamaProxyWrappedLabel extends St.Label {
     }
 });
 
-/**
- * Actors one below the other.
- *
- * @param {object[]} actors - from above
- * @returns {St.Widget}
- */
-function column(...actors) {
-    const box = new St.Widget({
-        layout_manager: new Clutter.BoxLayout({orientation: Clutter.Orientation.VERTICAL}),
-        x_expand: true,
-        y_align: Clutter.ActorAlign.CENTER,
-    });
-    actors.forEach(actor => box.add_child(actor));
-    return box;
-}
-
-export const InfoRow = GObject.registerClass(
-class OllamaProxyInfoRow extends PopupMenu.PopupBaseMenuItem {
-    constructor(styleClass) {
-        super({activate: false, hover: false, style_class: styleClass});
-    }
-});
-
-/** One sentence. */
+/** One line about the whole, as long as there is anything to say. */
 export const NoteRow = GObject.registerClass(
-class OllamaProxyNoteRow extends InfoRow {
+class OllamaProxyNoteRow extends PopupMenu.PopupBaseMenuItem {
     constructor() {
-        super('ollama-proxy-note');
-        this.label = new WrappedLabel({style_class: 'ollama-proxy-aside', opacity: ASIDE});
+        super({activate: false, hover: false, style_class: 'ollama-proxy-note'});
+        this.label = new WrappedLabel({opacity: ASIDE});
         this.label_actor = this.label;
         this.add_child(this.label);
     }
@@ -86,58 +60,50 @@ class OllamaProxyNoteRow extends InfoRow {
     }
 });
 
-/** A value under its caption. */
-export const FigureRow = GObject.registerClass(
-class OllamaProxyFigureRow extends InfoRow {
-    constructor() {
-        super('ollama-proxy-figure');
-        this._caption = new WrappedLabel({style_class: 'ollama-proxy-aside', opacity: ASIDE});
+/** A backend in trouble: the sign of its state, its name, and below it what is wrong. */
+export const TroubleRow = GObject.registerClass(
+class OllamaProxyTroubleRow extends PopupMenu.PopupBaseMenuItem {
+    constructor(icons) {
+        super({activate: false, hover: false});
+        this._icons = icons;
+        this._icon = new St.Icon({style_class: 'popup-menu-icon', y_align: Clutter.ActorAlign.START});
         this.label = new WrappedLabel();
-        this.add_child(column(this._caption, this.label));
+        this._status = new WrappedLabel({style_class: 'ollama-proxy-aside', opacity: ASIDE});
+        const column = new St.Widget({
+            layout_manager: new Clutter.BoxLayout({orientation: Clutter.Orientation.VERTICAL}), x_expand: true,
+        });
+        column.add_child(this.label);
+        column.add_child(this._status);
+        this.add_child(this._icon);
+        this.add_child(column);
     }
 
-    present(figure) {
-        this.visible = figure !== null;
-        if (!figure)
-            return;
-        this._caption.present(figure.caption);
-        this.label.present(figure.value);
-        this.accessible_name = `${figure.caption}: ${figure.value}`;
+    present({icon, name, status, accessibleName}) {
+        this._icon.gicon = this._icons.get(icon);
+        this.label.present(name);
+        this._status.present(status);
+        this.accessible_name = accessibleName;
     }
 });
 
-/** A backend: its state as an icon and in words. */
-export const BackendRow = GObject.registerClass(
-class OllamaProxyBackendRow extends InfoRow {
+/** A mode that can be chosen. */
+export const ModeRow = GObject.registerClass(
+class OllamaProxyModeRow extends PopupMenu.PopupImageMenuItem {
     constructor(icons) {
-        super('ollama-proxy-backend');
+        super('', icons.get('ai-mode-other'));
         this._icons = icons;
-        this._icon = new St.Icon({style_class: 'popup-menu-icon'});
-        this.label = new St.Label({y_align: Clutter.ActorAlign.CENTER});
-        this._status = new St.Label({
-            style_class: 'ollama-proxy-aside',
-            opacity: ASIDE,
-            x_expand: true,
-            x_align: Clutter.ActorAlign.END,
-            y_align: Clutter.ActorAlign.CENTER,
+        this._inUse = new St.Label({
+            opacity: ASIDE, x_expand: true, x_align: Clutter.ActorAlign.END, y_align: Clutter.ActorAlign.CENTER,
         });
-        this._detail = new WrappedLabel({style_class: 'ollama-proxy-aside', opacity: ASIDE});
-        const line = new St.BoxLayout({style_class: 'ollama-proxy-line', x_expand: true});
-        line.add_child(this.label);
-        line.add_child(this._status);
-        this.add_child(this._icon);
-        this.add_child(column(line, this._detail));
+        this.add_child(this._inUse);
     }
 
-    present(row) {
-        this._icon.gicon = this._icons.get(row.icon);
-        this._icon.opacity = CALM.includes(row.state) ? ASIDE : PLAIN;
-        this.label.text = row.name;
-        this._status.text = row.status;
-        this._status.visible = row.status !== '';
-        this._status.opacity = CALM.includes(row.state) ? ASIDE : PLAIN;
-        this._detail.present(row.detail);
-        this._detail.visible = row.detail !== '';
-        this.accessible_name = row.accessibleName;
+    present({label, icon, checked, inUse, accessibleName}) {
+        this.label.text = label;
+        this.setIcon(this._icons.get(icon));
+        this.setOrnament(checked ? PopupMenu.Ornament.CHECK : PopupMenu.Ornament.NONE);
+        this._inUse.text = inUse;
+        this._inUse.visible = inUse !== '';
+        this.accessible_name = accessibleName;
     }
 });

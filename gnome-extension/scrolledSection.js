@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A part of a menu that scrolls where the screen is too small for all of it.
 
 import St from 'gi://St';
@@ -5,15 +6,12 @@ import St from 'gi://St';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 import {ensureActorVisibleInScrollView} from 'resource:///org/gnome/shell/misc/animationUtils.js';
 
-/** Less than this would show no whole row. */
-const LEAST_HEIGHT = 120;
-
 /** A section whose items scroll, also to where the keyboard's focus goes. */
 export class ScrolledSection extends PopupMenu.PopupMenuSection {
     constructor() {
         super();
         this.actor = new St.ScrollView({
-            style_class: 'ollama-proxy-scroll',
+            style_class: 'vfade',
             hscrollbar_policy: St.PolicyType.NEVER,
             vscrollbar_policy: St.PolicyType.AUTOMATIC,
             overlay_scrollbars: true,
@@ -26,23 +24,19 @@ export class ScrolledSection extends PopupMenu.PopupMenuSection {
         this.actor._delegate = this;
     }
 
-    /**
-     * Has the section be no higher than that, and scroll.
-     *
-     * @param {number} room - in the stage's pixels
-     */
-    limit(room) {
-        const {scaleFactor} = St.ThemeContext.get_for_stage(global.stage);
-        const style = `max-height: ${Math.max(LEAST_HEIGHT, Math.floor(room / scaleFactor))}px;`;
+    /** Has the section be no higher than that, and scroll; as high as it wants where the limit is null. */
+    limit(height) {
+        const style = height === null ? null : `max-height: ${height}px;`;
         if (style !== this.actor.style)
             this.actor.style = style;
     }
 
-    /**
-     * Scrolls to an item when the keyboard reaches it.
-     *
-     * @param {object} item - a menu item somewhere in the section
-     */
+    /** As a menu opens: at its beginning. */
+    rewind() {
+        (this.actor.vadjustment ?? this.actor.vscroll.adjustment).value = 0;
+    }
+
+    /** Scrolls to an item when the keyboard reaches it. */
     followFocus(item) {
         item.connect('key-focus-in', () => ensureActorVisibleInScrollView(this.actor, item));
     }

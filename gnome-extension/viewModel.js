@@ -1,227 +1,116 @@
+// SPDX-License-Identifier: MIT
 // What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
 
-import {backendName, backendRows, inFlight} from './backendView.js';
-import {capital, energy, facts, figure, fill, known, words} from './format.js';
-import {AUTO, listModes, modeIcon, modeLabel} from './modes.js';
-import {reasonOf, spoken, spokenLimits} from './reasons.js';
+import {fleetLine, fleetTrouble, inFlight, troubleRows} from './backendView.js';
+import {capital, energy, facts, fill, known, percent, small, words} from './format.js';
+import {AUTO, listModes, modeIcon, modeOf} from './modes.js';
+import {phrase, reasonOf} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
+import {_} from './text.js';
 
-/** Characters that fit below the menu's title; a longer sentence has a place of its own. */
-const LONGEST_SUBTITLE = 50;
+/** Characters that fit below the menu's title; a longer sentence has a row of its own. */
+const LONGEST_SUBTITLE = 42;
 
-/**
- * What the tile is called.
- *
- * @param {object} text - what translates
- * @returns {string}
- */
-export function title(text) {
-    return text._('AI Efficiency');
+/** Less than this is no difference. */
+const LEAST_PERCENT = 1;
+
+export const title = () => _('AI Efficiency');
+
+/** What the tile and the menu say while there is no daemon that answers: [subtitle, sentence, action]. */
+function absence({presence, trouble}) {
+    switch (presence) {
+    case Presence.MISSING:
+        return [_('Not installed'), _('ollama-proxyd is not installed'), _('How to Install')];
+    case Presence.ABSENT:
+        return [_('Not running'), _('Requests are not served until it is started'), _('Start')];
+    case Presence.SILENT:
+        return [_('Not answering'), capital(trouble) || _('Not answering'), _('Try Again')];
+    default:
+        return Array(2).fill(presence === Presence.STARTING ? _('Starting…') : _('Connecting…'));
+    }
 }
 
-function presenceSubtitle(presence, {_}) {
-    return {
-        [Presence.ABSENT]: _('Not running'),
-        [Presence.STARTING]: _('Starting…'),
-        [Presence.LOADING]: _('Connecting…'),
-        [Presence.SILENT]: _('Not answering'),
-    }[presence] ?? '';
+/** The token of the mode in force, and its label. */
+function inForce({efficiency}) {
+    const token = words(efficiency.EffectiveMode) || words(efficiency.CurrentMode);
+    return {token, label: token ? modeOf(efficiency, token).label : _('Unknown mode')};
 }
 
-function modeNames({efficiency}, text) {
-    const chosen = words(efficiency.CurrentMode);
-    const effective = words(efficiency.EffectiveMode) || chosen;
-    if (!chosen)
-        return text._('Unknown mode');
-    const label = modeLabel(efficiency, chosen, text);
-    if (effective === chosen)
-        return label;
-    return `${label} · ${modeLabel(efficiency, effective, text)}`;
-}
-
-/**
- * The tile in Quick Settings.
- *
- * @param {object} state - what the daemon told
- * @param {object} text - what translates
- * @returns {object} {title, subtitle, icon, checked}
- */
-export function tileView(state, text) {
+/** The tile in Quick Settings: {title, subtitle, icon, checked}. */
+export function tileView(state) {
     const isRunning = state.presence === Presence.RUNNING;
-    const chosen = words(state.efficiency.CurrentMode);
+    const chosen = isRunning ? words(state.efficiency.CurrentMode) : AUTO;
+    const trouble = isRunning && !state.lacksBackends ? fleetTrouble(state.backends) : '';
     return {
-        title: title(text),
-        subtitle: isRunning ? modeNames(state, text) : presenceSubtitle(state.presence, text),
-        icon: isRunning ? modeIcon(chosen) : modeIcon(AUTO),
+        title: title(),
+        subtitle: isRunning ? trouble || inForce(state).label : absence(state)[0],
+        icon: trouble ? 'ai-state-down' : modeIcon(chosen),
         checked: isRunning && chosen === AUTO,
     };
 }
 
-function inFlightOfAll({backends}) {
-    return Object.values(backends).reduce((sum, backend) => sum + inFlight(facts(backend)), 0);
-}
-
-/**
- * The icon in the panel.
- *
- * @param {object} state - what the daemon told
- * @param {string} when - the preference: never, working or always
- * @param {object} text - what translates
- * @returns {object} {visible, icon, accessibleName}
- */
-export function panelView(state, when, text) {
+/** The icon in the panel, {visible, icon, accessibleName}; `when` is the preference: never, working or always. */
+export function panelView(state, when) {
+    const counts = Object.values(state.backends).map(each => inFlight(facts(each)));
+    const isWorking = (known(facts(state.fleet).InFlight) ?? Math.max(0, ...counts)) > 0;
     const isRunning = state.presence === Presence.RUNNING;
-    const isWorking = (known(facts(state.fleet).InFlight) ?? inFlightOfAll(state)) > 0;
-    const {EffectiveMode: effective, CurrentMode: chosen} = state.efficiency;
     return {
         visible: isRunning && (when === 'always' || (when === 'working' && isWorking)),
-        icon: modeIcon(words(effective) || words(chosen)),
-        accessibleName: `${title(text)}: ${tileView(state, text).subtitle}`,
+        icon: modeIcon(inForce(state).token),
+        accessibleName: `${title()}: ${tileView(state).subtitle}`,
     };
 }
 
-function whyInForce(state, text) {
-    const {_} = text;
-    const {efficiency, trouble} = state;
-    switch (state.presence) {
-    case Presence.RUNNING:
-        break;
-    case Presence.ABSENT:
-        return _('Requests are not served until it is started');
-    case Presence.SILENT:
-        return capital(trouble) || _('Not answering');
-    default:
-        return presenceSubtitle(state.presence, text);
-    }
-    const chosen = words(efficiency.CurrentMode);
-    const isHeld = Array.isArray(efficiency.ActiveHolds) && efficiency.ActiveHolds.length > 0;
-    if (chosen && chosen !== AUTO && chosen === efficiency.EffectiveMode && !isHeld)
-        return fill(_('{mode}, as chosen'), {mode: modeLabel(efficiency, chosen, text)});
-    return spoken(reasonOf(efficiency), efficiency, text) || _('The daemon does not say why');
+/** What the mode in force is, and why, with programs called by `nameOf` their id. */
+function sentence({efficiency}, label, nameOf) {
+    const holds = Array.isArray(efficiency.ActiveHolds) ? efficiency.ActiveHolds : [];
+    const isChosen = efficiency.CurrentMode !== AUTO && holds.length === 0 &&
+        efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
+    const told = reasonOf(efficiency);
+    const {application_id: id, ...details} = facts(told.reason_details);
+    const named = words(id) ? {...details, application_id: nameOf(id)} : details;
+    const why = isChosen ? small(modeOf(efficiency, efficiency.CurrentMode).description)
+        : phrase({...told, reason_details: named}, efficiency);
+    return why ? fill(_('{mode}: {reason}'), {mode: label, reason: why}) : label;
 }
 
-function modeRows({efficiency}, text) {
-    return listModes(efficiency, text).map(mode => ({
-        ...mode,
-        icon: modeIcon(mode.token),
-        checked: mode.token === efficiency.CurrentMode,
-        accessibleName: mode.description
-            ? fill(text._('{mode}: {description}'), {mode: mode.label, description: mode.description})
-            : mode.label,
-    }));
+function modeRows({efficiency}) {
+    const {token: used} = inForce({efficiency});
+    return listModes(efficiency).map(({token, label, description}) => {
+        const checked = token === efficiency.CurrentMode;
+        const inUse = token === used && !checked ? _('In use') : '';
+        const named = inUse ? fill(_('{mode}, {state}'), {mode: label, state: inUse}) : label;
+        return {
+            token, label, checked, inUse, icon: modeIcon(token),
+            accessibleName: description ? fill(_('{mode}: {reason}'), {mode: named, reason: description}) : named,
+        };
+    });
 }
 
-/**
- * The requests that wait: for a backend, by priority, and for the charger.
- *
- * @param {object} state - what the daemon told
- * @param {object} text - what translates
- * @returns {object|null} {caption, value}; null where none waits
- */
-function queue({fleet}, text) {
-    const {_, ngettext} = text;
-    const counts = facts(fleet.WaitingByPriority);
-    const templates = {
-        critical: _('{n} critical'), high: _('{n} high'), normal: _('{n} normal'), 'best-effort': _('{n} best-effort'),
-    };
-    const waiting = Object.keys(templates)
-        .filter(priority => known(counts[priority]) > 0)
-        .map(priority => fill(templates[priority], {n: counts[priority]}));
-    const seconds = known(fleet.OldestWaitSeconds);
-    // It is not told while it grows.
-    if (waiting.length > 0 && seconds !== null)
-        waiting.push(fill(_('the oldest for at least {n} s'), {n: figure(Math.floor(seconds), text)}));
-    const deferred = known(fleet.Deferred) ?? 0;
-    if (deferred > 0)
-        waiting.push(fill(ngettext('{n} until the charger is plugged in', '{n} until the charger is plugged in', deferred), {n: deferred}));
-    return waiting.length > 0 ? {caption: _('Waiting requests'), value: waiting.join(', ')} : null;
+function waiting({fleet}) {
+    const counts = [...Object.values(facts(fleet.WaitingByPriority)), fleet.Deferred];
+    return counts.reduce((sum, each) => sum + (known(each) ?? 0), 0);
 }
 
-function calledBackend(backends, id, text) {
-    const named = Object.values(backends).map(facts).find(backend => backend.Id === id);
-    return named ? backendName(named, text) : id;
-}
-
-function estimate(last, text) {
-    const {_} = text;
-    const spent = known(last.energy_joules);
-    const other = known(last.instead_of_joules);
-    if (spent === null)
-        return '';
-    if (other === null)
-        return energy(spent, text);
-    return fill(_('{spent} instead of {other}'), {spent: energy(spent, text), other: energy(other, text)});
-}
-
-/**
- * Which limits of the mode gave way to the last request, and why.
- *
- * @param {object} last - the last decision
- * @param {object} text - what translates
- * @param {number} depth - how many reasons may still stand in each other
- * @returns {string} empty where none did
- */
-function gaveWay(last, {_, ...text}, depth = 3) {
-    const {rejections, reason} = facts(last.reason_details);
-    if (last.reason_code !== 'although')
-        return depth > 0 && reason ? gaveWay(facts(reason), {_, ...text}, depth - 1) : '';
-    const cause = {
-        none_within_mode: _('nothing within the mode can serve'),
-        queue_too_long: _('what is within the mode is busy'),
-    }[facts(reason).reason_code] ?? _('nothing else can serve');
-    return fill(_('{cause} ({limits})'), {cause, limits: spokenLimits(rejections, {_, ...text})});
-}
-
-function lastRequest({routing, backends}, text) {
-    const {_} = text;
-    const last = facts(routing.LastDecision);
-    const backend = words(last.backend);
-    if (!backend) {
-        const reason = words(last.reason);
-        return reason ? {caption: _('Last request'), value: capital(reason)} : null;
-    }
-    const where = calledBackend(backends, backend, text);
-    const model = words(last.model);
-    const way = model ? fill(_('{model} → {backend}'), {model, backend: where}) : where;
-    const cost = estimate(last, text);
-    const conceded = gaveWay(last, text);
-    const value = cost ? fill(_('{way}, {cost}'), {way, cost}) : way;
-    return {
-        caption: cost ? _('Last request, estimated') : _('Last request'),
-        value: conceded ? fill(_('{way}; {reason}'), {way: value, reason: conceded}) : value,
-    };
-}
-
-function saving(today, text) {
-    const {_} = text;
-    const saved = known(today.saved_joules);
-    const compared = known(today.compared);
-    if (saved === null || compared === 0 || Math.abs(saved) < 0.05)
-        return '';
-    const template = saved > 0 ? _('{energy} less than in Performance') : _('{energy} more than in Performance');
-    return fill(template, {energy: energy(Math.abs(saved), text)});
-}
-
-function money(today) {
-    const spent = Object.entries(facts(today.money_spent));
-    return spent.map(([currency, amount]) => `${Number(amount.toPrecision(2))} ${currency}`).join(', ');
-}
-
-function energyToday({routing}, text) {
+/** The day's energy in one line; empty where nothing is known of it. */
+function energyToday({routing}) {
     const today = facts(routing.Today);
-    const spent = known(today.energy_joules);
-    if (spent === null || known(today.requests) === 0)
-        return null;
-    const parts = [energy(spent, text), saving(today, text), money(today)].filter(Boolean);
-    return {caption: text._('Energy today, estimated'), value: parts.join(', ')};
+    const joules = known(today.energy_joules);
+    const saved = known(today.saved_joules) ?? 0;
+    if (joules === null || known(today.requests) === 0)
+        return '';
+    const spent = 3600 * (known(today.spent_watt_hours) ?? 0);
+    const line = [fill(_('Today {energy}'), {energy: energy(Math.max(joules, spent))})];
+    const part = Math.round(100 * saved / (joules + saved));
+    if (Math.abs(part) >= LEAST_PERCENT) {
+        const template = part > 0 ? _('{percent} less than Performance') : _('{percent} more than Performance');
+        line.push(fill(template, {percent: percent(Math.abs(part))}));
+    }
+    const money = Object.entries(facts(today.money_spent));
+    return [...line, ...money.map(([currency, amount]) => `${Number(amount.toPrecision(2))}\u00a0${currency}`)].join(' · ');
 }
 
-/**
- * Where the daemon's web page is.
- *
- * @param {object} state - what the daemon told
- * @returns {string|null} null where it does not say
- */
+/** Where the daemon's web page is; null where it does not say. */
 export function dashboardUri({presence, routing}) {
     const endpoint = words(routing.Endpoint);
     if (presence !== Presence.RUNNING || !/^https?:\/\/[^\s/]/i.test(endpoint))
@@ -229,35 +118,23 @@ export function dashboardUri({presence, routing}) {
     return `${endpoint.replace(/\/+$/, '')}/dashboard`;
 }
 
-/**
- * The menu behind the tile.
- *
- * @param {object} state - what the daemon told
- * @param {object} text - what translates
- * @returns {object} {header, note, modes, backends, more, queue, last, today, dashboard, start}
- */
-export function menuView(state, text) {
-    const {_} = text;
-    const {icon, subtitle} = tileView(state, text);
-    const why = whyInForce(state, text);
-    const isShort = why.length <= LONGEST_SUBTITLE;
-    const header = {icon, title: title(text), sentence: isShort ? why : subtitle};
-    const note = isShort ? '' : why;
+function header(state, said) {
+    const isShort = said.length <= LONGEST_SUBTITLE;
+    return {header: {icon: tileView(state).icon, title: title(), sentence: isShort ? said : ''}, note: isShort ? '' : said};
+}
+
+/** The menu behind the tile: {header, note, modes, fleet, trouble, energy, dashboard, start}. */
+export function menuView(state, nameOf = id => id) {
     if (state.presence !== Presence.RUNNING) {
-        const start = {[Presence.ABSENT]: _('Start'), [Presence.SILENT]: _('Try Again')}[state.presence] ?? null;
-        const figures = {queue: null, last: null, today: null};
-        return {header, note, modes: [], backends: [], more: '', ...figures, dashboard: null, start};
+        const [, said, start = null] = absence(state);
+        return {...header(state, said), modes: [], fleet: '', trouble: [], energy: '', dashboard: null, start};
     }
-    const {rows, more} = backendRows(state.backends, text);
     return {
-        header,
-        note,
-        modes: modeRows(state, text),
-        backends: rows,
-        more: state.lacksBackends ? '' : more,
-        queue: queue(state, text),
-        last: lastRequest(state, text),
-        today: energyToday(state, text),
+        ...header(state, sentence(state, inForce(state).label, nameOf)),
+        modes: modeRows(state),
+        fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
+        trouble: troubleRows(state.backends),
+        energy: energyToday(state),
         dashboard: dashboardUri(state),
         start: null,
     };

@@ -84,6 +84,7 @@ def content(source: Path) -> dict[str, bytes]:
     """The files of the zip by their paths in it, in order."""
     as_they_are = {str(path): (source / path).read_bytes() for path in shipped(source)}
     metadata = json.loads(as_they_are["metadata.json"])
+    as_they_are["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     return dict(sorted({**as_they_are, **translations(source, metadata["gettext-domain"])}.items()))
 
 

@@ -1,19 +1,10 @@
+// SPDX-License-Identifier: MIT
 // Which keys may become a shortcut of the whole desktop; pure, so that it can be tested without GTK.
 
 const FREE_KEYS = /^(F([1-9]|1\d|2\d)|XF86.*|Launch\w*|Pause|Print|Scroll_Lock)$/;
 const HALF_KEYS = /^(Control|Shift|Alt|Super|Meta|Hyper)_[LR]$|^(ISO_.*|Caps_Lock|Num_Lock|Mode_switch|Multi_key|dead_.*|VoidSymbol)$/;
 
-/**
- * What a pressed key means while a shortcut is being chosen.
- *
- * @param {object} pressed what is down
- * @param {string} pressed.key the key's name, as GDK has it
- * @param {boolean} pressed.control whether Ctrl is down
- * @param {boolean} pressed.alt whether Alt is down
- * @param {boolean} pressed.super whether Super is down
- * @param {boolean} pressed.shift whether Shift is down
- * @returns {'wait'|'cancel'|'clear'|'take'|'refuse'} what to do with it
- */
+/** What a pressed key means while a shortcut is being chosen. */
 export function meaning(pressed) {
     const modified = pressed.control || pressed.alt || pressed.super;
     if (HALF_KEYS.test(pressed.key))

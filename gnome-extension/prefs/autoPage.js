@@ -1,23 +1,18 @@
+// SPDX-License-Identifier: MIT
 // The page "Auto": the daemon's own settings, which it keeps; here they are only shown, and asked to be changed.
 import Adw from 'gi://Adw';
 import GObject from 'gi://GObject';
 import Gtk from 'gi://Gtk';
-
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
 import {messageOf} from '../errors.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DaemonSettings} from './daemonSettings.js';
 import {TimeButton} from './timeButton.js';
+import {_} from '../text.js';
 
 /** The page and what it has to let go of. */
 export class AutoPage {
-    /**
-     * @param {object} daemon the Daemon
-     * @param {(message: string) => void} tell shows an error to the person
-     * @param {() => void} start starts the daemon
-     */
     constructor(daemon, tell, start) {
         this._daemon = daemon;
         this._tell = tell;
@@ -73,7 +68,7 @@ export class AutoPage {
 
     _battery() {
         const group = new Adw.PreferencesGroup({
-            title: _('Battery'), description: _('Charge in percent at which Auto takes another mode.'),
+            title: _('Battery'), description: _('Charge in percent at which Auto switches modes.'),
         });
         const rows = [
             ['critical_battery_percent', _('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],

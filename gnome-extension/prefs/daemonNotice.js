@@ -1,15 +1,14 @@
+// SPDX-License-Identifier: MIT
 // What stands above a page while the daemon cannot be spoken to: a plain sentence, and a button where one helps.
 import Adw from 'gi://Adw';
 import Gtk from 'gi://Gtk';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
-
 import {fill} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
+import {_} from '../text.js';
 
 /** The group; it is not there while everything is well. */
 export class DaemonNotice {
-    /** @param {() => void} start called when a person wants the daemon started */
     constructor(start) {
         this._button = new Gtk.Button({label: _('_Start'), use_underline: true, valign: Gtk.Align.CENTER});
         this._button.add_css_class('suggested-action');
@@ -22,10 +21,6 @@ export class DaemonNotice {
         this.group.add(this._row);
     }
 
-    /**
-     * @param {object} state what the daemon told
-     * @param {boolean} tooOld whether it runs, but lacks what the page is about
-     */
     show({presence, trouble}, tooOld = false) {
         const [title, subtitle] = this._words(presence, tooOld, trouble);
         this.group.visible = title !== '';
@@ -36,6 +31,8 @@ export class DaemonNotice {
     }
 
     _words(presence, tooOld, trouble) {
+        if (presence === Presence.MISSING)
+            return [_('ollama-proxyd Is Not Installed'), 'https://fio.ie/ollama-proxy'];
         if (presence === Presence.ABSENT)
             return [_('The Daemon Is Not Running'), _('ollama-proxyd is started by the next click on the tile, or here.')];
         if (presence === Presence.STARTING)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the rows show of the daemon's settings while a change is under way; pure.
 
 /**
@@ -5,11 +6,6 @@
  * At most one change is under way; what is wanted meanwhile goes with the next one, the latest value only.
  */
 export class DaemonSettings {
-    /**
-     * @param {(entries: object) => Promise<void>} send asks the daemon for a change of some settings at once
-     * @param {(error: Error) => void} refused is told what the daemon has against it
-     * @param {() => void} changed is told that there may be something else to show
-     */
     constructor(send, refused, changed) {
         this._send = send;
         this._refused = refused;
@@ -20,30 +16,16 @@ export class DaemonSettings {
         this._closed = false;
     }
 
-    /**
-     * The daemon says what its settings are.
-     *
-     * @param {object} settings every setting by its name
-     */
+    /** The daemon says what its settings are. */
     told(settings) {
         this._told = settings;
     }
 
-    /**
-     * @param {string} key a setting's name
-     * @returns {*} what a person is to see there, undefined when the daemon has no such setting
-     */
     shown(key) {
         return this._wanted.has(key) ? this._wanted.get(key) : this._told[key];
     }
 
-    /**
-     * A person wants another value.
-     *
-     * @param {string} key a setting's name
-     * @param {*} value the value
-     * @returns {Promise<void>} ends when the daemon has answered everything
-     */
+    /** A person wants another value. */
     want(key, value) {
         if (this._closed || this.shown(key) === value)
             return Promise.resolve();

@@ -1,22 +1,20 @@
+// SPDX-License-Identifier: MIT
 // What went wrong, told to the person at the foot of the window.
 import Adw from 'gi://Adw';
 import Gtk from 'gi://Gtk';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
-
 import {messageOf} from '../errors.js';
 import {fill} from '../format.js';
+import {_} from '../text.js';
 
 /** The errors of one window; each stays until it is read, or until another takes its place. */
 export class Errors {
-    /** @param {object} window the Adw.PreferencesWindow */
     constructor(window) {
         this._window = window;
         this._toast = null;
         this._isOfStart = false;
     }
 
-    /** @param {string} message what was wrong, and what to do */
     tell(message) {
         this._toast?.dismiss();
         // A toast cuts off its own title; this one may take as many lines as it needs.
@@ -31,7 +29,6 @@ export class Errors {
         this._window.add_toast(toast);
     }
 
-    /** @param {Error} error why the daemon could not be started */
     tellStart(error) {
         this.tell(fill(_('The daemon could not be started: {reason}'), {reason: messageOf(error)}));
         this._isOfStart = true;

@@ -1,15 +1,14 @@
+// SPDX-License-Identifier: MIT
 // The page "General": what belongs to the extension itself, kept in GSettings.
 import Adw from 'gi://Adw';
 import Gio from 'gi://Gio';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
-
 import {choiceRow} from './choiceRow.js';
 import {ShortcutRow} from './shortcutRow.js';
+import {_} from '../text.js';
 
 /** The page and what it has to let go of. */
 export class GeneralPage {
-    /** @param {object} settings the extension's Gio.Settings */
     constructor(settings) {
         this._settings = settings;
         this._handlers = [];
@@ -30,7 +29,7 @@ export class GeneralPage {
         const group = new Adw.PreferencesGroup({title: _('Quick Settings')});
         const click = this._choice('click-action', {title: _('Clicking the Tile')}, [
             ['toggle-auto', _('Toggles Auto')],
-            ['cycle', _('Takes the next mode')],
+            ['cycle', _('Next mode')],
             ['open-menu', _('Opens the menu')],
         ]);
         const mode = this._choice('manual-mode',
@@ -60,15 +59,15 @@ export class GeneralPage {
             title: _('Notifications'),
             description: _('Never for what you chose yourself.'),
         });
-        group.add(this._switch('notify-auto', _('Auto Takes Another Mode'), _('With the reason')));
-        group.add(this._switch('notify-backends', _('A Backend Goes Down or Comes Back')));
-        group.add(this._switch('notify-throttling', _('A Device Holds Itself Back'), _('For heat or power')));
+        group.add(this._switch('notify-auto', _('Auto Switches Modes'), _('With the reason')));
+        group.add(this._switch('notify-backends', _('A Backend Is Down')));
+        group.add(this._switch('notify-throttling', _('A Device Is Throttled'), _('While a request runs there')));
         return group;
     }
 
     _keyboard() {
         const group = new Adw.PreferencesGroup({title: _('Keyboard')});
-        const row = new ShortcutRow(_('Take the Next Mode'), accelerator =>
+        const row = new ShortcutRow(_('Next Mode'), accelerator =>
             this._settings.set_strv('cycle-mode-shortcut', accelerator ? [accelerator] : []));
         const show = () => row.show(this._settings.get_strv('cycle-mode-shortcut')[0] ?? '');
         this._handlers.push(this._settings.connect('changed::cycle-mode-shortcut', show));

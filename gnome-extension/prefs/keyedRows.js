@@ -1,12 +1,8 @@
+// SPDX-License-Identifier: MIT
 // Rows for things that come and go: what is still there keeps its row, so that focus and opened rows stay.
 
 /** The rows of one container. */
 export class KeyedRows {
-    /**
-     * @param {(item: object) => {row: object, show: (item: object) => void}} make makes the row of an item
-     * @param {(row: object) => void} add puts a row at the end
-     * @param {(row: object) => void} remove takes a row away
-     */
     constructor(make, add, remove) {
         this._make = make;
         this._add = add;
@@ -14,7 +10,6 @@ export class KeyedRows {
         this._rows = new Map();
     }
 
-    /** @param {object[]} items what is there now, each with an `id`, in this order */
     show(items) {
         const before = [...this._rows.keys()].join('\n');
         const after = items.map(({id}) => id).join('\n');

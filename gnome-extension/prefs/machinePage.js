@@ -1,29 +1,27 @@
+// SPDX-License-Identifier: MIT
 // The page "About this machine": what the daemon found, and of everything unknown the reason.
 import Adw from 'gi://Adw';
 import Gtk from 'gi://Gtk';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
-
+import {messageOf} from '../errors.js';
+import {fill} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {Facts} from './facts.js';
 import {KeyedRows} from './keyedRows.js';
+import {_} from '../text.js';
 
 /** The page. */
 export class MachinePage {
-    /**
-     * @param {object} daemon the Daemon
-     * @param {object} text what translates: {_, ngettext}
-     * @param {() => void} start starts the daemon
-     */
-    constructor(daemon, text, start) {
+    constructor(daemon, tell, start) {
         this._daemon = daemon;
-        this._facts = new Facts(text);
+        this._tell = tell;
+        this._facts = new Facts();
         this._notice = new DaemonNotice(start);
         this.page = new Adw.PreferencesPage({name: 'machine', title: _('This Machine'), icon_name: 'computer-symbolic'});
         this.page.add(this._notice.group);
         this._about = this._group(_('Daemon'), factRow);
-        this._backends = this._group(_('Backends'), thingRow);
+        this._backends = this._group(_('Backends'), () => backendRow((path, on) => this._enable(path, on)));
         this._devices = this._group(_('Devices'), thingRow);
         this._power = this._group(_('Battery and Power'), factRow);
         this._dashboard = this._dashboardButton();
@@ -43,11 +41,21 @@ export class MachinePage {
         this._dashboard.visible = Boolean(routing.Endpoint);
         this._about.rows.show(withIds(this._facts.daemon(efficiency, routing)));
         this._power.rows.show(withIds(this._facts.power(systemState)));
-        const backends = Object.values(state.backends).map(each => ({...each, details: state.details[each.Id] ?? {}}));
-        this._showThings(this._backends, backends.map(each => this._facts.backend(each)),
+        const backends = Object.entries(state.backends).map(([path, each]) =>
+            ({path, ...this._facts.backend({...each, details: state.details[each.Id] ?? {}})}));
+        this._showThings(this._backends, backends,
             state.lacksBackends ? '' : _('No backend is configured and none was found.'));
         this._showThings(this._devices, (thermal.Devices ?? []).map(each => this._facts.device(each)),
             _('This daemon tells of no device.'));
+    }
+
+    async _enable(path, isEnabled) {
+        try {
+            await this._daemon.enable(path, isEnabled);
+        } catch (error) {
+            this._tell(messageOf(error));
+            this.show();
+        }
     }
 
     _showThings({group, rows}, things, none) {
@@ -101,4 +109,22 @@ function thingRow() {
         facts.show(withIds(thing.facts));
     };
     return {row, show};
+}
+
+/** Off, a backend gets no requests, so that its device can stay asleep. */
+function backendRow(enable) {
+    const {row, show} = thingRow();
+    const on = new Gtk.Switch({valign: Gtk.Align.CENTER});
+    row.add_suffix(on);
+    let shown = null;
+    on.connect('notify::active', () => shown && on.active !== shown.enabled && enable(shown.path, on.active));
+    return {
+        row,
+        show: thing => {
+            shown = thing;
+            on.active = thing.enabled;
+            on.update_property([Gtk.AccessibleProperty.LABEL], [fill(_('Use {backend}'), {backend: thing.title})]);
+            show(thing);
+        },
+    };
 }

@@ -1,18 +1,14 @@
+// SPDX-License-Identifier: MIT
 // A row that shows a keyboard shortcut and asks for another one.
 import Adw from 'gi://Adw';
 import Gdk from 'gi://Gdk';
 import Gtk from 'gi://Gtk';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
-
 import {meaning} from './accelerator.js';
+import {_} from '../text.js';
 
 /** The row; it is off until a person has pressed a key. */
 export class ShortcutRow {
-    /**
-     * @param {string} title what the shortcut does
-     * @param {(accelerator: string) => void} chosen told what was pressed; empty when it is to be off
-     */
     constructor(title, chosen) {
         this._chosen = chosen;
         this._label = new Gtk.ShortcutLabel({disabled_text: _('Off'), valign: Gtk.Align.CENTER});
@@ -27,7 +23,6 @@ export class ShortcutRow {
         this.row.connect('activated', () => this._ask());
     }
 
-    /** @param {string} accelerator what it is now; empty when it is off */
     show(accelerator) {
         this._label.accelerator = accelerator;
         this._off.visible = accelerator !== '';

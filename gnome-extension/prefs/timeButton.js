@@ -1,14 +1,11 @@
+// SPDX-License-Identifier: MIT
 // A button that shows a time of day, and lets another one be chosen in a popover.
 import Gtk from 'gi://Gtk';
+import {_} from '../text.js';
 
-import {gettext as _} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
 /** The button; a value is "22:00", as the daemon writes it. */
 export class TimeButton {
-    /**
-     * @param {string} title what happens then
-     * @param {(value: string) => void} chosen told when a person closes the popover with another time
-     */
     constructor(title, chosen) {
         this._title = title;
         this._shown = '';
@@ -30,7 +27,6 @@ export class TimeButton {
         this.button.add_css_class('numeric');
     }
 
-    /** @param {string} value the time that is in force */
     show(value) {
         if (value === this._shown)
             return;

@@ -1,22 +1,22 @@
-// One call on the session bus.
+// SPDX-License-Identifier: MIT
+// The daemon's objects, and one call on the session bus.
 
 import Gio from 'gi://Gio';
 
+export const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
+export const ROOT = '/ie/fio/OllamaProxy';
+export const BACKEND = `${NAME}.Backend`;
+export const OBJECTS = {
+    efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
+    routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
+    fleet: {path: `${ROOT}/Backends`, iface: `${NAME}.Backends`},
+    systemState: {path: `${ROOT}/SystemState`, iface: `${NAME}.SystemState`},
+    thermal: {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`},
+};
+
 const ANSWER_WITHIN_MS = 5000;
 
-/**
- * Calls a method of a program that runs; never starts it.
- *
- * @param {string} destination - a name on the bus
- * @param {string} path - the object's path
- * @param {string} iface - the interface
- * @param {string} method - the method
- * @param {?object} parameters - a GLib.Variant
- * @param {object} cancellable - a Gio.Cancellable
- * @param {object} how - `hear` gets the reply at once: a signal that comes right after it must not be undone by it
- * when the promise is taken up later. `withinMs`: how long it may take.
- * @returns {Promise<void>}
- */
+/** Calls a method of a program that runs; never starts it. */
 export function call(destination, path, iface, method, parameters, cancellable, how = {}) {
     const {hear = () => {}, withinMs = ANSWER_WITHIN_MS} = how;
     return new Promise((resolve, reject) => {

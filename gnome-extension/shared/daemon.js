@@ -1,38 +1,20 @@
-// The daemon on the session bus, for the shell and for the preferences: the one module that knows D-Bus.
-// It holds what the daemon told as one plain value.
+// SPDX-License-Identifier: MIT
+// The daemon on the session bus, for the Shell and the preferences: what it told, as one plain value.
 
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {isTimeout, quiet, messageOf} from '../errors.js';
-import {call} from './call.js';
+import {isMissing, isTimeout, quiet, messageOf} from '../errors.js';
+import {BACKEND, call, NAME, OBJECTS, ROOT} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
-const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
-const ROOT = '/ie/fio/OllamaProxy';
-const BACKEND = `${NAME}.Backend`;
 const PROPERTIES = 'org.freedesktop.DBus.Properties';
 const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 const START_WITHIN_MS = 30000;
 const SETTING_TYPES = {boolean: 'b', string: 's', number: 'd'};
 
-const OBJECTS = {
-    efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
-    routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
-    fleet: {path: `${ROOT}/Backends`, iface: `${NAME}.Backends`},
-    systemState: {path: `${ROOT}/SystemState`, iface: `${NAME}.SystemState`},
-    thermal: {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`},
-};
-
 /** Follows the daemon from construction to `destroy`: it comes and goes, and nothing here waits for it. */
 export class Daemon {
-    /**
-     * @param {object} parts - what it follows, and what hears of changes
-     * @param {string[]} parts.objects - objects besides `efficiency` to load; those and `backends` can be watched
-     * @param {boolean} parts.withDetails - whether each backend's details are loaded too
-     * @param {Function} parts.changed - called after each change, with the state before
-     * @param {Function} parts.throttling - called with {id, name, reason, isThrottling}
-     */
     constructor({objects, withDetails = false, changed, throttling = null}) {
         this._objects = objects;
         this._withDetails = withDetails;
@@ -48,7 +30,6 @@ export class Daemon {
             (_bus, _name, owner) => this._appear(owner), () => this._vanish());
     }
 
-    /** @returns {object} what the daemon told last; see NOTHING in daemonState.js */
     get state() {
         return this._state;
     }
@@ -61,36 +42,42 @@ export class Daemon {
         this._changed = this._throttling = () => {};
     }
 
-    /**
-     * Which measurements somebody looks at. They move all the time, so that the rest are not followed.
-     *
-     * @param {object} wanted - of `backends` and each of the objects: whether it is
-     */
+    /** Which measurements somebody looks at. They move all the time, so that the rest are not followed. */
     watch(wanted) {
         this._watched = wanted;
         if (this._session)
             this._followMeasurements(this._session);
     }
 
-    /** Asks a daemon that did not answer once more. */
+    /** Asks a daemon that did not answer once more, and the bus whether a missing one is installed by now. */
     retry() {
         if (this._session && this._state.presence === Presence.SILENT)
             this._load(this._session);
+        if (this._state.presence === Presence.MISSING)
+            this._lookForIt();
     }
 
-    /** @param {string} token - the mode to choose */
     async setMode(token) {
         await this._askEfficiency('SetMode', '(s)', [token]);
     }
 
-    /** @param {object} entries - new values by the settings' names; all are taken or none */
+    /** Has every backend checked now. */
+    async refresh() {
+        const {path, iface} = OBJECTS.fleet;
+        await call(this._session?.owner ?? NAME, path, iface, 'RefreshBackendStatus', null, this._cancellable);
+    }
+
+    async enable(path, isEnabled) {
+        await call(this._session?.owner ?? NAME, path, PROPERTIES, 'Set',
+            new GLib.Variant('(ssv)', [BACKEND, 'Enabled', new GLib.Variant('b', isEnabled)]), this._cancellable);
+    }
+
     async changeSettings(entries) {
         const typed = Object.entries(entries)
             .map(([key, value]) => [key, new GLib.Variant(SETTING_TYPES[typeof value], value)]);
         await this._askEfficiency('ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
     }
 
-    /** @param {string[]} keys - settings that go back to the configuration's values; none means all */
     async resetSettings(keys) {
         await this._askEfficiency('ResetSettings', '(as)', [keys]);
     }
@@ -104,10 +91,25 @@ export class Daemon {
             await call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus',
                 'StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable,
                 {withinMs: START_WITHIN_MS});
+        } catch (error) {
+            if (!isMissing(error))
+                throw error;
+            this._tell({presence: Presence.MISSING});
         } finally {
             if (this._state.presence === Presence.STARTING)
                 this._tell({presence: Presence.ABSENT});
         }
+    }
+
+    /** Whether the bus could start it, where it does not run. */
+    async _lookForIt() {
+        await call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'ListActivatableNames',
+            null, this._cancellable, {
+                hear: ([names]) => {
+                    if ([Presence.ABSENT, Presence.MISSING].includes(this._state.presence))
+                        this._tell({presence: names.includes(NAME) ? Presence.ABSENT : Presence.MISSING});
+                },
+            }).catch(quiet);
     }
 
     async _askEfficiency(method, signature, values) {
@@ -136,8 +138,10 @@ export class Daemon {
 
     _vanish() {
         this._closeSession();
-        if (this._state.presence !== Presence.STARTING)
-            this._tell(NOTHING);
+        if (this._state.presence === Presence.STARTING)
+            return;
+        this._tell(NOTHING);
+        this._lookForIt();
     }
 
     _closeSession() {
@@ -276,8 +280,11 @@ export class Daemon {
         // The news is worth telling without the device's name, too.
         await call(session.owner, path, iface, 'GetHardwareState', new GLib.Variant('(s)', [id]),
             session.cancellable, {hear: ([told]) => (device = told)}).catch(quiet);
+        await this._loadBackends(session).catch(quiet);
+        const isThere = ({Hardware: kind, InFlight: n}) => kind === device.hardware && n > 0;
+        const isWorking = Object.values(this._state.backends).some(isThere);
         if (session === this._session)
-            this._throttling({id, name: device.name, reason: device.throttling, isThrottling});
+            this._throttling({id, name: device.name, reason: device.throttling, isThrottling, isWorking});
     }
 
     _tellOf(session, news) {

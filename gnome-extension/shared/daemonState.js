@@ -1,10 +1,9 @@
-// The daemon's state as one plain value. Pure: the shell, the preferences and the tests read it.
+// SPDX-License-Identifier: MIT
+// The daemon's state as one plain value. Pure: the Shell, the preferences and the tests read it.
 
-/**
- * Where the daemon stands. ABSENT: it does not run. STARTING: it was asked to. LOADING: it runs and was asked for
- * its state. SILENT: it runs and did not answer.
- */
+/** MISSING: the bus cannot start it. LOADING: it runs and was asked for its state. SILENT: it did not answer. */
 export const Presence = Object.freeze({
+    MISSING: 'missing',
     ABSENT: 'absent',
     STARTING: 'starting',
     LOADING: 'loading',

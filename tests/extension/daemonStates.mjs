@@ -2,13 +2,6 @@
 
 import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
 
-/** English as it stands, in one notation of numbers whatever the machine's locale. */
-export const ENGLISH = {
-    _: message => message,
-    ngettext: (one, many, n) => (n === 1 ? one : many),
-    locale: 'en',
-};
-
 export const TABLE = [
     ['Performance', 'Performance', 'The fastest answer, whatever it costs'],
     ['Balanced', 'Balanced', 'A quick answer at a fair cost'],

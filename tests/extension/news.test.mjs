@@ -5,7 +5,7 @@ import {test} from 'node:test';
 
 import {News, QUIET_S, SETTLING_S} from '../../gnome-extension/news.js';
 import {NOTHING} from '../../gnome-extension/shared/daemonState.js';
-import {backend, efficiency, ENGLISH, fleet, running} from './daemonStates.mjs';
+import {backend, efficiency, fleet, running} from './daemonStates.mjs';
 
 const LATER_S = SETTLING_S + 1;
 const up = running({backends: fleet(backend())});
@@ -14,18 +14,17 @@ const auto = (mode, more) => running({efficiency: efficiency('Auto', mode, `beca
 
 /** News that has seen the daemon come at second 0. */
 function settled(state = up) {
-    const news = new News(ENGLISH);
+    const news = new News();
     assert.deepEqual(news.compare(NOTHING, state, 0), []);
     return news;
 }
 
 const keys = found => found.map(each => each.key);
-const titles = found => found.map(each => each.title);
 
 test('Auto\'s own change is news, with the reason', () => {
     const [told] = settled(auto('Balanced')).compare(auto('Balanced'), auto('Quiet'), LATER_S);
     assert.deepEqual([told.topic, told.title, told.body, told.icon],
-        ['auto', 'Auto chose Quiet', 'Because of Quiet', 'ai-mode-quiet']);
+        ['auto', 'Auto switched to Quiet', 'Because of Quiet', 'ai-mode-quiet']);
 });
 
 for (const [what, before, after] of [
@@ -45,11 +44,18 @@ test('what Auto makes of a machine that it has just met is no news', () => {
     assert.deepEqual(settled(auto('Balanced')).compare(auto('Balanced'), auto('Quiet'), SETTLING_S - 1), []);
 });
 
-test('a backend that goes down is news with the reason, and its return is, too', () => {
+const KEY = '/ie/fio/OllamaProxy/Backends/igpu';
+
+test('a backend that goes down is news with the reason, and its return withdraws it', () => {
     const news = settled();
     const [lost] = news.compare(up, down, 1);
     assert.deepEqual([lost.topic, lost.title, lost.body], ['backends', 'iGPU is down', 'Connection refused']);
-    assert.deepEqual(titles(news.compare(down, up, 2)), ['iGPU is back']);
+    assert.deepEqual(news.compare(down, up, 2), [{key: KEY}]);
+});
+
+test('Auto\'s news is transient, a backend\'s is not', () => {
+    assert.equal(settled(auto('Balanced')).compare(auto('Balanced'), auto('Quiet'), LATER_S)[0].isTransient, true);
+    assert.ok(!settled().compare(up, down, 1)[0].isTransient);
 });
 
 test('a backend that comes up for the first time is no news', () => {
@@ -70,51 +76,57 @@ test('switching a backend off and on is no news, also when it was down in betwee
     assert.deepEqual(news.compare(up, off, 1), []);
     assert.deepEqual(news.compare(off, up, 2), []);
     assert.equal(news.compare(up, down, 3).length, 1);
-    assert.deepEqual(news.compare(down, off, 4), []);
+    assert.deepEqual(news.compare(down, off, 4), [{key: KEY}]);
     assert.deepEqual(news.compare(off, up, 5), []);
 });
 
-test('a return is told even if the state was not known in between', () => {
+test('what was told is withdrawn even if the state was not known in between', () => {
     const unchecked = running({backends: fleet(backend({Health: 'unknown'}))});
     const news = settled();
     news.compare(up, down, 1);
     assert.deepEqual(news.compare(down, unchecked, 2), []);
-    assert.deepEqual(titles(news.compare(unchecked, up, 3)), ['iGPU is back']);
+    assert.deepEqual(news.compare(unchecked, up, 3), [{key: KEY}]);
 });
 
-test('a restart of the daemon forgets what was down', () => {
+test('the end of the daemon withdraws what was down', () => {
     const news = settled();
     news.compare(up, down, 1);
-    news.compare(down, NOTHING, 2);
+    assert.deepEqual(news.compare(down, NOTHING, 2), [{key: KEY}]);
     news.compare(NOTHING, down, 3);
     assert.deepEqual(news.compare(down, up, 4), []);
 });
 
-test('the same news is told once a minute at most, another one at once', () => {
+test('the same news makes a banner once a minute at most, another one at once', () => {
     const news = settled();
-    assert.equal(news.compare(up, down, 0).length, 1);
-    assert.equal(news.compare(down, up, 1).length, 1);
-    assert.deepEqual(news.compare(up, down, QUIET_S - 0.1), []);
-    const other = running({backends: fleet(backend({Id: 'npu', Name: 'NPU'}))});
-    const otherDown = running({backends: fleet(backend({Id: 'npu', Name: 'NPU', Health: 'down'}))});
-    assert.deepEqual(titles(news.compare(other, otherDown, 2)), ['NPU is down']);
-    assert.deepEqual(titles(news.compare(up, down, QUIET_S)), ['iGPU is down']);
+    const quiet = (before, after, nowS) =>
+        news.compare(before, after, nowS).filter(each => each.title).map(each => each.isQuiet);
+    assert.deepEqual(quiet(up, down, 0), [false]);
+    news.compare(down, up, 1);
+    assert.deepEqual(quiet(up, down, QUIET_S - 0.1), [true]);
+    const other = Health => running({backends: fleet(backend({Id: 'npu', Name: 'NPU', Health}))});
+    assert.deepEqual(quiet(other('up'), other('down'), 2), [false]);
+    assert.deepEqual(quiet(up, down, QUIET_S), [false]);
 });
 
-test('throttling is told by the device\'s name, its end, too, and not twice within a minute', () => {
+test('Auto going to and fro is told once a minute', () => {
+    const news = settled(auto('Balanced'));
+    assert.equal(news.compare(auto('Balanced'), auto('Quiet'), LATER_S).length, 1);
+    assert.deepEqual(news.compare(auto('Balanced'), auto('Quiet'), LATER_S + 1), []);
+});
+
+test('throttling is told by the device\'s name while a request runs there, and withdrawn at its end', () => {
     const news = settled();
-    const hot = {id: '0000:01:00.0', name: 'RTX 4060', reason: 'power cap', isThrottling: true};
+    const hot = {id: 'nvidia0', name: 'RTX 4060', reason: 'power cap', isThrottling: true, isWorking: true};
     const [told] = news.throttling(hot, 0);
-    assert.deepEqual([told.topic, told.title, told.body],
-        ['throttling', 'RTX 4060 is throttled', 'Power cap']);
-    assert.deepEqual(news.throttling(hot, 59), []);
-    assert.deepEqual(titles(news.throttling({...hot, isThrottling: false}, 59)), ['RTX 4060 is no longer throttled']);
+    assert.deepEqual([told.key, told.topic, told.title, told.body],
+        ['throttling:nvidia0', 'throttling', 'RTX 4060 is throttled', 'Power cap']);
+    assert.deepEqual(news.throttling({...hot, isThrottling: false}, 59), [{key: 'throttling:nvidia0'}]);
+    assert.deepEqual(news.throttling({...hot, isWorking: false}, 999), []);
 });
 
 test('a device without a name is called by its id, and the processor by its word', () => {
-    const title = id => settled().throttling({id, isThrottling: true}, 0)[0].title;
-    assert.equal(title('0000:01:00.0'), '0000:01:00.0 is throttled');
-    assert.equal(title('cpu'), 'The processor is throttled');
+    const title = id => settled().throttling({id, isThrottling: true, isWorking: true}, 0)[0].title;
+    assert.deepEqual([title('0000:01:00.0'), title('cpu')], ['0000:01:00.0 is throttled', 'The processor is throttled']);
 });
 
 test('several changes at once are each told', () => {

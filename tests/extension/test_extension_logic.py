@@ -1,5 +1,6 @@
 """The extension's pure modules under Node's own test runner."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,5 +13,7 @@ def test_the_logic_of_the_extension_keeps_its_rules() -> None:
     installed("install-extension-checks")
     tests = sorted(HERE.rglob("*.test.mjs"))
     assert tests
-    done = subprocess.run(["node", "--test", *tests], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "LC_ALL": "en_US.UTF-8"}
+    command = ["node", "--import", str(HERE / "english.mjs"), "--test", *map(str, tests)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -33,7 +33,9 @@ def packed(source: Path, out: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def test_the_zip_holds_the_code_the_icons_the_schema_and_every_translation_and_nothing_else(tmp_path: Path) -> None:
+def test_the_zip_holds_the_code_the_icons_the_schema_the_licence_and_every_translation_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     code = {path.name for path in EXTENSION.glob("*.js")} - {"eslint.config.js"}
     folders = {
         str(path.relative_to(EXTENSION))
@@ -44,7 +46,7 @@ def test_the_zip_holds_the_code_the_icons_the_schema_and_every_translation_and_n
     assert {"de", "fr"} <= languages
     spoken = {f"locale/{language}/LC_MESSAGES/ollama-proxy@fio.ie.mo" for language in languages}
     with zipfile.ZipFile(packed(EXTENSION, tmp_path)) as archive:
-        assert set(archive.namelist()) == code | folders | spoken | {"metadata.json", "stylesheet.css"}
+        assert set(archive.namelist()) == code | folders | spoken | {"metadata.json", "stylesheet.css", "LICENSE"}
         assert archive.testzip() is None
 
 

@@ -13,8 +13,8 @@ from tests.desktop.gnome.desktop import Desktop, StartDesktop
 from tests.desktop.gnome.packing import unpacked_extension
 from tests.real_things import NOT_TRIED, installed
 
-SUITES = {"trixie": "GNOME 48", "sid": "GNOME 51"}
-"""The Debian releases whose Shells are tested, the oldest and the newest that can be had."""
+SUITES = {"trixie": "GNOME 48", "forky": "GNOME 50", "sid": "GNOME 51"}
+"""The Debian releases whose Shells are tested, those that can be had."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,7 +89,7 @@ class Desktop:
         """Have the daemon run, in this mode whatever an earlier test has left, and the tile say so."""
         self.daemon.start()
         self.daemon.choose(mode)
-        self.until_subtitle(mode)
+        self.until_subtitle(mode if mode != "Auto" else "")
 
     def drain_to(self, *percents: int) -> None:
         """Have the battery be that full, one after the other: more than 20 % at once is not believed for a while."""

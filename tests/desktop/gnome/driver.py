@@ -21,6 +21,7 @@ SHELLS_OWN = re.compile(
             r"GnomeDesktop-WARNING.*iso-codes",
             r"accountsservice-WARNING",
             r"libmutter-WARNING.*(no colord server|Failed to update activation environment)",
+            r"libmutter-WARNING.*Unknown experimental feature",
             r"Gjs-WARNING.*Falling back to slow path",
             r"GNOME Shell-WARNING.*Missing required core component Settings",
             r"WARNING: Glycin running without sandbox",

@@ -25,7 +25,7 @@ class Preferences:
             program.write_text(SOURCE.read_text())
             desktop.session.run(f"SHELL_DBUS_PERSIST=1 gjs -m {program}")
             wait_until(lambda: self.shell.bus.owner_of(SERVICE), "the Shell's service for preferences is there", 60.0)
-        desktop.pick("Settings")
+        desktop.pick("AI Efficiency Settings")
         self.shell.until(f"{WINDOW} && global.display.focus_window")
         self.eval("prefs.drawn()")
 

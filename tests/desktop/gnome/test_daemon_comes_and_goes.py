@@ -32,6 +32,28 @@ def test_without_the_daemon_the_menu_says_what_that_means_and_offers_to_start_it
     desktop.until_subtitle("Balanced")
 
 
+def test_where_the_daemon_is_not_installed_the_tile_says_so_and_shows_the_way(start_desktop: StartDesktop) -> None:
+    desktop = start_desktop()
+    service = desktop.session.session_bus.folder / "services" / "ie.fio.OllamaProxy.service"
+    text = service.read_text()
+    service.unlink()
+    desktop.shell.bus.ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ReloadConfig")
+    desktop.open_tile()
+    desktop.shell.click(TILE)  # what it knows is from before, so the bus is asked
+    desktop.until_subtitle("Not installed")
+    assert told(desktop, "") == []
+    desktop.open_menu()
+    desktop.until_menu_says("How to Install")
+    desktop.picture("menu-not-installed")
+    service.write_text(text)
+    desktop.shell.bus.ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ReloadConfig")
+    desktop.close_menus()
+    desktop.open_menu()
+    desktop.until_subtitle("Not running")
+    desktop.until_menu_says("Start")
+    assert desktop.shell.complaints() == []
+
+
 def test_a_killed_daemon_is_missed_and_a_new_one_is_noticed_with_its_mode(desktop: Desktop) -> None:
     desktop.daemon.start()
     desktop.daemon.choose("Efficiency")
@@ -49,11 +71,11 @@ def test_a_killed_daemon_is_missed_and_a_new_one_is_noticed_with_its_mode(deskto
 def test_a_daemon_that_ends_while_the_menu_is_open_takes_its_rows_along(desktop: Desktop) -> None:
     desktop.daemon.start()
     desktop.open_menu()
-    desktop.until_menu_says("NVIDIA")
+    desktop.until_menu_says("backends ready")
     desktop.daemon.end()
-    desktop.shell.until(f"!driver.texts({MENU}.actor).some(text => text.includes('NVIDIA'))")
+    desktop.shell.until(f"!driver.texts({MENU}.actor).some(text => text.includes('backends ready'))")
     desktop.daemon.start()
-    desktop.until_menu_says("NVIDIA")
+    desktop.until_menu_says("backends ready")
 
 
 def test_a_daemon_that_does_not_answer_never_holds_the_shell(desktop: Desktop) -> None:
@@ -69,7 +91,7 @@ def test_a_daemon_that_does_not_answer_never_holds_the_shell(desktop: Desktop) -
         desktop.open_tile()
         assert desktop.shell.eval(f"{TILE}.mapped")
         desktop.until_subtitle("Not answering")
-        wait_until(lambda: told(desktop, "The mode could not be changed|Not answering"), "the person is told")
+        wait_until(lambda: told(desktop, "The mode could not be changed|It has not answered yet"), "the person is told")
         desktop.open_menu()
         desktop.until_menu_says("Try Again")
         desktop.picture("menu-not-answering")
@@ -78,3 +100,4 @@ def test_a_daemon_that_does_not_answer_never_holds_the_shell(desktop: Desktop) -
         desktop.daemon.send(signal.SIGCONT)
     wait_until(lambda: desktop.daemon.mode() == "Quiet", "the late call arrives")
     desktop.until_subtitle("Quiet")
+    wait_until(lambda: not told(desktop, "could not be changed"), "what is not true any more is withdrawn")

@@ -31,22 +31,19 @@ def test_the_menu_lists_the_daemons_modes_and_checks_the_chosen_one(desktop: Des
     desktop.picture("menu-quiet")
 
 
-def test_the_menu_has_a_row_for_each_backend_of_the_daemon(desktop: Desktop) -> None:
+def test_the_menu_has_one_line_for_all_backends_that_are_well(desktop: Desktop) -> None:
     desktop.daemon.start()
     desktop.open_menu()
-    for backend in desktop.daemon.call("Backends", "ListBackends"):
-        desktop.until_menu_says(backend[1].removeprefix("Simulated "))
+    desktop.until_menu_says(f"{len(desktop.daemon.call('Backends', 'ListBackends'))} backends ready")
 
 
-def test_after_a_request_the_menu_says_where_it_went_and_what_it_took(desktop: Desktop) -> None:
+def test_after_a_request_the_menu_says_what_the_day_took(desktop: Desktop) -> None:
     desktop.daemon.start()
     desktop.daemon.choose("Efficiency")
     assert desktop.daemon.ask_whole().status == 200
     desktop.open_menu()
-    desktop.until_menu_says("demo:latest → Simulated NPU, ")
-    desktop.until_menu_says(" J instead of ")
-    desktop.until_menu_says("Energy today")
-    desktop.until_menu_says(" J less than in Performance")
+    desktop.until_menu_says("Today 0.0")
+    desktop.until_menu_says("% less than Performance")
     desktop.picture("menu-after-a-request")
 
 
@@ -57,6 +54,7 @@ def test_while_a_request_is_answered_the_panel_shows_it(desktop: Desktop) -> Non
     with desktop.daemon.asking():
         desktop.shell.until(f"{PANEL_ICON}.visible")
         desktop.open_menu()
+        desktop.until_menu_says("Simulated NPU answers")
         desktop.picture("menu-at-work", whole=True)
     desktop.shell.until(f"!{PANEL_ICON}.visible")
 

@@ -40,16 +40,28 @@ def test_an_old_daemon_without_backends_routing_or_a_table_of_modes_can_be_switc
         assert "SetMode" in daemon.asked
 
 
-def test_a_backend_of_which_little_is_told_has_its_row(desktop: Desktop) -> None:
+def test_a_backend_of_which_little_is_told_breaks_nothing(desktop: Desktop) -> None:
     backends = {
         "npu": {"Id": Variant("s", "npu"), "Health": Variant("s", "up")},
-        "odd": {"Name": Variant("s", "Odd one"), "Health": Variant("d", 0.5), "InFlight": Variant("s", "many")},
+        "odd": {"Name": Variant("s", "Odd one"), "Health": Variant("s", "down"), "InFlight": Variant("s", "many")},
         "bare": {},
     }
     with daemon_with(desktop, OLD, backends):
         desktop.open_menu()
-        for name in ("npu", "Odd one", "Unnamed backend"):
-            desktop.until_menu_says(name)
+        desktop.until_menu_says("1 backend ready")
+        desktop.until_menu_says("Odd one")
+        desktop.picture("menu-one-down")
+
+
+def test_where_no_backend_is_up_the_tile_says_so(desktop: Desktop) -> None:
+    down = {"Id": Variant("s", "npu"), "Health": Variant("s", "down"), "Reason": Variant("s", "connection refused")}
+    with daemon_with(desktop, OLD, {"npu": down}) as daemon:
+        desktop.until_subtitle("No backend is up")
+        desktop.open_menu()
+        desktop.until_menu_says("Down: connection refused")
+        desktop.picture("menu-none-up")
+        daemon.change("Backends/npu", Health=Variant("s", "up"), Reason=Variant("s", ""))
+        desktop.until_subtitle("Balanced")
 
 
 def test_values_of_another_kind_than_agreed_break_nothing(desktop: Desktop) -> None:

@@ -32,7 +32,7 @@ def test_they_open_and_say_nothing_in_the_log(desktop: Desktop, preferences: Pre
 def test_what_belongs_to_the_extension_is_saved(desktop: Desktop, preferences: Preferences) -> None:
     settings = desktop.session.settings_file
     assert "notify-auto" not in settings.read_text()
-    preferences.turn("Auto Takes Another Mode")
+    preferences.turn("Auto Switches Modes")
     wait_until(lambda: "notify-auto=false" in settings.read_text(), "the extension's setting is saved")
     desktop.set(UUID, "notify-auto", "true")
     assert said_by_gjs(desktop) == []

@@ -3,20 +3,20 @@ import {test} from 'node:test';
 
 import {Facts} from '../../../gnome-extension/prefs/facts.js';
 
-const facts = new Facts({_: sentence => sentence, ngettext: (one, many, count) => count === 1 ? one : many, locale: 'en'});
+const facts = new Facts();
 const NAN = Number.NaN;
 const BACKEND = {
     Id: 'npu', Name: 'The NPU', Hardware: 'npu', Health: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
     TokensPerSecond: 9.84, PowerWatts: 3, TemperatureCelsius: 41.4, Asleep: false, Unknown: {},
     details: {engine: 'ollama', endpoint: 'http://127.0.0.1:11434'},
 };
-const text = (thing, title) => thing.facts.find(each => each.title === title)?.text;
+const text = (thing, title) => thing.facts.find(each => each.title === title)?.text.replaceAll('\u00a0', ' ');
 const backend = changes => facts.backend({...BACKEND, ...changes});
 
 test('what is known of a backend is told with its unit', () => {
     const npu = backend({});
     assert.equal(npu.title, 'The NPU');
-    assert.equal(npu.subtitle, 'NPU · ready');
+    assert.equal(npu.subtitle, 'NPU · Ready');
     assert.equal(text(npu, 'Engine'), 'ollama');
     assert.equal(text(npu, 'Address'), 'http://127.0.0.1:11434');
     assert.equal(text(npu, 'Models'), 'qwen3:4b, phi4');
@@ -47,7 +47,7 @@ test('a measured 0 is a value', () => {
 test('a property that an old daemon lacks is unknown, not an error', () => {
     const old = facts.backend({Id: 'npu', details: {}});
     assert.equal(old.title, 'npu');
-    assert.equal(old.subtitle, 'Unknown hardware · not checked yet');
+    assert.equal(old.subtitle, 'Unknown hardware · Not checked yet');
     assert.equal(text(old, 'Power draw'), 'Unknown: the daemon gives no reason');
 });
 
@@ -62,17 +62,17 @@ test('details that could not be fetched are told with the reason', () => {
 test('a backend that is down is marked, and says why', () => {
     const down = backend({Health: 'down', Reason: 'connection refused'});
     assert.equal(down.trouble, true);
-    assert.equal(down.subtitle, 'NPU · down: connection refused');
+    assert.equal(down.subtitle, 'NPU · Down: connection refused');
     assert.equal(backend({}).trouble, false);
 });
 
 test('the state of a backend is told in the same words as in the menu', () => {
     const state = changes => backend(changes).subtitle.replace('NPU · ', '');
-    assert.equal(state({Health: 'disabled'}), 'disabled');
-    assert.equal(state({Health: 'unknown'}), 'not checked yet');
-    assert.equal(state({InFlight: 1}), '9.8 tok/s · 3 W');
-    assert.equal(state({TooHot: true, Asleep: true}), 'too hot · 41 °C');
-    assert.equal(state({Asleep: true}), 'asleep');
+    assert.equal(state({Health: 'disabled'}), 'Off');
+    assert.equal(state({Health: 'unknown'}), 'Not checked yet');
+    assert.equal(state({InFlight: 1}), 'Answering');
+    assert.equal(state({TooHot: true, Asleep: true}), 'Too hot: 41\u00a0°C');
+    assert.equal(state({Asleep: true}), 'Asleep');
 });
 
 test('a device that sleeps is not shown with numbers from before', () => {
@@ -87,9 +87,9 @@ test('a device says how warm it is, what it draws, how its fan turns and whether
     const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature_celsius: 61.2,
         power_watts: 14.25, fan_percent: 41, fan_rpm: 2300, utilisation_percent: 17, memory_used_bytes: 9 * 2 ** 30,
         memory_total_bytes: 32 * 2 ** 30, throttling: 'thermal limit'});
-    assert.equal(cpu.subtitle, 'Processor · 61 °C · 14 W · throttled');
-    assert.equal(text(cpu, 'Fan'), '41 % · 2,300 turns a minute');
-    assert.equal(text(cpu, 'Use'), '17 %');
+    assert.equal(cpu.subtitle.replaceAll('\u00a0', ' '), 'Processor · 61 °C · 14 W · throttled');
+    assert.equal(text(cpu, 'Fan'), '41% · 2,300 turns a minute');
+    assert.equal(text(cpu, 'Use'), '17%');
     assert.equal(text(cpu, 'Memory in use'), '9 of 32 GiB');
     assert.equal(text(cpu, 'Throttled'), 'thermal limit');
     assert.equal(cpu.trouble, true);
@@ -113,7 +113,7 @@ test('a machine without a battery gives the reason instead of -1 %', () => {
 
 test('battery, charger and profile are told in words', () => {
     const words = power({BatteryPercent: 43, OnBattery: true, QuietHours: true, PowerProfile: 'power-saver', Unknown: {}});
-    assert.deepEqual(words, {'Power source': 'On battery', 'Battery': '43 %', 'Power profile': 'Power Saver',
+    assert.deepEqual(words, {'Power source': 'On battery', 'Battery': '43%', 'Power profile': 'Power Saver',
         'Quiet hours': 'Now'});
 });
 
