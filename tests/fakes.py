@@ -37,6 +37,7 @@ from ollama_proxyd.services.keeper import Keeper, KeeperDeps
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
+from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.settings import GatewaySettings, KeepingSettings, ModeSettings, QueueSettings
 from ollama_proxyd.services.switches import Switches
@@ -371,6 +372,7 @@ async def services_of(
         clock=clock,
         history=history,
         budget=daily,
+        power_saver=PowerSaver(fleet, governor, energy, clock),
     )
 
 

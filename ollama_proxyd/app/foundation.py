@@ -29,6 +29,7 @@ from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.ports import Backend, Clock, HistoryStore, StateStore
+from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.sensing import Sensing
@@ -38,6 +39,7 @@ from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+SYSTEM_CLOCK: Clock = SystemClock()
 FIRST_CHECK_S = 1.0
 """A slower backend joins later, so it does not delay the start."""
 
@@ -68,14 +70,13 @@ class Foundation:
         config: Config,
         store: StateStore,
         kept: HistoryStore,
-        clock: Clock | None = None,
+        clock: Clock = SYSTEM_CLOCK,
         make: Callable[[BackendConfig], Backend] | None = None,
     ) -> "Foundation":
         """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
-        clock = clock or SystemClock()
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
-        settings, http = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts)
-        system, fleet = sensing.system, Fleet(make or _engines(http), clock, learner.speeds, Switches(store))
+        settings, http, system = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts), sensing.system
+        fleet = Fleet(make or _engines(http), clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
         meter, energy = Meter(system, fleet, clock), EnergyAccounts(system, fleet, clock)
         _connect(fleet, sensing, ledger, energy, (learner.observe, detector.observe, meter.observe))
@@ -101,6 +102,7 @@ class Foundation:
             clock=clock,
             history=history,
             budget=day,
+            power_saver=PowerSaver(fleet, governor, energy, clock),
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
 
@@ -121,6 +123,7 @@ class Foundation:
         self.services.gateway.migrator.follow(self.tasks)
         self.services.keeper.follow(self.tasks)
         self.services.answers.follow(self.tasks)
+        self.services.power_saver.follow(self.sensing.system, self.tasks)
 
     async def _recall(self) -> None:
         """What was learned before the start is known again."""
@@ -135,6 +138,7 @@ class Foundation:
         services.health.reconfigure(config.health)
         services.gateway.reconfigure(config.gateway)
         services.answers.reconfigure(config.answer_cache)
+        services.power_saver.reconfigure(config.power_saver)
         services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)

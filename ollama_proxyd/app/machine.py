@@ -12,6 +12,7 @@ from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.edges.dbus_api.service import BusService
 from ollama_proxyd.edges.host.inhibitor import StayingAwake
 from ollama_proxyd.edges.host.logind import SleepWatch
+from ollama_proxyd.edges.host.power_profile import HeldProfile
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.sensors.bus_sensor import BusSensor
 from ollama_proxyd.edges.sensors.desktop_services import GAME_COUNT, POWER, POWER_PROFILES
@@ -54,6 +55,8 @@ class Machine:
             Hotplug(polled),
         )
         sensing.watch(polled, signals, self._tasks, Pace(self._clock, activity, self._sensors.pace))
+        held = HeldProfile(services.power_saver)
+        self._tasks.start("power-saver", self._system_bus.keep(held.follow, lambda _: None))
         self._tasks.start("system-bus", self._look_for_the_system_bus())
 
     async def show(self, services: Services, url: str) -> None:

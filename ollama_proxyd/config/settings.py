@@ -11,6 +11,7 @@ from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.power_saver import PowerSaverSettings
 from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
@@ -143,6 +144,7 @@ class Config:
     sleep: SleepSettings
     history: HistorySettings
     answer_cache: CacheSettings
+    power_saver: PowerSaverSettings
     timeouts: Timeouts
     log: LogSettings
     backends: tuple[BackendConfig, ...] = ()

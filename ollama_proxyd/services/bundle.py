@@ -16,6 +16,7 @@ from ollama_proxyd.services.history import History
 from ollama_proxyd.services.keeper import Keeper
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
+from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 
@@ -38,3 +39,4 @@ class Services:
     clock: Clock
     history: History
     budget: DailyBudget
+    power_saver: PowerSaver

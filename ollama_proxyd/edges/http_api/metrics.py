@@ -78,6 +78,9 @@ class StatusGauges(Collector):
         what = "Estimated joules saved by that, less what loading again cost"
         yield _gauge("unloading_saved_joules", what, savings.saved_j)
         yield from _cache(services)
+        saver = services.power_saver
+        yield _gauge("power_saver_held", "1 while the power profile power-saver is held, else 0", float(saver.is_held))
+        yield _gauge("power_saver_saved_joules", "Measured joules that answers under it needed less", saver.saved_j)
         yield from _of_backends(status)
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
