@@ -117,7 +117,7 @@ def _terms(ranked: Ranked) -> Json:
 
 
 def _alternative(ranked: Ranked) -> Json:
-    figures = {"energy_j": ranked.energy_j, "time_s": ranked.terms.get("time_s", 0.0), "cost_j": ranked.cost_j}
+    figures = {"energy_j": ranked.energy_j, "time_s": ranked.time_s, "cost_j": ranked.cost_j}
     shown = {key: _short(value) for key, value in figures.items() if isfinite(value)}
     return {"backend": ranked.backend_id, "model": name(ranked.model), **shown}
 

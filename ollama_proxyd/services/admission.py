@@ -1,7 +1,7 @@
 """Grants the slots of backends; a request that finds none waits here, not in the engine."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -241,7 +241,7 @@ class Admission:
         self._watch()
 
     def _full(self, query: Query, decision: Decision) -> ProxyError:
-        wait_s = min([each.terms["queue_wait_s"] for each in decision.ranked])
+        wait_s = min([each.queue_wait_s for each in decision.ranked])
         place = 1 + self._queue.ahead_of(query.urgency)
         message = (
             f"{len(self._queue)} requests wait already, the most that routing.queue.max_length allows; "
@@ -267,8 +267,8 @@ def _of(ticket: Ticket) -> _Waiting:
 
 def _expected_s(decision: Decision) -> float:
     """How long the best backend is expected to work on it."""
-    terms: Mapping[str, float] = decision.ranked[0].terms
-    return terms["time_s"] - terms["queue_wait_s"]
+    best = decision.ranked[0]
+    return best.time_s - best.queue_wait_s
 
 
 def _kind(query: Query) -> Hashable:

@@ -27,6 +27,27 @@ def test_a_decision_of_what_was_seen_before_is_that_of_equal_things_never_seen(
     assert seen == decided(*deepcopy((query, fleet, machine)), mode, other)
 
 
+@given(wild_fleets, wild_fleets, queries, modes, machines, machines)
+def test_whatever_changes_of_a_fleet_or_the_machine_is_seen_by_the_next_decision(
+    fleet: FleetView, other: FleetView, query: Query, mode: Mode, machine: SystemState, later: SystemState
+) -> None:
+    decided(query, fleet, machine, mode, mode)
+    changed = tuple(
+        replace(
+            view,
+            health=another.health,
+            models=another.models,
+            loaded=another.loaded,
+            in_flight=another.in_flight,
+            speeds=another.speeds,
+        )
+        for view, another in zip(fleet, other, strict=False)
+    )
+    for views, state in ((changed, machine), (fleet, later), (changed, later)):
+        plain = decided(*deepcopy((query, views, state)), mode, mode)
+        assert decided(query, views, state, mode, mode) == plain
+
+
 def decided(query: Query, fleet: FleetView, machine: SystemState, mode: Mode, other: Mode) -> str:
     """All that is decided, in this mode and in another one."""
     assessment = assess(query, fleet, machine, setting(mode))

@@ -170,7 +170,7 @@ def test_every_term_is_a_number_and_what_keeps_the_limits_comes_first_the_cheape
 
 
 @given(wild_fleets, queries, modes, modes, machines)
-def test_what_another_mode_would_choose_is_found_without_pricing_anew(
+def test_what_another_mode_would_choose_is_the_first_of_its_ranking(
     fleet: FleetView, query: Query, mode: Mode, other: Mode, machine: SystemState
 ) -> None:
     best = best_under(assess(query, fleet, machine, setting(mode)), setting(other))

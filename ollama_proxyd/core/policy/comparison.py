@@ -56,4 +56,4 @@ def compare(decision: Decision, assessment: Assessment, performance: ModeRow) ->
 
 
 def _energy_j(ranked: Ranked, share: float) -> float:
-    return ranked.energy_j + (share - 1.0) * ranked.terms["decode_j"]
+    return ranked.energy_j + (share - 1.0) * ranked.decode_j

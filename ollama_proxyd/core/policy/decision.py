@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.residence import Residence
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tariff import Tariff
 
 
 class Ranked(NamedTuple):
-    """A backend that can serve, and what that would cost.
-
-    `terms` holds every term of the formula by name with its unit as suffix (queue_wait_s, wake_s, load_s,
-    prefill_s, decode_s, time_s, prefill_j, decode_j, load_j, wake_j, idle_tail_j, keep_alive_s, spared_s, spared_j,
-    energy_j, heat_j, money, money_j, price_of_time_w, cost_j, power_w, latency_ms). `notes` say what is estimated and
-    how it was known.
-    """
+    """A backend that can serve, and what that would cost; `notes` say what is estimated and how it was known."""
 
     backend_id: str
     model: str
@@ -26,7 +21,16 @@ class Ranked(NamedTuple):
     latency_ms: float
     """Estimated time to the first token."""
     power_w: float
-    terms: Mapping[str, float]
+    time_s: float
+    """Estimated time to the end, the wait for a slot included."""
+    queue_wait_s: float
+    prefill_s: float
+    decode_s: float
+    stay: Residence = Residence()
+    heat_j: float = 0.0
+    money: float = 0.0
+    money_j: float = 0.0
+    price_of_time_w: float = 0.0
     notes: tuple[Reason, ...] = ()
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
@@ -36,6 +40,32 @@ class Ranked(NamedTuple):
     """What its tokens cost."""
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
+
+    @property
+    def decode_j(self) -> float:
+        """What writing the answer draws."""
+        return self.power_w * self.decode_s
+
+    @property
+    def terms(self) -> Mapping[str, float]:
+        """Every term of the formula by its name, with its unit as suffix."""
+        return {
+            "queue_wait_s": self.queue_wait_s,
+            "prefill_s": self.prefill_s,
+            "decode_s": self.decode_s,
+            "time_s": self.time_s,
+            "prefill_j": self.power_w * self.prefill_s,
+            "decode_j": self.decode_j,
+            **self.stay._asdict(),
+            "energy_j": self.energy_j,
+            "heat_j": self.heat_j,
+            "money": self.money,
+            "money_j": self.money_j,
+            "price_of_time_w": self.price_of_time_w,
+            "cost_j": self.cost_j,
+            "power_w": self.power_w,
+            "latency_ms": self.latency_ms,
+        }
 
 
 class Rejected(NamedTuple):

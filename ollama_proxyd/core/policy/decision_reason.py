@@ -25,10 +25,10 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
         "backend_id": best.backend_id,
         "is_estimated": best.is_guess,
         "energy_joules": best.energy_j,
-        "money": best.terms["money"] or None,
+        "money": best.money or None,
         "currency": None if best.tariff is None else best.tariff.costs.currency,
-        "time_seconds": best.terms["time_s"],
-        "queue_wait_seconds": best.terms["queue_wait_s"] or None,
+        "time_seconds": best.time_s,
+        "queue_wait_seconds": best.queue_wait_s or None,
         "is_embedding": is_embedding,
         "tokens": asked.prompt_tokens if is_embedding else asked.output_tokens,
     }
@@ -51,7 +51,7 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     rival = others[0]
     if place is Tier.WITHIN and tier(rival.beyond, situation) is not Tier.WITHIN:
         return "only_within_mode", {}
-    values = {"energy_joules": rival.energy_j, "time_seconds": rival.terms["time_s"]}
+    values = {"energy_joules": rival.energy_j, "time_seconds": rival.time_s}
     code = "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest"
     return code, {"next_backend_id": rival.backend_id, **{f"next_{name}": each for name, each in values.items()}}
 
@@ -62,7 +62,7 @@ def _why_beyond(others: Sequence[Ranked]) -> tuple[str, dict[str, Any]]:
         if [limit.code for limit in each.beyond] == ["mode_wait"]:
             return "queue_too_long", {
                 "next_backend_id": each.backend_id,
-                "next_queue_wait_seconds": each.terms["queue_wait_s"],
+                "next_queue_wait_seconds": each.queue_wait_s,
             }
     return "none_within_mode", {}
 

@@ -179,7 +179,7 @@ def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Re
     limit_ms, waited_ms = situation.query.hints.max_latency_ms, situation.query.waited_s * 1000
     if limit_ms is None or waited_ms + priced.latency_ms <= limit_ms:
         return None
-    queue_ms = priced.terms["queue_wait_s"] * 1000 or None
+    queue_ms = priced.queue_wait_s * 1000 or None
     times = {"latency_ms": priced.latency_ms, "queue_wait_ms": queue_ms, "limit_ms": limit_ms}
     return Reason("hint_latency", backend_id=view.spec.id, **times)
 
@@ -194,7 +194,7 @@ def _deadline(view: BackendView, priced: Ranked, situation: Situation) -> Reason
 
 def late(priced: Ranked, query: Query) -> Reason | None:
     """Whether the whole answer is expected to come after the deadline."""
-    left_s, time_s = query.time_left_s, priced.terms["time_s"]
+    left_s, time_s = query.time_left_s, priced.time_s
     if left_s is None or time_s <= left_s:
         return None
     return Reason("deadline_of_end", backend_id=priced.backend_id, time_ms=time_s * 1000, limit_ms=left_s * 1000)

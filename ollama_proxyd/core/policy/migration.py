@@ -50,7 +50,6 @@ def better_place(assessment: Assessment, backend_id: str) -> Move | None:
 
 def staying_j(here: Ranked) -> float:
     """What it costs to go on writing where the prompt is read already."""
-    terms = here.terms
-    working_s = terms["prefill_s"] + terms["decode_s"]
-    heat_j = terms["heat_j"] * terms["decode_s"] / working_s if working_s else 0.0
-    return terms["decode_j"] + heat_j + terms["price_of_time_w"] * terms["decode_s"]
+    working_s = here.prefill_s + here.decode_s
+    heat_j = here.heat_j * here.decode_s / working_s if working_s else 0.0
+    return here.decode_j + heat_j + here.price_of_time_w * here.decode_s

@@ -52,9 +52,9 @@ _DISCRETE = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 _REFUSES_NOTHING = frozenset({"mode_wait", "mode_concurrency", "deadline_of_end"})
 
 
-def standing(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> tuple[Reason, ...]:
+def standing(view: BackendView, device: DeviceState | None, games: int | None, row: ModeRow) -> tuple[Reason, ...]:
     """What keeps requests off a backend in a mode while others can serve, whatever the request."""
-    return _standing(view.spec, view.watts, device, known(system.games), row)
+    return _standing(view.spec, view.watts, device, games, row)
 
 
 @by_identity
@@ -86,7 +86,7 @@ _UNTOLD = frozenset({"backend_id", "mode_label", "is_measured"})
 
 def outside(view: BackendView, device: DeviceState | None, system: SystemState, row: ModeRow) -> Reason | None:
     """Why a backend is not among the first of a mode, in few words; None where it is."""
-    found = standing(view, device, system, row)
+    found = standing(view, device, known(system.games), row)
     if device is not None and (critical := critical_heat(view, device)) is not None:
         found += (critical,)
     short = [
@@ -101,8 +101,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
     row, query = situation.setting.row, situation.query
     if query.hints.target is not None and not query.hints.strict_limits:
         return ()
-    found = standing(candidate.view, candidate.device, situation.system, row)
-    most, wait_s = row.max_wait_s, priced.terms["queue_wait_s"]
+    found = candidate.standing
+    most, wait_s = row.max_wait_s, priced.queue_wait_s
     if most is not None and query.urgency is Priority.BEST_EFFORT:
         most = max(most, BACKGROUND_WAIT_S)
     if most is not None and wait_s and query.waited_s + wait_s > most:

@@ -1,14 +1,14 @@
 """Orders the backends for a request: those that may serve it, the best first, and why not the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 
 from ollama_proxyd.core.binding import device_of, why_unbound
-from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView
+from ollama_proxyd.core.fleet import BackendView, FleetView, Model
 from ollama_proxyd.core.memo import by_identity
-from ollama_proxyd.core.modes import ModeSetting
-from ollama_proxyd.core.policy.cost import Candidate, Demand, cost_under, demand, price, under
+from ollama_proxyd.core.modes import ModeRow, ModeSetting
+from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import (
@@ -21,18 +21,21 @@ from ollama_proxyd.core.policy.eligibility import (
     unfit,
 )
 from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_aside
-from ollama_proxyd.core.policy.heat import critical_heat
-from ollama_proxyd.core.policy.mode_limits import Tier, beyond, refusing, tier
+from ollama_proxyd.core.policy.heat import critical_heat, heat_share
+from ollama_proxyd.core.policy.mode_limits import beyond, refusing, standing, tier
+from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.residence import gaps_of, keeping
 from ollama_proxyd.core.policy.trial import trial
-from ollama_proxyd.core.readings import DeviceState, SystemState
+from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The backends that can do the work, priced; what another mode would make of them needs nothing else."""
+    """The backends that can do the work, priced."""
 
+    fleet: FleetView
     situation: Situation
     asked: Demand
     fit: tuple[tuple[Candidate, Ranked], ...]
@@ -55,7 +58,7 @@ def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSet
     failing = failing_of([each for each in fit if each.view.breakers], query)
     aside = {id(each) for each in failing}
     priced = tuple([(each, price(each, asked)) for each in fit if id(each) not in aside])
-    return Assessment(situation, asked, priced, unable, tuple([(each, price(each, asked)) for each in failing]))
+    return Assessment(fleet, situation, asked, priced, unable, tuple([(each, price(each, asked)) for each in failing]))
 
 
 def decide(assessment: Assessment) -> Decision:
@@ -101,19 +104,10 @@ def _set_aside(assessment: Assessment, ranked: Sequence[Ranked]) -> tuple[Reject
 
 
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
-    """The backend that another mode would choose, with its terms in the mode at hand; None where it had none."""
-    situation = replace(assessment.situation, setting=setting)
-    asked = under(assessment.asked, situation.query, setting.row)
-    rules, places = limit_rules(situation.query), []
-    for candidate, priced in assessment.fit:
-        exceeded = beyond(candidate, priced, situation)
-        if not _refusals(candidate, priced, situation, rules) and not refusing(exceeded, situation):
-            cost_j, energy_j = cost_under(candidate, priced, asked)
-            places.append((*_place(tier(exceeded, situation), candidate, cost_j), energy_j, priced))
-    if not places:
-        return None
-    *_, energy_j, best = min(places, key=_BY_PLACE)
-    return best if energy_j == best.energy_j else best._replace(energy_j=energy_j)
+    """The backend that another mode would choose; None where it had none."""
+    found = assess(assessment.situation.query, assessment.fleet, assessment.situation.system, setting)
+    ranked, _ = _order(found.fit, found.situation)
+    return ranked[0] if ranked else None
 
 
 def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tuple[Rejected, ...]]:
@@ -121,6 +115,8 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
     devices = situation.system.devices
     rules = fitness_rules(situation.query)
     working = _at_work(fleet, devices) if situation.under_way else {}
+    row = situation.setting.row
+    max_temp_c = row.max_temp_c if situation.query.hints.target is None else None
     fit: list[Candidate] = []
     unable: list[Rejected] = []
     for view in fleet:
@@ -129,10 +125,39 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
         if model is None or rejections:
             unable.append(Rejected(view.spec.id, rejections))
             continue
-        device = device_of(view.spec, devices)
-        why = why_unbound(view.spec, devices) if device is None else None
-        fit.append(Candidate(view, model, device, why, _neighbours(view, device, working)))
+        neighbours = _neighbours(view, device_of(view.spec, devices) if working else None, working)
+        learned = view.speeds.get(model.name), view.memory.load_s.get(model.name), gaps_of(view, model)
+        fit.append(_candidate(view, model, situation.system, row, max_temp_c, neighbours, *learned))
     return fit, tuple(unable)
+
+
+@by_identity
+def _candidate(
+    view: BackendView,
+    model: Model,
+    system: SystemState,
+    row: ModeRow,
+    max_temp_c: float | None,
+    neighbours: int,
+    *_learned: object,
+) -> Candidate:
+    """All that no request changes; what is learned in place is named, so that news of it counts at once."""
+    spec, devices, expected = view.spec, system.devices, expect(view, model)
+    device = device_of(spec, devices)
+    share, note = heat_share(device, max_temp_c) if device is not None else (0.0, why_unbound(spec, devices))
+    return Candidate(
+        view=view,
+        model=model,
+        device=device,
+        neighbours=neighbours,
+        expected=expected,
+        keeping=keeping(view, model, device, expected.power_w, row.price_of_time_w),
+        heat_share=share,
+        heat_note=note,
+        standing=standing(view, device, known(system.games), row),
+        critical=None if device is None else critical_heat(view, device),
+        place=(not matches(model.name, spec.rules.preferred), -spec.priority, spec.id),
+    )
 
 
 def _at_work(fleet: FleetView, devices: tuple[DeviceState, ...]) -> Mapping[str, int]:
@@ -160,11 +185,14 @@ def _order(
     rules = limit_rules(situation.query)
     for candidate, priced in fit:
         exceeded = beyond(candidate, priced, situation)
-        if refusals := refusing(exceeded, situation) + _refusals(candidate, priced, situation, rules):
+        refusals = refusing(exceeded, situation) if exceeded else ()
+        if rules or candidate.critical is not None:
+            refusals += _refusals(candidate, priced, situation, rules)
+        if refusals:
             limited.append(Rejected(priced.backend_id, refusals))
         else:
             ranked = priced._replace(beyond=exceeded) if exceeded else priced
-            places.append((*_place(tier(exceeded, situation), candidate, priced.cost_j), ranked))
+            places.append((tier(exceeded, situation), priced.cost_j, candidate.place, ranked))
     places.sort(key=_BY_PLACE)
     return tuple([place[-1] for place in places]), tuple(limited)
 
@@ -174,21 +202,7 @@ def _refusals(
 ) -> tuple[Reason, ...]:
     """Every limit of the request that a backend exceeds, and the heat that would endanger its device."""
     found = [rule(candidate.view, priced, situation) for rule in rules]
-    if candidate.device is not None:
-        found.append(_critical_heat(candidate.view.spec, candidate.device))
-    return tuple([each for each in found if each is not None])
+    return tuple([each for each in (*found, candidate.critical) if each is not None])
 
 
-@by_identity
-def _critical_heat(spec: BackendSpec, device: DeviceState) -> Reason | None:
-    return critical_heat(BackendView(spec), device)
-
-
-_BY_PLACE = itemgetter(0, 1, 2, 3, 4)
-
-
-def _place(standing: Tier, candidate: Candidate, cost_j: float) -> tuple[Tier, float, bool, int, str]:
-    spec = candidate.view.spec
-    preferred = spec.rules.preferred
-    is_preferred = bool(preferred) and matches(candidate.model.name, preferred)
-    return standing, cost_j, not is_preferred, -spec.priority, spec.id
+_BY_PLACE = itemgetter(0, 1, 2)

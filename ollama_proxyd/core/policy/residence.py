@@ -1,6 +1,6 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -124,30 +124,49 @@ def gaps_of(view: BackendView, model: Model) -> Sequence[float]:
     return found if len(found) >= FEW_GAPS else ()
 
 
-class KeepingAt(NamedTuple):
-    """When it is asked, and what a second is worth in the mode in force."""
+class Keeping(NamedTuple):
+    """What waking, loading and keeping a model cost, as far as the time does not matter."""
 
-    now_s: float
-    price_w: float
+    arrival: tuple[Residence, tuple[Reason, ...]]
+    """What it costs to have it there, and what is estimated of that."""
+    lasting: tuple[Residence, tuple[Reason, ...]]
+    """The same with the time that it stays, where it is not known when a model leaves the memory."""
+    costs: Upkeep
+    gaps_s: Sequence[float]
+    stay_s: float = 0.0
+    name: str | None = None
+    """The model's name in memory."""
+    has_tail: bool = False
+
+    def at(self, view: BackendView, now_s: float) -> tuple[Residence, tuple[Reason, ...]]:
+        """The same at a moment, by when each model leaves."""
+        if not self.has_tail or not view.memory.expires_s:
+            return self.lasting
+        return _at(self, view, view.memory.expires_s, now_s)
 
 
-def residence(
-    view: BackendView, model: Model, device: DeviceState | None, power_w: float, at: KeepingAt
-) -> tuple[Residence, tuple[Reason, ...]]:
-    """What waking, loading and keeping cost, and what is estimated of it."""
+def keeping(view: BackendView, model: Model, device: DeviceState | None, power_w: float, price_w: float) -> Keeping:
+    """What a model's place in memory costs, where a second is worth so much in the mode in force."""
     costs, gaps_s = upkeep(view, model, power_w), gaps_of(view, model)
     is_asleep = device is not None and device.power_state is PowerState.ASLEEP
     found, notes = _arrival(costs, model, view.loaded, is_asleep)
     if view.loaded is None:
-        return found, notes
-    found, stay_s, note = _stay(found, costs, gaps_s, view.spec.profile, view.memory.is_kept_by_us, at.price_w)
+        return Keeping((found, notes), (found, notes), costs, gaps_s)
+    found, stay_s, note = _stay(found, costs, gaps_s, view.spec.profile, view.memory.is_kept_by_us, price_w)
     notes = notes if note is None else (*notes, note)
     if costs.idle_w < COUNTED_FROM_W:
-        return found, notes
-    name, leaves_s = _own_name(model, view.loaded), view.memory.expires_s
-    left_s = max([leaves_s.get(each.name, inf) - at.now_s for each in view.loaded], default=0.0)
-    own_left_s = 0.0 if name is None else leaves_s.get(name, inf) - at.now_s
-    found = _with_tail(found, costs, gaps_s, (stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
+        return Keeping((found, notes), (found, notes), costs, gaps_s)
+    kept = Keeping((found, notes), (found, notes), costs, gaps_s, stay_s, _own_name(model, view.loaded), has_tail=True)
+    return kept._replace(lasting=_at(kept, view, {}, 0.0))
+
+
+def _at(
+    kept: Keeping, view: BackendView, leaves_s: Mapping[str, float], now_s: float
+) -> tuple[Residence, tuple[Reason, ...]]:
+    (found, notes), costs, name = kept.arrival, kept.costs, kept.name
+    left_s = max([leaves_s.get(each.name, inf) - now_s for each in view.loaded or ()], default=0.0)
+    own_left_s = 0.0 if name is None else leaves_s.get(name, inf) - now_s
+    found = _with_tail(found, costs, kept.gaps_s, (kept.stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
     if found.idle_tail_j and not view.memory.is_kept_by_us and costs.idle_note is not None:
         notes += (costs.idle_note,)
     return found, notes

@@ -53,10 +53,9 @@ def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> floa
     if not request.stream or request.needs_tools:
         usual = max(speed.output_tokens or 0.0, LONG_ANSWER_TOKENS)
         writing_s = token_s * (usual if request.max_tokens is None else request.max_tokens)
-    terms = ranked.terms
-    load_s = TYPICAL_MODEL_BYTES / LOAD_BYTES_PER_S if view.loaded is None else terms["load_s"]
+    load_s = TYPICAL_MODEL_BYTES / LOAD_BYTES_PER_S if view.loaded is None else ranked.stay.load_s
     others_s = max(view.in_flight - 1, 0) * (speed.ttft_s + (speed.output_tokens or 0.0) * token_s)
-    expected_s = terms["wake_s"] + load_s + terms["prefill_s"] + writing_s + others_s
+    expected_s = ranked.stay.wake_s + load_s + ranked.prefill_s + writing_s + others_s
     return max(LEAST_S, SAFETY * expected_s)
 
 

@@ -31,7 +31,7 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
     """
     if len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
         return None
-    if any(each.terms["queue_wait_s"] for each in ranked):
+    if query.waits_s and any(each.queue_wait_s for each in ranked):
         return None
     best, found = ranked[0], {priced.backend_id: candidate for candidate, priced in fit}
     served = sum([_speed(each).samples for each in found.values()])
@@ -59,7 +59,7 @@ def _may_try(query: Query) -> bool:
 def _wakes_card(candidate: Candidate, priced: Ranked) -> bool:
     """Whether a trial would wake a graphics card, or keep it awake for minutes by a model that it loads there."""
     is_card = candidate.view.spec.hardware not in _NO_CARDS
-    return is_card and priced.terms["wake_s"] + priced.terms["load_s"] > 0
+    return is_card and priced.stay.wake_s + priced.stay.load_s > 0
 
 
 def _doubt(candidate: Candidate, query: Query) -> float:
