@@ -9,8 +9,9 @@ import {isCancelled, messageOf} from './errors.js';
 import {modeIcon, modeOf, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
 import {_} from './text.js';
-import {dashboardUri} from './viewModel.js';
+import {dashboardUri, OWN_ID} from './viewModel.js';
 
+const HELD_S = 3600;
 const HOW_TO_INSTALL = 'https://fio.ie/ollama-proxy';
 
 /** The notification of what the person wanted and did not get. */
@@ -54,6 +55,14 @@ export class Actions {
     /** Chooses a mode; answers whether the daemon took it. */
     choose(token) {
         return this._try(() => this._daemon.setMode(token), _('The mode could not be changed'));
+    }
+
+    /** Holds Performance for a while, or ends every hold, which choosing the chosen mode once more does. */
+    hold(ends) {
+        if (ends)
+            this.choose(this._efficiency.CurrentMode);
+        else
+            this._try(() => this._daemon.hold('Performance', OWN_ID, HELD_S), _('The mode could not be changed'));
     }
 
     /** Starts the daemon, asks one again that did not answer, or shows how to install it. */

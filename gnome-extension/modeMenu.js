@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The menu behind the tile: the modes, a line about the backends, those in trouble, the day's energy, the ways out.
 
+import Clutter from 'gi://Clutter';
 import St from 'gi://St';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
@@ -27,11 +28,13 @@ export class ModeMenu {
         this._addMode = () => this._added(new ModeRow(icons), item => item.connect('activate', () => actions.choose(item.token)));
         this._addTrouble = () => this._added(new TroubleRow(icons));
         this._aboveFleet = new PopupMenu.PopupSeparatorMenuItem();
-        [this._modes, this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
+        this._hold = new PopupMenu.PopupMenuItem('');
+        this._hold.connect('activate', () => actions.hold(this._endsHolds));
+        [this._modes, this._hold, this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
             .forEach(item => this._all.addMenuItem(item));
         this._dashboard = this._all.addAction(_('Open Dashboard'), () => actions.openDashboard());
         this._settings = this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
-        [this._fleet, this._energy, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
+        [this._hold, this._fleet, this._energy, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
         menu.connect('open-state-changed', (_menu, isOpen) => isOpen && this._all.rewind());
     }
 
@@ -46,10 +49,15 @@ export class ModeMenu {
     }
 
     /** Shows what menuView made. */
-    sync({header, note, modes, fleet, trouble, energy, dashboard, start}) {
+    sync({header, note, modes, hold, fleet, trouble, energy, dashboard, start}) {
         const isThere = modes.length > 0;
-        this._menu.setHeader(this._icons.get(header.icon), header.title, header.sentence);
-        this._note.present(note);
+        // Right to left, the Shell cuts what is below the title.
+        const isRtl = this._menu.actor.text_direction === Clutter.TextDirection.RTL;
+        this._menu.setHeader(this._icons.get(header.icon), header.title, isRtl ? '' : header.sentence);
+        this._note.present(isRtl ? header.sentence || note : note);
+        this._hold.visible = hold !== null;
+        this._hold.label.text = hold?.label ?? '';
+        this._endsHolds = hold?.ends;
         this._start.label.text = start ?? '';
         this._start.visible = start !== null;
         this._present(this._modes, modes, this._addMode);

@@ -11,6 +11,9 @@ import {_} from './text.js';
 /** Characters that fit below the menu's title; a longer sentence has a row of its own. */
 const LONGEST_SUBTITLE = 42;
 
+/** By which its holds are known as the extension's own. */
+export const OWN_ID = 'ie.fio.OllamaProxy.Extension';
+
 /** Less than this is no difference. */
 const LEAST_PERCENT = 1;
 
@@ -68,10 +71,28 @@ function sentence({efficiency}, label, nameOf) {
         efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
     const told = reasonOf(efficiency);
     const {application_id: id, ...details} = facts(told.reason_details);
+    const until = id === OWN_ID ? known(holds.find(hold => hold.application_id === id)?.ends_unix_seconds) : null;
+    if (until !== null) {
+        const time = new Date(1000 * until).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit'});
+        return fill(_('{mode} until {time}'), {mode: label, time});
+    }
     const named = words(id) ? {...details, application_id: nameOf(id)} : details;
     const why = isChosen ? small(modeOf(efficiency, efficiency.CurrentMode).description)
         : phrase({...told, reason_details: named}, efficiency);
     return why ? fill(_('{mode}: {reason}'), {mode: label, reason: why}) : label;
+}
+
+/** The row about holds: it ends them, and where there are none it makes one. */
+function holdRow({efficiency}, nameOf) {
+    const {ActiveHolds: holds} = efficiency;
+    if (!Array.isArray(holds)) // an old daemon
+        return null;
+    if (holds.length === 0)
+        return {label: _('Performance for 1 Hour'), ends: false};
+    const id = words(holds[0].application_id);
+    if (holds.length > 1 || !id)
+        return {label: _('Release All Holds'), ends: true};
+    return {label: id === OWN_ID ? _('Stop Now') : fill(_('Release from {application}'), {application: nameOf(id)}), ends: true};
 }
 
 function modeRows({efficiency}) {
@@ -123,15 +144,16 @@ function header(state, said) {
     return {header: {icon: tileView(state).icon, title: title(), sentence: isShort ? said : ''}, note: isShort ? '' : said};
 }
 
-/** The menu behind the tile: {header, note, modes, fleet, trouble, energy, dashboard, start}. */
+/** The menu behind the tile: {header, note, modes, hold, fleet, trouble, energy, dashboard, start}. */
 export function menuView(state, nameOf = id => id) {
     if (state.presence !== Presence.RUNNING) {
         const [, said, start = null] = absence(state);
-        return {...header(state, said), modes: [], fleet: '', trouble: [], energy: '', dashboard: null, start};
+        return {...header(state, said), modes: [], hold: null, fleet: '', trouble: [], energy: '', dashboard: null, start};
     }
     return {
         ...header(state, sentence(state, inForce(state).label, nameOf)),
         modes: modeRows(state),
+        hold: holdRow(state, nameOf),
         fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
         trouble: troubleRows(state.backends),
         energy: energyToday(state),

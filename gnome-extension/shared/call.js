@@ -5,6 +5,8 @@ import Gio from 'gi://Gio';
 
 export const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
 export const ROOT = '/ie/fio/OllamaProxy';
+export const PROPERTIES = 'org.freedesktop.DBus.Properties';
+export const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 export const BACKEND = `${NAME}.Backend`;
 export const OBJECTS = {
     efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
@@ -34,3 +36,7 @@ export function call(destination, path, iface, method, parameters, cancellable, 
             });
     });
 }
+
+/** Calls a method of the bus itself. */
+export const callBus = (method, parameters, cancellable, how) =>
+    call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', method, parameters, cancellable, how);

@@ -5,11 +5,9 @@ import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
 import {isMissing, isTimeout, quiet, messageOf} from '../errors.js';
-import {BACKEND, call, NAME, OBJECTS, ROOT} from './call.js';
+import {BACKEND, call, callBus, NAME, OBJECT_MANAGER, OBJECTS, PROPERTIES, ROOT} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
-const PROPERTIES = 'org.freedesktop.DBus.Properties';
-const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 const START_WITHIN_MS = 30000;
 const SETTING_TYPES = {boolean: 'b', string: 's', number: 'd'};
 
@@ -61,10 +59,14 @@ export class Daemon {
         await this._askEfficiency('SetMode', '(s)', [token]);
     }
 
+    /** Holds a mode above the chosen one; the daemon keeps the time. */
+    async hold(token, id, seconds) {
+        await this._askEfficiency('HoldModeFor', '(sssu)', [token, '', id, seconds]);
+    }
+
     /** Has every backend checked now. */
     async refresh() {
-        const {path, iface} = OBJECTS.fleet;
-        await call(this._session?.owner ?? NAME, path, iface, 'RefreshBackendStatus', null, this._cancellable);
+        await call(NAME, OBJECTS.fleet.path, OBJECTS.fleet.iface, 'RefreshBackendStatus', null, this._cancellable);
     }
 
     async enable(path, isEnabled) {
@@ -88,8 +90,7 @@ export class Daemon {
             return;
         this._tell({presence: Presence.STARTING});
         try {
-            await call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus',
-                'StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable,
+            await callBus('StartServiceByName', new GLib.Variant('(su)', [NAME, 0]), this._cancellable,
                 {withinMs: START_WITHIN_MS});
         } catch (error) {
             if (!isMissing(error))
@@ -103,13 +104,12 @@ export class Daemon {
 
     /** Whether the bus could start it, where it does not run. */
     async _lookForIt() {
-        await call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'ListActivatableNames',
-            null, this._cancellable, {
-                hear: ([names]) => {
-                    if ([Presence.ABSENT, Presence.MISSING].includes(this._state.presence))
-                        this._tell({presence: names.includes(NAME) ? Presence.ABSENT : Presence.MISSING});
-                },
-            }).catch(quiet);
+        await callBus('ListActivatableNames', null, this._cancellable, {
+            hear: ([names]) => {
+                if ([Presence.ABSENT, Presence.MISSING].includes(this._state.presence))
+                    this._tell({presence: names.includes(NAME) ? Presence.ABSENT : Presence.MISSING});
+            },
+        }).catch(quiet);
     }
 
     async _askEfficiency(method, signature, values) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
-import {dashboardUri, menuView, panelView, tileView} from '../../gnome-extension/viewModel.js';
+import {dashboardUri, menuView, OWN_ID, panelView, tileView} from '../../gnome-extension/viewModel.js';
 import {backend, efficiency, fleet, running, TABLE} from './daemonStates.mjs';
 
 const UP = fleet(backend());
@@ -86,6 +86,18 @@ test('a hold is told by the name of its program, beside the mode that was chosen
     assert.equal(sentence('Performance', 'Quiet', 'held by', HELD), 'Quiet: held by Calls');
     assert.equal(sentence('Quiet', 'Quiet', 'held by', HELD), 'Quiet: held by Calls');
     assert.equal(tileView(in_('Performance', 'Quiet', 'held by', HELD)).subtitle, 'Quiet');
+});
+
+test('Performance can be held for an hour, which the header tells by the clock, and any hold can be ended', () => {
+    const row = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds}), id => id.split('.').at(-1)).hold;
+    assert.deepEqual(row([]), {label: 'Performance for 1 Hour', ends: false});
+    assert.deepEqual(row(HELD.ActiveHolds), {label: 'Release from Calls', ends: true});
+    const own = {application_id: OWN_ID, mode: 'Performance', ends_unix_seconds: 1_800_000_000};
+    assert.deepEqual(row([own]), {label: 'Stop Now', ends: true});
+    assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true});
+    assert.equal(row(undefined), null);
+    const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
+    assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until \d\d:\d\d/);
 });
 
 test('a sentence that is too long for the header has a row of its own', () => {

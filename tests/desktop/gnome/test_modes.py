@@ -55,6 +55,20 @@ def test_the_modes_icons_differ_from_each_other(desktop: Desktop) -> None:
     assert len(seen) == 6
 
 
+def test_performance_can_be_had_for_an_hour_and_ended_before(desktop: Desktop) -> None:
+    desktop.start_in("Balanced")
+    desktop.pick("Performance for 1 Hour")
+    desktop.until_subtitle("Performance")
+    (hold,) = desktop.daemon.get("Efficiency", "ActiveHolds")
+    assert 3500 < hold["ends_unix_seconds"] - time.time() <= 3600
+    desktop.open_menu()
+    desktop.until_menu_says("Performance until ")
+    desktop.picture("menu-for-an-hour")
+    desktop.pick("Stop Now")
+    desktop.until_subtitle("Balanced")
+    assert desktop.daemon.get("Efficiency", "ActiveHolds") == []
+
+
 WATCH = f"""(() => {{
     const tile = {TILE};
     const seen = [];

@@ -107,7 +107,12 @@ def test_a_daemon_that_cannot_tell_its_mode_is_asked_again_on_request(desktop: D
 
 def test_a_change_right_after_an_answer_is_not_undone_by_it_when_another_answer_is_late(desktop: Desktop) -> None:
     desktop.daemon.end()
-    with StandIn(desktop.session.session_bus.address, OLD, backends={}, held={"GetManagedObjects"}) as daemon:
+    with StandIn(
+        desktop.session.session_bus.address,
+        OLD,
+        backends={"npu": {"Health": Variant("s", "up")}},
+        held={"GetManagedObjects"},
+    ) as daemon:
         wait_until(lambda: {"GetAll", "GetManagedObjects"} <= set(daemon.asked), "it is asked for all it has")
         daemon.change("Efficiency", CurrentMode=Variant("s", "Quiet"))
         daemon.answer()
