@@ -139,6 +139,15 @@ class HistoryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerSaverStatus:
+    """The profile power-saver: whether it is held now, and what it brought since the start, as far as measured."""
+
+    held: bool
+    answers: int
+    saved_joules: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one moment."""
 
@@ -154,6 +163,7 @@ class Status:
     energy: tuple[EnergyAccount, ...]
     last_decision: LastDecision | None
     history: HistoryStatus
+    power_saver: PowerSaverStatus
 
 
 def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: float) -> BackendStatus:

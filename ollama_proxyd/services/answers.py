@@ -68,9 +68,12 @@ class Answers:
         self._settings = settings
         self._kept.shrink(settings.max_size_mb * BYTES_PER_MB if settings.enabled else 0)
 
-    async def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
+    def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
         """The answer's events, the first being Routed; as the gateway's own, whose errors it raises."""
-        key = key_of(request) if self._settings.enabled else None
+        return self._answer(request) if self._settings.enabled else self._deps.gateway.answer(request)
+
+    async def _answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
+        key = key_of(request)
         found = None if key is None else self._find(key, request)
         if found is not None:
             async for event in self._again(request, found):
@@ -78,8 +81,7 @@ class Answers:
             return
         async with aclosing(self._deps.gateway.answer(request)) as events:
             async for event in events if key is None else self._keeping(key, request, events):
-                is_first = self._settings.enabled and isinstance(event, Routed)
-                yield replace(event, is_hit=False) if is_first and isinstance(event, Routed) else event
+                yield replace(event, is_hit=False) if isinstance(event, Routed) else event
 
     def _find(self, key: bytes, request: Request) -> Kept | None:
         """The kept answer, where its backend still has that model and the request takes it."""

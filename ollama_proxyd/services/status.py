@@ -11,6 +11,7 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import (
     HistoryStatus,
     LastDecision,
+    PowerSaverStatus,
     Status,
     Today,
     backend_status,
@@ -26,7 +27,7 @@ REFUSED = Reason("refused_before_routing")
 def snapshot(services: Services) -> Status:
     """Everything at this moment."""
     fleet, system, governor = services.fleet.views.value, services.system.value, services.governor
-    setting = governor.setting.value
+    setting, saver = governor.setting.value, services.power_saver
     return Status(
         setting=setting,
         modes=governor.table,
@@ -40,6 +41,7 @@ def snapshot(services: Services) -> Status:
         energy=services.energy.accounts(),
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
+        power_saver=PowerSaverStatus(saver.is_held, saver.answers, saver.saved_j),
     )
 
 

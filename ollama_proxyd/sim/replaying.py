@@ -18,7 +18,7 @@ from ollama_proxyd.sim.play import Figures, play_jobs
 from ollama_proxyd.sim.product import Product
 from ollama_proxyd.sim.traffic import Job
 
-MOST_REQUESTS = 1000
+MOST_REQUESTS = 500
 """The latest ones; so a replay takes seconds."""
 MOST_PAUSE_S = 900.0
 """Longer pauses are cut to this: by then models have left the memory, and nothing happens."""

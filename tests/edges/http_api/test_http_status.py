@@ -264,3 +264,12 @@ async def test_a_check_that_takes_long_does_not_hold_the_switch_up(
 async def test_health_says_how_many_are_within_the_mode(serve: Serve) -> None:
     site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
     assert (await site.get("/health")).json["within_mode"] == 2
+
+
+async def test_the_power_profile_that_answers_hold_is_told(serve: Serve) -> None:
+    site = await serve()
+    saver = site.services.power_saver
+    saver.answers, saver.saved_j = 3, 12.5
+    saver.held()
+    told = (await site.get("/status")).json["power_saver"]
+    assert told == {"held": True, "answers": 3, "saved_joules": 12.5}
