@@ -12,7 +12,7 @@ from tests.faults.answers import ASK, TEXT
 
 BOUND_S = 20.0
 """A client that has waited for so long is lost."""
-PATHS = {"openai": "/v1/chat/completions", "ollama": "/api/chat"}
+PATHS = {"openai": "/v1/chat/completions", "ollama": "/api/chat", "anthropic": "/v1/messages"}
 
 
 class Outcome(Enum):
@@ -54,7 +54,8 @@ def request(api: str, model: str, *, stream: bool, prompt_bytes: int = 0) -> byt
     """A client's whole request, on a connection of its own."""
     prompt = "x" * prompt_bytes + ASK
     messages = [{"role": "user", "content": prompt}]
-    return request_for(api, {"model": model, "stream": stream, "messages": messages, "temperature": 0})
+    fields = {"model": model, "stream": stream, "messages": messages, "temperature": 0}
+    return request_for(api, {**fields, "max_tokens": 4096} if api == "anthropic" else fields)
 
 
 def request_for(api: str, fields: Mapping[str, Any], path: str = "") -> bytes:
@@ -170,7 +171,7 @@ def judge(asked: Asked, status: int, body: bytes) -> tuple[Outcome, str]:
         return Outcome.HONEST, f"{status} {sentence}"
     told = Told(asked.api, asked.model)
     if asked.stream:
-        for piece in events(body) if asked.api == "openai" else body.splitlines():
+        for piece in body.splitlines() if asked.api == "ollama" else events(body):
             told.take(piece)
     else:
         told.take_whole(decoded(body))
@@ -180,7 +181,7 @@ def judge(asked: Asked, status: int, body: bytes) -> tuple[Outcome, str]:
 def error_in(api: str, value: Any) -> str:
     """The sentence of an error in the dialect's form, "" where it is none."""
     error = value.get("error") if isinstance(value, dict) else None
-    if api == "openai":
+    if api != "ollama":
         error = error.get("message") if isinstance(error, dict) and isinstance(error.get("type"), str | None) else None
     return error if isinstance(error, str) else ""
 
@@ -211,6 +212,8 @@ class Told:
         self.error = ""
         self.is_done = False
         self.ids: set[Any] = set()
+        self.blocks = 0
+        self.is_in_block = False
 
     def take(self, piece: bytes) -> None:
         """One piece of a stream."""
@@ -227,7 +230,13 @@ class Told:
                 wrong("an error after a complete answer")
             self.error = error_in(self.api, value) or wrong(f"an error in no form: {piece[:80]!r}")
             return
-        self._take_openai(value, "delta") if self.api == "openai" else self._take_ollama(value)
+        match self.api:
+            case "openai":
+                self._take_openai(value, "delta")
+            case "ollama":
+                self._take_ollama(value)
+            case _:
+                self._take_anthropic(value)
 
     def take_whole(self, value: Any) -> None:
         """An answer in one piece."""
@@ -235,7 +244,15 @@ class Told:
             wrong(f"no object: {value!r}"[:120])
         if value.get("error") is not None:
             wrong("an error as 200")
-        self._take_openai(value, "message") if self.api == "openai" else self._take_ollama(value)
+        match self.api:
+            case "openai":
+                self._take_openai(value, "message")
+            case "ollama":
+                self._take_ollama(value)
+            case _:
+                self._check_name(value)
+                texts = [block["text"] for block in value["content"] if block["type"] == "text"]
+                self._add("".join(texts), value["stop_reason"])
         self.is_done = True
 
     def _take_openai(self, value: Mapping[str, Any], key: str) -> None:
@@ -259,6 +276,23 @@ class Told:
             wrong(f"no message: {value!r}"[:120])
         self.is_done = value.get("done") is True
         self._add(message.get("content"), value.get("done_reason") if self.is_done else None)
+
+    def _take_anthropic(self, value: Mapping[str, Any]) -> None:
+        """An event: blocks begin and end one after another."""
+        said, kind = value.get("delta", {}), value.get("type")
+        if kind == "message_start":
+            self._check_name(value["message"])
+        elif kind in {"content_block_start", "content_block_delta", "content_block_stop"}:
+            is_open = kind != "content_block_start"
+            if self.is_in_block != is_open or value["index"] != self.blocks - is_open:
+                wrong(f"a block out of turn: {value!r}"[:120])
+            self.blocks += not is_open
+            self.is_in_block = kind != "content_block_stop"
+        elif kind == "message_stop":
+            self.is_done = not self.is_in_block
+        elif kind not in {"message_delta", "ping"}:
+            wrong(f"an odd event: {value!r}"[:120])
+        self._add(said.get("text"), said.get("stop_reason"))
 
     def _check_name(self, value: Mapping[str, Any]) -> None:
         if value.get("model") != self.model:

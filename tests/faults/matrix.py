@@ -14,6 +14,7 @@ from tests.faults.kinds import KINDS, Kind, Port
 from tests.faults.rig import CHEAP, DEAR, Books, CountedDaemon, Upstream, each_within
 
 APIS = ("openai", "ollama")
+CLIENTS = (*APIS, "anthropic")
 FLAVORS = {"openai": {"flavor": "llamacpp"}, "ollama": {}}
 BATCH = 48
 AT_ONCE = 48
@@ -71,7 +72,7 @@ def cases(names: Iterable[str] = KINDS, seed: int = 0, *, everything: bool = Tru
     for kind in map(KINDS.__getitem__, names):
         each = [
             (kind, *choices)
-            for choices in itertools.product(APIS, APIS, (True, False), (None, *APIS))
+            for choices in itertools.product(APIS, CLIENTS, (True, False), (None, *APIS))
             if kind.shape in ("", "stream" if choices[2] else "whole")
             and (choices[3] == choices[0] if kind.everywhere else True)
         ]

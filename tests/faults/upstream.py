@@ -110,6 +110,10 @@ class Upstream:
             await connection.send(reply(self._control(rest)))
             return True
         length = int(headers.get("content-length", 0))
+        if target.endswith("/v1/messages"):  # only older engines are played, which answer in their first API
+            await connection.reader.readexactly(length)
+            await connection.send(reply({"error": "not found"}, b"404 Not Found"))
+            return True
         x, kind = self._exchange(connection, first, rest)
         if kind is not None and kind.prompt_bytes and method == "POST":
             await self._serve_early(x, kind)
@@ -173,10 +177,11 @@ class Upstream:
         return self.listeners[-1].start()
 
 
-def reply(value: Any) -> bytes:
+def reply(value: Any, status: bytes = b"200 OK") -> bytes:
     """A short answer in JSON."""
     body = dumps(value)
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(body)) + body
 
 
 async def main() -> None:
