@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp, inf
+from math import exp, inf, log2
 from typing import NamedTuple, TypeAlias
 
 DECAY = 0.2
@@ -70,6 +70,11 @@ class Speed:
         """How many requests it stands for now: what was measured long ago may have changed since."""
         weight = float(self.samples) if self.weight is None else self.weight
         return min(weight, MOST_WEIGHT) * float(0.5 ** (max(now_s - self.at_s, 0.0) / HALF_LIFE_S))
+
+    def weighs_until_s(self, least: float) -> float:
+        """Until when it stands for at least so many requests."""
+        weight = self.weight_at(self.at_s)
+        return self.at_s + HALF_LIFE_S * log2(weight / least) if weight > 0 else -inf
 
     def prior(self, now_s: float) -> "Speed":
         """The same as a first guess for other conditions: what is seen there soon counts more."""

@@ -114,3 +114,15 @@ def test_what_was_learned_lies_among_what_was_seen(ttfts_s: list[float]) -> None
 def test_a_speed_that_no_device_has_teaches_nothing() -> None:
     assert learn(None, Answer(decode_tps=1e11)) == Speed()
     assert learn(None, Answer(decode_tps=60.0, ttft_s=0.1)).decode_tps == 60.0
+
+
+@given(st.integers(0, 99), st.none() | st.floats(0, 9), st.floats(0, 1e8), st.floats(0.5, 4))
+def test_a_speed_weighs_as_much_as_asked_until_the_time_that_it_tells(
+    samples: int, weight: float | None, at_s: float, least: float
+) -> None:
+    speed = Speed(samples=samples, weight=weight, at_s=at_s)
+    until_s = speed.weighs_until_s(least)
+    if until_s - 1 > at_s:
+        assert speed.weight_at(until_s - 1) >= least > speed.weight_at(until_s + 1)
+    elif until_s + 1 < at_s:
+        assert speed.weight_at(at_s) < least

@@ -51,6 +51,8 @@ class Candidate(NamedTuple):
     """Why more work would endanger its device."""
     place: tuple[bool, int, str]
     """Its order among equals."""
+    known_until_s: float
+    """Until when enough answers have shown its speed."""
 
 
 def price_of_time_w(row: ModeRow, hints: Hints) -> float:

@@ -103,7 +103,7 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
         return ()
     found = candidate.standing
     most, wait_s = row.max_wait_s, priced.queue_wait_s
-    if most is not None and query.urgency is Priority.BEST_EFFORT:
+    if most is not None and wait_s and query.urgency is Priority.BEST_EFFORT:
         most = max(most, BACKGROUND_WAIT_S)
     if most is not None and wait_s and query.waited_s + wait_s > most:
         values = {"wait_seconds": query.waited_s + wait_s, "limit_seconds": most}

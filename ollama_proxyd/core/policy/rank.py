@@ -26,7 +26,7 @@ from ollama_proxyd.core.policy.mode_limits import beyond, refusing, standing, ti
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import gaps_of, keeping
-from ollama_proxyd.core.policy.trial import trial
+from ollama_proxyd.core.policy.trial import known_until_s, trial
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 
@@ -157,6 +157,7 @@ def _candidate(
         standing=standing(view, device, known(system.games), row),
         critical=None if device is None else critical_heat(view, device),
         place=(not matches(model.name, spec.rules.preferred), -spec.priority, spec.id),
+        known_until_s=known_until_s(view, model),
     )
 
 

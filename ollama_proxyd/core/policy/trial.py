@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
-from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.fleet import BackendView, Hardware, Model
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.decision import Ranked
@@ -29,7 +29,9 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
     came to. None wakes a graphics card for it. A request with a limit or a wish of its own tries nothing. While any
     backend is busy nothing is tried: what is left seems cheap beside it.
     """
-    if len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
+    if len(ranked) < 2 or query.now_s < min([each.known_until_s for each, _ in fit]):
+        return None
+    if ranked[0].beyond or not _may_try(query):
         return None
     if query.waits_s and any(each.queue_wait_s for each in ranked):
         return None
@@ -46,6 +48,11 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
         if each.cost_j <= min(doubt * best.cost_j, most_j):
             return each
     return None
+
+
+def known_until_s(view: BackendView, model: Model) -> float:
+    """Until when what was learned of a backend leaves nothing to try; a second before, since logarithms are rounded."""
+    return view.speeds.get(model.name, _UNSEEN).weighs_until_s(ENOUGH_SAMPLES - 0.5) - 1
 
 
 def _may_try(query: Query) -> bool:
