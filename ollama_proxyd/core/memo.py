@@ -7,7 +7,7 @@ from typing import TypeVar, TypeVarTuple
 Parts = TypeVarTuple("Parts")
 Result = TypeVar("Result")
 
-MOST_RESULTS = 2048
+MOST_RESULTS = 4096
 """So many are remembered of each function, then it begins anew."""
 
 
