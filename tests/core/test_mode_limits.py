@@ -8,6 +8,7 @@ import pytest
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.mode_limits import LATE_PRICE_W
 from ollama_proxyd.core.requests import Priority
 from tests.core.reference_profile import REFERENCE, ask, backend, codes, machine, order, priced
 
@@ -83,7 +84,7 @@ def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
     assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0})) == ["npu", "nvidia"]
 
 
-@pytest.mark.parametrize(("wait_s", "first"), [(290.0, "npu"), (310.0, "nvidia")])
+@pytest.mark.parametrize(("wait_s", "first"), [(890.0, "npu"), (930.0, "nvidia")])
 @pytest.mark.parametrize("mode", [Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY])
 def test_work_in_the_background_waits_longer_since_nobody_waits_for_it(mode: Mode, wait_s: float, first: str) -> None:
     decision = ask((NPU, NVIDIA), mode, waits_s={"npu": wait_s}, priority=Priority.BEST_EFFORT)
@@ -91,7 +92,15 @@ def test_work_in_the_background_waits_longer_since_nobody_waits_for_it(mode: Mod
 
 
 def test_the_time_that_a_request_has_waited_already_counts() -> None:
-    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0}, waited_s=10.0)) == ["nvidia", "npu"]
+    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0}, waited_s=20.0)) == ["nvidia", "npu"]
+
+
+def test_a_queue_that_is_too_long_is_still_better_than_a_dearer_answer_within_the_limits() -> None:
+    decision = ask((IGPU, CPU), Mode.BALANCED, waits_s={"igpu": 18.0})
+    assert order(decision) == ["igpu", "cpu"]
+    assert conceded(decision) == ["mode_wait"]
+    assert decision.ranked[0].terms["late_j"] == pytest.approx(3.0 * LATE_PRICE_W)
+    assert order(ask((IGPU, CPU), Mode.BALANCED, waits_s={"igpu": 90.0})) == ["cpu", "igpu"]
 
 
 def test_of_queues_that_are_all_too_long_the_cheapest_is_taken() -> None:

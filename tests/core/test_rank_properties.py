@@ -21,7 +21,7 @@ from ollama_proxyd.core.fleet import (
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.eligibility import Situation
-from ollama_proxyd.core.policy.mode_limits import tier
+from ollama_proxyd.core.policy.mode_limits import Tier, is_too_busy, tier
 from ollama_proxyd.core.policy.priors import known_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, rank
@@ -165,7 +165,11 @@ def test_every_term_is_a_number_and_what_keeps_the_limits_comes_first_the_cheape
     ranked = decision.ranked[decision.reason.code == "trial" :]
     assert all(0 <= value < float("inf") for each in ranked for value in each.terms.values())
     situation = Situation(query, setting(mode), machine, sum(view.in_flight for view in fleet))
-    places = [(tier(each.beyond, situation), each.cost_j) for each in ranked]
+    tiers = [tier(each.beyond, situation) for each in ranked]
+    first = next((each for each, place in zip(ranked, tiers, strict=True) if place is Tier.WITHIN), None)
+    if first is not None and is_too_busy(first.beyond):
+        tiers = [Tier.WITHIN if place is Tier.BEYOND else place for place in tiers]
+    places = [(place, each.cost_j) for place, each in zip(tiers, ranked, strict=True)]
     assert places == sorted(places)
 
 

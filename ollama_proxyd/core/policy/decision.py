@@ -38,6 +38,7 @@ class Ranked(NamedTuple):
     """Whether the model's answers have shown how long they are, or the request writes none."""
     tariff: Tariff | None = None
     """What its tokens cost."""
+    late_j: float = 0.0
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
 
@@ -61,6 +62,7 @@ class Ranked(NamedTuple):
             "heat_j": self.heat_j,
             "money": self.money,
             "money_j": self.money_j,
+            "late_j": self.late_j,
             "price_of_time_w": self.price_of_time_w,
             "cost_j": self.cost_j,
             "power_w": self.power_w,

@@ -7,7 +7,7 @@ from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation
-from ollama_proxyd.core.policy.mode_limits import Tier, is_lifted, tier
+from ollama_proxyd.core.policy.mode_limits import Tier, is_lifted, is_too_busy, tier
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
@@ -49,7 +49,8 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     if not others:
         return "only_candidate", {}
     rival = others[0]
-    if place is Tier.WITHIN and tier(rival.beyond, situation) is not Tier.WITHIN:
+    is_alone = tier(rival.beyond, situation) is not Tier.WITHIN and not is_too_busy(best.beyond)
+    if place is Tier.WITHIN and is_alone:
         return "only_within_mode", {}
     values = {"energy_joules": rival.energy_j, "time_seconds": rival.time_s}
     code = "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest"

@@ -16,8 +16,11 @@ from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Priority
 
-BACKGROUND_WAIT_S = 300.0
+BACKGROUND_WAIT_S = 900.0
 """The least that work in the background waits for a backend within the limits: no person waits for it."""
+
+LATE_PRICE_W = 7.0
+"""What a second beyond the longest wait of the mode costs more: even what nobody waits for is done some day."""
 
 
 class Tier(IntEnum):
@@ -28,7 +31,7 @@ class Tier(IntEnum):
     BEYOND = 1
     """Beyond one that another backend might keep."""
     LATE = 2
-    """Its queue is longer than the mode waits, or its answer than the request."""
+    """Its answer comes later than the request allows."""
     SPARED = 3
     """Needed by a game, held back by its own heat, or failing of late."""
 
@@ -38,7 +41,7 @@ _TIERS: Mapping[str, Tier] = {
     "mode_power": Tier.BEYOND,
     "mode_temperature": Tier.BEYOND,
     "mode_fan": Tier.BEYOND,
-    "mode_wait": Tier.LATE,
+    "mode_wait": Tier.WITHIN,  # waiting has its price already
     "deadline_of_end": Tier.LATE,
     "game": Tier.SPARED,
     "throttling": Tier.SPARED,
@@ -102,9 +105,7 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
     if query.hints.target is not None and not query.hints.strict_limits:
         return ()
     found = candidate.standing
-    most, wait_s = row.max_wait_s, priced.queue_wait_s
-    if most is not None and wait_s and query.urgency is Priority.BEST_EFFORT:
-        most = max(most, BACKGROUND_WAIT_S)
+    most, wait_s = _longest_wait_s(situation), priced.queue_wait_s
     if most is not None and wait_s and query.waited_s + wait_s > most:
         values = {"wait_seconds": query.waited_s + wait_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
@@ -121,6 +122,26 @@ def tier(exceeded: tuple[Reason, ...], situation: Situation) -> Tier:
     if not exceeded:
         return Tier.WITHIN
     return max(Tier.WITHIN if is_lifted(each, situation) else _TIERS[each.code] for each in exceeded)
+
+
+def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
+    """Whether a backend is busy for longer than the mode waits."""
+    return any(each.code == "mode_wait" for each in exceeded)
+
+
+def late_j(exceeded: tuple[Reason, ...], priced: Ranked, situation: Situation) -> float:
+    """What the time beyond the longest wait of the mode adds to the cost."""
+    if not is_too_busy(exceeded):
+        return 0.0
+    wait_s = situation.query.waited_s + priced.queue_wait_s
+    return LATE_PRICE_W * (wait_s - (_longest_wait_s(situation) or 0.0))
+
+
+def _longest_wait_s(situation: Situation) -> float | None:
+    most = situation.setting.row.max_wait_s
+    if most is None or situation.query.urgency is not Priority.BEST_EFFORT:
+        return most
+    return max(most, BACKGROUND_WAIT_S)
 
 
 def is_lifted(exceeded: Reason, situation: Situation) -> bool:

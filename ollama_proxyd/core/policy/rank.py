@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import TypeAlias
 
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.fleet import BackendView, FleetView, Model
@@ -22,13 +23,16 @@ from ollama_proxyd.core.policy.eligibility import (
 )
 from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_aside
 from ollama_proxyd.core.policy.heat import critical_heat, heat_share
-from ollama_proxyd.core.policy.mode_limits import beyond, refusing, standing, tier
+from ollama_proxyd.core.policy.mode_limits import Tier, beyond, is_too_busy, late_j, refusing, standing, tier
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import gaps_of, keeping
 from ollama_proxyd.core.policy.trial import known_until_s, trial
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
+
+_Place: TypeAlias = tuple[Tier, float, tuple[bool, int, str], Ranked]
+"""Where a backend stands: its tier, its cost, and what decides between equals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def _order(
     fit: Sequence[tuple[Candidate, Ranked]], situation: Situation
 ) -> tuple[tuple[Ranked, ...], tuple[Rejected, ...]]:
     """Sort by tier, then by cost; equals by preference for the model, by priority, then by name."""
-    places = []
+    places: list[_Place] = []
     limited: list[Rejected] = []
     rules = limit_rules(situation.query)
     for candidate, priced in fit:
@@ -192,10 +196,24 @@ def _order(
         if refusals:
             limited.append(Rejected(priced.backend_id, refusals))
         else:
-            ranked = priced._replace(beyond=exceeded) if exceeded else priced
-            places.append((tier(exceeded, situation), priced.cost_j, candidate.place, ranked))
+            ranked = _beyond(priced, exceeded, situation) if exceeded else priced
+            places.append((tier(exceeded, situation), ranked.cost_j, candidate.place, ranked))
+    return tuple([place[-1] for place in _sorted(places)]), tuple(limited)
+
+
+def _beyond(priced: Ranked, exceeded: tuple[Reason, ...], situation: Situation) -> Ranked:
+    """The same with the limits that it exceeds, and what that costs."""
+    added_j = late_j(exceeded, priced, situation)
+    return priced._replace(beyond=exceeded, late_j=added_j, cost_j=priced.cost_j + added_j)
+
+
+def _sorted(places: list[_Place]) -> list[_Place]:
+    """The best first; where the cheapest within the limits is too busy, those beyond them stand beside it."""
     places.sort(key=_BY_PLACE)
-    return tuple([place[-1] for place in places]), tuple(limited)
+    if len(places) > 1 and places[0][0] is Tier.WITHIN and is_too_busy(places[0][-1].beyond):
+        equals = [(Tier.WITHIN if place[0] is Tier.BEYOND else place[0], *place[1:]) for place in places]
+        return sorted(equals, key=_BY_PLACE)
+    return places
 
 
 def _refusals(
