@@ -29,7 +29,7 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
     came to. None wakes a graphics card for it. A request with a limit or a wish of its own tries nothing. While any
     backend is busy nothing is tried: what is left seems cheap beside it.
     """
-    if len(ranked) < 2 or query.now_s < min([each.known_until_s for each, _ in fit]):
+    if len(ranked) < 2 or query.now_s < min([each.known_until_s for each, _ in fit], default=inf):
         return None
     if ranked[0].beyond or not _may_try(query):
         return None
