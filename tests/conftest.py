@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.desktop.private_bus import PrivateBus, StartBus
 from tests.real_things import NOT_TRIED, installed
 
 pytest_plugins = ["tests.time_limit"]
+
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # under nohup, or in the background: programs would inherit it
+        signal.signal(_number, lambda *_: None)
 
 NOTHING_SKIPPED = bool(os.environ.get("TESTS_SKIP_NOTHING"))
 """As .ci/run has it: a skipped test is a failed one, and hypothesis looks for longer."""
