@@ -17,6 +17,7 @@ _COST = (
     " and {time_seconds:figure} s[ ({queue_wait_seconds:figure} s of it in the queue)]"
     " for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
 )
+_CAN = "can serve[{is_rest:?} the rest of] this[, not counting {former_backend_ids}, which had it before]"
 _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
 MODES: Mapping[str, str] = {
@@ -98,7 +99,7 @@ REJECTIONS: Mapping[str, str] = {
     "disabled": "{backend_id} is disabled[: {reason}]",
     "health_unknown": "{backend_id} is not known to be up[: {reason}]",
     "image_urls_refused": "{backend_id} is not configured to fetch images by their https addresses",
-    "already_tried": "{backend_id} has already failed this request",
+    "already_tried": "{backend_id} had this request before",
     "set_aside": "{backend_id} is left alone[ for {left_seconds:.0f} s]: {reason}",
     "being_tried": "{backend_id} failed of late, and another request tries it now",
     "cannot_resume": "{backend_id} cannot go on exactly from the answer that its client has begun to read",
@@ -112,7 +113,8 @@ REJECTIONS: Mapping[str, str] = {
     "mode_power": f"{_POWER}, and {{mode_label}} allows at most {{limit_watts:g}} W",
     "mode_concurrency": "{in_flight} requests are under way, and {mode_label} allows at most {limit}",
     "mode_wait": (
-        "{backend_id} is busy for about {wait_seconds:figure} s, and {mode_label} waits at most {limit_seconds:g} s"
+        "{backend_id} is busy for about {wait_seconds:figure} s[ after {waited_seconds:figure} s of waiting],"
+        " and {mode_label} waits at most {limit_seconds:g} s"
     ),
     "mode_temperature": f"{_HEAT}, and {{mode_label}} allows at most {{limit_celsius:g}} °C",
     "mode_fan": (
@@ -151,12 +153,17 @@ DECISIONS: Mapping[str, str] = {
         f"{{mode_label}}: {{backend_id}} {_COST}, as a trial: too few answers have shown what it needs; without it"
         " {next_backend_id} with {next_energy_joules:figure} J and {next_time_seconds:figure} s"
     ),
-    "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else can serve this",
-    "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else is within the mode",
-    "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode can serve this now",
+    "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else {_CAN}",
+    "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else within the mode {_CAN}",
+    "only_in_time": (
+        f"{{mode_label}}: {{backend_id}} {_COST}; nothing else within the mode {_CAN}, or would end in time"
+    ),
+    "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode {_CAN}",
+    "none_in_time": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode would end in time",
     "queue_too_long": (
         f"{{mode_label}}: {{backend_id}} {_COST}; {{next_backend_id}} is busy for about"
-        " {next_queue_wait_seconds:figure} s"
+        " {next_queue_wait_seconds:figure} s[ after {waited_seconds:figure} s of waiting],"
+        " longer than {mode_label} waits"
     ),
     "target_named": f"the request names {{backend_id}}, which {_COST}",
     "although": "{reason}, although {rejections}",
@@ -171,6 +178,7 @@ DECISIONS: Mapping[str, str] = {
     "defer_on_charger": "it did not wait, since the machine is on its charger",
     "defer_no_battery": "it did not wait, since the machine runs on no battery",
     "defer_unknown": "it did not wait, since nothing tells whether the machine runs on its battery: {reason}",
+    "stayed": "{reason}; it was to move elsewhere in the middle of an answer, where nothing could take it",
     "moved": "{reason}; it moved here from {backend_id} in the middle of an answer[: {cause}]",
     "move_saves": "the rest of the answer needs {saved_joules:figure} J less there, moving included",
     "no_backend": "no backend is configured, and none was found yet",

@@ -6,12 +6,10 @@ from functools import partial
 from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_within_budget
-from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.deferral import after_wait, outlook
-from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
-from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
@@ -20,9 +18,9 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.policy.stall import bears, stalled_after_s
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Json, LoadAction, Request
+from ollama_proxyd.core.rerouting import after_attempt
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -277,18 +275,7 @@ class Gateway:
         deps = self._deps
         assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)
         decision = decide(assessment)
-        if (last := trace.last) is not None and last.moved:
-            why = Reason("moved", reason=decision.reason, backend_id=last.backend_id, cause=delivery.moved)
-            return assessment, replace(decision, reason=why)
-        if last is not None and last.code == ASLEEP:
-            return assessment, replace(decision, reason=Reason("slept", reason=decision.reason))
-        if last is None or last.error is None:
-            return assessment, decision
-        cause = None if last.fault is None else what_fails(Breaker(last.fault, last.work, status=last.status))
-        why = Reason("tried_again", reason=decision.reason, backend_id=last.backend_id, cause=cause)
-        if query.able is not None:
-            why = Reason("resumed", reason=decision.reason, backend_id=last.backend_id, cause=cause)
-        return assessment, replace(decision, reason=why)
+        return assessment, after_attempt(decision, trace.last, delivery.moved, is_rest=query.able is not None)
 
     def check_capacity(self, arriving: int = 0) -> None:
         """Raise ProxyError where no more requests are let in, besides those whose bodies are being read."""

@@ -73,7 +73,7 @@ def test_a_down_backend_of_unknown_models_is_not_said_to_lack_one() -> None:
 def test_a_backend_that_failed_this_request_is_not_tried_again() -> None:
     decision = ask(tried=frozenset({"igpu"}))
     assert order(decision) == ["nvidia", "npu", "cpu"]
-    assert str(rejections(decision)["igpu"][0]) == "igpu has already failed this request"
+    assert str(rejections(decision)["igpu"][0]) == "igpu had this request before"
 
 
 def test_a_backend_without_the_model_is_rejected() -> None:

@@ -48,7 +48,7 @@ def test_the_reason_says_which_limit_gave_way_and_why(mode: Mode) -> None:
     decision = ask((NVIDIA, CPU), mode)
     assert order(decision) == ["nvidia", "cpu"]
     assert conceded(decision) == ["mode_power"]
-    assert "; nothing within the mode can serve this now, although nvidia needs 55 W, and " in str(decision.reason)
+    assert "; nothing within the mode can serve this, although nvidia needs 55 W, and " in str(decision.reason)
 
 
 def test_what_is_within_the_limits_concedes_nothing() -> None:
@@ -77,7 +77,9 @@ def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyon
     decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 83.0})
     assert order(decision) == ["nvidia", "npu"]
     assert beyond(decision) == {"nvidia": ["mode_power"], "npu": ["mode_wait"]}
-    assert "; npu is busy for about 83 s, although nvidia needs 55 W, and " in str(decision.reason)
+    assert "; npu is busy for about 83 s, longer than Efficiency waits, although nvidia needs 55 W, and " in str(
+        decision.reason
+    )
 
 
 def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:

@@ -1,9 +1,13 @@
 """The sentence that a person reads."""
 
 from dataclasses import replace
+from typing import Any
 
-from ollama_proxyd.core.fleet import Health, Model, Profile
+import pytest
+
+from ollama_proxyd.core.fleet import FleetView, Health, Model, Profile
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.reasons import Reason
 from tests.core.reference_profile import REFERENCE, ask
 from tests.reasons import because
 
@@ -24,8 +28,89 @@ def test_a_winner_without_rivals_says_so() -> None:
 
 def test_a_winner_whose_rivals_are_beyond_the_mode_says_so() -> None:
     assert str(ask(mode=Mode.ULTRA_EFFICIENCY).reason) == (
-        "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else is within the mode"
+        "Ultra Efficiency: npu needs 62 J and 21 s for about 200 tokens; nothing else within the mode can serve this"
     )
+
+
+TRIED = {"tried": frozenset({"nvidia"})}
+ABLE = {"able": frozenset({"npu", "nvidia"})}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "mode", "query", "end"),
+    [
+        ((NPU, NVIDIA), Mode.BALANCED, TRIED, "nothing else can serve this, not counting nvidia, which had it before"),
+        (
+            (NPU, CPU),
+            Mode.EFFICIENCY,
+            TRIED,
+            "within the mode can serve this, not counting nvidia, which had it before",
+        ),
+        (
+            (CPU, NVIDIA),
+            Mode.QUIET,
+            {"tried": frozenset({"nvidia", "npu"})},
+            "not counting npu, nvidia, which had it before",
+        ),
+        ((NPU, IGPU), Mode.BALANCED, ABLE, "nothing else can serve the rest of this"),
+    ],
+)
+def test_where_the_request_was_before_is_not_said_to_be_unable(
+    fleet: FleetView, mode: Mode, query: dict[str, Any], end: str
+) -> None:
+    sentence, _, _although = str(ask(fleet, mode, **query).reason).partition(", although")
+    assert sentence.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "mode", "query", "code", "says"),
+    [
+        (
+            (NPU, CPU),
+            Mode.BALANCED,
+            {"waits_s": {"npu": 900.0}},
+            "queue_too_long",
+            "about 900 s, longer than Balanced waits",
+        ),
+        ((NPU, CPU), Mode.BALANCED, {"waits_s": {"npu": 1.0}}, "cheapest", "next is "),
+        (
+            (NPU, CPU),
+            Mode.BALANCED,
+            {"waits_s": {"npu": 900.0}, "waited_s": 5.0},
+            "queue_too_long",
+            "npu is busy for about 900 s after 5 s of waiting, longer than Balanced waits",
+        ),
+        (
+            (replace(NPU, in_flight=3), NVIDIA),
+            Mode.EFFICIENCY,
+            {"waits_s": {"npu": 300.0}},
+            "queue_too_long",
+            "npu is busy for about 300 s, longer than Efficiency waits, although nvidia needs 55 W",
+        ),
+        ((NPU, NVIDIA), Mode.BALANCED, {"time_left_s": 10.0}, "only_in_time", "can serve this, or would end in time"),
+        (
+            (NPU, NVIDIA),
+            Mode.BALANCED,
+            {"time_left_s": 1.0},
+            "none_in_time",
+            "; nothing within the mode would end in time",
+        ),
+        (
+            (NPU, CPU),
+            Mode.QUIET,
+            {"time_left_s": 60.0},
+            "only_within_mode",
+            "nothing else within the mode can serve this",
+        ),
+    ],
+)
+def test_what_keeps_the_others_is_told_as_it_is(
+    fleet: FleetView, mode: Mode, query: dict[str, Any], code: str, says: str
+) -> None:
+    reason = ask(fleet, mode, **query).reason
+    inner = reason.values["reason"] if reason.code == "although" else reason
+    assert isinstance(inner, Reason)
+    assert (inner.code, says in str(reason)) == (code, True), str(reason)
 
 
 def test_a_model_that_nobody_holds_is_named() -> None:

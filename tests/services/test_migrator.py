@@ -67,9 +67,10 @@ async def test_an_answer_moves_when_its_rest_needs_fewer_joules_elsewhere() -> N
     assert other.requests[0][0].spoken == Spoken("Hello,", tokens=2)
     told = services.ledger.recent()[-1]
     assert (told.backend_id, told.resumed, told.error) == ("npu", ("moved",), None)
-    assert "moved here from nvidia in the middle of an answer: the rest of the answer needs" in str(
-        told.decision and told.decision.reason
-    )
+    assert (
+        "; nothing else can serve the rest of this, not counting nvidia, which had it before; it moved here from nvidia"
+        " in the middle of an answer: the rest of the answer needs"
+    ) in str(told.decision and told.decision.reason)
     assert services.ledger.totals("nvidia").failures == 0
     assert services.fleet.view("nvidia").in_flight == 0
 
@@ -141,8 +142,11 @@ async def test_an_answer_goes_on_where_it_was_when_the_better_place_is_gone() ->
     await reload(services, first)
     first.script = rest()
     await answer.hear_all()
-    assert services.ledger.recent()[-1].backend_id == "nvidia"
-    assert services.ledger.recent()[-1].error is None
+    told = services.ledger.recent()[-1]
+    assert (told.backend_id, told.error) == ("nvidia", None)
+    reason = str(told.decision and told.decision.reason)
+    assert "it was to move elsewhere in the middle of an answer" in reason
+    assert "moved here" not in reason
 
 
 def test_a_rest_is_as_long_as_usual_answers_leave_it_and_then_as_long_again() -> None:

@@ -1,6 +1,6 @@
 """The reason of a routing decision, with its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ollama_proxyd.core.modes import Mode, ModeSetting
@@ -44,28 +44,52 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     """Why the first comes before the others: the code, and what it tells of another backend."""
     best, *others = ranked
     place = tier(best.beyond, situation)
-    if place in {Tier.BEYOND, Tier.LATE}:
-        return _why_beyond(others)
+    if (busy := _kept_by_its_queue(ranked, situation)) is not None:
+        values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
+        return "queue_too_long", {**_next(values), "waited_seconds": situation.query.waited_s or None}
+    if place is Tier.BEYOND:
+        return "none_within_mode", _alone(situation.query)
     if not others:
-        return "only_candidate", {}
+        return "only_candidate", _alone(situation.query)
+    if place is Tier.LATE:
+        return "none_in_time", {}
     rival = others[0]
-    is_alone = tier(rival.beyond, situation) is not Tier.WITHIN and not is_too_busy(best.beyond)
-    if place is Tier.WITHIN and is_alone:
-        return "only_within_mode", {}
-    values = {"energy_joules": rival.energy_j, "time_seconds": rival.time_s}
-    code = "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest"
-    return code, {"next_backend_id": rival.backend_id, **{f"next_{name}": each for name, each in values.items()}}
+    worst = Tier.BEYOND if is_too_busy(best.beyond) else Tier.WITHIN
+    if place is Tier.WITHIN and tier(rival.beyond, situation) > worst:
+        return _why_alone(others, situation), _alone(situation.query)
+    values = {"backend_id": rival.backend_id, "energy_joules": rival.energy_j, "time_seconds": rival.time_s}
+    return "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest", _next(values)
 
 
-def _why_beyond(others: Sequence[Ranked]) -> tuple[str, dict[str, Any]]:
-    """Why a limit of the mode gave way: what keeps them all is too busy, or there is none."""
+def _next(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"next_{name}": each for name, each in values.items()}
+
+
+def _kept_by_its_queue(ranked: Sequence[Ranked], situation: Situation) -> Ranked | None:
+    """The backend within the limits that would come first, were it not busy for longer than the mode waits."""
+    best, *others = ranked
+    place = tier(best.beyond, situation)
+    for each in others if place in {Tier.WITHIN, Tier.BEYOND} else ():
+        idle_j = each.cost_j - each.late_j - each.price_of_time_w * each.queue_wait_s
+        is_kept = is_too_busy(each.beyond) and tier(each.beyond, situation) is Tier.WITHIN
+        if is_kept and (place is Tier.BEYOND or idle_j < best.cost_j):
+            return each
+    return None
+
+
+def _why_alone(others: Sequence[Ranked], situation: Situation) -> str:
+    """Whether the others exceed the mode, or some only the request's deadline."""
     for each in others:
-        if [limit.code for limit in each.beyond] == ["mode_wait"]:
-            return "queue_too_long", {
-                "next_backend_id": each.backend_id,
-                "next_queue_wait_seconds": each.queue_wait_s,
-            }
-    return "none_within_mode", {}
+        standing = tuple([limit for limit in each.beyond if limit.code != "deadline_of_end"])
+        if tier(standing, situation) is Tier.WITHIN:
+            return "only_in_time"
+    return "only_within_mode"
+
+
+def _alone(query: Query) -> dict[str, Any]:
+    """What is left out although it might serve: where the request was before."""
+    former = ", ".join(sorted(query.tried)) or None
+    return {"is_rest": query.able is not None or None, "former_backend_ids": former}
 
 
 def _although(reason: Reason, exceeded: tuple[Reason, ...], situation: Situation) -> Reason:
