@@ -110,7 +110,7 @@ export class Actions {
     _open(uri) {
         this._leave();
         this._try(() => Gio.AppInfo.launch_default_for_uri(uri, global.create_app_launch_context(0, -1)),
-            _('The page could not be opened'));
+            _('The page could not be opened'), uri);
     }
 
     _leave() {
@@ -118,15 +118,16 @@ export class Actions {
         Main.panel.closeQuickSettings();
     }
 
-    async _try(act, title) {
+    async _try(act, title, where = '') {
         try {
             await act();
             return true;
         } catch (error) {
             if (!isCancelled(error)) {
-                const body = messageOf(error) || _('It has not answered yet');
+                const why = messageOf(error) || _('It has not answered yet');
+                const body = where ? `${where}: ${why}` : why;
                 this._notifications.show({key: FAILED, icon: 'ai-state-down', title, body},
-                    [[_('Try Again'), () => this._try(act, title)]]);
+                    [[_('Try Again'), () => this._try(act, title, where)]]);
             }
             return false;
         }

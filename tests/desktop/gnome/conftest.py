@@ -13,8 +13,10 @@ from tests.desktop.gnome.desktop import Desktop, StartDesktop
 from tests.desktop.gnome.packing import unpacked_extension
 from tests.real_things import NOT_TRIED, installed
 
-SUITES = {"trixie": "GNOME 48", "forky": "GNOME 50", "sid": "GNOME 51"}
-"""The Debian releases whose Shells are tested, those that can be had."""
+NAMES = {"trixie": "GNOME 48", "forky": "GNOME 50", "sid": "GNOME 51"}
+"""The Debian releases whose Shells can be tested."""
+SUITES = {suite: NAMES[suite] for suite in os.environ.get("GNOME_SUITES", "trixie sid").split()}
+"""Those that are: the oldest and the newest, as each takes minutes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -132,7 +132,7 @@ def test_it_has_no_timers(desktop: Desktop) -> None:
         turn_off_and_on(desktop, 1)
         desktop.until_subtitle("Balanced")
         desktop.open_menu()
-        desktop.until_menu_says("NVIDIA")
+        desktop.until_menu_says("backends ready")
         desktop.daemon.ask_whole()
         desktop.close_menus()
         assert desktop.shell.eval("driver.timers") == []

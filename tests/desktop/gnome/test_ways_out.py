@@ -40,7 +40,7 @@ def visited(desktop: Desktop) -> Iterator[Path]:
 def test_without_a_browser_that_the_dashboard_cannot_be_opened_is_told(desktop: Desktop) -> None:
     desktop.daemon.start()
     desktop.pick("Open Dashboard")
-    wait_until(lambda: told(desktop, "The dashboard could not be opened"), "the person is told")
+    wait_until(lambda: told(desktop, "The page could not be opened"), "the person is told")
     assert told(desktop, f"{desktop.daemon.url}/dashboard"), "where it is can be read"
 
 
