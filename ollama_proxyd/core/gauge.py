@@ -12,6 +12,8 @@ SENSOR_ERROR: Final = 0.15
 """Watts that are read every two seconds miss what happens between."""
 LONGEST_HOLD_S: Final = 60.0
 """A sensor's watts stand for no longer time than this."""
+MOST_OFF: Final = 10.0
+"""Work was never measured to need more, or less, than this multiple of what was expected."""
 MEMORY_S: Final = 300.0
 """How long a time must be after which what was seen before it weighs a third."""
 

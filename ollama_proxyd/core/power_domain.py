@@ -1,19 +1,18 @@
 """A power domain is what one energy counter covers: each of its joules is charged once."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from ollama_proxyd.core.battery_gauge import Look, Told
 from ollama_proxyd.core.energy import Account, Interval, Source, Split, split
-from ollama_proxyd.core.gauge import Gauge, Mean, Measured, between
+from ollama_proxyd.core.gauge import MOST_OFF, Gauge, Mean, Measured, between
 from ollama_proxyd.core.power_shares import Consumer, Rates, Share
 
 CONTEXT_S: Final = 60.0
 """A card that is awake for longer after its last work is awake for other reasons."""
 LEAST_ERROR: Final = 0.15
 """Of an estimate, however well the last ones were met."""
-MOST_OFF: Final = 10.0
-"""Work was never measured to need more, or less, than this multiple of what was expected."""
 MOSTLY: Final = 0.9
 
 Key: TypeAlias = tuple[str, Account, Source]
@@ -57,6 +56,11 @@ class PowerDomain:
         """What it draws with nothing of ours, with a tail, and what work needs as a multiple of the expected."""
 
     @property
+    def drawn_j(self) -> float | None:
+        """What it drew since the daemon's start; None where its own instruments never told."""
+        return None if self._last is None else sum(self.sums.values())
+
+    @property
     def base_w(self) -> float | None:
         """What it draws where nothing of ours is there; None where that was never seen."""
         return self._base_w.value
@@ -86,17 +90,18 @@ class PowerDomain:
             return False
         before_j, after_j = share.parts()
         consumer.active_j -= before_j + after_j
-        charged = before_j * self._factor, after_j * self._factor
-        share.charge(charged, Source.ESTIMATED, self._estimate_error)
+        told = self._told(consumer)
+        charged = before_j * told.factor, after_j * told.factor
+        share.charge(charged, told.source, told.error_share)
         self._guessed_j += sum(charged)
-        self.sums[consumer.id, Account.ACTIVE, Source.ESTIMATED] += sum(charged)
+        self.sums[consumer.id, Account.ACTIVE, told.source] += sum(charged)
         del consumer.shares[share]
         return True
 
     def so_far(self, share: Share) -> tuple[float, float]:
         """What an attempt has cost as far as is known, before and after its first token."""
-        before_j, after_j = share.parts()
-        return share.before_j + before_j * self._factor, share.after_j + after_j * self._factor
+        (before_j, after_j), factor = share.parts(), self._told(share.consumer).factor
+        return share.before_j + before_j * factor, share.after_j + after_j * factor
 
     def advance(self, now_s: float) -> None:
         """Let time pass."""
@@ -139,17 +144,17 @@ class PowerDomain:
         base_j = None if self._base_w.value is None else self._base_w.value * self._awake_s
         tail_j, active_j = sum(expected.tail_j.values()), sum(expected.active_j.values())
         if measured is None:
-            parts, source = Split(base_j or 0.0, tail_j, active_j * self._factor), Source.ESTIMATED
-            error_share = self._estimate_error
+            source = Source.ESTIMATED
+            parts = Split(base_j or 0.0, tail_j, self._charge_by_estimate(expected.active_j))
             self._guessed_j += sum(parts)
         else:
+            source = measured.source
             parts = split(measured.energy_j, Interval(base_j, tail_j, active_j, self._is_shared))
-            source, error_share = measured.source, self._error(measured, parts.active_j)
             self._learn(parts, expected, active_j)
+            self._charge_attempts(expected.active_j, parts.active_j, source, self._error(measured, parts.active_j))
         if parts.base_j > 0:
             self.sums[self.id, Account.BASE, source] += parts.base_j
         self._charge_tails(expected.tail_j, parts.tail_j, source)
-        self._charge_attempts(expected.active_j, parts.active_j, source, error_share)
         self._charged_s, self._awake_s = self._now_s, 0.0
         for each in self.consumers.values():
             each.active_j = each.tail_s = 0.0
@@ -170,6 +175,16 @@ class PowerDomain:
             joules = active_j * part_j / whole_j if whole_j else 0.0
             consumer.charge(joules, of_each, error_share)
             self.sums[consumer.id, Account.ACTIVE, source] += joules
+
+    def _charge_by_estimate(self, expected: Mapping[Consumer, float]) -> float:
+        """Charge each what its work is expected to need; returns the sum."""
+        charged_j = 0.0
+        for consumer, part_j in expected.items():
+            told = self._told(consumer)
+            consumer.charge(part_j * told.factor, told.source, told.error_share)
+            self.sums[consumer.id, Account.ACTIVE, told.source] += part_j * told.factor
+            charged_j += part_j * told.factor
+        return charged_j
 
     def _learn(self, parts: Split, expected: Expected, active_j: float) -> None:
         seconds = expected.seconds
@@ -195,17 +210,11 @@ class PowerDomain:
     def _idle_w(self, consumer: Consumer) -> float:
         return consumer.idle_w if self._tail_w.value is None else self._tail_w.value
 
-    @property
-    def _factor(self) -> float:
-        """What work needs, as a multiple of the expected."""
-        return 1.0 if self._scale.value is None else self._scale.value
-
-    @property
-    def _estimate_error(self) -> float | None:
-        """How far estimates may be wrong: as far as the last ones were; None where none was ever measured."""
+    def _told(self, consumer: Consumer) -> Told:
+        """What its work needs: as its own instruments showed when they worked, else as the battery shows."""
         if self._scale.value is None:
-            return None
-        return max(self._scale.spread / self._scale.value, LEAST_ERROR)
+            return consumer.told
+        return Told(self._scale.value, Source.ESTIMATED, max(self._scale.spread / self._scale.value, LEAST_ERROR))
 
     def _error(self, measured: Measured, active_j: float) -> float | None:
         """How far the attempts' part of a measurement may be wrong; None where the base is unknown."""
@@ -213,3 +222,17 @@ class PowerDomain:
             return None
         unsure_j = self._base_w.spread * self._awake_s
         return measured.error_share + (unsure_j / active_j if active_j > 0 else 0.0)
+
+
+def look_at(domains: Iterable[PowerDomain], at_s: float, battery_w: float) -> Look:
+    """What the battery's gauge is compared with: what instruments measured, and what is expected of all else."""
+    told, blind = dict[str, float](), list[PowerDomain]()
+    for domain in domains:
+        if domain.drawn_j is None:
+            blind.append(domain)
+        else:
+            told[domain.id] = domain.drawn_j
+    tail_j = sum([joules for each in blind for (_, of, _), joules in each.sums.items() if of is Account.IDLE_TAIL])
+    consumers = [consumer for each in blind for consumer in each.consumers.values()]
+    work_j, work_s = {each.id: each.work_j for each in consumers}, {each.id: each.work_s for each in consumers}
+    return Look(at_s, battery_w, told, tail_j, work_j, work_s)

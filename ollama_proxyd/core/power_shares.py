@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ollama_proxyd.core.battery_gauge import NOTHING_TOLD, Told
 from ollama_proxyd.core.energy import Energy, Source, worst
 from ollama_proxyd.core.events import Timings
 
@@ -78,6 +79,12 @@ class Consumer:
     """A clock: the expected joules of an attempt that was under way all the time."""
     active_j: float = 0.0
     """Expected of all attempts since they were charged last."""
+    work_j: float = 0.0
+    """Expected of all attempts ever."""
+    work_s: float = 0.0
+    """How long it worked."""
+    told: Told = NOTHING_TOLD
+    """What the battery tells of it."""
     tail_s: float = 0.0
     """How long it had an idle tail since that was charged last."""
     is_resident: bool = False
@@ -102,6 +109,8 @@ class Consumer:
         joules = self.power_w * seconds
         self.each_j += joules / self.at_work
         self.active_j += joules
+        self.work_j += joules
+        self.work_s += seconds
 
     def charge(self, joules: float, source: Source, error_share: float | None) -> None:
         """Charge the attempts: by their tokens where those are known of all, else equally at each moment."""

@@ -7,13 +7,14 @@ from functools import reduce
 from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.battery_gauge import BatteryGauge
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.energy import Account, Energy, Source, worst
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
 from ollama_proxyd.core.gauge import Gauge
 from ollama_proxyd.core.policy.residence import idle_power_w
-from ollama_proxyd.core.power_domain import Key, PowerDomain
+from ollama_proxyd.core.power_domain import Key, PowerDomain, look_at
 from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share, by_phase
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known
 from ollama_proxyd.core.reasons import Reason
@@ -25,6 +26,8 @@ from ollama_proxyd.services.tasks import Tasks
 
 PACKAGE = "package"
 """The processor with all that is integrated in it: one counter covers them."""
+MACHINE = "machine"
+"""All that the battery feeds and that is no device of these accounts."""
 INTEGRATED = frozenset({Hardware.CPU, Hardware.IGPU, Hardware.NPU})
 LEAST_W = 1e-3
 """Work is expected to draw something."""
@@ -72,6 +75,7 @@ class EnergyAccounts:
         self._fleet = fleet
         self._clock = clock
         self._domains: dict[str, PowerDomain] = {}
+        self._battery = BatteryGauge()
         self._metered: dict[Share, Metered] = {}
         """Attempts that run, or wait for the reading that tells what they cost."""
         self._served: set[str] = set()
@@ -145,6 +149,18 @@ class EnergyAccounts:
             within = integrated if domain.id == PACKAGE else [] if device is None else [device]
             is_asleep = device is not None and device.power_state is PowerState.ASLEEP
             self._settle(domain, now_s, _gauge(within, now_s), is_asleep=is_asleep)
+        self._look_at_battery(system, now_s)
+
+    def _look_at_battery(self, system: SystemState, now_s: float) -> None:
+        """Have the battery tell of the devices that have no instruments."""
+        rate_w, battery = system.battery_rate_w, self._battery
+        if known(system.battery_state) != "discharging" or not isinstance(rate_w, Reading):
+            battery.pause()
+        else:
+            battery.note(look_at(self._domains.values(), now_s, rate_w.value))
+        for domain in self._domains.values():
+            for consumer in domain.consumers.values():
+                consumer.told = battery.told(consumer.id)
 
     def _settle(self, domain: PowerDomain, now_s: float, gauge: Gauge | None, *, is_asleep: bool = False) -> None:
         for share in domain.settle(now_s, gauge, is_asleep=is_asleep):
@@ -204,6 +220,8 @@ class EnergyAccounts:
         for domain in self._domains.values():
             for key, joules in domain.sums.items():
                 sums[key] += joules
+        if self._battery.base_j:
+            sums[MACHINE, Account.BASE, Source.ATTRIBUTED] = self._battery.base_j
         return sums
 
     @property

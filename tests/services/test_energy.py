@@ -1,7 +1,7 @@
 """The books of energy against a simulated gauge: what attempts, tails and the rest cost is what the device drew."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -59,6 +59,14 @@ class Gauge:
         working_w = 45.0 + 3.0 * self.at_work if self.at_work else 0.0
         return self.base_w + working_w + (self.idle_w if self.is_resident and not self.at_work else 0.0)
 
+    def on_battery(self) -> SystemState:
+        """What is seen of it where only the battery tells."""
+        self.step()
+        now_s = self.clock.monotonic()
+        device = replace(self.device, power_w=GONE, energy_j=GONE)
+        rate_w = Reading(self.power_w, now_s)
+        return SystemState(battery_state=Reading("discharging", now_s), battery_rate_w=rate_w, devices=(device,))
+
     def sensed(self) -> SystemState:
         self.step()
         now_s = self.clock.monotonic()
@@ -100,9 +108,9 @@ class Bench:
         self.booked: list[AttemptEnded] = []
         services.energy.booked.listen(self.booked.append)
 
-    async def watch(self) -> None:
+    async def watch(self, look: Callable[[], SystemState]) -> None:
         while True:
-            self.services.system.set(self.gauge.sensed())
+            self.services.system.set(look())
             await asyncio.sleep(PERIOD_S)
 
     async def ask(self) -> None:
@@ -149,7 +157,7 @@ async def tasks() -> AsyncIterator[Tasks]:
 
 async def begun(bench: Bench, tasks: Tasks) -> None:
     bench.services.energy.follow(tasks)
-    tasks.start("watch", bench.watch())
+    tasks.start("watch", bench.watch(bench.gauge.sensed))
     await pass_by(60.0)
 
 
@@ -177,6 +185,31 @@ async def test_requests_tail_and_base_sum_up_to_what_the_device_drew(
     assert bench.requests_j == pytest.approx(bench.total(Account.ACTIVE))
     assert bench.requests_j <= sum(each.busy_s for each in bench.booked) * (45.0 + 3.0 * 8)
     assert (tail_j if device == "card" else base_j) > 500.0
+
+
+@pytest.mark.parametrize("parallel", [1, 5, 20])
+async def test_requests_tail_and_base_sum_up_to_what_the_battery_lost(
+    parallel: int, package: Gauge, tasks: Tasks
+) -> None:
+    bench = await bench_of(package, slots=8)
+    bench.services.energy.follow(tasks)
+    tasks.start("watch", bench.watch(package.on_battery))
+    await pass_by(300.0)
+    for _ in range(6):
+        await bench.burst(parallel)
+        await pass_by(90.0)
+    first, active_j = len(bench.booked), bench.total(Account.ACTIVE)
+    before_j, before_s = package.joules, package.clock.monotonic()
+    for _ in range(3):
+        await bench.burst(parallel)
+    learned = bench.booked[first:]
+    work_j = package.joules - before_j - package.base_w * (package.clock.monotonic() - before_s)
+    bench.services.energy.close()
+    whole_j = bench.requests_j + bench.total(Account.IDLE_TAIL) + bench.total(Account.BASE)
+    assert whole_j == pytest.approx(package.joules, rel=0.1)
+    assert bench.total(Account.ACTIVE) - active_j == pytest.approx(work_j, rel=0.1)
+    assert {each.energy.source for each in learned} == {Source.ATTRIBUTED}
+    assert all(each.energy.error_share is not None and each.energy.error_share >= 0.2 for each in learned)
 
 
 async def test_the_wait_in_the_queue_costs_nothing(card: Gauge, tasks: Tasks) -> None:

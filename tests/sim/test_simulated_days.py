@@ -33,9 +33,9 @@ def test_each_thriftier_mode_needs_less_energy_and_none_refuses(machine: str) ->
     assert all(thrifty <= 1.02 * fast for fast, thrifty in pairwise(joules)), joules
 
 
-@pytest.mark.parametrize("machine", ["laptop", "handheld", "workstation"])
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("mode", [Mode.PERFORMANCE, Mode.ULTRA_EFFICIENCY])
-def test_the_books_say_what_the_devices_drew_where_it_is_configured_or_measured(machine: str, mode: Mode) -> None:
+def test_the_books_say_what_the_devices_drew_whether_sensors_or_the_battery_tell_it(machine: str, mode: Mode) -> None:
     day = short_day(machine, mode)
     assert day.booked_j == pytest.approx(day.energy_j, rel=0.1)
 
