@@ -78,7 +78,14 @@ def test_where_the_request_was_before_is_not_said_to_be_unable(
             Mode.BALANCED,
             {"waits_s": {"npu": 900.0}, "waited_s": 5.0},
             "queue_too_long",
-            "npu is busy for about 900 s after 5 s of waiting, longer than Balanced waits",
+            "npu is busy for about 900 s, longer than Balanced waits",
+        ),
+        (
+            (IGPU, NVIDIA),
+            Mode.QUIET,
+            {"waits_s": {"igpu": 29.0}, "waited_s": 50.0},
+            "queue_too_long",
+            "igpu is busy for about 29 s after 50 s of waiting, longer than Quiet waits",
         ),
         (
             (replace(NPU, in_flight=3), NVIDIA),

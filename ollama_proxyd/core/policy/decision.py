@@ -95,6 +95,14 @@ class Decision:
     expected_tokens: float = 0.0
 
     @property
+    def why_first(self) -> str:
+        """The code of why the first is the first, without what a reason adds of former attempts, waits and limits."""
+        reason = self.reason
+        while isinstance(inner := reason.values.get("reason"), Reason):
+            reason = inner
+        return reason.code
+
+    @property
     def conceded(self) -> tuple[Reason, ...]:
         """The limits that give way to the backend that was chosen."""
         return self.ranked[0].beyond if self.ranked else ()

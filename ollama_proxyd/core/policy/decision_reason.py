@@ -45,8 +45,9 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     best, *others = ranked
     place = tier(best.beyond, situation)
     if (busy := _kept_by_its_queue(ranked, situation)) is not None:
+        (told,) = [limit.values for limit in busy.beyond if limit.code == "mode_wait"]
         values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
-        return "queue_too_long", {**_next(values), "waited_seconds": situation.query.waited_s or None}
+        return "queue_too_long", {**_next(values), "waited_seconds": told.get("waited_seconds")}
     if place is Tier.BEYOND:
         return "none_within_mode", _alone(situation.query)
     if not others:

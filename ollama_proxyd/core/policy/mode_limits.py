@@ -107,7 +107,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
     found = candidate.standing
     most, wait_s = _longest_wait_s(situation), priced.queue_wait_s
     if most is not None and wait_s and query.waited_s + wait_s > most:
-        values = {"wait_seconds": wait_s, "waited_seconds": query.waited_s or None, "limit_seconds": most}
+        waited_s = query.waited_s if wait_s <= most else None  # told where it tips the scales
+        values = {"wait_seconds": wait_s, "waited_seconds": waited_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
     if row.max_concurrency is not None and situation.under_way >= row.max_concurrency:
         counts = {"in_flight": situation.under_way, "limit": row.max_concurrency}

@@ -151,6 +151,4 @@ def _status(outcome: Outcome) -> str:
 def _why(outcome: Outcome, decision: Decision) -> str:
     if not decision.ranked:
         return "refused" if outcome.error else "cached" if outcome.is_cached else "unloaded"
-    if decision.conceded:
-        return "conceded"
-    return "cheapest" if len(decision.ranked) > 1 else "only_candidate"
+    return "conceded" if decision.conceded else decision.why_first

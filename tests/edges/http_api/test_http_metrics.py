@@ -283,6 +283,29 @@ async def test_a_decision_for_which_a_limit_gave_way_is_counted_as_such(serve: S
     assert counted in told
 
 
+async def test_a_decision_is_counted_by_its_own_reason_also_for_a_request_that_was_tried_before(serve: Serve) -> None:
+    bad = FakeBackend("igpu", ProxyError(ErrorKind.UPSTREAM_FAILED, "no"))
+    site = await serve(bad, FakeBackend("npu"), mode=Mode.BALANCED)
+    await site.chat()
+    await site.chat(headers={"X-Target-Backend": "npu"})
+    value = await scrape(site)
+    assert value("routing_decisions_total", backend_id="npu", reason="only_candidate", mode="Balanced") == 1
+    assert value("routing_decisions_total", backend_id="npu", reason="target_named", mode="Balanced") == 1
+
+
+async def test_a_trial_is_counted_as_such(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"), FakeBackend("igpu"), mode=Mode.BALANCED)
+    reasons = [(await site.chat()).headers["X-Routing-Reason"] for _ in range(40)]
+    tried = sum("as a trial" in each for each in reasons)
+    told = (await site.get("/metrics")).body.decode()
+    counted = sum(
+        float(line.split()[-1])
+        for line in told.splitlines()
+        if "routing_decisions_total{" in line and 'reason="trial"' in line
+    )
+    assert 0 < tried == counted
+
+
 async def test_a_backend_has_its_slots_with_how_they_are_known(serve: Serve) -> None:
     site = await serve(FakeBackend(spec_of("npu", slots=3)), FakeBackend("cpu"))
     value = await scrape(site)
