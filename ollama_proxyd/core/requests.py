@@ -285,3 +285,5 @@ class Request:
     """What the answer goes on from; None for a new one."""
     pause_s: float | None = None
     """The longest pause within its answer, where that is shorter than the configured one."""
+    whole_pause_s: float | None = None
+    """The same within an answer in one piece, once its body has begun."""

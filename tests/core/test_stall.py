@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.learning import Speed, context_of
-from ollama_proxyd.core.policy.stall import LEAST_PAUSE_S, LEAST_S, LONG_ANSWER_TOKENS, bears, stalled_after_s
+from ollama_proxyd.core.policy.stall import (
+    LEAST_PAUSE_S,
+    LEAST_S,
+    LEAST_WHOLE_PAUSE_S,
+    LONG_ANSWER_TOKENS,
+    bears,
+    stalled_after_s,
+)
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
 from tests.core.reference_profile import backend, only
 
@@ -59,10 +66,14 @@ def test_an_answer_that_comes_only_at_its_end_has_the_time_for_its_length(facts:
     assert unlimited_s == pytest.approx(alone_s + 10 * LONG_ANSWER_TOKENS / 10), "some are longer than the usual one"
 
 
-def pause_s(speed: Speed | None = KNOWN, in_flight: int = 1, **facts: Any) -> float | None:
+def asked(speed: Speed | None, in_flight: int = 1, **facts: Any) -> Request:
     view = replace(backend(), speeds={} if speed is None else {"tiny:latest": speed}, in_flight=in_flight)
     request = Request(Operation.CHAT, Api.OLLAMA, "chat", "tiny", True, b"{}", lambda: Chat(()))
-    return bears(view, only(replace(view, in_flight=0)), replace(request, **facts)).pause_s
+    return bears(view, only(replace(view, in_flight=0)), replace(request, **facts))
+
+
+def pause_s(speed: Speed | None = KNOWN, in_flight: int = 1, **facts: Any) -> float | None:
+    return asked(speed, in_flight, **facts).pause_s
 
 
 def test_a_pause_within_an_answer_is_judged_by_the_time_of_a_token_and_by_the_neighbours() -> None:
@@ -88,3 +99,13 @@ def test_a_quick_backend_may_pause_for_as_long_as_the_reading_of_a_neighbours_pr
 )
 def test_otherwise_the_configured_pause_counts(speed: Speed | None, facts: dict[str, Any]) -> None:
     assert pause_s(speed, **facts) is None
+
+
+@pytest.mark.parametrize("facts", [{}, {"stream": False}, {"needs_tools": True}])
+def test_an_answer_in_one_piece_that_has_begun_goes_on_at_once_or_as_fast_as_it_is_written(
+    facts: dict[str, Any],
+) -> None:
+    fast, slow = replace(KNOWN, decode_tps=1000.0), replace(KNOWN, decode_tps=1.0)
+    assert asked(fast, **facts).whole_pause_s == LEAST_WHOLE_PAUSE_S
+    assert asked(slow, in_flight=3, **facts).whole_pause_s == pytest.approx(150)
+    assert asked(None, **facts).whole_pause_s == LEAST_PAUSE_S, "of an unknown one the body is sent as steadily"

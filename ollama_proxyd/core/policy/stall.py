@@ -21,18 +21,20 @@ LONG_ANSWER_TOKENS = 512.0
 """How long an answer without a limit is taken to be at least: some are much longer than the usual one."""
 LEAST_PAUSE_S = 30.0
 """What is waited for at least within an answer: the prompt of a neighbour is read meanwhile, or a context shifted."""
+LEAST_WHOLE_PAUSE_S = 4.0
+"""The same where an answer comes in one piece: engines begin to send it when they have it, or write on steadily."""
 PAUSE_TOKENS = 100.0
 """A pause is borne for the time of so many tokens: engines send several at once, and hold back what may be a mark."""
 
 
 def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
-    """The request with the longest pause within its answer, where the speed is known; tools' calls may come whole."""
+    """The request with the longest pauses within its answer; tools' calls may come whole."""
     speed = view.speeds.get(ranked.model)
-    if speed is None or not request.stream or request.needs_tools or not _is_known(speed):
-        return request
-    neighbours = max(view.in_flight - 1, 0)
-    pause_s = PAUSE_TOKENS * slowdown(neighbours) / (speed.told_tps or 1.0)
-    return replace(request, pause_s=max(LEAST_PAUSE_S, pause_s))
+    if speed is None or not _is_known(speed):
+        return replace(request, whole_pause_s=LEAST_PAUSE_S)
+    tokens_s = PAUSE_TOKENS * slowdown(max(view.in_flight - 1, 0)) / (speed.told_tps or 1.0)
+    pause_s = max(LEAST_PAUSE_S, tokens_s) if request.stream and not request.needs_tools else None
+    return replace(request, pause_s=pause_s, whole_pause_s=max(LEAST_WHOLE_PAUSE_S, tokens_s))
 
 
 def _is_known(speed: Speed) -> bool:

@@ -248,6 +248,7 @@ def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamR
 
 async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, start: bytes) -> list[Event]:
     """The events of an answer that comes in one piece; it is passed on where every reader of its dialect takes it."""
+    reply.bear(request.whole_pause_s)
     body = await _body(reply, start)
     try:
         is_other = request.api is not dialect.api or request.stream or request.hints.include_energy
@@ -276,15 +277,14 @@ def _passed_whole(dialect: Dialect, request: Request, body: bytes) -> tuple[byte
 
 async def _body(reply: Reply, start: bytes) -> bytes:
     """All that comes of an answer; where it breaks off after its one object, that is enough."""
-    pieces, size_bytes = [start], len(start)
+    body = bytearray(start)
     while start and (piece := await reply.read()):
-        size_bytes += len(piece)
-        if size_bytes > MOST_GATHERED_BYTES:
+        body += piece
+        reply.note_size(len(body))
+        if len(body) > MOST_GATHERED_BYTES:
             raise _too_large(reply.who)
-        pieces.append(piece)
-    body = b"".join(pieces)
-    objects = pieces_in(body).objects if reply.broken is not None else ()
-    return objects[0] if len(objects) == 1 else body
+    objects = pieces_in(bytes(body)).objects if reply.broken is not None else ()
+    return objects[0] if len(objects) == 1 else bytes(body)
 
 
 def _check_type(reply: Reply, dialect: Dialect, start: bytes) -> None:

@@ -11,6 +11,8 @@ import aiohttp
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 
 _DRAIN_S = 0.2
+_PROGRESS_BYTES = 256
+"""So much more of an answer in one piece brings it further: fewer than the tokens of the longest pause have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Reply:
         """How long may still be waited before the answer makes progress."""
         self._has_read = False
         self._is_waiting = False
+        self._noted_bytes = 0
         self._limits = limits
         self.broken: ProxyError | None = None
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
@@ -76,6 +79,19 @@ class Reply:
     def note_progress(self) -> None:
         """A part of the answer has come, and the next may take as long again."""
         self._left_s = self._idle_s
+
+    def note_size(self, size_bytes: int) -> None:
+        """So much of an answer in one piece has come by now."""
+        if size_bytes >= self._noted_bytes + _PROGRESS_BYTES:
+            self._noted_bytes = size_bytes
+            self.note_progress()
+
+    def bear(self, pause_s: float | None) -> None:
+        """Have the next progress come within this from now on; None changes nothing."""
+        if pause_s is not None and pause_s < self._idle_s:
+            self._idle_s = self._left_s = pause_s
+            self._timer.cancel()
+            self._timer = self._loop.call_later(pause_s, self._look_at_the_time)
 
     def _waited(self) -> str:
         if not self._has_read:

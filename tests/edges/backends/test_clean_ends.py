@@ -5,10 +5,12 @@ import gzip
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Delta, Event, Finished
@@ -203,3 +205,58 @@ async def test_nothing_of_a_stream_without_a_good_frame_reaches_the_client(engin
     assert frames(before) == b""
     assert "no frame can be read" in error.message
     assert "oops" not in f"{error.message}{error.detail}"
+
+
+def pieces(*chunks: bytes, before_s: float = 0.0, pause_s: float = 0.0) -> Any:
+    """A handler that works for some time and then sends its answer with pauses; it never closes the connection."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b" ")  # some say so that they live
+        await asyncio.sleep(before_s)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(pause_s)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return handle
+
+
+def hurried(client: Api) -> Request:
+    return replace(asked(client, stream=False), whole_pause_s=0.2)
+
+
+@PAIRS
+@pytest.mark.parametrize(
+    "cut",
+    [lambda body: (body[:20],), lambda body: (body[at : at + 1] for at in range(len(body) - 1))],
+    ids=["stops", "trickles"],
+)
+async def test_an_answer_in_one_piece_that_does_not_go_on_is_given_up(
+    engine: Api, client: Api, cut: Callable[[bytes], Any]
+) -> None:
+    handler = pieces(*cut(WHOLE[engine]), pause_s=0.05)
+    async with serving(FakeEngine({ROUTE[engine]: handler})) as raw, backend_at(raw.url, engine) as backend:
+        events, error = await until_it_fails(backend, hurried(client))
+    assert not any(isinstance(event, Delta | Finished) for event in events)
+    assert error.kind is ErrorKind.UPSTREAM_TIMEOUT
+
+
+@PAIRS
+async def test_an_answer_in_one_piece_may_come_after_long_work_and_its_connection_may_stay_open(
+    engine: Api, client: Api
+) -> None:
+    handler = pieces(WHOLE[engine], before_s=0.5)
+    async with serving(FakeEngine({ROUTE[engine]: handler})) as raw, backend_at(raw.url, engine) as backend:
+        events = await events_of(backend, hurried(client))
+    assert isinstance(events[-1], Finished)
+
+
+async def test_a_large_answer_that_comes_steadily_is_taken_however_long_it_takes() -> None:
+    body = WHOLE[Api.OPENAI].replace(b"yes", b"y" * 3000)
+    handler = pieces(*(body[at : at + 300] for at in range(0, len(body), 300)), pause_s=0.05)
+    async with serving(FakeEngine({CHAT: handler})) as raw, backend_at(raw.url, Api.OPENAI) as backend:
+        events = await events_of(backend, hurried(Api.OPENAI))
+    assert isinstance(events[-1], Finished)
