@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -84,13 +84,23 @@ def _key(breaker: Breaker) -> tuple[Fault, str | None, float]:
     return breaker.fault, breaker.model, breaker.retry_at_s
 
 
-async def trial_ended(views: Cell[FleetView], time_left_s: float | None) -> bool:
-    """Wait while another request tries a backend that failed; whether it was in time."""
+async def trial_failed(views: Cell[FleetView], backend_ids: Set[str], time_left_s: float | None) -> bool | None:
+    """Wait while another request tries backends that failed; whether one failed again, None where it was too late.
+
+    A client that leaves tells nothing of its backend, which the next request may try.
+    """
+    before = _trials(views.value, backend_ids)
     try:
         async with asyncio.timeout(TRIAL_WAIT_S if time_left_s is None else min(time_left_s, TRIAL_WAIT_S)):
             await views.until(
-                lambda now: not any(each.phase is Phase.HALF_OPEN for view in now for each in view.breakers)
+                lambda now: not any(each.phase is Phase.HALF_OPEN for each in _trials(now, backend_ids).values())
             )
     except TimeoutError:
-        return False
-    return True
+        return None
+    after = _trials(views.value, backend_ids)
+    return any(after[key].failures > each.failures for key, each in before.items() if key in after)
+
+
+def _trials(fleet: FleetView, backend_ids: Set[str]) -> dict[tuple[str, Fault, str | None], Breaker]:
+    mine = [view for view in fleet if view.spec.id in backend_ids]
+    return {(view.spec.id, each.fault, each.model): each for view in mine for each in view.breakers}

@@ -13,7 +13,7 @@ from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.failing import is_being_tried
+from ollama_proxyd.core.policy.failing import being_tried
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.policy.stall import bears, stalled_after_s
@@ -28,7 +28,7 @@ from ollama_proxyd.services.attempt import GAVE_WAY, Attempt
 from ollama_proxyd.services.booking import Booking
 from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.circuits import trial_ended
+from ollama_proxyd.services.circuits import trial_failed
 from ollama_proxyd.services.deferral import Deferral
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -241,8 +241,10 @@ class Gateway:
         if not decision.ranked and await self._deps.health.catch_up(most_age_s(decision)):
             assessment, decision = self._decide(foresee(query), trace, delivery)
         views = self._deps.fleet.views
-        if not decision.ranked and is_being_tried(decision) and await trial_ended(views, query.time_left_s):
-            query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=True)
+        while not (decision.ranked or query.spares_failing) and (tried := being_tried(decision)):
+            if (failed := await trial_failed(views, tried, self._queries.left_s(query))) is None:
+                break
+            query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=failed)
             assessment, decision = self._decide(foresee(query), trace, delivery)
         if delivery.left and not decision.ranked:
             delivery.left = frozenset()  # where it came from it can go on
@@ -253,7 +255,7 @@ class Gateway:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
         query = replace(query, time_left_s=self._queries.left_s(query), now_s=self._deps.clock.monotonic())
         assessment, decision = self._decide(query, trace, delivery)
-        if not decision.ranked and is_being_tried(decision):
+        if not decision.ranked and being_tried(decision):
             return decision
         return self._noted(query, trace, delivery, (assessment, decision))
 

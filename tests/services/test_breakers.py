@@ -126,7 +126,23 @@ async def test_a_client_that_leaves_while_it_tries_lets_the_next_one_try() -> No
     backend.script = words("a")
     await settle()
     assert await used(services) == "npu"
-    assert await waiting in {"npu", None}
+    assert await waiting == "npu"
+
+
+async def test_those_who_wait_are_served_though_the_client_that_tried_for_them_left() -> None:
+    bad, good = FakeBackend("igpu", ProxyError(FAILED, "x")), FakeBackend("npu")
+    good.script = (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x"),)
+    services = await services_of(bad, good)
+    await used(services)
+    await used(services)
+    good.script = (asyncio.Event(), *words("a"))
+    trying = asyncio.ensure_future(used(services))
+    await settle()
+    waiting = [asyncio.ensure_future(used(services)) for _ in range(20)]
+    await settle()
+    good.script = words("a")
+    trying.cancel()
+    assert await asyncio.gather(*waiting) == ["npu"] * 20
 
 
 async def test_a_reload_keeps_the_breaker_of_an_unchanged_backend() -> None:

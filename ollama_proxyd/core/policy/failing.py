@@ -30,9 +30,11 @@ def may_be_tried(candidate: Candidate, query: Query) -> bool:
     return not query.spares_failing and not any(firm)
 
 
-def is_being_tried(decision: Decision) -> bool:
-    """Whether what another request finds out may let this one be served."""
-    return any(no.code == "being_tried" for each in decision.rejected for no in each.rejections)
+def being_tried(decision: Decision) -> frozenset[str]:
+    """The backends of which another request finds out whether they may serve this one."""
+    return frozenset(
+        [each.backend_id for each in decision.rejected if any(no.code == "being_tried" for no in each.rejections)]
+    )
 
 
 def why_aside(candidate: Candidate, query: Query) -> Reason:
