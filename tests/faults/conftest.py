@@ -37,6 +37,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
         daemon.alive()
         done = Matrix(daemon, upstream)
         asyncio.run(done.run(cases(seed=SEED, everything=EVERYTHING)))
+        asyncio.run(done.ask_again())
         yield done
     finally:
         daemon.stop()

@@ -4,7 +4,7 @@ import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ AT_ONCE = 48
 HEAVY_AT_ONCE = 3
 SLOTS = 512
 FEW = 0.25
+MOST_LINES = 20
 SLOW = {"stall", "trickle"}
 """Families that wait; they wait together."""
 
@@ -59,6 +60,12 @@ class Row:
     case: Case
     seen: Seen
     reached: bool
+    again: "Row | None" = None
+    """What became of it when it was asked once more, alone."""
+
+    @property
+    def is_saved(self) -> bool:
+        return self.reached and self.seen.outcome is Outcome.WHOLE
 
 
 FEW_OF_EACH = 4
@@ -103,6 +110,24 @@ class Matrix:
             await self._run(batch)
             self.left.append(self.daemon.settled(lambda books: not books.in_flight))
             self.upstream.control("disarm")
+
+    async def ask_again(self) -> None:
+        """Ask once more, each alone and with new backends, what was not saved of the kinds with few cases."""
+        rows, tried = self.rows, Counter(row.case.kind.name for row in self.rows if could_be_whole(row))
+        for at, row in enumerate(rows):
+            if could_be_whole(row) and not row.is_saved and tried[row.case.kind.name] <= FEW_OF_EACH:
+                self.rows = []
+                await self.run([replace(row.case, number=len(rows) + at)])
+                rows[at] = replace(row, again=self.rows[0])
+        self.rows = rows
+
+    def why(self, row: Row) -> str:
+        """What the daemon told of a row: the reason of the route, its log lines, and those of the good backends."""
+        headers = row.seen.headers or {}
+        identity = headers.get("x-request-id", "no id")
+        lines = self.daemon.log.read_text().splitlines()
+        told = [line for line in lines if identity in line or "backend good-" in line]
+        return "\n  ".join([f"{identity}: {headers.get('x-routing-reason', 'no reason')}", *told[-MOST_LINES:]])
 
     async def _run(self, batch: Sequence[Case]) -> None:
         light, heavy = ([case for case in batch if case.kind.is_heavy is is_heavy] for is_heavy in (False, True))
@@ -158,19 +183,28 @@ def faults(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def unsaved(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows that are not whole although they could be, of the kinds of which more than a few are like that.
+def could_be_whole(row: Row) -> bool:
+    """Whether a fault was met that should do no harm: harmless kinds need no second backend."""
+    return row.reached and (row.case.kind.is_harmless or counts_as_savable(row.case))
 
-    Harmless kinds need no second backend. A few may be the fault of a machine that is too busy.
+
+def unsaved(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows that are not whole although they could be, by kind.
+
+    A few may be the fault of a machine that is too busy: of many a share, of few those that are saved when asked again.
     """
     tried: Counter[str] = Counter()
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.reached and (row.case.kind.is_harmless or counts_as_savable(row.case)):
-            tried[row.case.kind.name] += 1
-            if row.seen.outcome is not Outcome.WHOLE:
-                found[row.case.kind.name].append(row)
-    return {name: failed for name, failed in found.items() if len(failed) > FEW * tried[name]}
+    for row in filter(could_be_whole, rows):
+        tried[row.case.kind.name] += 1
+        if not row.is_saved:
+            found[row.case.kind.name].append(row)
+    few = {name: [row for row in failed if not (row.again and row.again.is_saved)] for name, failed in found.items()}
+    return {
+        name: few[name] if tried[name] <= FEW_OF_EACH else failed
+        for name, failed in found.items()
+        if (few[name] if tried[name] <= FEW_OF_EACH else len(failed) > FEW * tried[name])
+    }
 
 
 def counts_as_savable(case: Case) -> bool:

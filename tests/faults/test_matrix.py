@@ -5,9 +5,11 @@ FAULTS_ALL=1 runs every combination, FAULTS_SEED draws others and mixes them in 
 
 from collections.abc import Callable
 
-from tests.faults.client import Outcome
+import pytest
+
+from tests.faults.client import Outcome, Seen
 from tests.faults.kinds import KINDS
-from tests.faults.matrix import Matrix, Row, counts_as_savable, faults, table, unsaved
+from tests.faults.matrix import Case, Matrix, Row, counts_as_savable, faults, table, unsaved
 from tests.faults.rig import Books
 
 LEAST_KINDS = 80
@@ -40,7 +42,31 @@ def test_no_answer_is_wrong_and_no_client_is_lost(matrix: Matrix) -> None:
 
 
 def test_what_can_be_whole_is_whole(matrix: Matrix) -> None:
-    assert told(unsaved(matrix.rows)) == []
+    found = unsaved(matrix.rows)
+    assert told(found) == [], "\n".join(matrix.why(row) for rows in found.values() for row in rows)
+
+
+def row(outcome: Outcome, again: Outcome | None = None) -> Row:
+    case = Case(0, KINDS["ended_after_25"], "openai", "ollama", stream=False, second_api="openai")
+    second = None if again is None else Row(case, Seen(again), reached=True)
+    return Row(case, Seen(outcome), reached=True, again=second)
+
+
+@pytest.mark.parametrize(
+    ("failed", "of", "again", "is_unsaved"),
+    [
+        (1, 3, Outcome.WHOLE, False),
+        (1, 4, Outcome.HONEST, True),
+        (1, 3, None, True),
+        (1, 5, None, False),
+        (2, 5, None, True),
+    ],
+)
+def test_of_few_cases_each_is_saved_at_last_and_of_many_nearly_all(
+    failed: int, of: int, again: Outcome | None, is_unsaved: bool
+) -> None:
+    rows = [row(Outcome.HONEST, again)] * failed + [row(Outcome.WHOLE)] * (of - failed)
+    assert bool(unsaved(rows)) is is_unsaved
 
 
 def test_a_good_second_backend_saves_nearly_all(matrix: Matrix) -> None:
