@@ -36,9 +36,7 @@ class Circuits:
         self._jitter = jitter
         self.opened: Topic[BreakerOpened] = Topic()
 
-    def after_end(
-        self, view: BackendView, ended: AttemptEnded, tries: Work | None, patience_s: float | None
-    ) -> Breakers:
+    def after_end(self, view: BackendView, ended: AttemptEnded, patience_s: float | None) -> Breakers:
         """When an attempt has ended; `patience_s` is for how long the backend asked to be left alone."""
         before = after = view.breakers
         if not before and ended.fault is None:
@@ -49,8 +47,6 @@ class Circuits:
             is_late = ended.first_s is not None
             failure = Failure(ended.fault, ended.work, is_late, ended.status, patience_s)
             after = failed(after, failure, self._clock.monotonic(), self._jitter())
-        if tries is not None:
-            after = left(after, tries)
         if after == before:
             return before
         self._tell(view.spec.id, before, after)
@@ -66,6 +62,10 @@ class Circuits:
             after = failed(after, limited, self._clock.monotonic(), self._jitter())
             self._tell(view.spec.id, before, after)
         return after
+
+    def after_trial(self, view: BackendView, tries: Work | None) -> Breakers:
+        """When a slot is given back: a trial that has said nothing by then, or was never sent, is over."""
+        return view.breakers if tries is None else left(view.breakers, tries)
 
     def _tell(self, backend_id: str, before: Breakers, after: Breakers) -> None:
         was = {_key(each) for each in before if each.phase is Phase.OPEN}

@@ -160,9 +160,8 @@ class Fleet:
     def lease(self, backend_id: str, work: Work | None = None, expected_s: float = 0.0) -> Lease:
         """Take a slot of a backend for some work; raises KeyError for one that is not configured."""
         member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
-        breakers, tries = before.breakers, None
-        if breakers and work is not None and (breakers := tried(breakers, work)) != before.breakers:
-            tries = work
+        breakers = tried(before.breakers, work) if before.breakers and work is not None else before.breakers
+        tries = work if breakers != before.breakers else None
         lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
         member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
@@ -187,7 +186,8 @@ class Fleet:
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
                 return
         now = self.views.value[self._index[member.id]]
-        self._put(replace(now, in_flight=now.in_flight - 1))
+        tries = lease.tries if self._members.get(member.id) is member else None
+        self._put(replace(now, in_flight=now.in_flight - 1, breakers=self.circuits.after_trial(now, tries)))
 
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}
@@ -213,7 +213,7 @@ class Fleet:
     def _learn(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """What passed through changes the picture at once; for the rest the backend is asked when that is needed."""
         member, now = lease.member, self.view(ended.backend_id)
-        breakers = self.circuits.after_end(now, ended, lease.tries, failure.retry_after_s if failure else None)
+        breakers = self.circuits.after_end(now, ended, failure.retry_after_s if failure else None)
         loaded, is_doubtful = loaded_after(now, ended), ended.fault in ABOUT_MODELS
         if breakers is not now.breakers or loaded is not now.loaded:
             self._put(replace(now, breakers=breakers, loaded=loaded))

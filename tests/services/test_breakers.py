@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ollama_proxyd.core.breaker import Phase
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
 from ollama_proxyd.core.fleet import Health
@@ -143,6 +144,17 @@ async def test_those_who_wait_are_served_though_the_client_that_tried_for_them_l
     good.script = words("a")
     trying.cancel()
     assert await asyncio.gather(*waiting) == ["npu"] * 20
+
+
+async def test_a_slot_that_is_given_back_unused_ends_the_trial() -> None:
+    backend = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x"))
+    services = await services_of(backend)
+    await used(services)
+    with services.fleet.lease("npu", services.fleet.view("npu").breakers[0].work):
+        assert [each.phase for each in services.fleet.view("npu").breakers] == [Phase.HALF_OPEN]
+    assert [each.phase for each in services.fleet.view("npu").breakers] == [Phase.OPEN]
+    backend.script = words("a")
+    assert await used(services) == "npu"
 
 
 async def test_a_reload_keeps_the_breaker_of_an_unchanged_backend() -> None:
