@@ -10,6 +10,9 @@ import matplotlib.pyplot as plt
 
 CLOSE = 0.03
 """Points that lie closer than this, as a share of each value, have one label."""
+FAR_S = 50
+"""Labels of points beyond it stand at their left, as there is no room."""
+TICKS_S = (1, 2, 3, 5, 10, 20, 50, 100)
 MODES = ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency")
 
 
@@ -40,13 +43,20 @@ def main(source: str, target: str) -> None:
         axes.scatter(*place, c=colour, marker=marker, s=45 if is_mode else 25, zorder=3)
     for place, names in labels(rows):
         is_mode = any(name in (*MODES, "Auto") for name in names)
-        axes.annotate("; ".join(names), place, xytext=(6, 4), textcoords="offset points", fontsize=9 if is_mode else 7)
+        to_left = is_mode or place[0] > FAR_S
+        shift, side = ((-6, -12 if is_mode else 4), "right") if to_left else ((6, 4), "left")
+        axes.annotate(
+            "; ".join(names), place, xytext=shift, textcoords="offset points", ha=side, fontsize=9 if is_mode else 7
+        )
     front = sorted((row["waiting_seconds"], row["energy_joules"]) for row in rows if row["name"] in MODES)
     axes.plot(*zip(*front, strict=True), c="tab:blue", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="mean waiting for an answer, s", ylabel="joules per request")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}")
+    axes.set_xticks(TICKS_S, minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.margins(0.12)
     axes.grid(which="both", lw=0.3)
     figure.savefig(target, dpi=110)
 
