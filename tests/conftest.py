@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
 from tests.desktop.private_bus import PrivateBus, StartBus
@@ -29,7 +30,8 @@ settings.load_profile("house")
 
 TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "faults": 900, "packaging": 600}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
-SHARED = ("box", "e2e", "faults", "desktop/gnome", "packaging/test_deb", "packaging/test_wheel")
+GNOME = "desktop/gnome"  # one for each Shell
+SHARED = ("box", "e2e", "faults", GNOME, "packaging/test_deb", "packaging/test_wheel")
 """Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
 
 ON_VIRTUAL_TIME = (
@@ -40,18 +42,26 @@ ON_VIRTUAL_TIME = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of slow folders their time, and those that share something one worker."""
+    """Give tests of slow folders their time."""
     for item in items:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        folder = path.split("/")[0]
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in TIME_LIMITS_S:
             item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[folder]))
-        for shared in SHARED:
-            if path.startswith(shared):
-                suite = item.callspec.params.get("suite", "") if hasattr(item, "callspec") else ""
-                item.add_marker(pytest.mark.xdist_group(f"{shared} {suite}"))
+
+
+class SharedTogether(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Gives tests that share something to one worker; with pytest 9.2 the mark xdist_group does not."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, parameters = nodeid.removeprefix("tests/").partition("[")
+        shared = next((each for each in SHARED if path.startswith(each)), nodeid)
+        return f"{shared} {parameters.partition('-')[0]}" if shared == GNOME else shared
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Of pytest-xdist, for --dist loadgroup."""
+    return SharedTogether(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)
