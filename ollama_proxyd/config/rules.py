@@ -121,7 +121,7 @@ def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
 def _images_are_fetched_elsewhere(config: Config) -> Contradictions:
     for index, backend in _specs(config):
         if backend.https_images and (backend.is_local or backend.api is not Api.OPENAI):
-            why = "runs on this machine, and would fetch from inside it" if backend.is_local else "speaks Ollama's API"
+            why = "runs on this machine, and decides what it fetches" if backend.is_local else "speaks Ollama's API"
             yield f"backends[{index}].https_images", f"{backend.id} {why}; it is for OpenAI services elsewhere"
 
 

@@ -15,7 +15,7 @@ EARLIEST_DEADLINE_MS = 10**12
 """The year 2001; what is below was meant as a span of time."""
 IMAGE_URLS = (
     "image URLs are not currently supported, please use base64 encoded data instead; "
-    "only a backend elsewhere with https_images would fetch them"
+    "only a backend elsewhere with https_images, or an OpenAI engine here that a program here asks, may fetch them"
 )
 """It begins as Ollama's own sentence does, which clients know."""
 _PASSES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})

@@ -273,6 +273,8 @@ class Request:
     needs_vision: bool = False
     has_image_urls: bool = False
     """Whether an image in it is an https address, which the backend is to fetch."""
+    may_fetch_here: bool = False
+    """Whether engines on this machine may be handed such an address; a program of this machine could ask it itself."""
     needs_tools: bool = False
     load_action: LoadAction | None = None
     keeps_s: float | None = None

@@ -98,7 +98,7 @@ REJECTIONS: Mapping[str, str] = {
     "down": "{backend_id} is down[: {reason}]",
     "disabled": "{backend_id} is disabled[: {reason}]",
     "health_unknown": "{backend_id} is not known to be up[: {reason}]",
-    "image_urls_refused": "{backend_id} is not configured to fetch images by their https addresses",
+    "image_urls_refused": "{backend_id} may not be asked to fetch images by their https addresses",
     "already_tried": "{backend_id} had this request before",
     "set_aside": "{backend_id} is left alone[ for {left_seconds:.0f} s]: {reason}",
     "being_tried": "{backend_id} failed of late, and another request tries it now",

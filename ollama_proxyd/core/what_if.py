@@ -81,7 +81,12 @@ def read_what_if(values: Mapping[str, Json], present: Sequence[DeviceState]) -> 
     mode, operation = asked.pop("mode", None), Operation(asked.pop("operation", Operation.CHAT))
     system = read_group(values, "system")
     return WhatIf(
-        query=Query(**{"model": None, **asked}, operation=operation, hints=_hints(read_group(values, "hints") or {})),
+        query=Query(
+            **{"model": None, **asked},
+            operation=operation,
+            may_fetch_here=True,
+            hints=_hints(read_group(values, "hints") or {}),
+        ),
         mode=None if mode is None else _mode(mode),
         system=None if system is None else _machine(system, present),
     )

@@ -276,7 +276,7 @@ def _kind(query: Query) -> Hashable:
     hints = query.hints
     wishes = (hints.target, hints.latency_critical, hints.power_efficient)
     limits = _size(hints.max_latency_ms), _size(hints.max_power_watts), _size(query.time_left_s), hints.strict_limits
-    needs = (query.needs_vision, query.needs_tools, query.has_image_urls)
+    needs = (query.needs_vision, query.needs_tools, query.has_image_urls, query.may_fetch_here)
     size = _size(max(query.prompt_tokens - SHORT_PROMPT_TOKENS, 0)), _size(query.max_tokens)
     return query.model, query.operation, needs, query.tried, wishes, limits, size
 

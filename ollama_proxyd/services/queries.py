@@ -35,6 +35,7 @@ class Queries:
             max_tokens=request.max_tokens,
             needs_vision=request.needs_vision,
             has_image_urls=request.has_image_urls,
+            may_fetch_here=request.may_fetch_here,
             needs_tools=request.needs_tools,
             now_s=self._clock.monotonic(),
             time_left_s=left_s,

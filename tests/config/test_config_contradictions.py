@@ -50,9 +50,9 @@ def test_two_backends_cannot_share_an_endpoint_however_it_is_written(complaints:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
-def test_nothing_on_this_machine_may_fetch_images(complaints: Complaints, host: str) -> None:
+def test_an_engine_on_this_machine_needs_no_permission_to_fetch_images(complaints: Complaints, host: str) -> None:
     (line,) = complaints(fleet(f"id: a, type: openai, endpoint: 'http://{host}:1', https_images: true"))
-    assert line.startswith("config.yaml:2: backends[0].https_images: a runs on this machine, and would fetch from ")
+    assert line.startswith("config.yaml:2: backends[0].https_images: a runs on this machine, and decides ")
 
 
 def test_only_an_openai_service_fetches_images(complaints: Complaints, loaded: Loader) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import Api, Operation
 from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, order, rejections, with_typical_answer
 from tests.reasons import because
 
@@ -27,8 +27,19 @@ def test_images_by_address_go_only_where_they_may_be_fetched() -> None:
     cloud = replace(NPU, spec=replace(NPU.spec, id="cloud", is_local=False, https_images=True), models=(VISION,))
     decision = ask((NPU, cloud), model=None, has_image_urls=True)
     assert order(decision) == ["cloud"]
-    said = "npu is not configured to fetch images by their https addresses"
+    said = "npu may not be asked to fetch images by their https addresses"
     assert [str(no) for no in rejections(decision)["npu"]] == [said]
+
+
+def test_an_engine_of_the_clients_api_on_this_machine_decides_itself_whether_it_fetches_images() -> None:
+    here = replace(NPU.spec, id="here", api=Api.OPENAI)
+    fleet = (
+        NPU,
+        replace(NPU, spec=here, models=(VISION,)),
+        replace(NPU, spec=replace(here, id="elsewhere", is_local=False), models=(VISION,)),
+    )
+    assert order(ask(fleet, model=None, has_image_urls=True, may_fetch_here=True)) == ["here"]
+    assert order(ask(fleet, model=None, has_image_urls=True)) == []
 
 
 def test_a_target_rejects_all_others() -> None:

@@ -17,7 +17,7 @@ GPU = DeviceState("0000:01:00.0", Hardware.NVIDIA, "RTX", PowerState.AWAKE)
 
 def test_an_empty_question_is_about_any_model_on_the_machine_as_it_is() -> None:
     asked = read_what_if({}, ())
-    assert (asked.query, asked.mode, asked.system) == (Query(None), None, None)
+    assert (asked.query, asked.mode, asked.system) == (Query(None, may_fetch_here=True), None, None)
 
 
 def test_a_null_says_nothing() -> None:
@@ -38,7 +38,7 @@ def test_each_part_of_a_question_arrives() -> None:
         (),
     )
     expected = Hints(target="npu", max_power_watts=12.5, latency_critical=True, priority=Priority.HIGH)
-    assert asked.query == Query("tiny", Operation.EMBEDDING, 9, needs_vision=True, hints=expected)
+    assert asked.query == Query("tiny", Operation.EMBEDDING, 9, needs_vision=True, may_fetch_here=True, hints=expected)
     assert asked.mode is Mode.QUIET
 
 

@@ -15,7 +15,7 @@ from ollama_proxyd.core.policy.priors import known_power_w, measured_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import Api, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,10 @@ def _target(view: BackendView, _model: Model | None, situation: Situation) -> Re
     return Reason("not_the_target", backend_id=view.spec.id, target=target)
 
 
-def _image_urls(view: BackendView, _model: Model | None, _situation: Situation) -> Reason | None:
-    return None if view.spec.https_images else Reason("image_urls_refused", backend_id=view.spec.id)
+def _image_urls(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
+    spec = view.spec
+    decides_itself = situation.query.may_fetch_here and spec.is_local and spec.api is Api.OPENAI
+    return None if decides_itself or spec.https_images else Reason("image_urls_refused", backend_id=spec.id)
 
 
 _UNHEALTHY = {Health.DOWN: "down", Health.DISABLED: "disabled", Health.UNKNOWN: "health_unknown"}

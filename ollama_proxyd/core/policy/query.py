@@ -24,6 +24,7 @@ class Query:
     max_tokens: int | None = None
     needs_vision: bool = False
     has_image_urls: bool = False
+    may_fetch_here: bool = False
     needs_tools: bool = False
     time_left_s: float | None = None
     hints: Hints = field(default_factory=Hints)

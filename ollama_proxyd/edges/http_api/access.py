@@ -56,6 +56,11 @@ class Caller:
     uid: int | None = None
 
     @property
+    def is_program_here(self) -> bool:
+        """Whether a program of this machine asks, and no web page, which reaches less than a program does."""
+        return (self.is_from_here or self.unix_socket is not None) and not (self.origins or self.sites)
+
+    @property
     def unix_uid(self) -> int | None:
         """The user at the other end of a Unix socket (unix(7) SO_PEERCRED), None where it is none."""
         if self.unix_socket is None:
@@ -189,17 +194,17 @@ def rules(settings: ServerSettings) -> AccessRules:
 
 def check_host(request: web.Request) -> None:
     """Raise ProxyError for a wrong host or a foreign page."""
-    request.app[ACCESS].value.check_host(_caller(request))
+    request.app[ACCESS].value.check_host(caller_of(request))
 
 
 def check_user(request: web.Request) -> None:
     """Raise ProxyError for another user of this machine."""
-    request.app[ACCESS].value.check_user(_caller(request))
+    request.app[ACCESS].value.check_user(caller_of(request))
 
 
 def check_token(request: web.Request) -> None:
     """Raise ProxyError for a request without the token, where one is configured."""
-    request.app[ACCESS].value.check_token(_caller(request))
+    request.app[ACCESS].value.check_token(caller_of(request))
 
 
 def is_preflight(request: web.Request) -> bool:
@@ -233,7 +238,7 @@ def add_cors_headers(request: web.Request, headers: CIMultiDict[str]) -> None:
         headers[hdrs.VARY] = hdrs.ORIGIN
 
 
-def _caller(request: web.Request) -> Caller:
+def caller_of(request: web.Request) -> Caller:
     """The sender of a request, looked at once: three rules ask for it."""
     caller = request.get(CALLER)
     if caller is None:

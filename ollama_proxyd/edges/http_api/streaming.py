@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -12,11 +13,12 @@ from aiohttp.http_writer import StreamWriter
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Resumed
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
+from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
@@ -74,6 +76,9 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
             body = await read_body(request)
             read = partial(received, body, lambda whole: parse(whole, hints))
             asked = await off_loop(len(body), read)
+        if asked.has_image_urls:
+            is_same_api = asked.api is Api.OPENAI
+            asked = replace(asked, may_fetch_here=is_same_api and caller_of(request).is_program_here)
         try:
             return await deliver(request, services.answers, asked, dialect, begun_ns)
         except ProxyError as error:

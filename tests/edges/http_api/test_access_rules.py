@@ -23,6 +23,19 @@ def headers(*pairs: tuple[str, str], host: str = "localhost:8080") -> Caller:
 
 
 @pytest.mark.parametrize(
+    ("caller", "is_program"),
+    [
+        (Caller(is_from_here=True), True),
+        (Caller(), False),
+        (Caller(is_from_here=True, origins=["http://localhost:8080"]), False),
+        (Caller(is_from_here=True, sites=["same-origin"]), False),
+    ],
+)
+def test_a_web_page_and_another_machine_are_no_program_of_this_machine(caller: Caller, is_program: bool) -> None:
+    assert caller.is_program_here is is_program
+
+
+@pytest.mark.parametrize(
     "host", ["localhost", "localhost:8080", "LocalHost:9", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080"]
 )
 def test_the_names_of_this_machine_are_answered_on_any_port(host: str) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.dialects.framing.statuses import STATUSES
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
@@ -21,7 +22,7 @@ from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.edges.http_api.conftest import CHAT, Answer, Serve
-from tests.fakes import FakeBackend, services_of
+from tests.fakes import FakeBackend, services_of, spec_of
 
 OPENAI_ERRORS = ErrorRenderer(OpenAI().render_error)
 OLLAMA_ERRORS = ErrorRenderer(Ollama().render_error)
@@ -215,6 +216,24 @@ async def test_a_page_of_a_configured_origin_may_ask_and_read(serve: Serve) -> N
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     assert "X-Backend-Used" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_image_by_address_reaches_an_engine_here_for_a_program_and_not_for_a_page(
+    serve: Serve, stream: bool
+) -> None:
+    origin = "https://chat.example"
+    listen = ServerSettings(port=0, allowed_origins=(origin,), drain_s=0.2)
+    site = await serve(FakeBackend(spec_of("npu", api=Api.OPENAI)), listen=listen)
+    parts = [{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]
+    asked = {"messages": [{"role": "user", "content": parts}], "stream": stream}
+    assert (await site.chat(**asked)).status == 200
+    for page in ({"Origin": origin}, {"Sec-Fetch-Site": "same-origin"}):
+        answer = await site.chat(page, **asked)
+        assert (answer.status, answer.json["error"]["code"]) == (400, "image_urls_refused")
+    claude = [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://a.example/b"}}]}]
+    answer = await site.post("/v1/messages", {"model": "tiny", "max_tokens": 9, "messages": claude})
+    assert answer.status == 400, "no bytes of another API pass through"
 
 
 async def test_no_page_is_given_permission_to_read_otherwise(serve: Serve) -> None:
