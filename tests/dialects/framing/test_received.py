@@ -1,6 +1,7 @@
 """What a client sends is read as Ollama reads it: half a letter is one lost letter, an impossible number a fault."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing import lenient
+from ollama_proxyd.dialects.framing import doubles, lenient
+from ollama_proxyd.dialects.framing.doubles import MOST_DECODED_BYTES
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
-from ollama_proxyd.dialects.framing.received import MOST_CHECKED_BYTES, received
+from ollama_proxyd.dialects.framing.received import received
 from tests.any_json import ANY_JSON
 
 IMPOSSIBLE = [b"1e999", b"-1E+400", b"9" * 309, b"1" * 4400, b"7" * 1_000_000, b"0." + b"3" * 1_000_000]
@@ -42,7 +44,7 @@ def test_digits_in_a_text_are_no_number() -> None:
 
 
 def test_a_million_digits_are_found_in_a_large_body_too() -> None:
-    body = b'{"text":"%b","x":%b}' % (b"a" * MOST_CHECKED_BYTES, b"1" * 1_000_000)
+    body = b'{"text":"%b","x":%b}' % (b"a" * MOST_DECODED_BYTES, b"1" * 1_000_000)
     with pytest.raises(ProxyError, match="no double holds"):
         received(body, kept)
 
@@ -88,9 +90,36 @@ def test_a_text_is_mended_alike_however_it_is_cut(text: bytes, piece: int, step:
         assert lenient.without_half_letters(text) == whole
 
 
-def test_a_number_in_a_large_body_that_nothing_reads_passes_and_one_that_is_read_is_refused() -> None:
-    body = b'{"text":"%b","x":1e999}' % (b"a" * MOST_CHECKED_BYTES)
+@pytest.mark.parametrize("number", [b"1e999", b"-1.5E+0400", b"7" * 220 + b"e90", b"12345678901e299", b"3" * 309])
+@pytest.mark.parametrize("text", [b"a", b"\\\\", b'\\"', b"1e999,", b"4"])
+def test_no_double_holds_a_number_wherever_it_stands_in_a_large_body(number: bytes, text: bytes) -> None:
+    texts = b'"%b"' % (text * (MOST_DECODED_BYTES // len(text)))
+    for body in (b'{"text":%b,"x":%b}', b'{"y":{"text":%b},"x":[%b]}'):
+        with pytest.raises(ProxyError, match="'x'"):
+            received(body % (texts, number), kept)
+    body = b'{"text":%b,"x":"\\"%b ,"}' % (texts, number)
     assert received(body, kept) is body
-    with pytest.raises(ProxyError) as caught:
-        received(body, decode_object)
-    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("before", range(0, 600, 7))
+@pytest.mark.parametrize("piece", [1, 5, 7, 8])
+def test_a_long_number_is_found_behind_digits_in_a_string(before: int, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(doubles, "MOST_DECODED_BYTES", 0)
+        changed.setattr(doubles, "_PIECE_BYTES", doubles._STEP * piece)
+        assert not doubles.all_fit(b'{"t":"%b","x":%be99}' % (b"4" * before, b"7" * 210))
+
+
+NUMBERS = st.from_regex(rb"-?(0|[1-9][0-9]{0,240})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+ODD = st.sampled_from((b"\\\\", b'\\"', b"\\u00e9", b"1e999,", b"-2E400 ", b"7" * 240, b"e"))
+STRINGS = st.lists(st.one_of(ODD, NUMBERS), max_size=9).map(lambda parts: b'"%b"' % b"".join(parts))
+
+
+@given(st.lists(st.one_of(NUMBERS, STRINGS), max_size=20), st.integers(1, 12), st.sampled_from((b",", b" ,\n")))
+def test_numbers_are_judged_alike_however_a_body_is_cut(values: list[bytes], steps: int, comma: bytes) -> None:
+    numbers_in_it = [value for value in values if not value.startswith(b'"')]
+    fits = not any(math.isinf(float(number)) or len(number) > 308 for number in numbers_in_it)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(doubles, "MOST_DECODED_BYTES", 0)
+        changed.setattr(doubles, "_PIECE_BYTES", doubles._STEP * steps)
+        assert doubles.all_fit(b"[%b]" % comma.join(values)) is fits
