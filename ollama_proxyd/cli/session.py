@@ -77,5 +77,7 @@ def say(data: Any, show: Callable[[Any], str]) -> None:
 
 def json_text(data: Any, indent: int | None = None) -> str:
     """Data as JSON; JSON itself leaves DEL, C1 and bidirectional controls as they are, which a terminal obeys."""
-    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    from ollama_proxyd.core.digits import shortened  # noqa: PLC0415 - commands without JSON load nothing of the core
+
+    text = json.dumps(shortened(data), indent=indent, ensure_ascii=False)
     return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)

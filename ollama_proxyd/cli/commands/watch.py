@@ -55,7 +55,7 @@ def _follow(daemon: "Client") -> None:
 
 def _print(line: Difference) -> None:
     if asked().as_json:
-        click.echo(json_text({"unix_seconds": round(time.time(), 3), **line._asdict()}))
+        click.echo(json_text({"unix_seconds": time.time(), **line._asdict()}))
     else:
         name = f"{line.name}: " if line.name else ""
         click.echo(printable(f"{time.strftime('%H:%M:%S')}  {line.what:<8} {name}{line.says}"))

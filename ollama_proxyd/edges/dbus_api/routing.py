@@ -1,7 +1,6 @@
 """ie.fio.OllamaProxy.Routing: where requests went and why, and where one would go."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.question import read_question
 from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, facts, int32, int64, percent_of, reason_facts
+from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger, RequestRouted
@@ -50,7 +50,7 @@ class Routing:
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
                 "GetEnergy": self._energy,
-                "Explain": lambda question: json.dumps(decision_fields(self._decide(question))),
+                "Explain": lambda question: surface_json(decision_fields(self._decide(question))).decode(),
             },
         )
 
@@ -116,7 +116,7 @@ class Routing:
             books = await services.history.books(read_days(days), read_by(by))
         battery_wh, trouble = services.system.value.battery_full_wh, services.history.store.trouble
         told = books_fields(books, battery_wh, trouble)
-        return json.dumps({**told, "budget": budget_fields(services.budget.now)})
+        return surface_json({**told, "budget": budget_fields(services.budget.now)}).decode()
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services

@@ -7,6 +7,7 @@ from typing import Any
 
 from dbus_fast import Variant
 
+from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason, Value
 from ollama_proxyd.edges.dbus_api.contract import Contract
@@ -82,7 +83,7 @@ def _variant(value: Value) -> Variant:
         return Variant("a{sv}", reason_facts(value))
     if isinstance(value, tuple):
         return Variant("av", [_variant(each) for each in value])
-    return Variant({bool: "b", int: "x", str: "s"}.get(type(value), "d"), value)
+    return Variant({bool: "b", int: "x", str: "s"}.get(type(value), "d"), shortened(value))
 
 
 def int32(value: float) -> int:
@@ -97,7 +98,7 @@ def int64(value: float) -> int:
 
 def number(value: float | None) -> float:
     """A number that fits `d`, NaN where it is not known."""
-    return NOT_A_NUMBER if value is None or math.isnan(value) else float(value)
+    return NOT_A_NUMBER if value is None or math.isnan(value) else float(shortened(value))
 
 
 def fitted(signature: str, value: Any) -> Any:

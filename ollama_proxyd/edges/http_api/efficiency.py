@@ -17,6 +17,7 @@ from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json, hold_json
 from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object, read_struct
+from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 HEADERS = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -62,7 +63,7 @@ async def hold(request: web.Request) -> web.StreamResponse:
     try:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
-        await response.write(msgspec.json.encode({"cookie": held.cookie, **hold_json(held)}) + b"\n")
+        await response.write(surface_json({"cookie": held.cookie, **hold_json(held)}) + b"\n")
         async for holds in governor.holds.changes():
             if held not in holds:
                 break

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -16,6 +15,7 @@ from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.status_json import status_json
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.ledger import RequestRouted
 from ollama_proxyd.services.status import REFUSED, StatusFollower, snapshot
 from ollama_proxyd.services.tasks import Tasks
@@ -139,7 +139,7 @@ async def _write(request: web.Request, response: Stream, piece: bytes) -> None:
 
 
 def _event(status: Json) -> bytes:
-    return b"data: " + msgspec.json.encode(status) + b"\n\n"
+    return b"data: " + surface_json(status) + b"\n\n"
 
 
 def _way(routed: RequestRouted) -> bytes:
@@ -151,4 +151,4 @@ def _way(routed: RequestRouted) -> bytes:
         "backend": routed.backend_id,
     }
     way |= reason_fields(reason)
-    return b"event: request\ndata: " + msgspec.json.encode(way) + b"\n\n"
+    return b"event: request\ndata: " + surface_json(way) + b"\n\n"

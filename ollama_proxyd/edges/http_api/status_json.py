@@ -156,32 +156,28 @@ def _breaker(breaker: Breaker, now_s: float) -> Json:
         "model": breaker.model,
         "state": breaker.phase.value,
         "failures": breaker.failures,
-        "pause_seconds": round(breaker.wait_s, 3),
-        "left_seconds": round(breaker.left_s(now_s), 3),
+        "pause_seconds": breaker.wait_s,
+        "left_seconds": breaker.left_s(now_s),
         **reason_fields(what_fails(breaker)),
     }
 
 
 def _speed(speed: Speed) -> Json:
     return {
-        "ttft_ms": None if speed.ttft_s is None else _rounded(speed.ttft_s * 1000),
-        "tokens_per_second": _rounded(speed.told_tps),
-        "output_tokens": _rounded(speed.output_tokens),
+        "ttft_ms": None if speed.ttft_s is None else speed.ttft_s * 1000,
+        "tokens_per_second": speed.told_tps,
+        "output_tokens": speed.output_tokens,
         "samples": speed.samples,
         "longer_prompts": [
             {
                 "above_tokens": above,
-                "prefill_tokens_per_second": _rounded(speed.longer.get(("prefill_tps", context))),
-                "tokens_per_second": _rounded(speed.longer.get(("decode_tps", context))),
+                "prefill_tokens_per_second": speed.longer.get(("prefill_tps", context)),
+                "tokens_per_second": speed.longer.get(("decode_tps", context)),
             }
             for context, above in enumerate(CONTEXTS, 1)
             if any(at == context for _, at in speed.longer)
         ],
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
 
 
 def _totals(totals: BackendTotals) -> Json:
@@ -190,8 +186,8 @@ def _totals(totals: BackendTotals) -> Json:
         "errors": totals.failures,
         "cancelled": totals.cancelled,
         "completion_tokens": totals.completion_tokens,
-        "busy_seconds": round(totals.busy_s, 3),
-        "energy_joules": round(totals.energy_j, 3),
+        "busy_seconds": totals.busy_s,
+        "energy_joules": totals.energy_j,
         "energy_source": totals.energy_source and totals.energy_source.value,
         "money_spent": dict(totals.spent),
     }

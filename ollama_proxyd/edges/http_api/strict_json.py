@@ -12,6 +12,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, in_words
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.body import read_body
+from ollama_proxyd.edges.plumbing.surface_json import surface_json
 
 JSON_TYPE = "application/json"
 
@@ -39,4 +40,4 @@ async def read_struct(request: web.Request, kind: type[S]) -> S:
 
 def json_reply(value: Json, status: int = HTTPStatus.OK) -> web.Response:
     """A value as a JSON answer."""
-    return web.Response(body=msgspec.json.encode(value), status=status, headers={"Content-Type": JSON_TYPE})
+    return web.Response(body=surface_json(value), status=status, headers={"Content-Type": JSON_TYPE})

@@ -29,7 +29,7 @@ async def test_it_tells_every_term_and_every_rejection(serve: Serve) -> None:
     told = (await site.post(EXPLAIN, {"hints": {"max_power_watts": 20}})).json
     terms = told["ranked"][0]["terms"]
     assert terms["cost_joules"] == pytest.approx(
-        terms["energy_joules"] + terms["price_of_time_watts"] * terms["time_seconds"]
+        terms["energy_joules"] + terms["price_of_time_watts"] * terms["time_seconds"], rel=1e-5
     )
     codes = {each["backend_id"]: [no["reason_code"] for no in each["rejections"]] for each in told["rejected"]}
     assert codes == {"nvidia": ["hint_power"], "cpu": ["hint_power"]}

@@ -8,6 +8,7 @@ from typing import Any
 from dbus_fast.unpack import unpack_variants
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
@@ -48,6 +49,14 @@ def backends_in(body: Any) -> Mapping[str, Mapping[str, Any]]:
 
 def same(one: Any, other: Any) -> bool:
     return one == other or (isinstance(one, float) and math.isnan(one) and other is None)
+
+
+async def test_no_number_has_more_digits_than_mean_something(serve: Serve) -> None:
+    site = await busy(serve)
+    routes = ("/status", "/backends", "/efficiency", "/energy?days=2", "/thermal")
+    told = [(await site.get(route)).json for route in routes]
+    told.append((await site.post("/routing/explain", {"model": "tiny", "mode": "Balanced"})).json)
+    assert shortened(told) == told
 
 
 async def test_a_key_of_a_backend_has_one_value_in_all_routes(serve: Serve) -> None:
