@@ -12,6 +12,7 @@ const MODES = new Set(['mode', 'next_mode']);
 /** The templates of a code, the fullest first: one counts where all of its values were told. */
 const templates = () => ({
     as_chosen: [_('as chosen')],
+    none_chosen: [_('the default, as none was chosen')],
     held: [_('held by {application_id}')],
     mode_change_pending: [_('soon {next_mode}: {reason}')],
     no_reading_yet: [_('no sensor says anything yet')],

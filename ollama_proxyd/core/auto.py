@@ -139,6 +139,7 @@ class AutoState:
 AT_FIRST = AutoState()
 AS_CHOSEN = Reason("as_chosen")
 AS_ASKED = Reason("as_asked")
+NONE_CHOSEN = Reason("none_chosen")
 _HEEDED = (
     "on_battery",
     "battery_percent",

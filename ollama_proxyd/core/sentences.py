@@ -23,6 +23,7 @@ _MAINS = "on mains power with the battery at {battery_percent:g} %"
 MODES: Mapping[str, str] = {
     "as_chosen": "as chosen",
     "as_asked": "as asked",
+    "none_chosen": "the default, as none was chosen",
     "counts_in_auto_only": "{reason}; {imagined} would count in the mode Auto only",
     "comparison": "for comparison",
     "held": "held by {application_id}[: {detail}]",

@@ -7,7 +7,7 @@ from functools import partial
 from operator import ne
 from typing import Any
 
-from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, choose, imagined, step
+from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, NONE_CHOSEN, choose, imagined, step
 from ollama_proxyd.core.budget import capped
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, program_of, thriftiest
@@ -42,7 +42,9 @@ class Governor:
         self._clock = clock
         self._system = SystemState()
         self._auto = AT_FIRST
-        self._chosen = self._restored(default)
+        saved = self._restored()
+        self._chosen = saved or default
+        self._why = AS_CHOSEN if saved else NONE_CHOSEN
         self._cap: Reason | None = None
         self._last_cookie = 0
         self._due: Cell[float | None] = Cell(None)
@@ -59,7 +61,7 @@ class Governor:
         """Put a mode in force, end every hold, and keep the mode over restarts."""
         if mode is Mode.AUTO and self._chosen is not Mode.AUTO:
             self._auto = AT_FIRST
-        self._chosen = mode
+        self._chosen, self._why = mode, AS_CHOSEN
         if self._cap is not None:
             self._store.put(OVERRULED_KEY, str(self._clock.local_date()))
         self._end(self.holds.value)
@@ -187,7 +189,7 @@ class Governor:
         wanted = self._chosen if hold is None else hold.mode
         if Mode.AUTO in {self._chosen, wanted}:
             self._auto = step(self._auto, self._system, self._clock.monotonic(), self.modes.value.auto)
-        effective, reason = wanted, AS_CHOSEN
+        effective, reason = wanted, self._why
         if wanted is Mode.AUTO:
             effective, reason = self._auto.mode, self._auto.reason
         if hold is not None:
@@ -196,15 +198,14 @@ class Governor:
         row = row_in_force(wanted, effective, self.modes.value.table)
         return capped(ModeSetting(self._chosen, effective, reason, row, held), self._cap_in_force, self.table)
 
-    def _restored(self, default: Mode) -> Mode:
+    def _restored(self) -> Mode | None:
+        """The mode that a person chose in an earlier life of the daemon."""
         saved = self._store.get(STATE_KEY)
-        if saved is None:
-            return default
         try:
-            return Mode(saved)
+            return None if saved is None else Mode(saved)
         except ValueError:
-            log.warning("the saved mode %r is not known; starting with %s", saved, default.value)
-            return default
+            log.warning("the saved mode %r is not known; starting with the default", saved)
+            return None
 
 
 def _held(hold: Hold) -> Reason:

@@ -27,7 +27,7 @@ def chosen(daemon: ServedDaemon) -> Mode:
 
 @pytest.mark.parametrize("command", [["mode"], ["mode", "get"]])
 def test_the_mode_is_shown_with_its_reason(daemon: ServedDaemon, ctl: Ctl, command: list[str]) -> None:
-    assert ctl(*command).output == "Balanced: as chosen\n"
+    assert ctl(*command).output == "Balanced: the default, as none was chosen\n"
 
 
 def test_setting_a_mode_puts_it_in_force(daemon: ServedDaemon, ctl: Ctl) -> None:
@@ -169,7 +169,7 @@ def test_a_decision_is_a_table_of_joules(daemon: ServedDaemon, ctl: Ctl) -> None
     assert (
         text.partition("\n\n")[2]
         == """\
-mode: Balanced: as chosen
+mode: Balanced: the default, as none was chosen
 
 in joules; each second until the answer ends counts 7 J
 backend  begins    ends  prompt  answer  = energy  + waiting  = cost
@@ -211,7 +211,7 @@ def test_one_backend_is_shown_with_all_that_is_known(daemon: ServedDaemon, ctl: 
 
 def test_the_alias_alone_shows_the_mode(daemon: ServedDaemon, alias: Ctl) -> None:
     result = alias()
-    assert (result.exit_code, result.output) == (0, "Balanced: as chosen\n")
+    assert (result.exit_code, result.output) == (0, "Balanced: the default, as none was chosen\n")
     assert json.loads(alias("--json").output)["mode"] == "Balanced"
 
 
@@ -234,7 +234,7 @@ def test_a_model_that_nobody_holds_is_said_in_one_sentence(daemon: ServedDaemon,
 
 
 def test_the_alias_knows_what_the_predecessor_s_command_knew(daemon: ServedDaemon, alias: Ctl) -> None:
-    assert alias("get").output == "Balanced: as chosen\n"
+    assert alias("get").output == "Balanced: the default, as none was chosen\n"
     assert alias("set", "Performance").output == "Performance: as chosen\n"
     assert alias("list").output.splitlines()[1].startswith("*  Performance")
     assert alias("info", "Quiet").output.startswith("Quiet: ")

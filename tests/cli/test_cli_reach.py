@@ -30,7 +30,7 @@ def test_the_socket_of_a_dead_daemon_is_no_obstacle_to_tcp(
     over_tcp: ServedDaemon, control_socket: socket.socket, ctl: Ctl
 ) -> None:
     control_socket.shutdown(socket.SHUT_RDWR)
-    assert ctl("mode").output == "Balanced: as chosen\n"
+    assert ctl("mode").output == "Balanced: the default, as none was chosen\n"
 
 
 def test_where_neither_answers_both_are_named(control_socket: socket.socket, ctl: Ctl) -> None:
@@ -44,11 +44,14 @@ def test_on_its_socket_a_daemon_asks_for_no_token(
     serve: Callable[..., ServedDaemon], control_socket: socket.socket, ctl: Ctl
 ) -> None:
     serve(token="a secret").listen(control_socket)
-    assert ctl("mode").output == "Balanced: as chosen\n"
+    assert ctl("mode").output == "Balanced: the default, as none was chosen\n"
 
 
 def test_a_socket_may_be_named(daemon: ServedDaemon, control_socket: socket.socket, ctl: Ctl) -> None:
-    assert ctl("--url", f"unix:{control_socket.getsockname()}", "mode").output == "Balanced: as chosen\n"
+    assert (
+        ctl("--url", f"unix:{control_socket.getsockname()}", "mode").output
+        == "Balanced: the default, as none was chosen\n"
+    )
 
 
 def test_many_commands_at_once_are_all_answered(daemon: ServedDaemon) -> None:
@@ -107,4 +110,4 @@ def test_the_token_of_the_environment_is_sent(
     assert refused.exit_code == 1
     assert "OLLAMA_PROXY_TOKEN" in refused.stderr
     monkeypatch.setenv("OLLAMA_PROXY_TOKEN", "a secret")
-    assert ctl("--url", url, "mode").output == "Balanced: as chosen\n"
+    assert ctl("--url", url, "mode").output == "Balanced: the default, as none was chosen\n"

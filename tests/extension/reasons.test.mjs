@@ -40,6 +40,7 @@ const KNOWN = [
     ['nothing_applies', {}, 'Nothing asks for another mode'],
     ['no_reading_yet', {}, 'No sensor says anything yet'],
     ['as_chosen', {}, 'As chosen'],
+    ['none_chosen', {}, 'The default, as none was chosen'],
     ['held', {application_id: 'Calls', detail: 'a call'}, 'Held by Calls'],
     ['mode_change_pending',
         {mode: 'Quiet', dwell_seconds: 60, next_mode: 'UltraEfficiency', reason: because('on_battery')},

@@ -49,6 +49,15 @@ def test_a_chosen_mode_survives_a_restart_and_other_state_is_kept() -> None:
     assert store.state["other"] == 1
 
 
+def test_a_mode_that_nobody_chose_is_the_default_and_says_so_until_one_is_chosen_for_good() -> None:
+    store = MemoryStore()
+    it = governor(store)
+    assert str(it.setting.value.reason) == "the default, as none was chosen"
+    it.select(Mode.BALANCED)
+    assert str(it.setting.value.reason) == "as chosen"
+    assert str(governor(store).setting.value.reason) == "as chosen"
+
+
 @pytest.mark.parametrize("saved", ["Turbo", 7, None, ["Quiet"]])
 def test_a_saved_mode_that_is_not_one_gives_way_to_the_default(saved: object) -> None:
     assert governor(MemoryStore({"mode": saved})).setting.value.chosen is Mode.BALANCED
@@ -169,6 +178,7 @@ def test_choosing_auto_again_forgets_nothing() -> None:
 
 def test_a_hold_stands_above_the_chosen_mode_until_it_is_released() -> None:
     it = governor()
+    it.select(Mode.BALANCED)
     held = it.hold(Mode.QUIET, "recording a podcast", "org.example.Recorder", ":1.5")
     setting = it.setting.value
     assert (setting.chosen, setting.effective, setting.held) == (Mode.BALANCED, Mode.QUIET, Mode.QUIET)

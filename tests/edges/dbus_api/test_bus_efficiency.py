@@ -47,6 +47,8 @@ async def test_writing_the_property_chooses_the_mode(program: Program, store: Me
 
 
 async def test_a_change_of_mode_is_told_once_in_every_way(program: Program) -> None:
+    await program.call("Efficiency", "SetMode", "s", "Balanced")
+    await program.heard()
     await program.call("Efficiency", "SetMode", "s", "Quiet")
     assert [each for each in await program.heard() if each[0] == "Efficiency"] == [
         (
@@ -65,7 +67,16 @@ async def test_a_choice_that_leaves_the_mode_in_force_alone_says_so(program: Pro
     assert await program.heard_named() == [("ModeChanged", "Balanced", "Auto")]
 
 
+async def test_the_default_becomes_chosen_where_a_person_chooses_it(program: Program) -> None:
+    assert await program.get("Efficiency", "ReasonCode") == "none_chosen"
+    await program.call("Efficiency", "SetMode", "s", "Balanced")
+    ((_, told, body),) = await program.heard()
+    assert (told, body[1]) == ("PropertiesChanged", {"Reason": "as chosen", "ReasonCode": "as_chosen"})
+
+
 async def test_the_same_mode_once_more_is_no_news(program: Program) -> None:
+    await program.call("Efficiency", "SetMode", "s", "Balanced")
+    await program.heard()
     await program.call("Efficiency", "SetMode", "s", "Balanced")
     assert await program.heard() == []
 

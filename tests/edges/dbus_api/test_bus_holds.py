@@ -70,7 +70,7 @@ async def test_a_released_hold_gives_the_chosen_mode_back(program: Program) -> N
     await program.call("Efficiency", "ReleaseMode", "u", cookie)
     assert await program.heard_named() == [
         ("ModeReleased", cookie),
-        ("EffectiveModeChanged", "Quiet", "Balanced", "as chosen", "as_chosen", {}),
+        ("EffectiveModeChanged", "Quiet", "Balanced", "the default, as none was chosen", "none_chosen", {}),
     ]
     assert await program.get("Efficiency", "ActiveHolds") == []
 

@@ -12,6 +12,7 @@ from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, reference_fleet
 
 EXPLAIN = "/routing/explain"
+NONE = "the default, as none was chosen"
 
 
 async def test_it_tells_the_decision_that_the_request_then_gets(serve: Serve) -> None:
@@ -47,7 +48,7 @@ async def test_where_would_this_go_on_battery_at_twenty_percent(serve: Serve) ->
 
 async def test_a_mode_that_is_only_asked_about_is_not_said_to_be_chosen(serve: Serve) -> None:
     site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
-    for asked, why in (({"mode": "Balanced"}, "as asked"), ({"mode": "Efficiency"}, "as chosen"), ({}, "as chosen")):
+    for asked, why in (({"mode": "Balanced"}, "as asked"), ({"mode": "Efficiency"}, NONE), ({}, NONE)):
         assert (await site.post(EXPLAIN, asked)).json["mode_reason"] == why
 
 
@@ -55,9 +56,9 @@ async def test_what_counts_in_auto_only_is_said_in_every_other_mode(serve: Serve
     site = await serve(*reference_fleet(), mode=Mode.EFFICIENCY)
     battery = {"on_battery": True, "battery_percent": 15}
     told = (await site.post(EXPLAIN, {"system": battery})).json["mode_reason"]
-    assert told == "as chosen; on_battery, battery_percent would count in the mode Auto only"
+    assert told == f"{NONE}; on_battery, battery_percent would count in the mode Auto only"
     assert "Auto only" not in (await site.post(EXPLAIN, {"system": battery, "mode": "Auto"})).json["mode_reason"]
-    assert (await site.post(EXPLAIN, {"system": {"games": 1}})).json["mode_reason"] == "as chosen"
+    assert (await site.post(EXPLAIN, {"system": {"games": 1}})).json["mode_reason"] == NONE
 
 
 async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ran(serve: Serve) -> None:
