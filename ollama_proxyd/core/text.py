@@ -33,5 +33,7 @@ def cut(text: str, most_characters: int) -> str:
 
 def nearest(word: str, known: Iterable[str], cutoff: float) -> str | None:
     """The known spelling that was probably meant, if one is near; the known ones are in lower case."""
-    close = get_close_matches(word[:LONGEST_SPELLING].lower(), tuple(known), n=1, cutoff=cutoff)
-    return close[0] if close else None
+    said = word[:LONGEST_SPELLING].lower()
+    close = get_close_matches(said, tuple(known), cutoff=cutoff)
+    # difflib counts two swapped letters as two faults: of "modle" it makes "mode".
+    return next((each for each in close if sorted(each) == sorted(said)), close[0] if close else None)

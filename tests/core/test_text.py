@@ -1,5 +1,6 @@
 """Somebody else's words are shown in one printable line."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,13 @@ def test_the_line_is_printable_short_and_can_be_encoded(text: str) -> None:
     assert line.isprintable()
     assert len(line) <= MOST_CHARACTERS
     line.encode()
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("modle", "model"), ("Mdoel", "model"), ("modl", "model"), ("moed", "mode"), ("mod", "mode")]
+)
+def test_swapped_letters_are_nearer_than_a_letter_too_many(word: str, meant: str) -> None:
+    assert nearest(word, ("mode", "model", "max_tokens", "hints"), 0.5) == meant
 
 
 def test_a_suggestion_is_the_nearest_spelling_or_none() -> None:
