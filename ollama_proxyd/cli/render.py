@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ollama_proxyd.cli.brief import brief
 from ollama_proxyd.cli.render_budget import budget
 
 LIMITS = (
@@ -109,10 +110,9 @@ def _within(all_of_them: Sequence[Any]) -> list[str]:
 
 def _standing(each: Any) -> str:
     """Its state, and whether it is in this mode."""
-    outside = each["outside_mode"]
-    if each["health"] != "up" or outside is None:
-        return state(each)
-    return str(outside["reason"]) if not each["in_flight"] else f"{state(each)}, {outside['reason']}"
+    outside = each["outside_mode"] if each["health"] == "up" else None
+    doing = [state(each)] if outside is None or each["in_flight"] else []
+    return brief(", ".join([*doing, outside["reason"]] if outside else doing))
 
 
 def _rated(each: Any, unit: str = "W") -> str:

@@ -196,6 +196,35 @@ def test_a_backend_that_is_down_and_one_that_lost_its_gpu_are_both_named_each_wi
     assert "restart the engine" in finding.do
 
 
+START = "start or restart these engines, or take them out: ollama-proxyctl backends disable ID"
+UNTRUSTED = "https://b has a certificate that is not trusted (self-signed certificate); name its authority in ca_file"
+
+
+@pytest.mark.parametrize(
+    ("others", "do"),
+    [
+        ([], "b0: name its authority in ca_file"),
+        (
+            [("down", "refused")],
+            "b0: name its authority in ca_file; " + START,
+        ),
+        ([("up", "it lost its GPU; free some memory")], "b0: name its authority in ca_file; b1: free some memory"),
+    ],
+)
+def test_a_reason_that_gives_advice_gets_no_second_one(others: list[tuple[str, str]], do: str) -> None:
+    finding = found(replace(HEALTHY, status=with_backends(("down", UNTRUSTED), *others)), "backends")
+    assert finding.do == do
+    assert "ca_file" not in finding.says
+
+
+def test_when_a_failing_backend_is_tried_again_is_no_advice() -> None:
+    (failing,) = with_backends(("up", "its key is rejected; check its api_key_file; tried again in 30 s"))["backends"]
+    why = {"reason": "its key is rejected; check its api_key_file", "reason_code": "fails_key_rejected"}
+    told = {**failing, "reason_code": "failing", "reason_details": {"reason": why, "left_seconds": 30.0}}
+    finding = found(replace(HEALTHY, status={**NOW, "backends": [told]}), "backends")
+    assert finding.do == "b0: check its api_key_file"
+
+
 def test_a_free_port_of_a_stopped_daemon_is_no_trouble_of_its_own() -> None:
     assert found(STOPPED, "port").level is Level.OK
 

@@ -215,3 +215,20 @@ def test_a_budget_that_counts_a_part_of_the_day_says_so() -> None:
 def test_answers_that_were_given_again_are_told_with_what_they_spared() -> None:
     day = {**today(3, 0, 72.0, None, 0), "cached_answers": 2, "cache_saved_joules": 36.0}
     assert render.served(day) == "3 requests; about 72 J, estimated; 2 given again spared 36 J"
+
+
+@pytest.mark.parametrize(
+    ("reason", "cell"),
+    [
+        ("http://127.0.0.1:9 cannot be reached: Connection refused", "down: Connection refused"),
+        (
+            "https://a.example:8443 has a certificate that is not trusted (self-signed); name it in ca_file",
+            "down: has a certificate that is not trusted",
+        ),
+        ("http://[::1]:1 answered 500 (internal) " + "x" * 400, "down: answered 500 " + "x" * 40 + "…"),
+    ],
+)
+def test_a_state_in_the_table_is_brief_and_whole_where_one_backend_is_shown(reason: str, cell: str) -> None:
+    down = {**backend("npu", "down", (3.0, None), 0.0, None), "health": "down", "reason": reason}
+    assert f"npu      npu       {cell}  3 W" in render.backends([down])
+    assert reason in render.backend({**down, "name": "NPU", "slots": 1, "slots_from": "configured"})

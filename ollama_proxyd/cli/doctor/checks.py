@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ollama_proxyd import __version__
+from ollama_proxyd.cli.brief import halves
 from ollama_proxyd.cli.failures import HOW_TO_START
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
@@ -153,10 +154,19 @@ def backends(facts: DoctorFacts) -> Finding | None:
         return Finding(Level.OK, _all_serve(wanted))
     level = Level.ERROR if len(down) == len(wanted) else Level.WARNING
     are_down = [f"{each['id']} is {each['health']}{_cause(each)}" for each in down]
-    are_worse = [f"{each['id']} answers, but worse than it should ({each['reason']})" for each in worse]
-    start = ["start or restart these engines, or take them out: ollama-proxyctl backends disable ID"] if down else []
-    restart = ["restart the engine that answers worse"] if worse else []
-    return Finding(level, "; ".join([*are_down, *are_worse]), "; ".join([*start, *restart]))
+    are_worse = [f"{each['id']} answers, but worse than it should ({_said(each)[0]})" for each in worse]
+    return Finding(level, "; ".join([*are_down, *are_worse]), _advice(down, worse))
+
+
+def _advice(down: Sequence[Any], worse: Sequence[Any]) -> str:
+    """One piece for each backend: that of its reason, else what helps most."""
+    own = {each["id"]: _said(each)[1] for each in (*down, *worse)}
+    start = any(not own[each["id"]] for each in down)
+    restart = any(not own[each["id"]] for each in worse)
+    given = [f"{backend_id}: {advice}" for backend_id, advice in own.items() if advice]
+    if start:
+        given.append("start or restart these engines, or take them out: ollama-proxyctl backends disable ID")
+    return "; ".join([*given, *(["restart the engine that answers worse"] if restart else [])])
 
 
 def _all_serve(backends: Sequence[Any]) -> str:
@@ -170,7 +180,13 @@ def _all_serve(backends: Sequence[Any]) -> str:
 
 
 def _cause(backend: Any) -> str:
-    return f" ({backend['reason']})" if backend["reason"] else ""
+    return f" ({_said(backend)[0]})" if backend["reason"] else ""
+
+
+def _said(backend: Any) -> tuple[str, str]:
+    """The cause and the advice of its reason; a breaker's adds when the backend is tried again."""
+    broken = backend.get("reason_code") == "failing"
+    return halves((backend["reason_details"]["reason"]["reason"] if broken else backend["reason"]) or "")
 
 
 def models(facts: DoctorFacts) -> Finding | None:
