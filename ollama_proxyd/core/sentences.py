@@ -173,6 +173,7 @@ DECISIONS: Mapping[str, str] = {
     "resumed": "{reason}; it goes on in the middle of an answer because {backend_id} failed[: {cause}]",
     "slept": "{reason}; it goes on after the machine's sleep",
     "deferred": "{reason}; {cause}",
+    "devices_unused": "{reason}; no backend is known to run on {devices}, so what they do does not count",
     "defer_waits": "first it waits for the charger, for {limit_seconds:.0f} s at most",
     "defer_charger_came": "it waited {waited_seconds:.0f} s for the charger",
     "defer_over": "it waited {waited_seconds:.0f} s for the charger, which did not come",

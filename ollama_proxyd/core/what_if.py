@@ -1,17 +1,20 @@
 """What-if questions: a request that is not sent, under a mode and a machine that may be imagined."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fields import check_keys, path, read_fields, read_group, wrong
-from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.core.hints import FIELDS as HINTS
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.options import Like, Takes, Within
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, Unavailable
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Json, Operation
 from ollama_proxyd.core.units import spelled
 
@@ -90,6 +93,16 @@ def read_what_if(values: Mapping[str, Json], present: Sequence[DeviceState]) -> 
         mode=None if mode is None else _mode(mode),
         system=None if system is None else _machine(system, present),
     )
+
+
+def with_unused(decision: Decision, imagined: SystemState | None, specs: Iterable[BackendSpec]) -> Decision:
+    """The decision, with those imagined devices that no backend is known to run on."""
+    if imagined is None or not imagined.devices:
+        return decision
+    used = [device_of(spec, imagined.devices) for spec in specs]
+    unused = ", ".join(device.id for device in imagined.devices if device not in used)
+    told = Reason("devices_unused", reason=decision.reason, devices=unused)
+    return replace(decision, reason=told) if unused else decision
 
 
 def _hints(values: Mapping[str, Json]) -> Hints:

@@ -22,6 +22,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.rerouting import after_attempt
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.what_if import with_unused
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.attempt import GAVE_WAY, Attempt
@@ -111,6 +112,7 @@ class Gateway:
         query = deps.admission.foresee(query)
         decision = rank(query, deps.fleet.views.value, system or deps.system.value, setting)
         decision = after_wait(decision, outlook(query.hints, system or deps.system.value))
+        decision = with_unused(decision, system, (view.spec for view in deps.fleet.views.value))
         return deps.budget.judge(decision, query.hints)
 
     def refusal(self, query: Query, decision: Decision) -> ProxyError:

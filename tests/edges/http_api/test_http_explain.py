@@ -9,7 +9,7 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, SystemState
 from tests.edges.http_api.conftest import Serve
-from tests.fakes import FakeBackend, reference_fleet
+from tests.fakes import FakeBackend, reference_fleet, spec_of
 
 EXPLAIN = "/routing/explain"
 NONE = "the default, as none was chosen"
@@ -86,6 +86,17 @@ async def test_where_would_this_go_if_that_device_slept_or_were_hot_or_a_game_ra
     }
     assert beyond == {"now": [], "asleep": [], "hot": [], "throttled": ["throttling"], "game": ["game"]}
     assert all(each["ranked"][-1]["backend_id"] == "nvidia" for name, each in told.items() if beyond[name])
+
+
+async def test_imagined_devices_on_which_no_backend_runs_are_named(serve: Serve) -> None:
+    site = await serve(FakeBackend(spec_of("npu")), FakeBackend(spec_of("igpu", is_local=False)))
+    hot = {"temperature_celsius": 105, "critical_celsius": 100}
+    told = (await site.post(EXPLAIN, {"system": {"devices": {"igpu": hot, "npu": hot, "nvidia": {}}}})).json
+    assert told["reason"].endswith("; no backend is known to run on igpu, nvidia, so what they do does not count")
+    assert (told["reason_code"], told["reason_details"]["devices"]) == ("devices_unused", "igpu, nvidia")
+    assert [each["backend_id"] for each in told["rejected"]] == ["npu"]
+    for counts in ({}, {"devices": {"npu": hot}}, {"games": 1}):
+        assert "known to run" not in (await site.post(EXPLAIN, {"system": counts})).json["reason"]
 
 
 async def test_what_gave_way_is_told_with_the_decision_and_with_each_candidate(serve: Serve) -> None:
