@@ -21,8 +21,6 @@ from ollama_proxyd.core.requests import (
     Options,
     Request,
     Think,
-    ToolChoice,
-    ToolMode,
 )
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
@@ -40,9 +38,9 @@ from ollama_proxyd.dialects.openai.request import (
     EmbeddingHead,
     Head,
     ResponseFormat,
-    ToolChoiceBody,
 )
 from ollama_proxyd.dialects.openai.resume import lasting_content, resumed_chat, resumed_completion
+from ollama_proxyd.dialects.openai.tool_choice import read_choice
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 600
@@ -134,7 +132,6 @@ def parse_think(effort: str | None, template: Mapping[str, Json]) -> Think | Non
 _TEMPLATE_THINKING = frozenset({"enable_thinking", "reasoning_effort"})
 
 
-_TOOL_MODES = {mode.value: mode for mode in ToolMode}
 _CHAT_HEAD = msgspec.json.Decoder(ChatHead)
 _CHAT_FIELDS = STRUCTURAL.union(ChatBody.__struct_fields__)
 
@@ -162,28 +159,17 @@ def chat_content(body: bytes) -> Chat:
     chat = convert_typed(fields, ChatBody)
     template = chat.chat_template_kwargs or {}
     effort = chat.reasoning_effort or (chat.reasoning.effort if chat.reasoning else None)
+    tools, choice = read_choice(chat.tool_choice, read_tools(chat.tools or ()))
     return Chat(
         messages=parse_messages(chat.messages),
-        tools=read_tools(chat.tools or ()),
-        tool_choice=_tool_choice(chat.tool_choice),
+        tools=tools,
+        tool_choice=choice,
         format=parse_format(chat.response_format),
         think=parse_think(effort, template),
         logprobs=chat.logprobs,
         top_logprobs=check_top_logprobs(chat.top_logprobs),
         options=_chat_options(fields, template),
     )
-
-
-def _tool_choice(choice: str | ToolChoiceBody | None) -> ToolChoice | None:
-    if choice is None:
-        return None
-    if isinstance(choice, ToolChoiceBody):
-        if choice.function is None:
-            raise unsupported("tool_choice", f"type '{choice.type[:40]}' has no translation")
-        return ToolChoice(ToolMode.REQUIRED, choice.function.name)
-    if choice not in _TOOL_MODES:
-        raise invalid_request(f"tool_choice must be one of {', '.join(_TOOL_MODES)}, or a function", "tool_choice")
-    return ToolChoice(_TOOL_MODES[choice])
 
 
 def _chat_options(fields: dict[str, Json], template: dict[str, Json]) -> Options:

@@ -120,11 +120,25 @@ class NamedFunction(msgspec.Struct):
     name: str
 
 
+class AllowedTool(msgspec.Struct):
+    """A tool that may be called."""
+
+    function: NamedFunction | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    """The tools that may be called, and whether one must."""
+
+    mode: str
+    tools: list[AllowedTool]
+
+
 class ToolChoiceBody(msgspec.Struct):
-    """The one tool that must be called."""
+    """The one tool that must be called, or those that may be."""
 
     type: str
     function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
 
 
 class ChatBody(msgspec.Struct):

@@ -20,6 +20,8 @@ from ollama_proxyd.core.requests import (
     Think,
     Tool,
     ToolCall,
+    ToolChoice,
+    ToolMode,
 )
 from ollama_proxyd.dialects.openai.options import UNTRANSLATABLE_FIELDS
 from ollama_proxyd.dialects.openai.parse import parse_completion, parse_embedding
@@ -326,6 +328,17 @@ def test_tokens_to_embed_have_no_translation(tokens: object) -> None:
     assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "input")
 
 
+NAMED = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(("mode", "choice"), [("auto", ToolMode.AUTO), ("required", ToolMode.REQUIRED)])
+def test_of_the_allowed_tools_those_alone_are_there(mode: str, choice: ToolMode) -> None:
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [NAMED]}}
+    tools = [{"type": "function", "function": {"name": name}} for name in ("e", "f", "g")]
+    chat = content(tools=tools, tool_choice=allowed)
+    assert (chat.tools, chat.tool_choice) == ((Tool("f"),), ToolChoice(choice))
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -333,9 +346,18 @@ def test_tokens_to_embed_have_no_translation(tokens: object) -> None:
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
         ({"tool_choice": "perhaps"}, "tool_choice"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "any", "tools": []}}}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "none", "tools": []}}}, "tool_choice"),
     ],
 )
 def test_tools_that_no_other_dialect_has_are_refused(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(ProxyError) as caught:
         openai_chat(**fields).content()
     assert caught.value.param == param
+
+
+def test_a_tool_that_is_allowed_is_among_the_tools() -> None:
+    with pytest.raises(ProxyError) as caught:
+        content(tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED]}})
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.INVALID_REQUEST, "tool_choice")
