@@ -52,5 +52,5 @@ INFERENCE = tuple(web.post(path, answering(DIALECT, parse)) for path, parse in D
 ROUTES = (
     *INFERENCE,
     web.get("/v1/models", list_models),
-    web.get("/v1/models/{name:.+}", show_model),
+    web.get("/v1/models/{name:.*[^/]}{slashes:/*}", show_model),
 )

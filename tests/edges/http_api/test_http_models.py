@@ -156,3 +156,10 @@ async def test_what_changes_files_names_the_engines_themselves(serve: Serve, pat
     answer = await site.post(path, {"model": "tiny"})
     assert answer.status == 404
     assert "ask one itself: OLLAMA_HOST=" in answer.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/tiny/", "/v1/models/tiny//"])
+async def test_a_slash_after_a_models_name_is_no_part_of_it(serve: Serve, path: str) -> None:
+    site = await serve(FakeBackend("npu", models=("tiny",)))
+    assert (await site.get(path)).json["id"] == (await site.get("/v1/models/tiny")).json["id"]
+    assert "data" in (await site.get("/v1/models//")).json
