@@ -36,7 +36,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "memory_used_bytes": _BYTES,
     "memory_total_bytes": _BYTES,
     "memory_available_bytes": _BYTES,
-    "battery_percent": Range(0, 100, "%", jump=20),
+    "battery_percent": Range(0, 100, "%", jump=15),
     "battery_rate_w": Range(0, 500, "W"),
     "battery_full_wh": Range(0.1, 10_000, "Wh"),
     "time_to_empty_s": Range(0, 30 * 86400, "s"),
@@ -120,10 +120,11 @@ class Screen:
 
     def _device(self, device: DeviceState) -> DeviceState:
         parts: dict[str, Any] = {name: self._part((device.id, name), getattr(device, name)) for name in DEVICE_READINGS}
-        rpm, temperature_c = parts["fan_rpm"], parts["temperature_c"]
-        if isinstance(rpm, Reading) and rpm.value > 0:
+        temperature_c = parts["temperature_c"]
+        speeds = [each.value for each in (parts["fan_rpm"], parts["fan_percent"]) if isinstance(each, Reading)]
+        if any(speeds):
             self._turned.add(device.id)
-        elif isinstance(rpm, Reading) and device.id not in self._turned and _is_hot(temperature_c):
+        elif speeds and device.id not in self._turned and _is_hot(temperature_c):
             never = Unavailable.because("fan_never_turned", temperature_celsius=temperature_c.value)
             parts |= {"fan_rpm": never, "fan_percent": never}
         if not isinstance(device.slope_c_per_s, Reading):

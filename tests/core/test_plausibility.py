@@ -142,6 +142,15 @@ def test_a_fan_that_never_turned_says_nothing_while_its_device_is_hot() -> None:
     assert why(hot.fan_rpm) == why(hot.fan_percent) == "reported as 0 rpm since the start, with its device at 80 °C"
 
 
+def test_a_hot_fan_that_tells_its_share_alone_is_judged_by_it() -> None:
+    device = Thermometer()
+    assert why(device.look(85.0, fan_percent=0.0).fan_percent) == (
+        "reported as 0 rpm since the start, with its device at 85 °C"
+    )
+    assert known(device.look(85.0, fan_percent=30.0).fan_percent) == 30.0
+    assert known(device.look(85.0, fan_percent=0.0).fan_percent) == 0.0
+
+
 def test_a_fan_that_turned_may_stand_still() -> None:
     device = Thermometer()
     device.look(75.0, fan_rpm=2400.0, fan_percent=40.0)
@@ -161,6 +170,7 @@ def judged(states: list[SystemState]) -> list[Mode]:
     [
         ("battery_percent", 90.0, 0.0),
         ("battery_percent", 90.0, 255.0),
+        ("battery_percent", 26.0, 6.5),
         ("hottest_c", 92.0, 200.0),
         ("hottest_c", 50.0, 110.0),
         ("fan_percent", 75.0, 255.0),
