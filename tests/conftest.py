@@ -59,6 +59,7 @@ class SharedTogether(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist 
         return f"{shared} {parameters.partition('-')[0]}" if shared == GNOME else shared
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     """Of pytest-xdist, for --dist loadgroup."""
     return SharedTogether(config, log) if config.getoption("dist") == "loadgroup" else None

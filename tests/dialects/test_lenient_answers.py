@@ -28,6 +28,7 @@ DECODERS: dict[Api, Callable[[], BlockDecoder]] = {
 }
 MARKS = ("message_stop", "error")
 """Types of Anthropic's events that end an answer."""
+END = {Api.OPENAI: b"data: [DONE]\n\n", Api.OLLAMA: b"", Api.ANTHROPIC: b'data: {"type":"message_stop"}\n\n'}
 ALL = pytest.mark.parametrize("api", list(Api))
 BOTH = pytest.mark.parametrize("api", [Api.OPENAI, Api.OLLAMA])
 
@@ -66,8 +67,7 @@ def framed(api: Api, frames: list[Any]) -> bytes:
     payloads = [frame if isinstance(frame, bytes) else json.dumps(frame).encode() for frame in frames]
     if api is Api.OLLAMA:
         return b"".join(payload + b"\n" for payload in payloads)
-    end = b'{"type":"message_stop"}' if api is Api.ANTHROPIC else b"[DONE]"
-    return b"".join(b"data: " + payload + b"\n\n" for payload in (*payloads, end))
+    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads) + END[api]
 
 
 def told(api: Api, stream: bytes) -> list[Event]:
@@ -159,6 +159,19 @@ def test_what_was_never_a_frame_is_skipped_and_counted(api: Api, noise: bytes) -
     assert text(decoder.feed(framed(api, [*frames[:2], noise, *frames[2:]]))) == "".join(WORDS)
     assert isinstance(decoder.finish(), Finished)
     assert decoder.skipped_frames == (noise != b": ping" or api is Api.OLLAMA)
+
+
+@ALL
+@pytest.mark.parametrize("before", [b"data: ", b"data:", b"", b" ", b"\xef\xbb\xbf"])
+def test_a_frame_with_or_without_the_name_that_events_have_is_read(api: Api, before: bytes) -> None:
+    frames = good(api)
+    payload = before + json.dumps(frames[1]).encode()
+    odd = payload + (b"\n" if api is Api.OLLAMA else b"\n\n")
+    decoder = DECODERS[api]()
+    events = decoder.feed(framed(api, frames[:1]).removesuffix(END[api]) + odd + framed(api, frames[2:]))
+    assert text(events) == "".join(WORDS)
+    assert isinstance(decoder.finish(), Finished)
+    assert decoder.skipped_frames == 0
 
 
 ODD = {

@@ -119,7 +119,7 @@ class Pieces(NamedTuple):
     """Whether the rest began as a frame does: nobody knows the words in it."""
 
 
-_BETWEEN = re.compile(r"\s*(?:data:)?\s*")
+_BETWEEN = re.compile(r"\s*(?:data[ \t]*:)?\s*")
 _KEYS = (
     *("id", "object", "created", "created_at", "model", "choices", "index", "delta", "role", "text", "content"),
     *("message", "response", "thinking", "reasoning", "reasoning_content", "tool_calls", "function", "done"),
@@ -133,7 +133,8 @@ def pieces_in(text: bytes) -> Pieces:
     """The objects that a text is made of, and whether more was in it that may have been words."""
     if readable(_FIELDS, text) is not None and is_utf8(text):
         return Pieces([text], is_torn=False)
-    written, at = without_half_letters(text).decode("utf-8-sig", errors="replace").strip(), 0
+    written = without_half_letters(text).decode("utf-8-sig", errors="replace").strip()
+    at = _after_gap(written, 0)
     found: list[dict[str, Json]] = []
     while at < len(written):
         try:
@@ -144,9 +145,13 @@ def pieces_in(text: bytes) -> Pieces:
         if not objects:
             break
         found += objects
-        between = _BETWEEN.match(written, end)
-        at = between.end() if between else end
+        at = _after_gap(written, end)
     return Pieces([msgspec.json.encode(each) for each in found], _is_torn(written[at:]))
+
+
+def _after_gap(written: str, at: int) -> int:
+    gap = _BETWEEN.match(written, at)
+    return gap.end() if gap else at
 
 
 def _is_torn(rest: str) -> bool:

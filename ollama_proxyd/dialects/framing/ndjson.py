@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 
+from ollama_proxyd.dialects.framing.splitter import FrameSplitter
+
 ENDS = (b"\n",)
+
+_ALONE = (b"{\n", b"{\r")
+"""How an object begins that is written over several lines."""
 
 
 def frames(block: bytes) -> list[bytes]:
@@ -18,3 +23,36 @@ def framed(payload: bytes) -> bytes:
 def lines(block: bytes) -> Iterator[bytes]:
     """The lines of a block without their ends; empty ones are left out."""
     return (line for line in block.splitlines() if line.strip())
+
+
+class LineSplitter(FrameSplitter):
+    """Lines; an object that an engine spreads over several becomes one, for no text in JSON holds a line's end."""
+
+    def __init__(self) -> None:
+        super().__init__(ENDS)
+        self._open = bytearray()
+        """The object that was begun by a line of its own."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All lines that are whole now, as one block."""
+        block = super().feed(chunk)
+        if not self._open and not block.startswith(_ALONE) and not any(b"\n" + alone in block for alone in _ALONE):
+            return block
+        return b"".join(map(self._joined, block.splitlines(keepends=True)))
+
+    def remainder(self) -> bytes:
+        """What came after the last whole frame."""
+        return bytes(self._open) + super().remainder()
+
+    def _joined(self, line: bytes) -> bytes:
+        """What is whole with this line."""
+        if not (self._open or line.startswith(_ALONE)):
+            return line
+        self._open += line
+        if len(self._open) > self._max_frame_bytes:
+            raise self._too_long()
+        if not line.startswith(b"}"):
+            return b""
+        whole = b" ".join(self._open.splitlines()) + b"\n"
+        self._open.clear()
+        return whole

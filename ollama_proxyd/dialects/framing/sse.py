@@ -15,6 +15,8 @@ DONE = b"[DONE]"
 _AROUND = codecs.BOM_UTF8 + b" \t"
 """What some engines write before and after the name of a field; clients find none of such a name."""
 
+_NAMES = frozenset({b"data", b"event", b"error"})
+
 _END = re.compile(rb"(?:^|(?<=[\r\n]))[ \t]*data[ \t]*:[ \t]*\[DONE\][ \t]*(?:(?:\r\n|\r|\n){1,2}|$)")
 
 
@@ -30,16 +32,22 @@ def events(block: bytes) -> list[bytes]:
             found += _payloads(kind, data)
             data, kind = [], b""
         elif not line.startswith(b":"):
-            name, _, value = line.partition(b":")
-            match name.strip(_AROUND):
-                case b"data":
-                    data.append(value.strip())
-                case b"event":
-                    kind = value.strip()
-                case b"error":
-                    kind = b"error"
-                    data.append(value.strip())
+            name, value = _field(line)
+            if name == b"event":
+                kind = value
+            elif name:
+                kind = name if name == b"error" else kind
+                data.append(value)
     return found + _payloads(kind, data)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    """A field's name and value; an object without a name is data, and the name of what says nothing is empty."""
+    name, _, value = line.partition(b":")
+    name = name.strip(_AROUND)
+    if name.startswith(b"{"):
+        return b"data", line.strip(_AROUND)
+    return name if name in _NAMES else b"", value.strip()
 
 
 def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:

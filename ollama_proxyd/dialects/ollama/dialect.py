@@ -8,7 +8,7 @@ from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api, Completion, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
-from ollama_proxyd.dialects.framing.ndjson import ENDS, framed, frames, lines
+from ollama_proxyd.dialects.framing.ndjson import ENDS, LineSplitter, framed, frames, lines
 from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.ollama.decode import (
     END_MARK,
@@ -76,6 +76,10 @@ class Ollama(Dialect):
     def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:
         """Lines and a single object read the same, and some servers call both JSON; but a line is no object's start."""
         return (content_type == self.stream_type or request.stream) and not start.startswith((b"{\n", b"{\r"))
+
+    def splitter(self) -> LineSplitter:
+        """A splitter for one stream."""
+        return LineSplitter()
 
     def form(self, request: Request) -> Form:
         """Lines and whole answers are the same."""

@@ -108,9 +108,9 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
 
 
 def _streamed(body: bytes, top_logprobs: int | None) -> list[Event]:
-    """The events of a stream that came as one body."""
+    """The events of a stream that came as one body; objects without the names of fields are none."""
     decoder = ChunkDecoder(top_logprobs)
-    found = decoder.feed(body)
+    found = [] if body.lstrip().startswith(b"{") else decoder.feed(body)
     if not decoder.has_read:
         raise not_openai()
     return [*found, decoder.finish()]

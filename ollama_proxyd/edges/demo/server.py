@@ -74,6 +74,7 @@ class _Server:
             started_ns = time.perf_counter_ns()
             try:
                 request = parse(await http.read(), Hints())
+                request.content()  # what cannot be read is refused before a stream begins
                 self._engine.model(request.model)
             except ProxyError as error:
                 return _refused(error)

@@ -1,13 +1,14 @@
 """Lines are cut by newlines, wherever the transport broke them."""
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.dialects.framing.ndjson import ENDS, lines
+from ollama_proxyd.dialects.framing.ndjson import ENDS, LineSplitter, lines
 from ollama_proxyd.dialects.framing.splitter import MAX_FRAME_BYTES, FrameSplitter
 
 
@@ -65,3 +66,32 @@ def test_many_short_lines_together_may_be_longer_than_one_line() -> None:
 
 def test_empty_lines_are_no_lines() -> None:
     assert list(lines(b'{"a":1}\r\n\n  \n{"b":2}\n')) == [b'{"a":1}', b'{"b":2}']
+
+
+LINES = [{"message": {"content": 'a "} { b'}}, {"done": False, "list": [{"x": 1}]}, {"done": True}]
+
+
+@pytest.mark.parametrize("indent", [None, 1, 4])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@given(cuts=st.lists(st.integers(0, 9999), max_size=12))
+def test_an_object_over_several_lines_becomes_one_line(indent: int | None, end: str, cuts: list[int]) -> None:
+    stream = "".join(json.dumps(line, indent=indent).replace("\n", end) + end for line in LINES).encode()
+    splitter = LineSplitter()
+    block = b"".join(splitter.feed(piece) for piece in cut_anywhere(stream, cuts))
+    assert [json.loads(line) for line in lines(block)] == LINES
+    assert splitter.remainder() == b""
+
+
+def test_what_a_broken_object_holds_stays_after_the_last_frame() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b'{"done":false}\n{\n "message": {\n') == b'{"done":false}\n'
+    assert splitter.remainder() == b'{\n "message": {\n'
+
+
+def test_an_object_over_several_lines_has_the_limit_of_one_line() -> None:
+    splitter = LineSplitter()
+    splitter.feed(b"{\n")
+    for _ in range(15):
+        splitter.feed(b'"a": "' + b"x" * 2**20 + b'",\n')
+    with pytest.raises(ProxyError, match="longer than the limit"):
+        splitter.feed(b'"a": "' + b"x" * 2**20 + b'",\n')

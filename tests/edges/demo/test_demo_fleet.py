@@ -116,6 +116,12 @@ async def test_a_model_that_a_device_does_not_hold_is_not_found(demo: Demo) -> N
     assert "error" in await demo.post("npu", "/api/chat", 400, messages=[])
 
 
+async def test_a_content_that_cannot_be_read_is_refused_before_a_stream_begins(demo: Demo) -> None:
+    parts = [{"type": "text", "text": "hi"}]
+    answer = await demo.post("npu", "/api/chat", 400, model="demo", messages=[{"role": "user", "content": parts}])
+    assert "messages[0].content" in answer["error"]
+
+
 async def test_unloading_shows_in_the_list_of_loaded_models(demo: Demo) -> None:
     assert [model["name"] for model in (await demo.get("npu", "/api/ps"))["models"]] == ["demo:latest"]
     answer = await demo.post("npu", "/api/generate", model="demo", keep_alive=0)
