@@ -23,7 +23,7 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
                 errors.forgetStart();
             pages.forEach(each => each.show());
         };
-        const daemon = new Daemon({objects: ['routing', 'systemState', 'thermal'], withDetails: true, changed: show});
+        const daemon = new Daemon({objects: ['daemon', 'routing', 'systemState', 'thermal'], withDetails: true, changed: show});
         daemon.watch({routing: true, systemState: true, thermal: true, backends: true});
         const start = () => daemon.start().catch(error => {
             if (!isCancelled(error)) // else nobody looks any more

@@ -71,7 +71,7 @@ function sentence({efficiency}, label, nameOf) {
         efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
     const told = reasonOf(efficiency);
     const {application_id: id, ...details} = facts(told.reason_details);
-    const until = id === OWN_ID ? known(holds.find(hold => hold.application_id === id)?.ends_unix_seconds) : null;
+    const until = id === OWN_ID ? known(holds.find(hold => hold.ApplicationId === id)?.EndsUnixSeconds) : null;
     if (until !== null) {
         const time = new Date(1000 * until).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit'});
         return fill(_('{mode} until {time}'), {mode: label, time});
@@ -89,7 +89,7 @@ function holdRow({efficiency}, nameOf) {
         return null;
     if (holds.length === 0)
         return {label: _('Performance for 1 Hour'), ends: false};
-    const id = words(holds[0].application_id);
+    const id = words(holds[0].ApplicationId);
     if (holds.length > 1 || !id)
         return {label: _('Release All Holds'), ends: true};
     return {label: id === OWN_ID ? _('Stop Now') : fill(_('Release from {application}'), {application: nameOf(id)}), ends: true};

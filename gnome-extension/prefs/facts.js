@@ -8,10 +8,10 @@ import {_} from '../text.js';
 
 /** Turns the daemon's properties into facts. */
 export class Facts {
-    daemon(efficiency, routing) {
+    daemon({daemon, efficiency, routing}) {
         const tooOld = _('this daemon is too old to say');
         return [
-            fact(_('Version'), routing.Version, tooOld),
+            fact(_('Version'), daemon.Version, tooOld),
             fact(_('Address for programs'), routing.Endpoint, tooOld),
             fact(_('Mode'), this._mode(efficiency), tooOld),
             fact(_('Reason'), spoken(reasonOf(efficiency), efficiency), tooOld),

@@ -37,9 +37,9 @@ export class MachinePage {
             group.visible = there;
         if (!there)
             return;
-        const {efficiency, routing, systemState, thermal} = state;
+        const {routing, systemState, thermal} = state;
         this._dashboard.visible = Boolean(routing.Endpoint);
-        this._about.rows.show(withIds(this._facts.daemon(efficiency, routing)));
+        this._about.rows.show(withIds(this._facts.daemon(state)));
         this._power.rows.show(withIds(this._facts.power(systemState)));
         const backends = Object.entries(state.backends).map(([path, each]) =>
             ({path, ...this._facts.backend({...each, details: state.details[each.Id] ?? {}})}));

@@ -9,6 +9,7 @@ export const PROPERTIES = 'org.freedesktop.DBus.Properties';
 export const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 export const BACKEND = `${NAME}.Backend`;
 export const OBJECTS = {
+    daemon: {path: ROOT, iface: NAME},
     efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
     routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
     fleet: {path: `${ROOT}/Backends`, iface: `${NAME}.Backends`},

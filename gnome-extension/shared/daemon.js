@@ -159,7 +159,7 @@ export class Daemon {
         const {fleet, thermal} = OBJECTS;
         session.subscriptions.push(this._follow(session, 'efficiency'));
         for (const member of ['InterfacesAdded', 'InterfacesRemoved'])
-            listen(OBJECT_MANAGER, member, fleet.path, null, reload);
+            listen(OBJECT_MANAGER, member, ROOT, null, reload);
         listen(fleet.iface, 'BackendStatusChanged', fleet.path, null, () => {
             if (!session.measured.backends) // else its properties have been heard already
                 reload();
@@ -242,7 +242,7 @@ export class Daemon {
     }
 
     async _loadBackends(session) {
-        await call(session.owner, OBJECTS.fleet.path, OBJECT_MANAGER, 'GetManagedObjects', null, session.cancellable, {
+        await call(session.owner, ROOT, OBJECT_MANAGER, 'GetManagedObjects', null, session.cancellable, {
             hear: ([objects]) => {
                 const backends = Object.fromEntries(Object.entries(objects)
                     .filter(([, interfaces]) => interfaces[BACKEND])

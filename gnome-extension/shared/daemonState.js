@@ -15,6 +15,7 @@ export const Presence = Object.freeze({
 export const NOTHING = Object.freeze({
     presence: Presence.ABSENT,
     trouble: '', // why it is silent
+    daemon: Object.freeze({}),
     efficiency: Object.freeze({}),
     routing: Object.freeze({}),
     fleet: Object.freeze({}),

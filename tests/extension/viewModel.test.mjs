@@ -78,7 +78,7 @@ test('the header says the mode in force and why, and of a mode chosen by hand wh
 });
 
 const HELD = {
-    ActiveHolds: [{cookie: 1, mode: 'Quiet', reason: 'a call', application_id: 'org.gnome.Calls', owner: ':1.9'}],
+    ActiveHolds: [{Cookie: 1, Profile: 'Quiet', Reason: 'a call', ApplicationId: 'org.gnome.Calls', Owner: ':1.9'}],
     ReasonCode: 'held', ReasonDetails: {application_id: 'org.gnome.Calls', detail: 'a call'},
 };
 
@@ -92,7 +92,7 @@ test('Performance can be held for an hour, which the header tells by the clock, 
     const row = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds}), id => id.split('.').at(-1)).hold;
     assert.deepEqual(row([]), {label: 'Performance for 1 Hour', ends: false});
     assert.deepEqual(row(HELD.ActiveHolds), {label: 'Release from Calls', ends: true});
-    const own = {application_id: OWN_ID, mode: 'Performance', ends_unix_seconds: 1_800_000_000};
+    const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000};
     assert.deepEqual(row([own]), {label: 'Stop Now', ends: true});
     assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true});
     assert.equal(row(undefined), null);

@@ -9,7 +9,7 @@ from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.status import LOADED_UNKNOWN, EnergyAccount, most_asked, rated_power_watts
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NO_REQUEST_YET, facts, int32, number, percent_of, reason_facts
+from ollama_proxyd.edges.dbus_api.values import NO_REQUEST_YET, facts, int32, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
 
 
@@ -18,25 +18,31 @@ def is_healthy(view: BackendView) -> bool:
     return view.can_serve
 
 
-def row(view: BackendView) -> tuple[str, str, str, str, bool, float, int]:
+def row(view: BackendView) -> dict[str, Variant]:
     """One row of ListBackends."""
+    return facts(_row(view))
+
+
+def _row(view: BackendView) -> dict[str, tuple[str, Any]]:
     spec = view.spec
-    power_w, latency_ms = number(spec.profile.power_w), _latency_ms(view)
-    latency = NO_COUNT if latency_ms is None else latency_ms
-    return spec.id, spec.name, spec.api.value, spec.hardware.value, is_healthy(view), power_w, latency
+    return {
+        "id": ("s", spec.id),
+        "name": ("s", spec.name),
+        "type": ("s", spec.api.value),
+        "hardware": ("s", spec.hardware.value),
+        "healthy": ("b", is_healthy(view)),
+        "rated_power_watts": ("d", rated_power_watts(view)),
+        "avg_latency_ms": ("i", _or(_latency_ms(view), _NOT_CONFIGURED_OR_LEARNED)),
+    }
 
 
 def details(view: BackendView) -> dict[str, Variant]:
     """What GetBackendDetails tells."""
     spec, rules, most_bytes = view.spec, view.spec.rules, view.spec.rules.max_size_bytes
     rows: dict[str, tuple[str, Any]] = {
-        "id": ("s", spec.id),
-        "name": ("s", spec.name),
-        "type": ("s", spec.api.value),
+        **_row(view),
         "engine": ("s", spec.flavor),
-        "hardware": ("s", spec.hardware.value),
         "endpoint": ("s", spec.endpoint),
-        "healthy": ("b", is_healthy(view)),
         "health": ("s", view.told_health),
         "priority": ("i", spec.priority),
         "slots": ("i", view.slots),
@@ -44,9 +50,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "supported_patterns": ("as", rules.supported),
         "excluded_patterns": ("as", rules.excluded),
         "preferred_models": ("as", rules.preferred),
-        "rated_power_watts": ("d", rated_power_watts(view)),
         "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
-        "avg_latency_ms": ("i", _or(_latency_ms(view), _NOT_CONFIGURED_OR_LEARNED)),
         "max_model_size_gb": ("d", _or(most_bytes and most_bytes / BYTES_PER_GB, _NO_LIMIT)),
         "supports_generate": ("b", _can(view, "completion")),
         "supports_stream": ("b", _can(view, "completion")),
@@ -75,12 +79,24 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
     )
 
 
-def account_rows(accounts: Iterable[EnergyAccount]) -> list[tuple[str, str, str, float, float]]:
+def account_rows(accounts: Iterable[EnergyAccount]) -> list[dict[str, Variant]]:
     """What GetEnergyAccounts tells."""
     return [
-        (each.device, each.account, each.source or "", number(each.today_joules), number(each.total_joules))
+        facts(
+            {
+                "device": ("s", each.device),
+                "account": ("s", each.account),
+                "source": ("s", each.source),
+                "today_joules": ("d", _joules(each, each.today_joules)),
+                "total_joules": ("d", _joules(each, each.total_joules)),
+            }
+        )
         for each in accounts
     ]
+
+
+def _joules(account: EnergyAccount, joules: float | None) -> float | Unavailable | None:
+    return Unavailable(account.reason) if joules is None and account.reason is not None else joules
 
 
 _NOT_MEASURED = Unavailable.because("not_measured")

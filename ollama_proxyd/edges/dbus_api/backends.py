@@ -91,7 +91,6 @@ class Backends:
                 "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
                 "RefreshBackendStatus": services.health.check_all,
             },
-            is_manager=True,
         )
         self._compare(self._views)
 

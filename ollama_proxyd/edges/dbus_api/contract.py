@@ -27,8 +27,8 @@ class Contract:
 
 @cache
 def contract(short_name: str) -> Contract:
-    """The interface ie.fio.OllamaProxy.`short_name`."""
-    file = files(__package__) / "interfaces" / f"{ROOT_NAME}.{short_name}.xml"
+    """The interface ie.fio.OllamaProxy.`short_name`; of the daemon itself where that is empty."""
+    file = files(__package__) / "interfaces" / f"{ROOT_NAME}.{short_name}.xml".replace("..", ".")
     (interface,) = Node.parse(file.read_text(encoding="utf-8")).interfaces
     properties = {each.name: each for each in interface.properties}
     return Contract(

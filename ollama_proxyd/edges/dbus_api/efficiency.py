@@ -110,19 +110,7 @@ class Efficiency:
 
     def _mode_info(self, name: str) -> dict[str, Variant]:
         mode = read_mode(name)
-        row = self._governor.table[mode]
-        return facts(
-            {
-                "name": ("s", mode.value),
-                **_described(mode, row),
-                "maxPower": ("i", row.max_power_w),
-                "maxFan": ("i", row.max_fan_percent),
-                "maxTemp": ("d", row.max_temp_c),
-                "maxConcurrency": ("i", row.max_concurrency),
-                "maxWait": ("d", row.max_wait_s),
-                "strict": ("b", row.strict),
-            }
-        )
+        return listed(mode, self._governor.table[mode])
 
     def _hold(self, caller: str, name: str, reason: str, application_id: str, seconds: int | None = None) -> int:
         for what, text in (("reason", reason), ("application_id", application_id)):
@@ -146,16 +134,14 @@ class Efficiency:
         await self._store.written()
 
 
-def _described(mode: Mode, row: ModeRow) -> dict[str, tuple[str, Any]]:
-    return {"label": ("s", row.label), "description": ("s", row.description), "icon": ("s", ICONS[mode])}
-
-
 def listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
     """A mode by the keys that it has over HTTP, and its icon."""
     return facts(
         {
             "mode": ("s", mode.value),
-            **_described(mode, row),
+            "label": ("s", row.label),
+            "description": ("s", row.description),
+            "icon": ("s", ICONS[mode]),
             "price_of_time_watts": ("d", row.price_of_time_w),
             "max_power_watts": ("d", row.max_power_w),
             "max_temperature_celsius": ("d", row.max_temp_c),
@@ -168,13 +154,14 @@ def listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
 
 
 def _hold_facts(hold: Hold) -> dict[str, Variant]:
+    """A hold by the keys of ActiveProfileHolds of power-profiles-daemon, and some of ours."""
     return {
-        "cookie": Variant("u", hold.cookie),
-        "mode": Variant("s", hold.mode.value),
-        "reason": Variant("s", hold.reason),
-        "application_id": Variant("s", hold.application_id),
-        "owner": Variant("s", hold.owner),
-        "ends_unix_seconds": Variant("d", hold.ends_unix_s),
+        "ApplicationId": Variant("s", hold.application_id),
+        "Profile": Variant("s", hold.mode.value),
+        "Reason": Variant("s", hold.reason),
+        "Cookie": Variant("u", hold.cookie),
+        "Owner": Variant("s", hold.owner),
+        "EndsUnixSeconds": Variant("d", hold.ends_unix_s),
     }
 
 

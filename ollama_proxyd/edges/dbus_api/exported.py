@@ -43,7 +43,7 @@ class Exported:
 
     values: every property now. methods: by member; each takes the call's arguments and gives nothing, the one answer,
     a tuple of several, or a coroutine of these. personal: the methods that get the caller's unique name first.
-    setters: by property. is_manager: whether it is the ObjectManager of the objects below it.
+    setters: by property.
     """
 
     path: str
@@ -53,7 +53,6 @@ class Exported:
     methods: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     personal: frozenset[str] = frozenset()
     setters: Mapping[str, Callable[[Any], Awaitable[None]]] = field(default_factory=dict)
-    is_manager: bool = False
     _told: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,7 @@
-"""All objects of the daemon on the bus, and the one place where calls to them arrive."""
+"""All objects of the daemon on the bus, and the one place where calls to them arrive.
+
+The root is the ObjectManager of all, so that one call tells everything, as UDisks and BlueZ do.
+"""
 
 from collections.abc import Awaitable
 from inspect import isawaitable
@@ -23,17 +26,17 @@ class Objects:
         self._by_path: dict[str, Exported] = {}
 
     def add(self, exported: Exported) -> None:
-        """Show an object; the ObjectManager above it, if there is one, says so."""
+        """Show an object; once the root is there, it says so."""
+        has_root = ROOT_PATH in self._by_path
         self._by_path[exported.path] = exported
-        if manager := self._manager_of(exported.path):
+        if has_root:
             added = {exported.contract.name: exported.all_properties()}
-            self._sender.signal(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", exported.path, added)
+            self._sender.signal(ROOT_PATH, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", exported.path, added)
 
     def remove(self, path: str) -> None:
         """Remove an object."""
         gone = self._by_path.pop(path)
-        if manager := self._manager_of(path):
-            self._sender.signal(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", path, [gone.contract.name])
+        self._sender.signal(ROOT_PATH, OBJECT_MANAGER, "InterfacesRemoved", "oas", path, [gone.contract.name])
 
     def handle(self, message: Message) -> bool:
         """Answer a call; whether it was one (Peer is left to the library)."""
@@ -59,9 +62,9 @@ class Objects:
             raise _no_object(path)
         if interface == PROPERTIES:
             return exported.property_call(message)
-        if interface == OBJECT_MANAGER and exported.is_manager:
+        if interface == OBJECT_MANAGER and path == ROOT_PATH:
             check_call(message, {"GetManagedObjects": ""})
-            return "a{oa{sa{sv}}}", [self._managed_by(path)]
+            return "a{oa{sa{sv}}}", [self._managed()]
         if interface not in {None, exported.contract.name}:
             raise DBusError(ErrorType.UNKNOWN_INTERFACE, f"{path} has no interface {interface}")
         return exported.call(message)
@@ -72,7 +75,7 @@ class Objects:
         below = path.rstrip("/") + "/"
         children = sorted({each[len(below) :].split("/")[0] for each in self._by_path if each.startswith(below)})
         if exported is not None:
-            return "s", [describe(exported.contract.description, children, is_manager=exported.is_manager)]
+            return "s", [describe(exported.contract.description, children, is_manager=path == ROOT_PATH)]
         if not children:
             raise _no_object(path)
         return "s", [describe(None, children, is_manager=False)]
@@ -91,13 +94,9 @@ class Objects:
         else:
             self._sender.send(Message.new_method_return(message, *answer))
 
-    def _managed_by(self, path: str) -> dict[str, Any]:
-        below = (each for each in self._by_path.values() if each.path.startswith(path + "/"))
+    def _managed(self) -> dict[str, Any]:
+        below = (each for path, each in self._by_path.items() if path != ROOT_PATH)
         return {each.path: {each.contract.name: each.all_properties()} for each in below}
-
-    def _manager_of(self, path: str) -> str | None:
-        parent = self._by_path.get(path.rpartition("/")[0])
-        return parent.path if parent is not None and parent.is_manager else None
 
 
 def _no_object(path: str) -> DBusError:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from dbus_fast import Variant
 
-from ollama_proxyd import __version__
 from ollama_proxyd.core.budget import Budget, budget_fields
 from ollama_proxyd.core.energy_books import books_fields, read_by, read_days
 from ollama_proxyd.core.errors import ErrorKind
@@ -18,8 +18,7 @@ from ollama_proxyd.edges.dbus_api.errors import INVALID_ARGUMENT, refused_as
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.question import read_question
-from ollama_proxyd.edges.dbus_api.values import NO_COUNT, NOT_A_NUMBER, facts, int32, int64, percent_of, reason_facts
-from ollama_proxyd.edges.plumbing.surface_json import surface_json
+from ollama_proxyd.edges.dbus_api.values import NO_COUNT, facts, int32, percent_of, plain_facts, reason_facts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger, RequestRouted
@@ -50,7 +49,7 @@ class Routing:
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
                 "GetEnergy": self._energy,
-                "Explain": lambda question: surface_json(decision_fields(self._decide(question))).decode(),
+                "Explain": lambda question: plain_facts(decision_fields(self._decide(question))),
             },
         )
 
@@ -93,7 +92,6 @@ class Routing:
             "LastDecision": _last(last_decision(self._ledger)),
             "Today": _today(today(self._services), self._services.budget.now),
             "Endpoint": self._endpoint,
-            "Version": __version__,
         }
 
     def _stats(self) -> dict[str, Variant]:
@@ -110,13 +108,13 @@ class Routing:
             }
         )
 
-    async def _energy(self, days: int, by: str) -> str:
+    async def _energy(self, days: int, by: str) -> dict[str, Variant]:
         services = self._services
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
             books = await services.history.books(read_days(days), read_by(by))
         battery_wh, trouble = services.system.value.battery_full_wh, services.history.store.trouble
         told = books_fields(books, battery_wh, trouble)
-        return surface_json({**told, "budget": budget_fields(services.budget.now)}).decode()
+        return plain_facts({**told, "budget": budget_fields(services.budget.now)})
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services
@@ -128,17 +126,22 @@ class Routing:
         return _backend(decision), str(decision.reason)
 
 
-def last_decisions(ledger: Ledger, count: int) -> list[tuple[int, str, str, float, int]]:
+def last_decisions(ledger: Ledger, count: int) -> list[dict[str, Variant]]:
     """The last decisions, newest first, as GetLastDecisions tells them."""
-    rows: list[tuple[int, str, str, float, int]] = []
-    for outcome in reversed(ledger.recent()):
-        if outcome.decision is None or len(rows) == count:
-            continue
-        best = outcome.decision.ranked[0] if outcome.decision.ranked else None
-        power_w, latency_ms = (best.power_w, int32(best.latency_ms)) if best else (NOT_A_NUMBER, NO_COUNT)
-        reason = str(outcome.decision.reason)
-        rows.append((int64(outcome.unix_s), _backend(outcome.decision), reason, power_w, latency_ms))
-    return rows
+    decided = ((each.unix_s, each.decision) for each in reversed(ledger.recent()) if each.decision is not None)
+    return [_decided(*each) for each in islice(decided, count)]
+
+
+def _decided(unix_s: float, decision: Decision) -> dict[str, Variant]:
+    rows: dict[str, tuple[str, Any]] = {
+        "unix_seconds": ("x", unix_s),
+        "mode": ("s", decision.mode.value),
+        "effective_mode": ("s", decision.effective_mode.value),
+    }
+    for best in decision.ranked[:1]:
+        rows |= {"backend": ("s", best.backend_id), "model": ("s", best.model), "power_watts": ("d", best.power_w)}
+        rows |= {"latency_ms": ("i", best.latency_ms), "energy_joules": ("d", best.energy_j)}
+    return {**facts(rows), **reason_facts(decision.reason)}
 
 
 def distribution(ledger: Ledger) -> dict[str, float]:

@@ -3,10 +3,11 @@
 import logging
 from typing import TypeAlias
 
+from ollama_proxyd import __version__
 from ollama_proxyd.edges.dbus_api.backends import Backends
-from ollama_proxyd.edges.dbus_api.contract import ROOT_NAME
+from ollama_proxyd.edges.dbus_api.contract import ROOT_NAME, ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.efficiency import Efficiency
-from ollama_proxyd.edges.dbus_api.exported import SignalSender
+from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.holders import Holders
 from ollama_proxyd.edges.dbus_api.names import Names
 from ollama_proxyd.edges.dbus_api.objects import Objects
@@ -26,6 +27,11 @@ NAMES = tuple(ROOT_NAME + suffix for suffix in ("", ".Efficiency", ".Backends", 
 """One connection owns them all; the object paths say which is meant."""
 LAST_ANSWERS_S = 1.0
 """How long answers that take a while may take once the daemon leaves."""
+
+
+def _root(sender: SignalSender) -> Exported:
+    """The object of the daemon itself, above all others."""
+    return Exported(path=ROOT_PATH, contract=contract(""), sender=sender, values=lambda: {"Version": __version__})
 
 
 View: TypeAlias = Efficiency | Backends | Routing | Thermal | SystemStateObject
@@ -74,6 +80,7 @@ class BusService:
         views = self._views(sender, objects)
         for view in views:
             objects.add(view.exported)
+        objects.add(_root(sender))  # the last, so that the begin tells no news
         bus.connection.add_message_handler(objects.handle)
         self._names = names = Names(bus, NAMES, self.trouble.set)
         try:

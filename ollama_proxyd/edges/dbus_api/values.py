@@ -10,6 +10,7 @@ from dbus_fast import Variant
 from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason, Value
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.dbus_api.contract import Contract
 
 NOT_A_NUMBER = math.nan
@@ -76,6 +77,19 @@ def reason_facts(reason: Reason | None) -> dict[str, Variant]:
         "reason_code": Variant("s", code),
         "reason_details": Variant("a{sv}", details),
     }
+
+
+def plain_facts(fields: Mapping[str, Json]) -> dict[str, Variant]:
+    """A JSON object as a{sv}: null is left out, a list is av, a whole number x and any other d."""
+    return {key: _plain(shortened(value)) for key, value in fields.items() if value is not None}
+
+
+def _plain(value: Json) -> Variant:
+    if isinstance(value, Mapping):
+        return Variant("a{sv}", {key: _plain(each) for key, each in value.items() if each is not None})
+    if isinstance(value, list):
+        return Variant("av", [_plain(each) for each in value if each is not None])
+    return Variant({bool: "b", int: "x", str: "s"}.get(type(value), "d"), value)
 
 
 def _variant(value: Value) -> Variant:

@@ -60,7 +60,7 @@ def test_performance_can_be_had_for_an_hour_and_ended_before(desktop: Desktop) -
     desktop.pick("Performance for 1 Hour")
     desktop.until_subtitle("Performance")
     (hold,) = desktop.daemon.get("Efficiency", "ActiveHolds")
-    assert 3500 < hold["ends_unix_seconds"] - time.time() <= 3600
+    assert 3500 < hold["EndsUnixSeconds"] - time.time() <= 3600
     desktop.open_menu()
     desktop.until_menu_says("Performance until ")
     desktop.picture("menu-for-an-hour")

@@ -112,7 +112,7 @@ class Program:
 
 
 def interface_of(where: str) -> str:
-    return f"{ROOT}.Backend" if where.startswith("Backends/") else f"{ROOT}.{where}"
+    return f"{ROOT}.Backend" if where.startswith("Backends/") else f"{ROOT}.{where}".rstrip(".")
 
 
 class Desk:

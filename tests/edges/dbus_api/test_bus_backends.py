@@ -21,22 +21,30 @@ DOWN = ProxyError(ErrorKind.UPSTREAM_FAILED, "nothing listens at http://127.0.0.
 
 
 async def managed(program: Program) -> dict[str, Any]:
-    target = (f"{ROOT}.Backends", f"{ROOT_PATH}/Backends", "org.freedesktop.DBus.ObjectManager")
-    return dict(await program.ask(target, "GetManagedObjects"))
+    everything = await program.ask((ROOT, ROOT_PATH, "org.freedesktop.DBus.ObjectManager"), "GetManagedObjects")
+    return {path: each for path, each in everything.items() if path.startswith(f"{ROOT_PATH}/Backends/")}
 
 
-async def test_the_list_has_what_scripts_of_old_expect(program: Program) -> None:
+async def test_the_list_has_a_dictionary_for_each_backend(program: Program) -> None:
     rows = await program.call("Backends", "ListBackends")
-    assert program.reply_signature == "a(ssssbdi)"
-    assert tuple(rows[0]) == ("npu", "Test npu", "ollama", "npu", True, 3.0, 800)
-    assert [row[0] for row in rows] == ["npu", "igpu", "nvidia", "cpu"]
+    assert program.reply_signature == "aa{sv}"
+    assert rows[0] == {
+        "id": "npu",
+        "name": "Test npu",
+        "type": "ollama",
+        "hardware": "npu",
+        "healthy": True,
+        "rated_power_watts": 3.0,
+        "avg_latency_ms": 800,
+    }
+    assert [row["id"] for row in rows] == ["npu", "igpu", "nvidia", "cpu"]
 
 
-async def test_what_nobody_said_of_a_backend_is_not_a_number(program: Program, desk: Desk) -> None:
+async def test_what_nobody_said_of_a_backend_is_absent_with_a_reason(program: Program, desk: Desk) -> None:
     await desk.reload(FakeBackend("mystery"))
-    ((*_, power_w, latency_ms),) = await program.call("Backends", "ListBackends")
-    assert math.isnan(power_w)
-    assert latency_ms == -1
+    (row,) = await program.call("Backends", "ListBackends")
+    assert row["unknown"].keys() == {"rated_power_watts", "avg_latency_ms"}
+    assert not row["unknown"].keys() & row.keys()
     details = await program.call("Backends", "GetBackendDetails", "s", "mystery")
     not_known = {"rated_power_watts", "measured_power_watts", "avg_latency_ms", "max_model_size_gb"}
     assert not not_known & details.keys()
@@ -87,9 +95,11 @@ async def test_metrics_follow_the_requests(program: Program, desk: Desk) -> None
 async def test_the_energy_accounts_of_devices_are_told(program: Program, desk: Desk) -> None:
     await desk.request(target="npu")
     joules = sum(desk.services.energy.totals.values())
-    active = ("npu", "active", "estimated", joules, joules)
-    assert active in (told := await program.call("Backends", "GetEnergyAccounts"))
-    assert [device for device, account, source, *_ in told if (account, source) == ("base", "")] == ["npu"]
+    active = {"device": "npu", "account": "active", "source": "estimated"}
+    told = await program.call("Backends", "GetEnergyAccounts")
+    assert {**active, "today_joules": joules, "total_joules": joules} in told
+    (base,) = (each for each in told if each["account"] == "base")
+    assert (base["device"], base["unknown"].keys()) == ("npu", {"today_joules", "total_joules"})
 
 
 async def test_failures_count_as_errors(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:

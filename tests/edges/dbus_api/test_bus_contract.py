@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbus_fast import Variant
 from dbus_fast.unpack import unpack_variants
 
+from ollama_proxyd import __version__
 from ollama_proxyd.edges.dbus_api.contract import contract
 from ollama_proxyd.edges.dbus_api.exported import SignalSender
 from ollama_proxyd.edges.dbus_api.objects import Objects
+from ollama_proxyd.edges.dbus_api.standard import OBJECT_MANAGER
 from ollama_proxyd.services.tasks import Tasks
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, interface_of
 
@@ -19,7 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 FILES = REPOSITORY / "dbus" / "interfaces"
 DOC = "org.gtk.GDBus.DocString"
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
-INTERFACES = ("Efficiency", "Backends", "Backend", "Routing", "Thermal", "SystemState")
+INTERFACES = ("", "Efficiency", "Backends", "Backend", "Routing", "Thermal", "SystemState")
 OBJECTS = {**{name: name for name in INTERFACES}, "Backend": "Backends/npu"}
 
 each_interface = pytest.mark.parametrize("short_name", INTERFACES)
@@ -36,10 +39,10 @@ OF_OLD = {
         "EffectiveMode": ("s", "read"),
     },
     "Backends": {
-        "ListBackends": ("", "a(ssssbdi)"),
+        "ListBackends": ("", "aa{sv}"),
         "GetBackendDetails": ("s", "a{sv}"),
         "GetBackendMetrics": ("s", "a{sv}"),
-        "GetEnergyAccounts": ("", "a(sssdd)"),
+        "GetEnergyAccounts": ("", "aa{sv}"),
         "GetSupportedModels": ("s", "as"),
         "RefreshBackendStatus": ("", ""),
         "BackendStatusChanged": "sb",
@@ -50,7 +53,7 @@ OF_OLD = {
     },
     "Routing": {
         "GetRoutingStats": ("", "a{sv}"),
-        "GetLastDecisions": ("u", "a(xssdi)"),
+        "GetLastDecisions": ("u", "aa{sv}"),
         "GetBackendDistribution": ("", "a{sd}"),
         "SimulateRouting": ("a{sv}", "ss"),
         "RequestRouted": "ssi",
@@ -87,8 +90,12 @@ def interface_in(node: ET.Element, name: str) -> ET.Element:
     return next(each for each in node.iter("interface") if each.get("name") == name)
 
 
+def full(short_name: str) -> str:
+    return f"{ROOT}.{short_name}".rstrip(".")
+
+
 def written(short_name: str) -> ET.Element:
-    return interface_in(ET.parse(FILES / f"{ROOT}.{short_name}.xml").getroot(), f"{ROOT}.{short_name}")
+    return interface_in(ET.parse(FILES / f"{full(short_name)}.xml").getroot(), full(short_name))
 
 
 def plain(element: ET.Element) -> Any:
@@ -110,14 +117,14 @@ def annotation(element: ET.Element, name: str) -> str | None:
 
 @each_interface
 async def test_the_running_daemon_describes_itself_as_the_file_does(program: Program, short_name: str) -> None:
-    node = await program.introspect(f"{ROOT_PATH}/{OBJECTS[short_name]}")
-    assert plain(interface_in(node, f"{ROOT}.{short_name}")) == plain(written(short_name))
+    node = await program.introspect(f"{ROOT_PATH}/{OBJECTS[short_name]}".rstrip("/"))
+    assert plain(interface_in(node, full(short_name))) == plain(written(short_name))
 
 
 @each_interface
 async def test_every_property_is_there_with_its_type(program: Program, short_name: str) -> None:
     where = OBJECTS[short_name]
-    target = (ROOT, f"{ROOT_PATH}/{where}", "org.freedesktop.DBus.Properties")
+    target = (ROOT, f"{ROOT_PATH}/{where}".rstrip("/"), "org.freedesktop.DBus.Properties")
     values = await program.ask(target, "GetAll", "s", interface_of(where))
     expected = {each.get("name"): each.get("type") for each in written(short_name).findall("property")}
     assert {name: value.signature for name, value in values.items()} == expected
@@ -170,17 +177,28 @@ async def test_the_tree_can_be_walked_from_its_root(program: Program) -> None:
     assert {f"{ROOT_PATH}/{name}" for name in objects} <= set(found)
 
 
-async def test_only_the_list_of_backends_is_an_object_manager(program: Program) -> None:
-    for name in ("Efficiency", "Backends", "Routing"):
-        interfaces = [each.get("name") for each in await program.introspect(f"{ROOT_PATH}/{name}")]
-        assert ("org.freedesktop.DBus.ObjectManager" in interfaces) is (name == "Backends")
+async def test_the_root_is_the_object_manager_of_all_others(program: Program) -> None:
+    for short_name in INTERFACES:
+        path = f"{ROOT_PATH}/{OBJECTS[short_name]}".rstrip("/")
+        interfaces = [each.get("name") for each in await program.introspect(path)]
+        assert (OBJECT_MANAGER in interfaces) is (short_name == "")
         assert "org.freedesktop.DBus.Properties" in interfaces
+    everything = await program.ask((ROOT, ROOT_PATH, OBJECT_MANAGER), "GetManagedObjects")
+    assert {f"{ROOT_PATH}/{name}" for name in OBJECTS.values() if name} <= everything.keys()
+    assert ROOT_PATH not in everything
+    told = everything[f"{ROOT_PATH}/Efficiency"][f"{ROOT}.Efficiency"]
+    assert str(unpack_variants(told)) == str(await program.get_all("Efficiency"))
+
+
+async def test_the_root_tells_the_version(program: Program) -> None:
+    target = (ROOT, ROOT_PATH, "org.freedesktop.DBus.Properties")
+    assert await program.ask(target, "Get", "ss", ROOT, "Version") == Variant("s", __version__)
 
 
 def test_the_files_of_the_repository_are_those_of_the_package() -> None:
     package = REPOSITORY / "ollama_proxyd" / "edges" / "dbus_api" / "interfaces"
     assert FILES.resolve() == package
-    assert sorted(file.name for file in package.iterdir()) == sorted(f"{ROOT}.{name}.xml" for name in INTERFACES)
+    assert sorted(file.name for file in package.iterdir()) == sorted(f"{full(name)}.xml" for name in INTERFACES)
 
 
 def test_the_activation_file_starts_the_user_unit() -> None:

@@ -24,13 +24,13 @@ async def test_a_hold_stands_above_the_chosen_mode_and_says_who_and_why(program:
     assert (values["CurrentMode"], values["EffectiveMode"]) == ("Balanced", "Quiet")
     assert values["Reason"] == "held by org.example.Recorder: a recording"
     (told,) = values["ActiveHolds"]
-    assert told.pop("ends_unix_seconds") > 0
+    assert told.pop("EndsUnixSeconds") > 0
     assert told == {
-        "cookie": cookie,
-        "mode": "Quiet",
-        "reason": "a recording",
-        "application_id": "org.example.Recorder",
-        "owner": program.bus.unique_name,
+        "ApplicationId": "org.example.Recorder",
+        "Profile": "Quiet",
+        "Reason": "a recording",
+        "Cookie": cookie,
+        "Owner": program.bus.unique_name,
     }
 
 
@@ -49,7 +49,7 @@ async def test_a_hold_that_changes_nothing_is_shown_all_the_same(program: Progra
     await program.call("Efficiency", "HoldMode", "sss", "Quiet", "", "second")
     (told,) = await program.heard_changes("Efficiency")
     assert told.keys() == {"ActiveHolds"}
-    assert [hold["application_id"] for hold in told["ActiveHolds"]] == ["first", "second"]
+    assert [hold["ApplicationId"] for hold in told["ActiveHolds"]] == ["first", "second"]
 
 
 async def test_whoever_holds_nothing_any_more_is_not_watched(program: Program) -> None:

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {Facts} from '../../../gnome-extension/prefs/facts.js';
+import {NOTHING} from '../../../gnome-extension/shared/daemonState.js';
 
 const facts = new Facts();
 const NAN = Number.NaN;
@@ -123,7 +124,7 @@ test('a daemon that tells nothing of the machine is survived', () => {
 });
 
 test('Auto is shown with the mode that it took and why', () => {
-    const told = (title, efficiency) => facts.daemon(efficiency, {}).find(each => each.title === title).text;
+    const told = (title, efficiency) => facts.daemon({...NOTHING, efficiency}).find(each => each.title === title).text;
     const auto = {CurrentMode: 'Auto', EffectiveMode: 'Quiet', Reason: 'these are the quiet hours'};
     assert.equal(told('Mode', auto), 'Auto · Quiet');
     assert.equal(told('Reason', auto), 'These are the quiet hours');
@@ -133,8 +134,8 @@ test('Auto is shown with the mode that it took and why', () => {
 });
 
 test('a daemon that does not tell its version is called too old', () => {
-    const [version, address] = facts.daemon({}, {});
+    const [version, address] = facts.daemon(NOTHING);
     assert.equal(version.text, 'Unknown: this daemon is too old to say');
     assert.equal(address.known, false);
-    assert.equal(facts.daemon({}, {Version: '0.2.0'})[0].text, '0.2.0');
+    assert.equal(facts.daemon({...NOTHING, daemon: {Version: '0.2.0'}})[0].text, '0.2.0');
 });
