@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_in_force
-from ollama_proxyd.core.readings import SystemState, known
+from ollama_proxyd.core.readings import Reading, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.thresholds import NOTHING_PAST, TABLE, AutoSettings, Past, Threshold, edge, thresholds_past
 
@@ -155,7 +155,7 @@ _HEEDED = (
 
 def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSettings) -> AutoState:
     """What Auto makes of the machine now; `now_s` never goes back."""
-    past = thresholds_past(system, settings, state.past)
+    system, past = _confirmed(system, settings, state.past)
     verdict = judge(system, settings, past)
     if verdict.mode is state.mode:
         return AutoState(state.mode, verdict.reason, past, state.changed_s)
@@ -170,6 +170,23 @@ def step(state: AutoState, system: SystemState, now_s: float, settings: AutoSett
         reason=verdict.reason,
     )
     return replace(state, reason=reason, past=past, due_s=due_s)
+
+
+_SAMPLED = ("battery_percent", "hottest_c", "fan_percent")
+
+
+def _confirmed(system: SystemState, settings: AutoSettings, before: Past) -> tuple[SystemState, Past]:
+    """The machine as two samples in a row agree on it: a threshold is passed, and left, by both or not at all."""
+    parts = {name: getattr(system, name) for name in _SAMPLED}
+    samples: dict[str, Any] = {
+        name: part.before for name, part in parts.items() if isinstance(part, Reading) and part.before
+    }
+    if not samples:
+        return system, thresholds_past(system, settings, before)
+    earlier = replace(system, **samples)
+    now, then = (thresholds_past(each, settings, before) for each in (system, earlier))
+    past = (now & then) | (before & (now | then))
+    return system if past == now else earlier, past
 
 
 def choose(chosen: Mode, system: SystemState, table: ModeTable, auto: AutoSettings) -> ModeSetting:

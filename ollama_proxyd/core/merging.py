@@ -90,8 +90,19 @@ def _best(parts: Iterable[Maybe[Any]]) -> Maybe[Any]:
 
 
 def _highest(parts: Sequence[Maybe[float]]) -> Maybe[float]:
+    """The highest reading; the sample before it is the highest of those before, since the highest part may change."""
     readings = [part for part in parts if isinstance(part, Reading)]
-    return max(readings, key=lambda reading: reading.value) if readings else _best(parts)
+    if not readings:
+        return _best(parts)
+    highest = max(readings, key=_value)
+    if all(each.before is None for each in readings):
+        return highest
+    before = [each for each in (part.before or part for part in readings) if isinstance(each, Reading)]
+    return replace(highest, before=max(before, key=_value) if before else highest.before)
+
+
+def _value(reading: Reading[float]) -> float:
+    return reading.value
 
 
 def _fan_percent(
@@ -107,6 +118,11 @@ def _fan_percent(
 
 
 def _kept(now: Maybe[Any], before: Maybe[Any]) -> Maybe[Any]:
-    if isinstance(now, Reading) and isinstance(before, Reading) and now.value == before.value:
+    if isinstance(now, Reading) and isinstance(before, Reading) and _said(now) == _said(before):
         return before
     return now
+
+
+def _said(reading: Reading[Any]) -> tuple[Any, Any]:
+    earlier = reading.before
+    return reading.value, earlier.value if isinstance(earlier, Reading) else earlier

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, Sensed, Unavailable
+from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, Sensed, Unavailable, known
 from ollama_proxyd.core.trend import Trend
 
 T = TypeVar("T", bound=float)
+
+NO_SAMPLE_BEFORE: Final = Unavailable.because("no_reading_yet")
 
 
 class Range(NamedTuple):
@@ -46,8 +48,14 @@ RANGES: Final[Mapping[str, Range]] = {
 
 FORGOTTEN_S: Final = 100.0
 """After a longer silence anything may have happened, so that no step is too large."""
-CONFIRMED_S: Final = 20.0
-"""A sensor that speaks only of changes confirms a jump by its silence."""
+CONFIRMED_S: Final = 10.0
+"""A sensor that speaks only of changes confirms what it said last by its silence."""
+SAMPLE_S: Final = 1.0
+"""What a sensor says again sooner is the same sample: one change can be told by several signals."""
+SAMPLED: Final = frozenset({"temperature_c", "hottest_c", "fan_percent", "battery_percent"})
+"""The readings of which Auto believes no single sample."""
+_MISREAD: Final = frozenset({"file_unreadable", "file_empty", "file_not_a_number", "call_failed", "device_silent"})
+"""The reasons of one sample that failed; a driver that was busy answers the next time."""
 HOT_C: Final = 70.0
 """A fan that works turns at this temperature."""
 MOST_OF_LIMIT: Final = 1.5
@@ -76,6 +84,18 @@ def within_power_limit(power_w: Maybe[float], limit_w: Maybe[float]) -> Maybe[fl
     return Unavailable.because("beyond_power_limit", power_watts=power_w.value, limit_watts=limit_w.value)
 
 
+class _Samples(NamedTuple):
+    """The latest sample of a reading and the one before it."""
+
+    latest: Reading[Any]
+    before: Maybe[Any] = NO_SAMPLE_BEFORE
+
+    def followed_by(self, reading: Reading[Any]) -> "_Samples":
+        """These with another one."""
+        is_same = reading.value == self.latest.value and reading.at_s - self.latest.at_s < SAMPLE_S
+        return self if is_same else _Samples(reading, self.latest)
+
+
 class Screen:
     """Passes what one sensor says, but for what cannot be.
 
@@ -87,6 +107,7 @@ class Screen:
         self._last: dict[_Key, Reading[Any]] = {}
         self._odd: dict[_Key, Reading[Any]] = {}
         """The reading that was not believed, while the one before it stands."""
+        self._samples: dict[_Key, _Samples] = {}
         self._turned: set[str] = set()
         self._trends: dict[str, Trend] = {}
 
@@ -96,18 +117,26 @@ class Screen:
         self._trends = {device.id: self._trends.get(device.id) or Trend() for device in said.devices}
         return Sensed(system, tuple(self._device(device) for device in said.devices))
 
-    def is_confirmed(self, now_s: float) -> bool:
-        """Whether an odd reading of a sensor that speaks only of changes is old enough to be true."""
-        return any(now_s - odd.at_s >= CONFIRMED_S for odd in self._odd.values())
+    @property
+    def doubted_s(self) -> float | None:
+        """When the oldest reading was taken that no second one has confirmed; None where all are confirmed."""
+        alone = (each.latest for each in self._samples.values() if known(each.before) != each.latest.value)
+        return min((reading.at_s for reading in (*self._odd.values(), *alone)), default=None)
 
     def _part(self, key: _Key, part: Maybe[Any]) -> Maybe[Any]:
         checked, last, odd = plausible(key[1], part), self._last.pop(key, None), self._odd.pop(key, None)
         if isinstance(part, Unavailable):
+            if last is not None and odd is None and part.reason.code in _MISREAD:
+                self._last[key], self._odd[key] = last, last
+                return last
+            self._samples.pop(key, None)
             return part
         is_near = isinstance(checked, Reading) and (_is_near(key[1], checked, last) or _is_near(key[1], checked, odd))
-        if isinstance(checked, Reading) and (last is None or is_near):
-            self._last[key] = checked
-            return checked
+        if isinstance(checked, Reading):
+            checked = self._sampled(key, checked)
+            if last is None or is_near:
+                self._last[key] = checked
+                return checked
         if last is None:
             return checked
         if odd is None:
@@ -117,6 +146,14 @@ class Screen:
             return checked
         self._last[key], self._odd[key] = last, part
         return _jumped(key[1], last, checked)
+
+    def _sampled(self, key: _Key, reading: Reading[Any]) -> Reading[Any]:
+        """The reading with the sample before it, where Auto believes no single one."""
+        if key[1] not in SAMPLED:
+            return reading
+        seen = self._samples.get(key)
+        self._samples[key] = now = _Samples(reading) if seen is None else seen.followed_by(reading)
+        return replace(reading, before=now.before)
 
     def _device(self, device: DeviceState) -> DeviceState:
         parts: dict[str, Any] = {name: self._part((device.id, name), getattr(device, name)) for name in DEVICE_READINGS}

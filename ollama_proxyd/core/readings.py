@@ -25,10 +25,14 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[T]):
-    """A value and the monotonic time in seconds at which it was read."""
+    """A value and the monotonic time in seconds at which it was read.
+
+    `before` is the sample before it, where one alone may be wrong; None where the value needs no second one.
+    """
 
     value: T
     at_s: float
+    before: "Maybe[T] | None" = None
 
 
 Maybe: TypeAlias = Reading[T] | Unavailable

@@ -3,10 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.merging import merge, without_readings
-from ollama_proxyd.core.plausibility import Screen
+from ollama_proxyd.core.plausibility import CONFIRMED_S, Screen
 from ollama_proxyd.core.readings import Reading, Sensed, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tuning import Tuning
@@ -39,6 +40,8 @@ class Sensing:
         """What counts of what was said."""
         self._signals: frozenset[str] = frozenset()
         """The sensors that speak only of changes."""
+        self._doubted_s: Cell[float | None] = Cell(None)
+        """Since when something that such a sensor said is unconfirmed."""
         self._lost: dict[str, Unavailable] = {}
         self._specs: tuple[BackendSpec, ...] = ()
         self.system: Cell[SystemState] = Cell(SystemState())
@@ -49,16 +52,32 @@ class Sensing:
         self._said[name] = Sensed({**before.system, **sensed.system}, sensed.devices)
         self._passed[name] = self._screens[name].passed(self._said[name])
         self._lost.pop(name, None)
-        now_s = self._clock.monotonic()
-        for other in self._signals & self._said.keys() - {name}:
-            if self._screens[other].is_confirmed(now_s):
-                self._passed[other] = self._screens[other].passed(self._said[other])
+        if name in self._signals:
+            self._doubted_s.set(self._oldest_doubt_s())
         self._merge()
 
     def mark_lost(self, name: str, reason: Reason) -> None:
         """Until its next report nothing that a sensor said counts; that its devices are there still does."""
         self._lost[name] = Unavailable(reason)
         self._merge()
+
+    def _oldest_doubt_s(self) -> float | None:
+        doubts = (self._screens[name].doubted_s for name in self._signals)
+        return min((each for each in doubts if each is not None), default=None)
+
+    async def _hear_silence(self) -> None:
+        """Take the silence of a sensor that speaks only of changes for the same word again; never returns."""
+        while True:
+            await self._doubted_s.until(lambda since_s: since_s is not None)
+            doubted_s = self._doubted_s.value or 0.0
+            await self._clock.sleep(max(doubted_s + CONFIRMED_S - self._clock.monotonic(), 0))
+            now_s = self._clock.monotonic()
+            for name in self._signals & self._said.keys():
+                since_s = self._screens[name].doubted_s
+                if since_s is not None and now_s - since_s >= CONFIRMED_S:
+                    self._passed[name] = self._screens[name].passed(_at(self._said[name], now_s))
+            self._doubted_s.set(self._oldest_doubt_s())
+            self._merge()
 
     def set_backends(self, specs: Sequence[BackendSpec]) -> None:
         """From now on the hottest device is the hottest of those that these backends run on."""
@@ -70,6 +89,8 @@ class Sensing:
         self._signals = frozenset(sensor.name for sensor in signals)
         if polled:
             tasks.start("poll", poll(polled, self.report, self.mark_lost, pace, tasks))
+        if signals:
+            tasks.start("silence", self._hear_silence())
         for sensor in signals:
             tasks.start(sensor.name, follow(sensor, self.report, self.mark_lost, pace, tasks))
 
@@ -105,6 +126,12 @@ class Sensing:
             for name, sensed in self._passed.items()
         ]
         self.system.set(merge(said, self.system.value, self._specs))
+
+
+def _at(said: Sensed, now_s: float) -> Sensed:
+    """The same words, said now."""
+    parts = {name: replace(part, at_s=now_s) for name, part in said.system.items() if isinstance(part, Reading)}
+    return replace(said, system={**said.system, **parts})
 
 
 def seconds_to_boundary(quiet: QuietHours, minute: float) -> float:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed
+from ollama_proxyd.core.plausibility import CONFIRMED_S
+from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed, known
 from ollama_proxyd.services import watching
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.ports import SignalSensor
@@ -208,6 +209,27 @@ class Herald:
         report(Sensed({"on_battery": Reading(True, 1.0)}))
         self.break_off = asyncio.get_running_loop().create_future()
         await self.break_off
+
+
+async def test_a_sensor_that_speaks_only_of_changes_confirms_what_it_said_by_its_silence(laptop: Laptop) -> None:
+    herald = Herald()
+    laptop.follow(herald)
+    await settle()
+
+    def samples() -> tuple[float | None, float | None]:
+        percent = laptop.sensing.system.value.battery_percent
+        assert isinstance(percent, Reading)
+        assert percent.before is not None
+        return percent.value, known(percent.before)
+
+    herald.report(Sensed({"battery_percent": Reading(15.0, laptop.clock.monotonic())}))
+    assert samples() == (15.0, None)
+    await pass_by(CONFIRMED_S + 0.1)
+    assert samples() == (15.0, 15.0)
+    herald.report(Sensed({"battery_percent": Reading(60.0, laptop.clock.monotonic())}))
+    assert samples() == (15.0, 15.0), "a jump waits"
+    await pass_by(CONFIRMED_S + 0.1)
+    assert samples() == (60.0, 60.0)
 
 
 @pytest.mark.parametrize(
