@@ -33,6 +33,9 @@ def test_the_mode_is_shown_with_its_reason(daemon: ServedDaemon, ctl: Ctl, comma
 def test_setting_a_mode_puts_it_in_force(daemon: ServedDaemon, ctl: Ctl) -> None:
     assert ctl("mode", "set", "quiet").output == "Quiet: as chosen\n"
     assert chosen(daemon) is Mode.QUIET
+    assert ctl("mode", "balanced").output == "Balanced: as chosen\n"
+    assert read(ctl, "mode", "Ultra Efficiency")["mode"] == "UltraEfficiency"
+    assert "No such command 'lst'" in ctl("mode", "lst").output
 
 
 def test_ultra_efficiency_is_understood_with_a_space(daemon: ServedDaemon, ctl: Ctl) -> None:

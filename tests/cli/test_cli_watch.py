@@ -17,6 +17,7 @@ NPU: dict[str, Any] = {
     "hardware": "npu",
     "health": "up",
     "reason": None,
+    "reason_code": None,
     "models": ["tiny"],
     "in_flight": 0,
     "slots": 2,
@@ -161,7 +162,9 @@ def test_each_change_is_printed_as_it_comes_and_ctrl_c_ends_it_cleanly(daemon: S
     program = start("watch", "--json")
     first = [json.loads(program.line()) for _ in range(10)]
     assert [line["what"] for line in first] == ["mode", *["backend"] * 4, *["machine"] * 5]
-    assert set(first[0]) == {"unix_seconds", "what", "name", "says"}
+    said = {"unix_seconds", "what", "name", "says"}
+    assert set(first[0]) == said | {"mode", "effective_mode", "reason", "reason_code"}
+    assert (set(first[1]), set(first[-1])) == (said | {"health", "reason", "reason_code"}, said)
 
     daemon.do(lambda: daemon.services.governor.select(Mode.QUIET))
     assert json.loads(program.line())["says"] == "Quiet: as chosen"

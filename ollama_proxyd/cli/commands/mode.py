@@ -1,5 +1,6 @@
 """`ollama-proxyctl mode`, which is `ai-efficiency` too: show, choose and hold efficiency modes."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,13 +17,29 @@ REASON = "--reason"
 SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-@click.group(invoke_without_command=True)
+class ModeGroup(click.Group):
+    """A group in which the name of a mode is a command: `mode Quiet` is `mode set Quiet`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the first argument, or `set` for a mode."""
+        from ollama_proxyd.core.modes import parse_mode  # noqa: PLC0415 - 30 ms that most commands need not wait for
+
+        if self.get_command(ctx, args[0]) is None:
+            with suppress(ValueError):
+                parse_mode(args[0])
+                return "set", set_, args
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=ModeGroup, invoke_without_command=True)
 @json_option
 @click.pass_context
 def mode(context: click.Context) -> None:
     """Show, choose or hold the efficiency mode.
 
-    Without a command, show it.
+    Without a command, show it; `mode Quiet` is `mode set Quiet`.
     """
     if context.invoked_subcommand is None:
         context.invoke(get)

@@ -1,8 +1,9 @@
 """`ollama-proxyctl watch`: changes as they come, a line for each."""
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,12 +20,17 @@ STEPS = {"battery_percent": 5.0, "hottest_celsius": 5.0, "fan_percent": 10.0}
 """How far a needle must move to be news."""
 
 
-class Difference(NamedTuple):
-    """One change: its kind (mode, backend, machine, request), its name if it has one, and the text."""
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One change: its kind (mode, backend, machine, request), its name if it has one, and the text.
+
+    `facts` is for programs, such as a bar.
+    """
 
     what: str
     name: str
     says: str
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @click.command()
@@ -55,7 +61,8 @@ def _follow(daemon: "Client") -> None:
 
 def _print(line: Difference) -> None:
     if asked().as_json:
-        click.echo(json_text({"unix_seconds": time.time(), **line._asdict()}))
+        plain = {"unix_seconds": time.time(), "what": line.what, "name": line.name, "says": line.says}
+        click.echo(json_text({**plain, **line.facts}))
     else:
         name = f"{line.name}: " if line.name else ""
         click.echo(printable(f"{time.strftime('%H:%M:%S')}  {line.what:<8} {name}{line.says}"))
@@ -81,14 +88,16 @@ def differences(before: Any, now: Any) -> list[Difference]:
 def _mode(before: Any, now: Any) -> Iterator[Difference]:
     """The mode, when more than the values in its reason have changed."""
     if before is None or any(before[key] != now[key] for key in MODE_KEYS):
-        yield Difference("mode", "", render.mode(now).replace("\n", "; "))
+        facts = {key: now[key] for key in ("mode", "effective_mode", "reason", "reason_code")}
+        yield Difference("mode", "", render.mode(now).replace("\n", "; "), facts)
 
 
 def _backends(before: Any, now: Any) -> Iterator[Difference]:
     old = {} if before is None else {each["id"]: _told(each) for each in before["backends"]}
     for each in now["backends"]:
         if old.pop(each["id"], None) != _told(each):
-            yield Difference("backend", each["id"], _told(each))
+            facts = {key: each[key] for key in ("health", "reason", "reason_code")}
+            yield Difference("backend", each["id"], _told(each), facts)
     for gone in old:
         yield Difference("backend", gone, "was removed")
 

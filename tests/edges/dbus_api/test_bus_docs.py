@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,33 @@ async def test_a_monitor_shows_changes_as_they_come(program: Program, private_bu
         changing.cancel()
         process.kill()
         await process.wait()
+
+
+async def test_the_program_of_the_page_chooses_a_mode_and_prints_each_change(
+    program: Program, desk: Desk, private_bus: PrivateBus
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    env = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": private_bus.address}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=env, stdout=pipe)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            assert await process.stdout.readline() == b"Quiet as chosen\n"
+            desk.services.governor.select(Mode.BALANCED)
+            assert await process.stdout.readline() == b"Balanced as chosen\n"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_the_shortcut_of_the_page_chooses_a_mode(desk: Desk, program: Program, private_bus: PrivateBus) -> None:
+    (command,) = re.findall(r"^dbus-send .*$", PAGE, re.MULTILINE)
+    await run(command, private_bus)
+    async with asyncio.timeout(DEADLINE_S):
+        async for setting in desk.services.governor.setting.changes():
+            if setting.chosen is Mode.QUIET:
+                return
 
 
 def test_the_page_names_every_interface_every_signal_and_every_error() -> None:
