@@ -26,6 +26,7 @@ class Api(Enum):
     OPENAI = "openai"
     OLLAMA = "ollama"
     ANTHROPIC = "anthropic"
+    RESPONSES = "responses"
 
 
 class Priority(IntEnum):

@@ -175,32 +175,48 @@ class BlockDecoder(ABC):
             raise self._failure
 
 
-class Dialect(ABC):
-    """One API's wire format.
+class ClientDialect(ABC):
+    """One API's wire format, as its clients use it.
 
-    api: its name. whole_type, stream_type: the content types of its answers.
-    For clients: prefix: where its paths begin. calls: the paths that are routed to engines. render_error: the status
-    and the body of an error before the answer's first byte. stream_error: the last frame of a stream that broke off.
-    For engines: base: where an engine's API begins. frame_mark: occurs once in each frame. frame_ends: how a frame
-    can end. payloads: the JSON texts in a block of whole frames. frames: a block's frames with their ends. framed:
-    a JSON text as a frame. is_comment: whether a frame without a payload is for clients. is_aside: whether one with
-    a payload is no part of the answer. is_regular: whether every client finds
-    a frame's payload. closing: what some engines leave out at the end. end_mark: occurs in a block
-    that holds the end of its answer. end_of_answer: how much of a block belongs to its answer, None where the
-    answer goes on. tail_blocks: how many last blocks of a stream tell how it ended. stream_ending: how a stream of
-    so many frames ended, from these blocks. answer_ending: how a whole answer ended, complete where it can be
-    passed on; both never raise. answers_loads: whether a request can ask only to load or unload a model.
+    api: its name. whole_type, stream_type: the content types of its answers. prefix: where its paths begin.
+    render_error: the status and the body of an error before the answer's first byte. stream_error: the last frame of
+    a stream that broke off.
     landmark: occurs in frames without which an encoder cannot go on from others; empty where the first one suffices.
-    counts_at_first: whether the first frame counts the prompt's tokens.
     """
 
     api: ClassVar[Api]
     whole_type: ClassVar[str]
     stream_type: ClassVar[str]
     prefix: ClassVar[str]
-    calls: ClassVar[Mapping[str, Parse]]
     render_error: Callable[[ProxyError], tuple[int, bytes]]
     stream_error: Callable[[ProxyError], bytes]
+    landmark: ClassVar[bytes] = b""
+
+    @abstractmethod
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
+        """An encoder for the answer to a client's request that came at `begun_ns`."""
+
+    def reworded(self, error: ProxyError, request: Request) -> ProxyError:  # noqa: ARG002 - for dialects that do
+        """The error in the words that the API has for it, where it has its own."""
+        return error
+
+
+class Dialect(ClientDialect):
+    """One API's wire format, as clients and engines use it.
+
+    base: where an engine's API begins. calls: the paths that are routed to engines. frame_mark: occurs once in each
+    frame. frame_ends: how a frame can end. payloads: the JSON texts in a block of whole frames. frames: a block's
+    frames with their ends. framed: a JSON text as a frame. is_comment: whether a frame without a payload is for
+    clients. is_aside: whether one with a payload is no part of the answer. is_regular: whether every client finds a
+    frame's payload. closing: what some engines leave out at the end. end_mark: occurs in a block that holds the end of
+    its answer. end_of_answer: how much of a block belongs to its answer, None where the answer goes on. tail_blocks:
+    how many last blocks of a stream tell how it ended. stream_ending: how a stream of so many frames ended, from these
+    blocks. answer_ending: how a whole answer ended, complete where it can be passed on; both never raise.
+    answers_loads: whether a request can ask only to load or unload a model. counts_at_first: whether the first frame
+    counts the prompt's tokens.
+    """
+
+    calls: ClassVar[Mapping[str, Parse]]
     frame_mark: ClassVar[bytes]
     frame_ends: ClassVar[tuple[bytes, ...]]
     payloads: Callable[[bytes], Iterable[bytes]]
@@ -216,17 +232,8 @@ class Dialect(ABC):
     stream_ending: Callable[[bytes, int], Ending]
     answer_ending: Callable[[bytes], Ending]
     answers_loads: ClassVar[bool]
-    landmark: ClassVar[bytes] = b""
     counts_at_first: ClassVar[bool] = False
     base: str = ""
-
-    @abstractmethod
-    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
-        """An encoder for the answer to a client's request that came at `begun_ns`."""
-
-    def reworded(self, error: ProxyError, request: Request) -> ProxyError:  # noqa: ARG002 - for dialects that do
-        """The error in the words that the API has for it, where it has its own."""
-        return error
 
     @abstractmethod
     def render(self, request: Request, model: str) -> Rendered:

@@ -29,7 +29,7 @@ DECODERS: dict[Api, Callable[[], BlockDecoder]] = {
 MARKS = ("message_stop", "error")
 """Types of Anthropic's events that end an answer."""
 END = {Api.OPENAI: b"data: [DONE]\n\n", Api.OLLAMA: b"", Api.ANTHROPIC: b'data: {"type":"message_stop"}\n\n'}
-ALL = pytest.mark.parametrize("api", list(Api))
+ALL = pytest.mark.parametrize("api", list(DECODERS))
 BOTH = pytest.mark.parametrize("api", [Api.OPENAI, Api.OLLAMA])
 
 

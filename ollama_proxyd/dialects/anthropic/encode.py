@@ -6,14 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Json, Request
-from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.anthropic.answer import FRAME
 from ollama_proxyd.dialects.framing import lenient
-from ollama_proxyd.dialects.framing.arguments import object_of
-from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, finished_calls, joined
 from ollama_proxyd.dialects.framing.jsonbody import energy_in
 from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.framing.sse import events
@@ -90,7 +87,7 @@ class MessageEncoder:
             content.append({"type": _THINKING, "thinking": answer.thinking, "signature": self._signature()})
         if answer.text:
             content.append({"type": _TEXT, "text": answer.text})
-        calls = _finished_calls(answer.tool_calls, finished)
+        calls = finished_calls(answer.tool_calls, finished)
         content += [{**self._tool(call), "input": msgspec.Raw(arguments)} for call, arguments in calls]
         reason, stop = self._reason(finished, bool(calls))
         usage = {**self._usage(finished.usage), **self._energy(finished)}
@@ -156,7 +153,7 @@ class MessageEncoder:
         return base64.b64encode(self._thoughts.digest()).decode()
 
     def _ending(self, finished: Finished) -> bytes:
-        calls = _finished_calls(self._calls.whole(), finished)
+        calls = finished_calls(self._calls.whole(), finished)
         said = self._start() + self._end()
         for call, arguments in calls:
             said += self._opened({**self._tool(call), "input": {}})
@@ -190,19 +187,3 @@ class MessageEncoder:
 
     def _energy(self, finished: Finished) -> dict[str, Json]:
         return energy_in(finished) if self._request.hints.include_energy else {}
-
-
-def _finished_calls(calls: Iterable[ToolCallDelta], finished: Finished) -> list[tuple[ToolCallDelta, bytes]]:
-    """The calls with their arguments; where the token limit cut the answer, without those left unfinished.
-
-    ProxyError when the model named no tool, or wrote no object as arguments.
-    """
-    found = []
-    for call in calls:
-        arguments = object_of(call.arguments)
-        if arguments is not None and call.name:
-            found.append((call, arguments))
-        elif finished.reason is not FinishReason.LENGTH and (call.name or call.arguments.strip()):
-            what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
-    return found

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Delta, Event, ToolCallDelta
+from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, ToolCallDelta
+from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
 
 
@@ -48,3 +50,19 @@ def joined(events: Iterable[Event]) -> Delta:
         tool_calls=calls.whole(),
         logprobs=tuple(token for delta in deltas for token in delta.logprobs or ()) or None,
     )
+
+
+def finished_calls(calls: Iterable[ToolCallDelta], finished: Finished) -> list[tuple[ToolCallDelta, bytes]]:
+    """The calls with their arguments; where the token limit cut the answer, without those left unfinished.
+
+    ProxyError when the model named no tool, or wrote no object as arguments.
+    """
+    found = []
+    for call in calls:
+        arguments = object_of(call.arguments)
+        if arguments is not None and call.name:
+            found.append((call, arguments))
+        elif finished.reason is not FinishReason.LENGTH and (call.name or call.arguments.strip()):
+            what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
+    return found

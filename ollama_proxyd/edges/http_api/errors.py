@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
-from ollama_proxyd.dialects.base import Dialect
+from ollama_proxyd.dialects.base import ClientDialect
 from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUSES, told_kind
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, speaks_anthropic
@@ -56,7 +56,7 @@ class ErrorRenderers:
         self._by_handler: dict[object, ErrorRenderer] = {}
         self._by_prefix: dict[str, ErrorRenderer] = {}
 
-    def add(self, dialect: Dialect, routes: Iterable[web.RouteDef]) -> None:
+    def add(self, dialect: ClientDialect, routes: Iterable[web.RouteDef]) -> None:
         """Errors of these routes, and of unknown paths beside them, are in this dialect."""
         renderer = ErrorRenderer(dialect.render_error, dialect.whole_type)
         self._by_prefix.setdefault(dialect.prefix, renderer)

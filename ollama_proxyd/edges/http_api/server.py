@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.kept_responses import KeptResponses
 from ollama_proxyd.edges.http_api import (
     anthropic,
     dashboard,
@@ -19,6 +20,7 @@ from ollama_proxyd.edges.http_api import (
     metrics,
     ollama,
     openai,
+    responses,
     status,
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
@@ -37,6 +39,8 @@ from ollama_proxyd.services.cell import Cell
 
 log = logging.getLogger(__name__)
 
+_DOORS = (openai, responses, ollama, anthropic)
+"""The modules of routes that are routed to engines."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
@@ -60,11 +64,13 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
     app.on_shutdown.append(efficiency.end_holds)
-    app[LARGE_BODIES] = frozenset(route.handler for each in (openai, ollama, anthropic) for route in each.INFERENCE)
+    app[LARGE_BODIES] = frozenset(route.handler for each in _DOORS for route in each.INFERENCE)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    for each in (openai, ollama, anthropic, efficiency, energy, status, explain, dashboard):
+    app[RENDERERS].add(openai.DIALECT, responses.ROUTES)
+    app[responses.KEPT] = KeptResponses()
+    for each in (*_DOORS, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)

@@ -15,7 +15,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Resumed
 from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.core.routed import Routed
-from ollama_proxyd.dialects.base import Dialect, Encoder, Parse, Stamps
+from ollama_proxyd.dialects.base import ClientDialect, Encoder, Parse, Stamps
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.access import caller_of
@@ -63,7 +63,7 @@ class Started(NamedTuple):
 STARTED: web.RequestKey[Started] = web.RequestKey("started", Started)
 
 
-def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def answering(dialect: ClientDialect, parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """A handler for one call of a dialect."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -91,7 +91,7 @@ def answering(dialect: Dialect, parse: Parse) -> Callable[[web.Request], Awaitab
 
 
 async def deliver(
-    request: web.Request, answers: Answers, asked: Request, dialect: Dialect, begun_ns: int
+    request: web.Request, answers: Answers, asked: Request, dialect: ClientDialect, begun_ns: int
 ) -> web.StreamResponse:
     """Have a request answered: an engine's own frames as they are, up to their own end, everything else encoded.
 

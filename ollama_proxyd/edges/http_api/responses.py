@@ -1,0 +1,61 @@
+"""The routes of the Responses API."""
+
+import msgspec
+from aiohttp import web
+
+from ollama_proxyd.core.kept_responses import KeptResponses
+from ollama_proxyd.dialects.framing.jsonbody import invalid_request
+from ollama_proxyd.dialects.openai.responses.dialect import PATH, Responses
+from ollama_proxyd.dialects.openai.responses.items import render_items
+from ollama_proxyd.edges.http_api.body import read_body
+from ollama_proxyd.edges.http_api.streaming import answering
+from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
+
+KEPT: web.AppKey[KeptResponses] = web.AppKey("kept_responses", KeptResponses)
+_ONE = f"{PATH}/{{id:[^/]+}}"
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """A response, streamed or whole."""
+    dialect = Responses(request.app[KEPT])
+    return await answering(dialect, dialect.parse)(request)
+
+
+async def retrieve(request: web.Request) -> web.Response:
+    """A response that is kept."""
+    if request.query.get("stream", "false").lower() == "true":
+        raise invalid_request("kept responses are not streamed again; ask without stream", "stream")
+    return _json(request.app[KEPT].find(request.match_info["id"]).response)
+
+
+async def list_input_items(request: web.Request) -> web.Response:
+    """What went into a response."""
+    return _json(render_items(request.app[KEPT].find(request.match_info["id"]), request.query))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Let go of a response."""
+    response_id = request.match_info["id"]
+    request.app[KEPT].forget(response_id)
+    return _json(msgspec.json.encode({"id": response_id, "object": "response", "deleted": True}))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Only responses in the background can be cancelled, and there are none; clients of others hang up."""
+    await read_body(request)
+    request.app[KEPT].find(request.match_info["id"])
+    raise invalid_request("Cannot cancel a synchronous response; close its connection instead")
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
+
+
+INFERENCE = (web.post(PATH, create),)
+ROUTES = (
+    *INFERENCE,
+    web.get(_ONE, retrieve),
+    web.delete(_ONE, delete),
+    web.get(f"{_ONE}/input_items", list_input_items),
+    web.post(f"{_ONE}/cancel", cancel),
+)

@@ -1,0 +1,195 @@
+"""The Responses API over HTTP: answers, what is kept of them, and errors."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason, ToolCallDelta, Usage
+from ollama_proxyd.core.requests import Api, Chat
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from tests.edges.http_api.conftest import Answer, Serve, Site
+from tests.fakes import FakeBackend, words
+
+PATH = "/v1/responses"
+ASK = {"model": "tiny", "input": "hello"}
+TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+
+
+def events_of(answer: Answer) -> list[dict[str, Any]]:
+    blocks = answer.body.decode().removesuffix("\n\n").split("\n\n")
+    pairs = [block.split("\n") for block in blocks]
+    found = [json.loads(data.removeprefix("data: ")) for _, data in pairs]
+    assert [name.removeprefix("event: ") for name, _ in pairs] == [each["type"] for each in found]
+    return found
+
+
+def chat_of(backend: FakeBackend) -> Chat:
+    content = backend.requests[-1][0].content()
+    assert isinstance(content, Chat)
+    return content
+
+
+async def kept(site: Site, **fields: Any) -> str:
+    return str((await site.post(PATH, {**ASK, **fields})).json["id"])
+
+
+async def test_a_stream_numbers_its_events_and_says_where_each_belongs(serve: Serve) -> None:
+    call = ToolCallDelta(0, "c1", "weather", '{"city":"Oslo"}')
+    steps = (Accepted(), Delta(thinking="Hm"), Delta(text="Hi"), Delta(tool_calls=(call,)))
+    site = await serve(FakeBackend("npu", *steps, Finished(FinishReason.TOOL_CALLS, Usage(3, 5, 2))))
+    answer = await site.post(PATH, {**ASK, "stream": True, "tools": [TOOL]})
+    events = events_of(answer)
+    assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    assert [each["type"].removeprefix("response.") for each in events] == [
+        *("created", "in_progress"),
+        *("output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.done"),
+        *("content_part.done", "output_item.done"),
+        *("output_item.added", "content_part.added", "output_text.delta", "output_text.done"),
+        *("content_part.done", "output_item.done"),
+        *("output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"),
+        "completed",
+    ]
+    assert [each["output_index"] for each in events if "output_index" in each] == [0] * 6 + [1] * 6 + [2] * 4
+    done = events[-1]["response"]
+    assert [item["type"] for item in done["output"]] == ["reasoning", "message", "function_call"]
+    assert done["output"][2]["call_id"] == "c1"
+    assert (done["status"], done["tools"], done["store"]) == ("completed", [TOOL], True)
+    assert done["usage"]["input_tokens_details"]["cached_tokens"] == 2
+    assert answer.headers["X-Backend-Used"] == "npu"
+
+
+async def test_an_answer_that_its_limit_cut_is_incomplete(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", *words("Hi")[:-1], Finished(FinishReason.LENGTH)))
+    for stream in (True, False):
+        answer = await site.post(PATH, {**ASK, "stream": stream, "max_output_tokens": 1})
+        told = events_of(answer)[-1]["response"] if stream else answer.json
+        assert (told["status"], told["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+        assert told["output"][0]["status"] == "incomplete"
+
+
+async def test_what_was_said_before_goes_with_what_follows_it(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    first = await site.post(PATH, {**ASK, "instructions": "be kind"})
+    second = await site.post(PATH, {**ASK, "input": "and?", "previous_response_id": first.json["id"], "stream": True})
+    assert [message.role for message in chat_of(backend).messages] == ["user", "assistant", "user"]
+    done = events_of(second)[-1]["response"]
+    assert done["previous_response_id"] == first.json["id"]
+    await site.post(PATH, {**ASK, "previous_response_id": done["id"]})
+    assert len(chat_of(backend).messages) == 5
+    reference = {"type": "item_reference", "id": done["output"][0]["id"]}
+    await site.post(PATH, {**ASK, "input": [reference, {"role": "user", "content": "go on"}]})
+    assert [message.role for message in chat_of(backend).messages] == ["assistant", "user"]
+
+
+async def test_a_response_is_retrieved_listed_and_deleted_unless_it_was_not_to_be_stored(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    created = await site.post(PATH, {**ASK, "input": [{"role": "user", "content": text} for text in "abc"]})
+    one = f"{PATH}/{created.json['id']}"
+    assert (await site.get(one)).json == created.json
+    page = (await site.get(f"{one}/input_items?limit=2")).json
+    assert ([item["content"] for item in page["data"]], page["has_more"]) == (["c", "b"], True)
+    rest = (await site.get(f"{one}/input_items?after={page['last_id']}")).json
+    assert ([item["content"] for item in rest["data"]], rest["has_more"]) == (["a"], False)
+    assert (await site.get(f"{one}/input_items?limit=0")).status == 400
+    assert (await site.post(f"{one}/cancel")).status == 400
+    assert (await site.ask("DELETE", one)).json == {"id": created.json["id"], "object": "response", "deleted": True}
+    for method, path in (("GET", one), ("DELETE", one), ("GET", f"{one}/input_items"), ("POST", f"{one}/cancel")):
+        gone = await site.ask(method, path)
+        assert (gone.status, gone.json["error"]["code"]) == (404, "response_not_found")
+    private = await kept(site, store=False)
+    assert (await site.get(f"{PATH}/{private}")).status == 404
+    lost = await site.post(PATH, {**ASK, "previous_response_id": private})
+    assert (lost.status, lost.json["error"]["code"]) == (400, "previous_response_not_found")
+
+
+async def test_a_conversation_of_items_becomes_turns(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+    items = [
+        {"role": "developer", "content": [{"type": "input_text", "text": "rules"}]},
+        {"role": "user", "content": "weather?"},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "look"}]},
+        call,
+        {**call, "call_id": "c2"},
+        {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+        {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "sun"}]},
+    ]
+    answer = await site.post(PATH, {**ASK, "input": items, "tools": [TOOL, {"type": "web_search"}]})
+    system, user, turn, *results = chat_of(backend).messages
+    assert (system.role, user.role, turn.role) == ("system", "user", "assistant")
+    assert (turn.thinking, [each.id for each in turn.tool_calls]) == ("look", ["c1", "c2"])
+    assert [(each.role, each.tool_call_id, each.name) for each in results] == [
+        ("tool", "c1", "weather"),
+        ("tool", "c2", "weather"),
+    ]
+    assert [tool.name for tool in chat_of(backend).tools] == ["weather"]
+    assert backend.requests[-1][0].api is Api.RESPONSES
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": None}, "input"),
+        ({"input": []}, "input"),
+        ({"input": ["x"]}, "input[0]"),
+        ({"input": [{"type": "computer_call"}]}, "input[0]"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, "input[0].content[0]"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]"),
+        ({"background": True}, "background"),
+        ({"conversation": "c"}, "conversation"),
+        ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"max_output_tokens": "many"}, "max_output_tokens"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"metadata": []}, "metadata"),
+        ({"model": None}, "model"),
+    ],
+)
+async def test_a_wrong_field_is_named_as_the_client_wrote_it(serve: Serve, fields: Any, param: str) -> None:
+    backend = FakeBackend("npu")
+
+    async def ask_all(request: Any, model: str) -> Any:
+        request.content()
+        yield Accepted()
+        yield Finished()
+
+    backend.answer = ask_all  # type: ignore[method-assign]
+    site = await serve(backend)
+    answer = await site.post(PATH, {**ASK, **fields})
+    assert (answer.status, answer.json["error"]["param"]) == (400, param)
+
+
+async def test_a_break_costs_nothing_before_the_first_word_and_ends_a_stream_after_it_with_an_error(
+    serve: Serve,
+) -> None:
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    site = await serve(FakeBackend("npu", failure), FakeBackend("cpu"))
+    assert (await site.post(PATH, ASK)).headers["X-Backend-Used"] == "cpu"
+    alone = await serve(FakeBackend("npu", *words("Hello")[:-1], failure))
+    *_, failed, error = events_of(await alone.post(PATH, {**ASK, "stream": True}))
+    assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
+    assert error["type"] == "error"
+    assert error["error"]["message"]
+    assert error["sequence_number"] == failed["sequence_number"] + 1
+
+
+async def test_twenty_at_once_have_ids_of_their_own_and_the_oldest_make_room(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    ids = await asyncio.gather(*(kept(site) for _ in range(20)))
+    assert len(set(ids)) == 20
+    assert [(await site.get(f"{PATH}/{each}")).status for each in ids] == [200] * 20
+
+
+async def test_the_token_guards_what_is_kept(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, token="secret"))
+    for method, path in (("POST", PATH), ("GET", f"{PATH}/x"), ("DELETE", f"{PATH}/x")):
+        assert (await site.ask(method, path)).status == 401
