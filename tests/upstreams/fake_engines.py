@@ -79,7 +79,7 @@ class FakeEngine:
 @asynccontextmanager
 async def serving(engine: FakeEngine) -> AsyncGenerator[FakeEngine, None]:
     """The engine on a free port of loopback."""
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", engine.answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()

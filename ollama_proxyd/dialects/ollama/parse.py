@@ -1,7 +1,7 @@
 """Reads Ollama's requests: at once what routing needs, the whole content on demand."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 
@@ -77,7 +77,7 @@ def request_of(
         model=head.model or "",
         stream=head.stream is not False and not only_loads,
         body=body,
-        content=partial(read_content, body),
+        content=cache(partial(read_content, body)),
         hints=hints,
         prompt_tokens=(len(body) - images_bytes) // 4,
         max_tokens=answer_limit(head.options),

@@ -18,6 +18,7 @@ from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, cause
+from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way
 
@@ -27,6 +28,8 @@ KEEP_ALIVE_S = 4.0
 CUT_OFF_RETRY_S = 5.0
 MOST_HEADER_BYTES = 64 * 1024
 """Content policies and cookies of cloud services come near aiohttp's 8 kB."""
+
+PIECE_BYTES = 256 * 1024
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
 
@@ -149,11 +152,15 @@ class HttpClient:
         return await self._request(self._fresh, call)
 
     async def _request(self, session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
+        data: bytes | AsyncGenerator[memoryview, None] | None = call.body
+        headers = call.headers
+        if call.body is not None and len(call.body) >= LARGE_BYTES:
+            data, headers = _pieces(call.body), {**call.headers, "Content-Length": str(len(call.body))}
         return await session.request(
             call.method,
             call.url,
-            data=call.body,
-            headers=call.headers,
+            data=data,
+            headers=headers,
             allow_redirects=False,
             proxy=call.way.proxy,
             ssl=call.way.tls,
@@ -200,6 +207,14 @@ class HttpClient:
         await self._pooled.close()
         await self._fresh.close()
         await self._close_retired()
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[memoryview, None]:
+    """A large body, for aiohttp would copy it as a whole behind the head in one step."""
+    view = memoryview(body)
+    for at in range(0, len(body), PIECE_BYTES):
+        yield view[at : at + PIECE_BYTES]
+        await asyncio.sleep(0)
 
 
 def _has_begun(error: aiohttp.ClientConnectionError) -> bool:

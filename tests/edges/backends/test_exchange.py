@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.anthropic.parse import parse_message
+from ollama_proxyd.dialects.ollama import parse as ollama_parse
 from ollama_proxyd.dialects.ollama.errors import render_error as ollama_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
@@ -583,3 +585,26 @@ async def test_lm_studio_is_told_in_its_own_word_and_an_engine_without_one_is_to
             await events_of(backend, openai_request())
             assert (backend.can_keep, backend.can_unload) == (bool(told), False)
         assert {name: value for name, value in engine.asked[0].json.items() if name in {"ttl", "keep_alive"}} == told
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_large_request_of_another_dialect_is_read_once_and_not_in_the_loop(
+    monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    read_in: list[threading.Thread] = []
+    read = ollama_parse._message
+
+    def noting(*message: Any) -> Any:
+        read_in.append(threading.current_thread())
+        return read(*message)
+
+    monkeypatch.setattr(ollama_parse, "_message", noting)
+    body = {"model": "tiny", "stream": stream, "messages": [{"role": "user", "content": "x" * 2_000_000}]}
+    said = (
+        streams(*OPENAI_FRAMES, content_type=SSE)
+        if stream
+        else Says({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    )
+    await answer(Api.OPENAI, {CHAT: said}, ollama_parse.parse_chat(json.dumps(body).encode(), Hints()))
+    (thread,) = read_in
+    assert thread is not threading.main_thread()

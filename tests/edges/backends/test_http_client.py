@@ -3,13 +3,15 @@
 import asyncio
 import resource
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Timeouts
+from ollama_proxyd.edges.plumbing.http import PIECE_BYTES, Call, HttpClient, Timeouts
 from ollama_proxyd.edges.plumbing.http_reply import Limits
 from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, streams
 
@@ -89,6 +91,30 @@ async def test_a_stale_connection_is_retried_once_on_a_new_one() -> None:
         assert await fetched(client, call(raw.url, body=b'{"n":2}')) == b"{}"
         assert raw.connections == 2
         assert [request.endswith(b'{"n":2}') for request in raw.requests] == [False, True, True]
+
+
+async def test_a_large_body_is_sent_in_pieces_with_its_length_and_whole_once_more_on_a_new_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    write = StreamWriter.write
+
+    async def noting(self: StreamWriter, chunk: memoryview, **rest: Any) -> None:
+        written.append(len(chunk))
+        await write(self, chunk, **rest)
+
+    monkeypatch.setattr(StreamWriter, "write", noting)
+    body = b'{"n":"' + b"x" * 3_000_000 + b'"}'
+    async with playing(stale_after_one) as raw, a_client() as client:
+        await fetched(client, call(raw.url))
+        assert await fetched(client, call(raw.url, body=body)) == b"{}"
+        assert raw.connections == 2
+        for request in raw.requests[1:]:
+            head, _, sent = request.partition(b"\r\n\r\n")
+            assert f"\r\nContent-Length: {len(body)}".encode() in head
+            assert b"Transfer-Encoding" not in head
+            assert sent == body
+    assert max(written) <= PIECE_BYTES
 
 
 async def test_the_retry_takes_no_other_kept_connection() -> None:
