@@ -85,9 +85,10 @@ class AccessRules:
     ) -> None:
         configured = {_bracketed(name.lower()) for name in hosts}
         self._hosts = (LOCAL_NAMES | configured) - {_bracketed(name) for name in EVERYWHERE}
-        allowed = frozenset(origin.lower().rstrip("/") for origin in origins)
+        allowed = frozenset(_as_browsers_write(origin) for origin in origins)
         self._origins = frozenset(each for each in allowed if not each.endswith("*"))
         self._any_after = tuple(each.removesuffix("*") for each in allowed - self._origins)
+        self._origins |= {each.removesuffix(":*") for each in allowed if each.endswith(":*")}
         self._token = None if token is None else token.encode()
         self._other_users = other_users
 
@@ -149,6 +150,13 @@ class AccessRules:
                 raise _cross_site(f"pages of the origin {caller.origins[0][:100]!r}", "Origin")
         elif any(site.lower() not in _OWN_SITE for site in caller.sites):
             raise _cross_site("pages of other sites", "Sec-Fetch-Site")
+
+
+def _as_browsers_write(origin: str) -> str:
+    """An origin in small letters, without the port that its scheme has anyway (RFC 6454, 6.1)."""
+    origin = origin.lower().rstrip("/")
+    own = {"http": ":80", "https": ":443"}.get(origin.partition(":")[0])
+    return origin.removesuffix(own) if own else origin
 
 
 def _bracketed(name: str) -> str:

@@ -227,7 +227,9 @@ PATTERNS = ("moz-extension://*", "app://*", "http://localhost:*", "http://[::1]:
         "app://obsidian.md",
         "app://.",
         "http://localhost:3000",
+        "http://localhost",
         "http://[::1]:5173",
+        "http://[::1]",
         "APP://X",
     ],
 )
@@ -257,6 +259,15 @@ def test_a_pattern_allows_nothing_else(origin: str) -> None:
     assert not rules.allows(origin)
     with pytest.raises(ProxyError):
         rules.check_host(headers(("Origin", origin)))
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"), [("http://chat.lan:80", "http://chat.lan"), ("https://chat.lan:443/", "https://chat.lan")]
+)
+def test_an_origin_with_its_schemes_own_port_is_the_one_that_browsers_send(written: str, sent: str) -> None:
+    rules = AccessRules(origins=[written])
+    assert rules.allows(sent)
+    assert not rules.allows(f"{sent}:8080")
 
 
 def test_every_header_that_says_where_a_request_comes_from_counts() -> None:
