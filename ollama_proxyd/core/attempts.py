@@ -146,6 +146,8 @@ class AttemptEnded:
     status: int | None = None
     """The backend's own HTTP status, where that was the error."""
     code: str | None = None
+    cause: str | None = None
+    """The backend's words of it, as far as they may be logged."""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     finish: FinishReason | None = None

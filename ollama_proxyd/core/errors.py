@@ -5,11 +5,11 @@ from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Final, Self
 
-from ollama_proxyd.core.text import cut
+from ollama_proxyd.core.text import cut, printable
 
 MOST_CHARACTERS: Final = 2000
 MOST_PARAM_CHARACTERS: Final = 200
-"""What an error repeats of others' words may be of any length."""
+"""What an error repeats of others' words may be of any length, and move a terminal's cursor."""
 
 
 class ErrorKind(Enum):
@@ -73,10 +73,12 @@ class ProxyError(Exception):
     """The backend's own error body as text (UPSTREAM_* only)."""
     code: str | None = None
     """A finer machine-readable word for the client, where the dialect has a place for it."""
+    cause: str | None = None
+    """The backend's words in one line that may be logged: none of the conversation is in them."""
 
     def __post_init__(self) -> None:
-        self.message = cut(self.message, MOST_CHARACTERS)
-        self.param = None if self.param is None else cut(self.param, MOST_PARAM_CHARACTERS)
+        self.message = printable(cut(self.message, MOST_CHARACTERS), keep="\n")
+        self.param = None if self.param is None else printable(cut(self.param, MOST_PARAM_CHARACTERS))
         super().__init__(self.message)
 
     def but(self, **facts: object) -> Self:

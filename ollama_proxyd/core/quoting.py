@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Request, Text
+from ollama_proxyd.core.text import cut, sanitize_line
 
+MOST_LOGGED = 240
 LEFT_OUT = "…"
 LEAST_CHARACTERS = 24
 """A shorter run of words may be anybody's; a whole text of the conversation need not be so long."""
@@ -25,7 +27,8 @@ def unquoted(error: ProxyError, request: Request) -> ProxyError:
     sought = "\n".join((told, " ".join(told.split()), json.dumps(told), json.dumps(told, ensure_ascii=False)))
     short = [text for text in texts if len(text) < LEAST_CHARACTERS]
     message, detail = (_without(words, sought, short) for words in (error.message, error.detail or ""))
-    return error.but(message=message, detail=detail if error.detail is not None else None)
+    cause = cut(sanitize_line(message), MOST_LOGGED)
+    return error.but(message=message, detail=detail if error.detail is not None else None, cause=cause)
 
 
 def _texts(content: Chat | Completion | Embedding) -> Iterator[str]:

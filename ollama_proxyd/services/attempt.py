@@ -168,10 +168,9 @@ class Attempt:
     def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
         request, now_s = self._request, self._clock.monotonic()
         finished = self.finished or Finished(usage=self._written())
-        spent, currency = self._spent(finished.usage)
-        code, kind = failure.code if failure else None, _kind_of(error)
+        (spent, currency), code = self._spent(finished.usage), failure.code if failure else None
         if is_displaced := code in GAVE_WAY:
-            kind = failure = None
+            failure = None
         return AttemptEnded(
             backend_id=self.ranked.backend_id,
             model=self.ranked.model,
@@ -182,9 +181,10 @@ class Attempt:
             first_s=self.first_s,
             prompt_tokens=request.prompt_tokens,
             stream=request.stream,
-            error=kind,
+            error=None if is_displaced else _kind_of(error),
             status=failure.status if failure else None,
             code=code,
+            cause=failure.cause if failure else None,
             fault=fault_of(failure) if failure else None,
             usage=finished.usage,
             timings=finished.timings,

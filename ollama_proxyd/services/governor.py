@@ -14,6 +14,7 @@ from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, program_of, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock, StateStore
@@ -86,7 +87,8 @@ class Governor:
             raise ProxyError(ErrorKind.OVERLOADED, message)
         self._last_cookie += 1
         until_s, ends_unix_s = self._clock.monotonic() + lasts_s, self._clock.unix() + lasts_s
-        hold = Hold(self._last_cookie, mode, reason, application_id, owner, until_s, ends_unix_s)
+        words = sanitize_line(reason), sanitize_line(application_id)
+        hold = Hold(self._last_cookie, mode, *words, owner, until_s, ends_unix_s)
         self.holds.set((*self.holds.value, hold))
         self._apply()
         return hold

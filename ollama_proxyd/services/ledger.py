@@ -64,6 +64,8 @@ class Outcome:
     """The finer word for the error of the last attempt, where there is one."""
     status: int | None = None
     """The backend's own HTTP status, where that was the error of the last attempt."""
+    cause: str | None = None
+    """The backend's words of it, as far as they may be logged."""
     cancelled: bool = False
     resumed: tuple[str, ...] = ()
     """What broke a begun answer, each time that another backend went on with it."""

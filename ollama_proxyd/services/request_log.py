@@ -39,9 +39,10 @@ def note_attempt(ended: AttemptEnded) -> None:
 
 
 def _cause(failed: AttemptEnded | Outcome) -> str:
-    """The error in the words of a table: a backend's own may quote the request."""
+    """The error in the words of a table, and in the backend's own where they quote nothing of the request."""
     status = f"status {failed.status}" if failed.status else None
-    return ", ".join(filter(None, (failed.error and failed.error.value, failed.code, status)))
+    words = ", ".join(filter(None, (failed.error and failed.error.value, failed.code, status)))
+    return f"{words}: {failed.cause}" if failed.cause else words
 
 
 def _mode(outcome: Outcome) -> str | None:

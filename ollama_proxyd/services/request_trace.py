@@ -113,6 +113,7 @@ class RequestTrace:
             error=self.error,
             code=last.code if last is not None else None,
             status=last.status if last is not None else None,
+            cause=last.cause if last is not None else None,
             cancelled=self.cancelled,
             resumed=self.resumed,
             obstacle=self.obstacle,

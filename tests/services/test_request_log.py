@@ -63,6 +63,13 @@ async def test_a_backend_that_fails_is_a_warning(caplog: pytest.LogCaptureFixtur
     assert "failed (upstream_failed) at npu" in await line_of(broken, caplog, logging.WARNING)
 
 
+async def test_a_failure_has_the_backends_words_that_may_be_logged(caplog: pytest.LogCaptureFixture) -> None:
+    error = ProxyError(ErrorKind.UPSTREAM_FAILED, "a secret", status=500, cause="answered 500: out of memory")
+    line = await line_of(FakeBackend("npu", error), caplog, logging.WARNING)
+    assert "failed (upstream_failed, status 500: answered 500: out of memory) at npu" in line
+    assert "secret" not in line
+
+
 async def test_the_clients_own_fault_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     picky = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_REJECTED, "no such thing"))
     assert await line_of(picky, caplog, logging.INFO) == ""

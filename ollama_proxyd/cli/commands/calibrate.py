@@ -26,7 +26,7 @@ HEADS = ("backend", "model", "s/token read", "written", "J/token read", "written
 @click.option("--wake", is_flag=True, help="Devices that sleep too, without asking.")
 @json_option
 def calibrate(only: tuple[str, ...], every_model: bool, on_battery: bool, wake: bool) -> None:
-    """Measure joules and seconds for each token, on each backend.
+    """Measure what a token costs on each backend.
 
     A few prompts of known sizes go through the daemon, one after the other, and it learns from them as from any
     request. Ctrl-C stops at once, and shows what is measured by then.

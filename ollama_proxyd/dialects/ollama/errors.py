@@ -3,6 +3,7 @@
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.text import printable
 from ollama_proxyd.dialects.framing.jsonbody import object_in, quoted
 from ollama_proxyd.dialects.framing.statuses import status_of
 from ollama_proxyd.dialects.ollama.options import OPTION_TYPE
@@ -31,7 +32,7 @@ def not_found(endpoint: str, model: str, error: ProxyError) -> ProxyError:
 
     What there is follows the first semicolon of the error's own sentence, where it has one.
     """
-    start = _absence(endpoint, model)
+    start = _absence(endpoint, printable(model))
     if error.kind is not ErrorKind.MODEL_NOT_FOUND or error.message.startswith(start):
         return error
     there_is = error.message.partition("; ")[2] or error.message

@@ -11,6 +11,7 @@ from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason, Value
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.dbus_api.contract import Contract
 
 NOT_A_NUMBER = math.nan
@@ -132,9 +133,9 @@ def percent_of(requests: int, part: int) -> float | Unavailable:
 
 
 def sendable(value: Any) -> Any:
-    """The same value with texts that the bus takes: a NUL would end the connection."""
+    """The same value with texts that the bus takes and a terminal shows: a NUL would end the connection."""
     if isinstance(value, str):
-        return _clean(value)
+        return value if value.isprintable() else _shown(value)
     if isinstance(value, Variant):
         return Variant(value.signature, sendable(value.value))
     if isinstance(value, Mapping):
@@ -144,7 +145,5 @@ def sendable(value: Any) -> Any:
     return value
 
 
-def _clean(text: str) -> str:
-    if text.isprintable():
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+def _shown(text: str) -> str:
+    return printable(text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8"), keep="\n")

@@ -1,5 +1,7 @@
 """JSON of the surfaces: the server's own routes, their events, and D-Bus."""
 
+import json
+
 import msgspec
 
 from ollama_proxyd.core.digits import shortened
@@ -7,5 +9,12 @@ from ollama_proxyd.core.requests import Json
 
 
 def surface_json(value: Json) -> bytes:
-    """A value as JSON, its numbers with the digits that mean something."""
-    return msgspec.json.encode(shortened(value))
+    """A value as JSON, its numbers with the digits that mean something, its controls escaped.
+
+    JSON itself leaves DEL, C1 and bidirectional controls as they are, which a terminal obeys.
+    """
+    encoded = msgspec.json.encode(shortened(value))
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    text = encoded.decode()
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text).encode()

@@ -235,10 +235,10 @@ async def test_who_wants_no_reply_gets_none(program: Program, desk: Desk) -> Non
 
 async def test_texts_that_the_bus_does_not_take_are_made_fit(program: Program, desk: Desk) -> None:
     await desk.reload(
-        FakeBackend("npu", models=(Model("evil\0name"), Model("half \ud800 surrogate"), Model("naïve 🦙")))
+        FakeBackend("npu", models=(Model("evil\0name"), Model("half \ud800 surrogate\x9b\u202e!"), Model("naïve 🦙")))
     )
     await program.settle()
-    expected = ["evil\ufffdname", "half ? surrogate", "naïve 🦙"]
+    expected = ["evil\ufffdname", "half ? surrogate  !", "naïve 🦙"]
     assert await program.get("Backends/npu", "Models") == expected
     assert await program.call("Backends", "GetSupportedModels", "s", "npu") == expected
     assert await program.call("Efficiency", "GetMode") == "Balanced"
