@@ -85,20 +85,23 @@ def _key(breaker: Breaker) -> tuple[Fault, str | None, float]:
 
 
 async def trial_failed(views: Cell[FleetView], backend_ids: Set[str], time_left_s: float | None) -> bool | None:
-    """Wait while another request tries backends that failed; whether one failed again, None where it was too late.
+    """Wait until the first of the requests that try failing backends has ended; whether it failed again, None: too late.
 
     A client that leaves tells nothing of its backend, which the next request may try.
     """
     before = _trials(views.value, backend_ids)
+    tried = _half_open(views.value, backend_ids)
     try:
         async with asyncio.timeout(TRIAL_WAIT_S if time_left_s is None else min(time_left_s, TRIAL_WAIT_S)):
-            await views.until(
-                lambda now: not any(each.phase is Phase.HALF_OPEN for each in _trials(now, backend_ids).values())
-            )
+            await views.until(lambda now: not tried <= _half_open(now, backend_ids))
     except TimeoutError:
         return None
     after = _trials(views.value, backend_ids)
     return any(after[key].failures > each.failures for key, each in before.items() if key in after)
+
+
+def _half_open(fleet: FleetView, backend_ids: Set[str]) -> set[tuple[str, Fault, str | None]]:
+    return {key for key, each in _trials(fleet, backend_ids).items() if each.phase is Phase.HALF_OPEN}
 
 
 def _trials(fleet: FleetView, backend_ids: Set[str]) -> dict[tuple[str, Fault, str | None], Breaker]:

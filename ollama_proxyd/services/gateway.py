@@ -243,7 +243,7 @@ class Gateway:
         if not decision.ranked and await self._deps.health.catch_up(most_age_s(decision)):
             assessment, decision = self._decide(foresee(query), trace, delivery)
         views = self._deps.fleet.views
-        while not (decision.ranked or query.spares_failing) and (tried := being_tried(decision)):
+        while not decision.ranked and (tried := being_tried(decision)):
             if (failed := await trial_failed(views, tried, self._queries.left_s(query))) is None:
                 break
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=failed)

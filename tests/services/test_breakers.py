@@ -146,6 +146,46 @@ async def test_those_who_wait_are_served_though_the_client_that_tried_for_them_l
     assert await asyncio.gather(*waiting) == ["npu"] * 20
 
 
+async def test_of_two_that_are_tried_the_first_to_end_decides() -> None:
+    fleet = {each: FakeBackend(each, ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x")) for each in ("igpu", "npu")}
+    services = await services_of(*fleet.values())
+    assert await used(services) is None
+    go_on = asyncio.Event()
+    for each in fleet.values():
+        each.requests.clear()
+        each.script = (go_on if each.spec.id == "npu" else asyncio.Event(), *words("a"))
+    trying = [asyncio.ensure_future(used(services)) for _ in fleet]
+    await settle()
+    assert [len(each.requests) for each in fleet.values()] == [1, 1]
+    waiting = [asyncio.ensure_future(used(services)) for _ in range(20)]
+    await settle()
+    go_on.set()
+    fleet["npu"].script = words("a")
+    assert await asyncio.gather(*waiting) == ["npu"] * 20
+    assert [each.done() for each in trying].count(False) == 1
+    for each in trying:
+        each.cancel()
+
+
+async def test_where_the_first_of_two_that_are_tried_fails_again_the_other_may_still_serve() -> None:
+    fleet = {each: FakeBackend(each, ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x")) for each in ("igpu", "npu")}
+    services = await services_of(*fleet.values())
+    assert await used(services) is None
+    fails, serves = asyncio.Event(), asyncio.Event()
+    fleet["igpu"].script = (fails, ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x"))
+    fleet["npu"].script = (serves, *words("a"))
+    trying = [asyncio.ensure_future(used(services)) for _ in fleet]
+    await settle()
+    waiting = [asyncio.ensure_future(used(services)) for _ in range(20)]
+    await settle()
+    fails.set()
+    await settle()
+    assert not any(each.done() for each in waiting)
+    serves.set()
+    assert await asyncio.gather(*waiting) == ["npu"] * 20
+    await asyncio.gather(*trying)
+
+
 async def test_a_slot_that_is_given_back_unused_ends_the_trial() -> None:
     backend = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "x"))
     services = await services_of(backend)
