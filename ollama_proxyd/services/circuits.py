@@ -85,7 +85,7 @@ def _key(breaker: Breaker) -> tuple[Fault, str | None, float]:
 
 
 async def trial_failed(views: Cell[FleetView], backend_ids: Set[str], time_left_s: float | None) -> bool | None:
-    """Wait until the first of the requests that try failing backends has ended; whether it failed again, None: too late.
+    """Wait until the first request that tries one of the backends has ended; whether it failed, None where it was late.
 
     A client that leaves tells nothing of its backend, which the next request may try.
     """

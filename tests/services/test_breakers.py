@@ -162,9 +162,9 @@ async def test_of_two_that_are_tried_the_first_to_end_decides() -> None:
     go_on.set()
     fleet["npu"].script = words("a")
     assert await asyncio.gather(*waiting) == ["npu"] * 20
-    assert [each.done() for each in trying].count(False) == 1
-    for each in trying:
-        each.cancel()
+    assert [task.done() for task in trying].count(False) == 1
+    for task in trying:
+        task.cancel()
 
 
 async def test_where_the_first_of_two_that_are_tried_fails_again_the_other_may_still_serve() -> None:

@@ -74,8 +74,9 @@ class Ollama(Dialect):
         return canonical(asked) == canonical(model)
 
     def is_stream(self, request: Request, content_type: str, start: bytes) -> bool:
-        """Lines and a single object read the same, and some servers call both JSON; but a line is no object's start."""
-        return (content_type == self.stream_type or request.stream) and not start.startswith((b"{\n", b"{\r"))
+        """Lines and a single object read the same, and go by either name; but a stream writes whole lines."""
+        may_stream = request.stream or (content_type == self.stream_type and b"\n" in start)
+        return may_stream and not start.startswith((b"{\n", b"{\r"))
 
     def splitter(self) -> LineSplitter:
         """A splitter for one stream."""

@@ -207,11 +207,11 @@ async def test_nothing_of_a_stream_without_a_good_frame_reaches_the_client(engin
     assert "oops" not in f"{error.message}{error.detail}"
 
 
-def pieces(*chunks: bytes, before_s: float = 0.0, pause_s: float = 0.0) -> Any:
+def pieces(*chunks: bytes, before_s: float = 0.0, pause_s: float = 0.0, content_type: str = "application/json") -> Any:
     """A handler that works for some time and then sends its answer with pauses; it never closes the connection."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response = web.StreamResponse(headers={"Content-Type": content_type})
         await response.prepare(request)
         await response.write(b" ")  # some say so that they live
         await asyncio.sleep(before_s)
@@ -234,10 +234,11 @@ def hurried(client: Api) -> Request:
     [lambda body: (body[:20],), lambda body: (body[at : at + 1] for at in range(len(body) - 1))],
     ids=["stops", "trickles"],
 )
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
 async def test_an_answer_in_one_piece_that_does_not_go_on_is_given_up(
-    engine: Api, client: Api, cut: Callable[[bytes], Any]
+    engine: Api, client: Api, cut: Callable[[bytes], Any], content_type: str
 ) -> None:
-    handler = pieces(*cut(WHOLE[engine]), pause_s=0.05)
+    handler = pieces(*cut(WHOLE[engine]), pause_s=0.05, content_type=content_type)
     async with serving(FakeEngine({ROUTE[engine]: handler})) as raw, backend_at(raw.url, engine) as backend:
         events, error = await until_it_fails(backend, hurried(client))
     assert not any(isinstance(event, Delta | Finished) for event in events)
