@@ -8,7 +8,7 @@ from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
-from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, attempt_row, count, ended_of, name, number
+from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, Values, attempt_row, count, ended_of, name, number
 from ollama_proxyd.core.power_domain import Key
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
@@ -85,13 +85,22 @@ class History:
         """The last attempts that were kept, the oldest first."""
         self.hand_over()
         since_s = self._clock.unix() - self._clock.monotonic()
-        return [ended_of(row, since_s) for row in await self.store.recent(limit)]
+        rows = await self.store.recent(limit)
+        return [ended for row in rows if (ended := _read(row, since_s)) is not None]
 
     async def books(self, days: int, by: By) -> Books:
         """What the last days cost, the present one included."""
         self.hand_over()
         today = self._clock.local_date()
         return await self.store.books(Asked(str(today - timedelta(days - 1)), str(today), by))
+
+
+def _read(row: Values, since_s: float) -> AttemptEnded | None:
+    """The attempt of a row; None where another version or another program wrote it in its own words."""
+    try:
+        return ended_of(row, since_s)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def device_row(day: str, key: Key, joules: float) -> Row:

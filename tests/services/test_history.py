@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.errors import ErrorKind
-from ollama_proxyd.core.history import Values
+from ollama_proxyd.core.history import Values, attempt_row
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
@@ -121,3 +121,12 @@ async def test_what_a_device_draws_in_idle_belongs_to_the_day_on_which_it_drew_i
     services.history.hand_over()
     assert drawn(services) == {("2027-01-15", "base"): 3.0, ("2027-01-16", "base"): 0.5}
     await tasks.close()
+
+
+async def test_a_row_in_another_versions_words_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def recent(limit: int) -> Sequence[Values]:
+        return ({"unix_s": 1.0}, {"unix_s": "soon", "busy_s": None}, dict(attempt_row(ENDED, 1.0, "npu").values))
+
+    services = await services_of(FakeBackend("npu"))
+    monkeypatch.setattr(services.history.store, "recent", recent)
+    assert [each.backend_id for each in await services.history.recent(3)] == [ENDED.backend_id]

@@ -40,7 +40,7 @@ class Programs:
         self._root = groups if (groups / "cgroup.procs").exists() else groups / "unified"
         self._known: WeakKeyDictionary[Any, Program] = WeakKeyDictionary()
         self._groups: dict[int, Path | None] = {0: None}
-        """None for those that were not found."""
+        """None for those that were not found; the kernel gives no number twice, so they are not looked for again."""
         self._searcher = ThreadPoolExecutor(1, "programs")
 
     async def of(self, request: web.Request) -> Program:
@@ -86,11 +86,12 @@ class Programs:
 
     def _group(self, cgroup_id: int) -> Path | None:
         """The folder of a control group: its number is that of its inode."""
-        group = self._groups.get(cgroup_id)
-        if cgroup_id not in self._groups or (group is not None and not group.exists()):
-            self._groups = {0: None, **dict(islice(_folders(self._root), MOST_GROUPS))}
-            group = self._groups.setdefault(cgroup_id, None)
-        return group
+        if cgroup_id not in self._groups:
+            missed = [each for each, folder in self._groups.items() if folder is None][-MOST_GROUPS:]
+            self._groups = {**dict.fromkeys(missed), **dict(islice(_folders(self._root), MOST_GROUPS))}
+            self._groups.setdefault(cgroup_id, None)
+        group = self._groups[cgroup_id]
+        return group if group is not None and group.exists() else None
 
     def _of_holder(self, group: Path, link: str) -> Program:
         """The process of a group that has a socket open."""

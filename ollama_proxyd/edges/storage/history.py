@@ -64,17 +64,28 @@ class KeptHistory:
 
     def _write(self) -> None:
         self._is_due = False
-        rows = [*self._unwritten, *(self._given.popleft()() for _ in range(len(self._given)))][-MOST_WAITING:]
-        if not rows:
+        made, odd = self._made()
+        rows = [*self._unwritten, *made][-MOST_WAITING:]
+        if not rows and odd is None:
             return
         try:
-            self._file.add(rows)
+            refused = self._file.add(rows)
         except (sqlite3.Error, OSError) as error:
             self._unwritten = rows
             self._note(error)
         else:
             self._unwritten = []
-            self._note(None)
+            self._note(odd or refused)
+
+    def _made(self) -> tuple[Sequence[Row], Exception | None]:
+        """What waits, as rows; a fact that no row can be made of is left out, and the fault told."""
+        made, odd = list[Row](), None
+        for _ in range(len(self._given)):
+            try:
+                made.append(self._given.popleft()())
+            except Exception as error:  # noqa: BLE001 - a fault of ours costs this row alone
+                odd = error
+        return made, odd
 
     async def _read(self, ask: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._answer, ask, otherwise)
@@ -87,7 +98,7 @@ class KeptHistory:
             self._note(error)
             return otherwise
 
-    def _note(self, error: sqlite3.Error | OSError | None) -> None:
+    def _note(self, error: Exception | None) -> None:
         """Take note of how it went, and say it where that is news."""
         was, self._trouble = self._trouble, None if error is None else Reason("history_failed", detail=_what(error))
         if self._trouble is not None and (was is None or str(was) != str(self._trouble)):
@@ -116,6 +127,7 @@ class NoHistory:
         """Nothing is open."""
 
 
-def _what(error: sqlite3.Error | OSError) -> str:
+def _what(error: Exception) -> str:
     """The cause in a few words, without what a row holds."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    said = error.strerror if isinstance(error, OSError) else str(error) if isinstance(error, sqlite3.Error) else None
+    return said or f"a row could not be kept ({type(error).__name__})"

@@ -27,6 +27,10 @@ PRUNED_ROWS: Final = 2000
 BYTES_PER_MEGABYTE: Final = 1_000_000
 SECONDS_PER_DAY: Final = 86_400
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+OF_ROWS: Final = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
+)
+"""Result codes of a row that no file takes (sqlite.org/rescode.html)."""
 SIDE_FILES: Final = ("", "-wal", "-shm")
 _ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules"}
 """What becomes of a row that is there already."""
@@ -51,13 +55,23 @@ class HistoryFile:
         """What an earlier file is called now, and why it was set aside."""
         self._connection: sqlite3.Connection | None = None
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Keep all of these rows or none, and let the oldest go where there are too many."""
+    def add(self, rows: Sequence[Row]) -> Exception | None:
+        """Keep these rows, and let the oldest go where there are too many; where the file fails, none is kept.
+
+        A row that no file would take is left out; returns why, for the last of them.
+        """
+        refused = None
         with self._damage_set_aside(), self._transaction() as connection:
             for row in rows:
-                connection.execute(*_insertion(row))
+                try:
+                    connection.execute(*_insertion(row))
+                except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+                    if not _is_of_row(error):
+                        raise
+                    refused = error
         with self._damage_set_aside():
             self._prune()
+        return refused
 
     def read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         """What a question to the file is answered with."""
@@ -182,6 +196,12 @@ def day_of(unix_s: float) -> str:
 
 def _is_damaged(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in CORRUPT
+
+
+def _is_of_row(error: Exception) -> bool:
+    """Whether the fault is the row's: of its values or columns, not of the file or the disk."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in OF_ROWS
 
 
 def _make(path: Path) -> None:

@@ -70,10 +70,39 @@ def test_a_file_that_others_could_read_is_closed_to_them(file: HistoryFile, path
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_all_rows_of_a_batch_are_kept_or_none(file: HistoryFile) -> None:
-    with pytest.raises(sqlite3.Error):
-        file.add([*rows(3), Row("attempts", {"unix_s": NOW_S, "nonsense": 1})])
-    assert kept(file) == 0
+@pytest.mark.parametrize(
+    "odd",
+    [{"nonsense": 1}, {"backend": None}, {"busy_s": 2**70}, {"model": "\udce4"}, {"model": object()}, {"unix_s": ""}],
+)
+def test_a_row_that_no_file_takes_costs_no_other_row(file: HistoryFile, odd: Values) -> None:
+    (row,) = rows(1)
+    refused = file.add([row, Row("attempts", {**row.values, **odd}), row])
+    assert refused is not None
+    assert kept(file) == 2
+
+
+def test_what_the_disk_refuses_is_tried_again_whole(file: HistoryFile) -> None:
+    file.read(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchall())
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        file.add(rows(2000))
+    file.read(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchall())
+    file.add(rows(2))
+    assert kept(file) == 2
+
+
+def test_a_fact_that_no_row_can_be_made_of_costs_no_other_and_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def odd() -> Row:
+        raise ZeroDivisionError
+
+    history = KeptHistory(HistoryFile(path, HistorySettings()))
+    good = partial(attempt_row, ENDED, NOW_S, "npu")
+    history.add([good, odd, good])
+    history.close()
+    with read_only(path) as connection:
+        assert len(select(connection, "SELECT id FROM attempts")) == 2
+    assert caplog.text.count("a row could not be kept (ZeroDivisionError)") == 1
 
 
 @pytest.mark.parametrize("content", [b"no database at all " * 500, b"SQLite format 3\0" + b"\xff" * 8192])
