@@ -357,7 +357,7 @@ async def services_of(
     gateway = Gateway(deps, settings or GatewaySettings())
     await health.check_all()
     return Services(
-        answers=Answers(AnswersDeps(gateway, fleet, governor, clock), cache or CacheSettings()),
+        answers=Answers(AnswersDeps(gateway, fleet, governor, clock, activity), cache or CacheSettings()),
         gateway=gateway,
         admission=admission,
         fleet=fleet,

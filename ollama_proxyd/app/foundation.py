@@ -87,7 +87,7 @@ class Foundation:
         deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, day)
         gateway = Gateway(deps, config.gateway)
         services = Services(
-            answers=Answers(AnswersDeps(gateway, fleet, governor, clock), config.answer_cache),
+            answers=Answers(AnswersDeps(gateway, fleet, governor, clock, activity), config.answer_cache),
             gateway=gateway,
             admission=admission,
             fleet=fleet,

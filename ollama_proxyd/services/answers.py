@@ -1,9 +1,12 @@
 """Answers requests: the same one that was answered before from memory, any other through the gateway."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from math import inf
+from typing import NamedTuple
 
 from ollama_proxyd.core.answer_cache import (
     BYTES_PER_MB,
@@ -23,8 +26,9 @@ from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import past_deadline
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Priority, Request
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
@@ -40,6 +44,24 @@ class AnswersDeps:
     fleet: Fleet
     governor: Governor
     clock: Clock
+    activity: Activity
+
+
+class Asked(NamedTuple):
+    """What the same requests under way have in common: none waits for one that may wait longer than it."""
+
+    key: bytes
+    priority: Priority | None
+    defer: str | None
+    deadline_ms: int | None
+
+
+class End(Enum):
+    """How the first of several requests that are the same has ended."""
+
+    OVER = "over"
+    LEFT = "left"
+    """Its client left, so the next one takes its place."""
 
 
 class Answers:
@@ -49,6 +71,8 @@ class Answers:
         self._deps = deps
         self._settings = settings
         self._kept = KeptAnswers()
+        self._first: dict[Asked, asyncio.Future[End]] = {}
+        """The first of the same requests under way; the others wait for its answer."""
         self._were_down: set[str] = set()
 
     @property
@@ -73,15 +97,60 @@ class Answers:
         return self._answer(request) if self._settings.enabled else self._deps.gateway.answer(request)
 
     async def _answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
-        key = key_of(request)
-        found = None if key is None else self._find(key, request)
+        key, arrived_s = key_of(request), self._deps.clock.monotonic()
+        found = None if key is None else await self._await_same(key, request)
         if found is not None:
-            async for event in self._again(request, found):
+            async for event in self._again(request, found, arrived_s):
                 yield event
             return
-        async with aclosing(self._deps.gateway.answer(request)) as events:
-            async for event in events if key is None else self._keeping(key, request, events):
-                yield replace(event, is_hit=False) if isinstance(event, Routed) else event
+        with self._leading(key, request):
+            async with aclosing(self._deps.gateway.answer(request)) as events:
+                async for event in events if key is None else self._keeping(key, request, events):
+                    yield replace(event, is_hit=False) if isinstance(event, Routed) else event
+
+    async def _await_same(self, key: bytes, request: Request) -> Kept | None:
+        """The kept answer; where the same request is under way, its answer is waited for.
+
+        Where that fails or is not kept, each goes its own way: what it meets may differ.
+        """
+        end = End.LEFT
+        while (found := self._find(key, request)) is None and end is End.LEFT:
+            first = self._first.get(_asked(key, request)) if request.hints.cache.may_take else None
+            if first is None:
+                break
+            end = await self._wait(first, request)
+        return found
+
+    async def _wait(self, first: asyncio.Future[End], request: Request) -> End:
+        """Wait until the first one has ended, until the deadline at most."""
+        deps, deadline_ms = self._deps, request.hints.deadline_ms
+        deps.gateway.check_capacity()
+        deps.activity.begin()
+        try:
+            with deps.activity.waiting():
+                async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000 - deps.clock.unix()):
+                    return await asyncio.shield(first)
+        except TimeoutError:
+            return End.OVER
+        finally:
+            deps.activity.end()
+
+    @contextmanager
+    def _leading(self, key: bytes | None, request: Request) -> Iterator[None]:
+        """Have the same requests that come meanwhile wait for the answer, where it may be kept for them."""
+        if key is None or not request.hints.cache.may_keep or (asked := _asked(key, request)) in self._first:
+            yield
+            return
+        first = self._first[asked] = asyncio.get_running_loop().create_future()
+        end = End.OVER
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            end = End.LEFT
+            raise
+        finally:
+            del self._first[asked]
+            first.set_result(end)
 
     def _find(self, key: bytes, request: Request) -> Kept | None:
         """The kept answer, where its backend still has that model and the request takes it."""
@@ -95,10 +164,10 @@ class Answers:
             return None
         return found
 
-    async def _again(self, request: Request, kept: Kept) -> AsyncGenerator[Routed | Event, None]:
+    async def _again(self, request: Request, kept: Kept, arrived_s: float) -> AsyncGenerator[Routed | Event, None]:
         """A kept answer; no backend is asked, and no device wakes."""
         deps, deadline_ms = self._deps, request.hints.deadline_ms
-        with deps.gateway.booking.of(request) as trace:
+        with deps.gateway.booking.of(request, arrived_s) as trace:
             deps.gateway.check_capacity()
             if deadline_ms is not None and (left_s := deadline_ms / 1000 - deps.clock.unix()) <= 0:
                 raise past_deadline(left_s, deadline_ms)
@@ -152,3 +221,8 @@ class Answers:
             elif view.health is Health.UP and view.spec.id in self._were_down:
                 self._were_down.discard(view.spec.id)
                 self._kept.forget_unsigned(view.spec.id)
+
+
+def _asked(key: bytes, request: Request) -> Asked:
+    hints = request.hints
+    return Asked(key, hints.priority, hints.defer, hints.deadline_ms)

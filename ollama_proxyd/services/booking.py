@@ -26,9 +26,9 @@ class Booking:
         self._governor = governor
 
     @contextmanager
-    def of(self, request: Request) -> Iterator[RequestTrace]:
+    def of(self, request: Request, arrived_s: float | None = None) -> Iterator[RequestTrace]:
         """What is known of a request while it runs; how it ended is entered into the books."""
-        trace = RequestTrace(request, self._clock, self._clock.monotonic())
+        trace = RequestTrace(request, self._clock, self._clock.monotonic() if arrived_s is None else arrived_s)
         self._activity.begin()
         try:
             yield trace

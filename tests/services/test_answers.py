@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.fleet import Model, ModelRules
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import CacheControl, Hints, Request
+from ollama_proxyd.core.requests import CacheControl, Hints, Priority, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
@@ -241,8 +242,83 @@ async def test_a_request_past_its_deadline_gets_no_kept_answer_either() -> None:
         await ask(services, chat(hints=Hints(deadline_ms=1)))
 
 
-async def test_twenty_at_once_each_get_the_answer() -> None:
-    services = await services_of(FakeBackend("npu"), cache=ON)
-    answers = await asyncio.gather(*(ask(services, chat()) for _ in range(20)))
-    assert len({tuple(e for e in each if isinstance(e, Delta)) for each in answers}) == 1
-    assert await hits(services, chat())
+@pytest.mark.parametrize("make", [chat, embedding, lambda: chat(stream=True)])
+async def test_twenty_at_once_are_one_computation_and_each_gets_its_answer(make: Callable[[], Request]) -> None:
+    npu = FakeBackend("npu", *(vectors((0.5,)) if make is embedding else words("a", "b")))
+    services = await services_of(npu, cache=ON)
+    answers = await asyncio.gather(*(ask(services, make()) for _ in range(20)))
+    assert len(npu.requests) == 1
+    assert (
+        sorted([bool(routed.is_hit) for routed, *_ in answers if isinstance(routed, Routed)]) == [False] + [True] * 19
+    )
+    assert len({str(each[1:-1]) for each in answers}) == 1
+    assert (services.ledger.today.requests, services.ledger.today.cached) == (20, 19)
+    assert services.ledger.today.cache_saved_j == pytest.approx(19 * (services.ledger.recent()[0].energy_j or 0.0))
+
+
+async def test_where_the_first_one_fails_each_of_the_others_is_tried() -> None:
+    npu = FakeBackend("npu", Accepted(), Delta(text="a"), ProxyError(ErrorKind.UPSTREAM_FAILED, "broke"))
+    services = await services_of(npu, cache=ON)
+    ends = await asyncio.gather(*(ask(services, chat()) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(each, ProxyError) for each in ends)
+    assert len(npu.requests) >= 5
+    assert services.ledger.today.requests == 5
+
+
+async def test_where_the_first_client_leaves_the_next_request_takes_its_place() -> None:
+    npu = FakeBackend("npu", *words("a", "b", "c"))
+    services = await services_of(npu, cache=ON)
+    first = services.answers.answer(chat())
+    await anext(first)
+    others = [asyncio.create_task(ask(services, chat())) for _ in range(3)]
+    await settle()
+    assert len(npu.requests) == 1
+    await first.aclose()
+    answers = await asyncio.gather(*others)
+    assert len(npu.requests) == 2
+    assert sorted([bool(routed.is_hit) for routed, *_ in answers if isinstance(routed, Routed)]) == [False, True, True]
+
+
+async def test_a_client_that_leaves_while_it_waits_costs_the_others_nothing() -> None:
+    services = await services_of(FakeBackend("npu", *words("a", "b")), cache=ON)
+    first = services.answers.answer(chat())
+    await anext(first)
+    leaving, staying = (asyncio.create_task(ask(services, chat())) for _ in range(2))
+    await settle()
+    leaving.cancel()
+    assert [event async for event in first]
+    assert (await staying)[0].is_hit  # type: ignore[union-attr]
+    assert not services.answers._first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        chat(CacheControl(may_take=False)),
+        chat(hints=Hints(priority=Priority.HIGH)),
+        chat(hints=Hints(deadline_ms=9_000_000_000_000)),
+    ],
+)
+async def test_none_waits_for_a_request_that_may_wait_longer_than_it(other: Request) -> None:
+    npu = FakeBackend("npu", *words("a", "b"))
+    services = await services_of(npu, cache=ON)
+    first = services.answers.answer(chat(hints=Hints(priority=Priority.BEST_EFFORT)))
+    await anext(first)
+    asking = asyncio.create_task(ask(services, other))
+    await settle()
+    assert [event async for event in first]
+    await asking
+    assert len(npu.requests) == 2
+
+
+async def test_a_reload_that_switches_the_cache_off_lets_those_who_wait_go_their_own_way() -> None:
+    npu = FakeBackend("npu", *words("a", "b"))
+    services = await services_of(npu, cache=ON)
+    first = services.answers.answer(chat())
+    await anext(first)
+    waiting = asyncio.create_task(ask(services, chat()))
+    await settle()
+    services.answers.reconfigure(CacheSettings())
+    assert [event async for event in first]
+    assert (await waiting)[0].is_hit is False  # type: ignore[union-attr]
+    assert len(npu.requests) == 2
