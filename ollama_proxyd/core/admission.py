@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import Union
 
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.core.workload import Ahead, yielded_s
 
 ADVANCE_S = {Priority.BEST_EFFORT: 0.0, Priority.NORMAL: 120.0, Priority.HIGH: 240.0, Priority.CRITICAL: 600.0}
 """How much earlier a request may arrive and still stand behind one of this priority: nothing waits for ever."""
@@ -45,31 +46,42 @@ class Ticket:
 
     @property
     def due_s(self) -> float:
-        """The earliest goes first."""
-        return self.arrived_s - ADVANCE_S[self.priority]
+        """The earliest goes first: of equal priority the shortest, unless another has waited long."""
+        return due_s(self.arrived_s, self.priority) + yielded_s(self.expected_s)
+
+
+def due_s(arrived_s: float, priority: Priority) -> float:
+    """When a request is due that takes no time."""
+    return arrived_s - ADVANCE_S[priority]
 
 
 class _Line:
     """Requests of one kind and priority that prefer one backend, in their order."""
 
-    __slots__ = ("_heap", "backends", "key", "size")
+    __slots__ = ("_heap", "_last_due_s", "_work_s", "backends", "key", "preferred", "size")
 
-    def __init__(self, key: Hashable, backends: frozenset[str]) -> None:
+    def __init__(self, key: Hashable, ticket: Ticket) -> None:
         self.key = key
-        self.backends = backends
+        self.backends = ticket.backends
+        self.preferred = ticket.preferred
         self.size = 0
+        self._work_s = 0.0
+        self._last_due_s = ticket.due_s
         self._heap: list[tuple[float, int, Ticket]] = []
         """With those that have left, until they come to its top."""
 
     def enter(self, ticket: Ticket) -> None:
         """Take a request in, at its place."""
         self.size += 1
+        self._work_s += ticket.expected_s
+        self._last_due_s = max(self._last_due_s, ticket.due_s)
         ticket.line = self
         heappush(self._heap, (ticket.arrived_s, ticket.number, ticket))
 
     def leave(self, ticket: Ticket) -> None:
         """Let a request out, wherever it stands."""
         self.size -= 1
+        self._work_s -= ticket.expected_s
         ticket.line = None
         if len(self._heap) > 2 * self.size + _MOST_GONE:
             self._heap = [entry for entry in self._heap if entry[2].line is self]
@@ -81,6 +93,11 @@ class _Line:
         while (ticket := self._heap[0][2]).line is not self:
             heappop(self._heap)
         return ticket
+
+    def ahead(self, but: Ticket | None) -> Ahead:
+        """What waits here, without one request."""
+        own_s = but.expected_s if but is not None and but.line is self else 0.0
+        return Ahead(self.head.due_s, self._last_due_s, max(self._work_s - own_s, 0.0))
 
 
 Choose = Callable[[Ticket], bool]
@@ -96,7 +113,6 @@ class AdmissionQueue:
         self._tickets: dict[Ticket, None] = {}
         self._added = 0
         self._depth = dict.fromkeys(Priority, 0)
-        self._queued_s: dict[str, dict[Priority, float]] = {}
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -121,13 +137,10 @@ class AdmissionQueue:
         """How many wait that go before a new request."""
         return sum(count for each, count in self._depth.items() if each >= priority)
 
-    def queued_s(self, backend_id: str, priority: Priority, but: Ticket | None = None) -> float:
-        """The work that waits for a backend before a new request, without a request's own."""
-        queued = self._queued_s.get(backend_id)
-        if queued is None:
-            return 0.0
-        own_s = but.expected_s if but is not None and but.line is not None and but.preferred == backend_id else 0.0
-        return max(sum(seconds for each, seconds in queued.items() if each >= priority) - own_s, 0.0)
+    def ahead(self, backend_id: str, but: Ticket | None = None) -> tuple[Ahead, ...]:
+        """The work that waits for a backend, by its lines, without a request's own."""
+        lines = self._by_backend.get(backend_id, ())
+        return tuple([line.ahead(but) for line in lines if line.preferred == backend_id])
 
     def is_waited_for(self, backend_id: str) -> bool:
         """Whether a request waits that a backend can serve."""
@@ -196,22 +209,16 @@ class AdmissionQueue:
         key = (ticket.kind, ticket.priority, ticket.backends, ticket.preferred)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line(key, ticket.backends)
+            line = self._lines[key] = _Line(key, ticket)
             for backend_id in line.backends:
                 self._by_backend.setdefault(backend_id, {})[line] = None
         line.enter(ticket)
-        self._weigh(ticket, ticket.expected_s)
 
     def _leave(self, ticket: Ticket) -> None:
         line = ticket.line
         assert line is not None
         line.leave(ticket)
-        self._weigh(ticket, -ticket.expected_s)
         if not line.size:
             del self._lines[line.key]
             for backend_id in line.backends:
                 del self._by_backend[backend_id][line]
-
-    def _weigh(self, ticket: Ticket, seconds: float) -> None:
-        queued = self._queued_s.setdefault(ticket.preferred, dict.fromkeys(Priority, 0.0))
-        queued[ticket.priority] += seconds

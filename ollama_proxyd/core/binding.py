@@ -20,6 +20,14 @@ def device_of(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> DeviceStat
     return found
 
 
+_IN_PROCESSOR = frozenset({Hardware.NPU, Hardware.IGPU, Hardware.CPU})
+
+
+def shares_memory(spec: BackendSpec) -> bool:
+    """Whether a backend's device has the processor's memory, whose bandwidth all such devices share."""
+    return spec.is_local and spec.hardware in _IN_PROCESSOR
+
+
 def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason | None:
     """Why no device is known for a backend, None where none is to be expected."""
     if spec.pci_address is not None:

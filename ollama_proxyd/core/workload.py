@@ -1,8 +1,12 @@
-"""How long slots stay taken and requests wait for one, estimated from what is under way."""
+"""How long slots stay taken and requests wait for one, estimated from what is under way and what goes before."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+YIELDED_PER_S = 3.0
+"""Before a request goes one that is a second shorter, if it came at most so many seconds later."""
+MOST_YIELDED_S = 60.0
+"""However long it takes, a request lets none before it that came later than this: nothing waits for ever."""
 OVERDUE_SHARE = 0.25
 """Work past its estimate is taken to go on for this share of the time that it has run."""
 
@@ -20,9 +24,42 @@ class UnderWay(NamedTuple):
         return max(self.expected_s - run_s, OVERDUE_SHARE * run_s)
 
 
-def slot_wait_s(under_way: Iterable[UnderWay], slots: int, queued_s: float, now_s: float) -> float:
-    """How long until a slot is free for one more request; `queued_s` is the work that waits before it."""
+def yielded_s(expected_s: float) -> float:
+    """How much later a request counts as come that takes so long: the shortest go first."""
+    return min(YIELDED_PER_S * expected_s, MOST_YIELDED_S)
+
+
+class Ahead(NamedTuple):
+    """Requests of one kind that wait: when the first and the last are due, and the work that they are."""
+
+    first_due_s: float
+    last_due_s: float
+    work_s: float
+
+    def before_s(self, due_s: float) -> float:
+        """The part of the work that is due before a moment."""
+        if due_s < self.first_due_s:
+            return 0.0
+        if due_s >= self.last_due_s:
+            return self.work_s
+        return self.work_s * (due_s - self.first_due_s) / (self.last_due_s - self.first_due_s)
+
+
+class QueueAhead(NamedTuple):
+    """What waits for a backend; `due_s` is when a request would be due that took no time."""
+
+    due_s: float
+    slots: int
+    lines: tuple[Ahead, ...]
+
+    def wait_s(self, work_s: float) -> float:
+        """How long a request of so much work waits until those before it have begun."""
+        due_s = self.due_s + yielded_s(work_s)
+        return sum([each.before_s(due_s) for each in self.lines]) / max(self.slots, 1)
+
+
+def slot_wait_s(under_way: Iterable[UnderWay], slots: int, now_s: float) -> float:
+    """How long until a slot is free again."""
     left_s = sorted([each.left_s(now_s) for each in under_way])
     slots = max(slots, 1)
-    first_s = left_s[len(left_s) - slots] if len(left_s) >= slots else 0.0
-    return first_s + queued_s / slots
+    return left_s[len(left_s) - slots] if len(left_s) >= slots else 0.0

@@ -1,19 +1,20 @@
 """Grants the slots of backends; a request that finds none waits here, not in the engine."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ollama_proxyd.core.admission import AdmissionQueue, Ticket
+from ollama_proxyd.core.admission import AdmissionQueue, Ticket, due_s
+from ollama_proxyd.core.binding import shares_memory
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
-from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
-from ollama_proxyd.core.workload import slot_wait_s
+from ollama_proxyd.core.workload import QueueAhead, slot_wait_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -88,14 +89,17 @@ class Admission:
 
     def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
         """The query with the estimated wait for each backend whose slots are taken."""
-        waits_s, now_s = {}, self._clock.monotonic()
+        waits_s: dict[str, float] = {}
+        queues: dict[str, QueueAhead] = {}
+        now_s = self._clock.monotonic()
+        at_once_s = due_s(now_s - query.waited_s, query.urgency)
         for view in self._fleet.views.value:
             if view.in_flight >= view.slots:
                 backend_id = view.spec.id
-                queued_s = self._queue.queued_s(backend_id, query.urgency, waiting)
                 under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
-                waits_s[backend_id] = slot_wait_s(under_way, view.slots, queued_s, now_s)
-        return replace(query, waits_s=waits_s) if waits_s or query.waits_s else query
+                waits_s[backend_id] = slot_wait_s(under_way, view.slots, now_s)
+                queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
+        return replace(query, waits_s=waits_s, queues=queues) if waits_s or query.waits_s else query
 
     async def lease(self, query: Query, decision: Decision, decide: Decide, *, is_back: bool = False) -> Granted:
         """A slot of the best backend, at once where it is free, else when it is the request's turn.
@@ -109,7 +113,7 @@ class Admission:
         if len(self._queue) >= self._settings.max_length:
             raise self._full(query, decision)
         waiting = _Waiting(
-            kind=_kind(query),
+            kind=query.kind,
             priority=query.urgency,
             arrived_s=self._clock.monotonic() - query.waited_s,
             backends=frozenset([each.backend_id for each in decision.ranked]),
@@ -166,11 +170,26 @@ class Admission:
         view = self._fleet.view(best.backend_id)
         if view.in_flight >= view.slots and not self._trials.may_begin(view, best.model, query.operation):
             return None
+        if self._yields(query, view.spec):
+            return None
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
         self._trials.begin(lease, view, best.model)
         self._warm.begin(best.backend_id, best.model)
         lease.is_yielding = query.urgency is Priority.BEST_EFFORT
         return lease
+
+    def _yields(self, query: Query, spec: BackendSpec) -> bool:
+        """Whether work in the background waits until the chip's memory serves none that a person waits for.
+
+        For half of the longest wait it does, unless it has a deadline.
+        """
+        if query.urgency is not Priority.BEST_EFFORT or query.time_left_s is not None or not shares_memory(spec):
+            return False
+        if query.waited_s >= self._settings.max_wait_s / 2:
+            return False
+        neighbours = [view.spec for view in self._fleet.views.value if view.in_flight and shares_memory(view.spec)]
+        leases = [lease for each in neighbours for lease in self._fleet.leases(each.id)]
+        return any(not lease.is_yielding for lease in leases)
 
     def _may_begin(self, query: Query) -> bool:
         """Whether the machine is awake, and the mode allows one more request under way.
@@ -269,18 +288,3 @@ def _expected_s(decision: Decision) -> float:
     """How long the best backend is expected to work on it."""
     best = decision.ranked[0]
     return best.time_s - best.queue_wait_s
-
-
-def _kind(query: Query) -> Hashable:
-    """What decides where a request can go, but for the backends that can serve it."""
-    hints = query.hints
-    wishes = (hints.target, hints.latency_critical, hints.power_efficient)
-    limits = _size(hints.max_latency_ms), _size(hints.max_power_watts), _size(query.time_left_s), hints.strict_limits
-    needs = (query.needs_vision, query.needs_tools, query.has_image_urls, query.may_fetch_here)
-    size = _size(max(query.prompt_tokens - SHORT_PROMPT_TOKENS, 0)), _size(query.max_tokens)
-    return query.model, query.operation, needs, query.tried, wishes, limits, size
-
-
-def _size(number: float | None) -> int | None:
-    """The order of magnitude, in powers of four: requests alike in it go to the same backend."""
-    return None if number is None else int(max(number, 0)).bit_length() // 2

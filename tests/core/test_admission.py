@@ -3,6 +3,8 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ollama_proxyd.core.admission import ADVANCE_S, AdmissionQueue, Ticket
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.core.workload import MOST_YIELDED_S
 
 BEST_EFFORT, NORMAL, HIGH, CRITICAL = Priority
 
@@ -49,6 +52,26 @@ def order(queue: AdmissionQueue, backend_id: str | None = None) -> list[Ticket]:
 
     queue.admit(choose, backend_id)
     return gone
+
+
+def ahead_s(queue: AdmissionQueue, backend_id: str, due_s: float = inf, but: Ticket | None = None) -> float:
+    """The work that waits for a backend and is due before a moment."""
+    return sum(each.before_s(due_s) for each in queue.ahead(backend_id, but))
+
+
+def test_of_one_priority_the_shortest_goes_first_unless_another_has_waited_long() -> None:
+    long = ticket(0.0, kind="chat", expected_s=12.0)
+    soon, late = (ticket(at_s, kind="embedding", expected_s=2.0) for at_s in (29.0, 31.0))
+    assert order(queue_of([long, soon, late])) == [soon, long, late]
+
+
+def test_a_request_lets_none_before_it_for_ever_however_long_it_takes() -> None:
+    endless, brief = (
+        ticket(0.0, kind="chat", expected_s=1e9),
+        ticket(MOST_YIELDED_S + 0.1, kind="typed", expected_s=0.0),
+    )
+    assert order(queue_of([brief, endless])) == [endless, brief]
+    assert min(after - before for before, after in pairwise(ADVANCE_S[each] for each in Priority)) >= MOST_YIELDED_S
 
 
 def test_a_higher_priority_goes_first_and_equals_in_the_order_of_arrival() -> None:
@@ -92,20 +115,20 @@ def test_one_that_comes_back_stands_before_its_equals() -> None:
 def test_the_work_that_waits_is_known_by_backend_and_priority() -> None:
     own = ticket(0, NORMAL, expected_s=3.0)
     queue = queue_of([own, ticket(1, BEST_EFFORT, expected_s=50.0), ticket(2, HIGH, expected_s=4.0)])
-    assert queue.queued_s("npu", NORMAL) == 7.0
-    assert queue.queued_s("npu", NORMAL, own) == 4.0
-    assert queue.queued_s("npu", CRITICAL) == 0
-    assert queue.queued_s("igpu", NORMAL) == 0
+    assert ahead_s(queue, "npu", 0) == 7.0
+    assert ahead_s(queue, "npu", 0, own) == 4.0
+    assert ahead_s(queue, "npu", -ADVANCE_S[CRITICAL]) == 0
+    assert ahead_s(queue, "igpu", 0) == 0
     queue.remove(own)
-    assert queue.queued_s("npu", NORMAL) == 4.0
+    assert ahead_s(queue, "npu", 0) == 4.0
 
 
 def test_a_line_whose_first_can_go_elsewhere_now_is_asked_there() -> None:
     waiting = ticket(0, NORMAL, "npu")
     queue = queue_of([waiting])
     queue.move(waiting, frozenset({"igpu"}), "igpu", 9.0)
-    assert queue.queued_s("npu", NORMAL) == 0
-    assert queue.queued_s("igpu", NORMAL) == 9.0
+    assert ahead_s(queue, "npu") == 0
+    assert ahead_s(queue, "igpu") == 9.0
     assert order(queue, "npu") == []
     assert order(queue, "igpu") == [waiting]
 
@@ -208,7 +231,7 @@ class Engines(RuleBasedStateMachine):
         assert all(self.free(there) == 0 for each in self.waiting for there in each.backends)
         for there in self.SLOTS:
             queued_s = sum(each.expected_s for each in self.waiting if each.preferred == there)
-            assert self.queue.queued_s(there, BEST_EFFORT) == pytest.approx(queued_s)
+            assert ahead_s(self.queue, there) == pytest.approx(queued_s)
 
 
 TestEngines = Engines.TestCase

@@ -101,8 +101,10 @@ def test_a_queue_that_is_too_long_is_still_better_than_a_dearer_answer_within_th
     decision = ask((IGPU, CPU), Mode.BALANCED, waits_s={"igpu": 18.0})
     assert order(decision) == ["igpu", "cpu"]
     assert conceded(decision) == ["mode_wait"]
-    assert decision.ranked[0].terms["late_j"] == pytest.approx(3.0 * LATE_PRICE_W)
-    assert order(ask((IGPU, CPU), Mode.BALANCED, waits_s={"igpu": 90.0})) == ["cpu", "igpu"]
+    assert decision.ranked[0].terms["late_j"] == pytest.approx(
+        3.0 * (LATE_PRICE_W - decision.ranked[0].price_of_time_w)
+    )
+    assert order(ask((IGPU, CPU), Mode.BALANCED, waits_s={"igpu": 150.0})) == ["cpu", "igpu"]
 
 
 def test_of_queues_that_are_all_too_long_the_cheapest_is_taken() -> None:

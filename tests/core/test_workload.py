@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.core.workload import UnderWay, slot_wait_s
+from ollama_proxyd.core.workload import YIELDED_PER_S, Ahead, QueueAhead, UnderWay, slot_wait_s
 
 NOW_S = 100.0
 
@@ -13,19 +13,28 @@ def running(*left_s: float) -> list[UnderWay]:
 
 
 def test_the_next_slot_is_free_when_the_first_request_ends() -> None:
-    assert slot_wait_s(running(9.0, 4.0), 2, 0.0, NOW_S) == pytest.approx(4.0)
+    assert slot_wait_s(running(9.0, 4.0), 2, NOW_S) == pytest.approx(4.0)
 
 
 def test_a_free_slot_needs_no_waiting() -> None:
-    assert slot_wait_s(running(9.0), 2, 0.0, NOW_S) == 0
+    assert slot_wait_s(running(9.0), 2, NOW_S) == 0
 
 
 def test_more_requests_than_slots_are_waited_for_until_one_too_few_is_left() -> None:
-    assert slot_wait_s(running(9.0, 4.0, 6.0), 2, 0.0, NOW_S) == pytest.approx(6.0)
+    assert slot_wait_s(running(9.0, 4.0, 6.0), 2, NOW_S) == pytest.approx(6.0)
 
 
 def test_what_waits_before_is_shared_by_the_slots() -> None:
-    assert slot_wait_s(running(4.0, 4.0), 2, 10.0, NOW_S) == pytest.approx(9.0)
+    assert QueueAhead(NOW_S, 2, (Ahead(50.0, 60.0, 10.0),)).wait_s(1.0) == pytest.approx(5.0)
+
+
+def test_a_short_request_does_not_wait_for_what_lets_it_go_first() -> None:
+    chats = Ahead(NOW_S + 10 * YIELDED_PER_S - 5, NOW_S + 10 * YIELDED_PER_S, 30.0)
+    assert [QueueAhead(NOW_S, 1, (chats,)).wait_s(work_s) for work_s in (1.0, 10.0)] == [0.0, 30.0]
+
+
+def test_of_a_line_the_part_counts_that_is_due_before() -> None:
+    assert [Ahead(10.0, 20.0, 8.0).before_s(due_s) for due_s in (9.0, 10.0, 15.0, 20.0)] == [0.0, 0.0, 4.0, 8.0]
 
 
 def test_the_time_that_a_request_has_run_counts() -> None:

@@ -356,17 +356,44 @@ async def test_a_critical_request_takes_the_slot_of_one_in_the_background_that_h
 async def test_what_has_sent_something_or_is_not_in_the_background_keeps_its_slot(bench: Bench) -> None:
     npu = Engine("npu", slots=2)
     clients = await bench(npu)
-    await clients.ask("normal")
     events = clients.services.gateway.answer(request(request_id="heard", priority=Priority.BEST_EFFORT))
     heard = asyncio.create_task(anext(events))
     await settle()
     npu.finish()
     await heard
+    await clients.ask("normal")
     await clients.ask("urgent", priority=Priority.CRITICAL)
-    assert npu.served == ["normal", "heard"]
+    assert npu.served == ["heard", "normal"]
     await events.aclose()
     await settle()
-    assert npu.served == ["normal", "heard", "urgent"]
+    assert npu.served == ["heard", "normal", "urgent"]
+
+
+HELD = {"npu": "tiny", "igpu": "small", "nvidia": "large"}
+
+
+async def test_the_background_waits_while_the_processors_memory_serves_others(bench: Bench) -> None:
+    npu, igpu, nvidia = (Engine(each, models=[model]) for each, model in HELD.items())
+    clients = await bench(npu, igpu, nvidia)
+    await clients.ask("chat", model="small")
+    await clients.ask("work", model="tiny", priority=Priority.BEST_EFFORT)
+    await clients.ask("elsewhere", model="large", priority=Priority.BEST_EFFORT)
+    assert (igpu.served, npu.served, nvidia.served) == (["chat"], [], ["elsewhere"])
+    igpu.finish()
+    await settle()
+    await pass_by(1.0)
+    assert npu.served == ["work"]
+
+
+async def test_the_background_waits_for_others_no_longer_than_half_of_the_longest_wait(bench: Bench) -> None:
+    npu, igpu = (Engine(each, models=[HELD[each]]) for each in ("npu", "igpu"))
+    clients = await bench(npu, igpu)
+    await clients.ask("chat", model="small")
+    await clients.ask("work", model="tiny", priority=Priority.BEST_EFFORT)
+    await pass_by(QueueSettings().max_wait_s / 2 - 1)
+    assert npu.served == []
+    await pass_by(2.0)
+    assert npu.served == ["work"]
 
 
 async def test_who_waits_and_for_how_long_is_told(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from ollama_proxyd.core.policy.residence import Keeping
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Operation, Priority
+from ollama_proxyd.core.workload import QueueAhead
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
@@ -27,7 +28,9 @@ class Demand(NamedTuple):
     output_tokens: float
     is_length_known: bool
     waits_s: Mapping[str, float]
-    """The estimated waits for a slot, by backend."""
+    """The estimated waits until a slot is free, by backend."""
+    queues: Mapping[str, QueueAhead]
+    """What waits for them."""
     price_of_time_w: float = 0.0
     now_s: float = 0.0
 
@@ -80,6 +83,7 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
         output_tokens=expected,
         is_length_known=is_embedding or typical is not None,
         waits_s=query.waits_s,
+        queues=query.queues,
         price_of_time_w=price_of_time_w(row, query.hints),
         now_s=query.now_s,
     )
@@ -89,11 +93,12 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, model, expected, price_w = candidate.view, candidate.model, candidate.expected, asked.price_of_time_w
     power_w, keeping, notes = expected.power_w, candidate.keeping, expected.notes
-    queue_wait_s = asked.waits_s.get(view.spec.id, 0.0) if asked.waits_s else 0.0
     stay, stay_notes = keeping.at(view, asked.now_s) if keeping.has_tail else keeping.lasting
     prefill_s = expected.prefill_s(asked.prompt_tokens)
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * slowdown(candidate.neighbours)
-    latency_s = queue_wait_s + stay.wake_s + stay.load_s + prefill_s
+    latency_s = stay.wake_s + stay.load_s + prefill_s
+    queue_wait_s = _queue_wait_s(view.spec.id, asked, latency_s + decode_s) if asked.waits_s else 0.0
+    latency_s += queue_wait_s
     time_s = latency_s + decode_s
     energy_j = power_w * prefill_s + power_w * decode_s + stay.load_j + stay.wake_j + stay.idle_tail_j
     heat_j = candidate.heat_share * ((power_w + price_w) * (prefill_s + decode_s))
@@ -107,6 +112,12 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
 
 
 _FREE = (0.0, 0.0, None)
+
+
+def _queue_wait_s(backend_id: str, asked: Demand, work_s: float) -> float:
+    """How long a request of so much work waits for a slot: what is shorter goes before it."""
+    queue = asked.queues.get(backend_id)
+    return asked.waits_s.get(backend_id, 0.0) + (0.0 if queue is None else queue.wait_s(work_s))
 
 
 def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | None]:

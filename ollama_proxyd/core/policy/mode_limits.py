@@ -19,8 +19,8 @@ from ollama_proxyd.core.requests import Priority
 BACKGROUND_WAIT_S = 900.0
 """The least that work in the background waits for a backend within the limits: no person waits for it."""
 
-LATE_PRICE_W = 7.0
-"""What a second beyond the longest wait of the mode costs more: even what nobody waits for is done some day."""
+LATE_PRICE_W = 10.0
+"""What a second beyond the longest wait of the mode costs at least: even what nobody waits for is done some day."""
 
 
 class Tier(IntEnum):
@@ -135,7 +135,8 @@ def late_j(exceeded: tuple[Reason, ...], priced: Ranked, situation: Situation) -
     if not is_too_busy(exceeded):
         return 0.0
     wait_s = situation.query.waited_s + priced.queue_wait_s
-    return LATE_PRICE_W * (wait_s - (_longest_wait_s(situation) or 0.0))
+    more_w = max(LATE_PRICE_W - priced.price_of_time_w, 0.0)
+    return more_w * (wait_s - (_longest_wait_s(situation) or 0.0))
 
 
 def _longest_wait_s(situation: Situation) -> float | None:

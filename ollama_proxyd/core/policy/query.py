@@ -1,9 +1,11 @@
 """What routing needs to know of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority
+from ollama_proxyd.core.workload import QueueAhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,9 @@ class Query:
     `synonyms` are further names of the model.
     `now_s` is the time on the monotonic clock. `spares_failing`: a failing backend is left alone even where nothing
     else can serve.
-    `waited_s` is how long it has waited. `waits_s` are the estimated waits for a slot; backends not in it have one.
+    `waited_s` is how long it has waited. `waits_s` are the estimated waits until a slot is free; backends
+    not in it have one.
+    `queues` are what waits for such backends.
     """
 
     model: str | None
@@ -34,6 +38,7 @@ class Query:
     spares_failing: bool = False
     waited_s: float = 0.0
     waits_s: Mapping[str, float] = field(default_factory=dict)
+    queues: Mapping[str, QueueAhead] = field(default_factory=dict)
     able: frozenset[str] | None = None
     """The backends that can go on exactly from a begun answer; None for a new one."""
 
@@ -43,6 +48,21 @@ class Query:
         if self.hints.priority is not None:
             return self.hints.priority
         return Priority.HIGH if self.hints.media_type in _URGENT else Priority.NORMAL
+
+    @property
+    def kind(self) -> Hashable:
+        """What decides where a request can go, but for the backends that can serve it."""
+        hints = self.hints
+        wishes = (hints.target, hints.latency_critical, hints.power_efficient)
+        limits = _size(hints.max_latency_ms), _size(hints.max_power_watts), _size(self.time_left_s), hints.strict_limits
+        needs = (self.needs_vision, self.needs_tools, self.has_image_urls, self.may_fetch_here)
+        size = _size(max(self.prompt_tokens - SHORT_PROMPT_TOKENS, 0)), _size(self.max_tokens)
+        return self.model, self.operation, needs, self.tried, wishes, limits, size
+
+
+def _size(number: float | None) -> int | None:
+    """The order of magnitude, in powers of four: requests alike in it go to the same backend."""
+    return None if number is None else int(max(number, 0)).bit_length() // 2
 
 
 _URGENT = frozenset({MediaType.AUDIO, MediaType.REALTIME})
