@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -12,6 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.twins import Span, Twins
 from ollama_proxyd.core.requests import Hints, Operation
 from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ports import Clock
@@ -78,21 +79,16 @@ class Outcome:
     """Whether it got an answer that was kept from an earlier request."""
     spared_j: float | None = None
     """What that had cost; None where it is not known, or was answered anew."""
+    saved_j: float | None = None
+    """Estimated joules saved against Performance with the idle tails before it; None where not compared.
+
+    Only whole answers are compared, since the cost of a missing rest is unknown.
+    """
 
     @property
     def attempts(self) -> int:
         """How often it was sent to a backend."""
         return len(self.retried) + (self.backend_id is not None)
-
-    @property
-    def saved_j(self) -> float | None:
-        """Estimated joules saved against Performance, below zero where it needed more; None if that says nothing.
-
-        Only whole answers are compared, since the cost of a missing rest is unknown.
-        """
-        if self.instead is None or not self.succeeded:
-            return None
-        return self.instead.saved_j(self.usage.completion_tokens)
 
     @property
     def succeeded(self) -> bool:
@@ -139,8 +135,8 @@ class BackendTotals(Requests):
 class Day:
     """Sums over all backends since local midnight, or since the daemon started where that was later.
 
-    Tokens count as far as backends told them. `saved_j` is the sum over the `compared` requests of what each needed
-    less than it would have in the mode Performance; where none was compared it says nothing.
+    Tokens count as far as backends told them. `saved_j` is what the day of the mode Performance would have drawn more
+    for the `compared` requests, idle tails included; where none was compared it says nothing.
     """
 
     requests: int = 0
@@ -199,6 +195,7 @@ class Ledger:
         self.overall = Requests()
         """The sums of all requests since the daemon started."""
         self.cache = CacheTotals()
+        self._twins = Twins()
         self._recent: deque[Outcome] = deque(maxlen=REMEMBERED)
 
     def note_routed(self, routed: RequestRouted) -> None:
@@ -221,6 +218,7 @@ class Ledger:
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
         self._turn_page()
+        outcome = self._compared(outcome)
         self._day.add(outcome)
         self._recent.append(outcome)
         if outcome.is_cached and outcome.succeeded:
@@ -228,6 +226,20 @@ class Ledger:
             self.cache.saved_j += outcome.spared_j or 0.0
         self.overall.count(outcome)
         self.outcomes.publish(outcome)
+
+    def _compared(self, outcome: Outcome) -> Outcome:
+        """The outcome with what was saved."""
+        if outcome.instead is None or not outcome.succeeded:
+            return outcome
+        now_s = self._clock.monotonic()
+        span = Span(now_s - outcome.total_s + outcome.queue_wait_s, now_s)
+        return replace(outcome, saved_j=self._twins.saved_j(outcome.instead, outcome.usage.completion_tokens, span))
+
+    @property
+    def saved_j(self) -> float | None:
+        """What was saved today by now, open idle tails included; None where nothing was compared."""
+        day = self.today
+        return day.saved_j + self._twins.open_j(self._clock.monotonic()) if day.compared else None
 
     def _turn_page(self) -> None:
         """Begin another day's sums at its first entry."""

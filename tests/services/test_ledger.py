@@ -81,8 +81,8 @@ def test_looking_at_another_day_forgets_nothing() -> None:
     assert ledger.today.requests == 1
 
 
-SERVED = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, 8.0, 0.0, 0.0, decode_s=8.0)
-INSTEAD = Ranked("nvidia", "tiny", 0.0, 30.0, 0.0, 1.0, 20.0, 0.0, 0.0, decode_s=20.0)
+SERVED = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, 10.0, 0.0, 2.0, decode_s=8.0)
+INSTEAD = Ranked("nvidia", "tiny", 0.0, 30.0, 0.0, 1.0, 30.0, 0.0, 10.0, decode_s=20.0)
 COMPARED = replace(ONE, usage=Usage(3, 10), instead=Comparison(SERVED, INSTEAD, expected_tokens=10.0))
 
 

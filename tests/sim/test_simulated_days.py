@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -11,7 +13,7 @@ from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.sim.baselines import RULES, Baseline, lower_bound
 from ollama_proxyd.sim.machines import LAPTOP, MACHINES
 from ollama_proxyd.sim.play import Figures, play
-from ollama_proxyd.sim.product import Product
+from ollama_proxyd.sim.product import Product, Serving
 from ollama_proxyd.sim.traffic import PROGRAMS, Job, Traffic
 from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
 from ollama_proxyd.sim.world import World
@@ -105,3 +107,23 @@ def test_two_in_a_batch_share_the_device_and_are_slower_than_one() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         one_j, two_j = (runner.run(together(count)) for count in (1, 2))
     assert one_j < two_j < 2 * one_j
+
+
+class Telling(Product):
+    """The product, which tells at the end what its books say was saved."""
+
+    told_j: float | None = None
+
+    @asynccontextmanager
+    async def serving(self, world: World, jobs: Sequence[Job]) -> AsyncIterator[Serving]:
+        async with super().serving(world, jobs) as server:
+            yield server
+            type(self).told_j = server.foundation.services.ledger.saved_j
+
+
+def test_what_was_saved_is_the_difference_of_whole_days() -> None:
+    traffic = Traffic(LAPTOP.chats, hours=1.5)
+    fast, _ = play(LAPTOP, traffic, Product(Mode.PERFORMANCE), seed=1)
+    thrifty, _ = play(LAPTOP, traffic, Telling(Mode.BALANCED), seed=1)
+    fast_j, thrifty_j = fast.energy_j * fast.requests, thrifty.energy_j * thrifty.requests
+    assert Telling.told_j == pytest.approx(fast_j - thrifty_j, abs=0.2 * fast_j)

@@ -1,12 +1,35 @@
 """What was saved: the same request on the backend that the mode Performance would have chosen at the same moment."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
 from ollama_proxyd.core.policy.rank import Assessment, best_under
+from ollama_proxyd.core.policy.residence import Upkeep
 from ollama_proxyd.core.reasons import Reason
+
+
+class Side(NamedTuple):
+    """An answer on a backend; `costs` are those of its model's place in memory, None where that is not known."""
+
+    ranked: Ranked
+    costs: Upkeep | None
+    share: float
+    """The answer's length as a share of the expected."""
+
+    @property
+    def work_j(self) -> float:
+        """Reading the prompt and writing the answer."""
+        ranked = self.ranked
+        return ranked.power_w * ranked.prefill_s + self.share * ranked.decode_j
+
+    @property
+    def busy_s(self) -> float:
+        """How long that takes, with loading and waking where they were expected."""
+        ranked = self.ranked
+        return ranked.stay.wake_s + ranked.stay.load_s + ranked.prefill_s + self.share * ranked.decode_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +42,20 @@ class Comparison:
     served: Ranked
     instead: Ranked
     expected_tokens: float
+    costs: tuple[Upkeep | None, Upkeep | None] = (None, None)
+    """What the models' places in memory cost there and there."""
 
     @property
     def is_same(self) -> bool:
         """Whether Performance would have chosen no other backend."""
         return self.instead.backend_id == self.served.backend_id
 
-    def saved_j(self, completion_tokens: int | None) -> float:
-        """Joules saved, below zero where Performance would have needed less.
-
-        On both sides the joules of decoding are scaled from the expected to the actual tokens. Loading, waking and
-        reading the prompt do not depend on the answer and stay as estimated. Where the backend did not count its
-        tokens, both estimates stand for the expected length.
-        """
-        if self.is_same:
-            return 0.0
+    def sides(self, completion_tokens: int | None) -> tuple[Side, Side]:
+        """Both for an answer of this length; the expected one where the backend did not count its tokens."""
         share = 1.0
         if completion_tokens is not None and self.expected_tokens > 0:
             share = min(max(completion_tokens, 0), MOST) / self.expected_tokens
-        return _energy_j(self.instead, share) - _energy_j(self.served, share)
+        return Side(self.served, self.costs[0], share), Side(self.instead, self.costs[1], share)
 
 
 _REASON = Reason("comparison")
@@ -50,10 +68,17 @@ def compare(decision: Decision, assessment: Assessment, performance: ModeRow) ->
     """
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or assessment.situation.query.hints.target is not None:
-        return Comparison(served, served, decision.expected_tokens)
+        return _comparison(decision, assessment, served)
     best = best_under(assessment, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
-    return None if best is None else Comparison(served, best, decision.expected_tokens)
+    return None if best is None else _comparison(decision, assessment, best)
 
 
-def _energy_j(ranked: Ranked, share: float) -> float:
-    return ranked.energy_j + (share - 1.0) * ranked.decode_j
+def _comparison(decision: Decision, assessment: Assessment, instead: Ranked) -> Comparison:
+    served = decision.ranked[0]
+    costs = {
+        each.view.spec.id: each.keeping.costs
+        for each, _ in (*assessment.fit, *assessment.failing)
+        if each.view.loaded is not None
+    }
+    of_both = costs.get(served.backend_id), costs.get(instead.backend_id)
+    return Comparison(served, instead, decision.expected_tokens, of_both)

@@ -1,0 +1,52 @@
+"""What a day of Performance would have drawn beside the real one: each side has its own models in memory."""
+
+import pytest
+
+from ollama_proxyd.core.policy.comparison import Comparison
+from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.residence import Residence, Upkeep
+from ollama_proxyd.core.policy.twins import Span, Twins
+
+COSTS = Upkeep(load_s=2.0, load_j=100.0, wake_s=1.0, wake_j=20.0, idle_w=9.0)
+SMALL = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, 10.0, 0.0, 0.0, decode_s=10.0)
+COLD = Residence(wake_s=1.0, load_s=2.0, wake_j=20.0, load_j=100.0, keep_alive_s=60.0)
+LARGE = Ranked("nvidia", "tiny", 0.0, 150.0, 0.0, 30.0, 4.0, 0.0, 0.0, decode_s=1.0, stay=COLD)
+COMPARED = Comparison(SMALL, LARGE, expected_tokens=10.0, costs=(None, COSTS))
+"""The real card stays cold, as nothing goes there."""
+
+
+def saved(twins: Twins, begun_s: float) -> float:
+    return twins.saved_j(COMPARED, 10, Span(begun_s, begun_s + 10.0))
+
+
+def test_its_first_request_loads_and_the_next_ones_find_the_model_in_memory() -> None:
+    twins = Twins()
+    assert saved(twins, 0.0) == pytest.approx(30 + 120 - 10)
+    assert saved(twins, 14.0) == pytest.approx(30 + 9 * (14 - 4) - 10)
+
+
+def test_the_idle_tail_ends_when_the_model_leaves_and_then_it_is_loaded_anew() -> None:
+    twins = Twins()
+    saved(twins, 0.0)
+    assert saved(twins, 1000.0) == pytest.approx(30 + 9 * 60 + 120 - 10)
+
+
+def test_an_open_tail_counts_up_to_now() -> None:
+    twins = Twins()
+    saved(twins, 0.0)
+    assert [twins.open_j(now_s) for now_s in (4.0, 14.0, 1000.0)] == pytest.approx([0, 90, 540])
+
+
+def test_the_same_choice_with_the_same_memory_saves_nothing() -> None:
+    twins = Twins()
+    same = Comparison(LARGE, LARGE, 10.0, (COSTS, COSTS))
+    spans = [Span(at_s, at_s + 4.0) for at_s in (0.0, 20.0, 500.0)]
+    assert [twins.saved_j(same, 10, span) for span in spans] == [0, 0, 0]
+    assert twins.open_j(510.0) == 0
+
+
+def test_one_tail_is_charged_however_many_answers_overlap() -> None:
+    twins = Twins()
+    saved(twins, 0.0)
+    assert saved(twins, 1.0) == pytest.approx(30 - 10)
+    assert twins.open_j(15.0) == pytest.approx(9 * 10)
