@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.ollama.passing import FORMS as OLLAMA_FORMS
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from tests.any_json import ANY_JSON
 from tests.dialects.test_lenient_answers import places, put
@@ -155,3 +156,13 @@ def test_ollamas_lines_are_mended_likewise() -> None:
         told = json.loads(mended)
         assert {name: value for name, value in told["message"].items() if value is not None} == expected
         assert told["done"] is ("done" in odd)
+
+
+@pytest.mark.parametrize("line", [b'{"done":true}', b'{"message":{"content":""},"done":true}'])
+def test_every_line_of_ollama_has_what_its_strictest_client_asks_for(line: bytes) -> None:
+    form = OLLAMA_FORMS["chat"]
+    assert not form.is_strict(line)
+    mended = form.mended(line, {"model": "m"})
+    assert mended is not None
+    assert json.loads(mended)["message"] == {"role": "assistant", "content": ""}
+    assert form.is_strict(mended)

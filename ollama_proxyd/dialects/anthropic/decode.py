@@ -81,7 +81,7 @@ def decode_answer(body: bytes) -> list[Event]:
 def _delta(said: Said, index: int) -> Delta | None:
     """What a block, or a piece of one, says; pieces of a call are joined by the block's place."""
     arguments = said.partial_json or (msgspec.json.encode(said.input).decode() if said.input else "")
-    if said.name or arguments:
+    if said.name or (arguments and not said.text):
         return Delta(tool_calls=(ToolCallDelta(index, said.id, said.name, arguments),))
     delta = Delta(text=said.text or "", thinking=said.thinking or "")
     return delta if delta.text or delta.thinking else None

@@ -202,9 +202,14 @@ def _fitted(value: Json, kind: Any) -> Any:
         if isinstance(value, dict) and isinstance(option, type) and issubclass(option, msgspec.Struct):
             return _struct(value, option)
         items = get_args(option)
-        if isinstance(value, list) and items and _is_struct(items[0]):
-            return get_origin(option)(_those_that_fit(value, items[0]))
+        if isinstance(value, list | dict) and items and _is_struct(items[0]):
+            return get_origin(option)(_those_that_fit(listed(value), items[0]))
     return msgspec.convert(value, kind)
+
+
+def listed(value: list[Json] | dict[str, Json]) -> list[Json]:
+    """The value as a list; an object where several belong is the only one of them."""
+    return value if isinstance(value, list) else [value]
 
 
 def _is_struct(kind: Any) -> bool:

@@ -11,8 +11,8 @@ _ALONE = (b"{\n", b"{\r")
 
 
 def frames(block: bytes) -> list[bytes]:
-    """The lines of a block with their ends."""
-    return block.splitlines(keepends=True)
+    """The lines of a block with their ends; clients find none at a CR alone."""
+    return [line[:-1] + b"\n" if line.endswith(b"\r") else line for line in block.splitlines(keepends=True)]
 
 
 def framed(payload: bytes) -> bytes:

@@ -7,7 +7,7 @@ from ollama_proxyd.core.requests import Json
 
 _MOST_LEVELS = 4
 _THINKING_KEYS = ("thinking", "reasoning", "summary")
-_TEXT_KEYS = ("text", "content", "refusal")
+_TEXT_KEYS = ("text", "content", "refusal", "value")
 
 
 class Said(NamedTuple):

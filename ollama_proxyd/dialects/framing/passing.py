@@ -8,7 +8,7 @@ import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
-from ollama_proxyd.dialects.framing.lenient import is_utf8, loosely
+from ollama_proxyd.dialects.framing.lenient import is_utf8, listed, loosely
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A whole number that every client holds."""
@@ -28,18 +28,11 @@ class Passed(msgspec.Struct):
         return told
 
 
-class Last(Passed):
-    """What ends a stream, and may do so without words."""
-
-    done: bool = False
-
-
 class Form:
     """What the answers of one endpoint look like.
 
     `speaks`: the members of which a mended object has one that is not empty, else it says nothing.
-    `last`: what an object without words is, where such a one can be the last. `around`: how the commonest frame
-    begins and ends.
+    `around`: how the commonest frame begins and ends.
     """
 
     def __init__(
@@ -47,11 +40,9 @@ class Form:
         kind: type[Passed],
         speaks: tuple[str, ...],
         around: tuple[bytes, bytes] = (b"", b""),
-        last: type[Last] | None = None,
     ) -> None:
         self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
-        self._last = None if last is None else msgspec.json.Decoder(last)
         self._speaks = speaks
         self._start, self._end = around
 
@@ -69,11 +60,7 @@ class Form:
 
     def is_strict(self, payload: bytes) -> bool:
         """Whether every client reads the object that a payload is."""
-        is_read = readable(self._decoder, payload) is not None
-        if not is_read and self._last is not None:
-            last = readable(self._last, payload)
-            is_read = last is not None and last.done
-        return is_read and is_utf8(payload)
+        return readable(self._decoder, payload) is not None and is_utf8(payload)
 
     def mended(self, payload: bytes, known: Mapping[str, Json]) -> bytes | None:
         """The object without what clients cannot read, None where it says nothing; `known` takes the place of names."""
@@ -112,8 +99,8 @@ def _fitted(value: Json, kind: Any) -> Json:
     for option in get_args(kind) if isinstance(kind, UnionType) else (kind,):
         if isinstance(value, dict) and isinstance(option, type) and issubclass(option, Passed):
             return _mended(value, option, {})
-        if isinstance(value, list) and get_origin(option) is list and issubclass(get_args(option)[0], Passed):
-            return _those_that_fit(value, get_args(option)[0])
+        if isinstance(value, list | dict) and get_origin(option) is list and issubclass(get_args(option)[0], Passed):
+            return _those_that_fit(listed(value), get_args(option)[0])
     fitted: Json = msgspec.convert(value, kind, strict=False)
     return fitted
 

@@ -12,7 +12,7 @@ ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 
 DONE = b"[DONE]"
 
-_AROUND = codecs.BOM_UTF8 + b" \t"
+AROUND = codecs.BOM_UTF8 + b" \t\r\n"
 """What some engines write before and after the name of a field; clients find none of such a name."""
 
 _NAMES = frozenset({b"data", b"event", b"error"})
@@ -44,9 +44,9 @@ def events(block: bytes) -> list[bytes]:
 def _field(line: bytes) -> tuple[bytes, bytes]:
     """A field's name and value; an object without a name is data, and the name of what says nothing is empty."""
     name, _, value = line.partition(b":")
-    name = name.strip(_AROUND)
+    name = name.strip(AROUND)
     if name.startswith(b"{"):
-        return b"data", line.strip(_AROUND)
+        return b"data", line.strip(AROUND)
     return name if name in _NAMES else b"", value.strip()
 
 

@@ -8,6 +8,7 @@ from ollama_proxyd.core.requests import Json, Operation
 from ollama_proxyd.dialects.base import BlockDecoder, Ending, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
@@ -151,11 +152,12 @@ def decode_answer(body: bytes, operation: Operation, decoder: LineDecoder | None
 
 def _streamed(body: bytes, decoder: LineDecoder) -> list[Event]:
     """The events of a stream that came as one body; two whole answers are none."""
-    first, _, rest = body.lstrip().partition(b"\n")
+    pieces = pieces_in(body)
+    first, *rest = [*lines(body)] if pieces.is_torn else pieces.objects or [body]
     found = decoder.feed(first)
     if decoder.ended or not decoder.has_read:
         raise _failed("the backend's answer is not in Ollama's form")
-    return [*found, *decoder.feed(rest), decoder.finish()]
+    return [*found, *decoder.feed(b"\n".join(rest)), decoder.finish()]
 
 
 def _embedded(body: bytes) -> list[Event]:

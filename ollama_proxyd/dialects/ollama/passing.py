@@ -7,7 +7,7 @@ import msgspec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.parts import said_in
-from ollama_proxyd.dialects.framing.passing import Count, Form, Last, Passed
+from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
 
 
 class _Function(Passed):
@@ -28,7 +28,7 @@ class _Call(Passed):
 
 
 class _Message(Passed):
-    role: str = "assistant"
+    role: str
     content: str | None = None
     thinking: str | None = None
     tool_calls: list[_Call] | None = None
@@ -43,7 +43,8 @@ class _Message(Passed):
         return {**told, "content": said.text, **({"thinking": said.thinking} if said.thinking else {})}
 
 
-class _Line(Last):
+class _Line(Passed):
+    done: bool = False
     error: None = None
     model: str = ""
     created_at: str | None = None
@@ -83,14 +84,6 @@ class _Generated(_Line, kw_only=True):
         return {**told, "response": words} if words or told.get("done") else told
 
 
-class _ChatEnd(_Line):
-    message: _Message = msgspec.field(default_factory=_Message)
-
-
-class _GeneratedEnd(_Line):
-    response: str = ""
-
-
 class _Vectors(Passed):
     embeddings: list[msgspec.Raw]
 
@@ -101,8 +94,8 @@ class _Vector(Passed):
 
 _AROUND = (b"", b"\n")
 FORMS = {
-    "chat": Form(_Chat, ("message",), _AROUND, _ChatEnd),
-    "generate": Form(_Generated, ("response", "thinking", "done"), _AROUND, _GeneratedEnd),
+    "chat": Form(_Chat, ("message",), _AROUND),
+    "generate": Form(_Generated, ("response", "thinking", "done"), _AROUND),
     "embed": Form(_Vectors, ("embeddings",)),
     "embeddings": Form(_Vector, ("embedding",)),
 }

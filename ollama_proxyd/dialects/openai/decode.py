@@ -7,8 +7,9 @@ from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timi
 from ollama_proxyd.core.requests import Chat, Completion, Content
 from ollama_proxyd.dialects.base import BlockDecoder, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
+from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.parts import said_in
-from ollama_proxyd.dialects.framing.sse import DONE, events
+from ollama_proxyd.dialects.framing.sse import AROUND, DONE, events, framed
 from ollama_proxyd.dialects.openai.answer import (
     FRAME,
     AnswerMessage,
@@ -108,9 +109,16 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
 
 
 def _streamed(body: bytes, top_logprobs: int | None) -> list[Event]:
-    """The events of a stream that came as one body; objects without the names of fields are none."""
+    """The events of a stream that came as one body: of events, or of objects; two whole answers are none."""
     decoder = ChunkDecoder(top_logprobs)
-    found = [] if body.lstrip().startswith(b"{") else decoder.feed(body)
+    if not body.lstrip(AROUND).startswith((b"{", b"[")):
+        found = decoder.feed(body)
+    else:
+        first, *rest = [framed(each) for each in pieces_in(body).objects] or [b""]
+        found = decoder.feed(first)
+        if not rest or decoder.told_end() is not None:
+            raise not_openai()
+        found += decoder.feed(b"".join(rest))
     if not decoder.has_read:
         raise not_openai()
     return [*found, decoder.finish()]

@@ -226,3 +226,11 @@ def test_a_word_in_the_text_is_no_tool_call() -> None:
     said = b'{"message":{"content":"\\"tool_calls\\""},"done":true,"done_reason":"stop"}'
     assert peek_answer(said).finished.reason is FinishReason.STOP
     assert peek_answer(CALLS).finished.reason is FinishReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\r", b"", b" ", b"\n\n", b","])
+def test_a_stream_in_the_place_of_a_whole_answer_is_read_however_its_lines_end(between: bytes) -> None:
+    words = (b'{"message":{"content":"Hel"},"done":false}', b'{\n"message":{"content":"lo"}\n}')
+    body = between.join((*words, b'{"done":true}'))
+    events = decode_answer(b"[" + body + b"]" if between == b"," else body, Operation.CHAT)
+    assert "".join(each.text for each in events if isinstance(each, Delta)) == "Hello"

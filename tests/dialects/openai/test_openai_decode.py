@@ -350,3 +350,14 @@ def test_pieces_that_wait_for_the_rest_of_a_letter_count_with_it() -> None:
     role, empty = chunk({"role": "assistant", "content": ""}), chunk({"content": ""})
     words = [role, chunk({"content": "a"}), empty, empty, chunk({"content": "🙂"}), chunk({"content": "b"}), chunk({})]
     assert tokens_of(*words) == [1, 3, 1]
+
+
+@pytest.mark.parametrize("choices", ['[{"index":0,"delta":{"content":"Hel"}}]', '{"delta":{"content":"Hel"}}'])
+@pytest.mark.parametrize(("begin", "between", "end"), [("", "\n", ""), ("", "\r\n", "\n"), ("[", ",\n", "]")])
+def test_chunks_without_events_are_read_as_well(choices: str, begin: str, between: str, end: str) -> None:
+    last = (
+        '{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":{"value":"lo"}}]},"finish_reason":"stop"}]}'
+    )
+    body = begin + between.join((f'{{"choices":{choices}}}', last)) + end
+    events = decode_answer(body.encode())
+    assert "".join(each.text for each in events if isinstance(each, Delta)) == "Hello"
