@@ -65,6 +65,16 @@ export class Actions {
             this._try(() => this._daemon.hold('Performance', OWN_ID, HELD_S), _('The mode could not be changed'));
     }
 
+    /** Holds Performance until the battery is full or the charger is unplugged. */
+    holdUntilCharged() {
+        this._try(() => this._daemon.hold('Performance', OWN_ID), _('The mode could not be changed'));
+    }
+
+    /** Has idle backends let go of the models in their memory. */
+    unload() {
+        this._try(() => this._daemon.askFleet('UnloadModels'), _('The models could not be unloaded'));
+    }
+
     /** Starts the daemon, asks one again that did not answer, or shows how to install it. */
     start() {
         const {presence} = this._daemon.state;
@@ -90,7 +100,7 @@ export class Actions {
     /** What a notification about a backend offers: [label, what it does]. */
     ofTrouble() {
         return [
-            [_('Try Again'), () => this._try(() => this._daemon.refresh(), _('The backends could not be checked'))],
+            [_('Try Again'), () => this._try(() => this._daemon.askFleet('RefreshBackendStatus'), _('The backends could not be checked'))],
             [_('Open Dashboard'), () => this.openDashboard()],
         ];
     }

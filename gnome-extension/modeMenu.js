@@ -30,11 +30,14 @@ export class ModeMenu {
         this._aboveFleet = new PopupMenu.PopupSeparatorMenuItem();
         this._hold = new PopupMenu.PopupMenuItem('');
         this._hold.connect('activate', () => actions.hold(this._endsHolds));
-        [this._modes, this._hold, this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
-            .forEach(item => this._all.addMenuItem(item));
+        [this._modes, this._hold].forEach(item => this._all.addMenuItem(item));
+        this._charged = this._all.addAction('', () => actions.holdUntilCharged());
+        [this._aboveFleet, this._fleet, this._trouble, this._energy].forEach(item => this._all.addMenuItem(item));
+        this._unload = this._all.addAction('', () => actions.unload());
+        this._all.addMenuItem(new PopupMenu.PopupSeparatorMenuItem());
         this._dashboard = this._all.addAction(_('Open Dashboard'), () => actions.openDashboard());
         this._settings = this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
-        [this._hold, this._fleet, this._energy, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
+        [this._hold, this._charged, this._fleet, this._energy, this._unload, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
         menu.connect('open-state-changed', (_menu, isOpen) => isOpen && this._all.rewind());
     }
 
@@ -49,7 +52,7 @@ export class ModeMenu {
     }
 
     /** Shows what menuView made. */
-    sync({header, note, modes, hold, fleet, trouble, energy, dashboard, start}) {
+    sync({header, note, modes, hold, charged, unload, fleet, trouble, energy, dashboard, start}) {
         const isThere = modes.length > 0;
         // Right to left, the Shell cuts what is below the title.
         const isRtl = this._menu.actor.text_direction === Clutter.TextDirection.RTL;
@@ -58,6 +61,10 @@ export class ModeMenu {
         this._hold.visible = hold !== null;
         this._hold.label.text = hold?.label ?? '';
         this._endsHolds = hold?.ends;
+        for (const [item, label] of [[this._charged, charged], [this._unload, unload]]) {
+            item.label.text = label;
+            item.visible = label !== '';
+        }
         this._start.label.text = start ?? '';
         this._start.visible = start !== null;
         this._present(this._modes, modes, this._addMode);

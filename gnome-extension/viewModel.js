@@ -71,7 +71,10 @@ function sentence({efficiency}, label, nameOf) {
         efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
     const told = reasonOf(efficiency);
     const {application_id: id, ...details} = facts(told.reason_details);
-    const until = id === OWN_ID ? known(holds.find(hold => hold.ApplicationId === id)?.EndsUnixSeconds) : null;
+    const own = id === OWN_ID ? facts(holds.find(hold => hold.ApplicationId === id)) : {};
+    const until = known(own.EndsUnixSeconds);
+    if (own.UntilCharged === true)
+        return fill(_('{mode} until charged'), {mode: label});
     if (until !== null) {
         const time = new Date(1000 * until).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit'});
         return fill(_('{mode} until {time}'), {mode: label, time});
@@ -93,6 +96,16 @@ function holdRow({efficiency}, nameOf) {
     if (holds.length > 1 || !id)
         return {label: _('Release All Holds'), ends: true};
     return {label: id === OWN_ID ? _('Stop Now') : fill(_('Release from {application}'), {application: nameOf(id)}), ends: true};
+}
+
+/** What can be done besides, by its name: empty where it cannot. */
+function extras({efficiency, backends}) {
+    const isFree = Array.isArray(efficiency.ActiveHolds) && efficiency.ActiveHolds.length === 0;
+    const isLoaded = Object.values(backends).some(({LoadedModels: models}) => Array.isArray(models) && models.length > 0);
+    return {
+        charged: isFree && efficiency.Charging === true ? _('Performance Until Charged') : '',
+        unload: isLoaded ? _('Unload Models') : '',
+    };
 }
 
 function modeRows({efficiency}) {
@@ -144,16 +157,18 @@ function header(state, said) {
     return {header: {icon: tileView(state).icon, title: title(), sentence: isShort ? said : ''}, note: isShort ? '' : said};
 }
 
-/** The menu behind the tile: {header, note, modes, hold, fleet, trouble, energy, dashboard, start}. */
+/** The menu behind the tile: {header, note, modes, hold, charged, unload, fleet, trouble, energy, dashboard, start}. */
 export function menuView(state, nameOf = id => id) {
     if (state.presence !== Presence.RUNNING) {
         const [, said, start = null] = absence(state);
-        return {...header(state, said), modes: [], hold: null, fleet: '', trouble: [], energy: '', dashboard: null, start};
+        const nothing = {modes: [], hold: null, charged: '', unload: '', fleet: '', trouble: [], energy: '', dashboard: null};
+        return {...header(state, said), ...nothing, start};
     }
     return {
         ...header(state, sentence(state, inForce(state).label, nameOf)),
         modes: modeRows(state),
         hold: holdRow(state, nameOf),
+        ...extras(state),
         fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
         trouble: troubleRows(state.backends),
         energy: energyToday(state),

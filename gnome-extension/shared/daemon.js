@@ -59,14 +59,14 @@ export class Daemon {
         await this._askEfficiency('SetMode', '(s)', [token]);
     }
 
-    /** Holds a mode above the chosen one; the daemon keeps the time. */
-    async hold(token, id, seconds) {
-        await this._askEfficiency('HoldModeFor', '(sssu)', [token, '', id, seconds]);
+    /** Holds a mode above the chosen one; the daemon keeps the time, or watches the charger where there is none. */
+    async hold(token, id, seconds = null) {
+        const [how, signature, more] = seconds === null ? ['UntilCharged', '(sss)', []] : ['For', '(sssu)', [seconds]];
+        await this._askEfficiency(`HoldMode${how}`, signature, [token, '', id, ...more]);
     }
 
-    /** Has every backend checked now. */
-    async refresh() {
-        await call(NAME, OBJECTS.fleet.path, OBJECTS.fleet.iface, 'RefreshBackendStatus', null, this._cancellable);
+    async askFleet(method) {
+        await call(NAME, OBJECTS.fleet.path, OBJECTS.fleet.iface, method, null, this._cancellable);
     }
 
     async enable(path, isEnabled) {

@@ -30,6 +30,8 @@ class Hold:
     owner: str
     until_s: float
     ends_unix_s: float
+    until_charged: bool = False
+    """Whether it ends before, once the battery is full or the charger is unplugged."""
 
     @property
     def program(self) -> str:

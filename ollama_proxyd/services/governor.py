@@ -7,12 +7,12 @@ from functools import partial
 from operator import ne
 from typing import Any
 
-from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, NONE_CHOSEN, choose, imagined, step
+from ollama_proxyd.core.auto import AS_ASKED, AS_CHOSEN, AT_FIRST, CHARGED, NONE_CHOSEN, choose, imagined, step
 from ollama_proxyd.core.budget import capped
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.holds import MOST_OF_ONE, Hold, program_of, thriftiest
 from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.tuning import Tuning
@@ -50,6 +50,7 @@ class Governor:
         self._last_cookie = 0
         self._due: Cell[float | None] = Cell(None)
         self.holds: Cell[tuple[Hold, ...]] = Cell(())
+        self.is_charging: Cell[bool] = Cell(False)
         self.released: Topic[Hold] = Topic()
         self.setting: Cell[ModeSetting] = Cell(self._resolve())
 
@@ -69,11 +70,23 @@ class Governor:
         self._store.put(STATE_KEY, mode.value)
         return self.setting.value
 
-    def hold(self, mode: Mode, reason: str, application_id: str, owner: str, lasts_s: float | None = None) -> Hold:
+    def hold(
+        self,
+        mode: Mode,
+        reason: str,
+        application_id: str,
+        owner: str,
+        lasts_s: float | None = None,
+        *,
+        until_charged: bool = False,
+    ) -> Hold:
         """Have a mode stand above the chosen one until it is released, for `lasts_s` at most.
 
         Raises ProxyError where that cannot be.
         """
+        if until_charged and not self.is_charging.value:
+            message = "the battery is not being charged now, so nothing can be held until it is full"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message)
         if mode is Mode.AUTO:
             message = "Auto cannot be held, because it is a choice between the others; hold one of those"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="mode")
@@ -88,7 +101,7 @@ class Governor:
         self._last_cookie += 1
         until_s, ends_unix_s = self._clock.monotonic() + lasts_s, self._clock.unix() + lasts_s
         words = sanitize_line(reason), sanitize_line(application_id)
-        hold = Hold(self._last_cookie, mode, *words, owner, until_s, ends_unix_s)
+        hold = Hold(self._last_cookie, mode, *words, owner, until_s, ends_unix_s, until_charged)
         self.holds.set((*self.holds.value, hold))
         self._apply()
         return hold
@@ -142,6 +155,10 @@ class Governor:
         """Take note of the machine's state; Auto may change what it makes of it."""
         self._system = system
         self._apply()
+        state = known(system.battery_state)
+        self.is_charging.set(state == "charging")
+        if known(system.on_battery) or state in CHARGED:
+            self._end(tuple(hold for hold in self.holds.value if hold.until_charged))
 
     def reconfigure(self, settings: ModeSettings) -> None:
         """Apply a new table of modes and new numbers for Auto; the chosen mode and the holds stay."""

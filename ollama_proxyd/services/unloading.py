@@ -61,6 +61,23 @@ class Unloader:
         kept = [each for each in resident if each not in done]
         return Routed(_decision(request.model, done, kept, setting), ",".join(done))
 
+    async def unload_idle(self) -> tuple[int, int]:
+        """Have every model unloaded that no request uses: how many are gone, and how many stayed."""
+        found = [
+            (view, model.name)
+            for view in self._fleet.views.value
+            if view.health is Health.UP
+            for model in view.loaded or ()
+        ]
+        idle = [
+            (view.spec.id, model)
+            for view, model in found
+            if view.in_flight == 0 and self._fleet.backend(view.spec.id).can_unload
+        ]
+        ends = await asyncio.gather(*(self._ask(*each) for each in idle), return_exceptions=True)
+        gone = sum(end is None for end in ends)
+        return gone, len(found) - gone
+
     def _may_be_resident(self, view: BackendView, model: str) -> bool:
         return view.loaded is None or has_in_memory(view, model)
 

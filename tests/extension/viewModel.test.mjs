@@ -100,6 +100,24 @@ test('Performance can be held for an hour, which the header tells by the clock, 
     assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until \d\d:\d\d/);
 });
 
+test('Performance can be held until the battery is full, while it is charged and nothing is held', () => {
+    const charged = more => menuView(in_('Balanced', 'Balanced', '', more)).charged;
+    assert.equal(charged({Charging: true}), 'Performance Until Charged');
+    assert.equal(charged({Charging: false}), '');
+    assert.equal(charged({}), '', 'an old daemon');
+    assert.equal(charged({Charging: true, ...HELD}), '');
+    const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000, UntilCharged: true};
+    const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
+    assert.equal(sentence('Balanced', 'Performance', 'held', told), 'Performance until charged');
+});
+
+test('models can be unloaded where some are in memory', () => {
+    const unload = LoadedModels => menuView(running({backends: fleet(backend({LoadedModels}))})).unload;
+    assert.equal(unload(['qwen3:4b']), 'Unload Models');
+    assert.equal(unload([]), '');
+    assert.equal(unload(undefined), '', 'an old daemon');
+});
+
 test('a sentence that is too long for the header has a row of its own', () => {
     const why = `because ${'of this '.repeat(10).trim()}`;
     const {header, note} = menuView(in_('Auto', 'Quiet', why));

@@ -18,6 +18,7 @@ from ollama_proxyd.edges.dbus_api.values import number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.unloading import Unloader
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
 
@@ -90,6 +91,7 @@ class Backends:
                 "GetEnergyAccounts": lambda: account_rows(services.energy.accounts()),
                 "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
                 "RefreshBackendStatus": services.health.check_all,
+                "UnloadModels": Unloader(services.fleet).unload_idle,
             },
         )
         self._compare(self._views)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from dbus_fast import Variant
@@ -57,11 +58,12 @@ class Efficiency:
                 "GetModeInfo": self._mode_info,
                 "HoldMode": self._hold,
                 "HoldModeFor": self._hold,
+                "HoldModeUntilCharged": partial(self._hold, until_charged=True),
                 "ReleaseMode": self._release,
                 "ChangeSettings": self._change_settings,
                 "ResetSettings": self._reset_settings,
             },
-            personal=frozenset({"HoldMode", "HoldModeFor", "ReleaseMode"}),
+            personal=frozenset({"HoldMode", "HoldModeFor", "HoldModeUntilCharged", "ReleaseMode"}),
             setters={"CurrentMode": self._set_mode},
         )
         self._told = governor.setting.value
@@ -73,6 +75,7 @@ class Efficiency:
             await asyncio.gather(
                 self._governor.setting.follow(self._tell_setting),
                 self._governor.holds.follow(self._tell_values),
+                self._governor.is_charging.follow(self._tell_values),
                 self._settings.tuning.follow(self._tell_values),
                 self._governor.modes.follow(self._tell_values),
             )
@@ -86,6 +89,7 @@ class Efficiency:
             "EffectiveMode": setting.effective.value,
             **reason_properties(setting.reason),
             "Modes": [listed(mode, row) for mode, row in self._governor.table.items()],
+            "Charging": self._governor.is_charging.value,
             "ActiveHolds": [_hold_facts(hold) for hold in self._governor.holds.value],
             "Settings": _settings(self._settings.tuning.value),
             "ChangedSettings": list(self._settings.changed),
@@ -112,12 +116,24 @@ class Efficiency:
         mode = read_mode(name)
         return listed(mode, self._governor.table[mode])
 
-    def _hold(self, caller: str, name: str, reason: str, application_id: str, seconds: int | None = None) -> int:
+    def _hold(
+        self,
+        caller: str,
+        name: str,
+        reason: str,
+        application_id: str,
+        duration_s: int | None = None,
+        *,
+        until_charged: bool = False,
+    ) -> int:
         for what, text in (("reason", reason), ("application_id", application_id)):
             if len(text) > LONGEST_TEXT:
                 raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
         with refused_as({ErrorKind.OVERLOADED: TOO_MANY_HOLDS, ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
-            return self._governor.hold(read_mode(name), reason, application_id, caller, seconds).cookie
+            mode = read_mode(name)
+            return self._governor.hold(
+                mode, reason, application_id, caller, duration_s, until_charged=until_charged
+            ).cookie
 
     def _release(self, caller: str, cookie: int) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: NOT_HOLDER}):
@@ -162,6 +178,7 @@ def _hold_facts(hold: Hold) -> dict[str, Variant]:
         "Cookie": Variant("u", hold.cookie),
         "Owner": Variant("s", hold.owner),
         "EndsUnixSeconds": Variant("d", hold.ends_unix_s),
+        "UntilCharged": Variant("b", hold.until_charged),
     }
 
 

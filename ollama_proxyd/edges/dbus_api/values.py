@@ -124,7 +124,7 @@ def fitted(signature: str, value: Any) -> Any:
 
 
 _FIT: Mapping[str, Callable[[Any], Any]] = {"d": number, "i": int32, "x": int64, "b": bool, "as": list}
-STAND_INS: Mapping[str, Any] = {"d": NOT_A_NUMBER, "i": NO_COUNT, "b": False, "s": ""}
+STAND_INS: Mapping[str, Any] = {"d": NOT_A_NUMBER, "i": NO_COUNT, "b": False, "s": "", "as": []}
 
 
 def percent_of(requests: int, part: int) -> float | Unavailable:

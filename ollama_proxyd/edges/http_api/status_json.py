@@ -71,6 +71,7 @@ def hold_json(hold: Hold) -> dict[str, Json]:
         "reason": hold.reason,
         "application_id": hold.application_id,
         "ends_unix_seconds": hold.ends_unix_s,
+        "until_charged": hold.until_charged,
     }
 
 

@@ -180,3 +180,11 @@ async def until_named(program: Program) -> None:
                 await asyncio.sleep(0.005)
             else:
                 return
+
+
+def paused(backend: FakeBackend) -> asyncio.Event:
+    """Have the rest of a backend's answer, after its first words, wait until the test lets it come."""
+    go_on = asyncio.Event()
+    accepted, first, *rest = backend.script
+    backend.script = (accepted, first, go_on, *rest)
+    return go_on

@@ -12,7 +12,7 @@ from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model, Model
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState
-from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused
+from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused, paused
 from tests.fakes import FakeBackend, MemoryStore, spec_of
 from tests.reasons import because, unavailable
 
@@ -102,6 +102,30 @@ async def test_the_energy_accounts_of_devices_are_told(program: Program, desk: D
     assert (base["device"], base["unknown"].keys()) == ("npu", {"today_joules", "total_joules"})
 
 
+async def test_idle_backends_let_go_of_their_models_on_request(program: Program, desk: Desk) -> None:
+    warm = (LoadedModel("tiny:latest"),)
+    idle, fixed = FakeBackend("npu", loaded=warm), FakeBackend("cpu", loaded=warm)
+    fixed.can_unload = False
+    await desk.reload(idle, fixed)
+    assert await program.get("Backends/npu", "LoadedModels") == ["tiny:latest"]
+    assert await program.call("Backends", "UnloadModels") == [1, 1]
+    assert (idle.unloaded, fixed.unloaded) == (["tiny:latest"], [])
+    assert await program.get("Backends/npu", "LoadedModels") == []
+    assert await program.call("Backends", "UnloadModels") == [0, 1]
+
+
+async def test_a_backend_at_work_keeps_its_models(program: Program, desk: Desk) -> None:
+    busy = FakeBackend("npu", loaded=(LoadedModel("tiny:latest"),))
+    await desk.reload(busy)
+    go_on = paused(busy)
+    running = asyncio.create_task(desk.request(target="npu"))
+    await busy.opened.wait()
+    assert await program.call("Backends", "UnloadModels") == [0, 1]
+    go_on.set()
+    await running
+    assert busy.unloaded == []
+
+
 async def test_failures_count_as_errors(program: Program, desk: Desk, fleet: dict[str, FakeBackend]) -> None:
     fleet["npu"].script = (ProxyError(ErrorKind.UPSTREAM_REJECTED, "no", status=400),)
     with pytest.raises(ProxyError):
@@ -165,9 +189,17 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
     assert set(objects) == {f"{ROOT_PATH}/Backends/{name}" for name in ("npu", "igpu", "nvidia", "cpu")}
     values = await program.get_all("Backends/npu")
     assert math.isnan(values.pop("TokensPerSecond"))
+    assert values.pop("LoadedModels") == []
     assert math.isnan(values.pop("PowerWatts"))
     assert math.isnan(values.pop("TemperatureCelsius"))
-    assert values.pop("Unknown").keys() == {"TokensPerSecond", "PowerWatts", "TemperatureCelsius", "Asleep", "TooHot"}
+    assert values.pop("Unknown").keys() == {
+        "LoadedModels",
+        "TokensPerSecond",
+        "PowerWatts",
+        "TemperatureCelsius",
+        "Asleep",
+        "TooHot",
+    }
     assert values == {
         "Id": "npu",
         "Name": "Test npu",
@@ -239,7 +271,7 @@ async def test_the_devices_readings_are_the_backends(program: Program, desk: Des
     await program.settle()
     values = await program.get_all("Backends/npu")
     assert (values["TemperatureCelsius"], values["PowerWatts"], values["Asleep"]) == (51.5, 2.5, False)
-    assert values["Unknown"].keys() == {"TokensPerSecond"}
+    assert values["Unknown"].keys() == {"LoadedModels", "TokensPerSecond"}
 
 
 async def test_a_device_that_falls_asleep_is_told_at_once_and_its_numbers_are_unknown(

@@ -1,10 +1,12 @@
 """Holds: a program asks for a mode for as long as it is on the bus."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.services.settings import ModeSettings
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.dbus_api.bus_desk import DEADLINE_S, Desk, Program, Refused
@@ -31,6 +33,7 @@ async def test_a_hold_stands_above_the_chosen_mode_and_says_who_and_why(program:
         "Reason": "a recording",
         "Cookie": cookie,
         "Owner": program.bus.unique_name,
+        "UntilCharged": False,
     }
 
 
@@ -41,6 +44,32 @@ async def test_a_hold_may_have_a_time_within_the_longest(program: Program, desk:
     for seconds in (0, 86_401, 2**32 - 1):
         with pytest.raises(Refused, match=r"Error\.InvalidArgument: seconds must be above 0 and at most 86400"):
             await program.call("Efficiency", "HoldModeFor", "sssu", "Quiet", "", "", seconds)
+
+
+def charging(desk: Desk, **parts: Any) -> None:
+    told = {"on_battery": False, "battery_state": "charging", "battery_percent": 60.0, **parts}
+    now: dict[str, Any] = {name: Reading(value, 0.0) for name, value in told.items()}
+    desk.services.governor.observe(SystemState(**now))
+
+
+@pytest.mark.parametrize(
+    "end", [{"battery_state": "fully-charged"}, {"battery_state": "pending-charge"}, {"on_battery": True}]
+)
+async def test_a_hold_until_charged_ends_when_the_battery_is_full_or_the_charger_unplugged(
+    program: Program, desk: Desk, end: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused, match=r"Error\.InvalidArgument: the battery is not being charged"):
+        await program.call("Efficiency", "HoldModeUntilCharged", "sss", "Performance", "", "me")
+    charging(desk)
+    assert await program.get("Efficiency", "Charging") is True
+    await program.call("Efficiency", "HoldModeUntilCharged", "sss", "Performance", "", "me")
+    kept = await program.call("Efficiency", "HoldMode", "sss", "Performance", "", "other")
+    charging(desk, battery_percent=90.0)
+    told = await program.get("Efficiency", "ActiveHolds")
+    assert [hold["UntilCharged"] for hold in told] == [True, False]
+    charging(desk, **end)
+    assert [hold["Cookie"] for hold in await program.get("Efficiency", "ActiveHolds")] == [kept]
+    assert await program.get("Efficiency", "Charging") is (end == {"on_battery": True})
 
 
 async def test_a_hold_that_changes_nothing_is_shown_all_the_same(program: Program) -> None:

@@ -16,7 +16,7 @@ from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Hints
-from tests.edges.dbus_api.bus_desk import ENDPOINT, Desk, Program, Refused
+from tests.edges.dbus_api.bus_desk import ENDPOINT, Desk, Program, Refused, paused
 from tests.fakes import FakeBackend, words
 
 
@@ -221,14 +221,6 @@ async def test_the_budget_of_the_day_is_told_as_soon_as_a_reload_sets_it(program
     assert not {"budget_watt_hours", "budget_reason"} & today.keys()
     desk.services.budget.reconfigure(BudgetSettings(20.0))
     assert (await program.get_all("Routing"))["Today"]["budget_watt_hours"] == 20
-
-
-def paused(backend: FakeBackend) -> asyncio.Event:
-    """Have the rest of a backend's answer, after its first words, wait until the test lets it come."""
-    go_on = asyncio.Event()
-    accepted, first, *rest = backend.script
-    backend.script = (accepted, first, go_on, *rest)
-    return go_on
 
 
 async def test_where_a_request_went_is_told_when_its_answer_begins_and_only_then(

@@ -51,7 +51,8 @@ async def test_the_mode_is_told_with_its_reason_and_every_hold(serve: Serve) -> 
     assert told["reason"] == "held by org.example.Recorder: recording"
     (hold,) = told["holds"]
     assert hold.pop("ends_unix_seconds") > 0
-    assert hold == {"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}
+    named = {"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}
+    assert hold == {**named, "until_charged": False}
     assert [row["mode"] for row in told["modes"]] == [mode.value for mode in Mode]
 
 
