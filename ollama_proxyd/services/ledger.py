@@ -235,12 +235,6 @@ class Ledger:
         span = Span(now_s - outcome.total_s + outcome.queue_wait_s, now_s)
         return replace(outcome, saved_j=self._twins.saved_j(outcome.instead, outcome.usage.completion_tokens, span))
 
-    @property
-    def saved_j(self) -> float | None:
-        """What was saved today by now, open idle tails included; None where nothing was compared."""
-        day = self.today
-        return day.saved_j + self._twins.open_j(self._clock.monotonic()) if day.compared else None
-
     def _turn_page(self) -> None:
         """Begin another day's sums at its first entry."""
         date = self._clock.local_date()

@@ -57,7 +57,7 @@ def today(services: Services) -> Today:
         energy_joules=energy_j,
         energy_source=source.value,
         idle_tail_joules=sum_of(Account.IDLE_TAIL, joules)[0],
-        saved_joules=services.ledger.saved_j,
+        saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
         money_spent=dict(day.spent),
         cached_answers=day.cached,

@@ -31,22 +31,15 @@ def test_the_idle_tail_ends_when_the_model_leaves_and_then_it_is_loaded_anew() -
     assert saved(twins, 1000.0) == pytest.approx(30 + 9 * 60 + 120 - 10)
 
 
-def test_an_open_tail_counts_up_to_now() -> None:
-    twins = Twins()
-    saved(twins, 0.0)
-    assert [twins.open_j(now_s) for now_s in (4.0, 14.0, 1000.0)] == pytest.approx([0, 90, 540])
-
-
 def test_the_same_choice_with_the_same_memory_saves_nothing() -> None:
     twins = Twins()
     same = Comparison(LARGE, LARGE, 10.0, (COSTS, COSTS))
     spans = [Span(at_s, at_s + 4.0) for at_s in (0.0, 20.0, 500.0)]
     assert [twins.saved_j(same, 10, span) for span in spans] == [0, 0, 0]
-    assert twins.open_j(510.0) == 0
 
 
 def test_one_tail_is_charged_however_many_answers_overlap() -> None:
     twins = Twins()
     saved(twins, 0.0)
     assert saved(twins, 1.0) == pytest.approx(30 - 10)
-    assert twins.open_j(15.0) == pytest.approx(9 * 10)
+    assert saved(twins, 15.0) == pytest.approx(30 + 9 * 10 - 10)

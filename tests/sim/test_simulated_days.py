@@ -118,7 +118,7 @@ class Telling(Product):
     async def serving(self, world: World, jobs: Sequence[Job]) -> AsyncIterator[Serving]:
         async with super().serving(world, jobs) as server:
             yield server
-            type(self).told_j = server.foundation.services.ledger.saved_j
+            type(self).told_j = server.foundation.services.ledger.today.saved_j
 
 
 def test_what_was_saved_is_the_difference_of_whole_days() -> None:

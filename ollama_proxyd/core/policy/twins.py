@@ -57,10 +57,6 @@ class Way:
         self._stays[at[0]] = _Stay(ended_s, until_s, costs.idle_w)
         return joules
 
-    def open_j(self, now_s: float) -> float:
-        """The idle tails that no request has ended yet."""
-        return sum([stay.tail_j(now_s) for stay in self._stays.values()])
-
 
 class Twins:
     """The mode in force beside Performance, both with their own models in memory."""
@@ -73,7 +69,3 @@ class Twins:
         served, instead = compared.sides(tokens)
         instead_j = self._instead.charge(instead, Span(span.begun_s, span.begun_s + instead.busy_s))
         return instead_j - self._served.charge(served, span)
-
-    def open_j(self, now_s: float) -> float:
-        """What Performance would draw more in the idle tails that are open."""
-        return self._instead.open_j(now_s) - self._served.open_j(now_s)
