@@ -122,7 +122,7 @@ class Telling(Product):
 
 
 def test_what_was_saved_is_the_difference_of_whole_days() -> None:
-    traffic = Traffic(LAPTOP.chats, hours=1.5)
+    traffic = Traffic(LAPTOP.chats, hours=0.5, programs=("chat", "embed"))
     fast, _ = play(LAPTOP, traffic, Product(Mode.PERFORMANCE), seed=1)
     thrifty, _ = play(LAPTOP, traffic, Telling(Mode.BALANCED), seed=1)
     fast_j, thrifty_j = fast.energy_j * fast.requests, thrifty.energy_j * thrifty.requests
