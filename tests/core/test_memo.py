@@ -3,9 +3,10 @@
 from copy import deepcopy
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 
-from ollama_proxyd.core.fleet import FleetView, LoadedModel
+from ollama_proxyd.core.fleet import BackendView, FleetView, LoadedModel, Model
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.memo import MOST_RESULTS, by_identity
@@ -13,7 +14,8 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, decide, rank
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.policy.trial import known_until_s
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
 from tests.core.reference_profile import TINY, backend, only, setting
 from tests.core.test_rank_properties import machines, modes, queries, wild_fleets
 
@@ -93,3 +95,19 @@ def test_no_more_is_remembered_than_the_bound_and_no_other_object_takes_a_result
         return numbers[0]
 
     assert [own([number]) for number in range(3 * MOST_RESULTS)] == list(range(3 * MOST_RESULTS))
+
+
+def test_a_request_that_comes_or_goes_compiles_no_price_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    def counted(view: BackendView, model: Model) -> float:
+        compiled.append(view.spec.id)
+        return known_until_s(view, model)
+
+    monkeypatch.setattr("ollama_proxyd.core.policy.rank.known_until_s", counted)
+    idle = tuple(backend(name) for name in ("npu", "igpu", "nvidia"))
+    busy = (replace(idle[0], in_flight=1), *idle[1:])
+    for fleet, expected in ((idle, ["npu", "igpu", "nvidia"]), (idle, []), (busy, []), (idle, [])):
+        compiled.clear()
+        rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+        assert compiled == expected

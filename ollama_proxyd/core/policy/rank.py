@@ -6,7 +6,9 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from ollama_proxyd.core.binding import device_of, why_unbound
-from ollama_proxyd.core.fleet import BackendView, FleetView, Model
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, LoadedModel, Model
+from ollama_proxyd.core.keeping import Memory
+from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow, ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
@@ -143,9 +145,32 @@ def _candidate(
     row: ModeRow,
     max_temp_c: float | None,
     neighbours: int,
-    *_learned: object,
+    *learned: object,
 ) -> Candidate:
     """All that no request changes; what is learned in place is named, so that news of it counts at once."""
+    settled = _settled(view.spec, view.degraded, view.loaded, view.speeds, view.watts, view.memory)
+    compiled = _compiled(settled, model, system, row, max_temp_c, *learned)
+    return compiled._replace(view=view, neighbours=neighbours)
+
+
+@by_identity
+def _settled(
+    spec: BackendSpec,
+    degraded: Reason | None,
+    loaded: tuple[LoadedModel, ...] | None,
+    speeds: Mapping[str, Speed],
+    watts: Watts | None,
+    memory: Memory,
+) -> BackendView:
+    """What a price rests on of a view: one object, while requests come and go."""
+    return BackendView(spec, degraded=degraded, loaded=loaded, speeds=speeds, watts=watts, memory=memory)
+
+
+@by_identity
+def _compiled(
+    view: BackendView, model: Model, system: SystemState, row: ModeRow, max_temp_c: float | None, *_learned: object
+) -> Candidate:
+    """The same for a backend without requests."""
     spec, devices, expected = view.spec, system.devices, expect(view, model)
     device = device_of(spec, devices)
     share, note = heat_share(device, max_temp_c) if device is not None else (0.0, why_unbound(spec, devices))
@@ -153,7 +178,7 @@ def _candidate(
         view=view,
         model=model,
         device=device,
-        neighbours=neighbours,
+        neighbours=0,
         expected=expected,
         keeping=keeping(view, model, device, expected.power_w, row.price_of_time_w),
         heat_share=share,
