@@ -20,7 +20,13 @@ from ollama_proxyd.edges.http_api.context import REQUEST_ID, speaks_anthropic
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
 STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
-    {"unsupported_media_type": 415, "body_timeout": 408, "expectation_failed": 417}
+    {
+        "unsupported_media_type": 415,
+        "body_timeout": 408,
+        "expectation_failed": 417,
+        "header_too_long": 431,
+        "target_too_long": 414,
+    }
 )
 """Where HTTP itself has a status that says more than the kind does."""
 
@@ -69,8 +75,13 @@ class ErrorRenderers:
         match = request.match_info
         if match.http_exception is None:
             return self._by_handler.get(match.handler, OWN)
-        beside = (each for prefix, each in self._by_prefix.items() if request.path.startswith(prefix))
-        return next(beside, OWN)
+        return self.beside(request.path)
+
+    def beside(self, path: str) -> ErrorRenderer:
+        """Who words an error of a path that no route has, or whose request could not be read."""
+        if path.startswith("/v1/messages"):
+            return ErrorRenderer(render_anthropic)
+        return next((each for prefix, each in self._by_prefix.items() if path.startswith(prefix)), OWN)
 
 
 RENDERERS: web.AppKey[ErrorRenderers] = web.AppKey("renderers", ErrorRenderers)

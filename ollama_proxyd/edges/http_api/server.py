@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.kept_responses import KeptResponses
@@ -31,6 +30,7 @@ from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.peers import Peers
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
+from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
 from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
@@ -45,8 +45,6 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
-MOST_HEADER_BYTES = 64 * 1024
-"""All programs on localhost share their cookies, and browsers send them all."""
 LINGER_S = 2.0
 """How long a refused body is still read, so that the client reads the reason."""
 
@@ -83,10 +81,10 @@ class HttpServer:
     def __init__(self, services: Services, settings: ServerSettings) -> None:
         self._settings = settings
         self._app = build_app(services, settings)
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             self._app,
             handler_cancellation=True,  # a client that leaves ends the work for it
-            logger=_protocol_log(),
+            logger=protocol_log(),
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=settings.keep_alive_s,
@@ -201,17 +199,6 @@ class HttpServer:
         """Close what is still open, with a moment for last words."""
         self._app[EVENT_STREAMS].close()
         await self._runner.cleanup()
-
-
-def _protocol_log() -> logging.Logger:
-    """Where faults below the middleware are logged; bytes that are no HTTP and clients that leave are not ours."""
-    log = logging.getLogger(f"{__name__}.protocol")
-    log.addFilter(_is_ours)
-    return log
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
 
 
 def _cannot_listen(settings: ServerSettings, error: OSError) -> ProxyError:

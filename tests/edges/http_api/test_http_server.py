@@ -1,6 +1,7 @@
 """The server's life: listening, and why it cannot."""
 
 import asyncio
+import json
 import os
 import socket
 from contextlib import suppress
@@ -111,6 +112,46 @@ async def test_a_slash_too_many_opens_no_way_around_the_rules(serve: Serve) -> N
 async def test_the_cookies_of_all_programs_on_localhost_fit(serve: Serve) -> None:
     site = await serve()
     assert (await site.get("/version", headers={"Cookie": "a=" + "x" * 60_000})).status == 200
+
+
+ODD_HEADS = {
+    "cookie": (b"GET PATH HTTP/1.1\r\nHost: localhost\r\nCookie: secret=" + b"x" * 70_000 + b"\r\n\r\n", 431),
+    "name": (b"GET PATH HTTP/1.1\r\nHost: localhost\r\nsecret" + b"x" * 70_000 + b": 1\r\n\r\n", 431),
+    "target": (b"GET PATH?secret=" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    "header": (b"GET PATH HTTP/1.1\r\nHost: localhost\r\nsecret\0: 1\r\n\r\n", 400),
+    "lengths": (b"POST PATH HTTP/1.1\r\nHost: localhost\r\nContent-Length: secret\r\n\r\n", 400),
+    "both": (
+        b"POST PATH HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nsecret",
+        400,
+    ),
+    "chunk": (b"POST PATH HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n", 400),
+    "method": (b"SECRET PATH HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "version": (b"GET PATH HTTP/secret\r\nHost: localhost\r\n\r\n", 400),
+}
+SHAPES = {
+    "/api/chat": lambda body: body["error"],
+    "/v1/chat/completions": lambda body: body["error"]["message"],
+    "/v1/messages": lambda body: body["type"] == "error" and body["error"]["message"],
+    "/status": lambda body: body["kind"] and body["error"],
+}
+
+
+@pytest.mark.parametrize("path", SHAPES)
+@pytest.mark.parametrize("kind", ODD_HEADS)
+async def test_what_the_parser_refuses_is_told_as_other_errors_are_and_not_repeated(
+    serve: Serve, kind: str, path: str
+) -> None:
+    site = await serve()
+    head, status = ODD_HEADS[kind]
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(head.replace(b"PATH", path.encode()))
+    async with asyncio.timeout(5):
+        answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert (int(answer[9:12]), b"application/json" in answer) == (status, True)
+    assert isinstance(SHAPES[path](json.loads(body)), str)
+    assert b"secret" not in body.lower()
+    assert len(body) < 1000
 
 
 async def test_every_loopback_that_there_is_answers(serve: Serve) -> None:
