@@ -16,11 +16,15 @@ from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A request for an engine, and the client's fields that the engine's API cannot express."""
+    """A request for an engine, and the client's fields that the engine's API cannot express.
+
+    joiner: puts together a stream that is asked for in place of a whole answer, under the client's name of the model.
+    """
 
     path: str
     body: bytes
     ignored_fields: tuple[str, ...] = ()
+    joiner: "Callable[[str | None], StreamReader] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,8 @@ def test_a_quick_backend_may_pause_for_as_long_as_the_reading_of_a_neighbours_pr
         (replace(KNOWN, samples=2), {}),
         (replace(KNOWN, decode_tps=None), {}),
         (KNOWN, {"needs_tools": True}),
-        (KNOWN, {"stream": False}),
     ],
-    ids=["never seen", "seen too rarely", "speed unknown", "a call may come whole", "an answer in one piece"],
+    ids=["never seen", "seen too rarely", "speed unknown", "a call may come whole"],
 )
 def test_otherwise_the_configured_pause_counts(speed: Speed | None, facts: dict[str, Any]) -> None:
     assert pause_s(speed, **facts) is None

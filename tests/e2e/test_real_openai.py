@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, Reply
+from tests.e2e.harness import Daemon, Fleet, Reply
 from tests.e2e.tiny_model import HELLO, PIXEL, REPLY, REPLY_TOKENS, SCHEMA, THINK, THINK_TOKENS, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
@@ -152,3 +152,27 @@ def test_what_the_engine_refuses_is_refused_in_its_words(daemon: Daemon) -> None
     reply = chat(daemon, messages=[{"role": "user", "content": "x " * 5000}])
     assert reply.status == 400
     assert "exceeds the available context size" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("limit", [1, 12, 45, 46, 47, 48, 200])
+def test_a_whole_answer_has_just_what_the_engine_itself_would_have_written(
+    limit: int, daemon: Daemon, fleet: Fleet
+) -> None:
+    body = {"model": "tiny", "messages": HELLO, "temperature": 0, "max_tokens": limit}
+    direct, proxied = (each.post("/v1/chat/completions", body).json() for each in (fleet.tiny, daemon))
+    assert shape(proxied) == shape(direct)
+    assert proxied["choices"] == direct["choices"]
+
+
+def shape(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer without what differs each time."""
+    stable = {name: value for name, value in answer.items() if name not in {"id", "created", "timings", "usage"}}
+    counts = {name: answer["usage"][name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    kinds = {name: type(answer[name]) for name in ("id", "created")}
+    return {
+        **stable,
+        "counts": counts,
+        "kinds": kinds,
+        "timings": set(answer["timings"]),
+        "usage": set(answer["usage"]),
+    }

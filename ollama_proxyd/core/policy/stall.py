@@ -28,12 +28,12 @@ PAUSE_TOKENS = 100.0
 
 
 def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
-    """The request with the longest pauses within its answer; tools' calls may come whole."""
+    """The request with the longest pauses within its answer, streamed or in one piece; tools' calls may come whole."""
     speed = view.speeds.get(ranked.model)
     if speed is None or not _is_known(speed):
         return replace(request, whole_pause_s=LEAST_PAUSE_S)
     tokens_s = PAUSE_TOKENS * slowdown(max(view.in_flight - 1, 0)) / (speed.told_tps or 1.0)
-    pause_s = max(LEAST_PAUSE_S, tokens_s) if request.stream and not request.needs_tools else None
+    pause_s = None if request.needs_tools else max(LEAST_PAUSE_S, tokens_s)
     return replace(request, pause_s=pause_s, whole_pause_s=max(LEAST_WHOLE_PAUSE_S, tokens_s))
 
 

@@ -32,6 +32,7 @@ class Quirks:
     `template_kwargs`: thinking is switched in chat_template_kwargs; `effort`: by reasoning_effort.
     `message_thinking`: earlier thinking may be sent back. `suffix`: plain completions take one. `completion_schema`:
     None when they take no schema. `raw_vectors`: the field that turns normalising off, None when there is none.
+    `joins`: a whole answer is asked for as a stream, whose pieces make it up exactly.
     """
 
     options: Mapping[str, str | OptionPolicy] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Quirks:
     suffix: bool = False
     completion_schema: SchemaField | None = None
     raw_vectors: Mapping[str, int] = field(default_factory=dict)
+    joins: bool = False
 
 
 LLAMACPP_OPTIONS: Mapping[str, str | OptionPolicy] = {

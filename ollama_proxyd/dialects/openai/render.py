@@ -28,6 +28,7 @@ from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.binary import image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_choice, write_tools
+from ollama_proxyd.dialects.openai.joining import Joiner, is_exact
 from ollama_proxyd.dialects.openai.options import (
     CHAT,
     COMPLETION,
@@ -250,6 +251,7 @@ def _think(think: Think, quirks: Quirks) -> dict[str, Json]:
     return fields
 
 
+_STREAM: Mapping[str, Json] = {"stream": True, "stream_options": {"include_usage": True}}
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 """Where each endpoint is, under the engine's own prefix (/v1, /v3 …)."""
 
@@ -259,14 +261,21 @@ def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GEN
     if request.api is Api.OPENAI:
         fields = decode_fields(request.body)
         refuse_internal(fields)
-        return Rendered(base + PATHS[request.endpoint], with_model(request.body, fields, model))
+        path = base + PATHS[request.endpoint]
+        if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
+            return Rendered(path, _streamed(fields, model), joiner=Joiner)
+        return Rendered(path, with_model(request.body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}
     if translation.endpoint != "embeddings":
         # Streamed even where the client wants one piece: engines notice that a client left only while they stream.
-        fields_out["stream"] = True
-        fields_out["stream_options"] = {"include_usage": True}
+        fields_out |= _STREAM
     return Rendered(base + PATHS[translation.endpoint], msgspec.json.encode(fields_out), translation.ignored_fields)
+
+
+def _streamed(fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
+    """The client's own request, but for a stream."""
+    return msgspec.json.encode({**fields, "model": model, **_STREAM})
 
 
 def _translate(request: Request, quirks: Quirks) -> Translation:

@@ -20,11 +20,11 @@ from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
-from ollama_proxyd.edges.backends.exchange import Exchange, Keeping, load_only
+from ollama_proxyd.edges.backends.exchange import Exchange, Keeping
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
-from ollama_proxyd.edges.backends.unloading import unload
+from ollama_proxyd.edges.backends.unloading import load_only, unload
 from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, Read
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Read
 from ollama_proxyd.core.quoting import unquoted
-from ollama_proxyd.core.requests import Json, LoadAction, Request
+from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
@@ -33,7 +33,6 @@ MOST_GATHERED_BYTES = Limits().body_bytes
 
 _PLAUSIBLE = re.compile(rb"[{\[:]|d|e|i|r")
 _NO_ROUTE = frozenset({404, 405})
-_LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
 
 class Keeping(NamedTuple):
@@ -99,9 +98,9 @@ class Exchange:
             async with self._server.post(
                 rendered.path,
                 rendered.body,
-                _accepted_types(dialect, request),
+                _accepted_types(dialect, request, rendered),
                 request.hints.request_id,
-                request.pause_s,
+                request.pause_s if request.stream or rendered.joiner is not None else None,
             ) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
@@ -111,7 +110,7 @@ class Exchange:
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
                     return
-                stream = _Stream(dialect, request, model, reply)
+                stream = _Stream(dialect, request, reply, _reader(dialect, request, model, reply.who, rendered))
                 while chunk:
                     events = stream.take(chunk)
                     if events and _OBJECT_END in chunk:
@@ -166,13 +165,13 @@ class _Stream:
 
     __slots__ = ("_dialect", "_most_bytes", "_reply", "_size_bytes", "_splitter", "reader")
 
-    def __init__(self, dialect: Dialect, request: Request, model: str, reply: Reply) -> None:
+    def __init__(self, dialect: Dialect, request: Request, reply: Reply, reader: StreamReader) -> None:
         self._dialect = dialect
         self._reply = reply
         self._splitter = dialect.splitter()
         self._size_bytes = 0
         self._most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
-        self.reader = _reader(dialect, request, model, reply.who)
+        self.reader = reader
 
     def take(self, chunk: bytes) -> Sequence[Event]:
         """The events of the frames that are whole now."""
@@ -203,16 +202,9 @@ class _Stream:
         yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished
 
 
-def _accepted_types(dialect: Dialect, request: Request) -> str:
-    may_stream = request.stream or request.api is not dialect.api
+def _accepted_types(dialect: Dialect, request: Request, rendered: Rendered) -> str:
+    may_stream = request.stream or request.api is not dialect.api or rendered.joiner is not None
     return f"{dialect.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
-
-
-async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Event, None]:
-    """The answer to a request that only loads or unloads a model, for an engine that has no such request."""
-    ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
-    yield Accepted(ignored)
-    yield Finished(_LOAD_REASONS[action])
 
 
 def _passes(dialect: Dialect, request: Request) -> bool:
@@ -239,10 +231,13 @@ def _meaning(dialect: Dialect, request: Request) -> Read | None:
     return read
 
 
-def _reader(dialect: Dialect, request: Request, model: str, who: str) -> StreamReader:
-    """What becomes of a stream: passed on to a client of the same dialect that wants one, else decoded."""
+def _reader(dialect: Dialect, request: Request, model: str, who: str, rendered: Rendered) -> StreamReader:
+    """What becomes of a stream: passed on to a client of the same dialect that wants one, joined, or decoded."""
+    name = None if dialect.echoes(request.model, model) else request.model
+    if rendered.joiner is not None and not request.hints.include_energy:
+        return rendered.joiner(name)
     if _passes(dialect, request):
-        return PassThrough(dialect, request, None if dialect.echoes(request.model, model) else request.model, who)
+        return PassThrough(dialect, request, name, who)
     return dialect.decoder(request)
 
 

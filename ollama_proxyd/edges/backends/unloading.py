@@ -1,13 +1,16 @@
-"""How an engine is had to let go of a model."""
+"""How an engine is had to let go of a model, and what answers for one that has no such request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason
+from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.untrusted_json import items, truth
+
+_LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,10 @@ async def unload(server: Server, how: Unloading, model: str) -> None:
             message = f"{server.who} works with {model!r} for another program"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
     await server.fetch(how.path, how.body(model))
+
+
+async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Event, None]:
+    """The answer to a request that only loads or unloads a model, for an engine that has no such request."""
+    ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
+    yield Accepted(ignored)
+    yield Finished(_LOAD_REASONS[action])

@@ -56,6 +56,8 @@ ENGINE = Engine(
                 effort=False,
                 completion_schema=SchemaField.JSON_SCHEMA,
                 raw_vectors={"embd_normalize": -1},
+                # It looks once a second whether a whole answer's client has left, at each token while it streams.
+                joins=True,
             )
         ),
         Anthropic(ignores_disabled=True, counts=True),

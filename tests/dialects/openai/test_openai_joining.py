@@ -1,0 +1,107 @@
+"""A stream of llama-server's becomes the whole answer that it would have written, where its pieces are just that."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.openai.joining import Joiner
+from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion
+from ollama_proxyd.dialects.openai.quirks import Quirks
+from ollama_proxyd.dialects.openai.render import render
+
+HEAD = {"created": 1795933726, "id": "chatcmpl-7Vf", "model": "tiny", "system_fingerprint": "b11669-Debian"}
+COUNTS: dict[str, Any] = {
+    "usage": {
+        "completion_tokens": 3,
+        "prompt_tokens": 25,
+        "total_tokens": 28,
+        "prompt_tokens_details": {"cached_tokens": 24},
+    },
+    "timings": {"cache_n": 24, "prompt_n": 1, "prompt_ms": 0.248, "predicted_n": 3, "predicted_ms": 2.011},
+}
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "stream": False, "temperature": 0}
+JOINS = Quirks(joins=True)
+
+
+def chunk(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"finish_reason": reason, "index": 0, "delta": delta}]
+    return (
+        b"data: %s\n\n" % json.dumps({"choices": choices, **HEAD, "object": "chat.completion.chunk", **more}).encode()
+    )
+
+
+STREAM = (
+    chunk({"role": "assistant", "content": None}),
+    chunk({"reasoning_content": "Let"}),
+    chunk({"reasoning_content": " me"}),
+    chunk({"content": 'Grüß "usage"'}),
+    chunk({"content": " Gott"}),
+    chunk({}, "length"),
+    chunk(None, **COUNTS),
+    b"data: [DONE]\n\n",
+)
+
+
+def asked(**fields: Any) -> Request:
+    return parse_chat(json.dumps({**CHAT, **fields}).encode(), Hints())
+
+
+def joined(name: str | None = None, *frames: bytes) -> Any:
+    joiner = Joiner(name)
+    for frame in frames or STREAM:
+        joiner.feed(frame)
+    joiner.finish()
+    return json.loads(joiner.closing)
+
+
+def test_every_field_is_that_of_the_whole_answer() -> None:
+    message = {"role": "assistant", "content": 'Grüß "usage" Gott', "reasoning_content": "Let me"}
+    choice = {"finish_reason": "length", "index": 0, "message": message}
+    assert joined() == {"choices": [choice], **HEAD, "object": "chat.completion", **COUNTS}
+    assert joined("nick")["model"] == "nick"
+
+
+def test_without_thinking_there_is_no_field_for_it_and_without_words_an_empty_content() -> None:
+    frames = STREAM[0], *STREAM[5:]
+    assert joined(None, *frames)["choices"][0]["message"] == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize("kept", range(len(STREAM) - 2))
+def test_one_that_breaks_off_is_no_answer(kept: int) -> None:
+    with pytest.raises(ProxyError):
+        joined(None, *(STREAM[:kept] or (b": nothing\n\n",)))
+
+
+def test_a_whole_chat_is_asked_for_as_a_stream_under_the_engines_name_of_the_model() -> None:
+    rendered = render(asked(seed=1), "gguf", quirks=JOINS)
+    assert rendered.joiner is Joiner
+    wanted = {**CHAT, "seed": 1, "model": "gguf", "stream": True, "stream_options": {"include_usage": True}}
+    assert json.loads(rendered.body) == wanted
+
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+OWN_FORMS: dict[str, dict[str, Any]] = {
+    "a stream": {"stream": True},
+    "tools": {"tools": TOOLS},
+    "several answers": {"n": 2},
+    "log probabilities": {"logprobs": True},
+    "the engine's own": {"timings_per_token": True},
+    "one that is not known": {"new": 1},
+}
+
+
+@pytest.mark.parametrize("case", OWN_FORMS)
+def test_what_could_differ_is_asked_for_as_the_client_asked(case: str) -> None:
+    request = asked(**OWN_FORMS[case])
+    rendered = render(request, "tiny", quirks=JOINS)
+    assert (rendered.joiner, rendered.body) == (None, request.body)
+
+
+def test_a_plain_completion_and_another_engine_are_asked_for_the_whole() -> None:
+    plain = parse_completion(b'{"model":"tiny","prompt":"Hi"}', Hints())
+    assert render(plain, "tiny", quirks=JOINS).joiner is None
+    assert render(replace(asked()), "tiny").joiner is None
