@@ -13,6 +13,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.history import MakeRow, Row, Values
+from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
@@ -243,6 +244,10 @@ class FakeBackend:
         self.shown: list[tuple[str, Mapping[str, Json]]] = []
         self.counted: list[tuple[Request, str]] = []
         self.tokens: int | None = None
+        self.can_manage = True
+        self.managed: list[Management] = []
+        self.management: Sequence[Managed | bytes | BaseException | asyncio.Event] = (Managed(200, ""),)
+        """How it answers every call that changes models."""
         self.resumes = True
         self.open = 0
         self.opened = asyncio.Event()
@@ -292,6 +297,19 @@ class FakeBackend:
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         self.shown.append((model, body))
         return self.details
+
+    async def manage(self, asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        self.managed.append(asked)
+        try:
+            for step in self.management:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+        finally:
+            self.closed.set()
 
     async def count_tokens(self, request: Request, model: str) -> int | None:
         self.counted.append((request, model))

@@ -1,6 +1,7 @@
 """Takes a request, has it routed, and brings the answer back event by event."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
@@ -170,9 +171,15 @@ class Gateway:
     async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details as a backend gives them; raises ProxyError."""
         self.check_open()
+        with self.busy():
+            return await self._deps.fleet.backend(backend_id).show(model, body)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Something is under way that is no answer, and that sleep and the end of the daemon wait for."""
         self._deps.activity.begin()
         try:
-            return await self._deps.fleet.backend(backend_id).show(model, body)
+            yield
         finally:
             self._deps.activity.end()
 

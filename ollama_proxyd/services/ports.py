@@ -8,6 +8,7 @@ from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
+from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json, Request
@@ -50,6 +51,13 @@ class Backend(Protocol):
     @property
     def can_unload(self) -> bool:
         """Whether it can be had to let go of a model."""
+
+    @property
+    def can_manage(self) -> bool:
+        """Whether it changes the files of its models on request."""
+
+    def manage(self, asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        """Have it change them: Managed, then the pieces of its answer; closing it early ends the work."""
 
     def keep(self, model: str, seconds: float | None) -> None:
         """Have requests that say nothing of it ask for a model to stay that long; None leaves it to the engine."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
+from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, Maybe, PowerState, Reading, Sensed
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
@@ -37,6 +38,7 @@ class SimulatedBackend:
     """One engine of the world; a request's id leads to what it truly needs."""
 
     can_keep = can_unload = True
+    can_manage = False
 
     def __init__(self, spec: BackendSpec, world: World, jobs: Mapping[str, Job]) -> None:
         self.spec = spec
@@ -93,6 +95,10 @@ class SimulatedBackend:
     async def show(self, _model: str, _body: Mapping[str, Json]) -> Mapping[str, Json]:
         """There are no details."""
         raise ProxyError(ErrorKind.UNSUPPORTED, "a simulated model has no details")
+
+    def manage(self, _asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        """There are no files."""
+        raise ProxyError(ErrorKind.UNSUPPORTED, "a simulated backend has no files")
 
     async def count_tokens(self, _request: Request, _model: str) -> int | None:
         """Nothing is counted."""

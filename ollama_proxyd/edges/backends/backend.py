@@ -12,6 +12,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
+from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
@@ -22,6 +23,7 @@ from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
 from ollama_proxyd.edges.backends.exchange import Exchange, Keeping
 from ollama_proxyd.edges.backends.findings import Findings, combine
+from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import load_only, unload
@@ -80,6 +82,11 @@ class EngineBackend:
         return self._engine.unloading is not None and is_able
 
     @property
+    def can_manage(self) -> bool:
+        """Whether the engine changes the files of its models on request."""
+        return self._engine.manages
+
+    @property
     def can_keep(self) -> bool:
         """Whether requests can tell the engine how long a model stays in memory after them."""
         return self._engine.keeps is not None
@@ -96,6 +103,10 @@ class EngineBackend:
         if not self.can_unload or self._engine.unloading is None:
             raise ProxyError(ErrorKind.UNSUPPORTED, f"{self._engine.label} unloads nothing on request")
         await unload(self._server, self._engine.unloading, model)
+
+    def manage(self, asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        """Have the engine change the files of its models: how it begins to answer, then the pieces of its answer."""
+        return manage(self._server, asked)
 
     def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request under the backend's own model name: Accepted, deltas, Finished."""

@@ -66,6 +66,7 @@ class Engine:
     counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
     continues: None where it does not go on exactly from a begun message. keeps: the field in which a request of its
     first dialect says for how many seconds the model stays. unloading: None where it unloads nothing on request.
+    manages: it has the routes of Ollama's API that change the files of models.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Engine:
     continues: Continues | None = None
     keeps: str | None = None
     unloading: Unloading | None = None
+    manages: bool = False
 
     @property
     def api(self) -> Api | None:

@@ -10,6 +10,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in
 from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.management import Management
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
@@ -21,6 +22,11 @@ from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.way import way_to
 
 JSON_TYPE = "application/json"
+_LONGEST_S = 24 * 3600.0
+"""How long a model may take to arrive whole, for a client that wants no progress."""
+_LONGEST_SILENCE_S = 1800.0
+"""How long a file may be verified, of which nothing is told meanwhile."""
+_KEY_REFUSED = frozenset({401, 403, 407})
 _JSON = msgspec.json.Decoder()
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are only names: some servers have taken others for addresses to connect to."""
@@ -51,6 +57,26 @@ class Server:
         call = Call("POST", self._url(path), self.who, headers, body, pause_s=pause_s, way=self._way)
         async with self._client.ask(call) as reply:
             if reply.status >= 400:
+                raise refusal(reply, await reply.error_text())
+            yield reply
+
+    @asynccontextmanager
+    async def manage(self, asked: Management) -> AsyncGenerator[Reply, None]:
+        """Send a call that changes files, for which any time is enough; every status but a refused key is an answer."""
+        headers = {"Content-Type": JSON_TYPE, "Accept": "*/*", **self._authorization}
+        call = Call(
+            asked.method,
+            self._url(asked.path),
+            self.who,
+            headers,
+            asked.body or None,
+            first_byte_s=_LONGEST_S,
+            idle_s=_LONGEST_SILENCE_S,
+            way=self._way,
+            keeps=False,  # it is asked once, since a body that comes as it arrives cannot be sent again
+        )
+        async with self._client.ask(call) as reply:
+            if self._authorization and reply.status in _KEY_REFUSED:
                 raise refusal(reply, await reply.error_text())
             yield reply
 

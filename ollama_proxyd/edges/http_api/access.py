@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
+from ollama_proxyd.edges.http_api.context import SETTINGS
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.peers import Peers, is_from_here, is_hidden, served_uids
 from ollama_proxyd.edges.http_api.settings import EVERYWHERE, OtherUsers, ServerSettings
@@ -213,6 +214,16 @@ def check_user(request: web.Request) -> None:
 def check_token(request: web.Request) -> None:
     """Raise ProxyError for a request without the token, where one is configured."""
     request.app[ACCESS].value.check_token(caller_of(request))
+
+
+def check_manager(request: web.Request) -> None:
+    """Raise ProxyError unless a program of this user asks, or one that holds the token; pages change no models."""
+    caller, has_token = caller_of(request), request.app[SETTINGS].value.token is not None
+    if caller.origins or caller.sites:
+        raise ProxyError(ErrorKind.FORBIDDEN, "pages may not change models; use a program", code="cross_site")
+    uid = caller.uid if caller.unix_socket is None else caller.unix_uid
+    if uid not in served_uids() and not (has_token and uid is None):
+        raise _other_user("only programs of this server's own user change models")
 
 
 def is_preflight(request: web.Request) -> bool:

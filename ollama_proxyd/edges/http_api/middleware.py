@@ -61,17 +61,10 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     access.add_cors_headers(request, headers)
 
 
-_OF_ENGINES = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs")
-"""Ollama's routes that change files."""
-
-
 async def _nothing_there(request: web.Request) -> web.StreamResponse:
     if (tidy := await _tidied(request)) is not None:
         return await front(tidy, tidy.match_info.handler)
-    message = f"there is nothing at {request.path[:200]}"
-    if request.path.startswith(_OF_ENGINES):
-        message += "; models are kept by the engines, so ask one itself: OLLAMA_HOST=127.0.0.1:11434 ollama pull MODEL"
-    return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, message))
+    return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is nothing at {request.path[:200]}"))
 
 
 async def _tidied(request: web.Request) -> web.Request | None:

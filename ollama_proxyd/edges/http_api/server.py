@@ -16,6 +16,7 @@ from ollama_proxyd.edges.http_api import (
     efficiency,
     energy,
     explain,
+    management,
     metrics,
     ollama,
     openai,
@@ -39,7 +40,7 @@ from ollama_proxyd.services.cell import Cell
 
 log = logging.getLogger(__name__)
 
-_DOORS = (openai, responses, ollama, anthropic)
+_DOORS = (openai, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
@@ -67,6 +68,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
     app[RENDERERS].add(openai.DIALECT, responses.ROUTES)
+    app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[responses.KEPT] = KeptResponses()
     for each in (*_DOORS, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))

@@ -85,6 +85,10 @@ class ServerSettings:
     names_programs: Annotated[
         bool, Option("privacy.programs", "Whether the books name the program that asked, where this machine tells it.")
     ] = True
+    pull_to: Annotated[
+        str | None,
+        Option("routing.", "The id of the Ollama that keeps new models, where there are several; null: the cheapest."),
+    ] = None
     serve_metrics: Annotated[
         bool, Option("monitoring.enabled", "Whether GET /metrics serves Prometheus metrics.", reload=False)
     ] = True

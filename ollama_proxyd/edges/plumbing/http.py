@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,11 +55,13 @@ class Call:
     url: URL
     who: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | AsyncIterable[bytes] | None = None
     first_byte_s: float | None = None
     """Instead of the client's own timeout."""
     pause_s: float | None = None
     """The longest pause within the answer, where that is shorter than the client's own."""
+    idle_s: float | None = None
+    """The longest pause, where it is to be this whatever else is said."""
     way: Way = DIRECT
     keeps: bool = True
     """Whether its connection is kept for the next request. An unused one wakes the machine once more."""
@@ -152,9 +154,9 @@ class HttpClient:
         return await self._request(self._fresh, call)
 
     async def _request(self, session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-        data: bytes | AsyncGenerator[memoryview, None] | None = call.body
+        data: bytes | AsyncIterable[bytes | memoryview] | None = call.body
         headers = call.headers
-        if call.body is not None and len(call.body) >= LARGE_BYTES:
+        if isinstance(call.body, bytes) and len(call.body) >= LARGE_BYTES:
             data, headers = _pieces(call.body), {**call.headers, "Content-Length": str(len(call.body))}
         return await session.request(
             call.method,
@@ -169,6 +171,8 @@ class HttpClient:
 
     def _idle_s(self, call: Call) -> float:
         """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""
+        if call.idle_s is not None:
+            return call.idle_s
         bounds = (self.timeouts.idle_s, call.first_byte_s, call.pause_s)
         return min([each for each in bounds if each is not None])
 

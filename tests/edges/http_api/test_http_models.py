@@ -150,14 +150,6 @@ async def test_detection_can_tell_us_from_the_ollama_that_we_imitate(serve: Serv
     assert answer.headers["Server"] == f"ollama-proxyd/{answer.json['version']}"
 
 
-@pytest.mark.parametrize("path", ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/sha256:0"])
-async def test_what_changes_files_names_the_engines_themselves(serve: Serve, path: str) -> None:
-    site = await serve()
-    answer = await site.post(path, {"model": "tiny"})
-    assert answer.status == 404
-    assert "ask one itself: OLLAMA_HOST=" in answer.json["error"]
-
-
 @pytest.mark.parametrize("path", ["/v1/models/tiny/", "/v1/models/tiny//"])
 async def test_a_slash_after_a_models_name_is_no_part_of_it(serve: Serve, path: str) -> None:
     site = await serve(FakeBackend("npu", models=("tiny",)))

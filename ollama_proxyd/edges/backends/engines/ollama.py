@@ -95,6 +95,7 @@ ENGINE = Engine(
     # thinking is not sent on (server/routes.go, llm/llama_server.go).
     continues=Continues(),
     keeps="keep_alive",
+    manages=True,
     # It looks for this before it looks whether the model can generate, so embedding models unload too.
     unloading=Unloading("/api/generate", lambda model: {"model": model, "keep_alive": 0, "stream": False}),
 )

@@ -1,0 +1,181 @@
+"""Ollama's calls that change models: where they go, what comes back, and who may send them."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import ModelRules
+from ollama_proxyd.core.management import Managed
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from tests.edges.http_api.conftest import Answer, Serve, Site
+from tests.fakes import FakeBackend, spec_of
+
+LINES = (b'{"status":"pulling manifest"}\n', b'{"status":"success"}\n')
+NDJSON = Managed(200, "application/x-ndjson")
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def ollama(name: str, *models: str, answers: Any = (NDJSON, *LINES), **changes: Any) -> FakeBackend:
+    backend = FakeBackend(replace(spec_of(name), **changes), models=models)
+    backend.management = answers
+    return backend
+
+
+def other(name: str) -> FakeBackend:
+    backend = FakeBackend(name)
+    backend.can_manage = False
+    return backend
+
+
+async def called(site: Site, path: str, body: Any, method: str = "POST", **headers: str) -> Answer:
+    return await site.ask(method, path, json=body, headers=headers)
+
+
+def asked(*backends: FakeBackend) -> list[str]:
+    return [each.spec.id for each in backends if each.managed]
+
+
+async def test_with_one_ollama_everything_goes_there_as_bytes(serve: Serve) -> None:
+    one = ollama("igpu")
+    site = await serve(other("npu"), one)
+    answer = await called(site, "/api/pull", {"model": "new"})
+    assert (answer.status, answer.body) == (200, b"".join(LINES))
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert (answer.headers["X-Backend-Used"], one.managed[0].body) == ("igpu", b'{"model": "new"}')
+
+
+async def test_with_several_a_target_counts_then_the_configuration_then_what_is_cheapest(serve: Serve) -> None:
+    both = npu, nvidia = ollama("npu", "tiny"), ollama("nvidia", "tiny")
+    site = await serve(*both)
+    cheapest = (await site.post("/routing/explain", {})).json["backend"]
+    await called(site, "/api/pull", {"model": "new"})
+    assert asked(*both) == [cheapest]
+    nvidia.managed.clear()
+    npu.managed.clear()
+    await called(site, "/api/pull", {"model": "new"}, **{"X-Target-Backend": "nvidia"})
+    assert asked(*both) == ["nvidia"]
+    unknown = await called(site, "/api/pull", {"model": "new"}, **{"X-Target-Backend": "none"})
+    assert (unknown.status, "npu, nvidia" in unknown.json["error"]) == (404, True)
+    configured = await serve(*both, listen=ServerSettings(port=0, pull_to="nvidia"))
+    nvidia.managed.clear()
+    await called(configured, "/api/pull", {"model": "new"})
+    assert asked(*both) == ["nvidia"]
+
+
+async def test_a_backend_that_is_not_meant_for_a_model_does_not_get_it(serve: Serve) -> None:
+    npu, nvidia = ollama("npu", rules=ModelRules(supported=("tiny*",))), ollama("nvidia")
+    site = await serve(npu, nvidia)
+    await called(site, "/api/pull", {"model": "large:70b"})
+    assert asked(npu, nvidia) == ["nvidia"]
+    for each in (npu, nvidia):
+        each._spec = replace(each.spec, rules=ModelRules(excluded=("*",)))
+    nowhere = await called(await serve(npu, nvidia), "/api/pull", {"model": "large:70b"})
+    assert (nowhere.status, "choose one with X-Target-Backend" in nowhere.json["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/api/delete", {"model": "tiny"}),
+        ("POST", "/api/copy", {"source": "tiny", "destination": "other"}),
+        ("POST", "/api/create", {"model": "other", "from": "tiny"}),
+        ("POST", "/api/create", {"model": "other", "from": "tiny", "stream": False}),
+    ],
+)
+async def test_what_concerns_a_model_goes_to_all_that_hold_it(
+    serve: Serve, method: str, path: str, body: dict[str, Any]
+) -> None:
+    fleet = ollama("npu", "tiny:latest"), ollama("igpu", "tiny:latest"), ollama("nvidia", "large")
+    site = await serve(*fleet)
+    answer = await called(site, path, body, method)
+    assert (answer.status, asked(*fleet)) == (200, ["npu", "igpu"])
+    assert answer.headers["X-Backend-Used"] == "npu,igpu"
+
+
+async def test_one_backend_pushes(serve: Serve) -> None:
+    fleet = ollama("npu", "tiny"), ollama("igpu", "tiny")
+    await called(await serve(*fleet), "/api/push", {"model": "tiny"})
+    assert asked(*fleet) == ["npu"]
+
+
+async def test_a_refusal_keeps_its_status_and_names_its_backend_where_there_are_several(serve: Serve) -> None:
+    gone = (Managed(404, "application/json"), b'{"error":"model \'tiny\' not found"}')
+    alone = await serve(ollama("npu", answers=gone))
+    answer = await called(alone, "/api/delete", {"model": "tiny"}, "DELETE")
+    assert (answer.status, answer.json) == (404, {"error": "model 'tiny' not found"})
+    both = await serve(ollama("npu", "tiny"), ollama("igpu", "tiny", answers=gone))
+    answer = await called(both, "/api/delete", {"model": "tiny"}, "DELETE")
+    assert (answer.status, answer.json) == (404, {"error": "igpu: model 'tiny' not found"})
+
+
+async def test_errors_in_a_stream_stay_errors(serve: Serve) -> None:
+    said = b'{"error":"pull model manifest: file does not exist"}\n'
+    answer = await called(await serve(ollama("npu", answers=(NDJSON, LINES[0], said))), "/api/pull", {"model": "x"})
+    assert answer.body == LINES[0] + said
+    broken = ProxyError(ErrorKind.UPSTREAM_FAILED, "npu broke off")
+    answer = await called(await serve(ollama("npu", answers=(NDJSON, LINES[0], broken))), "/api/pull", {"model": "x"})
+    assert json.loads(answer.body.splitlines()[-1]) == {"error": "npu broke off"}
+    before = await called(await serve(ollama("npu", answers=(broken,))), "/api/pull", {"model": "x"})
+    assert (before.status, before.json) == (502, {"error": "npu broke off"})
+
+
+async def test_a_client_that_leaves_ends_the_work(serve: Serve) -> None:
+    backend = ollama("npu", answers=(NDJSON, LINES[0], asyncio.Event()))
+    site = await serve(backend)
+    async with site.client.post("/api/pull", json={"model": "x"}) as reply:
+        await reply.content.readline()
+        assert site.services.gateway.in_flight == 1
+    async with asyncio.timeout(5):
+        await backend.closed.wait()
+
+
+async def test_blobs_pass_as_they_arrive_and_a_model_is_made_where_its_files_are(serve: Serve) -> None:
+    has_not, has = ollama("npu", answers=(Managed(404, ""),)), ollama("igpu", answers=(Managed(200, ""),))
+    site = await serve(has_not, has)
+    await called(site, "/api/create", {"model": "x", "files": {"a.gguf": DIGEST}})
+    assert [each.path for each in has.managed] == [f"/api/blobs/{DIGEST}", "/api/create"]
+    assert (await site.ask("HEAD", f"/api/blobs/{DIGEST}")).status == 404
+    assert (await site.post("/api/blobs/sha256:0")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/pull", {}),
+        ("/api/pull", {"model": 7}),
+        ("/api/pull", []),
+        ("/api/copy", {"destination": "x"}),
+        ("/api/create", {"from": "tiny"}),
+    ],
+)
+async def test_odd_bodies_are_refused_before_any_backend_is_asked(serve: Serve, path: str, body: Any) -> None:
+    backend = ollama("npu")
+    answer = await called(await serve(backend), path, body)
+    assert (answer.status, list(answer.json)) == (400, ["error"])
+    assert not backend.managed
+
+
+async def test_without_an_ollama_it_says_what_to_do_instead(serve: Serve) -> None:
+    answer = await called(await serve(other("npu")), "/api/pull", {"model": "x"})
+    assert answer.status == 400
+    assert "give the engine its models itself" in answer.json["error"]
+
+
+async def test_pages_change_no_models_even_where_they_may_chat(serve: Serve) -> None:
+    backend = ollama("npu")
+    site = await serve(backend, listen=ServerSettings(port=0, allowed_origins=("https://chat.example.org",)))
+    for headers in ({"Origin": "https://chat.example.org"}, {"Sec-Fetch-Site": "none"}):
+        answer = await called(site, "/api/pull", {"model": "x"}, **headers)
+        assert (answer.status, backend.managed) == (403, [])
+
+
+async def test_twenty_at_once(serve: Serve) -> None:
+    backend = ollama("npu")
+    site = await serve(backend)
+    answers = await asyncio.gather(*(called(site, "/api/pull", {"model": str(at)}) for at in range(20)))
+    assert [answer.body for answer in answers] == [b"".join(LINES)] * 20
+    assert len(backend.managed) == 20
