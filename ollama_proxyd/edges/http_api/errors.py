@@ -26,6 +26,7 @@ STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
         "expectation_failed": 417,
         "header_too_long": 431,
         "target_too_long": 414,
+        "upgrade_required": 426,
     }
 )
 """Where HTTP itself has a status that says more than the kind does."""

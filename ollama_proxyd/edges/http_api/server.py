@@ -22,6 +22,7 @@ from ollama_proxyd.edges.http_api import (
     openai,
     responses,
     status,
+    websocket,
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
@@ -67,10 +68,10 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    app[RENDERERS].add(openai.DIALECT, responses.ROUTES)
+    app[RENDERERS].add(openai.DIALECT, (*responses.ROUTES, *websocket.ROUTES))
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[responses.KEPT] = KeptResponses()
-    for each in (*_DOORS, efficiency, energy, status, explain, dashboard):
+    for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)

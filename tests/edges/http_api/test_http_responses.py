@@ -182,6 +182,17 @@ async def test_a_break_costs_nothing_before_the_first_word_and_ends_a_stream_aft
     assert error["sequence_number"] == failed["sequence_number"] + 1
 
 
+async def test_an_answer_that_breaks_goes_on_elsewhere_as_the_same_response(serve: Serve) -> None:
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    other = FakeBackend("cpu", *words(" world"))
+    site = await serve(FakeBackend("npu", *words("Hello")[:-1], failure), other)
+    events = events_of(await site.post(PATH, {**ASK, "stream": True}))
+    assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    assert [item["content"][0]["text"] for item in events[-1]["response"]["output"]] == ["Hello world"]
+    assert len({each["response"]["id"] for each in events if "response" in each}) == 1
+    assert [message.role for message in chat_of(other).messages] == ["user", "assistant"]
+
+
 async def test_twenty_at_once_have_ids_of_their_own_and_the_oldest_make_room(serve: Serve) -> None:
     site = await serve(FakeBackend("npu"))
     ids = await asyncio.gather(*(kept(site) for _ in range(20)))
