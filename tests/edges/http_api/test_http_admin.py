@@ -167,7 +167,8 @@ async def test_who_holds_a_mode_is_shown_with_the_reason_and_without_their_addre
     body = (await site.get("/efficiency")).json
     (told,) = body["holds"]
     assert told.pop("ends_unix_seconds") > 0
-    assert told == {"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}
+    named = {"mode": "Quiet", "reason": "recording", "application_id": "org.example.Recorder"}
+    assert told == {**named, "until_charged": False}
     assert (body["mode"], body["effective_mode"]) == ("Balanced", "Quiet")
     assert body["reason"] == "held by org.example.Recorder: recording"
 
