@@ -13,12 +13,13 @@ LINES = {name: len(source.splitlines()) for name, source in SOURCES.items()}
 BOUNDARIES = {
     "services/tasks.py",
     "services/admission.py",
+    "services/cell.py",
     "edges/http_api/middleware.py",
     "edges/storage/history.py",
 }
 """Where an exception that nobody expected is allowed to stop.
 
-A task, a request that waits, one HTTP request, and the thread that writes the history.
+A task, a request that waits, one who hears of a fact, one HTTP request, and the thread that writes the history.
 """
 
 

@@ -1,8 +1,11 @@
 """How state and facts travel inside the process: the latest value, and what happened."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,9 +62,12 @@ class Topic(Generic[T]):
         self._listeners: tuple[Callable[[T], None], ...] = ()
 
     def publish(self, fact: T) -> None:
-        """Tell every listener; listeners return at once and do not raise."""
+        """Tell every listener; they return at once, and a fault of one costs neither the others nor the publisher."""
         for listener in self._listeners:
-            listener(fact)
+            try:
+                listener(fact)
+            except Exception:
+                log.exception("a listener failed; what it would have shown or counted is missing")
 
     def listen(self, listener: Callable[[T], None]) -> Callable[[], None]:
         """Hear every fact from now on; returns what ends it."""

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from ollama_proxyd.services.cell import Cell, Topic
 
 
@@ -59,3 +61,17 @@ def test_a_fact_is_told_once_to_each_listener_of_that_moment() -> None:
     stop()
     topic.publish("after")
     assert heard == ["first"]
+
+
+def test_a_listener_that_fails_costs_neither_the_others_nor_the_publisher(caplog: pytest.LogCaptureFixture) -> None:
+    topic: Topic[str] = Topic()
+    heard: list[str] = []
+
+    def fails(fact: str) -> None:
+        raise RuntimeError(fact)
+
+    topic.listen(fails)
+    topic.listen(heard.append)
+    topic.publish("a fact")
+    assert heard == ["a fact"]
+    assert "a listener failed" in caplog.text
