@@ -96,7 +96,7 @@ class Foundation:
             ledger=ledger,
             energy=energy,
             settings=settings,
-            keeper=Keeper(KeeperDeps(fleet, health, governor, clock, energy), config.keeping),
+            keeper=Keeper(KeeperDeps(fleet, health, governor, clock), config.keeping),
             system=system,
             store=store,
             clock=clock,

@@ -65,11 +65,6 @@ class PowerDomain:
         """What it draws where nothing of ours is there; None where that was never seen."""
         return self._base_w.value
 
-    @property
-    def tail_w(self) -> float | None:
-        """What an unused model was measured to draw here; None where other programs' work looks the same."""
-        return None if self._is_shared or self._base_w.value is None else self._tail_w.value
-
     def consumer(self, consumer_id: str) -> Consumer:
         """A device of the domain by its id."""
         return self.consumers.setdefault(consumer_id, Consumer(consumer_id))

@@ -208,11 +208,6 @@ class EnergyAccounts:
             )
         return self._domains[domain_id]
 
-    def idle_w(self, spec: BackendSpec) -> float | None:
-        """What an unused model was measured to draw on a backend's card."""
-        device = device_of(spec, self._system.value.devices)
-        return None if device is None or device.id not in self._domains else self._domains[device.id].tail_w
-
     def close(self) -> None:
         """Charge what is open by estimate: no reading comes any more."""
         for domain in self._domains.values():

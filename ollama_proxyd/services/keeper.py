@@ -24,7 +24,6 @@ from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import expires_unix_s, has_in_memory
-from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
@@ -70,7 +69,6 @@ class KeeperDeps:
     health: HealthMonitor
     governor: Governor
     clock: Clock
-    energy: EnergyAccounts
 
 
 class Keeper:
@@ -195,9 +193,8 @@ class Keeper:
         return next((each for each in models if each.name == at.model), Model(at.model))
 
     def _show(self, view: BackendView) -> None:
-        """Have the policy know whether the proxy keeps models there, and what an unused one draws."""
-        idle_w, is_kept_by_us = self._deps.energy.idle_w(view.spec), self._keeps(view.spec.id)
-        memory = self.known.memory(view.spec.id, is_kept_by_us=is_kept_by_us, idle_w=idle_w)
+        """Have the policy know whether the proxy keeps models there."""
+        memory = self.known.memory(view.spec.id, is_kept_by_us=self._keeps(view.spec.id))
         if memory is not view.memory:
             self._deps.fleet.note_memory(view.spec.id, memory)
 

@@ -14,8 +14,6 @@ SHORTEST_LOAD_S = 0.05
 """Less is what an engine needs to see that a model is loaded already."""
 MOST_MODELS = 1000
 """So many models are remembered; the rest of a longer list teaches nothing."""
-NEWS_SHARE = 0.1
-"""Watts that differ by less change no decision, and each change has prices compiled anew."""
 
 
 class KeepingFacts:
@@ -32,15 +30,14 @@ class KeepingFacts:
         self._expires_s: dict[str, dict[str, float]] = {}
         self._load_s: dict[str, dict[str, float]] = {}
 
-    def memory(self, backend_id: str, *, is_kept_by_us: bool, idle_w: float | None = None) -> Memory:
+    def memory(self, backend_id: str, *, is_kept_by_us: bool) -> Memory:
         """What is known of a backend, with live views; the same object until something else has changed."""
         known = self._memories.get(backend_id)
         if known is None:
             live = (self.expires_s(backend_id), self._gaps_s, self._load_s.setdefault(backend_id, {}))
-            known = self._memories[backend_id] = Memory(is_kept_by_us, *live, idle_w=idle_w)
-        elif known.is_kept_by_us is not is_kept_by_us or _is_news(known.idle_w, idle_w):
-            known = replace(known, is_kept_by_us=is_kept_by_us, idle_w=idle_w)
-            self._memories[backend_id] = known
+            known = self._memories[backend_id] = Memory(is_kept_by_us, *live)
+        elif known.is_kept_by_us is not is_kept_by_us:
+            known = self._memories[backend_id] = replace(known, is_kept_by_us=is_kept_by_us)
         return known
 
     def expires_s(self, backend_id: str) -> dict[str, float]:
@@ -76,9 +73,3 @@ class KeepingFacts:
         if model.size_bytes and backend_id in self._memories:
             rate = model.size_bytes / load_s
             self._memories[backend_id] = replace(self._memories[backend_id], bytes_per_s=rate)
-
-
-def _is_news(known_w: float | None, seen_w: float | None) -> bool:
-    if known_w is None or seen_w is None:
-        return known_w is not seen_w
-    return abs(seen_w - known_w) > NEWS_SHARE * known_w

@@ -314,28 +314,3 @@ async def test_a_day_begins_at_midnight_also_where_its_sums_are_asked_for_later(
     clock.advance(8.0)
     await answer(services, request())
     assert sum(services.energy.today.values()) == pytest.approx(90.0)
-
-
-async def test_the_watts_of_an_unused_model_are_learned_where_a_card_tells_them(tasks: Tasks) -> None:
-    gauge = Gauge(CARD, FakeClock(), base_w=0.0, idle_w=14.0)
-    bench = await bench_of(gauge, slots=8)
-    await begun(bench, tasks)
-    assert bench.services.energy.idle_w(bench.engine.spec) is None
-    await bench.burst(5)
-    await pass_by(90.0)
-    await bench.services.health.check_all()
-    memory = bench.services.fleet.view("nvidia").memory
-    assert memory.idle_w == pytest.approx(14.0, rel=0.1)
-    await pass_by(90.0)
-    await bench.services.health.check_all()
-    assert bench.services.fleet.view("nvidia").memory is memory, "nothing new, so no price is compiled anew"
-
-
-async def test_in_the_processor_what_others_do_looks_the_same_so_nothing_is_learned(
-    package: Gauge, tasks: Tasks
-) -> None:
-    bench = await bench_of(package, slots=8)
-    await begun(bench, tasks)
-    await bench.burst(5)
-    await pass_by(90.0)
-    assert bench.services.energy.idle_w(bench.engine.spec) is None
