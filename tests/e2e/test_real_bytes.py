@@ -87,8 +87,9 @@ NDJSON = b"".join(
         b'{"model":"recorded","created_at":"2026-01-01T00:00:00.1Z","message":{"role":"assistant","content":"na\xc3\xafve"},',
         b'"done":false,"unknown":{"b":1,"a":[ ]}}\n',
         b'{"message":{"role":"assistant","content":"' + b"long " * 200_000 + b'","thinking":""},"done":false}\n',
-        b'{"message":{"content":" \\u003c \xf0\x9f\x99\x82"},"done":false}\r\n',
-        b'{"model":"recorded","done":true,"done_reason":"stop","eval_count":3,"prompt_eval_count":2,"total_duration":10}\n',
+        b'{"message":{"role":"assistant","content":" \\u003c \xf0\x9f\x99\x82"},"done":false}\r\n',
+        b'{"model":"recorded","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop",',
+        b'"eval_count":3,"prompt_eval_count":2,"total_duration":10}\n',
     ]
 )
 RECORDED = {"openai": ("/v1/chat/completions", SSE), "ollama": ("/api/chat", NDJSON)}

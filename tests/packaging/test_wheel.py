@@ -41,7 +41,7 @@ def test_the_wheel_has_every_file_of_the_package_and_the_repository_s_very_units
     for path in (path for folder in ("systemd", "dbus") for path in (ROOT / folder).iterdir() if path.is_file()):
         assert packed[f"{templates}/{path.parent.name}/{path.name}"] == path.read_bytes()
     assert "ollama_proxyd/py.typed" in packed
-    assert sum(name.endswith(".xml") for name in packed) == 6
+    assert sum(name.endswith(".xml") for name in packed) == 7
 
 
 def test_a_wheel_from_the_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None:

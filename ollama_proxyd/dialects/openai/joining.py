@@ -36,9 +36,11 @@ def is_exact(endpoint: str, fields: Mapping[str, msgspec.Raw]) -> bool:
 class Joiner(ChunkDecoder):
     """Puts the chunks of one chat together, as the engine itself would have written the answer in one piece."""
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, asked: str) -> None:
         super().__init__()
         self._renamed = present(model=name)
+        self._asked = asked
+        """What the model is called where the engine does not say it."""
         self._told: dict[str, msgspec.Raw] = {}
         """The fields around the choices, still the engine's bytes; those of the chunk with the usage stand."""
         self._pieces: list[Delta] = []
@@ -59,7 +61,9 @@ class Joiner(ChunkDecoder):
         thinking = present(reasoning_content=answer.thinking or None)
         message: Json = {"role": "assistant", "content": answer.text, **thinking}
         choice: Json = {"finish_reason": self.finish().reason.value, "index": 0, "message": message}
-        around = {name: self._told[name] for name in sorted(self._told, key=_place)}
+        around: dict[str, Json | msgspec.Raw] = {name: self._told[name] for name in sorted(self._told, key=_place)}
+        if not bytes(self._told.get("model", b"")).startswith(b'"'):
+            around["model"] = self._asked
         return msgspec.json.encode({**around, **self._renamed, "object": "chat.completion", "choices": [choice]})
 
 

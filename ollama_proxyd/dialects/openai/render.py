@@ -4,6 +4,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -263,7 +264,7 @@ def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GEN
         refuse_internal(fields)
         path = base + PATHS[request.endpoint]
         if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
-            return Rendered(path, _streamed(fields, model), joiner=Joiner)
+            return Rendered(path, _streamed(fields, model), joiner=partial(Joiner, asked=request.model))
         return Rendered(path, with_model(request.body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}

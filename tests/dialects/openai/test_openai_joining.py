@@ -51,7 +51,7 @@ def asked(**fields: Any) -> Request:
 
 
 def joined(name: str | None = None, *frames: bytes) -> Any:
-    joiner = Joiner(name)
+    joiner = Joiner(name, "asked")
     for frame in frames or STREAM:
         joiner.feed(frame)
     joiner.finish()
@@ -78,7 +78,7 @@ def test_one_that_breaks_off_is_no_answer(kept: int) -> None:
 
 def test_a_whole_chat_is_asked_for_as_a_stream_under_the_engines_name_of_the_model() -> None:
     rendered = render(asked(seed=1), "gguf", quirks=JOINS)
-    assert rendered.joiner is Joiner
+    assert isinstance(rendered.joiner and rendered.joiner(None), Joiner)
     wanted = {**CHAT, "seed": 1, "model": "gguf", "stream": True, "stream_options": {"include_usage": True}}
     assert json.loads(rendered.body) == wanted
 
