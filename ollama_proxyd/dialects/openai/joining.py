@@ -8,6 +8,7 @@ from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present
+from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder
 
 _EXACT = frozenset(
@@ -49,7 +50,8 @@ class Joiner(ChunkDecoder):
         """What one chunk says, which is kept."""
         piece = super().read(payload)
         if not self.ended and (not self._told or b'"usage"' in payload):
-            self._told |= decode_fields(payload)
+            for told in pieces_in(payload).objects[:1]:  # read as kindly as its words
+                self._told |= decode_fields(told)
         if piece is not None:
             self._pieces.append(piece)
         return piece

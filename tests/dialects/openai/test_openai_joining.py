@@ -1,6 +1,7 @@
 """A stream of llama-server's becomes the whole answer that it would have written, where its pieces are just that."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,19 @@ def test_every_field_is_that_of_the_whole_answer() -> None:
 def test_without_thinking_there_is_no_field_for_it_and_without_words_an_empty_content() -> None:
     frames = STREAM[0], *STREAM[5:]
     assert joined(None, *frames)["choices"][0]["message"] == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize("name", [b"null", b"7", b"{}"])
+def test_where_the_engine_does_not_name_the_model_it_is_called_as_it_was_asked(name: bytes) -> None:
+    model = re.search(rb'"model":\s?("[^"]*")', STREAM[0])
+    assert model is not None
+    frames = tuple(frame.replace(model[1], name) for frame in STREAM)
+    assert joined(None, *frames)["model"] == "asked"
+
+
+def test_control_characters_in_a_chunk_cost_no_answer() -> None:
+    raw = b'data: {"choices":[{"index":0,"delta":{"content":"a\x01b"}}]}\n\n'
+    assert joined(None, raw, *STREAM[-3:])["choices"][0]["message"]["content"] == "a\x01b"
 
 
 @pytest.mark.parametrize("kept", range(len(STREAM) - 2))
