@@ -62,12 +62,12 @@ HEALTH: Mapping[str, str] = {
     "check_failed": "its health check failed by a fault of the proxy: {detail}",
     "no_answer": "no answer within {timeout_seconds:g} s",
     "gpu_memory_lost": (
-        "since the machine woke up, {gpu_percent:.0f} % of {model} lies in the GPU's memory instead of "
-        "{before_gpu_percent:.0f} %: the engine fell back to the CPU; restart it"
+        "the engine fell back to the CPU: since the machine woke up, {gpu_percent:.0f} % of {model} lies in the GPU's "
+        "memory instead of {before_gpu_percent:.0f} %; restart it"
     ),
     "gpu_speed_lost": (
-        "since the machine woke up, {model} writes {tokens_per_second:.3g} tokens/s instead of "
-        "{before_tokens_per_second:.3g}: the engine probably fell back to the CPU; restart it"
+        "the engine probably fell back to the CPU: since the machine woke up, {model} writes {tokens_per_second:.3g} "
+        "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
     "failing": "{reason}[; tried again in {left_seconds:.0f} s]",
 }
