@@ -91,7 +91,7 @@ def test_an_engine_that_lost_its_gpu_is_degraded_until_it_has_it_again(service: 
     assert FELL_BACK in status
     advice = service.box.user(f"{BIN}/ollama-proxyctl", "doctor", check=False).stdout
     assert "gpu answers, but worse than it should" in advice
-    assert "restart the engine" in advice
+    assert "gpu: restart it" in advice
     assert [FELL_BACK in (row["reason"] or "") for row in service.ask("GET", "/status").json()["backends"]] == [
         True,
         False,
