@@ -15,11 +15,13 @@ BOUNDARIES = {
     "services/admission.py",
     "services/cell.py",
     "edges/http_api/middleware.py",
+    "edges/http_api/websocket.py",
     "edges/storage/history.py",
 }
 """Where an exception that nobody expected is allowed to stop.
 
-A task, a request that waits, one who hears of a fact, one HTTP request, and the thread that writes the history.
+A task, a request that waits, one who hears of a fact, one request over HTTP or a WebSocket, and the thread that
+writes the history.
 """
 
 

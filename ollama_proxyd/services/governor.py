@@ -157,8 +157,10 @@ class Governor:
         self._apply()
         state = known(system.battery_state)
         self.is_charging.set(state == "charging")
-        if known(system.on_battery) or state in CHARGED:
-            self._end(tuple(hold for hold in self.holds.value if hold.until_charged))
+        over = tuple(hold for hold in self.holds.value if hold.until_charged)
+        is_over = bool(known(system.on_battery)) or state in CHARGED
+        if over and is_over:
+            self._end(over)
 
     def reconfigure(self, settings: ModeSettings) -> None:
         """Apply a new table of modes and new numbers for Auto; the chosen mode and the holds stay."""

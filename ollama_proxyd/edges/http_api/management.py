@@ -215,7 +215,7 @@ async def _relay(request: web.Request, asked: Management, places: Places) -> web
 
 async def _begun(request: web.Request, head: Managed, places: Places) -> Stream:
     headers = routing_headers.unrouted(places.why, ",".join(places.backend_ids))
-    response = Stream(status=head.status, headers={"Content-Type": head.content_type, **headers})
+    response = Stream(status=head.status, headers={"Content-Type": head.content_type or DIALECT.stream_type, **headers})
     await response.prepare(request)
     request[STARTED] = Started(response, DIALECT.stream_error)
     return response

@@ -1,6 +1,7 @@
 """GET /v1/stream/ws: many requests on one WebSocket, told apart by their ids."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -11,6 +12,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
+from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.edges.http_api.bodies import BODIES
@@ -19,6 +21,8 @@ from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.http_api.ws_messages import Asked, error_fields, id_of, last_fields, read_asked, read_message
 from ollama_proxyd.edges.plumbing.large import off_loop
+
+log = logging.getLogger(__name__)
 
 MOST_MESSAGE_BYTES = 16 * 1024 * 1024
 MOST_AT_ONCE = 64
@@ -96,6 +100,8 @@ class _Session:
     async def _is_command(self, told: dict[str, Json]) -> bool:
         """Whether a message asks for no answer of a model; if so it is done."""
         if "ping" in told:
+            if len(msgspec.json.encode(told["ping"])) > LONGEST_TEXT:
+                raise ProxyError(ErrorKind.INVALID_REQUEST, f"ping has more than {LONGEST_TEXT} bytes", param="ping")
             await self._write({"pong": told["ping"]})
             return True
         if "cancel" not in told:
@@ -120,6 +126,13 @@ class _Session:
             if not self._socket.closed:
                 await self._send(asked.request_id, done=True, error="cancelled", code="cancelled")
             raise
+        except ConnectionError:
+            return  # the client has left, and the connection ends
+        except Exception:
+            log.exception(
+                "request %s: a request on the WebSocket failed by a fault of the proxy", self._hints.request_id
+            )
+            await self._send(asked.request_id, done=True, error="the proxy failed; see its log", code="internal")
 
     async def _pass_on(self, asked: Asked, first: Routed, events: AsyncGenerator[Event, None], begun_s: float) -> None:
         head = msgspec.json.encode({"request_id": asked.request_id, "done": False})[:-1]

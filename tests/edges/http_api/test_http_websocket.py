@@ -10,6 +10,7 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.requests import Chat, Priority, Text
+from ollama_proxyd.edges.http_api import websocket
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.http_api.websocket import MOST_AT_ONCE
 from tests.edges.http_api.conftest import Serve, Site
@@ -125,6 +126,7 @@ async def test_a_client_that_leaves_ends_all_that_is_under_way(serve: Serve) -> 
         ('{"model": "tiny", "prompt": "x", "options": []}', "invalid_request"),
         ('{"model": "tiny", "prompt": "x", "stream": "no"}', "invalid_request"),
         ('{"model": "tiny", "prompt": "x", "priority": "urgent"}', "invalid_request"),
+        ('{"ping": "' + "x" * 3000 + '"}', "invalid_request"),
         ('{"model": "tiny", "prompt": "x", "max_power_watts": -1}', "invalid_request"),
         ('{"model": "none", "prompt": "x"}', "model_not_found"),
         ('{"model": "tiny", "prompt": "x", "target_backend": "none"}', "no_backends"),
@@ -146,6 +148,26 @@ async def test_a_fault_in_the_middle_is_told_after_what_was_said(serve: Serve) -
     site = await serve(FakeBackend("npu", *words("Hi")[:-1], failure))
     first, last = await answer_to(site)
     assert (first["token"], last["code"], last["done"]) == ("Hi", "backend_error", True)
+
+
+async def test_a_fault_of_the_proxy_is_told_and_logged_and_ends_nothing_else(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await serve(FakeBackend("npu", *words("Hello")))
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    async with site.client.ws_connect(PATH) as socket:
+        with monkeypatch.context() as broken:
+            broken.setattr(websocket, "last_fields", fails)
+            await socket.send_json(ASK)
+            *_, last = (await until_done(socket))["a"]
+        assert (last["code"], "boom" in last["error"]) == ("internal", False)
+        assert "a request on the WebSocket failed by a fault of the proxy" in caplog.text
+        await socket.send_json(ASK)
+        *_, last = (await until_done(socket))["a"]
+        assert last["finish_reason"] == "stop"
 
 
 async def test_how_much_is_under_way_and_how_long_a_message_is_are_bounded(serve: Serve) -> None:
