@@ -10,7 +10,7 @@ from tests.e2e.harness import Daemon
 from tests.e2e.tiny_model import HELLO, REPLY, REPLY_TOKENS, THINK, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
-TOOL = {"name": "get_weather", "input_schema": WEATHER_TOOL["function"]["parameters"]}  # type: ignore[index]
+TOOL = {"name": "get_weather", "input_schema": WEATHER_TOOL["function"]["parameters"]}
 COLD = {"temperature": 0}
 WAYS = pytest.mark.parametrize("more", [COLD, {**COLD, "output_config": {}}], ids=["passed on", "translated"])
 """llama-server does not read the configuration of the output, so a request with one is translated."""

@@ -12,7 +12,7 @@ from tests.e2e.harness import Daemon
 from tests.e2e.tiny_model import REPLY, REPLY_TOKENS, THINK, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
-TOOL = {"type": "function", **WEATHER_TOOL["function"], "strict": False}  # type: ignore[dict-item]
+TOOL = {"type": "function", **WEATHER_TOOL["function"], "strict": False}
 COLD = {"temperature": 0}
 
 

@@ -1,6 +1,7 @@
 """The tiny model that every real engine here serves: its file, and the words that it is known to say."""
 
 from pathlib import Path
+from typing import Any
 
 from scripts import make_tiny_gguf
 
@@ -9,7 +10,7 @@ THINK = make_tiny_gguf.THINK
 REPLY_TOKENS = 50
 THINK_TOKENS = 11  # THINK and the end of thinking
 HELLO = [{"role": "user", "content": "hello"}]
-WEATHER_TOOL = {
+WEATHER_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",

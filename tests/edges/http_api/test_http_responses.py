@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason, ToolCallDelta, Usage
-from ollama_proxyd.core.requests import Api, Chat
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, ToolCallDelta, Usage
+from ollama_proxyd.core.requests import Api, Chat, Request
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Answer, Serve, Site
 from tests.fakes import FakeBackend, words
@@ -132,6 +133,15 @@ async def test_a_conversation_of_items_becomes_turns(serve: Serve) -> None:
     assert answer.status == 200
 
 
+class Reads(FakeBackend):
+    """An engine of another API, for which the whole content is read."""
+
+    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        request.content()
+        yield Accepted()
+        yield Finished()
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -155,15 +165,7 @@ async def test_a_conversation_of_items_becomes_turns(serve: Serve) -> None:
     ],
 )
 async def test_a_wrong_field_is_named_as_the_client_wrote_it(serve: Serve, fields: Any, param: str) -> None:
-    backend = FakeBackend("npu")
-
-    async def ask_all(request: Any, model: str) -> Any:
-        request.content()
-        yield Accepted()
-        yield Finished()
-
-    backend.answer = ask_all  # type: ignore[method-assign]
-    site = await serve(backend)
+    site = await serve(Reads("npu"))
     answer = await site.post(PATH, {**ASK, **fields})
     assert (answer.status, answer.json["error"]["param"]) == (400, param)
 
