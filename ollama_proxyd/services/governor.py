@@ -158,7 +158,7 @@ class Governor:
         state = known(system.battery_state)
         self.is_charging.set(state == "charging")
         over = tuple(hold for hold in self.holds.value if hold.until_charged)
-        is_over = bool(known(system.on_battery)) or state in CHARGED
+        is_over = known(system.on_battery) is True or state in CHARGED
         if over and is_over:
             self._end(over)
 
