@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.auto import AT_FIRST, step
@@ -164,7 +164,7 @@ USUAL = {
     "hottest_c": st.floats(-20, 120),
     "fan_percent": st.floats(0, 100),
 }
-ODD = st.floats() | st.sampled_from([0.0, 255.0, 65535.0, -273.15])
+ODD = st.floats() | st.floats(-20, 120) | st.sampled_from([0.0, 255.0, 65535.0, -273.15])
 
 
 def auto_modes(name: str, values: list[float], on_battery: bool) -> list[Mode]:
@@ -185,6 +185,11 @@ def auto_modes(name: str, values: list[float], on_battery: bool) -> list[Mode]:
     at=st.integers(0, 6),
     on_battery=st.booleans(),
 )
+@example(usual=("hottest_c", 60.0), odd=99.0, at=3, on_battery=False)
+@example(usual=("hottest_c", 45.0), odd=115.0, at=0, on_battery=False)
+@example(usual=("fan_percent", 40.0), odd=89.0, at=3, on_battery=False)
+@example(usual=("battery_percent", 25.0), odd=18.0, at=3, on_battery=True)
+@example(usual=("battery_percent", 60.0), odd=0.0, at=0, on_battery=True)
 def test_one_odd_sample_never_switches_auto(usual: tuple[str, float], odd: float, at: int, on_battery: bool) -> None:
     name, value = usual
     steady = auto_modes(name, [value] * 8, on_battery)
