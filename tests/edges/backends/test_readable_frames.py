@@ -168,3 +168,18 @@ async def test_a_mended_frame_has_the_names_of_the_first_one_also_after_a_commen
     payloads = [json.loads(event.removeprefix(b"data: ")) for event in sent.split(b"\n\n")[1:3]]
     assert [{name: each[name] for name in names} for each in payloads] == [names, names]
     assert read_by_a_client(Api.OPENAI, sent) == "one two"
+
+
+@pytest.mark.parametrize("chunking", [at_once, one_byte_each])
+@pytest.mark.parametrize("client", list(CLIENTS))
+async def test_an_ollama_line_that_is_spread_over_several_is_read(client: Api, chunking: Any) -> None:
+    said, last = json.loads(says(Api.OLLAMA, "two")), json.loads(end(Api.OLLAMA))
+    spread = b"".join(json.dumps(each, indent=2).encode() + b"\n" for each in (said, last))
+    sent = chunking(frame(Api.OLLAMA, says(Api.OLLAMA, "one ")) + spread)
+    routes = {ROUTE[Api.OLLAMA]: streams(*sent, content_type=TYPE[Api.OLLAMA])}
+    events = await answer(Api.OLLAMA, routes, CLIENTS[client](stream=True))
+    assert isinstance(events[-1], Finished)
+    if client is Api.OLLAMA:
+        assert read_by_a_client(client, frames(events)) == "one two"
+    else:
+        assert text(events) == "one two"
