@@ -50,11 +50,11 @@ def lost(why: str) -> NoReturn:
     raise Judged(Seen(Outcome.LOST, why))
 
 
-def request(api: str, model: str, *, stream: bool, prompt_bytes: int = 0) -> bytes:
+def request(api: str, model: str, *, stream: bool, prompt_bytes: int = 0, **more: Any) -> bytes:
     """A client's whole request, on a connection of its own."""
     prompt = "x" * prompt_bytes + ASK
     messages = [{"role": "user", "content": prompt}]
-    fields = {"model": model, "stream": stream, "messages": messages, "temperature": 0}
+    fields = {"model": model, "stream": stream, "messages": messages, "temperature": 0, **more}
     return request_for(api, {**fields, "max_tokens": 4096} if api == "anthropic" else fields)
 
 
@@ -100,12 +100,15 @@ class Asked:
     texts: tuple[str, ...] = ()
     is_other: bool = False
     """Whether the known text is not good."""
+    is_whole: bool = False
+    """Whether the engine is to be asked for one piece, too: with `n` it is."""
 
 
 async def ask(port: int, asked: Asked, prompt_bytes: int = 0, bound_s: float = BOUND_S) -> Seen:
     """One request, and what was seen."""
     began_s = time.monotonic()
-    sent = request(asked.api, asked.model, stream=asked.stream, prompt_bytes=prompt_bytes)
+    more = {"n": 1} if asked.is_whole and asked.api == "openai" else {}
+    sent = request(asked.api, asked.model, stream=asked.stream, prompt_bytes=prompt_bytes, **more)
     got, in_time = await exchange(port, sent, bound_s)
     return seen_in(asked, got, in_time, time.monotonic() - began_s)
 
