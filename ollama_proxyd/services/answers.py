@@ -47,6 +47,11 @@ class AnswersDeps:
     activity: Activity
 
 
+HELD_BACK_S = 2.0
+"""From so long on a client that takes its answer slowly lets the others that wait for it go on."""
+_LOOK_S = 1.0
+
+
 class Asked(NamedTuple):
     """What the same requests under way have in common: none waits for one that may wait longer than it."""
 
@@ -54,6 +59,7 @@ class Asked(NamedTuple):
     priority: Priority | None
     defer: str | None
     deadline_ms: int | None
+    max_latency_ms: float | None
 
 
 class End(Enum):
@@ -61,7 +67,30 @@ class End(Enum):
 
     OVER = "over"
     LEFT = "left"
-    """Its client left, so the next one takes its place."""
+    """Its client left or takes its answer too slowly, so the next one takes its place."""
+
+
+class First:
+    """The first of several requests that are the same; the others wait for its answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._clock = clock
+        self._held_s = 0.0
+        self._handed_s: float | None = None
+
+    def hand_over(self) -> None:
+        """Its client gets an event now."""
+        self._handed_s = self._clock.monotonic()
+
+    def go_on(self) -> None:
+        """Its client has taken the event."""
+        self._held_s, self._handed_s = self.held_s, None
+
+    @property
+    def held_s(self) -> float:
+        """How long its client has held the answer back so far."""
+        return self._held_s + (0.0 if self._handed_s is None else self._clock.monotonic() - self._handed_s)
 
 
 class Answers:
@@ -71,7 +100,7 @@ class Answers:
         self._deps = deps
         self._settings = settings
         self._kept = KeptAnswers()
-        self._first: dict[Asked, asyncio.Future[End]] = {}
+        self._first: dict[Asked, First] = {}
         """The first of the same requests under way; the others wait for its answer."""
         self._were_down: set[str] = set()
 
@@ -103,10 +132,12 @@ class Answers:
             async for event in self._again(request, found, arrived_s):
                 yield event
             return
-        with self._leading(key, request):
+        with self._leading(key, request) as first:
             async with aclosing(self._deps.gateway.answer(request)) as events:
                 async for event in events if key is None else self._keeping(key, request, events):
+                    first.hand_over()
                     yield replace(event, is_hit=False) if isinstance(event, Routed) else event
+                    first.go_on()
 
     async def _await_same(self, key: bytes, request: Request) -> Kept | None:
         """The kept answer; where the same request is under way, its answer is waited for.
@@ -115,42 +146,48 @@ class Answers:
         """
         end = End.LEFT
         while (found := self._find(key, request)) is None and end is End.LEFT:
-            first = self._first.get(_asked(key, request)) if request.hints.cache.may_take else None
+            asked = _asked(key, request)
+            first = self._first.get(asked) if request.hints.cache.may_take else None
             if first is None:
                 break
             end = await self._wait(first, request)
+            if end is End.LEFT and self._first.get(asked) is first:
+                del self._first[asked]
         return found
 
-    async def _wait(self, first: asyncio.Future[End], request: Request) -> End:
-        """Wait until the first one has ended, until the deadline at most."""
+    async def _wait(self, first: First, request: Request) -> End:
+        """Wait until the first one has ended or is held back by its client, until the deadline at most."""
         deps, deadline_ms = self._deps, request.hints.deadline_ms
         deps.gateway.check_capacity()
         deps.activity.begin()
         try:
             with deps.activity.waiting():
                 async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000 - deps.clock.unix()):
-                    return await asyncio.shield(first)
+                    while first.held_s < HELD_BACK_S and not first.ended.done():
+                        await asyncio.wait((first.ended,), timeout=_LOOK_S)
+                    return first.ended.result() if first.ended.done() else End.LEFT
         except TimeoutError:
             return End.OVER
         finally:
             deps.activity.end()
 
     @contextmanager
-    def _leading(self, key: bytes | None, request: Request) -> Iterator[None]:
+    def _leading(self, key: bytes | None, request: Request) -> Iterator[First]:
         """Have the same requests that come meanwhile wait for the answer, where it may be kept for them."""
+        first = First(self._deps.clock)
         if key is None or not request.hints.cache.may_keep or (asked := _asked(key, request)) in self._first:
-            yield
+            yield first
             return
-        first = self._first[asked] = asyncio.get_running_loop().create_future()
-        end = End.OVER
+        self._first[asked], end = first, End.OVER
         try:
-            yield
+            yield first
         except (asyncio.CancelledError, GeneratorExit):
             end = End.LEFT
             raise
         finally:
-            del self._first[asked]
-            first.set_result(end)
+            if self._first.get(asked) is first:
+                del self._first[asked]
+            first.ended.set_result(end)
 
     def _find(self, key: bytes, request: Request) -> Kept | None:
         """The kept answer, where its backend still has that model and the request takes it."""
@@ -225,4 +262,4 @@ class Answers:
 
 def _asked(key: bytes, request: Request) -> Asked:
     hints = request.hints
-    return Asked(key, hints.priority, hints.defer, hints.deadline_ms)
+    return Asked(key, hints.priority, hints.defer, hints.deadline_ms, hints.max_latency_ms)

@@ -279,6 +279,18 @@ async def test_where_the_first_client_leaves_the_next_request_takes_its_place() 
     assert sorted([bool(routed.is_hit) for routed, *_ in answers if isinstance(routed, Routed)]) == [False, True, True]
 
 
+async def test_a_client_that_takes_its_answer_slowly_holds_no_other_back() -> None:
+    npu = FakeBackend(spec_of("npu", slots=4), *words("a", "b", "c"))
+    services = await services_of(npu, cache=ON)
+    first = services.answers.answer(chat())
+    await anext(first)  # and reads no further
+    answers = await asyncio.gather(*(ask(services, chat()) for _ in range(3)))
+    assert len(npu.requests) == 2
+    assert sorted([bool(routed.is_hit) for routed, *_ in answers if isinstance(routed, Routed)]) == [False, True, True]
+    assert [event async for event in first]
+    assert not services.answers._first
+
+
 async def test_a_client_that_leaves_while_it_waits_costs_the_others_nothing() -> None:
     services = await services_of(FakeBackend("npu", *words("a", "b")), cache=ON)
     first = services.answers.answer(chat())
@@ -292,17 +304,18 @@ async def test_a_client_that_leaves_while_it_waits_costs_the_others_nothing() ->
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("patient", "other"),
     [
-        chat(CacheControl(may_take=False)),
-        chat(hints=Hints(priority=Priority.HIGH)),
-        chat(hints=Hints(deadline_ms=9_000_000_000_000)),
+        (Hints(), chat(CacheControl(may_take=False))),
+        (Hints(priority=Priority.BEST_EFFORT), chat(hints=Hints(priority=Priority.HIGH))),
+        (Hints(), chat(hints=Hints(deadline_ms=9_000_000_000_000))),
+        (Hints(), chat(hints=Hints(max_latency_ms=9_000_000))),
     ],
 )
-async def test_none_waits_for_a_request_that_may_wait_longer_than_it(other: Request) -> None:
+async def test_none_waits_for_a_request_that_may_wait_longer_than_it(patient: Hints, other: Request) -> None:
     npu = FakeBackend("npu", *words("a", "b"))
     services = await services_of(npu, cache=ON)
-    first = services.answers.answer(chat(hints=Hints(priority=Priority.BEST_EFFORT)))
+    first = services.answers.answer(chat(hints=patient))
     await anext(first)
     asking = asyncio.create_task(ask(services, other))
     await settle()
