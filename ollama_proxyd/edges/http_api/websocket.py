@@ -15,11 +15,20 @@ from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
-from ollama_proxyd.edges.http_api.ws_messages import Asked, error_fields, id_of, last_fields, read_asked, read_message
+from ollama_proxyd.edges.http_api.ws_messages import (
+    Asked,
+    error_fields,
+    id_of,
+    last_fields,
+    read_asked,
+    read_message,
+    whole_fields,
+)
 from ollama_proxyd.edges.plumbing.large import off_loop
 
 log = logging.getLogger(__name__)
@@ -137,24 +146,19 @@ class _Session:
     async def _pass_on(self, asked: Asked, first: Routed, events: AsyncGenerator[Event, None], begun_s: float) -> None:
         head = msgspec.json.encode({"request_id": asked.request_id, "done": False})[:-1]
         ttft_ms: float | None = None
-        text: list[str] = []
-        thinking: list[str] = []
+        kept: list[Delta] = []
+        """What the last message tells: tool calls, and all that was said where nothing is streamed."""
         async for event in events:
-            if isinstance(event, Delta) and (event.text or event.thinking):
+            if isinstance(event, Delta):
                 is_first, ttft_ms = ttft_ms is None, ttft_ms or round((time.monotonic() - begun_s) * 1000, 3)
-                if asked.is_streamed:
+                if asked.is_streamed and (event.text or event.thinking):
                     await self._piece(head, event, ttft_ms if is_first else None)
-                else:
-                    text.append(event.text)
-                    thinking.append(event.thinking)
+                if event.tool_calls or not asked.is_streamed:
+                    kept.append(Delta(tool_calls=event.tool_calls) if asked.is_streamed else event)
             elif isinstance(event, Finished):
-                told = last_fields(event, time.monotonic() - begun_s, ttft_ms)
-                whole = {"token": "".join(text), "thinking": "".join(thinking)}
-                said = {} if asked.is_streamed else {name: each for name, each in whole.items() if each}
+                told = whole_fields(joined(kept), event) | last_fields(event, time.monotonic() - begun_s, ttft_ms)
                 backend = {"backend": first.backend_id, "backend_id": first.backend_id}
-                await self._send(
-                    asked.request_id, done=True, **said, **told, **backend, reason=str(first.decision.reason)
-                )
+                await self._send(asked.request_id, done=True, **told, **backend, reason=str(first.decision.reason))
 
     async def _piece(self, head: bytes, delta: Delta, ttft_ms: float | None) -> None:
         said = b""

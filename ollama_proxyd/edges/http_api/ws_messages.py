@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.hints import FIELDS, read_hint
 from ollama_proxyd.core.requests import Hints, Json, Request
+from ollama_proxyd.dialects.framing.gathering import finished_calls
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, invalid_request
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.dialects.openai.parse import parse_chat
@@ -95,6 +96,20 @@ def error_fields(error: ProxyError) -> dict[str, Json]:
     if error.retry_after_s is not None:
         told["retry_after_seconds"] = error.retry_after_s
     return told
+
+
+def whole_fields(answer: Delta, finished: Finished) -> dict[str, Json]:
+    """What was said, and the tools that the model calls, as OpenAI writes them. Raises ProxyError."""
+    told: dict[str, Json] = {"token": answer.text, "thinking": answer.thinking}
+    told["tool_calls"] = [
+        {
+            "id": call.id or f"call_{call.index}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments.decode()},
+        }
+        for call, arguments in finished_calls(answer.tool_calls, finished)
+    ]
+    return {name: value for name, value in told.items() if value}
 
 
 def last_fields(finished: Finished, spent_s: float, ttft_ms: float | None) -> dict[str, Json]:

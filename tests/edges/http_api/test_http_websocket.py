@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Finished
+from ollama_proxyd.core.events import Accepted, Delta, Finished, FinishReason, ToolCallDelta
 from ollama_proxyd.core.requests import Chat, Priority, Text
 from ollama_proxyd.edges.http_api import websocket
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -18,6 +18,7 @@ from tests.fakes import FakeBackend, words
 
 PATH = "/v1/stream/ws"
 ASK = {"request_id": "a", "model": "tiny", "prompt": "hello"}
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("look", "go")]
 Socket = aiohttp.ClientWebSocketResponse
 
 
@@ -52,6 +53,23 @@ async def test_each_piece_has_its_id_the_first_its_time_and_the_last_the_sums(se
     assert last["total_time_ms"] >= pieces[0]["ttft_ms"]
     whole = await answer_to(site, stream=False)
     assert [(each["token"], each["done"]) for each in whole] == [("Hello world", True)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_tools_that_a_model_calls_stand_in_the_last_message(serve: Serve, stream: bool) -> None:
+    calls = [
+        ToolCallDelta(0, "c1", "look", '{"at":'),
+        ToolCallDelta(0, None, None, "1}"),
+        ToolCallDelta(1, None, "go", "{}"),
+    ]
+    pieces = [Delta(tool_calls=(call,)) for call in calls]
+    site = await serve(
+        FakeBackend("npu", Accepted(), Delta(text="Let me see"), *pieces, Finished(FinishReason.TOOL_CALLS))
+    )
+    *_, last = await answer_to(site, stream=stream, tools=TOOLS)
+    told = [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in last["tool_calls"]]
+    assert told == [("c1", "look", '{"at":1}'), ("call_1", "go", "{}")]
+    assert (last["finish_reason"], last.get("token")) == ("tool_calls", None if stream else "Let me see")
 
 
 @pytest.mark.parametrize(
