@@ -18,7 +18,7 @@ HOLD = "/"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One program's wish, which ends with its owner: a unique bus name, or "http:" with the program and an open answer.
+    """One program's wish, which ends with its owner: the program with its connection to the bus or an open answer.
 
     It ends at `until_s` on the monotonic clock at the latest, which people are told as the time `ends_unix_s`.
     """

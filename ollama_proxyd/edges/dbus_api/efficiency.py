@@ -22,7 +22,9 @@ from ollama_proxyd.edges.dbus_api.errors import (
     refused_as,
 )
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
+from ollama_proxyd.edges.dbus_api.holders import connection_of, owner_of
 from ollama_proxyd.edges.dbus_api.values import facts, reason_properties, reason_values
+from ollama_proxyd.edges.plumbing.dbus import Bus
 from ollama_proxyd.services.bundle import Services
 
 ICONS: Mapping[Mode, str] = {
@@ -41,7 +43,8 @@ _SIGNATURES = {bool: "b", str: "s", float: "d"}
 class Efficiency:
     """The object /ie/fio/OllamaProxy/Efficiency."""
 
-    def __init__(self, services: Services, sender: SignalSender) -> None:
+    def __init__(self, services: Services, sender: SignalSender, bus: Bus) -> None:
+        self._bus = bus
         self._governor = governor = services.governor
         self._settings = services.settings
         self._store = services.store
@@ -116,7 +119,7 @@ class Efficiency:
         mode = read_mode(name)
         return listed(mode, self._governor.table[mode])
 
-    def _hold(
+    async def _hold(
         self,
         caller: str,
         name: str,
@@ -129,15 +132,16 @@ class Efficiency:
         for what, text in (("reason", reason), ("application_id", application_id)):
             if len(text) > LONGEST_TEXT:
                 raise invalid(f"{what} has {len(text)} characters; allowed are {LONGEST_TEXT}")
+        mode, owner = read_mode(name), await owner_of(caller, self._bus)
         with refused_as({ErrorKind.OVERLOADED: TOO_MANY_HOLDS, ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
-            mode = read_mode(name)
             return self._governor.hold(
-                mode, reason, application_id, caller, duration_s, until_charged=until_charged
+                mode, reason, application_id, owner, duration_s, until_charged=until_charged
             ).cookie
 
-    def _release(self, caller: str, cookie: int) -> None:
+    async def _release(self, caller: str, cookie: int) -> None:
+        owner = await owner_of(caller, self._bus)
         with refused_as({ErrorKind.INVALID_REQUEST: NOT_HOLDER}):
-            self._governor.release(cookie, caller)
+            self._governor.release(cookie, owner)
 
     async def _change_settings(self, changes: Mapping[str, Variant]) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
@@ -176,7 +180,7 @@ def _hold_facts(hold: Hold) -> dict[str, Variant]:
         "Profile": Variant("s", hold.mode.value),
         "Reason": Variant("s", hold.reason),
         "Cookie": Variant("u", hold.cookie),
-        "Owner": Variant("s", hold.owner),
+        "Owner": Variant("s", connection_of(hold.owner)),
         "EndsUnixSeconds": Variant("d", hold.ends_unix_s),
         "UntilCharged": Variant("b", hold.until_charged),
     }

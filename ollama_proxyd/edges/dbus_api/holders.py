@@ -3,14 +3,35 @@
 import asyncio
 import logging
 
-from ollama_proxyd.edges.plumbing.dbus import Bus, BusError
+from dbus_fast import DBusError
+
+from ollama_proxyd.core.holds import HOLD
+from ollama_proxyd.edges.dbus_api.errors import FAILED
+from ollama_proxyd.edges.plumbing.dbus import BUS, Bus, BusError
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-UNIQUE = ":"
-"""Unique names of the bus begin so; other owners are not on it."""
+ON_BUS = "bus:"
+"""Owners on the bus begin so."""
+
+
+async def owner_of(caller: str, bus: Bus) -> str:
+    """The owner of a caller's holds: its process and its connection.
+
+    All connections of a sandbox come from the one process of its proxy.
+    """
+    try:
+        (pid,) = await bus.call(BUS, "GetConnectionUnixProcessID", "s", [caller])
+    except OSError as error:  # it has left, or the bus has
+        raise DBusError(FAILED, f"who asks cannot be told: {error}") from error
+    return f"{ON_BUS}{pid}{HOLD}{caller}"
+
+
+def connection_of(owner: str) -> str:
+    """The unique name of an owner on the bus."""
+    return owner.partition(HOLD)[2]
 
 
 class Holders:
@@ -26,7 +47,7 @@ class Holders:
         """Watch every program from its first hold to its last; when this ends, with the connection, so do the holds."""
         try:
             async for holds in self._governor.holds.changes():
-                self._compare({hold.owner for hold in holds if hold.owner.startswith(UNIQUE)})
+                self._compare({hold.owner for hold in holds if hold.owner.startswith(ON_BUS)})
         finally:
             for owner in tuple(self._watched):
                 self._governor.release_all(owner)
@@ -35,7 +56,7 @@ class Holders:
     def _compare(self, owners: set[str]) -> None:
         for owner in owners - self._watched.keys():
             self._watched[owner] = unneeded = asyncio.Event()
-            self._tasks.start(f"holder {owner}", self._watch(owner, unneeded))
+            self._tasks.start(f"holder {connection_of(owner)}", self._watch(owner, unneeded))
         for owner in self._watched.keys() - owners:
             self._watched.pop(owner).set()
 
@@ -44,12 +65,13 @@ class Holders:
             if successor is None:
                 self._governor.release_all(owner)
 
+        name = connection_of(owner)
         try:
-            async with self._bus.hear_owners(owner, heard):
-                heard(await self._bus.owner_of(owner))
+            async with self._bus.hear_owners(name, heard):
+                heard(await self._bus.owner_of(name))
                 await unneeded.wait()
         except BusError:
             return
         except OSError as error:
-            log.warning("the holds of %s end, because it cannot be watched: %s", owner, error)
+            log.warning("the holds of %s end, because it cannot be watched: %s", name, error)
             self._governor.release_all(owner)

@@ -77,7 +77,7 @@ class BusService:
         """Be on the bus until it is lost; the objects exist only meanwhile, so that they cost nothing without one."""
         sender = SignalSender(bus)
         objects = Objects(sender, self._answers)
-        views = self._views(sender, objects)
+        views = self._views(sender, objects, bus)
         for view in views:
             objects.add(view.exported)
         objects.add(_root(sender))  # the last, so that the begin tells no news
@@ -97,10 +97,10 @@ class BusService:
             bus.connection.remove_message_handler(objects.handle)
         raise bus.lost()
 
-    def _views(self, sender: SignalSender, objects: Objects) -> tuple[View, ...]:
+    def _views(self, sender: SignalSender, objects: Objects, bus: Bus) -> tuple[View, ...]:
         services, clock = self._services, self._clock
         return (
-            Efficiency(services, sender),
+            Efficiency(services, sender, bus),
             Backends(services, sender, objects, clock),
             Routing(services, sender, clock, self._endpoint),
             Thermal(services, sender, clock),

@@ -157,8 +157,9 @@ def test_what_scripts_of_old_call_is_there_as_they_know_it(short_name: str) -> N
 
 
 async def test_every_method_of_the_contract_is_done_by_somebody(desk: Desk) -> None:
-    sender = SignalSender(await desk.line.bus())
-    for view in desk.service._views(sender, Objects(sender, Tasks("test"))):
+    bus = await desk.line.bus()
+    sender = SignalSender(bus)
+    for view in desk.service._views(sender, Objects(sender, Tasks("test")), bus):
         exported = view.exported
         assert set(exported.methods) == set(exported.contract.methods)
         assert exported.personal <= set(exported.methods)

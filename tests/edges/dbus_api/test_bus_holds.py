@@ -145,7 +145,7 @@ async def test_a_program_that_leaves_at_once_holds_nothing(
     desk: Desk, program: Program, private_bus: PrivateBus
 ) -> None:
     governor = desk.services.governor
-    governor.hold(Mode.QUIET, "", "", ":1.4711")
+    governor.hold(Mode.QUIET, "", "", "bus:1/:1.4711")
     await until_nobody_holds(desk)
 
 
