@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon
+from tests.e2e.harness import Daemon, Fleet
 from tests.e2e.tiny_model import HELLO, REPLY, REPLY_TOKENS, THINK, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
@@ -84,3 +84,27 @@ def test_it_raises_its_own_errors(client: Any, library: Any) -> None:
     assert missing.value.request_id == missing.value.body["request_id"]
     with pytest.raises(library.BadRequestError, match="X-Priority"):
         client.messages.create(model="calm", max_tokens=5, messages=HELLO, extra_headers={"X-Priority": "urgent"})
+
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "words and thoughts": {"max_tokens": 200},
+    "words that the limit cuts": {"max_tokens": 20},
+    "words that stop": {"max_tokens": 200, "stop_sequences": ["proxies"]},
+    "a call": {"max_tokens": 300, "tools": [TOOL], "tool_choice": {"type": "any"}},
+    "a call that the limit cuts": {"max_tokens": 40, "tools": [TOOL], "tool_choice": {"type": "any"}},
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_whole_message_is_just_what_the_engine_itself_would_have_written(
+    case: str, daemon: Daemon, fleet: Fleet
+) -> None:
+    body = {"model": "tiny", "messages": HELLO, **COLD, **WHOLE[case]}
+    direct, proxied = (each.post("/v1/messages", body).json() for each in (fleet.tiny, daemon))
+    for answer in (direct, proxied):
+        assert answer.pop("id")
+        usage = answer["usage"]
+        usage["input_tokens"] += usage.pop("cache_read_input_tokens")
+        for block in answer["content"]:
+            assert block.pop("id", "call")
+    assert proxied == direct

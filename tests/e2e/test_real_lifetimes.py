@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.harness import Daemon, Fleet, StartDaemon, StartLlama, backend, config_of, llama, wait_until
 from tests.e2e.recorded_engine import MODEL, RecordedEngine, serving
-from tests.e2e.tiny_model import HELLO, REPLY
+from tests.e2e.tiny_model import HELLO, REPLY, WEATHER_TOOL
 
 pytestmark = pytest.mark.real
 FRAMES = [b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n' % number for number in range(3)]
@@ -27,11 +27,16 @@ def chat(daemon: Daemon, model: str = "calm", **fields: Any) -> str:
     return content
 
 
-LEAVING = {
-    "a stream": ("/v1/chat/completions", True),
-    "a whole answer": ("/v1/chat/completions", False),
-    "a translated stream": ("/api/chat", True),
-    "a translated whole answer": ("/api/chat", False),
+CHAT, ENDLESS = {"messages": HELLO}, {"options": {"num_predict": -1}}
+LEAVING: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    "a stream": ("/v1/chat/completions", True, CHAT),
+    "a whole answer": ("/v1/chat/completions", False, CHAT),
+    "a whole answer that may call tools": ("/v1/chat/completions", False, {**CHAT, "tools": [WEATHER_TOOL]}),
+    "a whole completion": ("/v1/completions", False, {"prompt": "Hello"}),
+    "a whole message": ("/v1/messages", False, {**CHAT, "max_tokens": 1_000_000}),
+    "a whole response": ("/v1/responses", False, {"input": "Hello"}),
+    "a translated stream": ("/api/chat", True, {**CHAT, **ENDLESS}),
+    "a translated whole answer": ("/api/chat", False, {**CHAT, **ENDLESS}),
 }
 
 
@@ -39,11 +44,10 @@ LEAVING = {
 def test_a_client_that_leaves_frees_the_engines_slot(
     case: str, start_llama: StartLlama, start_daemon: StartDaemon
 ) -> None:
-    path, stream = LEAVING[case]
+    path, stream, fields = LEAVING[case]
     endless = start_llama("tiny", "--ignore-eos", "--context-shift").ready()
     daemon = start_daemon(config_of(llama("endless", endless))).ready_with("endless")
-    unlimited = {"options": {"num_predict": -1}} if path == "/api/chat" else {}
-    connection = daemon.sent("POST", path, {"model": "tiny", "messages": HELLO, "stream": stream, **unlimited})
+    connection = daemon.sent("POST", path, {"model": "tiny", "stream": stream, **fields})
     if stream:
         assert connection.getresponse().readline()
     wait_until(lambda: endless.busy_slots() == 1, "the engine is at work")

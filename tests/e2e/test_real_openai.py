@@ -164,6 +164,38 @@ def test_a_whole_answer_has_just_what_the_engine_itself_would_have_written(
     assert proxied["choices"] == direct["choices"]
 
 
+WHOLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "a tool": ("chat/completions", {"messages": HELLO, "tools": [WEATHER_TOOL], "max_tokens": 200}),
+    "a tool that must be called": (
+        "chat/completions",
+        {"messages": HELLO, "tools": [WEATHER_TOOL], "tool_choice": "required", "max_tokens": 200},
+    ),
+    "a call that the limit cuts": (
+        "chat/completions",
+        {"messages": HELLO, "tools": [WEATHER_TOOL], "tool_choice": "required", "max_tokens": 30},
+    ),
+    "a completion": ("completions", {"prompt": "Hello", "max_tokens": 9}),
+    "a completion that stops": ("completions", {"prompt": "Hello", "max_tokens": 99, "stop": ["streaming"]}),
+    "a list of one prompt": ("completions", {"prompt": ["Hello"], "max_tokens": 9}),
+    "log probabilities": ("completions", {"prompt": "Hello", "max_tokens": 3, "logprobs": 2}),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_tools_and_completions_come_as_the_engine_itself_would_have_written_them(
+    case: str, daemon: Daemon, fleet: Fleet
+) -> None:
+    path, fields = WHOLE[case]
+    body = {"model": "tiny", "temperature": 0, **fields}
+    direct, proxied = (each.post(f"/v1/{path}", body).json() for each in (fleet.tiny, daemon))
+    for answer in (direct, proxied):
+        for call in answer["choices"][0].get("message", {}).get("tool_calls", ()):
+            assert call.pop("id")
+    assert shape(proxied) == shape(direct)
+    assert list(proxied["choices"][0]) == list(direct["choices"][0])
+    assert proxied["choices"] == direct["choices"]
+
+
 def shape(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer without what differs each time."""
     stable = {name: value for name, value in answer.items() if name not in {"id", "created", "timings", "usage"}}

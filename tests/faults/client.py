@@ -101,13 +101,13 @@ class Asked:
     is_other: bool = False
     """Whether the known text is not good."""
     is_whole: bool = False
-    """Whether the engine is to be asked for one piece, too: with `n` it is."""
+    """Whether the engine is to be asked for one piece, too: with `logprobs` it is."""
 
 
 async def ask(port: int, asked: Asked, prompt_bytes: int = 0, bound_s: float = BOUND_S) -> Seen:
     """One request, and what was seen."""
     began_s = time.monotonic()
-    more = {"n": 1} if asked.is_whole and asked.api == "openai" else {}
+    more = {"logprobs": False} if asked.is_whole and asked.api == "openai" else {}
     sent = request(asked.api, asked.model, stream=asked.stream, prompt_bytes=prompt_bytes, **more)
     got, in_time = await exchange(port, sent, bound_s)
     return seen_in(asked, got, in_time, time.monotonic() - began_s)

@@ -14,6 +14,7 @@ from ollama_proxyd.dialects.anthropic.decode import EventDecoder, decode_answer
 from ollama_proxyd.dialects.anthropic.encode import MessageEncoder
 from ollama_proxyd.dialects.anthropic.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.anthropic.errors import render_error, stream_error
+from ollama_proxyd.dialects.anthropic.joining import Joiner
 from ollama_proxyd.dialects.anthropic.parse import parse_message
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing import sse
@@ -63,7 +64,7 @@ class Anthropic(Dialect):
 
     base: where an engine's API begins. reads: the fields that the engine reads; requests with others are translated,
     which tells the client what was left out. ignores_disabled: whether the engine thinks although thinking is
-    disabled. counts: whether it counts the tokens of a request.
+    disabled. counts: whether it counts the tokens of a request. joins: a whole answer is asked for as a stream.
     """
 
     api = Api.ANTHROPIC
@@ -98,9 +99,11 @@ class Anthropic(Dialect):
         *,
         ignores_disabled: bool = False,
         counts: bool = False,
+        joins: bool = False,
     ) -> None:
         self.base = base
         self.counts = counts
+        self._joins = joins
         self._reads = frozenset(reads)
         self._ignores_disabled = ignores_disabled
 
@@ -120,8 +123,10 @@ class Anthropic(Dialect):
         if request.api is not self.api:
             message = "requests of other APIs are not translated to Anthropic's"
             raise ProxyError(ErrorKind.UNSUPPORTED, message)
-        body = with_model(request.body, decode_fields(request.body), model)
-        return Rendered(f"{self.base}/messages", body)
+        fields, path = decode_fields(request.body), f"{self.base}/messages"
+        if self._joins and not request.stream:
+            return Rendered(path, msgspec.json.encode({**fields, "model": model, "stream": True}), joiner=Joiner)
+        return Rendered(path, with_model(request.body, fields, model))
 
     def echoes(self, asked: str, model: str) -> bool:
         """These engines put their own name for the model into the first frame."""

@@ -264,7 +264,9 @@ def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GEN
         refuse_internal(fields)
         path = base + PATHS[request.endpoint]
         if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
-            return Rendered(path, _streamed(fields, model), joiner=partial(Joiner, asked=request.model))
+            return Rendered(
+                path, _streamed(fields, model), joiner=partial(Joiner, asked=request.model, endpoint=request.endpoint)
+            )
         return Rendered(path, with_model(request.body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}

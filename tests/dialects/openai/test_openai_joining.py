@@ -100,7 +100,6 @@ def test_a_whole_chat_is_asked_for_as_a_stream_under_the_engines_name_of_the_mod
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 OWN_FORMS: dict[str, dict[str, Any]] = {
     "a stream": {"stream": True},
-    "tools": {"tools": TOOLS},
     "several answers": {"n": 2},
     "log probabilities": {"logprobs": True},
     "the engine's own": {"timings_per_token": True},
@@ -115,7 +114,47 @@ def test_what_could_differ_is_asked_for_as_the_client_asked(case: str) -> None:
     assert (rendered.joiner, rendered.body) == (None, request.body)
 
 
-def test_a_plain_completion_and_another_engine_are_asked_for_the_whole() -> None:
-    plain = parse_completion(b'{"model":"tiny","prompt":"Hi"}', Hints())
-    assert render(plain, "tiny", quirks=JOINS).joiner is None
+def test_another_engine_and_several_prompts_are_asked_for_the_whole() -> None:
+    several = parse_completion(b'{"model":"tiny","prompt":["Hi","Ho"]}', Hints())
+    assert render(several, "tiny", quirks=JOINS).joiner is None
     assert render(replace(asked()), "tiny").joiner is None
+
+
+@pytest.mark.parametrize("more", [{}, {"tools": TOOLS, "tool_choice": "required"}, {"n": 1}, {"n": None}])
+def test_a_chat_with_tools_is_asked_for_as_a_stream(more: dict[str, Any]) -> None:
+    assert render(asked(**more), "tiny", quirks=JOINS).joiner is not None
+
+
+def called(**call: Any) -> bytes:
+    return chunk({"tool_calls": [call]})
+
+
+def test_the_pieces_of_tool_calls_are_whole_calls() -> None:
+    frames = (
+        STREAM[0],
+        called(index=0, id="a", type="function", function={"name": "f", "arguments": "{"}),
+        called(index=0, function={"arguments": '"x":1}'}),
+        called(index=1, id="b", type="function", function={"name": "g", "arguments": "{}"}),
+        chunk({}, "tool_calls"),
+        *STREAM[-2:],
+    )
+    (choice,) = joined(None, *frames)["choices"]
+    calls = [
+        {"type": "function", "function": {"name": "f", "arguments": '{"x":1}'}, "id": "a"},
+        {"type": "function", "function": {"name": "g", "arguments": "{}"}, "id": "b"},
+    ]
+    message = {"role": "assistant", "content": "", "tool_calls": calls}
+    assert choice == {"finish_reason": "tool_calls", "index": 0, "message": message}
+
+
+def test_a_plain_completion_is_joined_in_its_own_form() -> None:
+    request = parse_completion(b'{"model":"tiny","prompt":"Hi"}', Hints())
+    made = render(request, "tiny", quirks=JOINS).joiner
+    assert made is not None
+    joiner = made(None)
+    for text, reason in (("He", None), ("llo", None), ("", "length")):
+        choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
+        joiner.feed(b"data: %s\n\n" % json.dumps({"choices": [choice], **HEAD, "object": "text_completion"}).encode())
+    joiner.feed(STREAM[-1])
+    choice = {"text": "Hello", "index": 0, "logprobs": None, "finish_reason": "length"}
+    assert json.loads(joiner.closing) == {"choices": [choice], **HEAD, "object": "text_completion"}

@@ -60,7 +60,7 @@ ENGINE = Engine(
                 joins=True,
             )
         ),
-        Anthropic(ignores_disabled=True, counts=True),
+        Anthropic(ignores_disabled=True, counts=True, joins=True),
     ),
     health="/health",
     extras=(Question("/props", read_props),),
