@@ -158,6 +158,8 @@ class _Session:
             elif isinstance(event, Finished):
                 told = whole_fields(joined(kept), event) | last_fields(event, time.monotonic() - begun_s, ttft_ms)
                 backend = {"backend": first.backend_id, "backend_id": first.backend_id}
+                if first.ignored_fields:
+                    told["ignored_fields"] = list(first.ignored_fields)
                 await self._send(asked.request_id, done=True, **told, **backend, reason=str(first.decision.reason))
 
     async def _piece(self, head: bytes, delta: Delta, ttft_ms: float | None) -> None:

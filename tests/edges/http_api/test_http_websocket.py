@@ -72,6 +72,11 @@ async def test_the_tools_that_a_model_calls_stand_in_the_last_message(serve: Ser
     assert (last["finish_reason"], last.get("token")) == ("tool_calls", None if stream else "Let me see")
 
 
+async def test_fields_that_the_engine_cannot_express_are_named(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", Accepted(("logit_bias",)), *words("Hello")[1:]))
+    assert (await answer_to(site, logit_bias={"1": 1}))[-1]["ignored_fields"] == ["logit_bias"]
+
+
 @pytest.mark.parametrize(
     "form",
     [
