@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.energy_books import Asked, Books
+from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
@@ -178,6 +179,9 @@ class MemoryHistory:
 
     async def books(self, asked: Asked) -> Books:
         return Books(asked)
+
+    async def hours(self, since_s: float) -> EnergyHours:
+        return EnergyHours(since_s)
 
     async def recent(self, limit: int) -> Sequence[Values]:
         return [row.values for row in self.rows if row.table == "attempts"][-limit:]

@@ -114,7 +114,7 @@ class Foundation:
         self.tasks.start("health", self.services.health.watch(self.activity))
         self.services.energy.booked.listen(self.services.history.note)
         self.services.ledger.outcomes.listen(self.services.history.note)
-        self.services.history.follow(self.sensing.system, self.tasks)
+        self.services.history.follow(self.sensing.system, self.services.governor.setting, self.tasks)
         self.tasks.start("learner.recall", self._recall())
         self.meter.follow(self.tasks)
         self.tasks.start("learner", self.sensing.system.follow(self.learner.follow))

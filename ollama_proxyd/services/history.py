@@ -8,7 +8,9 @@ from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
+from ollama_proxyd.core.energy_hours import EnergyHours, first_hour
 from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, Values, attempt_row, count, ended_of, name, number
+from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.power_domain import Key
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
@@ -37,6 +39,9 @@ class History:
         self._told: Mapping[Key, float] = {}
         """What devices drew up to the last hand-over."""
         self._noted: deque[AttemptEnded | Outcome] = deque(maxlen=MOST_NOTED)
+        self._modes: deque[MakeRow] = deque(maxlen=MOST_NOTED)
+        self._mode: tuple[str, str] | None = None
+        """The mode that was noted last: what was chosen, and what was in force."""
         self._begun = asyncio.Event()
 
     def note(self, ended: AttemptEnded | Outcome) -> None:
@@ -44,9 +49,19 @@ class History:
         self._noted.append(ended)
         self._begun.set()
 
-    def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
+    def note_mode(self, setting: ModeSetting) -> None:
+        """Take note of another mode; the first wakes nothing by itself."""
+        before, self._mode = self._mode, (setting.chosen.value, setting.effective.value)
+        if self._mode == before:
+            return
+        self._modes.append(partial(mode_row, self._clock.unix(), *self._mode))
+        if before is not None:
+            self._begun.set()
+
+    def follow(self, system: Cell[SystemState], setting: Cell[ModeSetting], tasks: Tasks) -> None:
         """Hand over what was noted, soon after, and what devices drew at the end of each day."""
         tasks.start("history", self._hand_over_soon())
+        tasks.start("history.modes", setting.follow(self.note_mode))
         tasks.start("history.days", system.follow(self._look_at_the_day))
 
     def _look_at_the_day(self, _: object) -> None:
@@ -71,8 +86,9 @@ class History:
             else partial(attempt_row, each, since_s + each.ended_s, hardware.get(each.backend_id, "unknown"))
             for each in self._noted
         ]
-        self.store.add([*rows, *self._drawn()])
+        self.store.add([*rows, *self._modes, *self._drawn()])
         self._noted.clear()
+        self._modes.clear()
 
     def _drawn(self) -> Sequence[MakeRow]:
         """What devices drew since the last hand-over; it counts for the day of that one."""
@@ -94,6 +110,11 @@ class History:
         today = self._clock.local_date()
         return await self.store.books(Asked(str(today - timedelta(days - 1)), str(today), by))
 
+    async def hours(self) -> EnergyHours:
+        """What the last day cost, hour by hour."""
+        self.hand_over()
+        return await self.store.hours(first_hour(self._clock.unix(), self._clock.local_minute()))
+
 
 def _read(row: Values, since_s: float) -> AttemptEnded | None:
     """The attempt of a row; None where another version or another program wrote it in its own words."""
@@ -108,6 +129,11 @@ def device_row(day: str, key: Key, joules: float) -> Row:
     device, account, source = key
     values = {"day": day, "device": device, "account": account.value, "source": source.value, "joules": joules}
     return Row("devices", values)
+
+
+def mode_row(unix_s: float, mode: str, effective_mode: str) -> Row:
+    """The row of another mode."""
+    return Row("modes", {"unix_s": unix_s, "mode": mode, "effective_mode": effective_mode})
 
 
 def request_row(outcome: Outcome) -> Row:

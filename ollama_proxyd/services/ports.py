@@ -5,6 +5,7 @@ from datetime import date
 from typing import Protocol
 
 from ollama_proxyd.core.energy_books import Asked, Books
+from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
@@ -106,6 +107,9 @@ class HistoryStore(Protocol):
 
     async def books(self, asked: Asked) -> Books:
         """What days cost, what was added before included; nothing where the history cannot be read."""
+
+    async def hours(self, since_s: float) -> EnergyHours:
+        """What hours cost from then on, what was added before included; nothing where it cannot be read."""
 
     async def recent(self, limit: int) -> Sequence[Values]:
         """The last attempts, the oldest first; none where the history cannot be read."""

@@ -8,6 +8,7 @@ import pytest
 from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.history import Values, attempt_row
+from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
@@ -53,7 +54,7 @@ async def test_a_row_has_the_time_of_day_at_which_the_attempt_ended() -> None:
 async def test_many_requests_at_once_are_one_batch() -> None:
     services = await services_of(FakeBackend("npu"))
     tasks = Tasks("test")
-    services.history.follow(services.system, tasks)
+    services.history.follow(services.system, services.governor.setting, tasks)
     await asyncio.gather(*(answer(services, request()) for _ in range(20)))
     store = services.history.store
     assert isinstance(store, MemoryHistory)
@@ -68,7 +69,7 @@ async def test_nothing_wakes_the_machine_where_nothing_ends() -> None:
     clock = FakeClock()
     services = await services_of(FakeBackend("npu"), clock=clock)
     tasks = Tasks("test")
-    services.history.follow(services.system, tasks)
+    services.history.follow(services.system, services.governor.setting, tasks)
     await pass_by(3600)
     assert clock.sleeps == []
     await tasks.close()
@@ -112,7 +113,7 @@ async def test_what_a_device_draws_in_idle_belongs_to_the_day_on_which_it_drew_i
 ) -> None:
     clock, tasks = FakeClock(), Tasks("test")
     services = await services_of(FakeBackend("npu"), clock=clock)
-    services.history.follow(services.system, tasks)
+    services.history.follow(services.system, services.governor.setting, tasks)
     for reading, joules in enumerate((1.0, 3.0, 3.5)):
         monkeypatch.setattr(EnergyAccounts, "totals", {("npu", Account.BASE, Source.MEASURED): joules})
         services.system.set(SystemState(cpu_percent=Reading(reading, 0.0)))
@@ -130,3 +131,23 @@ async def test_a_row_in_another_versions_words_teaches_nothing(monkeypatch: pyte
     services = await services_of(FakeBackend("npu"))
     monkeypatch.setattr(services.history.store, "recent", recent)
     assert [each.backend_id for each in await services.history.recent(3)] == [ENDED.backend_id]
+
+
+async def test_another_mode_is_kept_and_a_new_reason_for_the_same_is_not() -> None:
+    clock = FakeClock()
+    services = await services_of(FakeBackend("npu"), clock=clock)
+    tasks = Tasks("test")
+    services.history.follow(services.system, services.governor.setting, tasks)
+    store = services.history.store
+    assert isinstance(store, MemoryHistory)
+    await pass_by(60)
+    services.governor.select(Mode.QUIET)
+    await pass_by(BATCH_S + 1)
+    services.governor.select(Mode.QUIET)
+    services.governor.hold(Mode.ULTRA_EFFICIENCY, "", "", "one")
+    await pass_by(BATCH_S + 1)
+    services.governor.hold(Mode.ULTRA_EFFICIENCY, "", "", "two")
+    await pass_by(BATCH_S + 1)
+    kept = [(row.values["mode"], row.values["effective_mode"]) for row in store.rows if row.table == "modes"]
+    assert kept == [("Balanced", "Balanced"), ("Quiet", "Quiet"), ("Quiet", "UltraEfficiency")]
+    await tasks.close()

@@ -9,6 +9,7 @@ from dbus_fast import Variant
 
 from ollama_proxyd.core.budget import Budget, budget_fields
 from ollama_proxyd.core.energy_books import books_fields, read_by, read_days
+from ollama_proxyd.core.energy_hours import hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
@@ -49,6 +50,7 @@ class Routing:
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
                 "GetEnergy": self._energy,
+                "GetEnergyHours": self._energy_hours,
                 "Explain": lambda question: plain_facts(decision_fields(self._decide(question))),
             },
         )
@@ -115,6 +117,10 @@ class Routing:
         battery_wh, trouble = services.system.value.battery_full_wh, services.history.store.trouble
         told = books_fields(books, battery_wh, trouble)
         return plain_facts({**told, "budget": budget_fields(services.budget.now)})
+
+    async def _energy_hours(self) -> dict[str, Variant]:
+        history = self._services.history
+        return plain_facts(hours_fields(await history.hours(), history.store.trouble))
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services

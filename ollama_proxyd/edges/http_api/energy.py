@@ -1,9 +1,10 @@
-"""GET /energy: what the last days cost, by program, model, backend, day or mode."""
+"""GET /energy: what the last days cost, by program, model, backend, day or mode; GET /energy/hours: the last day."""
 
 from aiohttp import web
 
 from ollama_proxyd.core.budget import budget_fields
 from ollama_proxyd.core.energy_books import By, books_fields, read_by, read_days
+from ollama_proxyd.core.energy_hours import hours_fields
 from ollama_proxyd.core.fields import check_keys
 from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.strict_json import json_reply
@@ -20,4 +21,10 @@ async def energy(request: web.Request) -> web.Response:
     return json_reply({**told, "budget": budget_fields(services.budget.now)})
 
 
-ROUTES = (web.get("/energy", energy),)
+async def energy_hours(request: web.Request) -> web.Response:
+    """The last day, hour by hour."""
+    history = services_of(request).history
+    return json_reply(hours_fields(await history.hours(), history.store.trouble))
+
+
+ROUTES = (web.get("/energy", energy), web.get("/energy/hours", energy_hours))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ollama_proxyd.core.energy_books import Asked, Books
+from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.storage import history_queries
@@ -52,6 +53,10 @@ class KeptHistory:
     async def books(self, asked: Asked) -> Books:
         """What days cost, what was added before included."""
         return await self._read(lambda connection: history_queries.books(connection, asked), Books(asked))
+
+    async def hours(self, since_s: float) -> EnergyHours:
+        """What hours cost from then on, what was added before included."""
+        return await self._read(lambda connection: history_queries.hours(connection, since_s), EnergyHours(since_s))
 
     async def recent(self, limit: int) -> Sequence[Values]:
         """The last attempts, the oldest first."""
@@ -118,6 +123,10 @@ class NoHistory:
     async def books(self, asked: Asked) -> Books:
         """Nothing."""
         return Books(asked)
+
+    async def hours(self, since_s: float) -> EnergyHours:
+        """Nothing."""
+        return EnergyHours(since_s)
 
     async def recent(self, limit: int) -> Sequence[Values]:  # noqa: ARG002
         """Nothing."""

@@ -34,8 +34,8 @@ OF_ROWS: Final = frozenset(
 SIDE_FILES: Final = ("", "-wal", "-shm")
 _ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules"}
 """What becomes of a row that is there already."""
-TABLES: Final = ("attempts", "requests")
-"""Those that grow with each request, and keep its time."""
+TABLES: Final = ("attempts", "requests", "modes")
+"""Those that grow with each request or change of the mode, and keep its time."""
 _DELETE_DEVICES: Final = """
     DELETE FROM devices WHERE (day, device, account, source) IN
     (SELECT day, device, account, source FROM devices WHERE day < ? ORDER BY day LIMIT 50)"""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, shortened
+from ollama_proxyd.core.energy_hours import MOST_CHANGES, SECONDS_PER_HOUR, EnergyHours, HourCost, ModeChange
 from ollama_proxyd.core.history import Values
 
 _KEYS: Final[Mapping[By, str]] = {
@@ -32,6 +33,12 @@ _DEVICES: Final = """
 _CACHED: Final = """
     SELECT count(*) AS cached, total(saved_j) AS cache_saved_j
     FROM requests WHERE day BETWEEN ? AND ? AND result = 'cached'"""
+_HOURS: Final = f"""
+    SELECT CAST((unix_s - :since) / {SECONDS_PER_HOUR} AS INTEGER) AS hour, backend, total({_JOULES}) AS energy_j
+    FROM attempts WHERE unix_s >= :since GROUP BY 1, 2 ORDER BY 1, 2"""  # noqa: S608 - our own names
+_CHANGES: Final = """
+    SELECT unix_s, mode, effective_mode FROM modes
+    WHERE unix_s >= coalesce((SELECT max(unix_s) FROM modes WHERE unix_s < ?), 0) ORDER BY unix_s DESC LIMIT ?"""
 _RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
 
 
@@ -47,6 +54,13 @@ def books(connection: sqlite3.Connection, asked: Asked) -> Books:
     return Books(asked, shortened(found), devices, **cached)
 
 
+def hours(connection: sqlite3.Connection, since_s: float) -> EnergyHours:
+    """What was spent since then, hour by hour, and the modes of that time."""
+    costs = tuple(HourCost(**row) for row in select(connection, _HOURS, {"since": since_s}))
+    changes = select(connection, _CHANGES, [since_s, MOST_CHANGES])[::-1]
+    return EnergyHours(since_s, costs, tuple(ModeChange(**row) for row in changes))
+
+
 def recent(connection: sqlite3.Connection, limit: int) -> Sequence[Values]:
     """The last attempts, the oldest first."""
     return select(connection, _RECENT, [limit])[::-1]
@@ -57,7 +71,7 @@ def since(connection: sqlite3.Connection, table: str, day: str) -> list[Values]:
     return select(connection, f"SELECT * FROM {table} WHERE day >= ? ORDER BY id", [day])  # noqa: S608 - our own names
 
 
-def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[Values]:
+def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Values]:
     """The rows that a query finds, each by its columns."""
     return [dict(row) for row in connection.execute(query, values)]
 

@@ -29,5 +29,12 @@ _FIRST: Final = (
         PRIMARY KEY (day, device, account, source)) WITHOUT ROWID""",
 )
 
-MIGRATIONS: Final = (_FIRST,)
+_SECOND: Final = (
+    """CREATE TABLE modes (
+        id INTEGER PRIMARY KEY, unix_s REAL NOT NULL, day TEXT NOT NULL,
+        mode TEXT NOT NULL, effective_mode TEXT NOT NULL)""",
+    "CREATE INDEX modes_by_time ON modes (unix_s)",
+)
+
+MIGRATIONS: Final = (_FIRST, _SECOND)
 """The statements that make each version of the one before it; the first begins with an empty file."""

@@ -316,3 +316,10 @@ async def test_the_books_of_some_days_come_as_over_http(program: Program) -> Non
     for days, by in ((0, "model"), (7, "colour")):
         with pytest.raises(Refused, match="InvalidArgument"):
             await program.call("Routing", "GetEnergy", "us", days, by)
+
+
+async def test_the_hours_of_the_last_day_are_told_as_over_http(program: Program) -> None:
+    told = await program.call("Routing", "GetEnergyHours")
+    assert [each["energy_joules"] for each in told["hours"]] == [0] * 24
+    assert told["hours"][0]["unix_seconds"] == told["since_unix_seconds"]
+    assert told["modes"] == []

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.edges.http_api.dashboard import FOLDER
+from tests.edges.http_api.conftest import Serve
+from tests.fakes import FakeBackend
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -129,3 +131,59 @@ def test_an_error_in_the_stream_is_told() -> None:
         '{"error":"a token is needed"}\\n\\n\'); } catch (error) { return error.message; } })()'
     )
     assert run("stream.js", expression) == "a token is needed"
+
+
+def hours(**changed: Any) -> dict[str, Any]:
+    costs = [{"npu": 18.0, "igpu": 90.0}, *[{}] * 22, {"npu": 36.0}]
+    rows = [
+        {"unix_seconds": 3600.0 * at, "energy_joules": sum(each.values()), "backends": each}
+        for at, each in enumerate(costs)
+    ]
+    modes = [
+        {"unix_seconds": -60.0, "mode": "Auto", "effective_mode": "Balanced"},
+        {"unix_seconds": 43200.0, "mode": "Quiet", "effective_mode": "Quiet"},
+    ]
+    return {"since_unix_seconds": 0.0, "hours": rows, "modes": modes, "history": {"reason": None}, **changed}
+
+
+def view(told: dict[str, Any]) -> dict[str, Any]:
+    seen = run("chart.js", f"it.hoursView({json.dumps(told)}, 82800, joules => `${{joules}} J`)")
+    assert isinstance(seen, dict)
+    return seen
+
+
+def test_the_chart_stacks_the_backends_of_each_hour_the_costliest_of_the_day_lowest() -> None:
+    seen = view(hours())
+    assert seen["says"] == "144 J for answers, at most 108 J an hour"
+    assert [(each["id"], each["text"]) for each in seen["backends"]] == [("igpu", "90 J"), ("npu", "54 J")]
+    first, *empty, last = seen["bars"]
+    assert sum(part["height"] for part in first["parts"]) == 100
+    assert first["parts"][0]["y"] + first["parts"][0]["height"] == 100
+    assert all(each["parts"] == [] for each in empty)
+    assert last["x"] == 230
+
+
+def test_the_chart_has_a_stretch_for_each_mode_until_the_next_or_now() -> None:
+    stretches = view(hours())["modes"]
+    assert [(each["mode"], each["x"], each["width"]) for each in stretches] == [
+        ("Balanced", 0, 120),
+        ("Quiet", 120, 110),
+    ]
+
+
+def test_an_empty_chart_says_why() -> None:
+    none = [{**each, "energy_joules": 0, "backends": {}} for each in hours()["hours"]]
+    assert view(hours(hours=none))["says"] == "No answers in these hours"
+    assert view(hours(hours=none, history={"reason": "the history is off"}))["says"] == "the history is off"
+
+
+async def test_what_a_real_status_says_is_put_in_words_without_a_gap(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"), FakeBackend("nvidia"))
+    status = json.dumps((await site.get("/status")).json)
+    words = (
+        f"(s => [s.modes.map(it.about), s.backends.map(it.state), s.backends.map(it.rated), it.serving(s.backends), "
+        f"it.queue(s.queue), it.saved(s.today), it.spent(s.today), it.machine(s.system)])({status})"
+    )
+    told = json.dumps(run("words.js", words))
+    assert "waits up to" in told
+    assert not {"undefined", "NaN"} & set(told.replace('"', " ").split())

@@ -3,6 +3,7 @@
 import pytest
 
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost
+from ollama_proxyd.core.energy_hours import EnergyHours, HourCost, ModeChange
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.reasons import Reason
 from tests.edges.http_api.conftest import Serve
@@ -73,3 +74,18 @@ async def test_a_history_in_trouble_is_told(serve: Serve) -> None:
     told = (await site.get("/energy")).json
     assert told["history"]["reason"] == "the history cannot be kept: no space left"
     assert (await site.get("/status")).json["history"]["reason_code"] == "history_failed"
+
+
+async def test_the_hours_of_the_last_day_are_told_with_the_modes(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+
+    class Hours(MemoryHistory):
+        async def hours(self, since_s: float) -> EnergyHours:
+            return EnergyHours(since_s, (HourCost(23, "npu", 36.0),), (ModeChange(since_s, "Auto", "Quiet"),))
+
+    site.services.history.store = Hours()
+    told = (await site.get("/energy/hours")).json
+    since_s = told["since_unix_seconds"]
+    assert [each["backends"] for each in told["hours"]] == [{}] * 23 + [{"npu": 36.0}]
+    assert told["modes"] == [{"unix_seconds": since_s, "mode": "Auto", "effective_mode": "Quiet"}]
+    assert told["history"]["reason"] is None

@@ -9,13 +9,15 @@ import pytest
 
 from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.energy_books import MOST_ROWS, OTHERS, Asked, By, Cost, DeviceCost
+from ollama_proxyd.core.energy_hours import HourCost, ModeChange, first_hour, hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.history import Row, attempt_row
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.edges.storage.history_file import HistoryFile, day_of
-from ollama_proxyd.edges.storage.history_queries import books
+from ollama_proxyd.edges.storage.history_queries import books, hours
 from ollama_proxyd.edges.storage.settings import HistorySettings
+from ollama_proxyd.services.history import mode_row
 from tests.core.test_history import ENDED
 from tests.edges.storage.test_history_file import NOW_S
 
@@ -127,3 +129,20 @@ def test_answers_that_were_given_again_stand_beside_the_rows(file: HistoryFile) 
     file.add([attempt(), Row("requests", {**again.values, "backend": None, "result": "cached"})])
     found = file.read(lambda connection: books(connection, Asked(TODAY, TODAY)))
     assert (found.cached, found.cache_saved_j, found.total.saved_j, found.total.compared) == (1, 7.0, 0.0, 0)
+
+
+def test_the_last_day_is_told_in_hours_by_the_clock_with_the_mode_that_it_began_in(file: HistoryFile) -> None:
+    since_s = first_hour(NOW_S, 10 * 60 + 25.0)
+    assert since_s == NOW_S - 25 * 60 - 23 * 3600
+    file.add([attempt(since_s - 1), attempt(since_s), attempt(since_s + 3599, backend_id="cpu")])
+    file.add([attempt(NOW_S), attempt(NOW_S), attempt(NOW_S, cancelled=True)])
+    modes = [(since_s - 9000, "Auto"), (since_s - 60, "Quiet"), (since_s + 7200, "Balanced")]
+    file.add([mode_row(at_s, mode, mode) for at_s, mode in modes])
+    found = file.read(lambda connection: hours(connection, since_s))
+    backend = ENDED.backend_id
+    assert set(found.costs) == {HourCost(0, backend, 4.0), HourCost(0, "cpu", 4.0), HourCost(23, backend, 12.0)}
+    assert found.changes == tuple(ModeChange(at_s, mode, mode) for at_s, mode in modes[1:])
+    told = hours_fields(found, None)
+    assert [each["energy_joules"] for each in told["hours"]] == [8.0, *[0] * 22, 12.0]
+    assert told["hours"][0]["backends"] == {backend: 4.0, "cpu": 4.0}
+    assert told["hours"][23]["unix_seconds"] == since_s + 23 * 3600

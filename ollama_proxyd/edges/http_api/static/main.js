@@ -1,6 +1,7 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
-import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken } from "./stream.js";
+import { hoursView, shapes } from "./chart.js";
+import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken, read } from "./stream.js";
 import { about, ended, energy, hardware, machine, number, queue, rated, saved, spent, serving, state } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -8,6 +9,9 @@ const cards = new Map();
 let cardsMade = 0;
 let shown = null;
 let isLost = false;
+let hoursShown = "";
+let hoursTimer = null;
+const HOURS_EVERY_MS = 10000;
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -229,6 +233,32 @@ function todayFigure([name, value, , note]) {
   return make("div", {}, make("dt", {}, name), make("dd", {}, make("b", {}, told), ...(note ? [make("small", { class: "quiet" }, note)] : [])));
 }
 
+/** The chart is asked for when a request has ended, the mode has changed or an hour has begun, but not all the time. */
+function followHours(status) {
+  const key = [status.today.requests, status.mode, status.effective_mode, new Date().getHours()].join();
+  if (key === hoursShown || hoursTimer !== null) return;
+  hoursTimer = setTimeout(() => { hoursTimer = null; showHours(status.modes); }, hoursShown === "" ? 0 : HOURS_EVERY_MS);
+  hoursShown = key;
+}
+
+async function showHours(modes) {
+  let told = null;
+  try {
+    told = await read("/energy/hours");
+  } catch {
+    hoursShown = "again";
+    return;
+  }
+  const view = hoursView(told, Date.now() / 1000, energy, (mode) => modes.find((each) => each.mode === mode)?.label ?? mode);
+  say(by("hours-says"), view.says);
+  by("hours").replaceChildren(...shapes(view));
+  by("hours-axis").replaceChildren(...view.axis.map((time) => make("span", {}, time)));
+  const labels = new Map(view.modes.map(({ mode, label }) => [mode, label]));
+  by("hours-legend").replaceChildren(
+    ...view.backends.map(({ id, text, look }) => make("li", {}, make("span", { class: "swatch", "data-look": look }), `${id} ${text}`)),
+    ...[...labels].map(([mode, label]) => make("li", {}, make("span", { class: "swatch line", "data-mode": mode }), label)));
+}
+
 function showMachine(system) {
   const rows = machine(system);
   fill(by("machine"), rows, () => rows.flatMap(([name, text, share, why]) => [make("dt", {}, name), machineValue(text, share, why)]));
@@ -260,6 +290,7 @@ function show(status) {
   showLast(status.last_decision);
   showToday(status.today);
   showMachine(status.system);
+  followHours(status);
 }
 
 function lose(why) {

@@ -35,6 +35,10 @@ async function said(reply) {
   }
 }
 
+export async function read(path) {
+  return (await ask(path)).json();
+}
+
 export async function change(path, body) {
   await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }

@@ -47,7 +47,7 @@ export function limits(row) {
     [row.max_temperature_celsius, (value) => `up to ${number(value)} °C`],
     [row.max_fan_percent, (value) => `fan up to ${number(value)} %`],
     [row.max_concurrency, (value) => count(value, "request") + " at once"],
-    [row.max_wait_s, (value) => `waits up to ${number(value)} s`],
+    [row.max_wait_seconds, (value) => `waits up to ${number(value)} s`],
   ];
   return parts.filter(([value]) => value !== null).map(([value, say]) => say(value)).join(", ");
 }

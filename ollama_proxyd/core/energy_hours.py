@@ -1,0 +1,65 @@
+"""The last day in hours: what answers cost at each backend, and when the mode changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ollama_proxyd.core.reasons import Reason, reason_fields
+from ollama_proxyd.core.requests import Json
+
+HOURS = 24
+SECONDS_PER_HOUR = 3600
+MOST_CHANGES = 500
+"""The newest are told; what draws them has no room for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourCost:
+    """What the attempts cost that ended at a backend in an hour; `hour` counts from the first of the day."""
+
+    hour: int
+    backend: str
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChange:
+    """From this time on a mode was chosen, and this one in force."""
+
+    unix_s: float
+    mode: str
+    effective_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyHours:
+    """Hours by the clock, the present one the last; `changes` begin with the mode at `since_s`, as far as is known."""
+
+    since_s: float
+    costs: tuple[HourCost, ...] = ()
+    changes: tuple[ModeChange, ...] = ()
+
+
+def first_hour(now_s: float, local_minute: float) -> float:
+    """When the first of the hours began, the present one being the last."""
+    return now_s - local_minute % 60 * 60 - (HOURS - 1) * SECONDS_PER_HOUR
+
+
+def hours_fields(hours: EnergyHours, trouble: Reason | None) -> dict[str, Json]:
+    """The hours under the keys that every surface has."""
+    rows = [dict[str, float]() for _ in range(HOURS)]
+    for cost in hours.costs:
+        if 0 <= cost.hour < HOURS:  # the clock may have been set back since
+            rows[cost.hour][cost.backend] = cost.energy_j
+    return {
+        "since_unix_seconds": hours.since_s,
+        "hours": [_hour(hours.since_s + number * SECONDS_PER_HOUR, row) for number, row in enumerate(rows)],
+        "modes": [
+            {"unix_seconds": each.unix_s, "mode": each.mode, "effective_mode": each.effective_mode}
+            for each in hours.changes
+        ],
+        "history": reason_fields(trouble),
+    }
+
+
+def _hour(unix_s: float, by_backend: Mapping[str, float]) -> Json:
+    return {"unix_seconds": unix_s, "energy_joules": sum(by_backend.values()), "backends": dict(by_backend)}
