@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ollama_proxyd.edges.host.notify import Notifier
-from ollama_proxyd.edges.http_api.settings import EVERYWHERE
+from ollama_proxyd.edges.plumbing.access import EVERYWHERE
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)

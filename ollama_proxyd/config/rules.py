@@ -12,7 +12,7 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
-from ollama_proxyd.edges.http_api.settings import EVERYWHERE
+from ollama_proxyd.edges.plumbing.access import EVERYWHERE
 
 LOOPBACK: Final = "127.0.0.1"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

@@ -1,10 +1,10 @@
 """The numbers and names that the HTTP server is configured with."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.edges.plumbing.access import EVERYWHERE, OtherUsers
 
 ListenHost: TypeAlias = Annotated[str, Like("^[A-Za-z0-9.:_-]+$", "a host name or an address without brackets")]
 HostName: TypeAlias = Annotated[
@@ -23,20 +23,10 @@ WebOrigin: TypeAlias = Annotated[
 SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
 
 
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
-
-
 def client_url(host: str, port: int) -> str:
     """Where a client on this machine finds a server that listens on this host."""
     shown = EVERYWHERE.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-class OtherUsers(Enum):
-    """What becomes of requests by other users of this machine."""
-
-    REFUSE = "refuse"
-    ALLOW = "allow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import pytest
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.edges.http_api.access import Caller, rules
+from ollama_proxyd.edges.http_api.access import rules
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.access import Caller
 
 
 def test_the_listening_address_and_the_configured_names_are_answered_and_the_token_is_asked_for() -> None:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from ollama_proxyd.app.watchdog import is_served
-from ollama_proxyd.edges.http_api import access, peers
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing import access, peers
 from tests.fakes import FakeBackend, services_of
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.edges.http_api.peers import Owner, Place, is_hidden, owner_by_netlink, owner_by_table, place_of
+from ollama_proxyd.edges.plumbing.peers import Owner, Place, is_hidden, owner_by_netlink, owner_by_table, place_of
 from tests.edges.http_api.conftest import Serve
 
 STRANGER = 65534

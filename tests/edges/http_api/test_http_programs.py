@@ -8,9 +8,9 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.programs import UNKNOWN, KnownBy, Program
-from ollama_proxyd.edges.http_api.peers import Owner, Peers, owner_by_netlink
-from ollama_proxyd.edges.http_api.programs import Programs
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.peers import Owner, owner_by_netlink
+from ollama_proxyd.edges.plumbing.programs import ProgramSearch
 from tests.edges.http_api.conftest import Serve, Site
 from tests.edges.http_api.test_http_peers import connected
 from tests.fakes import FakeBackend
@@ -19,7 +19,7 @@ APP = "user.slice/user@1000.service/app.slice/app-flatpak-org.example.App-12.sco
 TERMINAL = "user.slice/user@1000.service/app.slice/vte-spawn-12.scope"
 
 
-def laptop(tmp_path: Path) -> Programs:
+def laptop(tmp_path: Path) -> ProgramSearch:
     """A machine with an app in a group of its own, and a terminal in which a script asks."""
     groups, proc = tmp_path / "cgroup", tmp_path / "proc"
     for group in (APP, TERMINAL):
@@ -32,7 +32,7 @@ def laptop(tmp_path: Path) -> Programs:
         (proc / str(pid) / "comm").write_text("python3\n")
         (proc / str(pid) / "cmdline").write_bytes(f"python3\0/home/me/agent{pid}.py\0a prompt\0".encode())
         (proc / str(pid) / "cgroup").write_text(f"1:name=systemd:/x\n0::/{TERMINAL}\n")
-    return Programs(Peers(), proc, groups)
+    return ProgramSearch(proc, groups)
 
 
 def group_id(tmp_path: Path, group: str) -> int:
@@ -67,7 +67,7 @@ def test_a_group_that_begins_later_is_found_and_one_that_is_nowhere_is_looked_fo
     later.mkdir()
     assert programs.of_socket(Owner(1000, 5, later.stat().st_ino)) == Program("later", KnownBy.UNIT)
     programs.of_socket(Owner(1000, 5, 2**41))
-    monkeypatch.setattr("ollama_proxyd.edges.http_api.programs._folders", None)
+    monkeypatch.setattr("ollama_proxyd.edges.plumbing.programs._folders", None)
     assert programs.of_socket(Owner(1000, 5, 2**41)) == UNKNOWN
 
 
@@ -96,10 +96,10 @@ async def test_a_request_carries_who_asked_up_to_the_books(serve: Serve) -> None
 
 async def test_a_search_that_takes_too_long_is_a_guess(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     may_end = threading.Event()
-    monkeypatch.setattr(Programs, "of_socket", lambda *_: may_end.wait(10))
+    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: may_end.wait(10))
     site = await serve(FakeBackend("npu"))
     assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == Program("Hermes", KnownBy.GUESS)
-    monkeypatch.setattr(Programs, "of_socket", lambda *_: Program("hermes", KnownBy.UNIT))
+    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: Program("hermes", KnownBy.UNIT))
     may_end.set()
     assert await asker_of(site) == Program("hermes", KnownBy.UNIT), "the next request on the connection finds more"
 
@@ -107,11 +107,11 @@ async def test_a_search_that_takes_too_long_is_a_guess(serve: Serve, monkeypatch
 async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def of_socket(_self: Programs, owner: Owner) -> Program:
+    def of_socket(_self: ProgramSearch, owner: Owner) -> Program:
         asked.append(owner)
         return Program("app", KnownBy.UNIT)
 
-    monkeypatch.setattr(Programs, "of_socket", of_socket)
+    monkeypatch.setattr(ProgramSearch, "of_socket", of_socket)
     site = await serve(FakeBackend("npu"))
     for _ in range(3):
         assert await asker_of(site) == Program("app", KnownBy.UNIT)
@@ -119,10 +119,10 @@ async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pyte
 
 
 async def test_nothing_is_looked_for_where_that_is_not_wanted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Programs, "of_socket", None)
+    monkeypatch.setattr(ProgramSearch, "of_socket", None)
     site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, names_programs=False))
     assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == UNKNOWN
 
 
 def test_a_process_of_this_machine_is_known() -> None:
-    assert Programs(Peers()).of_process(os.getpid()).known_by is not KnownBy.UNKNOWN
+    assert ProgramSearch().of_process(os.getpid()).known_by is not KnownBy.UNKNOWN

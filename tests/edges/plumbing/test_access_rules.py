@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api.access import AccessRules, Caller
-from ollama_proxyd.edges.http_api.settings import OtherUsers
+from ollama_proxyd.edges.plumbing.access import AccessRules, Caller, OtherUsers
 
 FIELDS = {"Host": "hosts", "Origin": "origins", "Authorization": "authorizations"}
 
