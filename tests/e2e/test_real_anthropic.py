@@ -90,6 +90,10 @@ WHOLE: dict[str, dict[str, Any]] = {
     "words and thoughts": {"max_tokens": 200},
     "words that the limit cuts": {"max_tokens": 20},
     "words that stop": {"max_tokens": 200, "stop_sequences": ["proxies"]},
+    "words that the client began": {
+        "max_tokens": 200,
+        "messages": [*HELLO, {"role": "assistant", "content": "Hello! I am"}],
+    },
     "a call": {"max_tokens": 300, "tools": [TOOL], "tool_choice": {"type": "any"}},
     "a call that the limit cuts": {"max_tokens": 40, "tools": [TOOL], "tool_choice": {"type": "any"}},
 }

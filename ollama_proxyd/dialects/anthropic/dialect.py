@@ -18,6 +18,7 @@ from ollama_proxyd.dialects.anthropic.joining import Joiner
 from ollama_proxyd.dialects.anthropic.parse import parse_message
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing import sse
+from ollama_proxyd.dialects.framing.begun import is_begun
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_value, object_in, renamed, with_model
 from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.framing.sse import ENDS, events, frames
@@ -124,7 +125,7 @@ class Anthropic(Dialect):
             message = "requests of other APIs are not translated to Anthropic's"
             raise ProxyError(ErrorKind.UNSUPPORTED, message)
         fields, path = decode_fields(request.body), f"{self.base}/messages"
-        if self._joins and not request.stream:
+        if self._joins and not request.stream and not is_begun(fields):
             return Rendered(path, msgspec.json.encode({**fields, "model": model, "stream": True}), joiner=Joiner)
         return Rendered(path, with_model(request.body, fields, model))
 

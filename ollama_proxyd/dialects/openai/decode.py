@@ -47,12 +47,17 @@ class ChunkDecoder(BlockDecoder):
         self._held_back = 0
         """Pieces since the last words that said nothing: engines wait with parts of a letter."""
 
+    @property
+    def reason(self) -> FinishReason:
+        """Why the answer ended; that it simply stopped where nothing was told."""
+        return self._reason or FinishReason.STOP
+
     def told_end(self) -> Finished | None:
         """How the answer ended, None where it broke off."""
         if self._reason is None and not self.ended:
             return None
         usage = self._usage or Usage(completion_tokens=self._counted, estimated=True)
-        return Finished(self._reason or FinishReason.STOP, usage, self._timings, stop_sequence=self._stop)
+        return Finished(self.reason, usage, self._timings, stop_sequence=self._stop)
 
     def read(self, payload: bytes) -> Delta | None:
         """What one event says."""
@@ -69,9 +74,15 @@ class ChunkDecoder(BlockDecoder):
         self._usage = usage or self._usage
         if frame.timings is not None:
             self._timings = timings_of(frame.timings)
+        return self.choose(frame, usage)
+
+    def choose(self, frame: Frame, usage: Usage | None) -> Delta | None:
+        """What a frame says in the first of its answers."""
         choice = _first(frame)
-        if choice is None:
-            return None
+        return None if choice is None else self.hear(choice, usage)
+
+    def hear(self, choice: Choice, usage: Usage | None) -> Delta | None:
+        """What a piece of the answer says."""
         if choice.finish_reason:
             self._reason, self._stop = finish_reason(choice.finish_reason), choice.stop_sequence
         message = _message_of(choice)

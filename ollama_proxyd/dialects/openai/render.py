@@ -29,7 +29,7 @@ from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.binary import image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_choice, write_tools
-from ollama_proxyd.dialects.openai.joining import Joiner, is_exact
+from ollama_proxyd.dialects.openai.joining import Joiner, answers_to, is_exact
 from ollama_proxyd.dialects.openai.options import (
     CHAT,
     COMPLETION,
@@ -264,9 +264,9 @@ def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GEN
         refuse_internal(fields)
         path = base + PATHS[request.endpoint]
         if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
-            return Rendered(
-                path, _streamed(fields, model), joiner=partial(Joiner, asked=request.model, endpoint=request.endpoint)
-            )
+            is_chat = request.endpoint == "chat"
+            joiner = partial(Joiner, asked=request.model, answers=answers_to(fields), is_chat=is_chat)
+            return Rendered(path, _streamed(fields, model), joiner=joiner)
         return Rendered(path, with_model(request.body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}

@@ -99,3 +99,9 @@ def test_a_whole_message_is_asked_for_as_a_stream_where_the_engine_needs_it(join
     is_joined = joins and not stream
     assert (rendered.joiner is not None) == is_joined
     assert json.loads(rendered.body) == {**ASKED, "model": "gguf", "stream": is_joined or stream}
+
+
+def test_one_that_the_client_began_is_asked_for_whole_for_a_stream_does_not_repeat_its_beginning() -> None:
+    begun = {**ASKED, "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "I"}]}
+    rendered = Anthropic(joins=True).render(parse_message(json.dumps(begun).encode(), Hints()), "gguf")
+    assert (rendered.joiner, json.loads(rendered.body)) == (None, {**begun, "model": "gguf"})

@@ -97,64 +97,107 @@ def test_a_whole_chat_is_asked_for_as_a_stream_under_the_engines_name_of_the_mod
     assert json.loads(rendered.body) == wanted
 
 
+def text(index: int, words: str, reason: str | None = None, **more: Any) -> bytes:
+    choice = {"text": words, "index": index, "logprobs": None, "finish_reason": reason}
+    return b"data: %s\n\n" % json.dumps({"choices": [choice], **HEAD, "object": "text_completion", **more}).encode()
+
+
+def calling(index: int, **function: Any) -> bytes:
+    call = {"index": index, "function": function}
+    begun = {"id": f"call-{index}", "type": "function"} if "name" in function else {}
+    return chunk({"tool_calls": [{**call, **begun}]})
+
+
+def test_the_pieces_of_calls_make_up_the_calls() -> None:
+    frames = calling(0, name="f", arguments="{"), calling(0, arguments='"a":1}'), calling(1, name="g", arguments="{}")
+    answer = joined(None, STREAM[0], *frames, chunk({}, "tool_calls"), *STREAM[-2:])
+    made = [
+        {"type": "function", "function": {"name": "f", "arguments": '{"a":1}'}, "id": "call-0"},
+        {"type": "function", "function": {"name": "g", "arguments": "{}"}, "id": "call-1"},
+    ]
+    message = {"role": "assistant", "content": "", "tool_calls": made}
+    assert answer["choices"] == [{"finish_reason": "tool_calls", "index": 0, "message": message}]
+
+
+SEVERAL = (text(1, "b"), text(0, "a"), text(1, "", "length", usage={"completion_tokens": 9}), text(0, "c"))
+FIRST = text(0, "", "stop", **COUNTS)
+
+
+def test_each_of_several_texts_has_its_own_words_and_the_counts_are_the_firsts() -> None:
+    joiner = Joiner(None, "asked", 2, is_chat=False)
+    joiner.feed(b"".join((*SEVERAL, FIRST, b"data: [DONE]\n\n")))
+    joiner.finish()
+    choices = [
+        {"text": "ac", "index": 0, "logprobs": None, "finish_reason": "stop"},
+        {"text": "b", "index": 1, "logprobs": None, "finish_reason": "length"},
+    ]
+    assert json.loads(joiner.closing) == {"choices": choices, **HEAD, "object": "text_completion", **COUNTS}
+
+
+@pytest.mark.parametrize("frames", [(SEVERAL[1], FIRST), (text(1, "b"), FIRST)], ids=["no word of it", "no end of it"])
+def test_several_answers_of_which_one_breaks_off_are_none(frames: tuple[bytes, ...]) -> None:
+    joiner = Joiner(None, "asked", 2, is_chat=False)
+    joiner.feed(b"".join(frames))
+    with pytest.raises(ProxyError):
+        joiner.finish()
+
+
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+BEGUN = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "I"}]
 OWN_FORMS: dict[str, dict[str, Any]] = {
     "a stream": {"stream": True},
-    "several answers": {"n": 2},
     "log probabilities": {"logprobs": True},
     "the engine's own": {"timings_per_token": True},
-    "one that is not known": {"new": 1},
+    "words that only the whole repeats": {"messages": BEGUN},
+}
+SAME_FORMS: dict[str, dict[str, Any]] = {
+    "tools": {"tools": TOOLS},
+    "several answers": {"n": 2},
+    "no log probabilities": {"logprobs": False, "top_logprobs": None},
+    "a field that is not known": {"new": 1},
 }
 
 
 @pytest.mark.parametrize("case", OWN_FORMS)
-def test_what_could_differ_is_asked_for_as_the_client_asked(case: str) -> None:
+def test_what_a_stream_says_otherwise_is_asked_for_as_the_client_asked(case: str) -> None:
     request = asked(**OWN_FORMS[case])
     rendered = render(request, "tiny", quirks=JOINS)
     assert (rendered.joiner, rendered.body) == (None, request.body)
 
 
-def test_another_engine_and_several_prompts_are_asked_for_the_whole() -> None:
-    several = parse_completion(b'{"model":"tiny","prompt":["Hi","Ho"]}', Hints())
-    assert render(several, "tiny", quirks=JOINS).joiner is None
+@pytest.mark.parametrize("case", SAME_FORMS)
+def test_every_other_whole_answer_is_asked_for_as_a_stream(case: str) -> None:
+    rendered = render(asked(**SAME_FORMS[case]), "tiny", quirks=JOINS)
+    assert rendered.joiner is not None
+    assert SAME_FORMS[case].items() <= json.loads(rendered.body).items()
+
+
+COUNTED: dict[str, tuple[dict[str, Any], int]] = {
+    "a text": ({"prompt": "Hi"}, 1),
+    "two texts": ({"prompt": ["Hi", "you"]}, 2),
+    "the tokens of one": ({"prompt": [1, 2, 3]}, 1),
+    "tokens and text of one": ({"prompt": [1, "Hi"]}, 1),
+    "the tokens of two, twice": ({"prompt": [[1, 2], [3]], "n": 2}, 4),
+    "no number": ({"prompt": "Hi", "n": None}, 1),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_a_completion_has_as_many_answers_as_it_asks_for(case: str) -> None:
+    fields, count = COUNTED[case]
+    request = parse_completion(json.dumps({"model": "tiny", **fields}).encode(), Hints())
+    make_joiner = render(request, "tiny", quirks=JOINS).joiner
+    assert make_joiner is not None
+    joiner = make_joiner(None)
+    frames = [text(index, "a", "stop") for index in range(count)]
+    for frame in frames[:-1]:
+        joiner.feed(frame)
+    with pytest.raises(ProxyError):
+        joiner.finish()
+    joiner.feed(frames[-1])
+    joiner.finish()
+    assert len(json.loads(joiner.closing)["choices"]) == count
+
+
+def test_another_engine_is_asked_for_the_whole() -> None:
     assert render(replace(asked()), "tiny").joiner is None
-
-
-@pytest.mark.parametrize("more", [{}, {"tools": TOOLS, "tool_choice": "required"}, {"n": 1}, {"n": None}])
-def test_a_chat_with_tools_is_asked_for_as_a_stream(more: dict[str, Any]) -> None:
-    assert render(asked(**more), "tiny", quirks=JOINS).joiner is not None
-
-
-def called(**call: Any) -> bytes:
-    return chunk({"tool_calls": [call]})
-
-
-def test_the_pieces_of_tool_calls_are_whole_calls() -> None:
-    frames = (
-        STREAM[0],
-        called(index=0, id="a", type="function", function={"name": "f", "arguments": "{"}),
-        called(index=0, function={"arguments": '"x":1}'}),
-        called(index=1, id="b", type="function", function={"name": "g", "arguments": "{}"}),
-        chunk({}, "tool_calls"),
-        *STREAM[-2:],
-    )
-    (choice,) = joined(None, *frames)["choices"]
-    calls = [
-        {"type": "function", "function": {"name": "f", "arguments": '{"x":1}'}, "id": "a"},
-        {"type": "function", "function": {"name": "g", "arguments": "{}"}, "id": "b"},
-    ]
-    message = {"role": "assistant", "content": "", "tool_calls": calls}
-    assert choice == {"finish_reason": "tool_calls", "index": 0, "message": message}
-
-
-def test_a_plain_completion_is_joined_in_its_own_form() -> None:
-    request = parse_completion(b'{"model":"tiny","prompt":"Hi"}', Hints())
-    made = render(request, "tiny", quirks=JOINS).joiner
-    assert made is not None
-    joiner = made(None)
-    for text, reason in (("He", None), ("llo", None), ("", "length")):
-        choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
-        joiner.feed(b"data: %s\n\n" % json.dumps({"choices": [choice], **HEAD, "object": "text_completion"}).encode())
-    joiner.feed(STREAM[-1])
-    choice = {"text": "Hello", "index": 0, "logprobs": None, "finish_reason": "length"}
-    assert json.loads(joiner.closing) == {"choices": [choice], **HEAD, "object": "text_completion"}
