@@ -1,11 +1,11 @@
 """The daemon's JSON as text that a tired person can read; the keys are those of docs/http-api.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.brief import brief
-from ollama_proxyd.cli.render_budget import budget
+from ollama_proxyd.cli.render_today import today
 
 LIMITS = (
     ("max_power_watts", "at most {:g} W"),
@@ -17,9 +17,6 @@ LIMITS = (
 SHOWN_MODELS = 3
 QUIET: Mapping[bool | None, str] = {True: "now", False: "not now"}
 SLEEP: Mapping[bool | None, str] = {True: "asleep", False: "awake"}
-JOULES_PER_WH = 3600
-SMALL_J = 1000.0
-"""From here on an energy is told in watt-hours."""
 
 
 def status(now: Any) -> str:
@@ -29,7 +26,7 @@ def status(now: Any) -> str:
         "backends": backends(now["backends"]),
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         "machine": machine(now["system"]),
-        "today": "\n".join([served(now["today"]), *budget(now["budget"])]),
+        "today": today(now),
     }
     return "\n\n".join(f"{head}\n{_indented(text)}" for head, text in parts.items())
 
@@ -179,55 +176,6 @@ def machine_lines(now: Any) -> dict[str, str]:
     return lines | ({"games": f"{now['games']} running"} if now["games"] else {})
 
 
-def served(today: Any) -> str:
-    """What was done, and what that took."""
-    failed = f", {today['errors']} of them failed" if today["errors"] else ""
-    if not today["requests"]:
-        return "no requests"
-    kept = today.get("cached_answers")
-    parts = [
-        f"{_count(today['requests'], 'request')}{failed}",
-        _spent(today),
-        ", ".join(f"{number(amount)} {currency}" for currency, amount in today.get("money_spent", {}).items()),
-        _saved(today),
-        f"{kept} given again spared {energy(today['cache_saved_joules'])}" if kept else "",
-    ]
-    return "; ".join(part for part in parts if part)
-
-
-def _spent(today: Any) -> str:
-    """What answers took, and what models drew that lay unused in memory."""
-    took = energy(today["energy_joules"])
-    if (source := today["energy_source"]) != "measured":
-        took = f"about {took}, {source}"
-    tail = energy(today["idle_tail_joules"])
-    return took if tail == "0 J" else f"{took}, and {tail} for models kept in memory"
-
-
-def energy(joules: float) -> str:
-    """An amount in the unit in which it is a handy number."""
-    if abs(joules) < SMALL_J:
-        return f"{number(joules)} J"
-    return f"{number(joules / JOULES_PER_WH)} Wh"
-
-
-def _saved(today: Any) -> str:
-    """Compared with the mode Performance; nothing where nothing was compared."""
-    saved_j, compared = today.get("saved_joules"), today.get("compared")
-    if saved_j is None or not compared:
-        return ""
-    over = "" if compared == today["requests"] else f", over {_count(compared, 'request')}"
-    if number(abs(saved_j)) == "0":
-        return f"nothing saved against Performance{over}"
-    which = "saved against" if saved_j > 0 else "more than under"
-    return f"{energy(abs(saved_j))} {which} Performance{over}"
-
-
-def number(value: float) -> str:
-    """Three digits that mean something, and no exponents."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{Decimal(f'{value:.3g}'):f}"
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> str:
     """Columns as wide as their widest cell, numbers to the right; columns and heads without content are left out."""
     lines = [tuple(row) for row in rows]
@@ -290,10 +238,6 @@ def _setting(value: bool | float | str) -> str:
 def quantity(value: float | None, unit: str) -> str:
     """A number with its unit, empty where there is none."""
     return "" if value is None else f"{number(value)} {unit}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _indented(text: str) -> str:

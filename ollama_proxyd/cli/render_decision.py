@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ollama_proxyd.cli.render import number, table
+from ollama_proxyd.cli.amounts import known, number
+from ollama_proxyd.cli.render import table
 
 HEADS = {
     "prefill_joules": "prompt",
@@ -76,7 +77,10 @@ def _candidates(ranked: Any) -> str:
     ]
     price = number(ranked[0]["terms"]["price_of_time_watts"])
     heads = ("backend", "begins", "ends", *(_head(name) for name in columns))
-    return f"in joules; each second until the answer ends counts {price} J\n{table(heads, rows, numbers_from=1)}"
+    told = known(ranked[0]["energy_source"], ranked[0]["energy_joules"], ranked[0]["energy_error_joules"])
+    return (
+        f"in joules, {told}; each second until the answer ends counts {price} J\n{table(heads, rows, numbers_from=1)}"
+    )
 
 
 def _joules(terms: Any) -> dict[str, float]:

@@ -3,50 +3,47 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ollama_proxyd.cli.render import JOULES_PER_WH, number, table
-from ollama_proxyd.cli.render_budget import budget
+from ollama_proxyd.cli.amounts import energy, known, money, number
+from ollama_proxyd.cli.render import table
+from ollama_proxyd.cli.render_today import budget, difference
 
 SOURCES = ("measured", "attributed", "estimated")
 SHOWN_ROWS = 20
 
 
-def energy(books: Any) -> str:
+def books(told: Any) -> str:
     """The whole answer."""
-    parts = [_span(books), _rows(books), *_notes(books)]
+    parts = [_span(told), _rows(told), *_notes(told)]
     return "\n\n".join(part for part in parts if part)
 
 
-def watt_hours(joules: float) -> str:
-    """An amount in watt-hours, with as many digits as mean something."""
-    wh = joules / JOULES_PER_WH
-    return f"{number(wh)} Wh" if abs(wh) >= 0.01 or not wh else f"{wh * 1000:.2g} mWh"
-
-
-def _span(books: Any) -> str:
-    since, until, by = books["since"], books["until"], books["by"]
+def _span(told: Any) -> str:
+    since, until, by = told["since"], told["until"], told["by"]
     return f"energy of {since if since == until else f'{since} to {until}'}, by {by}"
 
 
-def _rows(books: Any) -> str:
-    if not books["rows"] and not books["idle_tail_joules"]:
+def _rows(told: Any) -> str:
+    if not told["rows"] and not told["idle_tail_joules"]:
         return "no answer was given in this time"
-    rows = [_row(each, _name(each, books["by"])) for each in books["rows"][:SHOWN_ROWS]]
-    if rest := books["rows"][SHOWN_ROWS:]:
-        rows.append((f"{len(rest)} more", watt_hours(sum(each["energy_joules"] for each in rest)), "", "", "", ""))
-    full_j = books["battery_joules"]
-    tail_j, day_j = books["idle_tail_joules"], books["day_joules"]
+    rows = [_row(each, _name(each, told["by"])) for each in told["rows"][:SHOWN_ROWS]]
+    if rest := told["rows"][SHOWN_ROWS:]:
+        rows.append((f"{len(rest)} more", energy(sum(each["energy_joules"] for each in rest)), "", "", "", "", ""))
+    full_j, tail_j, day_j = told["battery_joules"], told["idle_tail_joules"], told["day_joules"]
     if tail_j:
-        rows.append(("idle, models in memory", watt_hours(tail_j), _percent(tail_j, full_j), "", "", ""))
-    rows.append(("together", watt_hours(day_j), _percent(day_j, full_j), *_row(books["total"], "")[3:]))
-    return table((books["by"], "energy", "battery", "answers", "tokens", "known"), rows, numbers_from=1)
+        tail = known(told["idle_tail_source"], tail_j, told["idle_tail_error_joules"])
+        rows.append(("idle, models in memory", energy(tail_j), _percent(tail_j, full_j), "", "", "", tail))
+    day = known(told["day_source"], day_j, told["day_error_joules"])
+    rows.append(("together", energy(day_j), _percent(day_j, full_j), *_row(told["total"], "")[3:-1], day))
+    return table((told["by"], "energy", "battery", "money", "answers", "tokens", "known"), rows, numbers_from=1)
 
 
 def _row(each: Any, name: str) -> tuple[str, ...]:
     share = each["battery_percent"]
     return (
         name,
-        watt_hours(each["energy_joules"]),
+        energy(each["energy_joules"]),
         "" if share is None else _shown(share),
+        money(each["money_spent"]),
         str(each["answers"]),
         number(each["prompt_tokens"] + each["completion_tokens"]),
         _known(each),
@@ -61,10 +58,8 @@ def _name(each: Any, by: str) -> str:
 
 def _known(each: Any) -> str:
     """Where the figure comes from, and how far it may be wrong."""
-    parts = [source for source in SOURCES if each[f"{source}_joules"]]
-    error_j, energy_j = each["error_joules"], each["energy_joules"]
-    error = "" if error_j is None or not energy_j else f" ±{100 * error_j / energy_j:.0f} %"
-    return f"{' and '.join(parts)}{error}" if parts else ""
+    parts = " and ".join(source for source in SOURCES if each[f"{source}_joules"])
+    return known(parts, each["energy_joules"], each["error_joules"])
 
 
 def _percent(joules: float, full_j: float | None) -> str:
@@ -75,18 +70,18 @@ def _shown(percent: float) -> str:
     return "<0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %"
 
 
-def _notes(books: Any) -> Sequence[str]:
+def _notes(told: Any) -> Sequence[str]:
     """What is to be said below the table."""
-    saved_j, compared = books["total"]["saved_joules"], books["total"]["compared"]
+    saved_j, compared = told["total"]["saved_joules"], told["total"]["compared"]
     notes = []
     if saved_j is not None:
-        sign = "+" if saved_j > 0 else ""
-        notes.append(f"saved against Performance: {sign}{watt_hours(saved_j)}, over {compared} requests, estimated")
-    if books["cached_answers"]:
-        cached = f"{books['cached_answers']} answers from the cache"
-        notes.append(f"saved by {cached}: {watt_hours(books['cache_saved_joules'])}, as they had cost")
-    if (why := books["unknown"].get("battery_percent")) is not None:
+        saved = difference(saved_j, "saved against Performance", "more than under Performance")
+        notes.append(f"{saved}, over {compared} requests, estimated")
+    if told["cached_answers"]:
+        cached = f"{told['cached_answers']} answers from the cache"
+        notes.append(f"saved by {cached}: {energy(told['cache_saved_joules'])}, as they had cost")
+    if (why := told["unknown"].get("battery_percent")) is not None:
         notes.append(f"percent of the battery: unknown: {why['reason']}")
-    if books["history"]["reason"] is not None:
-        notes.append(str(books["history"]["reason"]))
-    return ["\n".join([*notes, *budget(books.get("budget"))])]
+    if told["history"]["reason"] is not None:
+        notes.append(str(told["history"]["reason"]))
+    return ["\n".join([*notes, *budget(told.get("budget"))])]

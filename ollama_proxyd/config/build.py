@@ -71,7 +71,7 @@ def _backend(values: Mapping[str, Any]) -> BackendConfig:
     filled = {**values, "name": values["name"] or values["id"], "flavor": flavor}
     backend = make(BackendConfig, filled)
     place = place_of(backend.spec.endpoint)
-    tariff, is_local = make(Tariff, filled), place is not None and place[0] == LOOPBACK
-    is_free = tariff.input_price is None and tariff.output_price is None
-    spec = replace(backend.spec, tariff=None if is_free else tariff, is_local=is_local)
+    tariff, is_here = make(Tariff, filled), place is not None and place[0] == LOOPBACK
+    is_free = tariff.input_price is None and tariff.output_price is None  # what is paid for runs elsewhere
+    spec = replace(backend.spec, tariff=None if is_free else tariff, is_local=is_here and is_free)
     return replace(backend, spec=spec)

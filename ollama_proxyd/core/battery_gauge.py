@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Final, NamedTuple
 
-from ollama_proxyd.core.energy import Source
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Source
 from ollama_proxyd.core.gauge import MOST_OFF, Mean
 
 LAG_S: Final = 60.0
@@ -25,7 +25,7 @@ class Told(NamedTuple):
 
     factor: float = 1.0
     source: Source = Source.ESTIMATED
-    error_share: float | None = None
+    error_share: float = ESTIMATE_ERROR
 
 
 NOTHING_TOLD: Final = Told()

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+ESTIMATE_ERROR: Final = 0.5
+"""Of what configured or typical watts tell: laptops of one class differ by as much, and so do loads."""
 
 
 class Source(Enum):
@@ -34,7 +37,7 @@ class Energy:
     """The joules of one attempt beyond what its device would have drawn anyway, by phase.
 
     Decoding begins with the first token. `error_share` is how far the sum may be wrong in either direction, as a share
-    of it; None where that is unknown.
+    of it.
     """
 
     prefill_j: float = 0.0
@@ -42,12 +45,22 @@ class Energy:
     load_j: float = 0.0
     """Loading the model and waking the device."""
     source: Source = Source.ESTIMATED
-    error_share: float | None = None
+    error_share: float = ESTIMATE_ERROR
 
     @property
     def total_j(self) -> float:
         """All phases together."""
         return self.prefill_j + self.decode_j + self.load_j
+
+    @property
+    def error_j(self) -> float:
+        """How far that may be wrong."""
+        return self.total_j * self.error_share
+
+    @property
+    def error_percent(self) -> int:
+        """The same in whole percent, as clients are told."""
+        return round(100 * self.error_share)
 
 
 def sum_up(energies: Sequence[Energy]) -> Energy | None:
@@ -55,14 +68,13 @@ def sum_up(energies: Sequence[Energy]) -> Energy | None:
     if not energies:
         return None
     total_j = sum([each.total_j for each in energies])
-    errors_j = [each.total_j * each.error_share for each in energies if each.error_share is not None]
-    is_known = len(errors_j) == len(energies) and total_j > 0
+    error_j = sum([each.error_j for each in energies])
     return Energy(
         sum([each.prefill_j for each in energies]),
         sum([each.decode_j for each in energies]),
         sum([each.load_j for each in energies]),
         reduce(worst, [each.source for each in energies]),
-        sum(errors_j) / total_j if is_known else None,
+        error_j / total_j if total_j > 0 else ESTIMATE_ERROR,
     )
 
 

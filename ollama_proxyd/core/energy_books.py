@@ -1,9 +1,10 @@
 """What answers cost on some days, by program, model, backend, day or mode, and what devices drew beside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
+from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.fields import read_field
 from ollama_proxyd.core.options import Takes, Within
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
@@ -56,6 +57,7 @@ class Asked:
 class Cost:
     """What some attempts cost; the joules of each source are told, and how far their sum may be wrong.
 
+    `spent` is money by currency, estimated from tokens and configured prices.
     `key` is empty where it is not known. `known_by` says how a program is known. `saved_j` is the sum over the
     `compared` requests, against the mode Performance.
     """
@@ -70,19 +72,21 @@ class Cost:
     measured_j: float = 0.0
     attributed_j: float = 0.0
     estimated_j: float = 0.0
-    error_j: float | None = 0.0
+    error_j: float = 0.0
     saved_j: float = 0.0
     compared: int = 0
     known_by: str | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
 
     def plus(self, other: "Cost") -> "Cost":
         """Both together, under this key."""
-        error_j = None if self.error_j is None or other.error_j is None else self.error_j + other.error_j
         sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
-        return Cost(self.key, **sums, error_j=error_j)
+        currencies = dict.fromkeys((*self.spent, *other.spent))
+        spent = {each: self.spent.get(each, 0.0) + other.spent.get(each, 0.0) for each in currencies}
+        return Cost(self.key, **sums, spent=spent)
 
 
-_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in {"key", "error_j", "known_by"})
+_SUMMED = tuple(each.name for each in fields(Cost) if each.name not in {"key", "known_by", "spent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class DeviceCost:
     account: str
     source: str
     energy_j: float
+    error_j: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +120,18 @@ class Books:
             total = total.plus(row)
         return total
 
-    def account_j(self, account: str) -> float:
+    def of(self, account: Account) -> Cost:
         """What all devices drew on one account."""
-        return sum(each.energy_j for each in self.devices if each.account == account)
+        mine = [each for each in self.devices if each.account == account.value]
+        of = {source: sum(each.energy_j for each in mine if each.source == source.value) for source in Source}
+        return Cost(
+            account.value,
+            energy_j=sum(each.energy_j for each in mine),
+            measured_j=of[Source.MEASURED],
+            attributed_j=of[Source.ATTRIBUTED],
+            estimated_j=of[Source.ESTIMATED],
+            error_j=sum(each.error_j for each in mine),
+        )
 
 
 def shortened(rows: Sequence[Cost]) -> tuple[Cost, ...]:
@@ -131,7 +145,8 @@ def shortened(rows: Sequence[Cost]) -> tuple[Cost, ...]:
 
 def books_fields(books: Books, battery_wh: Maybe[float], trouble: Reason | None) -> dict[str, Json]:
     """The books under the keys that every surface has."""
-    tail_j, base_j, total = books.account_j("idle_tail"), books.account_j("base"), books.total
+    tail, base, total = books.of(Account.IDLE_TAIL), books.of(Account.BASE), books.total
+    day_j = total.energy_j + tail.energy_j
     full_j = battery_wh.value * JOULES_PER_WH if isinstance(battery_wh, Reading) and battery_wh.value > 0 else None
     unknown = {"battery_percent": reason_fields(battery_wh.reason)} if isinstance(battery_wh, Unavailable) else {}
     return {
@@ -140,10 +155,16 @@ def books_fields(books: Books, battery_wh: Maybe[float], trouble: Reason | None)
         "by": books.asked.by.value,
         "rows": [_cost(row, full_j) for row in books.rows],
         "total": _cost(total, full_j),
-        "idle_tail_joules": tail_j,
-        "base_joules": base_j,
-        "day_joules": total.energy_j + tail_j,
-        "day_battery_percent": _share(total.energy_j + tail_j, full_j),
+        "idle_tail_joules": tail.energy_j,
+        "idle_tail_source": _source(tail),
+        "idle_tail_error_joules": tail.error_j,
+        "base_joules": base.energy_j,
+        "base_source": _source(base),
+        "base_error_joules": base.error_j,
+        "day_joules": day_j,
+        "day_source": _source(total.plus(tail)),
+        "day_error_joules": total.error_j + tail.error_j,
+        "day_battery_percent": _share(day_j, full_j),
         "cached_answers": books.cached,
         "cache_saved_joules": books.cache_saved_j,
         "devices": [{spelled(each.name): getattr(row, each.name) for each in fields(row)} for row in books.devices],
@@ -153,8 +174,15 @@ def books_fields(books: Books, battery_wh: Maybe[float], trouble: Reason | None)
     }
 
 
+def _source(cost: Cost) -> str | None:
+    """The worst of the sources of a sum; None where there is nothing."""
+    known = [each.value for each in Source if getattr(cost, f"{each.value}_j")]
+    return known[-1] if known else None
+
+
 def _cost(row: Cost, full_j: float | None) -> Mapping[str, Json]:
     told = {spelled(each.name): getattr(row, each.name) for each in fields(row)}
+    told["money_spent"] = dict(told.pop("spent"))
     saved = {"saved_joules": row.saved_j if row.compared else None, "compared": row.compared or None}
     return {**told, **saved, "battery_percent": _share(row.energy_j, full_j)}
 

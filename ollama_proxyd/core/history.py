@@ -149,6 +149,8 @@ _OF_ATTEMPT: Mapping[str, Callable[[AttemptEnded], Any]] = {
     "load_j": lambda ended: number(ended.energy.load_j) or 0.0,
     "energy_source": lambda ended: ended.energy.source.value,
     "energy_error": lambda ended: number(ended.energy.error_share),
+    "spent": lambda ended: number(ended.spent) or 0.0,
+    "currency": lambda ended: ended.currency if ended.spent else "",
     "result": _result,
     "error": lambda ended: None if ended.error is None else ended.error.value,
     "fault": lambda ended: None if ended.fault is None else ended.fault.value,

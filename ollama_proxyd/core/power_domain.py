@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.battery_gauge import Look, Told
-from ollama_proxyd.core.energy import Account, Interval, Source, Split, split
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Account, Interval, Source, Split, split, worst
 from ollama_proxyd.core.gauge import MOST_OFF, Gauge, Mean, Measured, between
 from ollama_proxyd.core.power_shares import Consumer, Rates, Share
 
@@ -26,6 +26,15 @@ class Expected(NamedTuple):
     tail_j: Mapping[Consumer, float]
     seconds: float
     awake_s: float
+
+
+class SoFar(NamedTuple):
+    """The joules of an attempt before and after its first token, from where they are known, and how well."""
+
+    before_j: float
+    after_j: float
+    source: Source
+    error_share: float
 
 
 class PowerDomain:
@@ -50,6 +59,8 @@ class PowerDomain:
         """Whether instruments tell now what it draws."""
         self.consumers: dict[str, Consumer] = {}
         self.sums: defaultdict[Key, float] = defaultdict(float)
+        self.errors: defaultdict[Key, float] = defaultdict(float)
+        """How far each sum may be wrong, in joules."""
         self.tails: defaultdict[tuple[str, str], float] = defaultdict(float)
         """Joules of idle tails by the backend and the model that caused them."""
         self._base_w, self._tail_w, self._scale = Mean(), Mean(), Mean()
@@ -94,14 +105,25 @@ class PowerDomain:
         charged = before_j * told.factor, after_j * told.factor
         share.charge(charged, told.source, told.error_share)
         self._guessed_j += sum(charged)
-        self.sums[consumer.id, Account.ACTIVE, told.source] += sum(charged)
+        self._enter((consumer.id, Account.ACTIVE, told.source), sum(charged), told.error_share)
         del consumer.shares[share]
         return True
 
-    def so_far(self, share: Share) -> tuple[float, float]:
-        """What an attempt has cost as far as is known, before and after its first token."""
-        (before_j, after_j), factor = share.parts(), self._told(share.consumer).factor
-        return share.before_j + before_j * factor, share.after_j + after_j * factor
+    def _enter(self, key: Key, joules: float, error_share: float) -> None:
+        self.sums[key] += joules
+        self.errors[key] += joules * error_share
+
+    def so_far(self, share: Share) -> SoFar:
+        """What an attempt has cost as far as is known."""
+        (before_j, after_j), told = share.parts(), self._told(share.consumer)
+        open_j, charged_j = (before_j + after_j) * told.factor, share.before_j + share.after_j
+        source = share.source or told.source
+        error_share, total_j = share.error_share, charged_j + open_j
+        if open_j > 0:
+            source = worst(source, told.source)
+            error_share = (charged_j * error_share + open_j * told.error_share) / total_j
+        before_j, after_j = share.before_j + before_j * told.factor, share.after_j + after_j * told.factor
+        return SoFar(before_j, after_j, source, error_share)
 
     def advance(self, now_s: float) -> None:
         """Let time pass."""
@@ -144,37 +166,41 @@ class PowerDomain:
         base_j = None if self._base_w.value is None else self._base_w.value * self._awake_s
         tail_j, active_j = sum(expected.tail_j.values()), sum(expected.active_j.values())
         if measured is None:
-            source = Source.ESTIMATED
+            source, error_share = Source.ESTIMATED, ESTIMATE_ERROR
             parts = Split(base_j or 0.0, tail_j, self._charge_by_estimate(expected.active_j))
             self._guessed_j += sum(parts)
         else:
-            source = measured.source
+            source, error_share = measured.source, measured.error_share
             parts = split(measured.energy_j, Interval(base_j, tail_j, active_j, self._is_shared))
             self._learn(parts, expected, active_j)
             self._charge_attempts(expected.active_j, parts.active_j, source, self._error(measured, parts.active_j))
         if parts.base_j > 0:
-            self.sums[self.id, Account.BASE, source] += parts.base_j
-        self._charge_tails(expected.tail_j, parts.tail_j, source)
+            self._enter((self.id, Account.BASE, source), parts.base_j, error_share)
+        if measured is not None:
+            error_share = self._error(measured, parts.tail_j)
+        self._charge_tails(expected.tail_j, parts.tail_j, source, error_share)
         self._charged_s, self._awake_s = self._now_s, 0.0
         for each in self.consumers.values():
             each.active_j = each.tail_s = 0.0
 
-    def _charge_tails(self, expected: Mapping[Consumer, float], tail_j: float, source: Source) -> None:
+    def _charge_tails(
+        self, expected: Mapping[Consumer, float], tail_j: float, source: Source, error_share: float
+    ) -> None:
         whole_j = sum(expected.values())
         for consumer, part_j in expected.items():
             joules = tail_j * part_j / whole_j if whole_j else 0.0
-            self.sums[consumer.id, Account.IDLE_TAIL, source] += joules
+            self._enter((consumer.id, Account.IDLE_TAIL, source), joules, error_share)
             self.tails[consumer.owner] += joules
 
     def _charge_attempts(
-        self, expected: Mapping[Consumer, float], active_j: float, source: Source, error_share: float | None
+        self, expected: Mapping[Consumer, float], active_j: float, source: Source, error_share: float
     ) -> None:
         whole_j, count = sum(expected.values()), sum([len(each.shares) for each in expected])
         of_each = Source.ATTRIBUTED if source is Source.MEASURED and count > 1 else source
         for consumer, part_j in expected.items():
             joules = active_j * part_j / whole_j if whole_j else 0.0
             consumer.charge(joules, of_each, error_share)
-            self.sums[consumer.id, Account.ACTIVE, source] += joules
+            self._enter((consumer.id, Account.ACTIVE, source), joules, error_share)
 
     def _charge_by_estimate(self, expected: Mapping[Consumer, float]) -> float:
         """Charge each what its work is expected to need; returns the sum."""
@@ -182,7 +208,7 @@ class PowerDomain:
         for consumer, part_j in expected.items():
             told = self._told(consumer)
             consumer.charge(part_j * told.factor, told.source, told.error_share)
-            self.sums[consumer.id, Account.ACTIVE, told.source] += part_j * told.factor
+            self._enter((consumer.id, Account.ACTIVE, told.source), part_j * told.factor, told.error_share)
             charged_j += part_j * told.factor
         return charged_j
 
@@ -216,12 +242,12 @@ class PowerDomain:
             return consumer.told
         return Told(self._scale.value, Source.ESTIMATED, max(self._scale.spread / self._scale.value, LEAST_ERROR))
 
-    def _error(self, measured: Measured, active_j: float) -> float | None:
-        """How far the attempts' part of a measurement may be wrong; None where the base is unknown."""
+    def _error(self, measured: Measured, joules: float) -> float:
+        """How far a part of a measurement may be wrong: that of an estimate where the base is unknown."""
         if self._base_w.value is None:
-            return None
+            return ESTIMATE_ERROR
         unsure_j = self._base_w.spread * self._awake_s
-        return measured.error_share + (unsure_j / active_j if active_j > 0 else 0.0)
+        return measured.error_share + (unsure_j / joules if joules > 0 else 0.0)
 
 
 def look_at(domains: Iterable[PowerDomain], at_s: float, battery_w: float) -> Look:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ollama_proxyd.core.battery_gauge import NOTHING_TOLD, Told
-from ollama_proxyd.core.energy import Energy, Source, worst
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Energy, Source, worst
 from ollama_proxyd.core.events import Timings
 
 PREFILL_SHARE: Final = 1 / 15
@@ -37,13 +37,13 @@ class Share:
     after_j: float = 0.0
     source: Source | None = None
     """None until something was charged."""
-    error_j: float | None = 0.0
+    error_j: float = 0.0
 
     @property
-    def error_share(self) -> float | None:
+    def error_share(self) -> float:
         """How far what was charged may be wrong, as a share of it."""
         charged_j = self.before_j + self.after_j
-        return None if self.error_j is None or charged_j <= 0 else self.error_j / charged_j
+        return self.error_j / charged_j if charged_j > 0 else ESTIMATE_ERROR
 
     def parts(self) -> tuple[float, float]:
         """Its expected joules since it was charged last, before and after the first token."""
@@ -51,7 +51,7 @@ class Share:
         first_j = end_j if self.first_j is None else min(max(self.first_j, self.mark_j), end_j)
         return first_j - self.mark_j, end_j - first_j
 
-    def charge(self, joules: tuple[float, float], source: Source, error_share: float | None) -> None:
+    def charge(self, joules: tuple[float, float], source: Source, error_share: float) -> None:
         """Charge it up to now."""
         before_j, after_j = joules
         self.before_j += before_j
@@ -59,8 +59,7 @@ class Share:
         self.mark_j = self.consumer.each_j if self.end_j is None else self.end_j
         if before_j + after_j > 0:
             self.source = worst(self.source or source, source)
-            is_unknown = error_share is None or self.error_j is None
-            self.error_j = None if is_unknown else (self.error_j or 0.0) + (before_j + after_j) * (error_share or 0.0)
+            self.error_j += (before_j + after_j) * error_share
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +111,7 @@ class Consumer:
         self.work_j += joules
         self.work_s += seconds
 
-    def charge(self, joules: float, source: Source, error_share: float | None) -> None:
+    def charge(self, joules: float, source: Source, error_share: float) -> None:
         """Charge the attempts: by their tokens where those are known of all, else equally at each moment."""
         weights = weighed(list(self.shares))
         whole = sum(weights)

@@ -83,7 +83,10 @@ class Today:
     completion_tokens: int
     energy_joules: float
     energy_source: str
+    energy_error_joules: float
     idle_tail_joules: float
+    idle_tail_source: str
+    idle_tail_error_joules: float
     saved_joules: float | None
     compared: int | None
     money_spent: Mapping[str, float]
@@ -98,14 +101,17 @@ class Today:
 class EnergyAccount:
     """Joules of a device, or of a backend of no known device: of its answers, its idle tail, or what it draws anyway.
 
-    `source` is measured, attributed or estimated. The joules are None for the reason given.
+    `source` is measured, attributed or estimated; the errors are how far the joules may be wrong. They are None for the
+    reason given.
     """
 
     device: str
     account: str
-    source: str | None
-    today_joules: float | None
-    total_joules: float | None
+    source: str | None = None
+    today_joules: float | None = None
+    today_error_joules: float | None = None
+    total_joules: float | None = None
+    total_error_joules: float | None = None
     reason: Reason | None = None
 
 

@@ -12,7 +12,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, LoadAction, Priority, Request
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.energy import EnergyAccounts, sum_of
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.history import History
 from ollama_proxyd.services.ports import Clock
@@ -101,7 +101,7 @@ class DailyBudget:
     @property
     def _own_j(self) -> float:
         today = self._energy.today
-        return sum(sum_of(account, today)[0] for account in COUNTED)
+        return sum(today.of(account).joules for account in COUNTED)
 
     @property
     def _left_s(self) -> float:
@@ -113,7 +113,7 @@ class DailyBudget:
         date, own_j = self._date, self._own_j
         books = await self._history.books(1, By.DAY)  # hands over what is ours before anything else
         if date == self._date and books.asked.until == str(date):
-            kept_j = sum(books.account_j(account.value) for account in COUNTED)
+            kept_j = sum(books.of(account).energy_j for account in COUNTED)
             self._before_j = max(kept_j - own_j, 0.0)
             self.look()
 

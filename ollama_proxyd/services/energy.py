@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.battery_gauge import BatteryGauge
+from ollama_proxyd.core.battery_gauge import GAUGE_ERROR, BatteryGauge
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.energy import Account, Energy, Source, worst
+from ollama_proxyd.core.energy import Account, Energy, Source
+from ollama_proxyd.core.energy_sums import Sums, together
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
 from ollama_proxyd.core.gauge import Gauge
@@ -32,9 +31,6 @@ INTEGRATED = frozenset({Hardware.CPU, Hardware.IGPU, Hardware.NPU})
 LEAST_W = 1e-3
 """Work is expected to draw something."""
 NOBODY = ("", "")
-
-Sums: TypeAlias = dict[Key, float]
-"""Joules by the id of a device or backend, by account and by source."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,9 +55,9 @@ class Metered:
             self.domain.advance(self.clock.monotonic())
         if stream and self.first_s is not None:
             waited_s = self.first_s - self.begun_s
-        source = share.source or Source.ESTIMATED
-        joules = by_phase(*self.domain.so_far(share), waited_s, finished.timings)
-        return replace(joules, source=source, error_share=share.error_share)
+        so_far = self.domain.so_far(share)
+        joules = by_phase(so_far.before_j, so_far.after_j, waited_s, finished.timings)
+        return replace(joules, source=so_far.source, error_share=so_far.error_share)
 
 
 class EnergyAccounts:
@@ -216,19 +212,17 @@ class EnergyAccounts:
     @property
     def totals(self) -> Sums:
         """Joules since the daemon started, up to the last reading of sensors or the last attempt."""
-        sums: defaultdict[Key, float] = defaultdict(float)
-        for domain in self._domains.values():
-            for key, joules in domain.sums.items():
-                sums[key] += joules
-        if self._battery.base_j:
-            sums[MACHINE, Account.BASE, Source.ATTRIBUTED] = self._battery.base_j
-        return sums
+        parts = [Sums(domain.sums, domain.errors) for domain in self._domains.values()]
+        if base_j := self._battery.base_j:
+            key = MACHINE, Account.BASE, Source.ATTRIBUTED
+            parts.append(Sums({key: base_j}, {key: base_j * GAUGE_ERROR}))
+        return together(parts)
 
     @property
     def today(self) -> Sums:
         """Joules since local midnight, or since the daemon started where that was later."""
         self._turn_page()
-        return {key: joules - self._before.get(key, 0.0) for key, joules in self.totals.items()}
+        return self.totals.since(self._before)
 
     def _turn_page(self) -> None:
         """Begin a new day where the date is another one."""
@@ -248,21 +242,18 @@ class EnergyAccounts:
         """Each account; an unknown one has its reason."""
         totals, today = self.totals, self.today
         told = [
-            EnergyAccount(device, account.value, source.value, today.get(key, 0.0), joules)
-            for key, joules in sorted(totals.items(), key=lambda each: (each[0][0], each[0][1].value))
-            for device, account, source in (key,)
+            EnergyAccount(*_names(key), today.joules[key], today.errors_j[key], joules, totals.errors_j[key])
+            for key, joules in sorted(totals.joules.items(), key=lambda each: (each[0][0], each[0][1].value))
         ]
         based = {each.device for each in told if each.account == Account.BASE.value}
         unknown = [each.id for each in self._domains.values() if each.base_w is None and each.id not in based]
         why = [(each, Reason("base_not_seen", device=each)) for each in unknown]
-        return (*told, *[EnergyAccount(each, Account.BASE.value, None, None, None, reason) for each, reason in why])
+        return (*told, *[EnergyAccount(each, Account.BASE.value, reason=reason) for each, reason in why])
 
 
-def sum_of(account: Account, sums: Sums) -> tuple[float, Source]:
-    """The joules of an account over all devices, and their source."""
-    parts = {source: joules for (_, each, source), joules in sums.items() if each is account and joules > 0}
-    total_j = sum([joules for (_, each, _), joules in sums.items() if each is account])
-    return total_j, reduce(worst, parts, Source.MEASURED) if parts else Source.ESTIMATED
+def _names(key: Key) -> tuple[str, str, str]:
+    device, account, source = key
+    return device, account.value, source.value
 
 
 def _gauge(devices: Sequence[DeviceState], now_s: float) -> Gauge | None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
 from ollama_proxyd.core.energy_hours import EnergyHours, first_hour
+from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, Values, attempt_row, count, ended_of, name, number
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.power_domain import Key
@@ -36,7 +37,7 @@ class History:
         self._clock = clock
         self._date = clock.local_date()
         """The day of what devices drew and was not handed over yet."""
-        self._told: Mapping[Key, float] = {}
+        self._told = Sums()
         """What devices drew up to the last hand-over."""
         self._noted: deque[AttemptEnded | Outcome] = deque(maxlen=MOST_NOTED)
         self._modes: deque[MakeRow] = deque(maxlen=MOST_NOTED)
@@ -93,9 +94,9 @@ class History:
     def _drawn(self) -> Sequence[MakeRow]:
         """What devices drew since the last hand-over; it counts for the day of that one."""
         totals, day = self._energy.totals, str(self._date)
-        drawn = {key: joules - self._told.get(key, 0.0) for key, joules in totals.items()}
+        drawn = totals.since(self._told)
         self._told, self._date = totals, self._clock.local_date()
-        return [partial(device_row, day, key, joules) for key, joules in drawn.items() if joules]
+        return [partial(device_row, day, key, drawn) for key, joules in drawn.joules.items() if joules]
 
     async def recent(self, limit: int) -> Sequence[AttemptEnded]:
         """The last attempts that were kept, the oldest first."""
@@ -124,11 +125,11 @@ def _read(row: Values, since_s: float) -> AttemptEnded | None:
         return None
 
 
-def device_row(day: str, key: Key, joules: float) -> Row:
+def device_row(day: str, key: Key, drawn: Sums) -> Row:
     """The row of what a device drew on one account; the file adds up those of a day."""
     device, account, source = key
-    values = {"day": day, "device": device, "account": account.value, "source": source.value, "joules": joules}
-    return Row("devices", values)
+    values = {"day": day, "device": device, "account": account.value, "source": source.value}
+    return Row("devices", {**values, "joules": drawn.joules[key], "error_j": drawn.errors_j[key]})
 
 
 def mode_row(unix_s: float, mode: str, effective_mode: str) -> Row:

@@ -119,6 +119,7 @@ class BackendTotals(Requests):
     energy_j: float = 0.0
     energy_source: Source | None = None
     """None before anything was charged."""
+    energy_error_j: float = 0.0
     spent: dict[str, float] = field(default_factory=dict)
     """Money, by currency."""
     busy_s: float = 0.0
@@ -213,6 +214,7 @@ class Ledger:
         """Enter what an attempt cost, as soon as that is known."""
         totals, energy = self._totals.setdefault(ended.backend_id, BackendTotals()), ended.energy
         totals.energy_j += energy.total_j
+        totals.energy_error_j += energy.error_j
         totals.energy_source = worst(totals.energy_source or energy.source, energy.source)
 
     def record(self, outcome: Outcome) -> None:

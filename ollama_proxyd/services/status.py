@@ -18,7 +18,6 @@ from ollama_proxyd.core.status import (
     device_statuses,
 )
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.energy import sum_of
 from ollama_proxyd.services.ledger import Ledger, Outcome
 
 REFUSED = Reason("refused_before_routing")
@@ -27,7 +26,7 @@ REFUSED = Reason("refused_before_routing")
 def snapshot(services: Services) -> Status:
     """Everything at this moment."""
     fleet, system, governor = services.fleet.views.value, services.system.value, services.governor
-    setting, saver = governor.setting.value, services.power_saver
+    setting = governor.setting.value
     return Status(
         setting=setting,
         modes=governor.table,
@@ -41,22 +40,31 @@ def snapshot(services: Services) -> Status:
         energy=services.energy.accounts(),
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
-        power_saver=PowerSaverStatus(saver.is_held, saver.answers, saver.saved_j),
+        power_saver=power_saver(services),
     )
+
+
+def power_saver(services: Services) -> PowerSaverStatus:
+    """Whether power-saver is held, and what that brought."""
+    saver = services.power_saver
+    return PowerSaverStatus(saver.is_held, saver.answers, saver.saved_j)
 
 
 def today(services: Services) -> Today:
     """The sums of the day."""
-    day, joules = services.ledger.today, services.energy.today
-    energy_j, source = sum_of(Account.ACTIVE, joules)
+    day, sums = services.ledger.today, services.energy.today
+    active, tail = sums.of(Account.ACTIVE), sums.of(Account.IDLE_TAIL)
     return Today(
         requests=day.requests,
         errors=day.failures,
         prompt_tokens=day.prompt_tokens,
         completion_tokens=day.completion_tokens,
-        energy_joules=energy_j,
-        energy_source=source.value,
-        idle_tail_joules=sum_of(Account.IDLE_TAIL, joules)[0],
+        energy_joules=active.joules,
+        energy_source=active.source.value,
+        energy_error_joules=active.error_j,
+        idle_tail_joules=tail.joules,
+        idle_tail_source=tail.source.value,
+        idle_tail_error_joules=tail.error_j,
         saved_joules=day.saved_j if day.compared else None,
         compared=day.compared or None,
         money_spent=dict(day.spent),

@@ -80,7 +80,7 @@ class Serving:
         """Joules of answers and idle tails by the product's own books."""
         energy = self.foundation.services.energy
         energy.close()
-        return sum(joules for (_, account, _), joules in energy.totals.items() if account is not Account.BASE)
+        return sum(joules for (_, account, _), joules in energy.totals.joules.items() if account is not Account.BASE)
 
     async def serve(self, job: Job) -> None:
         """The whole way of one request, as its client sees it."""

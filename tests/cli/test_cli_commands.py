@@ -149,7 +149,7 @@ def test_refused_requests_are_counted_and_what_was_saved_is_told(daemon: ServedD
         daemon.ask("nope")
     today = read(ctl, "status")["today"]
     assert (today["requests"], today["errors"], today["compared"]) == (2, 1, 1)
-    assert "2 requests, 1 of them failed; about " in (text := ctl("status").output)
+    assert "2 requests, 1 of them failed; " in (text := ctl("status").output)
     assert " saved against Performance, over 1 request\n" in text
 
 
@@ -174,7 +174,7 @@ def test_a_decision_is_a_table_of_joules(daemon: ServedDaemon, ctl: Ctl) -> None
         == """\
 mode: Balanced: the default, as none was chosen
 
-in joules; each second until the answer ends counts 7 J
+in joules, estimated ±50 %; each second until the answer ends counts 7 J
 backend  begins    ends  prompt  answer  = energy  + waiting  = cost
 igpu     0.35 s  9.44 s     4.2     109       113       66.1     179
 npu       0.8 s  20.8 s     2.4      60      62.4        146     208

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.cli.render_energy import energy, watt_hours
+from ollama_proxyd.cli.amounts import energy
+from ollama_proxyd.cli.render_energy import books as rendered
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, books_fields
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason
@@ -32,16 +33,16 @@ ROWS = (
         compared=30,
         known_by="flatpak",
     ),
-    Cost("aider", 2, 2, 900, 300, 20.0, estimated_j=20.0, error_j=None, known_by="guess"),
+    Cost("aider", 2, 2, 900, 300, 20.0, estimated_j=20.0, error_j=10.0, spent={"EUR": 0.021}, known_by="guess"),
     Cost("", 1, 1, 10, 10, 0.0, error_j=0.0, known_by="unknown"),
 )
-TAIL = DeviceCost("0000:01:00.0", "idle_tail", "estimated", 1440.0)
+TAIL = DeviceCost("0000:01:00.0", "idle_tail", "estimated", 1440.0, 720.0)
 WEEK = Asked("2027-01-09", "2027-01-15")
 
 
 def shown(books: Books, battery_wh: float | None = 57.0, trouble: Reason | None = None) -> str:
     full_wh: Any = Unavailable.because("no_battery") if battery_wh is None else Reading(battery_wh, 0.0)
-    return energy(books_fields(books, full_wh, trouble))
+    return rendered(books_fields(books, full_wh, trouble))
 
 
 def test_the_table_reads_from_the_costliest_down_to_the_sum_of_the_days() -> None:
@@ -50,21 +51,21 @@ def test_the_table_reads_from_the_costliest_down_to_the_sum_of_the_days() -> Non
         == """\
 energy of 2027-01-09 to 2027-01-15, by app
 
-app                      energy  battery  answers  tokens                   known
-org.gnome.Chat          1.24 Wh    2.2 %       31   13000          measured ±10 %
-aider, by its own word  5.6 mWh   <0.1 %        2    1200               estimated
-not known                  0 Wh    0.0 %        1      20
-idle, models in memory   0.4 Wh    0.7 %
-together                1.65 Wh    2.9 %       34   14220  measured and estimated
+app                      energy  battery      money  answers  tokens            known
+org.gnome.Chat          1.24 Wh    2.2 %                  31   13000   measured ±10 %
+aider, by its own word  5.6 mWh   <0.1 %  0.021 EUR        2    1200  estimated ±50 %
+not known                  0 Wh    0.0 %                   1      20
+idle, models in memory   0.4 Wh    0.7 %                              estimated ±50 %
+together                1.65 Wh    2.9 %  0.021 EUR       34   14220  estimated ±20 %
 
-saved against Performance: +2.5 Wh, over 30 requests, estimated"""
+2.5 Wh saved against Performance, over 30 requests, estimated"""
     )
 
 
 def test_what_was_saved_is_told_with_its_sign() -> None:
     more = Cost("npu", 1, 1, energy_j=7200.0, saved_j=-3600.0, compared=1)
-    assert "saved against Performance: -1 Wh, over 1 requests, estimated" in shown(Books(WEEK, (more,)))
-    assert "saved against Performance: +2.5 Wh, over 30 requests" in shown(Books(WEEK, ROWS))
+    assert "1 Wh more than under Performance, over 1 requests, estimated" in shown(Books(WEEK, (more,)))
+    assert "2.5 Wh saved against Performance, over 30 requests" in shown(Books(WEEK, ROWS))
 
 
 def test_without_a_battery_there_is_no_column_and_the_reason_is_told() -> None:
@@ -89,10 +90,11 @@ def test_many_rows_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("joules", "text"), [(0.0, "0 Wh"), (1.0, "0.28 mWh"), (36.0, "0.01 Wh"), (7200.0, "2 Wh"), (-7200.0, "-2 Wh")]
+    ("joules", "text"),
+    [(0.0, "0 Wh"), (1.0, "0.28 mWh"), (36.0, "0.01 Wh"), (7200.0, "2 Wh"), (-7200.0, "-2 Wh"), (0.001, "<0.01 mWh")],
 )
 def test_an_amount_has_digits_that_mean_something(joules: float, text: str) -> None:
-    assert watt_hours(joules) == text
+    assert energy(joules) == text
 
 
 def test_the_daemon_is_asked_for_the_days_and_the_rows(daemon: ServedDaemon, ctl: Ctl) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.cli import render
-from tests.cli.test_cli_watch import MACHINE, NO_LIMIT, NOW, NPU
+from ollama_proxyd.cli.amounts import number
+from ollama_proxyd.cli.render_today import served
+from tests.cli.test_cli_watch import DAY, MACHINE, NO_LIMIT, NOW, NPU
 from tests.real_things import ROOT
 
 
@@ -26,8 +28,14 @@ def backend(name: str, state: str, watts: tuple[float, float | None], speed: flo
 
 def today(requests: int, errors: int, energy_j: float, saved_j: float | None, compared: int) -> Any:
     saved = {"saved_joules": saved_j, "compared": compared} if compared else {}
-    told = {"energy_joules": energy_j, "energy_source": "estimated", "idle_tail_joules": 0.0}
-    return {"requests": requests, "errors": errors, **told, **saved}
+    return {
+        **DAY,
+        "requests": requests,
+        "errors": errors,
+        "energy_joules": energy_j,
+        "energy_error_joules": energy_j / 2,
+        **saved,
+    }
 
 
 LAPTOP = {
@@ -65,34 +73,43 @@ def test_requests_that_wait_are_shown_by_priority() -> None:
     ("saved_j", "compared", "says"),
     [
         (None, 0, ""),
-        (36.0, 3, "; 36 J saved against Performance"),
+        (36.0, 3, "; 0.01 Wh saved against Performance"),
         (5040.0, 3, "; 1.4 Wh saved against Performance"),
-        (-36.0, 3, "; 36 J more than under Performance"),
+        (-36.0, 3, "; 0.01 Wh more than under Performance"),
         (0.0, 3, "; nothing saved against Performance"),
-        (36.0, 2, "; 36 J saved against Performance, over 2 requests"),
+        (36.0, 2, "; 0.01 Wh saved against Performance, over 2 requests"),
     ],
 )
 def test_what_was_saved_is_told_as_it_is(saved_j: float | None, compared: int, says: str) -> None:
-    told = render.served(today(3, 0, 72.0, saved_j, compared))
-    assert told == f"3 requests; about 72 J, estimated{says}"
+    told = served(today(3, 0, 72.0, saved_j, compared))
+    assert told == f"3 requests; 0.02 Wh, estimated ±50 %{says}"
 
 
 @pytest.mark.parametrize(
     ("source", "tail_j", "says"),
     [
-        ("measured", 0.0, "72 J"),
-        ("attributed", 0.0, "about 72 J, attributed"),
-        ("estimated", 2700.0, "about 72 J, estimated, and 0.75 Wh for models kept in memory"),
+        ("measured", 0.0, "0.02 Wh, measured ±50 %"),
+        ("attributed", 0.0, "0.02 Wh, attributed ±50 %"),
+        (
+            "estimated",
+            2700.0,
+            "0.02 Wh, estimated ±50 %; 0.75 Wh for models kept in memory, estimated ±20 %",
+        ),
     ],
 )
 def test_energy_is_told_with_its_source_and_what_models_in_memory_took(source: str, tail_j: float, says: str) -> None:
-    day = {**today(3, 0, 72.0, None, 0), "energy_source": source, "idle_tail_joules": tail_j}
-    assert render.served(day) == f"3 requests; {says}"
+    day = {
+        **today(3, 0, 72.0, None, 0),
+        "energy_source": source,
+        "idle_tail_joules": tail_j,
+        "idle_tail_error_joules": tail_j / 5,
+    }
+    assert served(day) == f"3 requests; {says}"
 
 
 def test_failures_are_counted_among_the_requests() -> None:
-    told = render.served(today(3, 1, 3600.0, None, 0))
-    assert told == "3 requests, 1 of them failed; about 1 Wh, estimated"
+    told = served(today(3, 1, 3600.0, None, 0))
+    assert told == "3 requests, 1 of them failed; 1 Wh, estimated ±50 %"
 
 
 def test_one_backend_is_shown_with_the_reason_for_every_gap() -> None:
@@ -130,7 +147,7 @@ def test_a_device_that_is_too_hot_for_the_mode_is_called_so() -> None:
     ],
 )
 def test_numbers_have_three_digits_that_mean_something(value: float, text: str) -> None:
-    assert render.number(value) == text
+    assert number(value) == text
 
 
 def test_without_a_backend_the_list_says_so() -> None:
@@ -214,7 +231,7 @@ def test_a_budget_that_counts_a_part_of_the_day_says_so() -> None:
 
 def test_answers_that_were_given_again_are_told_with_what_they_spared() -> None:
     day = {**today(3, 0, 72.0, None, 0), "cached_answers": 2, "cache_saved_joules": 36.0}
-    assert render.served(day) == "3 requests; about 72 J, estimated; 2 given again spared 36 J"
+    assert served(day) == "3 requests; 0.02 Wh, estimated ±50 %; 2 given again spared 0.01 Wh"
 
 
 @pytest.mark.parametrize(
@@ -232,3 +249,24 @@ def test_a_state_in_the_table_is_brief_and_whole_where_one_backend_is_shown(reas
     down = {**backend("npu", "down", (3.0, None), 0.0, None), "health": "down", "reason": reason}
     assert f"npu      npu       {cell}  3 W" in render.backends([down])
     assert reason in render.backend({**down, "name": "NPU", "slots": 1, "slots_from": "configured"})
+
+
+@pytest.mark.parametrize(
+    ("held", "answers", "saved_j", "says"),
+    [
+        (True, 0, 0.0, "power-saver: held now"),
+        (True, 2, 36.0, "power-saver: held now; 0.01 Wh saved by 2 answers since the start, measured"),
+        (False, 1, -36.0, "power-saver: 0.01 Wh more than under balanced by 1 answer since the start, measured"),
+    ],
+)
+def test_what_power_saver_brought_is_told_where_it_was_held(
+    held: bool, answers: int, saved_j: float, says: str
+) -> None:
+    saver = {"held": held, "answers": answers, "saved_joules": saved_j}
+    assert render.status({**NOW, "power_saver": saver}).endswith(f"\n  {says}")
+    assert "power-saver" not in render.status(NOW)
+
+
+def test_money_is_told_beside_the_energy() -> None:
+    day = {**today(3, 0, 72.0, None, 0), "money_spent": {"EUR": 0.0213}}
+    assert served(day) == "3 requests; 0.02 Wh, estimated ±50 %; 0.0213 EUR"

@@ -44,6 +44,17 @@ MACHINE: dict[str, Any] = {
     "unknown": {},
 }
 NO_LIMIT: Any = {"limit_watt_hours": None, "spent_watt_hours": 1.2, "reason": None, "incomplete": None}
+DAY: Any = {
+    "requests": 0,
+    "errors": 0,
+    "energy_joules": 0.0,
+    "energy_source": "estimated",
+    "energy_error_joules": 0.0,
+    "idle_tail_joules": 0.0,
+    "idle_tail_source": "estimated",
+    "idle_tail_error_joules": 0.0,
+    "money_spent": {},
+}
 NOW: dict[str, Any] = {
     "mode": "Auto",
     "effective_mode": "Efficiency",
@@ -53,14 +64,9 @@ NOW: dict[str, Any] = {
     "backends": [NPU],
     "system": MACHINE,
     "queue": {"waiting": 0, "by_priority": {}, "oldest_wait_seconds": None, "deferred": 0},
-    "today": {
-        "requests": 0,
-        "errors": 0,
-        "energy_joules": 0.0,
-        "energy_source": "estimated",
-        "idle_tail_joules": 0.0,
-    },
+    "today": DAY,
     "budget": NO_LIMIT,
+    "power_saver": {"held": False, "answers": 0, "saved_joules": 0.0},
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

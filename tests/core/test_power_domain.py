@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.energy import Account, Interval, Source, split
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Account, Interval, Source, split
 from ollama_proxyd.core.events import Timings
 from ollama_proxyd.core.gauge import Gauge
 from ollama_proxyd.core.power_domain import CONTEXT_S, PowerDomain
@@ -118,7 +118,7 @@ def test_where_the_base_of_a_package_is_unknown_work_is_charged_no_more_than_it_
     share = domain.begin(domain.consumer("npu"), 0.0, 3.0)
     domain.end(share, 10.0, None)
     domain.settle(10.0, counter(10.0, 200.0))
-    assert (cost(share), share.error_share) == (pytest.approx(30.0), None)
+    assert (cost(share), share.error_share) == (pytest.approx(30.0), ESTIMATE_ERROR)
     assert of(domain, Account.BASE) == pytest.approx(170.0)
 
 
@@ -162,7 +162,7 @@ def test_a_device_without_instruments_has_its_expected_watts() -> None:
     box.idle_w = 0.3
     share = domain.begin(box, 0.0, 15.0)
     assert domain.end(share, 4.0, None)
-    assert (cost(share), share.source, share.error_share) == (60.0, Source.ESTIMATED, None)
+    assert (cost(share), share.source, share.error_share) == (60.0, Source.ESTIMATED, ESTIMATE_ERROR)
     box.is_resident = True
     domain.settle(104.0, None)
     assert of(domain, Account.IDLE_TAIL) == pytest.approx(30.0)

@@ -137,10 +137,10 @@ class Remembering(MemoryHistory):
     async def books(self, asked: Asked) -> Books:
         own = sum(row.values["joules"] for row in self.rows if row.values.get("day") == asked.until)
         kept = self.joules if asked.until == "2027-01-15" else 0.0
-        return Books(asked, devices=(DeviceCost("npu", "active", "estimated", kept + own), BASE))
+        return Books(asked, devices=(DeviceCost("npu", "active", "estimated", kept + own, 0.0), BASE))
 
 
-BASE = DeviceCost("npu", "base", "measured", 1e9)
+BASE = DeviceCost("npu", "base", "measured", 1e9, 0.0)
 
 
 async def test_after_a_restart_the_history_tells_what_the_day_had_spent_before() -> None:

@@ -127,7 +127,7 @@ class Bench:
         await pass_by(3 * PERIOD_S)
 
     def total(self, account: Account) -> float:
-        return sum(joules for (_, of, _), joules in self.services.energy.totals.items() if of is account)
+        return sum(joules for (_, of, _), joules in self.services.energy.totals.joules.items() if of is account)
 
     @property
     def requests_j(self) -> float:
@@ -262,7 +262,7 @@ async def test_two_backends_in_one_package_are_not_charged_it_twice(package: Gau
     await beside
     await pass_by(2 * PERIOD_S)
     package.step()
-    assert sum(bench.services.energy.totals.values()) == pytest.approx(package.joules, rel=0.05)
+    assert sum(bench.services.energy.totals.joules.values()) == pytest.approx(package.joules, rel=0.05)
 
 
 async def test_a_backend_without_a_known_device_is_charged_its_expected_watts_once(tasks: Tasks) -> None:
@@ -275,7 +275,7 @@ async def test_a_backend_without_a_known_device_is_charged_its_expected_watts_on
     clock.advance(10.0)
     go_on.set()
     await asyncio.gather(*asking)
-    assert services.energy.today == {("npu", Account.ACTIVE, Source.ESTIMATED): pytest.approx(30.0)}
+    assert services.energy.today.joules == {("npu", Account.ACTIVE, Source.ESTIMATED): pytest.approx(30.0)}
     assert services.ledger.totals("npu").energy_j == pytest.approx(30.0)
 
 
@@ -284,7 +284,7 @@ async def test_an_unused_model_of_such_a_backend_has_its_expected_idle_watts(tas
     services = await services_of(FakeBackend("nvidia", loaded=(LoadedModel("tiny:latest"),)), clock=clock)
     clock.advance(100.0)
     await answer(services, request())
-    assert services.energy.today["nvidia", Account.IDLE_TAIL, Source.ESTIMATED] == pytest.approx(900.0)
+    assert services.energy.today.joules["nvidia", Account.IDLE_TAIL, Source.ESTIMATED] == pytest.approx(900.0)
     assert services.energy.tails == {("nvidia", "tiny:latest"): pytest.approx(900.0)}
 
 
@@ -294,13 +294,13 @@ async def test_a_new_day_begins_with_nothing_and_the_totals_go_on() -> None:
     services = await services_of(FakeBackend("nvidia", loaded=(LoadedModel("tiny:latest"),)), clock=clock)
     clock.advance(59.0)
     await answer(services, request())
-    assert sum(services.energy.today.values()) == pytest.approx(9.0 * 59)
+    assert sum(services.energy.today.joules.values()) == pytest.approx(9.0 * 59)
     clock.advance(2.0)
-    assert sum(services.energy.today.values()) == 0.0
+    assert sum(services.energy.today.joules.values()) == 0.0
     clock.advance(8.0)
     await answer(services, request())
-    assert sum(services.energy.today.values()) == pytest.approx(90.0)
-    assert sum(services.energy.totals.values()) == pytest.approx(9.0 * 69)
+    assert sum(services.energy.today.joules.values()) == pytest.approx(90.0)
+    assert sum(services.energy.totals.joules.values()) == pytest.approx(9.0 * 69)
 
 
 async def test_a_day_begins_at_midnight_also_where_its_sums_are_asked_for_later() -> None:
@@ -313,4 +313,4 @@ async def test_a_day_begins_at_midnight_also_where_its_sums_are_asked_for_later(
     await answer(services, request())
     clock.advance(8.0)
     await answer(services, request())
-    assert sum(services.energy.today.values()) == pytest.approx(90.0)
+    assert sum(services.energy.today.joules.values()) == pytest.approx(90.0)

@@ -597,7 +597,7 @@ async def test_time_joules_and_blame_of_a_failed_attempt_are_its_backends() -> N
     blamed, credited = services.ledger.totals("igpu"), services.ledger.totals("npu")
     assert (blamed.requests, blamed.failures, blamed.energy_j, blamed.busy_s) == (1, 1, 2.0 * 12.0, 2.0)
     assert (credited.requests, credited.failures, credited.energy_j, credited.busy_s) == (1, 0, 3.0 * 3.0, 3.0)
-    assert services.energy.today == {
+    assert services.energy.today.joules == {
         ("igpu", Account.ACTIVE, Source.ESTIMATED): 24.0,
         ("npu", Account.ACTIVE, Source.ESTIMATED): 9.0,
     }

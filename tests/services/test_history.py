@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ollama_proxyd.core.energy import Account, Source
+from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.history import Values, attempt_row
 from ollama_proxyd.core.modes import Mode
@@ -102,7 +103,7 @@ def drawn(services: Services) -> dict[tuple[str, str], float]:
 async def test_what_devices_drew_is_handed_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
     services = await services_of(FakeBackend("npu"))
     totals = {("npu", Account.ACTIVE, Source.ESTIMATED): 5.0, ("npu", Account.IDLE_TAIL, Source.ESTIMATED): 2.0}
-    monkeypatch.setattr(EnergyAccounts, "totals", totals)
+    monkeypatch.setattr(EnergyAccounts, "totals", Sums(totals, totals))
     services.history.hand_over()
     services.history.hand_over()
     assert drawn(services) == {("2027-01-15", "active"): 5.0, ("2027-01-15", "idle_tail"): 2.0}
@@ -115,7 +116,8 @@ async def test_what_a_device_draws_in_idle_belongs_to_the_day_on_which_it_drew_i
     services = await services_of(FakeBackend("npu"), clock=clock)
     services.history.follow(services.system, services.governor.setting, tasks)
     for reading, joules in enumerate((1.0, 3.0, 3.5)):
-        monkeypatch.setattr(EnergyAccounts, "totals", {("npu", Account.BASE, Source.MEASURED): joules})
+        total = {("npu", Account.BASE, Source.MEASURED): joules}
+        monkeypatch.setattr(EnergyAccounts, "totals", Sums(total, total))
         services.system.set(SystemState(cpu_percent=Reading(reading, 0.0)))
         await settle()
         clock.advance(12.01 * 3600 if reading == 0 else 60)

@@ -42,9 +42,17 @@ def test_what_an_attempt_cost_is_its_backends_once_it_is_known() -> None:
     for backend_id in ("npu", "cpu", "cpu"):
         ledger.charge(replace(TRIED, backend_id=backend_id))
     source = Source.ESTIMATED
-    assert ledger.totals("npu") == BackendTotals(requests=1, failures=1, energy_j=7.0, busy_s=2.0, energy_source=source)
+    assert ledger.totals("npu") == BackendTotals(
+        requests=1, failures=1, energy_j=7.0, energy_error_j=3.5, busy_s=2.0, energy_source=source
+    )
     expected = BackendTotals(
-        requests=2, cancelled=1, completion_tokens=10, energy_j=14.0, busy_s=4.0, energy_source=source
+        requests=2,
+        cancelled=1,
+        completion_tokens=10,
+        energy_j=14.0,
+        energy_error_j=7.0,
+        busy_s=4.0,
+        energy_source=source,
     )
     assert ledger.totals("cpu") == expected
     assert ledger.today == Day()

@@ -76,7 +76,7 @@ async def test_a_target_is_the_only_one_that_unloads() -> None:
 async def test_it_is_booked_as_no_answer() -> None:
     services = await services_of(FakeBackend("igpu", loaded=WARM))
     await unloaded(services, request())
-    assert not services.energy.today
+    assert not services.energy.today.joules
     assert not services.ledger.by_backend
     assert services.ledger.recent()[-1].succeeded
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import BACKEND
-from ollama_proxyd.cli.render import number, table
+from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ollama_proxyd.cli.failures import Failed, Unreachable
-from ollama_proxyd.cli.render_energy import energy as rendered
+from ollama_proxyd.cli.render_energy import books as rendered
 from ollama_proxyd.cli.session import asked, json_option, say
 
 BY = ("app", "model", "backend", "day", "mode")

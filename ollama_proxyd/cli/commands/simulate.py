@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.parameters import MODE
-from ollama_proxyd.cli.render import number, table
+from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import json_option, say
 
 MACHINES = ("laptop", "handheld", "workstation", "unseen")

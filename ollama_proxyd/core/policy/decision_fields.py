@@ -1,5 +1,6 @@
 """A routing decision as plain data, the same on every surface."""
 
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Source
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
@@ -26,6 +27,8 @@ def _ranked(each: Ranked) -> Json:
         "model": each.model,
         "cost_joules": each.cost_j,
         "energy_joules": each.energy_j,
+        "energy_source": Source.ESTIMATED.value,
+        "energy_error_joules": each.energy_j * ESTIMATE_ERROR,
         "latency_ms": each.latency_ms,
         "power_watts": each.power_w,
         "terms": {spelled(name): value for name, value in each.terms.items()},

@@ -87,9 +87,11 @@ def object_in(text: bytes | str) -> dict[str, Json] | None:
 
 
 def energy_in(finished: Finished) -> dict[str, Json]:
-    """What an answer cost and how that is known, for a client that asked for it."""
-    energy = finished.energy
-    return {} if energy is None else {"energy_j": round(energy.total_j, 3), "energy_source": energy.source.value}
+    """What an answer cost, how that is known and how far it may be wrong, for a client that asked for it."""
+    if (energy := finished.energy) is None:
+        return {}
+    known = {"energy_source": energy.source.value, "energy_error_percent": energy.error_percent}
+    return {"energy_j": round(energy.total_j, 3), **known}
 
 
 def present(**fields: Json) -> dict[str, Json]:

@@ -71,6 +71,7 @@ def metrics(view: BackendView, totals: BackendTotals) -> dict[str, Variant]:
             "completion_tokens": ("x", totals.completion_tokens),
             "energy_joules": ("d", totals.energy_j),
             "energy_source": ("s", totals.energy_source.value if totals.energy_source else NO_REQUEST_YET),
+            "energy_error_joules": ("d", totals.energy_error_j),
             "busy_ms": ("x", totals.busy_s * 1000),
             "avg_busy_ms": ("i", totals.busy_s * 1000 / requests if requests else NO_REQUEST_YET),
             "error_rate": ("d", percent_of(requests, totals.failures)),
@@ -87,12 +88,14 @@ def account_rows(accounts: Iterable[EnergyAccount]) -> list[dict[str, Variant]]:
                 "device": ("s", each.device),
                 "account": ("s", each.account),
                 "source": ("s", each.source),
-                "today_joules": ("d", _joules(each, each.today_joules)),
-                "total_joules": ("d", _joules(each, each.total_joules)),
+                **{key: ("d", _joules(each, getattr(each, key))) for key in _JOULES},
             }
         )
         for each in accounts
     ]
+
+
+_JOULES = ("today_joules", "today_error_joules", "total_joules", "total_error_joules")
 
 
 def _joules(account: EnergyAccount, joules: float | None) -> float | Unavailable | None:

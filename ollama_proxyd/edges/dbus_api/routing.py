@@ -13,7 +13,7 @@ from ollama_proxyd.core.energy_hours import hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
-from ollama_proxyd.core.status import LastDecision, Today
+from ollama_proxyd.core.status import LastDecision, PowerSaverStatus, Today
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import INVALID_ARGUMENT, refused_as
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
@@ -24,7 +24,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger, RequestRouted
 from ollama_proxyd.services.ports import Clock
-from ollama_proxyd.services.status import last_decision, today
+from ollama_proxyd.services.status import last_decision, power_saver, today
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 3600.0
@@ -89,10 +89,11 @@ class Routing:
         self.exported.signal("RequestRouted", routed.backend_id, str(decision.reason), latency_ms)
 
     def _values(self) -> dict[str, Any]:
+        services = self._services
         return {
             "TotalRequests": self._ledger.overall.requests,
             "LastDecision": _last(last_decision(self._ledger)),
-            "Today": _today(today(self._services), self._services.budget.now),
+            "Today": _today(today(services), services.budget.now, power_saver(services)),
             "Endpoint": self._endpoint,
         }
 
@@ -180,12 +181,27 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     return {**facts(rows), **reason_facts(last.reason)}
 
 
-def _today(day: Today, budget: Budget) -> dict[str, Variant]:
+def _today(day: Today, budget: Budget, saver: PowerSaverStatus) -> dict[str, Variant]:
     counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared", "cached_answers")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
-    joules = ("energy_joules", "idle_tail_joules", "saved_joules", "cache_saved_joules")
-    rows |= {key: ("d", getattr(day, key)) for key in joules}
+    rows |= {key: ("d", getattr(day, key)) for key in _JOULES_OF_TODAY}
     rows |= {"budget_watt_hours": ("d", budget.limit_wh), "spent_watt_hours": ("d", budget.spent_wh)}
     rows |= {"budget_reason": ("s", None if budget.reason is None else str(budget.reason))}
-    rows |= {"energy_source": ("s", day.energy_source), "money_spent": ("a{sd}", day.money_spent or None)}
+    rows |= {key: ("s", getattr(day, key)) for key in ("energy_source", "idle_tail_source")}
+    rows |= {"money_spent": ("a{sd}", day.money_spent or None)}
+    rows |= {
+        "power_saver_held": ("b", saver.held),
+        "power_saver_answers": ("x", saver.answers),
+        "power_saver_saved_joules": ("d", saver.saved_joules if saver.answers else None),
+    }
     return facts(rows)
+
+
+_JOULES_OF_TODAY = (
+    "energy_joules",
+    "energy_error_joules",
+    "idle_tail_joules",
+    "idle_tail_error_joules",
+    "saved_joules",
+    "cache_saved_joules",
+)

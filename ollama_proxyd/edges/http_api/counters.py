@@ -46,9 +46,12 @@ class Counters:
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._money = counter("money_spent", "Estimated price of answers, by configured prices", _BACKEND, "currency")
-        self._joules_of_models = counter("model_energy_joules", "Energy of answers", *_BY_MODEL)
+        self._joules_of_models = counter("model_energy_joules", "Energy of answers", *_BY_MODEL, "source")
+        self._error_of_models = counter("model_energy_error_joules", "How far that may be wrong", *_BY_MODEL, "source")
         of_programs = f'Energy of answers; programs beyond the first {MOST_PROGRAMS} are counted as "{OTHER}"'
-        self._joules_of_programs = counter("program_energy_joules", of_programs, "program")
+        self._joules_of_programs = counter("program_energy_joules", of_programs, "program", "source")
+        error = "How far that may be wrong"
+        self._error_of_programs = counter("program_energy_error_joules", error, "program", "source")
         self._programs: set[str] = set()
         self._skipped = counter("frames_skipped", "Frames of answers that could not be read", _BACKEND)
         self._retries = counter("retries", "Failed attempts that were followed by another", _BACKEND)
@@ -98,11 +101,16 @@ class Counters:
 
     def count_energy(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost, once that is known."""
-        joules, program = _amount(ended.energy.total_j), ended.program.name or NOBODY
-        self._joules_of_models.labels(ended.backend_id, self._bounded(ended.backend_id, ended.model)).inc(joules)
+        energy, name = ended.energy, ended.program.name or NOBODY
         if len(self._programs) < MOST_PROGRAMS:
-            self._programs.add(program)
-        self._joules_of_programs.labels(program if program in self._programs else OTHER).inc(joules)
+            self._programs.add(name)
+        joules, error_j, source = _amount(energy.total_j), _amount(energy.error_j), energy.source.value
+        model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
+        program = name if name in self._programs else OTHER, source
+        self._joules_of_models.labels(*model).inc(joules)
+        self._error_of_models.labels(*model).inc(error_j)
+        self._joules_of_programs.labels(*program).inc(joules)
+        self._error_of_programs.labels(*program).inc(error_j)
 
     def count_opened(self, opened: BreakerOpened) -> None:
         """Count a breaker that opened."""

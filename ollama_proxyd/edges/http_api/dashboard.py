@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 FOLDER = Path(__file__).parent / "static"
-PARTS = ("main.js", "chart.js", "stream.js", "words.js", "style.css", "icon.svg")
+PARTS = ("main.js", "page.js", "energy.js", "chart.js", "stream.js", "words.js", "style.css", "icon.svg")
 FILES: Mapping[str, Path] = {
     "/dashboard": FOLDER / "dashboard.html",
     **{f"/dashboard/{name}": FOLDER / name for name in PARTS},

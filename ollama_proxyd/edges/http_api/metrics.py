@@ -85,8 +85,8 @@ class StatusGauges(Collector):
         yield _breakers(services.fleet.views.value)
         yield from _reading("on_battery", "1 when the machine runs on its battery, else 0", status.system.on_battery)
         yield from _reading("battery_percent", "Charge of the battery", status.system.battery_percent)
-        yield _energy(services, status)
-        yield _accounts(status)
+        yield from _energy(services, status)
+        yield from _accounts(status)
         yield from _budget(status.budget)
         yield _modes(status)
 
@@ -160,22 +160,28 @@ def _reading(name: str, what: str, reading: Maybe[bool] | Maybe[float]) -> Itera
         yield _gauge(name, what, float(reading.value))
 
 
-def _energy(services: Services, status: Status) -> Metric:
+def _energy(services: Services, status: Status) -> Iterator[Metric]:
     labels = ("backend_id", "hardware")
     energy = CounterMetricFamily(f"{PREFIX}_energy_consumed_wh", "Energy of answers", labels=labels)
+    error = CounterMetricFamily(f"{PREFIX}_energy_consumed_error_wh", "How far that may be wrong", labels=labels)
     for backend in status.backends:
-        energy_wh = services.ledger.totals(backend.id).energy_j / _JOULES_PER_WH
-        energy.add_metric((backend.id, backend.hardware), energy_wh)
-    return energy
+        totals = services.ledger.totals(backend.id)
+        energy.add_metric((backend.id, backend.hardware), totals.energy_j / _JOULES_PER_WH)
+        error.add_metric((backend.id, backend.hardware), totals.energy_error_j / _JOULES_PER_WH)
+    yield from (energy, error)
 
 
-def _accounts(status: Status) -> Metric:
+def _accounts(status: Status) -> Iterator[Metric]:
     what = "Energy of devices, by what it was spent on: answers, idle tails, or what they would have drawn anyway"
-    joules = CounterMetricFamily(f"{PREFIX}_energy_joules", what, labels=("device", "account", "source"))
+    labels = ("device", "account", "source")
+    joules = CounterMetricFamily(f"{PREFIX}_energy_joules", what, labels=labels)
+    error = CounterMetricFamily(f"{PREFIX}_energy_error_joules", "How far that may be wrong", labels=labels)
     for each in status.energy:
-        if each.total_joules is not None:
-            joules.add_metric((each.device, each.account, each.source or ""), each.total_joules)
-    return joules
+        if each.total_joules is not None and each.total_error_joules is not None:
+            values = each.device, each.account, each.source or ""
+            joules.add_metric(values, each.total_joules)
+            error.add_metric(values, each.total_error_joules)
+    yield from (joules, error)
 
 
 def _budget(budget: Budget) -> Iterator[Metric]:

@@ -17,13 +17,16 @@ IGNORED_FIELDS = "X-Ignored-Fields"
 QUEUE_WAIT = "X-Queue-Wait-Ms"
 ENERGY = "X-Energy-Joules"
 ENERGY_SOURCE = "X-Energy-Source"
+ENERGY_ERROR = "X-Energy-Error-Percent"
 QUEUE_PLACE = "X-Queue-Place"
 DEFERRED = "X-Deferred-Ms"
 CACHE = "X-Cache"
 
 NAMES = (BACKEND_USED, ROUTING_REASON, ESTIMATED_LATENCY, ESTIMATED_POWER, ESTIMATED_ENERGY, ALTERNATIVES)
 
-OTHERS = (QUEUE_WAIT, IGNORED_FIELDS, ENERGY, ENERGY_SOURCE)
+COSTS = (ENERGY, ENERGY_SOURCE, ENERGY_ERROR)
+
+OTHERS = (QUEUE_WAIT, IGNORED_FIELDS, *COSTS)
 
 NONE = "none"
 UNKNOWN = "unknown"
@@ -48,8 +51,11 @@ def answered(first: Routed) -> dict[str, str]:
 
 
 def cost(energy: Energy | None) -> dict[str, str]:
-    """The fields of an answer that has ended: what it cost, as far as is known, and how that is known."""
-    return {} if energy is None else {ENERGY: f"{energy.total_j:.2f}", ENERGY_SOURCE: energy.source.value}
+    """The fields of an answer that has ended: what it cost, from where that is known, and how far it may be wrong."""
+    if energy is None:
+        return {}
+    error = str(energy.error_percent)
+    return {ENERGY: f"{energy.total_j:.2f}", ENERGY_SOURCE: energy.source.value, ENERGY_ERROR: error}
 
 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:

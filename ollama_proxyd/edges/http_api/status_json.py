@@ -190,5 +190,6 @@ def _totals(totals: BackendTotals) -> Json:
         "busy_seconds": totals.busy_s,
         "energy_joules": totals.energy_j,
         "energy_source": totals.energy_source and totals.energy_source.value,
+        "energy_error_joules": totals.energy_error_j,
         "money_spent": dict(totals.spent),
     }

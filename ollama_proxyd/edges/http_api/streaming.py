@@ -114,7 +114,7 @@ async def deliver(
             return web.Response(body=_whole(told, make_encoder), headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
-            headers[hdrs.TRAILER] = f"{routing_headers.ENERGY}, {routing_headers.ENERGY_SOURCE}"
+            headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
         response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": dialect.stream_type})
         await response.prepare(request)
         request[STARTED] = Started(response, dialect.stream_error)

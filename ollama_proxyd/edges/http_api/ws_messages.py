@@ -127,5 +127,6 @@ def last_fields(finished: Finished, spent_s: float, ttft_ms: float | None) -> di
         "tokens_per_sec": round(tokens / spent_s, 3) if tokens and spent_s > 0 else None,
         "energy_joules": None if energy is None else round(energy.total_j, 3),
         "energy_source": None if energy is None else energy.source.value,
+        "energy_error_percent": None if energy is None else energy.error_percent,
     }
     return {name: value for name, value in told.items() if value is not None}

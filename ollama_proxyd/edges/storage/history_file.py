@@ -32,7 +32,9 @@ OF_ROWS: Final = frozenset(
 )
 """Result codes of a row that no file takes (sqlite.org/rescode.html)."""
 SIDE_FILES: Final = ("", "-wal", "-shm")
-_ADDS: Final = {"devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules"}
+_ADDS: Final = {
+    "devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules, error_j = error_j + excluded.error_j"
+}
 """What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests", "modes")
 """Those that grow with each request or change of the mode, and keep its time."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, shortened
@@ -22,13 +23,16 @@ _COSTS: Final = """
         total({joules}) AS energy_j, total({joules} * (energy_source = 'measured')) AS measured_j,
         total({joules} * (energy_source = 'attributed')) AS attributed_j,
         total({joules} * (energy_source = 'estimated')) AS estimated_j,
-        total({joules} * energy_error) AS error_j, total(energy_error IS NULL AND {joules} != 0) AS unsure
+        total({joules} * energy_error) AS error_j
     FROM attempts WHERE day BETWEEN ? AND ? GROUP BY 1 ORDER BY energy_j DESC, 1"""
+_SPENT: Final = """
+    SELECT {key} AS key, currency, total(spent) AS spent
+    FROM attempts WHERE day BETWEEN ? AND ? AND spent > 0 GROUP BY 1, 2"""
 _SAVED: Final = """
     SELECT {key} AS key, total(saved_j) AS saved_j, count(saved_j) AS compared
     FROM requests WHERE day BETWEEN ? AND ? AND backend IS NOT NULL GROUP BY 1"""
 _DEVICES: Final = """
-    SELECT device, account, source, sum(joules) AS energy_j
+    SELECT device, account, source, sum(joules) AS energy_j, sum(error_j) AS error_j
     FROM devices WHERE day BETWEEN ? AND ? GROUP BY 1, 2, 3 ORDER BY energy_j DESC"""
 _CACHED: Final = """
     SELECT count(*) AS cached, total(saved_j) AS cache_saved_j
@@ -46,7 +50,11 @@ def books(connection: sqlite3.Connection, asked: Asked) -> Books:
     """What the days cost that are asked for."""
     days, key = (asked.since, asked.until), _KEYS[asked.by]
     saved = {row["key"]: row for row in select(connection, _SAVED.format(key=key), days)}
-    found = [_cost(row, saved, asked.by) for row in select(connection, _COSTS.format(key=key, joules=_JOULES), days)]
+    spent: dict[str, dict[str, float]] = {}
+    for row in select(connection, _SPENT.format(key=key), days):
+        spent.setdefault(row["key"], {})[row["currency"]] = row["spent"]
+    rows = select(connection, _COSTS.format(key=key, joules=_JOULES), days)
+    found = [replace(_cost(row, saved, asked.by), spent=spent.get(row["key"], {})) for row in rows]
     if asked.by is By.DAY:
         found.sort(key=lambda row: row.key)
     devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, days))
@@ -78,12 +86,9 @@ def select(connection: sqlite3.Connection, query: str, values: Sequence[Any] | M
 
 def _cost(row: Values, saved: Mapping[str, Values], by: By) -> Cost:
     of_requests = saved.get(row["key"], {"saved_j": 0.0, "compared": 0})
-    known = {name: value for name, value in row.items() if name not in {"unsure", "known_by", "error_j"}}
-    counts: Values = {name: int(known[name]) for name in ("prompt_tokens", "completion_tokens")}
+    counts: Values = {name: int(row[name]) for name in ("prompt_tokens", "completion_tokens")}
     return Cost(
-        **{**known, **counts},
-        error_j=None if row["unsure"] else row["error_j"],
+        **{**row, **counts, "known_by": row["known_by"] if by is By.APP else None},
         saved_j=of_requests["saved_j"],
         compared=of_requests["compared"],
-        known_by=row["known_by"] if by is By.APP else None,
     )

@@ -36,5 +36,13 @@ _SECOND: Final = (
     "CREATE INDEX modes_by_time ON modes (unix_s)",
 )
 
-MIGRATIONS: Final = (_FIRST, _SECOND)
+_ERRORS_AND_MONEY: Final = (
+    "ALTER TABLE attempts ADD COLUMN spent REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE attempts ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
+    "UPDATE attempts SET energy_error = 0.5 WHERE energy_error IS NULL",
+    "ALTER TABLE devices ADD COLUMN error_j REAL NOT NULL DEFAULT 0",
+    "UPDATE devices SET error_j = 0.5 * joules",
+)
+
+MIGRATIONS: Final = (_FIRST, _SECOND, _ERRORS_AND_MONEY)
 """The statements that make each version of the one before it; the first begins with an empty file."""

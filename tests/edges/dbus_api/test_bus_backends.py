@@ -94,12 +94,13 @@ async def test_metrics_follow_the_requests(program: Program, desk: Desk) -> None
 
 async def test_the_energy_accounts_of_devices_are_told(program: Program, desk: Desk) -> None:
     await desk.request(target="npu")
-    joules = sum(desk.services.energy.totals.values())
+    joules = sum(desk.services.energy.totals.joules.values())
     active = {"device": "npu", "account": "active", "source": "estimated"}
     told = await program.call("Backends", "GetEnergyAccounts")
-    assert {**active, "today_joules": joules, "total_joules": joules} in told
+    errors = dict.fromkeys(("today_error_joules", "total_error_joules"), joules / 2)
+    assert {**active, "today_joules": joules, "total_joules": joules, **errors} in told
     (base,) = (each for each in told if each["account"] == "base")
-    assert (base["device"], base["unknown"].keys()) == ("npu", {"today_joules", "total_joules"})
+    assert (base["device"], base["unknown"].keys()) == ("npu", {"today_joules", "total_joules", *errors})
 
 
 async def test_idle_backends_let_go_of_their_models_on_request(program: Program, desk: Desk) -> None:

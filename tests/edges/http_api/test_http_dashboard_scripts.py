@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.cli.amounts import energy
+from ollama_proxyd.core.energy_books import Books, books_fields
+from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.edges.http_api.dashboard import FOLDER
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend
+from tests.cli.test_cli_energy import ROWS, TAIL, WEEK
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -87,9 +91,61 @@ def test_what_was_saved_is_told_as_in_a_terminal() -> None:
     assert run("words.js", f"{json.dumps(days)}.map((day) => it.saved(day)?.text ?? null)") == [
         None,
         "1.4 Wh saved against Performance.",
-        "36 J more than under Performance, over 2 requests.",
+        "0.01 Wh more than under Performance, over 2 requests.",
         "Nothing saved against Performance.",
     ]
+
+
+@pytest.mark.parametrize("joules", [0.0, 0.001, -0.001, 1.0, 36.0, -36.0, 5040.0, 720000.0])
+def test_sums_of_energy_have_the_units_that_they_have_in_a_terminal(joules: float) -> None:
+    assert run("words.js", f"it.energy({joules})") == energy(joules)
+
+
+def test_a_sum_says_from_where_it_is_known_and_how_far_it_may_be_wrong() -> None:
+    day = {"energy_source": "attributed", "energy_joules": 40.0, "energy_error_joules": 6.0}
+    nothing = {"energy_source": "estimated", "energy_joules": 0.0, "energy_error_joules": 0.0}
+    assert run("words.js", f"{json.dumps([day, nothing])}.map((each) => it.known(each, 'energy'))") == [
+        "attributed ±15 %",
+        "estimated",
+    ]
+
+
+def test_the_days_budget_and_what_power_saver_brought_are_a_line_each_where_there_is_any() -> None:
+    none = {"limit_watt_hours": None, "spent_watt_hours": 1.2, "reason": None, "incomplete": None}
+    some = {**none, "limit_watt_hours": 20.0}
+    budgets = [none, some, {**some, "reason": "today's 20 Wh are spent"}]
+    assert run("words.js", f"{json.dumps(budgets)}.map(it.budget)") == [
+        "",
+        "1.2 of 20 Wh of the day's budget.",
+        "1.2 of 20 Wh of the day's budget; today's 20 Wh are spent.",
+    ]
+    savers = [{"held": False, "answers": 0, "saved_joules": 0.0}, {"held": True, "answers": 2, "saved_joules": 36.0}]
+    assert run("words.js", f"{json.dumps(savers)}.map(it.powerSaver)") == [
+        "",
+        "Profile power-saver: held now; 0.01 Wh saved by 2 answers since the start, measured.",
+    ]
+
+
+def test_the_books_are_the_table_of_the_terminal() -> None:
+    told = books_fields(Books(WEEK, ROWS, (TAIL,)), Reading(57.0, 0.0), None)
+    assert run("words.js", f"it.books({json.dumps(told)})") == {
+        "heads": ["app", "energy", "battery", "money", "answers", "known"],
+        "rows": [
+            ["org.gnome.Chat", "1.24 Wh", "2.2 %", "", "31", "measured ±10 %"],
+            ["aider, by its own word", "5.6 mWh", "<0.1 %", "0.021 EUR", "2", "estimated ±50 %"],
+            ["not known", "0 Wh", "0.0 %", "", "1", ""],
+            ["idle, models in memory", "0.4 Wh", "0.7 %", "", "", "estimated ±50 %"],
+            ["together", "1.65 Wh", "2.9 %", "0.021 EUR", "34", "estimated ±20 %"],
+        ],
+        "notes": [],
+    }
+
+
+def test_books_without_a_battery_say_why_they_have_no_percent() -> None:
+    told = books_fields(Books(WEEK, ROWS), Unavailable.because("no_battery"), None)
+    shown = run("words.js", f"it.books({json.dumps(told)})")
+    assert "battery" not in shown["heads"]
+    assert shown["notes"] == ["Percent of the battery: unknown: this machine has no battery."]
 
 
 def test_what_services_took_is_told_by_currency() -> None:

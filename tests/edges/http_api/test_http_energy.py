@@ -34,16 +34,22 @@ async def raw(site: Site, body: dict[str, Any], *headers: str) -> str:
     return answer.decode()
 
 
+COST = {"energy_j": JOULES, "energy_source": "estimated", "energy_error_percent": 50}
+"""Estimates are taken to be off by up to half."""
+
+
 async def test_a_whole_answer_has_what_it_cost_in_its_headers(serve: Serve) -> None:
     headers = (await (await slow(serve)).chat()).headers
     assert (headers["X-Energy-Joules"], headers["X-Energy-Source"]) == (f"{JOULES:.2f}", "estimated")
+    assert headers["X-Energy-Error-Percent"] == "50"
 
 
 async def test_a_stream_ends_with_what_it_cost_where_the_client_takes_trailers(serve: Serve) -> None:
     site = await slow(serve)
     answer = await raw(site, {**CHAT, "stream": True}, "TE: trailers")
-    assert "\r\nTrailer: X-Energy-Joules, X-Energy-Source\r\n" in answer
-    assert answer.endswith(f"\r\n0\r\nX-Energy-Joules: {JOULES:.2f}\r\nX-Energy-Source: estimated\r\n\r\n")
+    assert "\r\nTrailer: X-Energy-Joules, X-Energy-Source, X-Energy-Error-Percent\r\n" in answer
+    cost = f"X-Energy-Joules: {JOULES:.2f}\r\nX-Energy-Source: estimated\r\nX-Energy-Error-Percent: 50"
+    assert answer.endswith(f"\r\n0\r\n{cost}\r\n\r\n")
 
 
 async def test_a_stream_has_no_trailers_for_a_client_that_takes_none(serve: Serve) -> None:
@@ -64,6 +70,7 @@ async def test_openais_last_object_has_it_where_the_client_asks(serve: Serve, *,
     last = body.split(b"\n\n")[-3].removeprefix(b"data: ") if stream else body
     usage = json.loads(last)["usage"]
     assert (usage["completion_tokens"], usage["energy_j"], usage["energy_source"]) == (5, JOULES, "estimated")
+    assert usage["energy_error_percent"] == 50
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -71,7 +78,7 @@ async def test_ollamas_last_object_has_it_where_the_client_asks(serve: Serve, *,
     site = await slow(serve)
     answer = await site.post("/api/chat", {**CHAT, "stream": stream}, headers=INCLUDED)
     last = json.loads(answer.body.splitlines()[-1])
-    assert (last["done"], last["usage"]) == (True, {"energy_j": JOULES, "energy_source": "estimated"})
+    assert (last["done"], last["usage"]) == (True, COST)
 
 
 async def test_nobody_else_gets_it(serve: Serve) -> None:

@@ -10,7 +10,18 @@ from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend, MemoryHistory
 
 COST = Cost(
-    "org.example.App", 3, 4, 100, 50, 36.0, measured_j=36.0, error_j=3.6, saved_j=-7.0, compared=2, known_by="unit"
+    "org.example.App",
+    3,
+    4,
+    100,
+    50,
+    36.0,
+    measured_j=36.0,
+    error_j=3.6,
+    saved_j=-7.0,
+    compared=2,
+    known_by="unit",
+    spent={"EUR": 0.5},
 )
 
 
@@ -23,7 +34,7 @@ class Told(MemoryHistory):
 
     async def books(self, asked: Asked) -> Books:
         self.asked.append(asked)
-        return Books(asked, (COST,), (DeviceCost("gpu", "idle_tail", "estimated", 36.0),))
+        return Books(asked, (COST,), (DeviceCost("gpu", "idle_tail", "estimated", 36.0, 18.0),))
 
 
 async def test_it_tells_joules_percent_of_the_battery_and_idle_tails_beside_answers(serve: Serve) -> None:
@@ -39,6 +50,9 @@ async def test_it_tells_joules_percent_of_the_battery_and_idle_tails_beside_answ
         72.0,
         pytest.approx(20.0),
     )
+    assert (told["idle_tail_source"], told["idle_tail_error_joules"]) == ("estimated", 18.0)
+    assert (told["day_source"], told["day_error_joules"]) == ("estimated", pytest.approx(21.6))
+    assert row["money_spent"] == {"EUR": 0.5} == told["total"]["money_spent"]
     assert told["unknown"] == {}
 
 

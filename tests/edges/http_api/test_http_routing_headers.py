@@ -47,7 +47,7 @@ async def test_a_routed_answer_says_where_it_went_and_what_that_was_expected_to_
 async def test_a_stream_has_the_same_headers_but_for_what_it_cost(serve: Serve) -> None:
     site = await serve(*reference_fleet())
     whole, stream = await site.chat(), await site.chat(stream=True)
-    cost = {"X-Energy-Joules", "X-Energy-Source"}
+    cost = {"X-Energy-Joules", "X-Energy-Source", "X-Energy-Error-Percent"}
     assert {name for name in whole.headers if name.startswith("X-")} - cost == {
         name for name in stream.headers if name.startswith("X-") and name != "X-Accel-Buffering"
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.core.energy import Energy, Source
+from ollama_proxyd.core.energy import Account, Energy, Source
 from ollama_proxyd.core.energy_books import MOST_ROWS, OTHERS, Asked, By, Cost, DeviceCost
 from ollama_proxyd.core.energy_hours import HourCost, ModeChange, first_hour, hours_fields
 from ollama_proxyd.core.errors import ErrorKind
@@ -87,14 +87,23 @@ def test_only_the_days_that_are_asked_for_count_and_days_come_in_their_order(fil
     assert ask(file)[0].energy_j == 4.0
 
 
-def test_each_source_has_its_joules_and_an_error_that_is_not_known_leaves_the_sum_unknown(file: HistoryFile) -> None:
+def test_each_source_has_its_joules_and_the_errors_are_added_up(file: HistoryFile) -> None:
     measured = Energy(3.0, 0.0, 0.0, Source.MEASURED, 0.1)
     file.add([attempt(energy=measured), attempt(energy=replace(measured, source=Source.ATTRIBUTED))])
     (row,) = ask(file)
     assert (row.measured_j, row.attributed_j, row.estimated_j) == (3.0, 3.0, 0.0)
     assert row.error_j == pytest.approx(0.6)
-    file.add([attempt(energy=replace(measured, error_share=None))])
-    assert ask(file)[0].error_j is None
+
+
+def test_what_was_paid_stands_in_each_row_by_its_currency(file: HistoryFile) -> None:
+    file.add(
+        [attempt(spent=0.25, currency="EUR"), attempt(spent=0.5, currency="EUR"), attempt(spent=1.0, currency="USD")]
+    )
+    file.add([attempt(model="other", spent=0.0, currency="EUR")])
+    rows = {row.key: row.spent for row in ask(file, By.MODEL)}
+    assert rows == {ENDED.model: {"EUR": 0.75, "USD": 1.0}, "other": {}}
+    found = file.read(lambda connection: books(connection, Asked(TODAY, TODAY)))
+    assert found.total.spent == {"EUR": 0.75, "USD": 1.0}
 
 
 def test_what_was_saved_has_its_sign_and_says_over_how_many_requests(file: HistoryFile) -> None:
@@ -111,12 +120,15 @@ def test_many_rows_are_told_as_the_costliest_and_the_others(file: HistoryFile) -
 
 
 def test_what_devices_draw_is_added_up_day_by_day(file: HistoryFile) -> None:
-    row = Row("devices", {"day": TODAY, "device": "gpu", "account": "idle_tail", "source": "estimated", "joules": 2.5})
+    row = Row(
+        "devices",
+        {"day": TODAY, "device": "gpu", "account": "idle_tail", "source": "estimated", "joules": 2.5, "error_j": 1.0},
+    )
     file.add([row, row])
     asked = Asked(TODAY, TODAY)
     found = file.read(lambda connection: books(connection, asked))
-    assert found.devices == (DeviceCost("gpu", "idle_tail", "estimated", 5.0),)
-    assert found.account_j("idle_tail") == 5.0
+    assert found.devices == (DeviceCost("gpu", "idle_tail", "estimated", 5.0, 2.0),)
+    assert found.of(Account.IDLE_TAIL) == Cost("idle_tail", energy_j=5.0, estimated_j=5.0, error_j=2.0)
 
 
 def test_an_attempt_of_no_cost_is_no_error(file: HistoryFile) -> None:

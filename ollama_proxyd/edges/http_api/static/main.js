@@ -1,10 +1,11 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
 import { hoursView, shapes } from "./chart.js";
+import { EnergyTable } from "./energy.js";
+import { by, fill, icon, make, mark, say } from "./page.js";
 import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken, read } from "./stream.js";
-import { about, ended, energy, hardware, machine, number, queue, rated, saved, spent, serving, state } from "./words.js";
+import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state } from "./words.js";
 
-const by = (id) => document.getElementById(id);
 const cards = new Map();
 let cardsMade = 0;
 let shown = null;
@@ -12,39 +13,6 @@ let isLost = false;
 let hoursShown = "";
 let hoursTimer = null;
 const HOURS_EVERY_MS = 10000;
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function mark(element, name, value) {
-  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
-}
-
-/** Fills an element anew only when what it shows is another. */
-function fill(element, key, build) {
-  const text = JSON.stringify(key);
-  if (element.filledWith === text) return;
-  element.filledWith = text;
-  element.replaceChildren(...build());
-}
 
 function tellNotice(text) {
   by("notice").hidden = text === "";
@@ -198,7 +166,7 @@ function showLast(last) {
   mark(by("last-ended"), "data-look", last.ended === null ? "busy" : last.ended === "ok" ? "good" : "warm");
   say(by("last-reason"), capital(last.reason));
   const bars = last.energy_joules === null ? [] : energyBars(last);
-  fill(by("last-bars"), bars, () => bars.flatMap(([name, joules, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, energy(joules)))]));
+  fill(by("last-bars"), bars, () => bars.flatMap(([name, needed_j, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, joules(needed_j)))]));
   const when = new Date(last.unix_seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   say(by("last-when"), `${when}${bars.length ? ", estimated before it was sent" : ""}`);
 }
@@ -211,16 +179,24 @@ function energyBars(last) {
   return last.instead_of === null ? bars : [...bars, [`${last.instead_of}, the quickest`, other, other / most, "other"]];
 }
 
-function showToday(today) {
+function showLine(id, text) {
+  say(by(id), text);
+  by(id).hidden = text === "";
+}
+
+function showToday(status) {
+  const today = status.today;
   const failed = today.errors ? `${today.errors} failed` : "";
   const figures = [
     ["Requests", today.requests, "", failed],
     ["Tokens", today.prompt_tokens + today.completion_tokens, "", `${today.completion_tokens.toLocaleString("en")} written`],
-    ["Energy", energy(today.energy_joules), "", today.energy_source],
-    ["Idle tail", energy(today.idle_tail_joules), "", "models kept in memory"],
+    ["Energy", energy(today.energy_joules), "", known(today, "energy")],
+    ["Idle tail", energy(today.idle_tail_joules), "", known(today, "idle_tail")],
     ...(spent(today) ? [["Money", spent(today), "", "estimated"]] : []),
   ];
   fill(by("today"), figures, () => figures.map(todayFigure));
+  showLine("budget", budget(status.budget));
+  showLine("power-saver", powerSaver(status.power_saver));
   const compared = saved(today);
   by("saved").hidden = compared === null;
   if (compared === null) return;
@@ -288,7 +264,8 @@ function show(status) {
   showMode(status);
   showBackends(status);
   showLast(status.last_decision);
-  showToday(status.today);
+  showToday(status);
+  table.refresh(status.today);
   showMachine(status.system);
   followHours(status);
 }
@@ -315,6 +292,7 @@ function askForToken() {
   by("token").focus();
 }
 
+const table = new EnergyTable((error) => error instanceof NeedsToken && askForToken());
 const stream = new Stream({ told: show, lost: lose, refused: askForToken });
 by("token-form").addEventListener("submit", (event) => {
   event.preventDefault();

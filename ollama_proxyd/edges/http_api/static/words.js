@@ -1,14 +1,77 @@
 // Numbers and states in the words that people read; nothing here touches the page.
 
-const SMALL_J = 1000;
 const JOULES_PER_WH = 3600;
+const LEAST_WH = 0.01;
+const LEAST_MWH = 0.01;
 
 export function number(value) {
   return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
-export function energy(joules) {
-  return Math.abs(joules) < SMALL_J ? `${number(joules)} J` : `${number(joules / JOULES_PER_WH)} Wh`;
+/** What a single answer needs. */
+export function joules(needed) {
+  return `${number(needed)} J`;
+}
+
+/** A sum over time, in the unit of batteries. */
+export function energy(sum_j) {
+  const wh = sum_j / JOULES_PER_WH;
+  if (Math.abs(wh) >= LEAST_WH || wh === 0) return `${number(wh)} Wh`;
+  const mwh = 1000 * wh;
+  return Math.abs(mwh) >= LEAST_MWH ? `${Number(mwh.toPrecision(2))} mWh` : `${mwh < 0 ? "-" : ""}<${LEAST_MWH} mWh`;
+}
+
+/** From where a sum is known, and how far it may be wrong: "estimated ±50 %". */
+export function known(sums, what) {
+  const [source, sum_j, error_j] = ["source", "joules", "error_joules"].map((part) => sums[`${what}_${part}`]);
+  return source && sum_j ? `${source} ±${Math.round((100 * error_j) / Math.abs(sum_j))} %` : (source ?? "");
+}
+
+/** The day's budget, and what its end means; nothing where there is no limit. */
+export function budget({ limit_watt_hours, spent_watt_hours, reason, incomplete }) {
+  if (limit_watt_hours === null) return "";
+  const spent = spent_watt_hours >= 0.001 ? number(spent_watt_hours) : "0";
+  return [`${spent} of ${number(limit_watt_hours)} Wh of the day's budget`, reason, incomplete?.reason].filter(Boolean).join("; ") + ".";
+}
+
+function difference(saved_j, less, more) {
+  if (number(Math.abs(saved_j)) === "0") return `nothing ${less}`;
+  return `${energy(Math.abs(saved_j))} ${saved_j > 0 ? less : more}`;
+}
+
+/** What the power profile brought that thrifty answers may hold; nothing where it was not held. */
+export function powerSaver({ held, answers, saved_joules }) {
+  const brought = `${difference(saved_joules, "saved", "more than under balanced")} by ${count(answers, "answer")} since the start, measured`;
+  const parts = [...(held ? ["held now"] : []), ...(answers ? [brought] : [])];
+  return parts.length ? `Profile power-saver: ${parts.join("; ")}.` : "";
+}
+
+const SOURCES = ["measured", "attributed", "estimated"];
+
+function bookRow(name, row) {
+  const source = row.energy_source ?? SOURCES.filter((each) => row[`${each}_joules`]).join(" and ");
+  const share = row.battery_percent === null ? "" : row.battery_percent > 0 && row.battery_percent < 0.1 ? "<0.1 %" : `${row.battery_percent.toFixed(1)} %`;
+  const answers = row.answers === undefined ? "" : row.answers.toLocaleString("en");
+  return [name, energy(row.energy_joules), share, row.money_spent ? spent(row) : "", answers, known({ ...row, energy_source: source, energy_error_joules: row.error_joules }, "energy")];
+}
+
+function bookName({ key, known_by }, by) {
+  if (!key) return "not known";
+  return by === "app" && known_by === "guess" ? `${key}, by its own word` : key;
+}
+
+/** The books as a table: heads and rows, without the columns that are empty in all of them. */
+export function books(told) {
+  const share = (sum_j) => (told.battery_joules === null ? null : (100 * sum_j) / told.battery_joules);
+  const sum = (what) => ({ energy_joules: told[`${what}_joules`], error_joules: told[`${what}_error_joules`], energy_source: told[`${what}_source`], battery_percent: share(told[`${what}_joules`]) });
+  const rows = told.rows.map((row) => bookRow(bookName(row, told.by), row));
+  if (told.idle_tail_joules) rows.push(bookRow("idle, models in memory", sum("idle_tail")));
+  rows.push(bookRow("together", { ...told.total, ...sum("day") }));
+  const heads = [told.by, "energy", "battery", "money", "answers", "known"];
+  const shown = heads.map((_, at) => at === 0 || rows.some((row) => row[at] !== ""));
+  const cut = (row) => row.filter((_, at) => shown[at]);
+  const why = [told.unknown.battery_percent && `Percent of the battery: unknown: ${told.unknown.battery_percent.reason}.`, told.history.reason && `${told.history.reason}.`];
+  return { heads: cut(heads), rows: rows.map(cut), notes: why.filter(Boolean) };
 }
 
 export function count(amount, noun) {
@@ -92,10 +155,10 @@ export function spent(today) {
 export function saved(today) {
   if (today.compared === null) return null;
   const over = today.compared === today.requests ? "" : `, over ${count(today.compared, "request")}`;
-  const joules = today.saved_joules;
-  if (number(Math.abs(joules)) === "0") return { text: `Nothing saved against Performance${over}.`, look: "same" };
-  const [which, look] = joules > 0 ? ["saved against", "less"] : ["more than under", "more"];
-  return { text: `${energy(Math.abs(joules))} ${which} Performance${over}.`, look };
+  const saved_j = today.saved_joules;
+  if (number(Math.abs(saved_j)) === "0") return { text: `Nothing saved against Performance${over}.`, look: "same" };
+  const text = difference(saved_j, "saved against Performance", "more than under Performance");
+  return { text: `${text}${over}.`, look: saved_j > 0 ? "less" : "more" };
 }
 
 const ENDS = { ok: "answered", cancelled: "client left" };
