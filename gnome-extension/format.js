@@ -3,7 +3,7 @@
 
 import {_} from './text.js';
 
-const JOULES_PER_WATT_HOUR = 3600;
+export const JOULES_PER_WATT_HOUR = 3600;
 const LEAST_WATT_HOURS = 0.01;
 
 /** A value and its unit stay on one line (U+00A0), in every translation. */

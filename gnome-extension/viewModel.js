@@ -2,7 +2,7 @@
 // What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
 
 import {fleetLine, fleetTrouble, inFlight, troubleRows} from './backendView.js';
-import {capital, energy, facts, fill, known, percent, small, words} from './format.js';
+import {JOULES_PER_WATT_HOUR, capital, energy, facts, fill, known, percent, small, words} from './format.js';
 import {AUTO, listModes, modeIcon, modeOf} from './modes.js';
 import {phrase, reasonOf} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
@@ -126,6 +126,25 @@ function waiting({fleet}) {
     return counts.reduce((sum, each) => sum + (known(each) ?? 0), 0);
 }
 
+function spentToday(today, joules) {
+    const limit = known(today.budget_watt_hours);
+    if (limit === null)
+        return fill(_('Today {energy}'), {energy: energy(joules)});
+    return fill(_('Today {energy} of {limit}'), {energy: energy(joules), limit: energy(JOULES_PER_WATT_HOUR * limit)});
+}
+
+/** How far that may be wrong, and from where it is known; nothing where the daemon does not say. */
+function reliability(today) {
+    const joules = known(today.energy_joules) + (known(today.idle_tail_joules) ?? 0);
+    const error = (known(today.energy_error_joules) ?? NaN) + (known(today.idle_tail_error_joules) ?? 0);
+    if (!(joules > 0) || Number.isNaN(error))
+        return '';
+    const sources = {measured: _('measured'), attributed: _('attributed'), estimated: _('estimated')};
+    const source = sources[today.energy_source];
+    const share = ` ±${percent(Math.round(100 * error / joules))}`;
+    return source ? fill(_('{amount}, {source}'), {amount: share, source}) : share;
+}
+
 /** The day's energy in one line; empty where nothing is known of it. */
 function energyToday({routing}) {
     const today = facts(routing.Today);
@@ -133,8 +152,10 @@ function energyToday({routing}) {
     const saved = known(today.saved_joules) ?? 0;
     if (joules === null || known(today.requests) === 0)
         return '';
-    const spent = 3600 * (known(today.spent_watt_hours) ?? 0);
-    const line = [fill(_('Today {energy}'), {energy: energy(Math.max(joules, spent))})];
+    const spent = Math.max(joules, JOULES_PER_WATT_HOUR * (known(today.spent_watt_hours) ?? 0));
+    const line = [`${spentToday(today, spent)}${reliability(today)}`];
+    if (words(today.budget_reason))
+        line.push(_('the day’s budget is spent'));
     const part = Math.round(100 * saved / (joules + saved));
     if (Math.abs(part) >= LEAST_PERCENT) {
         const template = part > 0 ? _('{percent} less than Performance') : _('{percent} more than Performance');
