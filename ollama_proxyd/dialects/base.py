@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 from ollama_proxyd.dialects.framing.lenient import pieces_in
-from ollama_proxyd.dialects.framing.passing import Form
+from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
@@ -95,11 +95,6 @@ def incomplete(who: str) -> ProxyError:
     return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=INCOMPLETE)
 
 
-def torn(who: str) -> ProxyError:
-    """The failure of a stream with a frame that cannot be read although words were in it."""
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} sent a frame that cannot be read, and what it said is lost")
-
-
 def unreadable(who: str, frames: int) -> ProxyError:
     """The failure of a stream of which nothing could be read; its words may be the conversation's."""
     message = f"{who} sent an answer of which no frame can be read (of {frames})"
@@ -107,7 +102,7 @@ def unreadable(who: str, frames: int) -> ProxyError:
 
 
 class BlockDecoder(ABC):
-    """Reads the payloads of whole frames one by one; one that is no frame is skipped, a torn one ends the answer."""
+    """Reads the payloads of whole frames one by one; what cannot be read of them is skipped and counted."""
 
     def __init__(self, split: Callable[[bytes], Iterable[bytes]]) -> None:
         self._split = split
@@ -156,12 +151,10 @@ class BlockDecoder(ABC):
         except UnreadableError:
             pieces = pieces_in(payload)
             objects = [each for each in pieces.objects if each != payload]
-            self.skipped_frames += not objects
+            self.skipped_frames += not (objects and pieces.is_all)
             for each in objects:
                 if not self.ended:
                     self._read_into(found, each)
-            if pieces.is_torn and not self.ended:
-                raise torn("the backend") from None
         else:
             if delta is not None:
                 found.append(delta)
@@ -262,6 +255,10 @@ class Dialect(ClientDialect):
     @abstractmethod
     def form(self, request: Request) -> Form:
         """What clients read of the answer to a request, a stream or in one piece as the request asks."""
+
+    def passed_calls(self, request: Request) -> PassedCalls:  # noqa: ARG002 - for dialects that tell calls in pieces
+        """What looks after the tool calls in a stream that passes on."""
+        return WHOLE_CALLS
 
     @abstractmethod
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:

@@ -115,24 +115,17 @@ class Pieces(NamedTuple):
 
     objects: list[bytes]
     """Each as strict JSON; several where frames were glued together."""
-    is_torn: bool
-    """Whether the rest began as a frame does: nobody knows the words in it."""
+    is_all: bool
+    """Whether the text is made of them alone, and nothing of it was left out."""
 
 
 _BETWEEN = re.compile(r"\s*(?:data[ \t]*:)?\s*")
-_KEYS = (
-    *("id", "object", "created", "created_at", "model", "choices", "index", "delta", "role", "text", "content"),
-    *("message", "response", "thinking", "reasoning", "reasoning_content", "tool_calls", "function", "done"),
-    *("type", "content_block", "partial_json"),
-)
-"""The members of an answer's frames in all APIs."""
-_KEY = re.compile(rf'\\?"(?:{"|".join(_KEYS)})\\?"')
 
 
 def pieces_in(text: bytes) -> Pieces:
-    """The objects that a text is made of, and whether more was in it that may have been words."""
+    """The objects that a text begins with, as far as they can be read."""
     if readable(_FIELDS, text) is not None and is_utf8(text):
-        return Pieces([text], is_torn=False)
+        return Pieces([text], is_all=True)
     written = without_half_letters(text).decode("utf-8-sig", errors="replace").strip()
     at = _after_gap(written, 0)
     found: list[dict[str, Json]] = []
@@ -146,19 +139,12 @@ def pieces_in(text: bytes) -> Pieces:
             break
         found += objects
         at = _after_gap(written, end)
-    return Pieces([msgspec.json.encode(each) for each in found], _is_torn(written[at:]))
+    return Pieces([msgspec.json.encode(each) for each in found], at >= len(written))
 
 
 def _after_gap(written: str, at: int) -> int:
     gap = _BETWEEN.match(written, at)
     return gap.end() if gap else at
-
-
-def _is_torn(rest: str) -> bool:
-    """Whether a text that cannot be read begins as a frame or holds the name of one of its members."""
-    start = rest.removeprefix("{").lstrip()
-    begins = rest.startswith("{") and any(f'"{key}"'.startswith(start) for key in _KEYS)
-    return begins or _KEY.search(rest) is not None
 
 
 def is_utf8(text: bytes) -> bool:
@@ -194,7 +180,7 @@ def read(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
 
 
 def _fitted(value: Json, kind: Any) -> Any:
-    """The value as its type, objects without the fields that do not fit theirs; ValidationError where it cannot be."""
+    """The value as its type, objects without the fields that do not fit; numbers and truth may be written as text."""
     if kind is msgspec.Raw:
         return msgspec.Raw(msgspec.json.encode(value))
     options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
@@ -204,7 +190,7 @@ def _fitted(value: Json, kind: Any) -> Any:
         items = get_args(option)
         if isinstance(value, list | dict) and items and _is_struct(items[0]):
             return get_origin(option)(_those_that_fit(listed(value), items[0]))
-    return msgspec.convert(value, kind)
+    return msgspec.convert(value, kind, strict=False)
 
 
 def listed(value: list[Json] | dict[str, Json]) -> list[Json]:

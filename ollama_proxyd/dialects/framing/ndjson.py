@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ollama_proxyd.dialects.framing.lenient import is_object
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 ENDS = (b"\n",)
@@ -48,11 +49,17 @@ class LineSplitter(FrameSplitter):
         """What is whole with this line."""
         if not (self._open or line.startswith(_ALONE)):
             return line
+        if self._open and line.startswith(b"{") and is_object(line):
+            return self._closed() + line  # what was begun is torn
         self._open += line
         if len(self._open) > self._max_frame_bytes:
             raise self._too_long()
         if not line.startswith(b"}"):
             return b""
+        return self._closed()
+
+    def _closed(self) -> bytes:
+        """What was begun, as one line."""
         whole = b" ".join(self._open.splitlines()) + b"\n"
         self._open.clear()
         return whole

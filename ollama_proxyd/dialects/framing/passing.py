@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import UnionType
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin
 
 import msgspec
 
@@ -114,3 +114,26 @@ def _those_that_fit(values: list[Json], kind: type[Passed]) -> list[Json]:
             except UNREADABLE:
                 continue
     return found
+
+
+class PassedCalls(Protocol):
+    """Tool calls in the frames of one stream that passes on."""
+
+    def concern(self, block: bytes) -> bool:
+        """Whether a block may have to be written anew."""
+
+    def mended(self, payload: bytes) -> bytes:
+        """The frame as clients need it; the same object where it is so already."""
+
+
+class _WholeCalls:
+    """Each call comes in one piece, so that none is mistaken for another's."""
+
+    def concern(self, block: bytes) -> bool:  # noqa: ARG002 - see PassedCalls
+        return False
+
+    def mended(self, payload: bytes) -> bytes:
+        return payload
+
+
+WHOLE_CALLS = _WholeCalls()

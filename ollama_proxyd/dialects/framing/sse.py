@@ -44,7 +44,7 @@ def events(block: bytes) -> list[bytes]:
 def _field(line: bytes) -> tuple[bytes, bytes]:
     """A field's name and value; an object without a name is data, and the name of what says nothing is empty."""
     name, _, value = line.partition(b":")
-    name = name.strip(AROUND)
+    name = name.strip(AROUND).lower()
     if name.startswith(b"{"):
         return b"data", line.strip(AROUND)
     return name if name in _NAMES else b"", value.strip()

@@ -53,7 +53,7 @@ class NativeAnswerMessage(msgspec.Struct):
 class NativeCounters(msgspec.Struct):
     """What every last object holds; no number is worth an answer, so any value is taken and read later."""
 
-    done: bool = False
+    done: bool | None = None
     done_reason: str | None = None
     error: Json = None
     total_duration: Json = None
@@ -67,11 +67,18 @@ class NativeCounters(msgspec.Struct):
 class Line(NativeCounters):
     """A line of /api/chat or /api/generate, or the whole answer."""
 
-    message: NativeAnswerMessage | None = None
+    message: NativeAnswerMessage | str | None = None
     response: str | None = None
     thinking: str | None = None
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
     logprobs: tuple[AnswerToken, ...] | None = None
+
+    @property
+    def said(self) -> NativeAnswerMessage | None:
+        """The message, which some engines send as its text alone."""
+        if isinstance(self.message, str):
+            return None if self.done is None else NativeAnswerMessage(content=self.message)
+        return self.message
 
 
 class Vectors(NativeCounters):

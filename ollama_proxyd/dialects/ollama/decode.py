@@ -57,7 +57,7 @@ def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
     told = finished(end, called=b'"tool_calls"' in last)
     if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
         told = Finished(told.reason, estimated(frames_seen - 1).usage, told.timings)
-    return Ending(told, complete=end.done or end.has_vectors)
+    return Ending(told, complete=bool(end.done) or end.has_vectors)
 
 
 def failed_midway(error: Json) -> ProxyError:
@@ -94,7 +94,7 @@ class LineDecoder(BlockDecoder):
             raise UnreadableError
         if is_reported(line.error):
             raise failed_midway(line.error)
-        self.has_read = self.has_read or line.done or (line.message or line.response) is not None
+        self.has_read = self.has_read or bool(line.done) or (line.said or line.response) is not None
         if line.done:
             self._end, self.ended = line, True
         return self._delta(line)
@@ -104,7 +104,7 @@ class LineDecoder(BlockDecoder):
         return None if self._end is None else finished(self._end, called=self._calls > 0)
 
     def _delta(self, line: Line) -> Delta | None:
-        message = line.message
+        message = line.said
         content = message.content if message else line.response
         said, thought = (content, "") if isinstance(content, str) else said_in(content)
         thought = thought or (message.thinking if message else line.thinking) or ""
@@ -153,7 +153,7 @@ def decode_answer(body: bytes, operation: Operation, decoder: LineDecoder | None
 def _streamed(body: bytes, decoder: LineDecoder) -> list[Event]:
     """The events of a stream that came as one body; two whole answers are none."""
     pieces = pieces_in(body)
-    first, *rest = [*lines(body)] if pieces.is_torn else pieces.objects or [body]
+    first, *rest = pieces.objects if pieces.objects and pieces.is_all else [*lines(body)] or [body]
     found = decoder.feed(first)
     if decoder.ended or not decoder.has_read:
         raise _failed("the backend's answer is not in Ollama's form")

@@ -29,7 +29,7 @@ class _Call(Passed):
 
 class _Message(Passed):
     role: str
-    content: str | None = None
+    content: str
     thinking: str | None = None
     tool_calls: list[_Call] | None = None
     stand_ins: ClassVar = {"role": "assistant", "content": ""}
@@ -63,9 +63,9 @@ class _Chat(_Line, kw_only=True):
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """The last line has a message, as clients expect."""
+        words = (told.get("message") if "done" in told else None) or told.get("response")
         if isinstance(told.get("message"), dict):
             return told
-        words = told.get("response")
         is_said = isinstance(words, str) or told.get("done")
         return {**told, "message": {"role": "assistant", "content": words or ""}} if is_said else told
 
@@ -79,8 +79,8 @@ class _Generated(_Line, kw_only=True):
         """The last line has a response, as clients expect."""
         if isinstance(told.get("response"), str):
             return told
-        message = told.get("message")
-        words = said_in(message if isinstance(message, dict) else told.get("response")).text
+        message = told.get("message") if "done" in told else None
+        words = said_in(message if isinstance(message, dict | str) else told.get("response")).text
         return {**told, "response": words} if words or told.get("done") else told
 
 

@@ -4,6 +4,7 @@ import msgspec
 
 from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.lenient import fields_of
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
 from ollama_proxyd.dialects.framing.reported import is_reported
@@ -19,10 +20,10 @@ class AnswerFunction(msgspec.Struct):
 
 
 class AnswerCall(msgspec.Struct):
-    """A tool call or a piece of one; its index is read later, for engines write it in many ways."""
+    """A tool call or a piece of one; its index and id are read later, for engines write them in many ways."""
 
     index: Json = None
-    id: str | None = None
+    id: Json = None
     function: AnswerFunction | None = None
 
 
@@ -46,12 +47,15 @@ class AnswerLogprobs(msgspec.Struct):
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
+_NOTHING = AnswerMessage()
+
+
 class Choice(msgspec.Struct):
     """One answer or a piece of it, of a chat or a plain completion, streamed or whole."""
 
     index: int | None = 0
-    delta: AnswerMessage | None = None
-    message: AnswerMessage | None = None
+    delta: AnswerMessage | str | None = None
+    message: AnswerMessage | str | None = None
     text: str | None = None
     finish_reason: str | None = None
     logprobs: AnswerLogprobs | None = None
@@ -65,6 +69,12 @@ class Choice(msgspec.Struct):
         """The sequence at which it stopped, None where the engine does not tell."""
         told = (self.stop_reason, self.matched_stop)
         return next((each for each in told if isinstance(each, str)), None)
+
+    @property
+    def said(self) -> AnswerMessage:
+        """The message or the delta, which some engines send as its text alone."""
+        said = self.delta or self.message or _NOTHING
+        return AnswerMessage(content=said) if isinstance(said, str) else said
 
     @property
     def has_message(self) -> bool:
@@ -109,6 +119,17 @@ class Frame(msgspec.Struct):
 
 
 FRAME = msgspec.json.Decoder(Frame)
+
+
+def wrapped(payload: bytes) -> bytes | None:
+    """The only object with choices among the members of another one, as some gateways send frames."""
+    inner = [each for each in (fields_of(payload) or {}).values() if _has_choices(each)]
+    return bytes(inner[0]) if len(inner) == 1 else None
+
+
+def _has_choices(member: Json) -> bool:
+    return isinstance(member, msgspec.Raw) and b'"choices"' in bytes(member) and "choices" in (fields_of(member) or ())
+
 
 FINISH_REASONS = {
     "stop": FinishReason.STOP,

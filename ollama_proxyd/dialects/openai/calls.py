@@ -7,13 +7,16 @@ import msgspec
 
 from ollama_proxyd.core.events import ToolCallDelta
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.lenient import is_object
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.openai.answer import AnswerCall, AnswerMessage
 
 _MOST_CHECKED_CHARACTERS = 1_000_000
 """Longer arguments count as unfinished: reading them again at each name would take too long."""
+
+_ENDS = ("}", '"')
+"""How an object ends, and one that is encoded twice."""
 
 
 @dataclass(slots=True)
@@ -28,10 +31,10 @@ class _Call:
 
     def has_ended(self) -> bool:
         """Whether its arguments are complete."""
-        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
+        if not self.arguments or not self.arguments[-1].rstrip().endswith(_ENDS):
             return False
         text = "".join(self.arguments)
-        return len(text) <= _MOST_CHECKED_CHARACTERS and is_object(text.encode())
+        return len(text) <= _MOST_CHECKED_CHARACTERS and object_of(text) is not None
 
     def take(self, piece_id: str | None, name: str, arguments: str) -> ToolCallDelta:
         """Add a piece; what it says again is left out."""
@@ -52,28 +55,29 @@ class CallNumbers:
 
     def pieces(self, message: AnswerMessage) -> tuple[ToolCallDelta, ...]:
         """The pieces in one frame, each under its call's number."""
-        if message.tool_calls:
-            return self._numbered(message.tool_calls)
-        return self._numbered([AnswerCall(function=message.function_call)]) if message.function_call else ()
+        return tuple(piece for piece in self.numbered(_entries(message)) if piece is not None)
 
-    def _numbered(self, pieces: Sequence[AnswerCall]) -> tuple[ToolCallDelta, ...]:
-        found, named = [], set[int]()
+    def numbered(self, pieces: Sequence[AnswerCall]) -> list[ToolCallDelta | None]:
+        """Each piece under its call's number, None for one that says nothing."""
+        found, named = list[ToolCallDelta | None](), set[int]()
         for at, piece in enumerate(pieces):
             index = _whole(piece.index)
             if index is None and len(pieces) > 1:
                 index = at
-            name, arguments = _content(piece)
-            if not (name or arguments or piece.id):
+            name, arguments = content_of(piece)
+            piece_id = id_of(piece)
+            if not (name or arguments or piece_id):
+                found.append(None)
                 continue
-            call = self._known(piece.id or None, index)
-            if call is None and not name and not piece.id and self._calls and not self._calls[-1].has_ended():
+            call = self._known(piece_id, index)
+            if call is None and not name and not piece_id and self._calls and not self._calls[-1].has_ended():
                 call = self._calls[-1]  # of an index that began nothing
-            if call is None or (name and call.number in named) or _begins_another(call, piece.id, name, arguments):
+            if call is None or (name and call.number in named) or _begins_another(call, piece_id, name, arguments):
                 call = self._begun(index)
             if name:
                 named.add(call.number)
-            found.append(call.take(piece.id or None, name, arguments))
-        return tuple(found)
+            found.append(call.take(piece_id, name, arguments))
+        return found
 
     def _known(self, piece_id: str | None, index: int | None) -> _Call | None:
         """The latest call with the id and the index, as far as both are told; else with the index; else the latest."""
@@ -102,11 +106,24 @@ def _begins_another(call: _Call, piece_id: str | None, name: str, arguments: str
 
 def whole_calls(message: AnswerMessage) -> tuple[ToolCallDelta, ...]:
     """The calls of a whole message: each entry is one, whatever its index."""
-    pieces = message.tool_calls or ([AnswerCall(function=message.function_call)] if message.function_call else [])
+    pieces = _entries(message)
     if len(pieces) > MOST_CALLS:
         raise too_many_calls()
-    numbered = ((number, piece.id or None, *_content(piece)) for number, piece in enumerate(pieces))
+    numbered = ((number, id_of(piece), *content_of(piece)) for number, piece in enumerate(pieces))
     return tuple(ToolCallDelta(number, call_id, name or None, text) for number, call_id, name, text in numbered)
+
+
+def _entries(message: AnswerMessage) -> Sequence[AnswerCall]:
+    if message.tool_calls:
+        return message.tool_calls
+    return [AnswerCall(function=message.function_call)] if message.function_call else ()
+
+
+def id_of(piece: AnswerCall) -> str | None:
+    """The id, which some engines send as a number; None where there is none."""
+    told = piece.id
+    is_told = isinstance(told, str | int) and not isinstance(told, bool)
+    return str(told) or None if is_told else None
 
 
 def _whole(index: Json) -> int | None:
@@ -116,7 +133,7 @@ def _whole(index: Json) -> int | None:
     return count(index)
 
 
-def _content(piece: AnswerCall) -> tuple[str, str]:
+def content_of(piece: AnswerCall) -> tuple[str, str]:
     """The name and the text of the arguments, empty where there is none."""
     function = piece.function
     if function is None:

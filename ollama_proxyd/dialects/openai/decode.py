@@ -19,11 +19,10 @@ from ollama_proxyd.dialects.openai.answer import (
     logprobs_of,
     timings_of,
     usage_of,
+    wrapped,
 )
 from ollama_proxyd.dialects.openai.calls import CallNumbers, whole_calls
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai
-
-_NOTHING = AnswerMessage()
 
 
 def top_logprobs_of(content: Content) -> int | None:
@@ -64,7 +63,7 @@ class ChunkDecoder(BlockDecoder):
         if payload == DONE:
             self.ended = True
             return None
-        frame = lenient.read(FRAME, payload)
+        frame = _frame_in(payload)
         if frame is None:
             raise UnreadableError
         if (error := frame.reported) is not None:
@@ -85,7 +84,7 @@ class ChunkDecoder(BlockDecoder):
         """What a piece of the answer says."""
         if choice.finish_reason:
             self._reason, self._stop = finish_reason(choice.finish_reason), choice.stop_sequence
-        message = _message_of(choice)
+        message = choice.said
         delta = _delta(choice, message, self._calls.pieces(message), self._top_logprobs)
         if delta is None:
             self._held_back += message.content == "" and message.role is None
@@ -103,7 +102,7 @@ class ChunkDecoder(BlockDecoder):
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     """The events of a whole chat or completion, or of a stream in its place; raises UPSTREAM_FAILED when it is none."""
-    frame = lenient.read(FRAME, body)
+    frame = _frame_in(body)
     if frame is None:
         return _streamed(body, top_logprobs)
     if (error := frame.reported) is not None:
@@ -111,7 +110,7 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     choice = _first(frame)
     if choice is None or not choice.has_message:
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer holds no message")
-    message = _message_of(choice)
+    message = choice.said
     delta = _delta(choice, message, whole_calls(message), top_logprobs)
     usage = usage_of(frame.usage, frame.timings) or Usage()
     reason = finish_reason(choice.finish_reason or "stop")
@@ -135,13 +134,16 @@ def _streamed(body: bytes, top_logprobs: int | None) -> list[Event]:
     return [*found, decoder.finish()]
 
 
+def _frame_in(payload: bytes) -> Frame | None:
+    """The frame that a text is, or that another object wraps; None where it is none."""
+    frame = lenient.read(FRAME, payload)
+    inner = wrapped(payload) if frame is not None and frame.choices is None else None
+    return frame if inner is None else lenient.read(FRAME, inner)
+
+
 def _first(frame: Frame) -> Choice | None:
     """The first of several answers: only clients of the same dialect can be given more."""
     return next((choice for choice in frame.choices or () if not choice.index), None)
-
-
-def _message_of(choice: Choice) -> AnswerMessage:
-    return choice.delta or choice.message or _NOTHING
 
 
 def _delta(

@@ -16,13 +16,14 @@ from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder,
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
+from ollama_proxyd.dialects.openai.passing_calls import PassedCalls
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings
 
 _DATA = b"data:"
 _JSON = (b"{", b"[")
-_FIELDS = tuple(name[:1] for name in (b"data", b"event", b"id", b"retry", b"error", b":"))
+_FIELDS = tuple(name[:1] for name in (b"data", b"event", b"id", b"retry", b"error", b":", b"Data", b"Event"))
 """How a stream's first field can begin; error: is llama-server's own."""
 
 
@@ -103,6 +104,10 @@ class OpenAI(Dialect):
             return passing.VECTORS
         chat, text = (passing.CHUNKS, passing.TEXTS) if request.stream else (passing.CHAT, passing.TEXT)
         return chat if request.operation is Operation.CHAT else text
+
+    def passed_calls(self, request: Request) -> PassedCalls:
+        """Clients put pieces of calls together by their indexes, which engines write in many ways."""
+        return PassedCalls(request.hints.request_id, has_tools=request.needs_tools)
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""

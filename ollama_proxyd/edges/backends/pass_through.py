@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.requests import Json, Request
-from ollama_proxyd.dialects.base import Dialect, incomplete, torn, unreadable
+from ollama_proxyd.dialects.base import Dialect, incomplete, unreadable
 from ollama_proxyd.dialects.framing.lenient import loosely, pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 
@@ -23,7 +23,19 @@ class PassThrough:
     """
 
     __slots__ = (
-        *("_begun", "_blocks", "_dialect", "_end_mark", "_failure", "_first", "_form", "_frames", "_has_read", "_held"),
+        *(
+            "_begun",
+            "_blocks",
+            "_calls",
+            "_dialect",
+            "_end_mark",
+            "_failure",
+            "_first",
+            "_form",
+            "_frames",
+            "_has_read",
+            "_held",
+        ),
         *("_is_closed", "_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
     )
 
@@ -33,6 +45,7 @@ class PassThrough:
         self._name = name
         self._who = who
         self._form = dialect.form(request)
+        self._calls = dialect.passed_calls(request)
         self._mark = dialect.frame_mark
         self._end_mark = dialect.end_mark
         self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
@@ -51,7 +64,7 @@ class PassThrough:
             raise self._failure
         if self.ended or not block:
             return ()
-        if self._end_mark in block or not self._form.is_plain(block):
+        if self._calls.concern(block) or self._end_mark in block or not self._form.is_plain(block):
             block = self._examined(block)
         if block and not self._begun:
             block = self._begin(block)
@@ -84,7 +97,7 @@ class PassThrough:
         self._failure = failure
 
     def _readable(self, block: bytes) -> Iterator[bytes]:
-        """The frames of a block as every client can read them; raises ProxyError for an error and for lost words."""
+        """The frames of a block as every client can read them; raises ProxyError for an error."""
         for frame in self._dialect.frames(block):
             payloads = tuple(self._dialect.payloads(frame))
             if not payloads and self._dialect.is_comment(frame):
@@ -93,8 +106,11 @@ class PassThrough:
                 is_alone = len(payloads) == 1 and self._dialect.is_regular(frame)
                 if payload == DONE:
                     yield frame if is_alone else self._dialect.framed(payload)
-                elif is_alone and (self._form.is_strict(payload) or self._is_aside(frame, payload)):
+                elif is_alone and self._is_aside(frame, payload):
                     yield frame
+                elif is_alone and self._form.is_strict(payload):
+                    told = self._calls.mended(payload)
+                    yield frame if told is payload else self._dialect.framed(told)
                 else:
                     yield from self._mended(payload)
 
@@ -114,10 +130,8 @@ class PassThrough:
             mended = each if self._form.is_strict(each) else self._form.mended(each, self._known())
             if mended is not None:
                 found += 1
-                yield self._dialect.framed(mended)
-        self.skipped_frames += not found
-        if pieces.is_torn:
-            raise torn(self._who)
+                yield self._dialect.framed(self._calls.mended(mended))
+        self.skipped_frames += not (found and pieces.is_all)
 
     def _known(self) -> Mapping[str, Json]:
         """The names that stand in every frame, as the first one has them."""

@@ -1,6 +1,7 @@
 """What passes untouched is what every client can read; what an engine sends besides is mended or left out."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -183,3 +184,64 @@ async def test_an_ollama_line_that_is_spread_over_several_is_read(client: Api, c
         assert read_by_a_client(client, frames(events)) == "one two"
     else:
         assert text(events) == "one two"
+
+
+def wrapped(before: bytes) -> Callable[[bytes], bytes]:
+    return lambda sent: sent.replace(b"data: {", b"data: " + before + b"{").replace(b"}\n\n", b"}}\n\n")
+
+
+KIND: dict[str, tuple[Any, Any]] = {
+    "a name in capitals": (lambda sent: sent.replace(b"data:", b"Data:"), [Api.OPENAI]),
+    "all in capitals": (lambda sent: sent.replace(b"data:", b"DATA :"), [Api.OPENAI]),
+    "in another object": (wrapped(b'{"data": '), [Api.OPENAI]),
+    "in a result": (wrapped(b'{"ok": 1, "result": '), [Api.OPENAI]),
+    "a delta of text": (lambda sent: sent.replace(b'{"content": "two"}', b'"two"'), [Api.OPENAI]),
+    "a message of text": (
+        lambda sent: sent.replace(b'{"role": "assistant", "content": "two"}', b'"two"'),
+        [Api.OLLAMA],
+    ),
+    "truth as text": (lambda sent: sent.replace(b'"done":true', b'"done":"true"'), [Api.OLLAMA]),
+    "truth as number": (lambda sent: sent.replace(b'"done":true', b'"done":1'), [Api.OLLAMA]),
+    "numbers as text": (lambda sent: sent.replace(b'"index": 0', b'"index": "0"'), [Api.OPENAI]),
+}
+
+
+@pytest.mark.parametrize("kind", KIND)
+@PAIRS
+async def test_what_is_meant_beyond_doubt_is_read(engine: Api, client: Api, kind: str) -> None:
+    change, engines = KIND[kind]
+    if engine not in engines:
+        return
+    whole = [frame(engine, says(engine, word)) for word in ("one ", "two")] + [end(engine)]
+    sent = change(b"".join(whole))
+    assert sent != b"".join(whole)
+    for stream in (True, False):
+        routes = {ROUTE[engine]: streams(sent, content_type=TYPE[engine])}
+        events = await answer(engine, routes, CLIENTS[client](stream=stream))
+        assert isinstance(events[-1], Finished)
+        assert events[-1].skipped_frames == 0
+        assert (text(events) or read_by_a_client(client, frames(events))) == "one two"
+
+
+TORN = (b'{"choices":[{"ind', b'{"mess', b'{"model":"m","message":{"role":"assistant","content":"lost', b'{"', b"{")
+
+
+@pytest.mark.parametrize("torn", TORN)
+@PAIRS
+async def test_a_torn_frame_is_skipped_and_counted_and_a_torn_end_is_none(
+    engine: Api, client: Api, torn: bytes
+) -> None:
+    one, two = (frame(engine, says(engine, word)) for word in ("one ", "two"))
+    for stream in (True, False):
+        sent = one + frame(engine, torn) + two + end(engine)
+        routes = {ROUTE[engine]: streams(sent, content_type=TYPE[engine])}
+        events = await answer(engine, routes, CLIENTS[client](stream=stream))
+        assert isinstance(events[-1], Finished)
+        assert events[-1].skipped_frames == 1
+        assert (text(events) or read_by_a_client(client, frames(events))) == "one two"
+    async with (
+        serving(FakeEngine({ROUTE[engine]: streams(one + frame(engine, torn), content_type=TYPE[engine])})) as server,
+        backend_at(server.url, engine) as backend,
+    ):
+        before, _ = await until_it_fails(backend, CLIENTS[client](stream=True))
+    assert (text(before) or frames(before)) in {"one ", one}

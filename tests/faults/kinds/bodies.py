@@ -126,11 +126,12 @@ FIELDS: dict[str, object] = {
     "logprobs_text": [{"index": 0, "delta": {"content": ""}, "logprobs": "no"}],
 }
 for _name, _choice in FIELDS.items():
-    add("odd frames", _name, partial(_with_choice, _choice), shape="stream")
+    _texts = (TEXT, "".join((*WORDS[:AT], "hello", *WORDS[AT:]))) if _name == "delta_string" else ()
+    add("odd frames", _name, partial(_with_choice, _choice), texts=_texts, shape="stream")
 
 
 async def _torn(size: int, then: bytes, x: Exchange) -> None:
-    """A frame in mid-answer of which only a part came, and the stream goes on: nobody knows what it said."""
+    """A frame in mid-answer of which only a part came, and the stream goes on: its word alone is lost."""
     await x.begin(AT)
     frame = framed(x, x.frames.words[AT].removeprefix(b"data: ").rstrip()[:size] + then)
     await x.say(frame, *x.frames.words[AT + 1 :], *x.frames.closing)
@@ -146,7 +147,14 @@ for _name, _size, _then in (
     ("with_noise", -20, b"\xff\x00\x01"),
     ("with_newline", -20, b"\nx"),
 ):
-    add("torn frames", f"torn_{_name}", partial(_torn, _size, _then), shape="stream")
+    add(
+        "torn frames",
+        f"torn_{_name}",
+        partial(_torn, _size, _then),
+        is_harmless=True,
+        texts=("".join((*WORDS[:AT], *WORDS[AT + 1 :])),),
+        shape="stream",
+    )
 
 
 async def _replaced(old: bytes, new: bytes, x: Exchange) -> None:

@@ -1,0 +1,196 @@
+"""Tool calls of an OpenAI engine reach OpenAI's clients as those put them together, in whatever pieces they come."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.requests import Api
+from tests.edges.backends.test_clean_ends import ROUTE, TYPE
+from tests.edges.backends.test_exchange import answer, at_once, frames, one_byte_each, openai_request, sevens
+from tests.upstreams.fake_engines import streams
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+ASKED = openai_request(stream=True, tools=TOOLS)
+F, G = ("f", '{"a":1}'), ("g", '{"b":[2]}')
+
+
+def event(delta: Any, finish: str | None = None, words: str = "delta", index: int = 0) -> bytes:
+    choice = {"index": index, words: delta, "finish_reason": finish}
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "tiny", "choices": [choice]}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+def piece(name: str | None = None, arguments: Any = None, **where: Any) -> dict[str, Any]:
+    named = {"name": name, "arguments": arguments}
+    return {**where, "function": {key: value for key, value in named.items() if value is not None}}
+
+
+def said(*deltas: Any, finish: str = "tool_calls", **more: Any) -> bytes:
+    return b"".join(event(each, **more) for each in deltas) + event({}, finish) + b"data: [DONE]\n\n"
+
+
+def calls(*groups: Any) -> bytes:
+    return said(*({"tool_calls": each if isinstance(each, list) else [each]} for each in groups))
+
+
+async def passed(sent: bytes, request: Any = ASKED, pieces: Any = at_once) -> bytes:
+    events = await answer(
+        Api.OPENAI, {ROUTE[Api.OPENAI]: streams(*pieces(sent), content_type=TYPE[Api.OPENAI])}, request
+    )
+    assert isinstance(events[-1], Finished)
+    return frames(events)
+
+
+def put_together(sent: bytes) -> tuple[list[tuple[str, str]], list[str], str | None]:
+    """The calls, their ids and the reason as OpenAI's SDK accumulates them: by index, each text appended."""
+    found: dict[int, dict[str, str]] = {}
+    reason = None
+    for payload in sent.split(b"\n\n")[:-2]:
+        for choice in json.loads(payload.removeprefix(b"data: "))["choices"]:
+            reason = choice["finish_reason"] or reason
+            for each in choice["delta"].get("tool_calls") or ():
+                call = found.setdefault(each["index"], {"id": "", "name": "", "arguments": ""})
+                for name, text in {"id": each.get("id"), **each["function"]}.items():
+                    call[name] += text or ""
+    return (
+        [(each["name"], each["arguments"]) for each in found.values()],
+        [each["id"] for each in found.values()],
+        reason,
+    )
+
+
+RIGHT = {
+    "in pieces": [
+        piece("f", "", index=0, id="x", type="function"),
+        piece(None, '{"a":', index=0),
+        piece(None, "1}", index=0),
+    ],
+    "whole": [piece("f", '{"a":1}', index=0, id="x", type="function")],
+    "two": [
+        piece(*F, index=0, id="x", type="function"),
+        piece(*G, index=1, id="y", type="function", extra_content={"a": 1}),
+    ],
+    "by turns": [piece(*F, index=0, id="x"), piece("g", "", index=1, id="y"), piece(None, G[1], index=1)],
+    "without arguments": [piece("f", "{}", index=0, id="x", type="function")],
+    "no arguments": [{"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": None}}],
+    "of another type": [{"index": 0, "id": "x", "type": "custom", "custom": {"name": "c", "input": "1"}}],
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+@pytest.mark.parametrize("pieces", [at_once, sevens])
+async def test_calls_that_are_right_pass_byte_for_byte(kind: str, pieces: Any) -> None:
+    sent = calls(*RIGHT[kind])
+    assert await passed(sent, pieces=pieces) == sent
+    assert await passed(calls(RIGHT[kind])) == calls(RIGHT[kind])
+
+
+ONE = {
+    "a name late": [piece(None, '{"a":', index=0, id="x"), piece("f", "1}", index=0)],
+    "a name in each": [piece("f", '{"a":', index=0, id="x"), piece("f", "1}", index=0, id="x")],
+    "an id in each": [
+        piece("f", "", index=0, id="x"),
+        piece(None, '{"a":', index=0, id="x"),
+        piece(None, "1}", index=0, id="x"),
+    ],
+    "another id in each": [piece("f", '{"a":', index=0, id="x"), piece(None, "1}", index=0, id="y")],
+    "no index": [piece("f", '{"a":', id="x"), piece(None, "1}")],
+    "neither index nor id": [piece("f"), piece(None, '{"a":1'), piece(None, "}")],
+    "an id late": [piece("f", '{"a":', index=0), piece(None, "1}", index=0, id="late")],
+    "an object": [piece("f", {"a": 1}, index=0, id="x")],
+    "texts for numbers": [piece("f", {"a": 1}, index="0", id=7)],
+    "another first index": [piece("f", '{"a":', index=3, id="x"), piece(None, "1}", index=3)],
+    "encoded twice": [piece("f", json.dumps('{"a":1}'), index=0, id="x")],
+    "encoded twice, in pieces": [
+        piece("f", "", index=0, id="x"),
+        piece(None, '"{\\"a', index=0),
+        piece(None, '\\":1}"', index=0),
+    ],
+    "a blank piece": [piece("f", '{"a":1}', index=0, id="x"), {"index": 0, "function": {}}, {"index": 0}],
+}
+
+
+@pytest.mark.parametrize("kind", ONE)
+@pytest.mark.parametrize("pieces", [at_once, one_byte_each])
+async def test_one_call_in_any_pieces_is_one_call_for_clients(kind: str, pieces: Any) -> None:
+    called, ids, reason = put_together(await passed(calls(*ONE[kind]), pieces=pieces))
+    assert (called, reason) == ([F], "tool_calls")
+    assert ids[0]
+    assert all(len(each) > 2 or each in {"x", "7"} for each in ids)
+
+
+TWO: dict[str, list[Any]] = {
+    "one index and two ids": [piece(*F, index=0, id="x"), piece(*G, index=0, id="y")],
+    "one index and no ids": [piece(*F, index=0), piece(*G, index=0)],
+    "neither": [piece(*F), piece(*G)],
+    "ids alone, by turns": [
+        piece("f", '{"a":', id="x"),
+        piece("g", '{"b":', id="y"),
+        piece(None, "1}", id="x"),
+        piece(None, "[2]}", id="y"),
+    ],
+    "together": [[piece(*F), piece(*G)]],
+    "together under one index": [[piece(*F, index=0), piece(*G, index=0)]],
+    "an object where a list belongs": [[piece(*F)], [piece(*G)]],
+}
+
+
+@pytest.mark.parametrize("kind", TWO)
+async def test_calls_are_told_apart_for_clients_where_the_engine_does_not_number_them(kind: str) -> None:
+
+    called, ids, _ = put_together(await passed(calls(*TWO[kind])))
+    assert called == [F, G]
+    assert len({*ids}) == 2
+
+
+async def test_calls_in_other_places_reach_clients_where_they_look() -> None:
+    call = piece(*F, id="x")
+    for sent in (
+        said({"role": "assistant", "tool_calls": [call]}, words="message"),
+        said({"tool_calls": call}),
+        said(
+            {"function_call": {"name": "f", "arguments": '{"a":'}},
+            {"function_call": {"arguments": "1}"}},
+            finish="function_call",
+        ),
+    ):
+        called, _, reason = put_together(await passed(sent))
+        assert (called, reason) == ([F], "tool_calls")
+
+
+async def test_a_client_of_the_old_form_gets_the_old_form() -> None:
+    sent = said({"function_call": {"name": "f", "arguments": '{"a":1}'}}, finish="function_call")
+    assert await passed(sent, openai_request(stream=True, functions=[{"name": "f"}])) == sent
+
+
+async def test_arguments_that_stay_unfinished_reach_clients_with_the_last_frame() -> None:
+    sent = said({"tool_calls": [piece("f", '"{\\"a', index=0, id="x")]}, finish="length")
+    assert put_together(await passed(sent)) == ([("f", '"{\\"a')], ["x"], "length")
+
+
+async def test_each_of_several_answers_has_calls_of_its_own() -> None:
+    sent = said({"tool_calls": [piece(*F, id="x")]}, {"content": "no"}) + b""
+    both = event({"tool_calls": [piece(*F, id="x")]}) + event({"tool_calls": [piece(*G, id="y")]}, index=1) + sent[-14:]
+    told = [json.loads(each[6:])["choices"][0] for each in (await passed(both)).split(b"\n\n")[:2]]
+    assert [(each["index"], each["delta"]["tool_calls"][0]["index"]) for each in told] == [(0, 0), (1, 0)]
+
+
+async def test_arguments_of_a_whole_answer_that_are_encoded_twice_are_read_once() -> None:
+    for written in (json.dumps('{"a":1}'), {"a": 1}):
+        message = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "x", "type": "function", **piece("f", written)}],
+        }
+        body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}).encode()
+        events = await answer(
+            Api.OPENAI,
+            {ROUTE[Api.OPENAI]: streams(body, content_type="application/json")},
+            openai_request(stream=False, tools=TOOLS),
+        )
+        assert json.loads(frames(events))["choices"][0]["message"]["tool_calls"][0]["function"] == {
+            "name": "f",
+            "arguments": '{"a":1}',
+        }
