@@ -15,7 +15,8 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Sign
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, PATHS, recognise
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient, Timeouts
+from ollama_proxyd.edges.plumbing.call import Call
+from ollama_proxyd.edges.plumbing.http import HttpClient, Timeouts
 from ollama_proxyd.edges.plumbing.http_reply import Limits
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
 from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.backends.untrusted_json import at, items, text
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient
+from ollama_proxyd.edges.plumbing.call import Call
+from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.way import way_to
 

@@ -1,14 +1,11 @@
 """An answer of a backend as it comes in, within its deadlines and limits."""
 
 import asyncio
-import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-import aiohttp
-
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.plumbing.call import Answer, BrokenOffError
 
 _DRAIN_S = 0.2
 _PROGRESS_BYTES = 256
@@ -30,8 +27,8 @@ class Reply:
     waits of an answer: setting a deadline for each piece would cost more than reading it.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
-        self._response = response
+    def __init__(self, answer: Answer, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
+        self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._due_s = due_s
         self._idle_s = idle_s
@@ -44,9 +41,9 @@ class Reply:
         self.broken: ProxyError | None = None
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
         self.who = who
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        self.status = answer.status
+        self.headers = answer.headers
+        self.content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""
@@ -54,15 +51,11 @@ class Reply:
         self._due_s = asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
         self._is_waiting = True
         try:
-            piece = await self._response.content.readany()
+            piece = await self._answer.read()
         except TimeoutError:
             return self._break(ErrorKind.UPSTREAM_TIMEOUT, self._waited())
-        except aiohttp.ClientPayloadError:
-            if left := self._response.content._read_nowait(-1):
-                return left
+        except BrokenOffError:
             return self._break(ErrorKind.UPSTREAM_FAILED, "broke off its answer before it was complete")
-        except (aiohttp.ClientError, OSError) as error:
-            return self._break(ErrorKind.UPSTREAM_FAILED, f"broke off its answer: {cause(error)}")
         except ProxyError as error:
             self.broken = error
             return b""
@@ -118,7 +111,7 @@ class Reply:
         """End a wait that has lasted too long, else look again when that could be."""
         now_s = self._loop.time()
         if self._is_waiting and now_s >= self._due_s:
-            self._response.content.set_exception(TimeoutError())
+            self._answer.fail(TimeoutError())
             return
         due_s = self._due_s if self._is_waiting else now_s + self._idle_s
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
@@ -126,12 +119,11 @@ class Reply:
     def end(self) -> None:
         """Reading has ended: close the connection, unless the whole answer was read and it can be kept."""
         self._timer.cancel()
-        self._response.close()
+        self._answer.close()
 
     def cut_off(self, error: Exception) -> None:
         """End this answer for its reader at once, with this error."""
-        self._response.content.set_exception(error)
-        self._response.close()
+        self._answer.fail(error)
 
     async def body(self) -> bytes:
         """The whole body; an answer larger than the limit is an error."""
@@ -153,12 +145,3 @@ class Reply:
         while len(text) < self._limits.error_bytes and (piece := await self.read()):
             text += piece
         return bytes(text[: self._limits.error_bytes]).decode("utf-8", "replace")
-
-
-def cause(error: aiohttp.ClientError | OSError) -> str:
-    """What lies behind an error, in a few words."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.message.partition("\n")[0].rstrip(": ")
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__

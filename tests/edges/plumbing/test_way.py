@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from ollama_proxyd.core.errors import UNREACHABLE, ProxyError
-from ollama_proxyd.edges.plumbing.http import Call, HttpClient
+from ollama_proxyd.edges.plumbing.call import Call
+from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way, way_to
 
 CERTIFICATE = Path(__file__).parents[2] / "upstreams/self_signed.pem"

@@ -1,0 +1,192 @@
+"""The client for what is not plain: TLS, proxies, passwords in addresses, bodies that arrive while they are sent."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.edges.plumbing.call import (
+    KEEP_ALIVE_S,
+    MOST_HEADER_BYTES,
+    OWN_HEADERS,
+    PIECE_BYTES,
+    BrokenOffError,
+    Call,
+    ConnectTimeoutError,
+    cause,
+    failed,
+)
+from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
+from ollama_proxyd.edges.plumbing.patience import Patience
+
+_opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
+
+
+class _Answer:
+    """See call.Answer."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except aiohttp.ClientPayloadError as error:
+            if left := self._response.content._read_nowait(-1):
+                return left
+            raise BrokenOffError from error
+        except aiohttp.ClientError as error:
+            raise BrokenOffError from error
+
+    def fail(self, error: Exception) -> None:
+        self._response.content.set_exception(error)
+        self._response.close()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections without a limit per host; notes when a request needed a new one."""
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> ResponseHandler:
+        _opened.set(True)
+        due_s = asyncio.get_running_loop().time() + (timeout.sock_connect or 0.0)
+        try:
+            async with Patience(due_s):
+                return await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+
+
+class GeneralClient:
+    """A `call.Client` of aiohttp's; made inside a running loop, closed once."""
+
+    def __init__(self) -> None:
+        self._pooled = _session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
+        self._fresh = _session(_Connector(limit=0, force_close=True))
+        """Makes a new connection for each request."""
+
+    async def ask(self, call: Call, connect_s: float) -> _Answer:
+        """See call.Client."""
+        try:
+            return _Answer(await self._send(call, connect_s))
+        except aiohttp.ConnectionTimeoutError as error:
+            raise ConnectTimeoutError from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _meaning(error, call.who) from error
+
+    async def _send(self, call: Call, connect_s: float) -> aiohttp.ClientResponse:
+        if not call.keeps:
+            return await _request(self._fresh, call, connect_s)
+        _opened.set(False)
+        try:
+            return await _request(self._pooled, call, connect_s)
+        except aiohttp.ClientConnectionError as error:
+            # A kept connection can be closed by the server at the moment of its reuse. Nothing was received, and
+            # nothing is lost by asking once more on a new one; an answer that has begun never comes here.
+            if _opened.get() or isinstance(error, TimeoutError) or _has_begun(error):
+                raise
+        return await _request(self._fresh, call, connect_s)
+
+    async def close(self) -> None:
+        """See call.Client."""
+        await self._pooled.close()
+        await self._fresh.close()
+
+
+def _session(connector: _Connector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        max_field_size=MOST_HEADER_BYTES,
+        headers=OWN_HEADERS,
+    )
+
+
+async def _request(session: aiohttp.ClientSession, call: Call, connect_s: float) -> aiohttp.ClientResponse:
+    data: bytes | AsyncIterable[bytes | memoryview] | None = call.body
+    headers = call.headers
+    if isinstance(call.body, bytes) and len(call.body) >= LARGE_BYTES:
+        data, headers = _pieces(call.body), {**call.headers, "Content-Length": str(len(call.body))}
+    return await session.request(
+        call.method,
+        call.url,
+        data=data,
+        headers=headers,
+        allow_redirects=False,
+        proxy=call.way.proxy,
+        ssl=call.way.tls,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+    )
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[memoryview, None]:
+    """A large body, for aiohttp would copy it as a whole behind the head in one step."""
+    view = memoryview(body)
+    for at in range(0, len(body), PIECE_BYTES):
+        yield view[at : at + PIECE_BYTES]
+        await asyncio.sleep(0)
+
+
+def _has_begun(error: aiohttp.ClientConnectionError) -> bool:
+    """True when the server broke off inside the head of its answer rather than before it."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
+def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
+    """What it means for routing that a request could not be sent."""
+    if (words := _failure(error)) is not None:
+        return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} {words}")
+    if isinstance(error, OSError):
+        return failed(who, error, connecting=isinstance(error, aiohttp.ClientConnectorError))
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} failed: {cause(error)}")
+
+
+def _failure(error: aiohttp.ClientError | OSError) -> str | None:
+    """What is said of the failures that only this client knows."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"has a certificate that is not trusted ({_why_not_trusted(error)}); name its authority in ca_file"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"does not speak TLS as we do ({_tls_words(error)}); check whether its endpoint is http or https"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"cannot be reached, because its proxy {error.host}:{error.port} cannot: {cause(error)}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"cannot be reached, because its proxy refused it ({error.status} {sanitize_line(error.message)})"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"answered something that is not HTTP: {_first_line(error)}"
+    return None
+
+
+def _why_not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    fault = error.certificate_error
+    said = fault.verify_message if isinstance(fault, ssl.SSLCertVerificationError) else str(fault)
+    return sanitize_line(said).rstrip(".") or "no reason was given"
+
+
+def _tls_words(error: aiohttp.ClientSSLError) -> str:
+    fault = error.os_error
+    reason = fault.reason if isinstance(fault, ssl.SSLError) else None
+    return (reason or type(fault).__name__).lower().replace("_", " ")
+
+
+def _first_line(error: aiohttp.ClientResponseError) -> str:
+    """The words of aiohttp's parser without its drawing of where it stopped."""
+    return error.message.partition("\n")[0].rstrip(": ")

@@ -1,0 +1,143 @@
+"""The connections to plain `http://` servers: kept for the next request, made anew where none is left."""
+
+import asyncio
+from collections import defaultdict
+from functools import partial
+from ipaddress import ip_address
+from socket import SOCK_STREAM
+
+from aiohappyeyeballs import start_connection
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.plumbing.call import KEEP_ALIVE_S, Call, ConnectTimeoutError, failed
+from ollama_proxyd.edges.plumbing.patience import Patience
+from ollama_proxyd.edges.plumbing.upstream.connection import Connection
+from ollama_proxyd.edges.plumbing.upstream.head import NotHttpError, request_head
+
+_NEXT_ADDRESS_S = 0.25
+"""After which the next address of a name is tried beside the first one (RFC 8305, section 8)."""
+
+Origin = tuple[str, int]
+
+
+def takes(call: Call) -> bool:
+    """Whether a call is plain: without TLS, proxy or password in its address, and with a body that is there."""
+    url = call.url
+    is_direct = url.scheme == "http" and call.way.proxy is None and url.raw_user is None
+    return is_direct and (call.body is None or isinstance(call.body, bytes))
+
+
+class Pool:
+    """Sends requests that `takes` lets pass; made inside a running loop, closed once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle: defaultdict[Origin, list[tuple[float, Connection]]] = defaultdict(list)
+        """With the moment until which each is kept; the last one is the freshest."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def ask(self, call: Call, connect_s: float) -> Connection:
+        """See call.Client.
+
+        A kept connection can be closed by the server at the moment of its reuse. Where nothing was received, nothing
+        is lost by asking once more on a new one.
+        """
+        origin = (call.url.host or "", call.url.port or 80)
+        try:
+            if call.keeps and (kept := self._kept(origin)) is not None:
+                try:
+                    return await _sent(kept, call)
+                except (EOFError, OSError):
+                    if kept.has_received:
+                        raise
+            return await _sent(await self._connected(origin, call.who, connect_s), call)
+        except EOFError:
+            message = f"{call.who} closed the connection without an answer"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
+        except NotHttpError as error:
+            message = f"{call.who} answered something that is not HTTP: {error}"
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
+        except ConnectTimeoutError:
+            raise
+        except OSError as error:
+            raise failed(call.who, error, connecting=False) from error
+
+    def _kept(self, origin: Origin) -> Connection | None:
+        idle, now_s = self._idle[origin], self._loop.time()
+        while idle:
+            until_s, connection = idle.pop()
+            if connection.is_open and now_s < until_s:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connected(self, origin: Origin, who: str, connect_s: float) -> Connection:
+        make = partial(Connection, partial(self._keep, origin))
+        try:
+            async with Patience(self._loop.time() + connect_s):
+                if _is_address(origin[0]):
+                    return (await self._loop.create_connection(make, *origin))[1]
+                found = await self._loop.getaddrinfo(*origin, type=SOCK_STREAM)
+                connected = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+                return (await self._loop.create_connection(make, sock=connected))[1]
+        except TimeoutError as error:
+            if error.errno is not None:
+                raise failed(who, error, connecting=True) from error
+            raise ConnectTimeoutError from error
+        except OSError as error:
+            raise failed(who, error, connecting=True) from error
+
+    def _keep(self, origin: Origin, connection: Connection) -> None:
+        if self._is_closed:
+            connection.abort()
+            return
+        self._idle[origin].append((self._loop.time() + KEEP_ALIVE_S, connection))
+        if self._timer is None:
+            self._timer = self._loop.call_later(KEEP_ALIVE_S, self._drop_old)
+
+    def _drop_old(self) -> None:
+        """Close what was not used again in time, and look again when that may be so of the next."""
+        self._timer = None
+        now_s = self._loop.time()
+        for origin, idle in tuple(self._idle.items()):
+            for until_s, connection in idle:
+                if until_s <= now_s:
+                    connection.abort()
+            fresh = [(until_s, each) for until_s, each in idle if each.is_open]
+            if fresh:
+                self._idle[origin] = fresh
+            else:
+                del self._idle[origin]
+        if self._idle:
+            self._timer = self._loop.call_at(min(each[0][0] for each in self._idle.values()), self._drop_old)
+
+    async def close(self) -> None:
+        """See call.Client; connections in use are closed when their answers end."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for idle in self._idle.values():
+            for _, connection in idle:
+                connection.abort()
+        self._idle.clear()
+
+
+async def _sent(connection: Connection, call: Call) -> Connection:
+    """The connection with the head of an answer; it is closed where none comes."""
+    body = call.body if isinstance(call.body, bytes) else b""
+    try:
+        head = request_head(call.method, call.url, call.headers, len(body), keeps=call.keeps)
+        await connection.ask(head, body, is_head=call.method == "HEAD", keeps=call.keeps)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
