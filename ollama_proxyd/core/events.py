@@ -73,6 +73,8 @@ class Accepted:
     rest_s: float | None = None
     """For how long the backend is to be left alone, since a limit of its rate is used up."""
     asked_s: float | None = field(default=None, compare=False)
+    content_type: str | None = None
+    """The backend's own, of an answer that is passed on whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)

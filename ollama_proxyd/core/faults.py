@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import WRITING, Operation
 
 
 class Fault(Enum):
@@ -27,7 +27,7 @@ class Fault(Enum):
     NO_TOOLS = "no_tools"
     NO_VISION = "no_vision"
     NO_OPERATION = "no_operation"
-    """The model, or the engine, has no such operation: embeddings, chat, completions."""
+    """The model, or the engine, has no such operation: embeddings, reranking, speech."""
     NO_FEATURE = "no_feature"
     """Something else that this engine or template lacks."""
 
@@ -159,9 +159,11 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], re.Pattern[str]], ...]
         Fault.NO_OPERATION,
         _REFUSED,
         _any(
-            r"(does not|doesn't|not) support (the )?(generat|chat|completion|embed)",
-            r"embeddings? (is|are|api is) not (supported|enabled|available)",
-            r"embeddings?=true|--embeddings?\b|not an embedding model",
+            r"(does not|doesn't|not) support (the )?(generat|chat|completion|embed|re-?rank)",
+            r"(does not|doesn't|not) support (the )?(transcri|translat|speech|tts\b|text[- ]to[- ]|image gen)",
+            r"(embeddings?|re-?ranking|transcriptions?|translations?|speech|image generation) (is|are|api is) not "
+            r"(supported|enabled|available)",
+            r"embeddings?=true|--embeddings?\b|--rerank(ing)?\b|not an? (embedding|reranking) model",
         ),
     ),
     (Fault.NO_OPERATION, frozenset({501}), _any("")),
@@ -221,6 +223,14 @@ def fault_in(status: int, words: str, *, asks_for_patience: bool = False) -> Fau
     said = words[:MOST_READ]
     unsaid = None if status in _OF_THE_REQUEST else Fault.SERVER_ERROR
     return next((fault for fault, statuses, pattern in _WORDS if status in statuses and pattern.search(said)), unsaid)
+
+
+_OF_WRITING = frozenset({Fault.NO_TOOLS, Fault.NO_VISION, Fault.NO_FEATURE})
+
+
+def lack_of(fault: Fault | None, operation: Operation) -> Fault | None:
+    """What a fault says of its backend: what keeps it from an operation but writing says nothing of others."""
+    return Fault.NO_OPERATION if fault in _OF_WRITING and operation not in WRITING else fault
 
 
 _BY_KIND: Mapping[ErrorKind, Fault] = {

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
+from ollama_proxyd.core.cache_control import NO_WISH, CacheControl
 from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.spoken import Resume, Spoken
+from ollama_proxyd.core.upload import Upload
 
 Json: TypeAlias = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
@@ -18,6 +20,17 @@ class Operation(Enum):
     CHAT = "chat"
     COMPLETION = "completion"
     EMBEDDING = "embedding"
+    RERANKING = "reranking"
+    TRANSCRIPTION = "transcription"
+    TRANSLATION = "translation"
+    SPEECH = "speech"
+    IMAGE = "image"
+
+
+WRITING = frozenset({Operation.CHAT, Operation.COMPLETION})
+"""What is answered in words one after the other; all else takes the time that its input needs."""
+PASSED = frozenset(Operation) - WRITING - {Operation.EMBEDDING}
+"""What goes to engines as it came, and comes back so: no dialect translates it."""
 
 
 class Api(Enum):
@@ -51,15 +64,6 @@ class MediaType(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheControl:
-    """What a client says of caches (RFC 9111, 5.2.1): whether its answer may come from one, or be kept there."""
-
-    may_take: bool = True
-    may_keep: bool = True
-    max_age_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Hints:
     """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time, `program` who asks."""
 
@@ -77,7 +81,7 @@ class Hints:
     defer_max_wait_seconds: float | None = None
     request_id: str = ""
     program: Program = UNKNOWN
-    cache: CacheControl = CacheControl()
+    cache: CacheControl = NO_WISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,5 +292,7 @@ class Request:
     """What the answer goes on from; None for a new one."""
     pause_s: float | None = None
     """The longest pause within its answer, where that is shorter than the configured one."""
+    upload: Upload | None = None
+    """What it is in place of a body in JSON."""
     whole_pause_s: float | None = None
     """The same within an answer in one piece, once its body has begun."""

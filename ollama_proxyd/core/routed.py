@@ -24,6 +24,8 @@ class Routed:
     """How long it waited for the charger, None for one that did not ask for it."""
     is_hit: bool | None = None
     """Whether the answer was kept from an earlier request; None where no answers are kept."""
+    content_type: str | None = None
+    """The backend's own, of an answer that is passed on whatever it is."""
 
 
 class RoutedError(ProxyError):

@@ -15,7 +15,7 @@ _HEAT = "the device of {backend_id} is at {temperature_celsius:g} °C"
 _COST = (
     "needs [{is_estimated:?}an estimated ]{energy_joules:figure} J[, {money:figure} {currency}]"
     " and {time_seconds:figure} s[ ({queue_wait_seconds:figure} s of it in the queue)]"
-    " for [{is_embedding:?}embedding ]about {tokens:.0f} tokens"
+    " for [{task} ]about {tokens:.0f} tokens"
 )
 _CAN = "can serve[{is_rest:?} the rest of] this[, not counting {former_backend_ids}, which had it before]"
 _MAINS = "on mains power with the battery at {battery_percent:g} %"

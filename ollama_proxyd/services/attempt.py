@@ -8,7 +8,7 @@ from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ASLEEP, DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
-from ollama_proxyd.core.faults import fault_of
+from ollama_proxyd.core.faults import fault_of, lack_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -185,7 +185,7 @@ class Attempt:
             status=failure.status if failure else None,
             code=code,
             cause=failure.cause if failure else None,
-            fault=fault_of(failure) if failure else None,
+            fault=lack_of(fault_of(failure), request.operation) if failure else None,
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,

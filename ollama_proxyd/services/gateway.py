@@ -218,9 +218,8 @@ class Gateway:
                 delivery.begin(attempt, accepted, self._deps.fleet.view(best.backend_id))
                 self.migrator.watch(delivery)
                 deferred_s = None if trace.deferral is None else trace.deferred_s
-                told = Routed(
-                    decision, best.backend_id, accepted.ignored_fields, trace.queue_wait_s, lease.place, deferred_s
-                )
+                way = (trace.queue_wait_s, lease.place, deferred_s, None, accepted.content_type)
+                told = Routed(decision, best.backend_id, accepted.ignored_fields, *way)
                 return attempt, told if is_new else Resumed(), held
 
     async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:

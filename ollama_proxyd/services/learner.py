@@ -8,7 +8,7 @@ from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
 from ollama_proxyd.core.policy.priors import slowdown
 from ollama_proxyd.core.readings import Conditions, SystemState
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import WRITING
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
@@ -93,11 +93,12 @@ def _read_tokens(ended: AttemptEnded) -> float:
 def _read_s(ended: AttemptEnded) -> float | None:
     """Time until the prompt was read, alone, with the model loaded already.
 
-    A stream shows it by its first token, an embedding by its end, any other answer only by the backend's own clock.
+    A stream of words shows it by its first token, any other of them only by the backend's own clock, all else by its
+    end.
     """
     if ended.neighbours or ended.resumed:
         return None
-    until_s = ended.busy_s if ended.operation is Operation.EMBEDDING else ended.ttft_s
+    until_s = ended.ttft_s if ended.operation in WRITING else ended.busy_s
     if until_s is None:
         return ended.timings.prompt_s
     return max(until_s - (ended.timings.load_s or 0.0), 0.0) or None
@@ -115,4 +116,5 @@ def decode_tps(ended: AttemptEnded) -> float | None:
 
 def _output_tokens(ended: AttemptEnded) -> int | None:
     """The length of an answer that ended by itself; one that was cut, or went on here, does not tell it."""
-    return None if ended.finish is FinishReason.LENGTH or ended.resumed else ended.usage.completion_tokens
+    is_cut = ended.finish is FinishReason.LENGTH or ended.resumed
+    return None if is_cut or ended.operation not in WRITING else ended.usage.completion_tokens

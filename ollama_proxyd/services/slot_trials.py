@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import WRITING, Operation
 from ollama_proxyd.core.slots import MISSES, MOST_SLOTS, Slots, SlotsFrom, after_trial
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.lease import Lease
@@ -22,7 +22,7 @@ class SlotTrials:
         if view.slots_from not in _UNCERTAIN or not view.spec.is_local or view.slots >= MOST_SLOTS:
             return False
         leases = self._fleet.leases(view.spec.id)
-        if len(leases) != view.slots or operation is Operation.EMBEDDING or not _all_write(leases, model):
+        if len(leases) != view.slots or operation not in WRITING or not _all_write(leases, model):
             return False
         return leases[0].member.slot_misses.get(view.slots + 1, 0) < MISSES
 

@@ -12,7 +12,7 @@ from ollama_proxyd.core.fleet import Hardware, Profile
 from ollama_proxyd.core.history import CACHED, OK, Values
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.residence import idle_power_w
-from ollama_proxyd.core.requests import Operation, Priority
+from ollama_proxyd.core.requests import WRITING, Operation, Priority
 from ollama_proxyd.sim.machines import Cooling, Device, Machine
 from ollama_proxyd.sim.play import Figures, play_jobs
 from ollama_proxyd.sim.product import Product
@@ -32,6 +32,8 @@ _SIZE_GB = 1.0
 _COOL = Cooling(0.0, 60.0, 0.0)
 """Heat is not known of the past."""
 _ANSWERED = frozenset({OK, CACHED})
+_PLAYED = frozenset(each.value for each in (*WRITING, Operation.EMBEDDING))
+"""What is simulated: words and their embedding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,12 @@ class Replay:
 
 def replay_of(requests: Sequence[Values], attempts: Sequence[Values]) -> Replay | None:
     """What can be played of the rows of some days, None where that is nothing."""
+    attempts = [row for row in attempts if row["operation"] in _PLAYED]
     names = _Names(attempts)
     devices = tuple(_devices(names, attempts))
     held = {model for device in devices for model in device.paces}
     answered = [row for row in requests if row["result"] in _ANSWERED and row["model"] is not None]
+    answered = [row for row in answered if row["operation"] in _PLAYED]
     embedding = Operation.EMBEDDING.value
     told = [row for row in answered if row["completion_tokens"] is not None or row["operation"] == embedding]
     usable = sorted([row for row in told if names.of(row["model"]) in held], key=_came_s)[-MOST_REQUESTS:]

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.answer_cache import CacheSettings
+from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.fleet import Model, ModelRules
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import CacheControl, Hints, Priority, Request
+from ollama_proxyd.core.requests import Hints, Priority, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI

@@ -12,7 +12,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import Keeping
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Hints, Operation, Priority
+from ollama_proxyd.core.requests import WRITING, Hints, Priority
 from ollama_proxyd.core.workload import QueueAhead
 
 TYPICAL_OUTPUT_TOKENS = 200.0
@@ -74,14 +74,14 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
 def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
     typical = _typical_output_tokens(speeds)
-    is_embedding = query.operation is Operation.EMBEDDING
-    expected = 0.0 if is_embedding else typical or TYPICAL_OUTPUT_TOKENS
+    is_written = query.operation in WRITING
+    expected = (typical or TYPICAL_OUTPUT_TOKENS) if is_written else 0.0
     if query.max_tokens is not None and query.max_tokens >= 0:
         expected = float(min(query.max_tokens, expected))
     return Demand(
         prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
         output_tokens=expected,
-        is_length_known=is_embedding or typical is not None,
+        is_length_known=not is_written or typical is not None,
         waits_s=query.waits_s,
         queues=query.queues,
         price_of_time_w=price_of_time_w(row, query.hints),

@@ -11,8 +11,17 @@ from ollama_proxyd.core.policy.mode_limits import Tier, is_lifted, is_too_busy, 
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import WRITING, Operation
 
+_TASKS: Mapping[Operation, str] = {
+    Operation.EMBEDDING: "embedding",
+    Operation.RERANKING: "ranking",
+    Operation.TRANSCRIPTION: "transcribing",
+    Operation.TRANSLATION: "translating",
+    Operation.SPEECH: "speaking",
+    Operation.IMAGE: "drawing from",
+}
+"""What is done with the tokens of a prompt where none are written."""
 _SHOWN = 6
 """How many rejections a reason names."""
 
@@ -20,7 +29,6 @@ _SHOWN = 6
 def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) -> Reason:
     """Why the first of the ranked backends was chosen."""
     best, query, setting = ranked[0], situation.query, situation.setting
-    is_embedding = query.operation is Operation.EMBEDDING
     values: dict[str, Any] = {
         "backend_id": best.backend_id,
         "is_estimated": best.is_guess,
@@ -29,8 +37,8 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
         "currency": None if best.tariff is None else best.tariff.costs.currency,
         "time_seconds": best.time_s,
         "queue_wait_seconds": best.queue_wait_s or None,
-        "is_embedding": is_embedding,
-        "tokens": asked.prompt_tokens if is_embedding else asked.output_tokens,
+        "task": _TASKS.get(query.operation),
+        "tokens": asked.output_tokens if query.operation in WRITING else asked.prompt_tokens,
     }
     if query.hints.target is not None:
         reason = Reason("target_named", **values)

@@ -15,7 +15,7 @@ from ollama_proxyd.core.policy.priors import known_power_w, measured_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Api, Operation
+from ollama_proxyd.core.requests import WRITING, Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,8 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
 
 
 def _can_do(model: Model, query: Query) -> bool:
-    """Whether a model can do what is asked. Engines embed with any model, so only answering needs to be known."""
-    return query.operation is Operation.EMBEDDING or _is_able(model, "completion")
+    """Whether a model can do what is asked; of all but answering engines tell too little to refuse by it."""
+    return query.operation not in WRITING or _is_able(model, "completion")
 
 
 def _is_able(model: Model, capability: str) -> bool:

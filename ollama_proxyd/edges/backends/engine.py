@@ -94,6 +94,11 @@ class Engine:
         return self.speaks[0].api if self.speaks else None
 
     @property
+    def openai_base(self) -> str:
+        """Where its routes of OpenAI's API would be."""
+        return next((each.base for each in self.speaks if each.api is Api.OPENAI), "/v1")
+
+    @property
     def model_list(self) -> Question:
         """The question whose answer lists the models."""
         return self.models or Question(f"{self.speaks[0].base}/models", facts.read_models)

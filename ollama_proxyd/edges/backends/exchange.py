@@ -22,7 +22,7 @@ from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
-from ollama_proxyd.edges.backends.server import JSON_TYPE, Server
+from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 from ollama_proxyd.edges.plumbing.large import off_loop
 
@@ -95,13 +95,8 @@ class Exchange:
         rendered = await off_loop(len(request.body), partial(self._rendered, dialect, request, model, keep_s))
         self.in_flight += 1
         try:
-            async with self._server.post(
-                rendered.path,
-                rendered.body,
-                _accepted_types(dialect, request, rendered),
-                request.hints.request_id,
-                request.pause_s if request.stream or rendered.joiner is not None else None,
-            ) as reply:
+            posted = _posted(dialect, request, rendered)
+            async with self._server.post(rendered.path, posted, request.hints.request_id) as reply:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
                 rest_s = self._server.rest_s(reply)
@@ -202,9 +197,10 @@ class _Stream:
         yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished
 
 
-def _accepted_types(dialect: Dialect, request: Request, rendered: Rendered) -> str:
-    may_stream = request.stream or request.api is not dialect.api or rendered.joiner is not None
-    return f"{dialect.stream_type}, {JSON_TYPE}" if may_stream else JSON_TYPE
+def _posted(dialect: Dialect, request: Request, rendered: Rendered) -> Posted:
+    is_stream = request.stream or rendered.joiner is not None
+    accept = f"{dialect.stream_type}, {JSON_TYPE}" if is_stream or request.api is not dialect.api else JSON_TYPE
+    return Posted(rendered.body, accept, pause_s=request.pause_s if is_stream else None)
 
 
 def _passes(dialect: Dialect, request: Request) -> bool:

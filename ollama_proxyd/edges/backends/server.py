@@ -1,8 +1,9 @@
 """One backend's address: how it is asked, and what its refusals mean."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
 
 import msgspec
 from yarl import URL
@@ -33,6 +34,25 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are only names: some servers have taken others for addresses to connect to."""
 
 
+class Pieces(Protocol):
+    """A body in pieces, of a known size; it can be sent again."""
+
+    def __len__(self) -> int:
+        """Its size in bytes."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces, from the first one."""
+
+
+class Posted(NamedTuple):
+    """What is sent with a request, and what is borne within its answer."""
+
+    body: bytes | Pieces
+    accept: str
+    content_type: str = JSON_TYPE
+    pause_s: float | None = None
+
+
 class Server:
     """Asks one backend over HTTP; every failure names it."""
 
@@ -48,14 +68,15 @@ class Server:
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     @asynccontextmanager
-    async def post(
-        self, path: str, body: bytes, accept: str, request_id: str = "", pause_s: float | None = None
-    ) -> AsyncGenerator[Reply, None]:
+    async def post(self, path: str, posted: Posted, request_id: str = "") -> AsyncGenerator[Reply, None]:
         """Send a request that is answered at length; a status of 400 or more raises what it means."""
-        headers = {"Content-Type": JSON_TYPE, "Accept": accept, **self._authorization}
+        body = posted.body
+        headers = {"Content-Type": posted.content_type, "Accept": posted.accept, **self._authorization}
+        if not isinstance(body, bytes):
+            headers["Content-Length"] = str(len(body))
         if _PLAIN_ID.fullmatch(request_id):
             headers["X-Request-ID"] = request_id
-        call = Call("POST", self._url(path), self.who, headers, body, pause_s=pause_s, way=self._way)
+        call = Call("POST", self._url(path), self.who, headers, body, pause_s=posted.pause_s, way=self._way)
         async with self._client.ask(call) as reply:
             if reply.status >= 400:
                 raise refusal(reply, await reply.error_text())

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from aiohttp import StreamReader, hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import LARGE_BODIES, REQUEST_ID, SETTINGS
 from ollama_proxyd.edges.plumbing.large import off_loop
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SMALL_BYTES = 64 * 1024
@@ -28,21 +32,39 @@ async def read_body(request: web.Request) -> bytes:
 
     The memory is held for the request until it ends.
     """
+    parts: list[bytes] = []
+    size_bytes = await _taken(request, parts.append)
+    return parts[0] if len(parts) == 1 else await off_loop(size_bytes, partial(b"".join, parts))
+
+
+async def read_form(request: web.Request) -> bytearray:
+    """The same for a form with files, which is in memory once."""
+    form = bytearray()
+    await _taken(request, form.extend)
+    return form
+
+
+async def read_json(request: web.Request, parse: Callable[[bytes], T]) -> T:
+    """What a parser makes of the body."""
+    body = await read_body(request)
+    return await off_loop(len(body), partial(received, body, parse))
+
+
+async def _taken(request: web.Request, take: Callable[[bytes], None]) -> int:
     try:
-        return await _read(request)
+        return await _read(request, take)
     except ProxyError as error:
         log.warning("request %s: its body is refused: %s", request.get(REQUEST_ID, "without a name"), error.message)
         request.app[BODIES].refused.publish(error.code or error.kind.value)
         raise
 
 
-async def _read(request: web.Request) -> bytes:
+async def _read(request: web.Request, take: Callable[[bytes], None]) -> int:
     most_bytes, allowed = _limit(request)
     _check_headers(request, most_bytes, allowed)
     settings, bodies, content = request.app[SETTINGS].value, request.app[BODIES], request.content
     bodies.hold(request, request.content_length or 0, settings.max_bodies_bytes)
     begun_s = asyncio.get_running_loop().time()
-    parts: list[bytes] = []
     size_bytes = 0
     try:
         while not content.at_eof():
@@ -52,12 +74,12 @@ async def _read(request: web.Request) -> bytes:
             if size_bytes > most_bytes:
                 raise _too_large(most_bytes, allowed)
             bodies.hold(request, size_bytes, settings.max_bodies_bytes)
-            parts.append(part)
+            take(part)
     except TimeoutError:
         raise _too_slow(size_bytes, settings.body_timeout_s) from None
     except web.RequestPayloadError as error:
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"the request body is broken: {error}") from error
-    return parts[0] if len(parts) == 1 else await off_loop(size_bytes, partial(b"".join, parts))
+    return size_bytes
 
 
 async def _next_part(content: StreamReader, due_s: float) -> bytes:

@@ -9,10 +9,11 @@ from typing import Any
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
+from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.programs import UNKNOWN, Program
-from ollama_proxyd.core.requests import CacheControl, Hints
+from ollama_proxyd.core.requests import Hints
 
 HEADERS: Mapping[str, str] = {
     "target": "X-Target-Backend",

@@ -20,6 +20,7 @@ from ollama_proxyd.edges.http_api import (
     metrics,
     ollama,
     openai,
+    passed,
     responses,
     status,
     websocket,
@@ -41,7 +42,7 @@ from ollama_proxyd.services.cell import Cell
 
 log = logging.getLogger(__name__)
 
-_DOORS = (openai, responses, ollama, management, anthropic)
+_DOORS = (openai, passed, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
@@ -68,7 +69,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    app[RENDERERS].add(openai.DIALECT, (*responses.ROUTES, *websocket.ROUTES))
+    app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[responses.KEPT] = KeptResponses()
     for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard):

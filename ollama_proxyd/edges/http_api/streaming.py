@@ -13,18 +13,16 @@ from aiohttp.http_writer import StreamWriter
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Resumed
-from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Parse, Stamps
-from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.body import read_body
+from ollama_proxyd.edges.http_api.body import read_json
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
-from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.answers import Answers
 
 
@@ -58,18 +56,39 @@ class Stream(web.StreamResponse):
             writer._eof = True
         await self.write_eof()
 
+    async def break_off(self) -> None:
+        """Close the connection before the end: who reads bytes has no other sign that some are missing."""
+        writer = self._payload_writer
+        if isinstance(writer, StreamWriter) and writer.transport is not None:
+            writer.transport.close()
+        self._eof_sent = True
+
 
 class Started(NamedTuple):
-    """An answer whose headers are gone; `error` writes what goes wrong now as its last frame."""
+    """An answer whose headers are gone; `error` writes what goes wrong now as its last frame, where it has frames."""
 
     response: Stream
-    error: Callable[[ProxyError], bytes]
+    error: Callable[[ProxyError], bytes] | None
 
 
 STARTED: web.RequestKey[Started] = web.RequestKey("started", Started)
 
 
-def answering(dialect: ClientDialect, parse: Parse) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Ask = Callable[[web.Request, Hints], Awaitable[Request]]
+"""Reads what a client asks for; raises ProxyError."""
+
+
+def answering(dialect: ClientDialect, parse: Parse) -> Handler:
+    """A handler for one call of a dialect whose body is JSON."""
+
+    async def ask(request: web.Request, hints: Hints) -> Request:
+        return await read_json(request, lambda body: parse(body, hints))
+
+    return answering_what(ask, dialect)
+
+
+def answering_what(ask: Ask, dialect: ClientDialect) -> Handler:
     """A handler for one call of a dialect."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -79,9 +98,7 @@ def answering(dialect: ClientDialect, parse: Parse) -> Callable[[web.Request], A
         hints = read_hints(request.headers, request[REQUEST_ID], program)
         with request.app[BODIES] as bodies:
             services.gateway.check_capacity(bodies.arriving)
-            body = await read_body(request)
-            read = partial(received, body, lambda whole: parse(whole, hints))
-            asked = await off_loop(len(body), read)
+            asked = await ask(request, hints)
         if asked.has_image_urls:
             is_same_api = asked.api is Api.OPENAI
             asked = replace(asked, may_fetch_here=is_same_api and caller_of(request).is_program_here)
@@ -104,20 +121,21 @@ async def deliver(
     Raises ProxyError, which becomes a status while nothing has been sent.
     """
     async with aclosing(answers.answer(asked)) as answer:
-        headers = _headers(await anext(answer))
+        headers, content_type = _headers(await anext(answer))
         events = cast("AsyncGenerator[Event, None]", answer)
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
         if not asked.stream:
-            headers["Content-Type"] = dialect.whole_type
+            headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
             return web.Response(body=_whole(told, make_encoder), headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
-        response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": dialect.stream_type})
+        response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
         await response.prepare(request)
-        request[STARTED] = Started(response, dialect.stream_error)
+        has_words = content_type is None or content_type.startswith(dialect.stream_type)
+        request[STARTED] = Started(response, dialect.stream_error if has_words else None)
         encoder: Encoder | None = None
         first, mark = b"", dialect.landmark
         event: Event | None = None
@@ -159,11 +177,14 @@ def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> byte
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
     """Say in the stream itself what went wrong, and end it."""
-    await started.response.write_eof(started.error(error))
+    if started.error is None:
+        await started.response.break_off()
+    else:
+        await started.response.write_eof(started.error(error))
     return started.response
 
 
-def _headers(first: Routed | Event) -> dict[str, str]:
+def _headers(first: Routed | Event) -> tuple[dict[str, str], str | None]:
     if not isinstance(first, Routed):
         raise TypeError(f"the gateway answered before it decided: {first!r}")
-    return routing_headers.answered(first)
+    return routing_headers.answered(first), first.content_type

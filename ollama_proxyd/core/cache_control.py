@@ -1,0 +1,15 @@
+"""What a client says of caches."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """What a client says of caches (RFC 9111, 5.2.1): whether its answer may come from one, or be kept there."""
+
+    may_take: bool = True
+    may_keep: bool = True
+    max_age_s: float | None = None
+
+
+NO_WISH = CacheControl()

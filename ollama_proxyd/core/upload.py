@@ -1,0 +1,12 @@
+"""A request whose body is a form with files."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A form with files as the client sent it, in memory once; `model_at` is where its field `model` stands."""
+
+    form: bytearray
+    content_type: str
+    model_at: slice

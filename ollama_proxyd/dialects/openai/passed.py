@@ -1,0 +1,152 @@
+"""Calls of OpenAI's API that go to engines as they came, and come back so: reranking, sound and images."""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
+
+import msgspec
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Event, Usage
+from ollama_proxyd.core.fields import LONGEST_TEXT
+from ollama_proxyd.core.requests import Api, Hints, Json, Operation, Request
+from ollama_proxyd.core.upload import Upload
+from ollama_proxyd.dialects.base import ClientDialect, Encoder, Stamps
+from ollama_proxyd.dialects.framing import form
+from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, object_in
+from ollama_proxyd.dialects.framing.limits import ModelName
+from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+
+BYTES_PER_TOKEN = 4
+SOUND_BYTES_PER_TOKEN = 320
+"""Of compressed speech, of which a second is about 16 kB and 50 tokens."""
+
+
+class Call(NamedTuple):
+    """One call: what it asks for, and its path under the base of an engine's API."""
+
+    operation: Operation
+    endpoint: str
+    streams: bool = False
+    """Whether its answer is sent on as it comes whatever the request says."""
+
+
+_RERANK = Call(Operation.RERANKING, "rerank")
+CALLS: Mapping[str, Call] = MappingProxyType(
+    {
+        "/v1/rerank": _RERANK,
+        "/v1/reranking": _RERANK,
+        "/rerank": _RERANK,
+        "/reranking": _RERANK,
+        "/v1/audio/speech": Call(Operation.SPEECH, "audio/speech", streams=True),
+        "/v1/images/generations": Call(Operation.IMAGE, "images/generations"),
+    }
+)
+"""Those with a body in JSON."""
+FORMS: Mapping[str, Call] = MappingProxyType(
+    {
+        "/v1/audio/transcriptions": Call(Operation.TRANSCRIPTION, "audio/transcriptions"),
+        "/v1/audio/translations": Call(Operation.TRANSLATION, "audio/translations"),
+        "/v1/images/edits": Call(Operation.IMAGE, "images/edits"),
+        "/v1/images/variations": Call(Operation.IMAGE, "images/variations"),
+    }
+)
+"""Those with a form."""
+
+
+class _Head(msgspec.Struct):
+    model: ModelName | None = None
+    stream: bool | None = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def parse(call: Call, body: bytes, hints: Hints) -> Request:
+    """The request of a body in JSON; raises ProxyError."""
+    head = decode_typed(_HEAD, body)
+    tokens = len(body) // BYTES_PER_TOKEN
+    return _request(call, (head.model, bool(head.stream)), hints, tokens, body=body)
+
+
+def parse_form(call: Call, content_type: str, body: bytearray, hints: Hints) -> Request:
+    """The request of a form; raises ProxyError."""
+    found = form.places(body, content_type, ("model", "stream"))
+    model, stream = (form.value_at(body, found.get(name), name) for name in ("model", "stream"))
+    if model is not None and len(model) > LONGEST_TEXT:
+        raise invalid_request(f"model is longer than {LONGEST_TEXT} characters", "model")
+    upload = Upload(body, content_type, found.get("model", slice(0)))
+    head = (model, (stream or "").strip().lower() in {"true", "1"})
+    return _request(call, head, hints, len(body) // SOUND_BYTES_PER_TOKEN, upload=upload)
+
+
+def _request(
+    call: Call,
+    head: tuple[str | None, bool],
+    hints: Hints,
+    tokens: int,
+    *,
+    body: bytes = b"",
+    upload: Upload | None = None,
+) -> Request:
+    model, stream = head
+    if not model:
+        raise invalid_request("model is required", "model")
+    return Request(
+        operation=call.operation,
+        api=Api.OPENAI,
+        endpoint=call.endpoint,
+        model=model,
+        stream=stream or call.streams,
+        body=body,
+        content=_untranslatable,
+        hints=hints,
+        prompt_tokens=max(1, tokens),
+        upload=upload,
+    )
+
+
+def _untranslatable() -> NoReturn:
+    raise ProxyError(ErrorKind.UNSUPPORTED, "this call is passed on as it is, and cannot be translated")
+
+
+class Passed(ClientDialect):
+    """Whatever an engine says; errors are OpenAI's."""
+
+    api = Api.OPENAI
+    whole_type = "application/json"
+    stream_type = "text/event-stream"
+    prefix = "/v1/"
+    render_error = staticmethod(render_error)
+    stream_error = staticmethod(stream_error)
+
+    def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:  # noqa: ARG002 - see base
+        """An encoder that has nothing to add."""
+        return _Silent()
+
+
+class _Silent:
+    def encode(self, event: Event) -> bytes:  # noqa: ARG002 - see base
+        """Nothing."""
+        return b""
+
+    def whole(self, events: Iterable[Event]) -> bytes:  # noqa: ARG002 - see base
+        """An empty answer."""
+        return b""
+
+    def follow(self, block: bytes) -> None:
+        """Nothing goes on elsewhere."""
+
+
+def usage_in(body: bytes) -> Usage:
+    """What an answer in JSON tells of its tokens, under either of the names that engines use."""
+    told = object_in(body)
+    usage: Json = told.get("usage") if told else None
+    if not isinstance(usage, Mapping):
+        return Usage()
+    read: Callable[[str], int | None] = lambda name: count(usage.get(name))  # noqa: E731
+    prompt, written = read("prompt_tokens"), read("completion_tokens")
+    return Usage(
+        read("input_tokens") if prompt is None else prompt, read("output_tokens") if written is None else written
+    )
