@@ -104,7 +104,7 @@ class BackendSpec:
     name: Annotated[str, Option("backends[].", "The display name; null: the id.", written=str | None)]
     api: Annotated[
         Api,
-        Without((Api.ANTHROPIC.value, Api.RESPONSES.value)),
+        Without((Api.ANTHROPIC.value, Api.RESPONSES.value, Api.INFER.value)),
         Option("backends[].type", "The API that it serves.", default=Api.OLLAMA.value),
     ]
     endpoint: Annotated[

@@ -6,6 +6,7 @@ from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.cache_control import NO_WISH, CacheControl
+from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.spoken import Resume, Spoken
 from ollama_proxyd.core.upload import Upload
@@ -29,8 +30,6 @@ class Operation(Enum):
 
 WRITING = frozenset({Operation.CHAT, Operation.COMPLETION})
 """What is answered in words one after the other; all else takes the time that its input needs."""
-PASSED = frozenset(Operation) - WRITING - {Operation.EMBEDDING}
-"""What goes to engines as it came, and comes back so: no dialect translates it."""
 
 
 class Api(Enum):
@@ -40,6 +39,7 @@ class Api(Enum):
     OLLAMA = "ollama"
     ANTHROPIC = "anthropic"
     RESPONSES = "responses"
+    INFER = "infer"
 
 
 class Priority(IntEnum):
@@ -82,6 +82,7 @@ class Hints:
     request_id: str = ""
     program: Program = UNKNOWN
     cache: CacheControl = NO_WISH
+    log: LogWish | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,10 @@ class Admission:
         """How many requests may wait."""
         return self._settings.max_length
 
+    def waiting_for(self, backend_id: str, model: str) -> int:
+        """How many requests wait that would go to a model there now."""
+        return sum(each.preferred == backend_id and each.model == model for each in self._queue)
+
     def status(self) -> QueueStatus:
         """Who waits now."""
         oldest_s, depth = self._queue.oldest_s, self._queue.depth

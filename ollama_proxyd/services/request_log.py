@@ -1,21 +1,30 @@
 """Writes a line of log for each request that ended; prompts and answers never stand in it."""
 
 import logging
+from collections.abc import Mapping
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.services.ledger import Outcome
 
 log = logging.getLogger(__name__)
 
 FAULTS = frozenset({ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT, ErrorKind.INTERNAL})
 """Errors for the operator; the others are the client's own."""
+_LEVELS: Mapping[LogWish | None, int] = {
+    LogWish.ERROR: logging.INFO,
+    LogWish.INFO: logging.INFO,
+    LogWish.DEBUG: logging.INFO,
+}
 
 
 def note(outcome: Outcome) -> None:
-    """Log an outcome: a failure as a warning, everything else for debugging."""
-    level = logging.WARNING if outcome.error in FAULTS else logging.DEBUG
-    if not log.isEnabledFor(level):
+    """Log an outcome: a failure as a warning, everything else for debugging, or as its client wants it."""
+    wish = outcome.hints.log
+    level = logging.WARNING if outcome.error in FAULTS else _LEVELS.get(wish, logging.DEBUG)
+    is_unwanted = wish is LogWish.OFF or (wish is LogWish.ERROR and outcome.error is None)
+    if is_unwanted or not log.isEnabledFor(level):
         return
     log.log(
         level,
@@ -62,7 +71,7 @@ def _end(outcome: Outcome) -> str:
 def _why(outcome: Outcome) -> str:
     if outcome.decision is None:
         return "not routed"
-    if not log.isEnabledFor(logging.DEBUG):
+    if outcome.hints.log is not LogWish.DEBUG and not log.isEnabledFor(logging.DEBUG):
         return str(outcome.decision.reason)
     ranked = next((each for each in outcome.decision.ranked if each.backend_id == outcome.backend_id), None)
     terms = "" if ranked is None else " " + " ".join(f"{name}={value:.4g}" for name, value in ranked.terms.items())

@@ -9,12 +9,15 @@ import pytest
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
+from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
 from ollama_proxyd.services import request_log
 from tests.fakes import FakeBackend, services_of
 
 
-async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level: int) -> str:
+async def line_of(
+    backend: FakeBackend, caplog: pytest.LogCaptureFixture, level: int, wish: LogWish | None = None
+) -> str:
     services = await services_of(backend)
     services.ledger.outcomes.listen(request_log.note)
     request = Request(
@@ -25,7 +28,7 @@ async def line_of(backend: FakeBackend, caplog: pytest.LogCaptureFixture, level:
         stream=True,
         body=b'{"messages": "a secret"}',
         content=lambda: Chat(()),
-        hints=Hints(request_id="abc"),
+        hints=Hints(request_id="abc", log=wish),
     )
     with caplog.at_level(level, logger="ollama_proxyd.services.request_log"):
         try:
@@ -44,6 +47,26 @@ async def test_an_answered_request_is_told_for_debugging_with_its_id_backend_and
     assert "decode_j=" in line
     assert "secret" not in line
     assert "Hello" not in line
+
+
+@pytest.mark.parametrize(
+    ("wish", "is_told", "has_terms"),
+    [(None, False, False), (LogWish.INFO, True, False), (LogWish.DEBUG, True, True), (LogWish.ERROR, False, False)],
+)
+async def test_a_client_may_have_its_own_request_told(
+    caplog: pytest.LogCaptureFixture, wish: LogWish | None, is_told: bool, has_terms: bool
+) -> None:
+    line = await line_of(FakeBackend("npu"), caplog, logging.INFO, wish)
+    assert ("answered at npu" in line, "decode_j=" in line) == (is_told, has_terms)
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(("wish", "is_told"), [(LogWish.OFF, False), (LogWish.ERROR, True)])
+async def test_a_client_may_have_its_own_failure_told_or_not(
+    caplog: pytest.LogCaptureFixture, wish: LogWish, is_told: bool
+) -> None:
+    broken = FakeBackend("npu", ProxyError(ErrorKind.UPSTREAM_FAILED, "it broke"))
+    assert ("failed" in await line_of(broken, caplog, logging.INFO, wish)) == is_told
 
 
 async def test_an_answer_that_went_on_and_one_that_could_not_are_told_with_the_reason(

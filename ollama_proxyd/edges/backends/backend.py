@@ -13,7 +13,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
-from ollama_proxyd.core.requests import PASSED, Api, Json, Operation, Request
+from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
@@ -24,7 +24,7 @@ from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
 from ollama_proxyd.edges.backends.exchange import Exchange, Keeping
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
-from ollama_proxyd.edges.backends.passing_on import pass_on
+from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import load_only, unload

@@ -8,7 +8,7 @@ from functools import partial
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Usage
 from ollama_proxyd.core.faults import Fault, fault_of
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import WRITING, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.upload import Upload
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_model
@@ -19,6 +19,8 @@ from ollama_proxyd.edges.plumbing.call import PIECE_BYTES
 from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.large import off_loop
 
+PASSED = frozenset(Operation) - WRITING - {Operation.EMBEDDING}
+"""What no dialect translates."""
 _OTHER_NAMES = {"rerank": "reranking"}
 """Of routes that some engines have under another name, such as Lemonade."""
 _NO_ROUTE = frozenset({404, 405})

@@ -4,6 +4,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs
@@ -12,6 +13,7 @@ from multidict import CIMultiDictProxy
 from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.hints import read_hint
+from ollama_proxyd.core.log_wish import NAMES, LogWish
 from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.requests import Hints
 
@@ -35,6 +37,7 @@ FIELD_OF: Mapping[str, str] = {header.lower(): field for field, header in HEADER
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MOST_ID_CHARACTERS = 128
+LOG_LEVEL, LOG_INFER = "X-Log-Level", "X-Log-Infer"
 
 _ID = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 _AGE = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -65,6 +68,18 @@ def _cache_control(lines: Iterable[str]) -> CacheControl:
     age, is_stored = directives.get("max-age", ""), "no-store" not in directives
     max_age_s = float(age) if _AGE.fullmatch(age) else None
     return CacheControl(is_stored and "no-cache" not in directives, is_stored, max_age_s)
+
+
+def with_log_wish(hints: Hints, query: Mapping[str, str], headers: Mapping[str, str]) -> Hints:
+    """The hints with what the client wants logged of its request, by modeld's names; ProxyError for another word."""
+    said = {"log": query.get("log"), LOG_LEVEL: headers.get(LOG_LEVEL)}
+    field, word = next(((name, word) for name, word in said.items() if word is not None), (LOG_INFER, None))
+    if word is None:
+        return replace(hints, log=LogWish.INFO) if headers.get(LOG_INFER) == "1" else hints
+    wish = NAMES.get(word.strip().lower())
+    if wish is None:
+        raise _wrong(field, f"must be one of {', '.join(NAMES)}")
+    return replace(hints, log=wish)
 
 
 def read_request_id(headers: CIMultiDictProxy[str]) -> str:

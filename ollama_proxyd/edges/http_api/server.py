@@ -18,6 +18,7 @@ from ollama_proxyd.edges.http_api import (
     explain,
     management,
     metrics,
+    modeld,
     ollama,
     openai,
     passed,
@@ -42,7 +43,7 @@ from ollama_proxyd.services.cell import Cell
 
 log = logging.getLogger(__name__)
 
-_DOORS = (openai, passed, responses, ollama, management, anthropic)
+_DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
@@ -71,6 +72,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
     app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
+    app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[responses.KEPT] = KeptResponses()
     for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard):
         app.add_routes(deferred(each.ROUTES))

@@ -10,6 +10,7 @@ from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
+from ollama_proxyd.edges.http_api import modeld
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
@@ -53,7 +54,8 @@ async def ready(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
-    return json_reply(status_json(snapshot(services_of(request))))
+    services = services_of(request)
+    return json_reply({**status_json(snapshot(services)), "instances": modeld.instances(services)})
 
 
 async def backends(request: web.Request) -> web.Response:

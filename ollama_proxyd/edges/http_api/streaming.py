@@ -21,7 +21,7 @@ from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_json
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
-from ollama_proxyd.edges.http_api.hints import new_id, read_hints
+from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.services.answers import Answers
 
@@ -96,6 +96,7 @@ def answering_what(ask: Ask, dialect: ClientDialect) -> Handler:
         services = services_of(request)
         program = await request.app[PROGRAMS].of(request)
         hints = read_hints(request.headers, request[REQUEST_ID], program)
+        hints = with_log_wish(hints, request.query, request.headers)
         with request.app[BODIES] as bodies:
             services.gateway.check_capacity(bodies.arriving)
             asked = await ask(request, hints)
