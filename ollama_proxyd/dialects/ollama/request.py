@@ -37,7 +37,7 @@ class NativeFunction(msgspec.Struct):
     """The function of a tool call; its arguments stay the client's own bytes."""
 
     name: str | None = None
-    arguments: msgspec.Raw = msgspec.Raw(b"")
+    arguments: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class NativeToolCall(msgspec.Struct):

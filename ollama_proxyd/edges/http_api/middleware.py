@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import access, routing_headers
+from ollama_proxyd.edges.http_api import access, api_page, routing_headers
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.dashboard import is_public
@@ -86,7 +86,7 @@ def _check_sender(request: web.Request) -> None:
     """Refuse other users of this machine, and who has no token."""
     if request.path not in OPEN:
         access.check_user(request)
-        if not is_public(request):
+        if not is_public(request) and request.path not in api_page.PATHS:
             access.check_token(request)
 
 

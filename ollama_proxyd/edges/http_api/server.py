@@ -12,6 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.kept_responses import KeptResponses
 from ollama_proxyd.edges.http_api import (
     anthropic,
+    api_page,
     dashboard,
     efficiency,
     energy,
@@ -74,7 +75,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[responses.KEPT] = KeptResponses()
-    for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard):
+    for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard, api_page):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)
