@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ollama_proxyd.app.engines import Engines
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import request_log
@@ -60,9 +60,9 @@ class Foundation:
     meter: Meter
     learner: Learner
     detector: GpuLossDetector
-    http: HttpClient
+    engines: Engines
     services: Services
-    tasks: Tasks
+    tasks: Tasks = field(default_factory=lambda: Tasks("foundation"))
 
     @classmethod
     def build(
@@ -75,8 +75,8 @@ class Foundation:
     ) -> "Foundation":
         """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
-        settings, http, system = RuntimeSettings(config.tuning, store), HttpClient(config.timeouts), sensing.system
-        fleet = Fleet(make or _engines(http), clock, learner.speeds, Switches(store))
+        settings, engines, system = RuntimeSettings(config.tuning, store), Engines(config, clock, store), sensing.system
+        fleet = Fleet(make or engines.make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
         meter, energy = Meter(system, fleet, clock), EnergyAccounts(system, fleet, clock)
         _connect(fleet, sensing, ledger, energy, (learner.observe, detector.observe, meter.observe))
@@ -96,7 +96,7 @@ class Foundation:
             ledger=ledger,
             energy=energy,
             settings=settings,
-            keeper=Keeper(KeeperDeps(fleet, health, governor, clock), config.keeping),
+            keeper=Keeper(KeeperDeps(fleet, health, governor, clock, system), config.keeping),
             system=system,
             store=store,
             clock=clock,
@@ -104,7 +104,12 @@ class Foundation:
             budget=day,
             power_saver=PowerSaver(fleet, governor, energy, clock),
         )
-        return cls(clock, activity, gate, sensing, meter, learner, detector, http, services, Tasks("foundation"))
+        return cls(clock, activity, gate, sensing, meter, learner, detector, engines, services)
+
+    @property
+    def http(self) -> HttpClient:
+        """The connections to all backends."""
+        return self.engines.http
 
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
@@ -180,11 +185,7 @@ class Foundation:
         self.services.energy.close()
         self.services.history.hand_over()
         await self.services.health.close()
-        await self.http.close()
-
-
-def _engines(http: HttpClient) -> Callable[[BackendConfig], Backend]:
-    return lambda wanted: EngineBackend(wanted.spec, http, wanted.api_key)
+        await self.engines.close()
 
 
 def _connect(

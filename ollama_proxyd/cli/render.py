@@ -150,6 +150,8 @@ def state(each: Any) -> str:
         return str(each["reason"] or "disabled")
     if each["health"] != "up":
         return f"{each['health']}: {each['reason']}" if each["reason"] else str(each["health"])
+    if each["off"]:
+        return "off until asked"
     if each["reason"]:
         return f"degraded: {each['reason']}"
     if each["in_flight"]:

@@ -7,7 +7,7 @@ from ollama_proxyd.cli.amounts import count, energy, known, money
 
 def today(now: Any) -> str:
     """The day's sums, its budget where there is one, and what power-saver brought where it was held."""
-    return "\n".join([served(now["today"]), *budget(now["budget"]), *_power_saver(now["power_saver"])])
+    return "\n".join([served(now["today"]), *budget(now["budget"]), *_savings(now)])
 
 
 def served(day: Any) -> str:
@@ -63,10 +63,16 @@ def difference(saved_j: float, less: str, more: str) -> str:
     return f"{energy(abs(saved_j))} {less if saved_j > 0 else more}"
 
 
-def _power_saver(told: Any) -> list[str]:
-    if not told["held"] and not told["answers"]:
-        return []
-    held = ["held now"] if told["held"] else []
-    brought = difference(told["saved_joules"], "saved", "more than under balanced")
-    over = [f"{brought} by {count(told['answers'], 'answer')} since the start, measured"] if told["answers"] else []
-    return [f"power-saver: {'; '.join([*held, *over])}"]
+def _savings(now: Any) -> list[str]:
+    """What the daemon's own levers brought since it started, a line each; nothing of one that was not used."""
+    saver, unloading, lines = now["power_saver"], now["unloading"], []
+    held = ["held now"] if saver["held"] else []
+    if saver["answers"]:
+        brought = difference(saver["saved_joules"], "saved", "more than under balanced")
+        held.append(f"{brought} by {count(saver['answers'], 'answer')} since the start, measured")
+    if held:
+        lines.append(f"power-saver: {'; '.join(held)}")
+    if unloading["models"]:
+        brought = difference(unloading["saved_joules"], "saved", "more than left in memory")
+        lines.append(f"unloading: {brought} by {count(unloading['models'], 'model')} since the start, estimated")
+    return lines

@@ -13,6 +13,9 @@ BackendId: TypeAlias = Annotated[
     ),
 ]
 _PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
+UnitName: TypeAlias = Annotated[
+    str, Like(r"^[A-Za-z0-9:_.\\@-]{1,247}\.service$", "the name of a systemd service, such as ollama.service")
+]
 PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
 _ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
 Endpoint: TypeAlias = Annotated[

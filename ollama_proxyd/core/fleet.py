@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
-from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, whole_pci_address
+from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, UnitName, whole_pci_address
 from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
@@ -135,6 +135,13 @@ class BackendSpec:
             read=whole_pci_address,
         ),
     ] = None
+    unit: Annotated[
+        UnitName | None,
+        Option(
+            "backends[].",
+            "The systemd unit of its engine, of this user's manager; stopped once unused, started on demand.",
+        ),
+    ] = None
     proxy: Annotated[
         Proxy,
         Option("backends[].", "The way to another machine; env: what HTTPS_PROXY and NO_PROXY say."),
@@ -219,6 +226,10 @@ class Probe:
     """Whether it unloads models on request, where its kind alone does not tell."""
     flavor: str | None = None
     """The engine, where the backend found out by itself which one it is."""
+    start_s: float | None = None
+    """How long its engine takes to start, where the proxy starts it on demand."""
+    is_off: bool = False
+    """Whether the engine is stopped, and is started by the next request; its models are those of before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +257,10 @@ class BackendView:
     watts: Watts | None = None
     memory: Memory = NOTHING_KNOWN
     breakers: Breakers = ()
+    start_s: float | None = None
+    """Seconds that its engine takes to start, where the proxy starts and stops it."""
+    is_off: bool = False
+    """Whether its engine is stopped until the next request."""
 
     @property
     def reason(self) -> Reason | None:

@@ -34,6 +34,10 @@ class Memory:
     """How fast it loaded last."""
     idle_w: float | None = None
     """What its device was measured to draw more with an unused model in memory."""
+    start_s: float | None = None
+    """Seconds that its engine takes to start, where the proxy stops it with its last model."""
+    is_off: bool = False
+    """Whether it is stopped."""
 
 
 NOTHING_KNOWN = Memory()

@@ -35,6 +35,7 @@ NOTES: Mapping[str, str] = {
     "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",
     "load_measured": "time to load {load_seconds:.2g} s is measured",
     "idle_watts": "{idle_watts:.2g} W of an unused model are [{is_estimated:?}estimated][{is_measured:?}measured]",
+    "engine_starts": "its engine is off; starting {unit} takes {start_seconds:.2g} s",
     "unloads_after": "unloads after {keep_seconds:.0f} s without requests: loading again costs {load_joules:figure} J, "
     "keeping [{is_estimated:?}an estimated ][{is_measured:?}as measured ]{idle_watts:.2g} W",
     "kept_by_client": "a client said how long it stays",

@@ -29,7 +29,8 @@ class BackendStatus:
     `outside_mode`: why it serves in the mode in force only where no other can; None where it is within the mode.
     `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off
     it, unless nothing else can serve. `tokens_per_second` is that of its most asked model. `slots` are how many
-    requests it answers at once, `slots_from` how that is known.
+    requests it answers at once, `slots_from` how that is known. `off`: its engine, the systemd `unit`, is stopped
+    until the next request.
     """
 
     id: str
@@ -50,6 +51,8 @@ class BackendStatus:
     asleep: bool | Unavailable
     too_hot: bool | Unavailable
     tokens_per_second: float | Unavailable
+    unit: str | None
+    off: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,15 @@ class PowerSaverStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UnloadingStatus:
+    """Models that were unloaded before their engine would have done it, and what that saved since the start."""
+
+    models: int
+    saved_joules: float
+    """Estimated, less what loading again cost; below zero where that was more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one moment."""
 
@@ -170,6 +182,7 @@ class Status:
     last_decision: LastDecision | None
     history: HistoryStatus
     power_saver: PowerSaverStatus
+    unloading: UnloadingStatus
 
 
 def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: float) -> BackendStatus:
@@ -196,6 +209,8 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: 
         asleep=unbound if device is None else asleep(device),
         too_hot=unbound if device is None else _too_hot(view, device, row),
         tokens_per_second=NOT_LEARNED if learned_tps is None else learned_tps,
+        unit=spec.unit,
+        off=view.is_off,
     )
 
 

@@ -7,6 +7,7 @@ from math import inf
 from typing import NamedTuple
 
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
+from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.errors import IN_USE, ProxyError
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.fleet import BackendView, Health, Model
@@ -22,8 +23,10 @@ from ollama_proxyd.core.keeping import (
 )
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
+from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import expires_unix_s, has_in_memory
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
@@ -69,6 +72,7 @@ class KeeperDeps:
     health: HealthMonitor
     governor: Governor
     clock: Clock
+    system: Cell[SystemState]
 
 
 class Keeper:
@@ -103,6 +107,7 @@ class Keeper:
     def follow(self, tasks: Tasks) -> None:
         """Unload what is due, and plan anew when the mode changes."""
         tasks.start("keeper.mode", self._deps.governor.setting.follow(lambda _: self._replan()))
+        tasks.start("keeper.devices", self._deps.system.follow(lambda system: self.savings.look(system.devices)))
         tasks.start("keeper", self._unload_in_time())
 
     def kept(self, backend_id: str) -> tuple[Kept, ...]:
@@ -119,11 +124,13 @@ class Keeper:
 
     def _note_sent(self, sent: AttemptBegun) -> None:
         at, fleet = Place(sent.backend_id, sent.model), self._deps.fleet
-        is_loaded = has_in_memory(fleet.view(at.backend_id), at.model)
+        view = fleet.view(at.backend_id)
+        is_loaded = has_in_memory(view, at.model)
         self.known.note_sent(at.backend_id, at.model, is_fresh=not is_loaded)
         if not fleet.has(at.backend_id):
             return
-        stay = begun(self._stays.get(at), is_loaded=is_loaded, client_says=sent.keeps_s is not None)
+        is_others = is_loaded and view.spec.unit is None  # who names the unit leaves its engine to the proxy
+        stay = begun(self._stays.get(at), is_loaded=is_others, client_says=sent.keeps_s is not None)
         self.savings.end(at)
         self._trouble.pop(at, None)
         is_ours = stay.kept_by is KeptBy.PROXY and self._keeps(at.backend_id)
@@ -170,7 +177,8 @@ class Keeper:
             model = self._model(at)
             _, costs = keep_of(view, model, expect(view, model).power_w, 0.0)
             stays_s = view.spec.profile.keep_alive_s or MOST_S
-            self.savings.begin(at, stay.ended_s + stays_s, costs)
+            device = device_of(view.spec, self._deps.system.value.devices)
+            self.savings.begin(at, stay.ended_s + stays_s, costs, device)
         self._forget(at)
 
     def _keeps(self, backend_id: str) -> bool:
@@ -194,7 +202,7 @@ class Keeper:
 
     def _show(self, view: BackendView) -> None:
         """Have the policy know whether the proxy keeps models there."""
-        memory = self.known.memory(view.spec.id, is_kept_by_us=self._keeps(view.spec.id))
+        memory = self.known.memory(view, is_kept_by_us=self._keeps(view.spec.id))
         if memory is not view.memory:
             self._deps.fleet.note_memory(view.spec.id, memory)
 
@@ -258,6 +266,7 @@ class Keeper:
             self._note_refused(at, error)
         else:
             fleet.note_unloaded(at.backend_id, at.model)
+            fleet.due.set()  # an engine of a unit is stopped with its last model, which the next check sees
             stay = self._stays.get(at)
             if stay is not None and not stay.under_way:
                 self._note_left(at, stay)

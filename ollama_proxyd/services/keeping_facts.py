@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import sqrt
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.keeping import MOST_GAPS, Memory
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.services.ports import Clock
@@ -30,14 +30,17 @@ class KeepingFacts:
         self._expires_s: dict[str, dict[str, float]] = {}
         self._load_s: dict[str, dict[str, float]] = {}
 
-    def memory(self, backend_id: str, *, is_kept_by_us: bool) -> Memory:
+    def memory(self, view: BackendView, *, is_kept_by_us: bool) -> Memory:
         """What is known of a backend, with live views; the same object until something else has changed."""
+        backend_id = view.spec.id
         known = self._memories.get(backend_id)
         if known is None:
             live = (self.expires_s(backend_id), self._gaps_s, self._load_s.setdefault(backend_id, {}))
             known = self._memories[backend_id] = Memory(is_kept_by_us, *live)
-        elif known.is_kept_by_us is not is_kept_by_us:
-            known = self._memories[backend_id] = replace(known, is_kept_by_us=is_kept_by_us)
+        now = is_kept_by_us, view.start_s, view.is_off
+        if now != (known.is_kept_by_us, known.start_s, known.is_off):
+            known = replace(known, is_kept_by_us=is_kept_by_us, start_s=view.start_s, is_off=view.is_off)
+            self._memories[backend_id] = known
         return known
 
     def expires_s(self, backend_id: str) -> dict[str, float]:

@@ -82,6 +82,19 @@ class Backend(Protocol):
         """How many tokens a request in Anthropic's words has; None where it does not count them."""
 
 
+class Units(Protocol):
+    """The manager of systemd units of this user; every method raises OSError where it cannot be asked or refuses."""
+
+    async def start(self, unit: str) -> None:
+        """Have a unit started; it may not serve yet."""
+
+    async def stop(self, unit: str) -> None:
+        """Have a unit stopped."""
+
+    async def is_off(self, unit: str) -> bool:
+        """Whether a unit is stopped, or is being stopped, by no failure."""
+
+
 class StateStore(Protocol):
     """A small mapping that survives restarts, as far as it can be written; the store logs a failure."""
 

@@ -14,6 +14,7 @@ from ollama_proxyd.core.status import (
     PowerSaverStatus,
     Status,
     Today,
+    UnloadingStatus,
     backend_status,
     device_statuses,
 )
@@ -41,7 +42,14 @@ def snapshot(services: Services) -> Status:
         last_decision=last_decision(services.ledger),
         history=HistoryStatus(services.history.store.trouble),
         power_saver=power_saver(services),
+        unloading=unloading(services),
     )
+
+
+def unloading(services: Services) -> UnloadingStatus:
+    """What unloading early has saved."""
+    savings = services.keeper.savings
+    return UnloadingStatus(savings.unloads, savings.saved_j)
 
 
 def power_saver(services: Services) -> PowerSaverStatus:

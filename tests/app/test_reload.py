@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from ollama_proxyd.app import foundation, sources
+from ollama_proxyd.app import sources
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
@@ -140,7 +140,7 @@ async def test_where_a_configuration_cannot_be_put_in_force_nothing_has_changed(
             raise KeyError("a fault of ours")
         return real(spec, *rest)
 
-    monkeypatch.setattr(foundation, "EngineBackend", make)
+    monkeypatch.setattr(engines, "EngineBackend", make)
     after = {
         **before,
         "backends": [engine(upstream, hardware="nvidia"), engine(upstream, id="broken", endpoint="http://127.0.0.1:1")],

@@ -270,3 +270,12 @@ def test_what_power_saver_brought_is_told_where_it_was_held(
 def test_money_is_told_beside_the_energy() -> None:
     day = {**today(3, 0, 72.0, None, 0), "money_spent": {"EUR": 0.0213}}
     assert served(day) == "3 requests; 0.02 Wh, estimated ±50 %; 0.0213 EUR"
+
+
+def test_what_unloading_brought_is_told_once_something_was_unloaded() -> None:
+    told = render.status({**NOW, "unloading": {"models": 3, "saved_joules": 7200.0}})
+    assert told.endswith("\n  unloading: 2 Wh saved by 3 models since the start, estimated")
+
+
+def test_an_engine_that_is_off_until_it_is_asked_is_called_so() -> None:
+    assert render.state({**NPU, "off": True}) == "off until asked"

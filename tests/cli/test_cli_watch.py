@@ -43,6 +43,7 @@ MACHINE: dict[str, Any] = {
     "games": 0,
     "unknown": {},
 }
+NPU |= {"unit": None, "off": False}
 NO_LIMIT: Any = {"limit_watt_hours": None, "spent_watt_hours": 1.2, "reason": None, "incomplete": None}
 DAY: Any = {
     "requests": 0,
@@ -67,6 +68,7 @@ NOW: dict[str, Any] = {
     "today": DAY,
     "budget": NO_LIMIT,
     "power_saver": {"held": False, "answers": 0, "saved_joules": 0.0},
+    "unloading": {"models": 0, "saved_joules": 0.0},
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

@@ -9,6 +9,7 @@ import pytest
 from ollama_proxyd.core.fleet import BackendView, LoadedModel, Profile
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.reasons import Reason
 from tests.core.reference_profile import backend, only
 
 CARD = Profile(55, 0.15, 65, load_s=4, load_j=100, wake_s=1, wake_j=26, idle_w=9)
@@ -86,3 +87,18 @@ def test_a_class_of_hardware_has_watts_that_are_called_estimates() -> None:
     assert notes == [
         f"unloads after {BREAK_EVEN_S:.0f} s without requests: loading again costs 126 J, keeping an estimated 9 W"
     ]
+
+
+def test_an_engine_that_is_off_costs_its_start_and_is_not_refused() -> None:
+    on = terms(card())
+    off = card(start_s=3.0, is_off=True)
+    off = replace(off, spec=replace(off.spec, unit="ollama.service"))
+    ranked = only(off, now_s=NOW_S)
+    assert ranked.terms["load_s"] == pytest.approx(on["load_s"] + 3.0)
+    assert ranked.terms["load_j"] == pytest.approx(on["load_j"] + 3.0 * 55.0)
+    assert Reason("engine_starts", unit="ollama.service", start_seconds=3.0) in ranked.notes
+
+
+def test_an_engine_that_is_stopped_with_its_last_model_is_kept_longer_by_what_its_start_costs() -> None:
+    keep_s = terms(card("tiny:latest", start_s=3.0))["keep_alive_s"]
+    assert keep_s == pytest.approx(BREAK_EVEN_S + (3.0 * 55.0 + PRICE_W * 3.0) / 9)

@@ -47,11 +47,23 @@ class Upkeep(NamedTuple):
     load_note: Reason | None = None
     wake_note: Reason | None = None
     idle_note: Reason | None = None
+    start_s: float = 0.0
+    """Starting the engine, where the proxy stops it with its last model."""
+    start_j: float = 0.0
+
+    @property
+    def again_s(self) -> float:
+        """How long it takes to have the model there once it is gone."""
+        return self.load_s + self.wake_s + self.start_s
+
+    @property
+    def again_j(self) -> float:
+        """What that takes."""
+        return self.load_j + self.wake_j + self.start_j
 
     def break_even_s(self, price_w: float) -> float:
         """After this time keeping has cost as much as loading again would."""
-        again_j = self.load_j + self.wake_j + price_w * (self.load_s + self.wake_s)
-        return again_j / self.idle_w if self.idle_w > 0 else inf
+        return (self.again_j + price_w * self.again_s) / self.idle_w if self.idle_w > 0 else inf
 
 
 class Residence(NamedTuple):
@@ -70,7 +82,13 @@ class Residence(NamedTuple):
 def upkeep(view: BackendView, model: Model, power_w: float) -> Upkeep:
     """What a model costs at a backend that must wake and load it; the notes say what is estimated."""
     memory = view.memory
-    return _upkeep(view.spec, model, power_w, memory.load_s.get(model.name), memory.bytes_per_s, memory.idle_w)
+    costs = _upkeep(view.spec, model, power_w, memory.load_s.get(model.name), memory.bytes_per_s, memory.idle_w)
+    return costs if memory.start_s is None else _starting(costs, memory.start_s, power_w)
+
+
+@by_identity
+def _starting(costs: Upkeep, start_s: float, power_w: float) -> Upkeep:
+    return costs._replace(start_s=start_s, start_j=power_w * start_s)
 
 
 @by_identity
@@ -150,6 +168,9 @@ def keeping(view: BackendView, model: Model, device: DeviceState | None, power_w
     costs, gaps_s = upkeep(view, model, power_w), gaps_of(view, model)
     is_asleep = device is not None and device.power_state is PowerState.ASLEEP
     found, notes = _arrival(costs, model, view.loaded, is_asleep)
+    if view.memory.is_off:
+        found = found._replace(load_s=found.load_s + costs.start_s, load_j=found.load_j + costs.start_j)
+        notes = (*notes, Reason("engine_starts", unit=view.spec.unit, start_seconds=costs.start_s))
     if view.loaded is None:
         return Keeping((found, notes), (found, notes), costs, gaps_s)
     found, stay_s, note = _stay(found, costs, gaps_s, view.spec.profile, view.memory.is_kept_by_us, price_w)
@@ -218,12 +239,11 @@ def _with_tail(
     keep_s, left_s, own_left_s = times
     idle_j = costs.idle_w * (idle_s(gaps_s, keep_s) - idle_s(gaps_s, min(left_s, keep_s)))
     spared = chance(gaps_s, keep_s) - chance(gaps_s, min(own_left_s, keep_s))
-    spared_s, spared_j = spared * (costs.load_s + costs.wake_s), spared * (costs.load_j + costs.wake_j)
-    return found._replace(idle_tail_j=idle_j, spared_s=spared_s, spared_j=spared_j)
+    return found._replace(idle_tail_j=idle_j, spared_s=spared * costs.again_s, spared_j=spared * costs.again_j)
 
 
 def why_unloaded(keep_s: float, costs: Upkeep) -> Reason:
     """Why a model is kept for a time and no longer."""
-    values = {"keep_seconds": keep_s, "load_joules": costs.load_j + costs.wake_j, "idle_watts": costs.idle_w}
+    values = {"keep_seconds": keep_s, "load_joules": costs.again_j, "idle_watts": costs.idle_w}
     source = {} if costs.idle_note is None else costs.idle_note.values
     return Reason("unloads_after", **{**source, **values})

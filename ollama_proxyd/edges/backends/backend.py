@@ -27,7 +27,7 @@ from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
-from ollama_proxyd.edges.backends.unloading import load_only, unload
+from ollama_proxyd.edges.backends.unloading import load_only, unload, works
 from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at
@@ -104,6 +104,11 @@ class EngineBackend:
         if not self.can_unload or self._engine.unloading is None:
             raise ProxyError(ErrorKind.UNSUPPORTED, f"{self._engine.label} unloads nothing on request")
         await unload(self._server, self._engine.unloading, model)
+
+    async def is_working(self) -> bool:
+        """Whether it works for anyone, as far as it tells."""
+        unloading = self._engine.unloading
+        return unloading is not None and await works(self._server, unloading, "")
 
     def manage(self, asked: Management) -> AsyncGenerator[Managed | bytes, None]:
         """Have the engine change the files of its models: how it begins to answer, then the pieces of its answer."""

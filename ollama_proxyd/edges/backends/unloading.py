@@ -28,12 +28,18 @@ class Unloading:
 
 async def unload(server: Server, how: Unloading, model: str) -> None:
     """Have a model unloaded; raises ProxyError, with the code IN_USE where it works for another program."""
-    if how.slots is not None:
-        told = await server.fetch(how.slots.format(quote(model, safe="")))
-        if any(truth(each, "is_processing") for each in items({"slots": told}, "slots")):
-            message = f"{server.who} works with {model!r} for another program"
-            raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
+    if await works(server, how, model):
+        message = f"{server.who} works with {model!r} for another program"
+        raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
     await server.fetch(how.path, how.body(model))
+
+
+async def works(server: Server, how: Unloading, model: str) -> bool:
+    """Whether answers are under way, where the engine tells."""
+    if how.slots is None:
+        return False
+    told = await server.fetch(how.slots.format(quote(model, safe="")))
+    return any(truth(each, "is_processing") for each in items({"slots": told}, "slots"))
 
 
 async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Event, None]:

@@ -51,6 +51,8 @@ def details(view: BackendView) -> dict[str, Variant]:
         "excluded_patterns": ("as", rules.excluded),
         "preferred_models": ("as", rules.preferred),
         "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
+        "unit": ("s", spec.unit),
+        "off": ("b", view.is_off),
         "max_model_size_gb": ("d", _or(most_bytes and most_bytes / BYTES_PER_GB, _NO_LIMIT)),
         "supports_generate": ("b", _can(view, "completion")),
         "supports_stream": ("b", _can(view, "completion")),

@@ -13,7 +13,7 @@ from ollama_proxyd.core.energy_hours import hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
-from ollama_proxyd.core.status import LastDecision, PowerSaverStatus, Today
+from ollama_proxyd.core.status import LastDecision, PowerSaverStatus, Today, UnloadingStatus
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import INVALID_ARGUMENT, refused_as
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
@@ -24,7 +24,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ledger import Ledger, RequestRouted
 from ollama_proxyd.services.ports import Clock
-from ollama_proxyd.services.status import last_decision, power_saver, today
+from ollama_proxyd.services.status import last_decision, power_saver, today, unloading
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 3600.0
@@ -93,7 +93,8 @@ class Routing:
         return {
             "TotalRequests": self._ledger.overall.requests,
             "LastDecision": _last(last_decision(self._ledger)),
-            "Today": _today(today(services), services.budget.now, power_saver(services)),
+            "Savings": _levers(power_saver(services), unloading(services)),
+            "Today": _today(today(services), services.budget.now),
             "Endpoint": self._endpoint,
         }
 
@@ -181,7 +182,7 @@ def _last(last: LastDecision | None) -> dict[str, Variant]:
     return {**facts(rows), **reason_facts(last.reason)}
 
 
-def _today(day: Today, budget: Budget, saver: PowerSaverStatus) -> dict[str, Variant]:
+def _today(day: Today, budget: Budget) -> dict[str, Variant]:
     counts = ("requests", "errors", "prompt_tokens", "completion_tokens", "compared", "cached_answers")
     rows: dict[str, tuple[str, Any]] = {key: ("x", getattr(day, key)) for key in counts}
     rows |= {key: ("d", getattr(day, key)) for key in _JOULES_OF_TODAY}
@@ -189,10 +190,17 @@ def _today(day: Today, budget: Budget, saver: PowerSaverStatus) -> dict[str, Var
     rows |= {"budget_reason": ("s", None if budget.reason is None else str(budget.reason))}
     rows |= {key: ("s", getattr(day, key)) for key in ("energy_source", "idle_tail_source")}
     rows |= {"money_spent": ("a{sd}", day.money_spent or None)}
-    rows |= {
+    return facts(rows)
+
+
+def _levers(saver: PowerSaverStatus, unloading: UnloadingStatus) -> dict[str, Variant]:
+    """What the daemon's own levers brought since it started; what was never done is absent."""
+    rows: dict[str, tuple[str, Any]] = {
         "power_saver_held": ("b", saver.held),
         "power_saver_answers": ("x", saver.answers),
         "power_saver_saved_joules": ("d", saver.saved_joules if saver.answers else None),
+        "unloaded_models": ("x", unloading.models),
+        "unloading_saved_joules": ("d", unloading.saved_joules if unloading.models else None),
     }
     return facts(rows)
 

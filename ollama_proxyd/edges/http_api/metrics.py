@@ -73,10 +73,10 @@ class StatusGauges(Collector):
         yield _gauge("requests_in_flight", "Requests under way in the proxy", services.gateway.in_flight)
         yield from _queue(status)
         yield _gauge("requests_deferred", "Requests that wait for the charger", status.queue.deferred)
-        savings = services.keeper.savings
-        yield _gauge("models_unloaded", "Models unloaded before their engine would have done it", savings.unloads)
+        unloads, saved_j = status.unloading.models, status.unloading.saved_joules
+        yield _gauge("models_unloaded", "Models unloaded before their engine would have done it", unloads)
         what = "Estimated joules saved by that, less what loading again cost"
-        yield _gauge("unloading_saved_joules", what, savings.saved_j)
+        yield _gauge("unloading_saved_joules", what, saved_j)
         yield from _cache(services)
         saver = services.power_saver
         yield _gauge("power_saver_held", "1 while the power profile power-saver is held, else 0", float(saver.is_held))

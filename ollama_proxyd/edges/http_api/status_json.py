@@ -37,6 +37,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "last_decision": None if status.last_decision is None else fields_json(status.last_decision),
         "history": fields_json(status.history),
         "power_saver": fields_json(status.power_saver),
+        "unloading": fields_json(status.unloading),
     }
 
 

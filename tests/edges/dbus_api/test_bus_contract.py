@@ -58,6 +58,7 @@ OF_OLD = {
         "SimulateRouting": ("a{sv}", "ss"),
         "RequestRouted": "ssi",
         "TotalRequests": ("x", "read"),
+        "Savings": ("a{sv}", "read"),
     },
     "Thermal": {
         "GetThermalState": ("", "a{sv}"),

@@ -166,6 +166,7 @@ async def test_the_books_agree_in_every_place(program: Program, desk: Desk, flee
     assert await program.call("Routing", "GetBackendDistribution") == {"npu": 60.0, "cpu": 40.0}
     values = await program.get_all("Routing")
     assert values["TotalRequests"] == 6
+    assert values["Savings"] == {"power_saver_held": False, "power_saver_answers": 0, "unloaded_models": 0}
     assert {name: values["Today"][name] for name in ("requests", "errors")} == {"requests": 6, "errors": 2}
     assert values["Today"]["completion_tokens"] == 8
 

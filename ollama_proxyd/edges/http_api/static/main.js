@@ -4,7 +4,7 @@ import { hoursView, shapes } from "./chart.js";
 import { EnergyTable } from "./energy.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
 import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken, read } from "./stream.js";
-import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state } from "./words.js";
+import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state, unloading } from "./words.js";
 
 const cards = new Map();
 let cardsMade = 0;
@@ -197,6 +197,7 @@ function showToday(status) {
   fill(by("today"), figures, () => figures.map(todayFigure));
   showLine("budget", budget(status.budget));
   showLine("power-saver", powerSaver(status.power_saver));
+  showLine("unloading", unloading(status.unloading));
   const compared = saved(today);
   by("saved").hidden = compared === null;
   if (compared === null) return;

@@ -46,6 +46,11 @@ export function powerSaver({ held, answers, saved_joules }) {
   return parts.length ? `Profile power-saver: ${parts.join("; ")}.` : "";
 }
 
+/** What unloading unused models early has saved; nothing where none was. */
+export function unloading({ models, saved_joules }) {
+  return models ? `Unloading: ${difference(saved_joules, "saved", "more than left in memory")} by ${count(models, "model")} since the start, estimated.` : "";
+}
+
 const SOURCES = ["measured", "attributed", "estimated"];
 
 function bookRow(name, row) {
@@ -84,6 +89,7 @@ export function state(backend) {
   if (backend.health === "down") return { icon: "down", word: "down", look: "bad" };
   if (backend.health === "failing") return { icon: "down", word: "failing", look: "bad" };
   if (backend.health !== "up") return { icon: "unknown", word: "not checked yet", look: "off" };
+  if (backend.off) return { icon: "asleep", word: "off until asked", look: "asleep" };
   if (backend.reason) return { icon: "down", word: "degraded", look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: `serving ${backend.in_flight}`, look: "busy" };
   if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: backend.outside_mode.reason, look: "warm" };

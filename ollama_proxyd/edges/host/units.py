@@ -1,0 +1,38 @@
+"""Asks the user's systemd manager about the units of engines, and has it start and stop them."""
+
+from typing import Any, Final
+
+from ollama_proxyd.edges.plumbing.dbus import Target
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
+from ollama_proxyd.edges.plumbing.dbus_properties import PROPERTIES
+
+NAME: Final = "org.freedesktop.systemd1"
+UNIT: Final = f"{NAME}.Unit"
+MANAGER: Final = Target(NAME, "/org/freedesktop/systemd1", f"{NAME}.Manager")
+"""org.freedesktop.systemd1(5)"""
+REPLACE: Final = "replace"
+"""A job that contradicts this one gives way, such as stopping before starting."""
+OFF: Final = frozenset({"inactive", "deactivating"})
+
+
+class UserUnits:
+    """The manager on the session bus."""
+
+    def __init__(self, line: BusLine) -> None:
+        self._line = line
+
+    async def start(self, unit: str) -> None:
+        """Have a unit started; raises OSError."""
+        await (await self._line.bus()).call(MANAGER, "StartUnit", "ss", [unit, REPLACE])
+
+    async def stop(self, unit: str) -> None:
+        """Have a unit stopped; raises OSError."""
+        await (await self._line.bus()).call(MANAGER, "StopUnit", "ss", [unit, REPLACE])
+
+    async def is_off(self, unit: str) -> bool:
+        """Whether a unit is stopped, or is being stopped; one that failed is not. Raises OSError."""
+        bus = await self._line.bus()
+        (path,) = await bus.call(MANAGER, "LoadUnit", "s", [unit])
+        (value,) = await bus.call(Target(NAME, path, PROPERTIES), "Get", "ss", [UNIT, "ActiveState"])
+        state: Any = value.value
+        return state in OFF
