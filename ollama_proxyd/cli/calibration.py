@@ -43,6 +43,8 @@ class Sample:
     total_s: float
     energy_j: float | None
     source: str | None
+    error_percent: float | None = None
+    """How far the joules may be wrong, by the daemon's own word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,6 @@ def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) 
     writing_j, reading_j = _joules(short, long)
     sources = {each.source for each in samples if each.source}
     source = max(sources, key=("measured", "attributed", "estimated").index) if sources else None
-    joules = [each.energy_j for each in short if each.energy_j is not None]
     return {
         "backend": target.backend,
         "model": target.model,
@@ -119,9 +120,16 @@ def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) 
         "written_joules_per_token": writing_j,
         "energy_source": source,
         "time_error_percent": spread_s,
-        "energy_error_percent": None if source == "estimated" else _spread(joules),
+        "energy_error_percent": _energy_error(samples, short),
         "error": why,
     }
+
+
+def _energy_error(samples: Sequence[Sample], short: Sequence[Sample]) -> float | None:
+    """What repeated answers differ by, and at least what the daemon says of each."""
+    told = [each.error_percent for each in samples if each.error_percent is not None]
+    spread = _spread([each.energy_j for each in short if each.energy_j is not None])
+    return max([*told, *([] if spread is None else [spread])], default=None)
 
 
 def _joules(short: Sequence[Sample], long: Sequence[Sample]) -> tuple[float | None, float | None]:
@@ -178,7 +186,8 @@ def _ask(daemon: "Client", target: Target, path: str, step: Step) -> Sample:
     total_s = time.monotonic() - begun_s
     read = usage.get("prompt_tokens") or step.words
     written = 0 if path == EMBEDDING else usage.get("completion_tokens") or pieces
-    return Sample(read, written, first_s or total_s, total_s, usage.get("energy_j"), usage.get("energy_source"))
+    energy = (usage.get(key) for key in ("energy_j", "energy_source", "energy_error_percent"))
+    return Sample(read, written, first_s or total_s, total_s, *energy)
 
 
 _WORDS = ("content", "reasoning", "reasoning_content")

@@ -148,9 +148,11 @@ def test_reading_and_writing_are_told_apart() -> None:
     assert (row["energy_source"], row["energy_error_percent"]) == ("attributed", 0)
 
 
-def test_that_an_estimate_repeats_itself_says_nothing_of_its_error() -> None:
-    samples = [Sample(20, 50, 0.5, 5.4, 9.0, "estimated")] * 2
-    assert reckoned(Target("npu", "a"), samples)["energy_error_percent"] is None
+def test_that_answers_repeat_themselves_makes_none_better_than_the_daemon_says() -> None:
+    samples = [Sample(20, 50, 0.5, 5.4, 9.0, "estimated", 50)] * 2
+    assert reckoned(Target("npu", "a"), samples)["energy_error_percent"] == 50
+    apart = [Sample(20, 50, 0.5, 5.4, joules, "measured", 5) for joules in (8.0, 12.0)]
+    assert reckoned(Target("npu", "a"), apart)["energy_error_percent"] == pytest.approx(20)
 
 
 def test_what_was_not_told_stays_unknown() -> None:
