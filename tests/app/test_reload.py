@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from ollama_proxyd.app import sources
+from ollama_proxyd.app import engines, sources
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
