@@ -1,11 +1,15 @@
 """What a day of Performance would have drawn beside the real one: each side has its own models in memory."""
 
+from dataclasses import replace
+
 import pytest
 
+from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.residence import Residence, Upkeep
 from ollama_proxyd.core.policy.twins import Span, Twins
+from tests.core.reference_profile import backend
 
 COSTS = Upkeep(load_s=2.0, load_j=100.0, wake_s=1.0, wake_j=20.0, idle_w=9.0)
 SMALL = Ranked("npu", "tiny", 0.0, 10.0, 0.0, 1.0, 10.0, 0.0, 0.0, decode_s=10.0)
@@ -43,3 +47,15 @@ def test_one_tail_is_charged_however_many_answers_overlap() -> None:
     saved(twins, 0.0)
     assert saved(twins, 1.0) == pytest.approx(30 - 10)
     assert saved(twins, 15.0) == pytest.approx(30 + 9 * 10 - 10)
+
+
+def test_performance_finds_in_memory_what_it_would_have_put_there_itself() -> None:
+    twins, card = Twins(), replace(backend("nvidia"), loaded=())
+    assert twins.loaded_instead(card, 0.0) == ()
+    saved(twins, 0.0)
+    warm = twins.loaded_instead(card, 20.0)
+    assert warm == (LoadedModel("tiny"),)
+    assert twins.loaded_instead(card, 21.0) is warm
+    assert twins.loaded_instead(card, 1000.0) == ()
+    assert twins.loaded_instead(replace(card, loaded=(LoadedModel("tiny"),)), 1000.0) == ()
+    assert twins.loaded_instead(replace(card, loaded=None), 20.0) is None

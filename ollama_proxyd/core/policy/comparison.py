@@ -1,14 +1,19 @@
 """What was saved: the same request on the backend that the mode Performance would have chosen at the same moment."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 
+from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
 from ollama_proxyd.core.policy.rank import Assessment, best_under
 from ollama_proxyd.core.policy.residence import Upkeep
 from ollama_proxyd.core.reasons import Reason
+
+LoadedBeside: TypeAlias = Callable[[BackendView], tuple[LoadedModel, ...] | None]
+"""What the day of Performance would have in a backend's memory."""
 
 
 class Side(NamedTuple):
@@ -61,15 +66,24 @@ class Comparison:
 _REASON = Reason("comparison")
 
 
-def compare(decision: Decision, assessment: Assessment, performance: ModeRow) -> Comparison | None:
+def _with(view: BackendView, loaded: tuple[LoadedModel, ...] | None) -> BackendView:
+    return view if loaded is view.loaded else replace(view, loaded=loaded)
+
+
+def compare(
+    decision: Decision, assessment: Assessment, performance: ModeRow, loaded: LoadedBeside
+) -> Comparison | None:
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
+    Performance chooses by what it would have in memory itself: what lies warm there drew later requests.
     Where nothing could differ, in Performance itself or where the client named the backend, nothing is compared.
     """
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or assessment.situation.query.hints.target is not None:
         return _comparison(decision, assessment, served)
-    best = best_under(assessment, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
+    fleet = tuple([_with(view, loaded(view)) for view in assessment.fleet])
+    beside = replace(assessment, fleet=fleet)
+    best = best_under(beside, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
     return None if best is None else _comparison(decision, assessment, best)
 
 

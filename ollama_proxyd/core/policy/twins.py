@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.policy.comparison import Comparison, Side
 
 
@@ -32,6 +33,18 @@ class Way:
         self._stays: dict[str, _Stay] = {}
         self._until_s: dict[tuple[str, str], float] = {}
         """When each model leaves the memory of its backend."""
+        self._loaded: dict[tuple[str, frozenset[str]], tuple[LoadedModel, ...]] = {}
+
+    def loaded(self, view: BackendView, now_s: float) -> tuple[LoadedModel, ...] | None:
+        """What would be in a backend's memory; one object while that is the same."""
+        if view.loaded is None:
+            return None
+        backend_id, truly = view.spec.id, {each.name for each in view.loaded}
+        used = {model: until_s >= now_s for (at, model), until_s in self._until_s.items() if at == backend_id}
+        names = frozenset({each for each in truly if used.get(each, True)} | {each for each in used if used[each]})
+        if names == truly:
+            return view.loaded
+        return self._loaded.setdefault((backend_id, names), tuple(map(LoadedModel, sorted(names))))
 
     def charge(self, side: Side, span: Span) -> float:
         """The joules of one more answer, and of the idle tail that it ends.
@@ -63,6 +76,10 @@ class Twins:
 
     def __init__(self) -> None:
         self._served, self._instead = Way(), Way()
+
+    def loaded_instead(self, view: BackendView, now_s: float) -> tuple[LoadedModel, ...] | None:
+        """What the day of Performance would have in a backend's memory by now."""
+        return self._instead.loaded(view, now_s)
 
     def saved_j(self, compared: Comparison, tokens: int | None, span: Span) -> float:
         """What Performance would have drawn more up to the end of this answer, its idle tails included."""
