@@ -8,15 +8,14 @@ from ollama_proxyd.core.requests import Api, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
-from ollama_proxyd.dialects.framing.passing import Form
+from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
 from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames
-from ollama_proxyd.dialects.openai import passing
+from ollama_proxyd.dialects.openai import passing, passing_calls
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
-from ollama_proxyd.dialects.openai.passing_calls import PassedCalls
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings
@@ -106,8 +105,10 @@ class OpenAI(Dialect):
         return chat if request.operation is Operation.CHAT else text
 
     def passed_calls(self, request: Request) -> PassedCalls:
-        """Clients put pieces of calls together by their indexes, which engines write in many ways."""
-        return PassedCalls(request.hints.request_id, has_tools=request.needs_tools)
+        """Clients of chats put pieces of calls together by their indexes, which engines write in many ways."""
+        if request.operation is not Operation.CHAT:
+            return WHOLE_CALLS
+        return passing_calls.PassedCalls(request.hints.request_id, has_tools=request.needs_tools)
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""

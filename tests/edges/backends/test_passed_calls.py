@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.events import Finished
-from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.requests import Api, Hints
+from ollama_proxyd.dialects.openai.parse import parse_completion
 from tests.edges.backends.test_clean_ends import ROUTE, TYPE
 from tests.edges.backends.test_exchange import answer, at_once, frames, one_byte_each, openai_request, sevens
 from tests.upstreams.fake_engines import streams
@@ -194,3 +195,11 @@ async def test_arguments_of_a_whole_answer_that_are_encoded_twice_are_read_once(
             "name": "f",
             "arguments": '{"a":1}',
         }
+
+
+@pytest.mark.parametrize("words", ["a", "a tool_calls"])
+async def test_a_completion_has_words_alone_even_where_its_end_comes_with_them(words: str) -> None:
+    request = parse_completion(json.dumps({"model": "tiny", "prompt": "Hi", "stream": True}).encode(), Hints())
+    sent = event(words, words="text") + event("", "stop", words="text") + b"data: [DONE]\n\n"
+    served = {"POST /v1/completions": streams(sent, content_type=TYPE[Api.OPENAI])}
+    assert frames(await answer(Api.OPENAI, served, request)) == sent
