@@ -138,6 +138,24 @@ async def test_a_client_that_leaves_ends_all_that_is_under_way(serve: Serve) -> 
         await backend.closed.wait()
 
 
+async def test_a_client_that_does_not_read_holds_its_backend_back_and_loses_nothing(serve: Serve) -> None:
+    told: list[int] = []
+    pieces = 2000
+    script = [step for at in range(pieces) for step in (Delta("x" * 20_000), lambda at=at: told.append(at))]
+    site = await serve(FakeBackend("npu", Accepted(), *script, Finished()))
+    async with site.client.ws_connect(PATH, max_msg_size=0) as socket:
+        await socket.send_json(ASK)
+        before = -1
+        while before != len(told):  # what sockets hold fills up, and then nothing moves
+            before = len(told)
+            for _ in range(3000):
+                await asyncio.sleep(0)
+        assert 0 < before < pieces
+        (messages,) = (await until_done(socket)).values()
+    assert len(messages) == pieces + 1
+    assert messages[-1]["done"]
+
+
 @pytest.mark.parametrize(
     ("message", "code"),
     [
