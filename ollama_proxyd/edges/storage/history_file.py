@@ -56,6 +56,8 @@ class HistoryFile:
         self.set_aside: tuple[str, str] | None = None
         """What an earlier file is called now, and why it was set aside."""
         self._connection: sqlite3.Connection | None = None
+        self._file_id: tuple[int, int] | None = None
+        """Which file it is that is open: SQLite writes on to one that was deleted."""
 
     def add(self, rows: Sequence[Row]) -> Exception | None:
         """Keep these rows, and let the oldest go where there are too many; where the file fails, none is kept.
@@ -134,6 +136,9 @@ class HistoryFile:
             raise
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._file_id != _file_id(self.path):
+            log.warning("%s was deleted; a new history is begun", self.path)
+            self.close()
         if self._connection is None:
             _make(self.path)
             connection = sqlite3.connect(self.path, timeout=LOCKED_FOR_S, isolation_level=None, check_same_thread=False)
@@ -142,6 +147,7 @@ class HistoryFile:
             except BaseException:
                 connection.close()
                 raise
+            self._file_id = _file_id(self.path)
         return self._connection
 
     def _prepared(self, connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -231,6 +237,14 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _free_name(path: Path, suffix: str) -> Path:

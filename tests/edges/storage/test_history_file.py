@@ -13,7 +13,7 @@ import pytest
 
 from ollama_proxyd.core.history import Row, Values, attempt_row
 from ollama_proxyd.edges.storage.history import MOST_WAITING, KeptHistory, NoHistory
-from ollama_proxyd.edges.storage.history_file import VERSION, HistoryFile, day_of, history_path, read_only
+from ollama_proxyd.edges.storage.history_file import SIDE_FILES, VERSION, HistoryFile, day_of, history_path, read_only
 from ollama_proxyd.edges.storage.history_queries import select
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from tests.core.test_history import ENDED
@@ -305,3 +305,13 @@ async def test_where_none_is_wanted_none_is_kept() -> None:
     history.add([partial(attempt_row, ENDED, NOW_S, "npu")])
     assert (await history.recent(1), history.trouble and history.trouble.code) == ((), "history_off")
     history.close()
+
+
+def test_a_file_that_was_deleted_is_begun_anew(path: Path, file: HistoryFile) -> None:
+    file.add(rows(2))
+    for side in SIDE_FILES:
+        Path(f"{path}{side}").unlink(missing_ok=True)
+    file.add(rows(1))
+    assert kept(file) == 1
+    file.close()
+    assert path.exists()
