@@ -51,10 +51,15 @@ class Migrator:
         tasks.start("migration-fleet", deps.fleet.summary.follow(lambda _: self.look()))
 
     def look(self) -> None:
-        """Have each answer move that is better off elsewhere."""
+        """Have each answer move that is better off elsewhere.
+
+        Where no other backend serves none is looked at: to know its rest, all its frames have to be read.
+        """
         now_s = self._deps.clock.monotonic()
+        serving = [view.spec.id for view in self._deps.fleet.views.value if view.can_serve]
         for delivery in tuple(self._under_way):
-            if delivery.finished is None and now_s - delivery.since_s >= LEAST_STAY_S:
+            has_choice = any(each != delivery.backend_id for each in serving)
+            if has_choice and delivery.finished is None and now_s - delivery.since_s >= LEAST_STAY_S:
                 self._consider(delivery)
 
     def _consider(self, delivery: Delivery) -> None:

@@ -1,6 +1,7 @@
 """Every kind of fault is borne by the general client too; test_matrix.py runs them on the plain one."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.conftest import SEED
@@ -23,7 +24,7 @@ def test_every_kind_of_fault_is_borne_by_the_general_client(tmp_path: Path, upst
     try:
         daemon.alive()
         matrix = Matrix(daemon, upstream)
-        asyncio.run(matrix.run(list(one_of_each.values())))
+        asyncio.run(matrix.run([replace(case, number=at) for at, case in enumerate(one_of_each.values())]))
         assert told(faults(matrix.rows)) == []
         missed = [row.case.name for row in matrix.rows if not row.reached]
         assert len(missed) <= len(matrix.rows) // 50, missed

@@ -75,6 +75,24 @@ async def test_an_answer_moves_when_its_rest_needs_fewer_joules_elsewhere() -> N
     assert services.fleet.view("nvidia").in_flight == 0
 
 
+async def test_the_frames_of_an_answer_are_not_read_where_no_other_backend_serves() -> None:
+    blocks: list[bytes] = []
+
+    def read(block: bytes) -> list[Event]:
+        blocks.append(block)
+        return []
+
+    for second_is_up in (False, True):
+        go_on = asyncio.Event()
+        frames = Accepted(read=read), Delta(frame=b"one"), go_on, Delta(frame=b"two"), Finished()
+        services = await services_of(FakeBackend("nvidia", *frames), FakeBackend("npu"), mode=Mode.PERFORMANCE)
+        services.fleet.set_enabled("npu", second_is_up)
+        answer = await moving(services, go_on)
+        services.gateway.migrator.look()
+        assert blocks == ([b"one"] if second_is_up else [])
+        await answer.hear_all()
+
+
 async def test_a_game_and_a_backend_that_is_switched_off_are_left_at_once() -> None:
     for cause in ("game", "off"):
         go_on = asyncio.Event()
