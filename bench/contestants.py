@@ -89,6 +89,7 @@ def _ours(folder: Path, port: int, backend_port: int) -> Command:
         "type": "openai",
         "endpoint": f"http://127.0.0.1:{backend_port}",
         "hardware": "cpu",
+        "slots": 1024,
         "characteristics": {"power_watts": 28, "avg_latency_ms": 100, "max_tokens_per_second": 50},
     }
     config.write_text(json.dumps({"server": {"http_port": port}, "backends": [backend]}))  # JSON is YAML
