@@ -59,8 +59,10 @@ async def _by_some_route(server: Server, base: str, request: Request, model: str
                 return
         except ProxyError as error:
             has_no_route = error.status in _NO_ROUTE and fault_of(error) is Fault.NO_OPERATION
-            if other in {None, endpoint} or not has_no_route:
+            if not has_no_route:
                 raise
+            if other in {None, endpoint}:
+                raise _without_route(server, f"{base}/{endpoint}", error) from error
 
 
 async def _answer(server: Server, path: str, request: Request, model: str) -> AsyncGenerator[Event, None]:
@@ -89,6 +91,12 @@ async def _answer(server: Server, path: str, request: Request, model: str) -> As
 def _read(body: bytes, name: str | None) -> tuple[bytes, Usage]:
     """An answer in JSON under the client's name of the model, and what it tells of its tokens."""
     return body if name is None else renamed(body, name), usage_in(body)
+
+
+def _without_route(server: Server, path: str, error: ProxyError) -> ProxyError:
+    """The failure in words: engines say of a route that they lack no more than that it is not there."""
+    message = f"{server.who} has nothing at {path}; ask an engine that has it, by X-Target-Backend or another name"
+    return error.but(message=message, detail=None)
 
 
 def _posted(request: Request, model: str) -> Posted:

@@ -71,7 +71,10 @@ async def test_another_name_of_the_route_is_tried_before_it_counts_as_absent() -
     engine = FakeEngine({"POST /v1/reranking": Says(RANKED)})
     assert len(await answer_of(engine, asked(RERANK), "m")) == 3
     without = FakeEngine({})
-    assert fault_of(await failure_of(without, asked(RERANK))) is Fault.NO_OPERATION
+    failure = await failure_of(without, asked(RERANK))
+    assert fault_of(failure) is Fault.NO_OPERATION
+    assert "has nothing at /v1/reranking" in failure.message
+    assert failure.detail is None
     assert [each.path for each in without.asked] == ["/v1/rerank", "/v1/reranking"]
 
 
