@@ -23,6 +23,16 @@ STATUSES: Mapping[ErrorKind, int] = {
     ErrorKind.INTERNAL: 500,
 }
 
+STATUS_OF_CODE: Mapping[str | None, int] = {
+    "unsupported_media_type": 415,
+    "body_timeout": 408,
+    "expectation_failed": 417,
+    "header_too_long": 431,
+    "target_too_long": 414,
+    "upgrade_required": 426,
+}
+"""Where HTTP itself has a status that says more than the kind does."""
+
 _ASKS_FOR_PATIENCE: Mapping[int | None, ErrorKind] = {429: ErrorKind.OVERLOADED, 503: ErrorKind.UNAVAILABLE}
 
 

@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Json, Request
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, energy_in, invalid_request
-from ollama_proxyd.dialects.framing.statuses import status_of
+from ollama_proxyd.dialects.framing.statuses import STATUS_OF_CODE, status_of
 from ollama_proxyd.dialects.openai.parse import parse_completion
 
 PATH = "/infer"
@@ -40,7 +40,7 @@ def parse(model: str, body: bytes, hints: Hints) -> Request:
 
 def render_error(error: ProxyError) -> tuple[int, bytes]:
     """{"error": a sentence, "code": the status}."""
-    status = status_of(error)
+    status = STATUS_OF_CODE.get(error.code, status_of(error))
     return status, msgspec.json.encode({"error": error.message, "code": status})
 
 

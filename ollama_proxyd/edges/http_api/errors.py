@@ -14,22 +14,10 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
 from ollama_proxyd.dialects.base import ClientDialect
-from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUSES, told_kind
+from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUS_OF_CODE, STATUSES, told_kind
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, speaks_anthropic
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
-
-STATUS_OF_CODE: Mapping[str | None, int] = MappingProxyType(
-    {
-        "unsupported_media_type": 415,
-        "body_timeout": 408,
-        "expectation_failed": 417,
-        "header_too_long": 431,
-        "target_too_long": 414,
-        "upgrade_required": 426,
-    }
-)
-"""Where HTTP itself has a status that says more than the kind does."""
 
 RETRY_AFTER_S: Mapping[ErrorKind, float] = MappingProxyType({ErrorKind.UNAVAILABLE: 5.0, ErrorKind.OVERLOADED: 1.0})
 """When to come back, where the error does not say."""
