@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WORDS = ("time", "river", "stone", "light", "paper", "green", "window", "music", "winter", "garden", "letter", "bridge")
 SHORT, LONG = 24, 900
 """Words of the two prompts."""
+SHORTENED = 4
+"""The long prompt is so many times shorter for a model that cannot read it."""
 WRITTEN, SCARCELY = 48, 8
 """Tokens that are written after each."""
 REPEATED = 2
@@ -77,22 +79,29 @@ def measure(daemon: "Client", target: Target, tell: Callable[[], None]) -> dict[
     path, why = CHAT, None
     for step in STEPS:
         try:
-            sample = _ask(daemon, target, path, step)
+            path, sample = _answered(daemon, target, path, step)
         except Failed as failed:
-            if step.is_first and path == CHAT:
-                path = EMBEDDING  # a model of embeddings refuses to talk
-                try:
-                    sample = _ask(daemon, target, path, step)
-                except Failed:
-                    why = failed.message
-                    break
-            else:
-                why = failed.message
-                break
+            why = failed.message
+            break
         if not step.is_first:
             samples.append(sample)
         tell()
     return reckoned(target, samples, why)
+
+
+def _answered(daemon: "Client", target: Target, path: str, step: Step) -> tuple[str, Sample]:
+    """One answer and the way it came: a model of embeddings refuses to talk, one of a short context to read much."""
+    try:
+        return path, _ask(daemon, target, path, step)
+    except Failed as refused:
+        is_talk = step.is_first and path == CHAT
+        if not is_talk and step.words == SHORT:
+            raise
+        other = (EMBEDDING, step) if is_talk else (path, Step(step.words // SHORTENED, step.tokens))
+        try:
+            return other[0], _ask(daemon, target, *other)
+        except Failed:
+            raise refused from None
 
 
 def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) -> dict[str, Any]:
@@ -100,8 +109,9 @@ def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) 
 
     Long prompts tell what reading costs, beside the short ones, which tell what writing costs.
     """
-    short = [each for each in samples if each.read < LONG / 2]
-    long = [each for each in samples if each.read >= LONG / 2]
+    most_of_short = 2 * min([each.read for each in samples], default=0)
+    short = [each for each in samples if each.read <= most_of_short]
+    long = [each for each in samples if each.read > most_of_short]
     writing_s = _mean([(each.total_s - each.first_s) / (each.written - 1) for each in short if each.written > 1])
     reading_s, spread_s = None, _spread([each.total_s for each in short])
     if short and long:

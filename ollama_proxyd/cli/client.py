@@ -137,6 +137,7 @@ class Client:
 
     def _refusal(self, status: int, answer: Any) -> Failed:
         error = answer.get("error") if isinstance(answer, dict) else None
+        error = error.get("message") if isinstance(error, dict) else error  # as OpenAI's API tells it
         if status == http.client.UNAUTHORIZED:
             why = "does not take this token; correct" if "Authorization" in self._headers else "needs a token; set"
             error = f"the daemon at {self.address} {why} OLLAMA_PROXY_TOKEN"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.cli.calibration import STEPS, Sample, Target, reckoned, targets
+from ollama_proxyd.cli.calibration import STEPS, Sample, Step, Target, measure, reckoned, targets
+from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta
 from ollama_proxyd.core.fleet import Health
@@ -159,3 +160,23 @@ def test_what_was_not_told_stays_unknown() -> None:
     row = reckoned(Target("npu", "a"), [Sample(20, 0, 0.5, 0.5, None, None)])
     figures = [row[f"{what}_{unit}_per_token"] for what in ("read", "written") for unit in ("joules", "seconds")]
     assert figures == [None] * 4
+
+
+def test_a_model_of_a_short_context_reads_a_shorter_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(_daemon: Any, _target: Target, _path: str, step: Step) -> Sample:
+        if step.words > 300:
+            raise Failed("the request exceeds the context size")
+        return Sample(step.words, step.tokens, 0.1 + step.words / 1000, 1.0 + step.tokens / 10, 1.0, "estimated", 50)
+
+    monkeypatch.setattr("ollama_proxyd.cli.calibration._ask", ask)
+    daemon: Any = None
+    row = measure(daemon, Target("npu", "a"), lambda: None)
+    assert (row["answers"], row["error"]) == (len(STEPS) - 1, None)
+    assert row["read_seconds_per_token"] == pytest.approx(0.001)
+
+
+def test_what_an_engine_refuses_is_told_in_its_words(ctl: Ctl, laptop: Laptop) -> None:
+    _, npu, _ = laptop
+    npu.script = (ProxyError(ErrorKind.UPSTREAM_REJECTED, "the prompt is too long", status=400),)
+    row = json.loads(ctl("calibrate", "--backend", "npu", "--json").stdout)["rows"][0]
+    assert row["error"] == "the prompt is too long"
