@@ -87,6 +87,10 @@ class Vectors(NativeCounters):
     embeddings: tuple[tuple[float, ...], ...] | None = None
 
 
+LOADS = frozenset({"load", "unload"})
+"""The reasons of answers in which nothing was to be said."""
+
+
 class End(NativeCounters):
     """The end of any answer; vectors are only seen to be there."""
 
@@ -98,7 +102,7 @@ class End(NativeCounters):
     @property
     def has_message(self) -> bool:
         """Whether there is something that may be said, be it empty, or nothing was to be said."""
-        return len(self.message) + len(self.response) > 0 or self.done_reason in {"load", "unload"}
+        return len(self.message) + len(self.response) > 0 or self.done_reason in LOADS
 
     @property
     def has_vectors(self) -> bool:

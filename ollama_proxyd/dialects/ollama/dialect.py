@@ -21,7 +21,7 @@ from ollama_proxyd.dialects.ollama.decode import (
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
-from ollama_proxyd.dialects.ollama.passing import FORMS
+from ollama_proxyd.dialects.ollama.passing import FORMS, WHOLE_FORMS
 from ollama_proxyd.dialects.ollama.render import render
 
 
@@ -83,8 +83,8 @@ class Ollama(Dialect):
         return LineSplitter()
 
     def form(self, request: Request) -> Form:
-        """Lines and whole answers are the same."""
-        return FORMS[request.endpoint]
+        """Lines and whole answers are the same, but that the words may have come before the last line."""
+        return (FORMS if request.stream else WHOLE_FORMS)[request.endpoint]
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """The line without its end."""

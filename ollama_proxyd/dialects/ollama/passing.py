@@ -8,6 +8,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.parts import said_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
+from ollama_proxyd.dialects.ollama.answer import LOADS
 
 
 class _Function(Passed):
@@ -84,6 +85,25 @@ class _Generated(_Line, kw_only=True):
         return {**told, "response": words} if words or told.get("done") else told
 
 
+def _says(told: dict[str, Json]) -> bool:
+    """Whether a whole answer has something to say, be it empty, or nothing was to be said."""
+    return not {"message", "response"}.isdisjoint(told) or told.get("done_reason") in LOADS
+
+
+class _WholeChat(_Chat, kw_only=True):
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """Unlike the last line, a whole answer has the words."""
+        return super().prepared(told) if _says(told) else told
+
+
+class _WholeGenerated(_Generated, kw_only=True):
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """Unlike the last line, a whole answer has the words."""
+        return super().prepared(told) if _says(told) else told
+
+
 class _Vectors(Passed):
     embeddings: list[msgspec.Raw]
 
@@ -98,4 +118,9 @@ FORMS = {
     "generate": Form(_Generated, ("response", "thinking", "done"), _AROUND),
     "embed": Form(_Vectors, ("embeddings",)),
     "embeddings": Form(_Vector, ("embedding",)),
+}
+WHOLE_FORMS = {
+    **FORMS,
+    "chat": Form(_WholeChat, ("message",)),
+    "generate": Form(_WholeGenerated, ("response", "thinking", "done")),
 }

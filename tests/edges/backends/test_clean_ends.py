@@ -154,6 +154,7 @@ NO_ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "number": lambda _: b"1",
     "empty object": lambda _: b"{}",
     "no message": lambda _: b'{"choices":[{"index":0,"finish_reason":"stop"}]}',
+    "done without a message": lambda _: b'{"choices":[{"index":0,"finish_reason":"stop"}],"done":true}',
     "no choices": lambda _: b'{"choices":[]}',
     "two objects": lambda whole: whole + whole,
     "two lines": lambda whole: whole + b"\n" + whole,
@@ -173,7 +174,7 @@ AFTER_THE_END = {"two objects", "two lines", "rubbish behind"}
 async def test_a_whole_answer_that_is_none_is_a_failure_before_anything_is_said(
     engine: Api, client: Api, kind: str, stream: bool
 ) -> None:
-    if engine is Api.OLLAMA and kind in {*AFTER_THE_END, "object of type error"}:
+    if engine is Api.OLLAMA and kind in {*AFTER_THE_END, "object of type error", "done without a message"}:
         stream = False  # a whole answer of Ollama is also the last line of a stream, and says nothing of objects
     body = NO_ANSWERS[kind](WHOLE[engine])
     routes = {ROUTE[engine]: Says(body, headers={"Content-Type": "application/json"})}
