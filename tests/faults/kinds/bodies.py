@@ -125,8 +125,9 @@ FIELDS: dict[str, object] = {
     "calls_text": [{"index": 0, "delta": {"content": "", "tool_calls": "none"}}],
     "logprobs_text": [{"index": 0, "delta": {"content": ""}, "logprobs": "no"}],
 }
+_TEXT_ALONE = {"choices_string", "delta_string"}  # a message of Ollama's, or a delta, may be its text alone
 for _name, _choice in FIELDS.items():
-    _texts = (TEXT, "".join((*WORDS[:AT], "hello", *WORDS[AT:]))) if _name == "delta_string" else ()
+    _texts = (TEXT, "".join((*WORDS[:AT], "hello", *WORDS[AT:]))) if _name in _TEXT_ALONE else ()
     add("odd frames", _name, partial(_with_choice, _choice), texts=_texts, shape="stream")
 
 
