@@ -13,13 +13,14 @@ HEADS = {
     "energy_joules": "= energy",
     "heat_joules": "+ heat",
     "money_joules": "+ money",
+    "delay_joules": "+ delay of others",
     "late_joules": "+ beyond the wait",
     "waiting_joules": "+ waiting",
     "cost_joules": "= cost",
 }
 """What a column is called where its term does not say it."""
 
-ADDED = ("heat_joules", "money_joules", "late_joules")
+ADDED = ("heat_joules", "money_joules", "delay_joules", "late_joules")
 """What cost adds to energy; shown where there is any."""
 
 SUMS = ("energy_joules", *ADDED, "waiting_joules", "cost_joules")

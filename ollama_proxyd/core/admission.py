@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import Union
 
 from ollama_proxyd.core.requests import Priority
-from ollama_proxyd.core.workload import Ahead, yielded_s
+from ollama_proxyd.core.workload import Ahead, Followers, yielded_s
 
 ADVANCE_S = {Priority.BEST_EFFORT: 0.0, Priority.NORMAL: 120.0, Priority.HIGH: 240.0, Priority.CRITICAL: 600.0}
 """How much earlier a request may arrive and still stand behind one of this priority: nothing waits for ever."""
@@ -37,6 +37,8 @@ class Ticket:
     """How long it is expected to take there."""
     model: str
     """That backend's name of its model."""
+    asked: str | None = field(default=None, kw_only=True)
+    """The model as it was asked for."""
     passed_s: float | None = field(default=None, kw_only=True)
     """When a later one for the model in memory went before it first."""
     number: int = field(default=0, kw_only=True)
@@ -97,7 +99,9 @@ class _Line:
     def ahead(self, but: Ticket | None) -> Ahead:
         """What waits here, without one request."""
         own_s = but.expected_s if but is not None and but.line is self else 0.0
-        return Ahead(self.head.due_s, self._last_due_s, max(self._work_s - own_s, 0.0))
+        others = self.size - 1 if but is not None and but.line is self else self.size
+        awaited = 0 if self.head.priority is Priority.BEST_EFFORT else others
+        return Ahead(self.head.due_s, self._last_due_s, max(self._work_s - own_s, 0.0), awaited)
 
 
 Choose = Callable[[Ticket], bool]
@@ -141,6 +145,16 @@ class AdmissionQueue:
         """The work that waits for a backend, by its lines, without a request's own."""
         lines = self._by_backend.get(backend_id, ())
         return tuple([line.ahead(but) for line in lines if line.preferred == backend_id])
+
+    def followers(self, backend_id: str, asked: str | None, but: Ticket | None = None) -> Followers:
+        """The others that ask for a model and that a backend can serve."""
+        lines = [
+            line
+            for line in self._by_backend.get(backend_id, ())
+            if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT
+        ]
+        found = [line.ahead(but) for line in lines]
+        return Followers(sum([each.awaited for each in found]), sum([each.work_s for each in found]))
 
     def is_waited_for(self, backend_id: str) -> bool:
         """Whether a request waits that a backend can serve."""

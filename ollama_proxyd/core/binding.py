@@ -28,6 +28,13 @@ def shares_memory(spec: BackendSpec) -> bool:
     return spec.is_local and spec.hardware in _IN_PROCESSOR
 
 
+def chip_of(spec: BackendSpec, device: DeviceState | None) -> str:
+    """The chip whose memory a backend's device shares with others; its own where it is not known."""
+    if shares_memory(spec):
+        return "processor"
+    return spec.id if device is None else device.id
+
+
 def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason | None:
     """Why no device is known for a backend, None where none is to be expected."""
     if spec.pci_address is not None:

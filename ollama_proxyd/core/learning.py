@@ -14,6 +14,12 @@ HALF_LIFE_S = 14 * 86400.0
 """After this time what was measured stands for half as much: firmware and engines change."""
 ENOUGH_SAMPLES = 2
 """So many measurements count by themselves, without the prior."""
+NEIGHBOUR_SLOWDOWN = 0.25
+"""How much longer each other request on the same chip makes an answer, until that is measured."""
+MOST_SLOWING = 2.0
+"""One more request makes no answer longer than this: as if they took turns, and some more."""
+MORE_POWER = 0.1
+"""How much more of its watts a device draws for each further request of a batch, until that is measured."""
 CONTEXTS = (512, 2048, 8192, 32768)
 """Where a longer context begins, in tokens of the prompt: speed is learned for each by itself."""
 FASTEST_TPS = 100_000.0
@@ -38,6 +44,8 @@ class Watts:
 
     power_w: float
     seconds: float
+    more: float | None = None
+    """How much more of them each further request of a batch makes it draw; None until that was measured."""
 
     @property
     def is_settled(self) -> bool:
@@ -59,6 +67,8 @@ class Speed:
     samples: int = 0
     longer: Mapping[tuple[str, int], float] = field(default_factory=dict)
     """The same for longer contexts: `prefill_tps` and `decode_tps` by the number of the context."""
+    beside: Mapping[str, float] = field(default_factory=dict)
+    """How much longer another backend at work on the chip makes an answer, and each other of its own requests."""
     seen_once: frozenset[Part] = frozenset()
     """The parts that a single request has shown: that one may have been an exception."""
     weight: float | None = None
@@ -85,6 +95,23 @@ class Speed:
         known = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps, "output_tokens": self.output_tokens}
         shown = frozenset(part for part, value in known.items() if value is not None)
         return replace(self.prior(self.at_s), samples=min(self.samples, 1), seen_once=shown | self.longer.keys())
+
+    def slowed(self, by: str, slowing: float) -> "Speed":
+        """The same after an answer beside others; a mean of the factors as they are, since they may be zero."""
+        known, slowing = self.beside.get(by, NEIGHBOUR_SLOWDOWN), min(max(slowing, 0.0), MOST_SLOWING)
+        return replace(self, beside={**self.beside, by: known + DECAY * (slowing - known)})
+
+    def slowdown(self, beside: Mapping[str, float], own_id: str) -> float:
+        """How many times longer an answer takes beside so many other requests, by backend."""
+        counts = {each: count if each == own_id else min(count, 1.0) for each, count in beside.items()}
+        return 1 + sum([self.beside.get(each, NEIGHBOUR_SLOWDOWN) * count for each, count in counts.items()])
+
+    def decode_in(self, tokens: float) -> float | None:
+        """How fast it is known to write after such a prompt, alone."""
+        context = context_of(tokens)
+        part: Part = ("decode_tps", context) if context else "decode_tps"
+        known = self.longer.get(("decode_tps", context)) if context else self.decode_tps
+        return known if self.is_sure(part) else None
 
     def is_sure(self, part: Part) -> bool:
         """Whether two requests have shown a part, so that it counts by itself."""
@@ -115,6 +142,10 @@ class Answer(NamedTuple):
     context_tokens: float = 0.0
     """The length of the whole prompt."""
     output_tokens: float | None = None
+    beside: str | None = None
+    """The backend whose requests alone were under way beside it."""
+    slowing: float | None = None
+    """How much longer that backend made it, or each of those in its own batch."""
 
 
 def context_of(tokens: float) -> int:
@@ -138,6 +169,8 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         "output_tokens": _sane(answer.output_tokens),
     }
     shown = {part: value for part, value in parts.items() if value is not None}
+    if answer.beside is not None and answer.slowing is not None:
+        before = before.slowed(answer.beside, answer.slowing)
     if not shown:
         return before
     weight = before.weight_at(at_s)
@@ -156,6 +189,7 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         known["output_tokens"],
         samples=before.samples + 1,
         longer={part: value for part, value in known.items() if isinstance(part, tuple) and value is not None},
+        beside=before.beside,
         seen_once=(before.seen_once - shown.keys()) | first,
         weight=weight + 1,
         at_s=at_s,
@@ -170,18 +204,28 @@ def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:
     return sample if is_sure or not prior > 0 else _mean(prior, sample, 0.5)
 
 
-def learn_watts(watts: Watts | None, power_w: float, seconds: float) -> Watts | None:
-    """The watts after `seconds` more of work at `power_w`; what cannot be teaches nothing.
+def learn_watts(watts: Watts | None, power_w: float, seconds: float, under_way: float = 1.0) -> Watts | None:
+    """The watts after `seconds` more of work at `power_w`, with so many requests; what cannot be teaches nothing.
 
     Time weighs, not the number of readings. At first all of it weighs alike, later the past fades. Power is averaged
     as it is and not by its logarithm, since watts times seconds are joules.
     """
     if not is_plausible_w(power_w) or _sane(seconds) is None:
         return watts
+    others, recent = max(under_way - 1, 0.0), 1 - exp(-seconds / WATTS_MEMORY_S)
+    if watts is not None and watts.is_settled and others > _ALONE:
+        more = min(max((power_w / watts.power_w - 1) / others, 0.0), 1.0)
+        known = MORE_POWER if watts.more is None else watts.more
+        return replace(watts, more=known + recent * (more - known))
+    power_w /= 1 + MORE_POWER * others
     if watts is None:
         return Watts(power_w, seconds)
-    weight = max(1 - exp(-seconds / WATTS_MEMORY_S), seconds / (watts.seconds + seconds))
-    return Watts(watts.power_w + weight * (power_w - watts.power_w), watts.seconds + seconds)
+    weight = max(recent, seconds / (watts.seconds + seconds))
+    return Watts(watts.power_w + weight * (power_w - watts.power_w), watts.seconds + seconds, watts.more)
+
+
+_ALONE = 0.1
+"""So many others on the mean count as none."""
 
 
 def is_plausible_w(power_w: float) -> bool:

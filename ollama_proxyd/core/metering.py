@@ -21,8 +21,15 @@ class Stretch:
     read_s: float | None = None
     energy_j: float = 0.0
     seconds: float = 0.0
+    requests_s: float = 0.0
+    """The time of all requests in it together."""
 
-    def after(self, power_w: Maybe[float]) -> "Stretch":
+    @property
+    def under_way(self) -> float:
+        """How many requests there were, on the mean."""
+        return self.requests_s / self.seconds
+
+    def after(self, power_w: Maybe[float], under_way: int) -> "Stretch":
         """The stretch after a look at the sensor.
 
         A reading covers the time since the reading before, as energy counters and averaging drivers do. So it counts if
@@ -38,11 +45,16 @@ class Stretch:
         if self.read_s is None or not is_plausible_w(power_w.value):
             return marked
         elapsed_s = power_w.at_s - self.read_s
-        return replace(marked, energy_j=self.energy_j + power_w.value * elapsed_s, seconds=self.seconds + elapsed_s)
+        return replace(
+            marked,
+            energy_j=self.energy_j + power_w.value * elapsed_s,
+            seconds=self.seconds + elapsed_s,
+            requests_s=self.requests_s + under_way * elapsed_s,
+        )
 
     def emptied(self) -> "Stretch":
         """The stretch going on, with what was seen so far taken out of it."""
-        return replace(self, energy_j=0.0, seconds=0.0)
+        return replace(self, energy_j=0.0, seconds=0.0, requests_s=0.0)
 
 
 def alone_on(at_work: Iterable[BackendSpec], devices: tuple[DeviceState, ...]) -> Mapping[str, str]:

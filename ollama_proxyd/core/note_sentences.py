@@ -30,6 +30,7 @@ NOTES: Mapping[str, str] = {
         "its tokens cost about {money:figure} {currency}, which counts as {money_joules:figure} J"
         " at {price_per_kwh:g} {currency}/kWh"
     ),
+    "beside_others": "beside {count} other[{is_many:?}s] on its chip it takes {times:.3g} times as long",
     "wake_estimated": "time to wake the device {wake_seconds:g} s is estimated",
     "load_estimated": "time to load {load_seconds:.2g} s is estimated for a model of {size_gb:.2g} GB",
     "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",

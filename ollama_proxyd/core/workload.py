@@ -35,14 +35,32 @@ class Ahead(NamedTuple):
     first_due_s: float
     last_due_s: float
     work_s: float
+    awaited: int = 0
+    """How many of them people wait for."""
 
-    def before_s(self, due_s: float) -> float:
-        """The part of the work that is due before a moment."""
+    def before(self, due_s: float) -> float:
+        """The share of them that is due before a moment."""
         if due_s < self.first_due_s:
             return 0.0
         if due_s >= self.last_due_s:
-            return self.work_s
-        return self.work_s * (due_s - self.first_due_s) / (self.last_due_s - self.first_due_s)
+            return 1.0
+        return (due_s - self.first_due_s) / (self.last_due_s - self.first_due_s)
+
+
+SETTLED = 3.0
+"""Of those that wait so many find another slot before a device has started that all of them would share."""
+
+
+class Followers(NamedTuple):
+    """Others that wait and ask for the same model, people wait for them: how many, and the work that they are."""
+
+    number: int
+    work_s: float
+
+    def left_after(self, start_s: float, elsewhere: int) -> float:
+        """How many still wait when a device has started, while so many other backends go on to serve them."""
+        left = self.number * (1 - start_s * elsewhere / self.work_s) if self.work_s > 0 else 0.0
+        return max(left - SETTLED, 0.0)
 
 
 class QueueAhead(NamedTuple):
@@ -55,7 +73,13 @@ class QueueAhead(NamedTuple):
     def wait_s(self, work_s: float) -> float:
         """How long a request of so much work waits until those before it have begun."""
         due_s = self.due_s + yielded_s(work_s)
-        return sum([each.before_s(due_s) for each in self.lines]) / max(self.slots, 1)
+        return sum([each.work_s * each.before(due_s) for each in self.lines]) / max(self.slots, 1)
+
+    def delayed_s(self, work_s: float) -> float:
+        """How much longer all that go after it wait together."""
+        due_s = self.due_s + yielded_s(work_s)
+        behind = sum([each.awaited * (1 - each.before(due_s)) for each in self.lines])
+        return behind * work_s / max(self.slots, 1)
 
 
 def slot_wait_s(under_way: Iterable[UnderWay], slots: int, now_s: float) -> float:

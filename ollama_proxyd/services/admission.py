@@ -14,7 +14,7 @@ from ollama_proxyd.core.policy.failing import work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
-from ollama_proxyd.core.workload import QueueAhead, slot_wait_s
+from ollama_proxyd.core.workload import Followers, QueueAhead, slot_wait_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -95,15 +95,24 @@ class Admission:
         """The query with the estimated wait for each backend whose slots are taken."""
         waits_s: dict[str, float] = {}
         queues: dict[str, QueueAhead] = {}
+        followers: dict[str, Followers] = {}
+        background: dict[str, int] = {}
         now_s = self._clock.monotonic()
         at_once_s = due_s(now_s - query.waited_s, query.urgency)
         for view in self._fleet.views.value:
+            backend_id = view.spec.id
+            if view.in_flight:
+                background[backend_id] = sum([lease.is_yielding for lease in self._fleet.leases(backend_id)])
+            if self._queue:
+                followers[backend_id] = self._queue.followers(backend_id, query.model, waiting)
             if view.in_flight >= view.slots:
-                backend_id = view.spec.id
                 under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
                 waits_s[backend_id] = slot_wait_s(under_way, view.slots, now_s)
+            if view.in_flight >= view.slots or followers:
                 queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
-        return replace(query, waits_s=waits_s, queues=queues) if waits_s or query.waits_s else query
+        if not background and not query.background and not query.waits_s:
+            return query
+        return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
 
     async def lease(self, query: Query, decision: Decision, decide: Decide, *, is_back: bool = False) -> Granted:
         """A slot of the best backend, at once where it is free, else when it is the request's turn.
@@ -125,6 +134,7 @@ class Admission:
             expected_s=_expected_s(decision),
             model=best.model,
             query=query,
+            asked=query.model,
             decide=decide,
             is_back=is_back,
         )

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
-from ollama_proxyd.core.policy.priors import slowdown
 from ollama_proxyd.core.readings import Conditions, SystemState
 from ollama_proxyd.core.requests import WRITING
 
@@ -67,21 +66,38 @@ class Learner:
         """Learn from an attempt what it would have been alone; failures teach nothing."""
         if ended.succeeded:
             speeds = self._speeds.setdefault(ended.backend_id, {})
-            speeds[ended.model] = learn(speeds.get(ended.model), what_it_showed(ended), ended.ended_s)
+            known = speeds.get(ended.model, Speed())
+            speeds[ended.model] = learn(known, what_it_showed(ended, known), ended.ended_s)
 
 
-def what_it_showed(ended: AttemptEnded) -> Answer:
-    """The speeds of an answer; tokens of the prompt are those that routing reckons with."""
-    read_tokens, tps = _read_tokens(ended), decode_tps(ended)
-    is_short, read_s = read_tokens <= CONTEXTS[0], _read_s(ended)
+def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
+    """The speeds of an answer; tokens of the prompt are those that routing reckons with.
+
+    Beside others it shows how much they slow it where its speed alone is known, and else its speed.
+    """
+    read_tokens, tps, beside = _read_tokens(ended), decode_tps(ended), _beside(ended)
+    slow, slowing = known.slowdown(beside, ended.backend_id), None
+    is_short, read_s = read_tokens <= CONTEXTS[0], _read_s(ended, slow)
+    alone_tps = known.decode_in(ended.prompt_tokens) if beside else None
+    if tps is not None and alone_tps is not None:
+        slowing, tps = (alone_tps / tps - 1) / max(beside.get(ended.backend_id, 1.0), 0.5), None
     return Answer(
         ttft_s=read_s if is_short else None,
         prefill_tps=None if is_short or not read_s else read_tokens / read_s,
         read_tokens=read_tokens,
-        decode_tps=None if tps is None else tps * slowdown(ended.neighbours),
+        decode_tps=None if tps is None else tps * slow,
         context_tokens=ended.prompt_tokens,
         output_tokens=_output_tokens(ended),
+        beside=next(iter(beside)) if len(beside) == 1 else None,
+        slowing=slowing,
     )
+
+
+def _beside(ended: AttemptEnded) -> Mapping[str, float]:
+    """The other requests that were under way on the same chip, by backend."""
+    begun = ended.decision.ranked[0].crowd.beside if ended.decision is not None and ended.decision.ranked else {}
+    others: dict[str, float] = {each: count for each, count in begun.items() if each != ended.backend_id}
+    return others | ({ended.backend_id: ended.neighbours} if ended.neighbours > 0 else {})
 
 
 def _read_tokens(ended: AttemptEnded) -> float:
@@ -90,18 +106,18 @@ def _read_tokens(ended: AttemptEnded) -> float:
     return ended.prompt_tokens * (1 - min(cached / told, 1.0)) if told and cached else float(ended.prompt_tokens)
 
 
-def _read_s(ended: AttemptEnded) -> float | None:
-    """Time until the prompt was read, alone, with the model loaded already.
+def _read_s(ended: AttemptEnded, slow: float) -> float | None:
+    """Time until the prompt was read, alone, with the model loaded already; beside others it took so much longer.
 
     A stream of words shows it by its first token, any other of them only by the backend's own clock, all else by its
     end.
     """
-    if ended.neighbours or ended.resumed:
+    if ended.resumed:
         return None
     until_s = ended.ttft_s if ended.operation in WRITING else ended.busy_s
     if until_s is None:
-        return ended.timings.prompt_s
-    return max(until_s - (ended.timings.load_s or 0.0), 0.0) or None
+        return None if ended.timings.prompt_s is None else ended.timings.prompt_s / slow
+    return max(until_s - (ended.timings.load_s or 0.0), 0.0) / slow or None
 
 
 def decode_tps(ended: AttemptEnded) -> float | None:

@@ -41,7 +41,7 @@ class Meter:
             return
         power = {device.id: device.power_w for device in devices}
         self._stretches = {
-            device_id: self._stretch(device_id, backend_id).after(power[device_id])
+            device_id: self._stretch(device_id, backend_id).after(power[device_id], len(self._fleet.leases(backend_id)))
             for device_id, backend_id in alone.items()
         }
 
@@ -78,7 +78,8 @@ class Meter:
 
     def _learn(self, stretch: Stretch) -> None:
         backend_id = stretch.backend_id
-        learned = learn_watts(self._watts.get(backend_id), stretch.energy_j / stretch.seconds, stretch.seconds)
+        power_w = stretch.energy_j / stretch.seconds
+        learned = learn_watts(self._watts.get(backend_id), power_w, stretch.seconds, stretch.under_way)
         if learned is not None:
             self._watts[backend_id], self._places[backend_id] = learned, self._place(backend_id)
             self._fleet.note_watts(backend_id, learned)

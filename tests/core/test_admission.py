@@ -56,7 +56,7 @@ def order(queue: AdmissionQueue, backend_id: str | None = None) -> list[Ticket]:
 
 def ahead_s(queue: AdmissionQueue, backend_id: str, due_s: float = inf, but: Ticket | None = None) -> float:
     """The work that waits for a backend and is due before a moment."""
-    return sum(each.before_s(due_s) for each in queue.ahead(backend_id, but))
+    return sum(each.work_s * each.before(due_s) for each in queue.ahead(backend_id, but))
 
 
 def test_of_one_priority_the_shortest_goes_first_unless_another_has_waited_long() -> None:

@@ -1,18 +1,21 @@
 """Each term of the formula."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.keeping import Memory
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.learning import MORE_POWER, Speed, Watts
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import price_of_time_w
+from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, TYPICAL_BYTES
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
+from ollama_proxyd.core.workload import Ahead, Followers, QueueAhead
 from tests.core.reference_profile import (
     REFERENCE,
     TINY,
@@ -29,7 +32,7 @@ NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
 queue_wait_s prefill_s decode_s time_s prefill_j decode_j wake_s load_s wake_j load_j idle_tail_j spared_s spared_j
-keep_alive_s energy_j heat_j money money_j late_j price_of_time_w cost_j power_w latency_ms
+keep_alive_s energy_j heat_j money money_j delay_j late_j price_of_time_w cost_j power_w latency_ms
 """
 
 
@@ -38,7 +41,8 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=2), tariff=tariff), loaded=())
     cold = replace(cold, memory=Memory(gaps_s={"tiny:latest": (9.0, 9.0, 9.0, 9.0)}))
     hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
-    cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0})
+    queues = {"npu": QueueAhead(0.0, 1, (Ahead(500.0, 600.0, 60.0, awaited=3),))}
+    cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0}, queues=queues)
     terms = cost.terms
     assert list(terms) == TERMS.split()
     assert all(value > 0 for name, value in terms.items() if name != "late_j")
@@ -49,7 +53,7 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     assert terms["energy_j"] == pytest.approx(sum(parts_j)) == cost.energy_j
     price_w = PERFORMANCE.price_of_time_w
     spared_j = terms["spared_j"] + price_w * terms["spared_s"]
-    added_j = terms["heat_j"] + terms["money_j"] - spared_j + price_w * terms["time_s"]
+    added_j = terms["heat_j"] + terms["money_j"] + terms["delay_j"] - spared_j + price_w * terms["time_s"]
     assert terms["cost_j"] == pytest.approx(cost.energy_j + added_j) == cost.cost_j
     assert terms["power_w"] == cost.power_w == 3
 
@@ -136,10 +140,74 @@ def test_each_neighbour_on_a_device_slows_the_writing() -> None:
     assert decodes_s == pytest.approx([alone_s * slow for slow in (1, 1.25, 1.5, 1.75, 1.75, 1.75)])
 
 
-def test_requests_of_another_engine_on_the_same_device_are_neighbours() -> None:
-    there = replace(NPU, spec=replace(NPU.spec, id="other"), in_flight=2, slots=2)
-    at_npu = next(each for each in ask((NPU, there), system=machine(device("npu"))).ranked if each.backend_id == "npu")
-    assert at_npu.terms["decode_s"] == pytest.approx(1.5 * only(NPU).terms["decode_s"])
+def test_a_batch_shares_the_watts_of_its_device_and_those_in_it_take_longer() -> None:
+    alone, fourth = only(NVIDIA).terms, only(replace(NVIDIA, slots=4, in_flight=3)).terms
+    assert fourth["decode_j"] == pytest.approx(1.75 * alone["decode_j"] * (1 + 3 * MORE_POWER) / 4)
+    alone_s = alone["prefill_s"] + alone["decode_s"]
+    assert fourth["delay_j"] == pytest.approx(PERFORMANCE.price_of_time_w * 0.75 * alone_s)
+    measured = replace(NVIDIA, watts=Watts(50.0, 60.0, more=0.4), slots=2, in_flight=1)
+    assert only(measured).terms["decode_j"] == pytest.approx(50 * 1.4 / 2 * 1.25 * alone["decode_s"])
+
+
+def test_those_that_are_slowed_by_work_in_the_background_are_worth_their_own_time() -> None:
+    busy = replace(NVIDIA, slots=4, in_flight=3)
+    terms = only(busy, priority=Priority.BEST_EFFORT).terms
+    assert terms["price_of_time_w"] == 0 < terms["delay_j"] == only(busy).terms["delay_j"]
+    assert only(busy, background={"nvidia": 3}).terms["delay_j"] == 0
+
+
+def beside(view: BackendView, busy: BackendView, **query: Any) -> Ranked:
+    """What a request costs there while two are under way on another backend."""
+    other = replace(busy, spec=replace(busy.spec, id="other"), in_flight=2, slots=2)
+    ranked = ask((view, other), **{"mode": Mode.PERFORMANCE, **query}).ranked
+    return next(each for each in ranked if each.backend_id == view.spec.id)
+
+
+def test_engines_on_one_chip_slow_each_other_and_draw_their_own_watts() -> None:
+    alone = only(NPU).terms
+    for busy in (NPU, IGPU, CPU):
+        there = beside(NPU, busy)
+        assert there.terms["decode_s"] == pytest.approx(1.25 * alone["decode_s"])
+        assert there.terms["decode_j"] == pytest.approx(1.25 * alone["decode_j"])
+        assert "beside 2 others on its chip it takes 1.25 times as long" in map(str, there.notes)
+    assert beside(NPU, NVIDIA).terms["decode_s"] == alone["decode_s"]
+    card = machine(device("nvidia"))
+    assert beside(NVIDIA, NVIDIA, system=card).terms["decode_s"] > only(NVIDIA).terms["decode_s"]
+
+
+def test_what_ends_before_a_request_begins_is_not_slowed_by_it() -> None:
+    busy, other = replace(NPU, in_flight=1), replace(IGPU, in_flight=1)
+    waiting, alone = (ask((each, other), waits_s={"npu": 3.0}).ranked for each in (busy, NPU))
+    delays_j = [next(each.delay_j for each in ranked if each.backend_id == "npu") for ranked in (waiting, alone)]
+    assert delays_j[0] == delays_j[1] > 0
+
+
+def test_what_other_devices_draw_while_they_are_slowed_counts() -> None:
+    alone, there = only(NPU).terms, beside(NPU, IGPU).terms
+    alone_s = alone["prefill_s"] + alone["decode_s"]
+    assert there["delay_j"] == pytest.approx(0.25 * alone_s * (2 * PERFORMANCE.price_of_time_w + 12))
+
+
+def test_what_a_neighbour_was_seen_to_do_replaces_the_prior_pair_by_pair() -> None:
+    seen = {TINY.name: Speed(0.8, 10, samples=9, beside={"other": 0.6, "npu": 0.05})}
+    known = replace(NPU, speeds=seen, slots=4)
+    assert beside(known, IGPU).terms["decode_s"] == pytest.approx(1.6 * 20)
+    assert only(replace(known, in_flight=2)).terms["decode_s"] == pytest.approx(1.1 * 20)
+
+
+def test_what_starts_a_device_is_shared_by_those_that_wait_and_follow() -> None:
+    cold = replace(NVIDIA, loaded=())
+    alone = only(cold).terms
+    crowd = only(cold, followers={"nvidia": Followers(12, 1e9)}).terms
+    assert crowd["load_j"] == pytest.approx(alone["load_j"] / 10)
+    assert crowd["load_s"] == alone["load_s"]
+
+
+def test_those_that_wait_behind_a_request_are_worth_their_time() -> None:
+    queues = {"npu": QueueAhead(0.0, 1, (Ahead(500.0, 600.0, 60.0, awaited=3),))}
+    terms = only(NPU, queues=queues).terms
+    assert terms["delay_j"] == pytest.approx(3 * PERFORMANCE.price_of_time_w * terms["time_s"])
+    assert terms["queue_wait_s"] == 0
 
 
 def test_a_loaded_model_costs_no_loading() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.learning import ENOUGH_S, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
+from ollama_proxyd.core.learning import ENOUGH_S, MORE_POWER, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import Reading
 from tests.core.reference_profile import REFERENCE, ask, backend, device, only, order, priced
@@ -19,7 +19,7 @@ def seen(*readings: tuple[float, float]) -> Stretch:
     """A stretch from the hundredth second on, after (second, watts) were read."""
     stretch = BEGUN
     for at_s, power_w in readings:
-        stretch = stretch.after(Reading(power_w, at_s))
+        stretch = stretch.after(Reading(power_w, at_s), 1)
     return stretch
 
 
@@ -51,13 +51,13 @@ def test_what_no_device_draws_at_work_counts_for_nothing(absurd_w: float) -> Non
 
 
 def test_a_silent_sensor_shows_nothing() -> None:
-    assert BEGUN.after(unavailable("asleep")) is BEGUN
+    assert BEGUN.after(unavailable("asleep"), 1) is BEGUN
 
 
 def test_what_was_learned_is_taken_out_and_the_stretch_goes_on() -> None:
     emptied = seen((101, 5), (103, 40)).emptied()
     assert emptied.seconds == 0
-    assert mean_w(emptied.after(Reading(30.0, 104.0))) == 30.0
+    assert mean_w(emptied.after(Reading(30.0, 104.0), 1)) == 30.0
 
 
 def test_one_backend_at_work_on_a_device_is_alone_and_two_are_not() -> None:
@@ -105,12 +105,28 @@ def test_learned_watts_lie_among_those_seen(samples: list[tuple[float, float]]) 
     assert watts.seconds == pytest.approx(sum(s for _, s in samples))
 
 
+def test_watts_beside_others_show_how_a_batch_shares_them() -> None:
+    alone = learn_watts(None, 40.0, 30.0)
+    batch = alone
+    for _ in range(20):
+        batch = learn_watts(batch, 64.0, 60.0, under_way=4.0)
+    assert batch is not None
+    assert batch.power_w == 40.0
+    assert batch.more == pytest.approx(0.2, rel=0.01)
+
+
+def test_watts_that_were_only_seen_beside_others_are_taken_to_be_fewer_alone() -> None:
+    first = learn_watts(None, 44.0, 10.0, under_way=2.0)
+    assert first is not None
+    assert first.power_w == pytest.approx(44 / (1 + MORE_POWER))
+
+
 @given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(-10, 3000)), max_size=20))
 def test_a_stretch_never_counts_more_time_than_passed(steps: list[tuple[float, float]]) -> None:
     stretch, now_s = BEGUN, BEGUN.since_s
     for step_s, power_w in steps:
         now_s += step_s
-        stretch = stretch.after(Reading(power_w, now_s))
+        stretch = stretch.after(Reading(power_w, now_s), 1)
     assert 0 <= stretch.seconds <= now_s - BEGUN.since_s + 1e-6
     assert 0 <= stretch.energy_j <= MOST_W * stretch.seconds + 1e-6
 

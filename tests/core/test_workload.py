@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.core.workload import YIELDED_PER_S, Ahead, QueueAhead, UnderWay, slot_wait_s
+from ollama_proxyd.core.workload import SETTLED, YIELDED_PER_S, Ahead, Followers, QueueAhead, UnderWay, slot_wait_s
 
 NOW_S = 100.0
 
@@ -34,7 +34,20 @@ def test_a_short_request_does_not_wait_for_what_lets_it_go_first() -> None:
 
 
 def test_of_a_line_the_part_counts_that_is_due_before() -> None:
-    assert [Ahead(10.0, 20.0, 8.0).before_s(due_s) for due_s in (9.0, 10.0, 15.0, 20.0)] == [0.0, 0.0, 4.0, 8.0]
+    assert [8 * Ahead(10.0, 20.0, 8.0).before(due_s) for due_s in (9.0, 10.0, 15.0, 20.0)] == [0.0, 0.0, 4.0, 8.0]
+
+
+def test_those_that_go_after_a_request_wait_for_its_work_and_what_nobody_waits_for_does_not() -> None:
+    people, nobody = Ahead(NOW_S + 90, NOW_S + 95, 30.0, awaited=3), Ahead(NOW_S + 90, NOW_S + 95, 30.0)
+    before = Ahead(NOW_S - 95, NOW_S - 90, 30.0, awaited=3)
+    assert QueueAhead(NOW_S, 2, (people, nobody, before)).delayed_s(4.0) == pytest.approx(3 * 4.0 / 2)
+
+
+def test_what_others_serve_while_a_device_starts_does_not_follow_to_it() -> None:
+    followers = Followers(13, 130.0)
+    assert followers.left_after(0.0, 2) == 13 - SETTLED
+    assert followers.left_after(6.5, 2) == pytest.approx(0.9 * 13 - SETTLED)
+    assert followers.left_after(100.0, 2) == Followers(0, 0.0).left_after(1.0, 1) == 0
 
 
 def test_the_time_that_a_request_has_run_counts() -> None:

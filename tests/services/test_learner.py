@@ -64,6 +64,14 @@ def test_what_was_cached_was_not_read() -> None:
     assert learned(ended(4000, usage=Usage(4000, 40, cached_tokens=3900))).ttft_s == 1.0
 
 
+def test_beside_others_it_shows_how_much_they_slow_it_once_its_speed_alone_is_known() -> None:
+    alone, beside = ended(), ended(neighbours=2.0, ended_s=19.0)
+    speed = learned(alone, alone, *[beside] * 30)
+    assert speed.decode_tps == pytest.approx(39 / 4)
+    assert speed.beside["npu"] == pytest.approx((8 / 4 - 1) / 2, rel=0.01)
+    assert learned(beside).decode_tps == pytest.approx(39 / 8 * 1.5)
+
+
 def test_an_embedding_is_read_until_its_end_and_writes_nothing() -> None:
     times: dict[str, Any] = {"stream": False, "first_s": 10.2, "ended_s": 10.2}
     embedding = replace(ended(usage=Usage(100), **times), operation=Operation.EMBEDDING)

@@ -28,7 +28,7 @@ class Side(NamedTuple):
     def work_j(self) -> float:
         """Reading the prompt and writing the answer."""
         ranked = self.ranked
-        return ranked.power_w * ranked.prefill_s + self.share * ranked.decode_j
+        return ranked.prefill_j + self.share * ranked.decode_j
 
     @property
     def busy_s(self) -> float:

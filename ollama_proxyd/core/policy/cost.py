@@ -6,14 +6,15 @@ from typing import NamedTuple
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.crowd import Crowd
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known, slowdown
+from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import Keeping
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
-from ollama_proxyd.core.workload import QueueAhead
+from ollama_proxyd.core.workload import Followers, QueueAhead
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
@@ -31,7 +32,11 @@ class Demand(NamedTuple):
     """The estimated waits until a slot is free, by backend."""
     queues: Mapping[str, QueueAhead]
     """What waits for them."""
+    followers: Mapping[str, Followers]
+    """The others that wait and that each could serve as well."""
     price_of_time_w: float = 0.0
+    others_price_w: float = 0.0
+    """What a second is worth to those that it slows."""
     now_s: float = 0.0
 
 
@@ -41,8 +46,8 @@ class Candidate(NamedTuple):
     view: BackendView
     model: Model
     device: DeviceState | None
-    neighbours: int
-    """How many other requests will be under way on the same device."""
+    crowd: Crowd
+    """What the requests under way on the same chip mean for one more."""
     expected: Expectation
     keeping: Keeping
     heat_share: float
@@ -84,40 +89,53 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
         is_length_known=not is_written or typical is not None,
         waits_s=query.waits_s,
         queues=query.queues,
+        followers=query.followers,
         price_of_time_w=price_of_time_w(row, query.hints),
+        others_price_w=row.price_of_time_w,
         now_s=query.now_s,
     )
 
 
 def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
-    view, model, expected, price_w = candidate.view, candidate.model, candidate.expected, asked.price_of_time_w
+    view, expected, crowd, price_w = candidate.view, candidate.expected, candidate.crowd, asked.price_of_time_w
     power_w, keeping, notes = expected.power_w, candidate.keeping, expected.notes
     stay, stay_notes = keeping.at(view, asked.now_s) if keeping.has_tail else keeping.lasting
-    prefill_s = expected.prefill_s(asked.prompt_tokens)
-    decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * slowdown(candidate.neighbours)
+    if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
+        stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
+    prefill_s = expected.prefill_s(asked.prompt_tokens) * crowd.slow
+    decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
+    share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
+    delay_j = (asked.others_price_w * crowd.delayed + crowd.delayed_w) * alone_s
     latency_s = stay.wake_s + stay.load_s + prefill_s
-    queue_wait_s = _queue_wait_s(view.spec.id, asked, latency_s + decode_s) if asked.waits_s else 0.0
+    queue_wait_s, delayed_s = (
+        _queued(view.spec.id, asked, latency_s + decode_s) if asked.queues or asked.waits_s else (0.0, 0.0)
+    )
+    delay_j += asked.others_price_w * delayed_s
     latency_s += queue_wait_s
     time_s = latency_s + decode_s
-    energy_j = power_w * prefill_s + power_w * decode_s + stay.load_j + stay.wake_j + stay.idle_tail_j
-    heat_j = candidate.heat_share * ((power_w + price_w) * (prefill_s + decode_s))
+    energy_j = share_w * prefill_s + share_w * decode_s + stay.load_j + stay.wake_j + stay.idle_tail_j
+    heat_j = candidate.heat_share * ((share_w + price_w) * (prefill_s + decode_s))
     money, money_j, money_note = _money(view, asked) if view.spec.tariff is not None else _FREE
-    cost_j = energy_j + heat_j + money_j - stay.spared_j + price_w * (time_s - stay.spared_s)
-    if stay_notes or candidate.heat_note is not None or money_note is not None:
-        notes = (*notes, *stay_notes, *[each for each in (candidate.heat_note, money_note) if each is not None])
+    cost_j = energy_j + heat_j + money_j + delay_j - stay.spared_j + price_w * (time_s - stay.spared_s)
+    more_notes = (candidate.heat_note, money_note, crowd.note)
+    if stay_notes or more_notes != _NO_NOTES:
+        notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
-    return Ranked(view.spec.id, model.name, *figures, *more)
+    return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j)
 
 
 _FREE = (0.0, 0.0, None)
+_NO_NOTES = (None, None, None)
 
 
-def _queue_wait_s(backend_id: str, asked: Demand, work_s: float) -> float:
-    """How long a request of so much work waits for a slot: what is shorter goes before it."""
-    queue = asked.queues.get(backend_id)
-    return asked.waits_s.get(backend_id, 0.0) + (0.0 if queue is None else queue.wait_s(work_s))
+def _queued(backend_id: str, asked: Demand, work_s: float) -> tuple[float, float]:
+    """How long a request of so much work waits for a slot, since the shorter go before it; and those behind for it."""
+    queue, wait_s = asked.queues.get(backend_id), asked.waits_s.get(backend_id)
+    if queue is None:
+        return wait_s or 0.0, 0.0
+    return 0.0 if wait_s is None else wait_s + queue.wait_s(work_s), queue.delayed_s(work_s)
 
 
 def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.crowd import ALONE, Crowd
 from ollama_proxyd.core.policy.residence import Residence
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tariff import Tariff
@@ -38,14 +39,23 @@ class Ranked(NamedTuple):
     """Whether the model's answers have shown how long they are, or the request writes none."""
     tariff: Tariff | None = None
     """What its tokens cost."""
+    crowd: Crowd = ALONE
+    """What the requests under way on the same chip mean for it."""
+    delay_j: float = 0.0
+    """What it costs those that they take longer."""
     late_j: float = 0.0
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
 
     @property
+    def prefill_j(self) -> float:
+        """What reading the prompt draws."""
+        return self.power_w * self.crowd.share * self.prefill_s
+
+    @property
     def decode_j(self) -> float:
         """What writing the answer draws."""
-        return self.power_w * self.decode_s
+        return self.power_w * self.crowd.share * self.decode_s
 
     @property
     def terms(self) -> Mapping[str, float]:
@@ -55,13 +65,14 @@ class Ranked(NamedTuple):
             "prefill_s": self.prefill_s,
             "decode_s": self.decode_s,
             "time_s": self.time_s,
-            "prefill_j": self.power_w * self.prefill_s,
+            "prefill_j": self.prefill_j,
             "decode_j": self.decode_j,
             **self.stay._asdict(),
             "energy_j": self.energy_j,
             "heat_j": self.heat_j,
             "money": self.money,
             "money_j": self.money_j,
+            "delay_j": self.delay_j,
             "late_j": self.late_j,
             "price_of_time_w": self.price_of_time_w,
             "cost_j": self.cost_j,

@@ -24,8 +24,6 @@ PREFILL_SPEEDUP = 15.0
 MOST = 1e9
 """Larger numbers are mistakes; they count as unknown."""
 SLOWEST_TPS = 1e-3
-NEIGHBOUR_SLOWDOWN = 0.25
-"""How much longer each other request on the same device makes the writing of an answer, until that is measured."""
 
 
 class ClassPrior(NamedTuple):
@@ -152,11 +150,6 @@ def _prefill_tps(ttft_s: float, rest_tps: float, speed: Speed) -> tuple[float | 
         prior = tokens / (ttft_s + (tokens - SHORT_PROMPT_TOKENS) / rest_tps)
         found.append(max(expected(prior, speed.longer[part], is_sure=speed.is_sure(part)), SLOWEST_TPS))
     return tuple(found)
-
-
-def slowdown(neighbours: float) -> float:
-    """How many times longer an answer takes beside so many other requests on the same device."""
-    return 1 + NEIGHBOUR_SLOWDOWN * neighbours
 
 
 def measured_power_w(view: BackendView) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority
-from ollama_proxyd.core.workload import QueueAhead
+from ollama_proxyd.core.workload import Followers, QueueAhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Query:
     else can serve.
     `waited_s` is how long it has waited. `waits_s` are the estimated waits until a slot is free; backends
     not in it have one.
-    `queues` are what waits for such backends.
+    `queues` are what waits for them, `followers` the others that each could serve as well. `background` is how many
+    requests under way on each are such that nobody waits for.
     """
 
     model: str | None
@@ -39,6 +40,8 @@ class Query:
     waited_s: float = 0.0
     waits_s: Mapping[str, float] = field(default_factory=dict)
     queues: Mapping[str, QueueAhead] = field(default_factory=dict)
+    followers: Mapping[str, Followers] = field(default_factory=dict)
+    background: Mapping[str, int] = field(default_factory=dict)
     able: frozenset[str] | None = None
     """The backends that can go on exactly from a begun answer; None for a new one."""
 

@@ -12,6 +12,7 @@ from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow, ModeSetting
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
+from ollama_proxyd.core.policy.crowd import ALONE, at_work, crowd
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import (
@@ -30,7 +31,7 @@ from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import gaps_of, keeping
 from ollama_proxyd.core.policy.trial import known_until_s, trial
-from ollama_proxyd.core.readings import DeviceState, SystemState, known
+from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.core.reasons import Reason
 
 _Place: TypeAlias = tuple[Tier, float, tuple[bool, int, str], Ranked]
@@ -120,7 +121,7 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
     """Part the backends that can do the work from those that cannot."""
     devices = situation.system.devices
     rules = fitness_rules(situation.query)
-    working = _at_work(fleet, devices) if situation.under_way else {}
+    working = at_work(fleet, devices, situation.query.background) if situation.under_way else {}
     row = situation.setting.row
     max_temp_c = row.max_temp_c if situation.query.hints.target is None else None
     fit: list[Candidate] = []
@@ -131,9 +132,9 @@ def _sift(fleet: FleetView, situation: Situation) -> tuple[list[Candidate], tupl
         if model is None or rejections:
             unable.append(Rejected(view.spec.id, rejections))
             continue
-        neighbours = _neighbours(view, device_of(view.spec, devices) if working else None, working)
         learned = view.speeds.get(model.name), view.memory.load_s.get(model.name), gaps_of(view, model)
-        fit.append(_candidate(view, model, situation.system, row, max_temp_c, neighbours, *learned))
+        candidate = _candidate(view, model, situation.system, row, max_temp_c, *learned)
+        fit.append(candidate._replace(crowd=crowd(view, model, candidate.device, working)) if working else candidate)
     return fit, tuple(unable)
 
 
@@ -144,13 +145,12 @@ def _candidate(
     system: SystemState,
     row: ModeRow,
     max_temp_c: float | None,
-    neighbours: int,
     *learned: object,
 ) -> Candidate:
     """All that no request changes; what is learned in place is named, so that news of it counts at once."""
     settled = _settled(view.spec, view.degraded, view.loaded, view.speeds, view.watts, view.memory)
     compiled = _compiled(settled, model, system, row, max_temp_c, *learned)
-    return compiled._replace(view=view, neighbours=neighbours)
+    return compiled._replace(view=view)
 
 
 @by_identity
@@ -178,7 +178,7 @@ def _compiled(
         view=view,
         model=model,
         device=device,
-        neighbours=0,
+        crowd=ALONE,
         expected=expected,
         keeping=keeping(view, model, device, expected.power_w, row.price_of_time_w),
         heat_share=share,
@@ -188,22 +188,6 @@ def _compiled(
         place=(not matches(model.name, spec.rules.preferred), -spec.priority, spec.id),
         known_until_s=known_until_s(view, model),
     )
-
-
-def _at_work(fleet: FleetView, devices: tuple[DeviceState, ...]) -> Mapping[str, int]:
-    """The requests under way on each device, by its id."""
-    working: dict[str, int] = {}
-    for view in fleet:
-        device = device_of(view.spec, devices) if view.in_flight else None
-        if device is not None:
-            working[device.id] = working.get(device.id, 0) + view.in_flight
-    return working
-
-
-def _neighbours(view: BackendView, device: DeviceState | None, working: Mapping[str, int]) -> int:
-    """How many requests there will be beside one more: those in other slots, and those of engines on its device."""
-    others = 0 if device is None else working.get(device.id, view.in_flight) - view.in_flight
-    return others + max(min(view.in_flight, view.slots - 1), 0)
 
 
 def _order(

@@ -78,6 +78,12 @@ class Residence(NamedTuple):
     spared_j: float = 0.0
     keep_alive_s: float = 0.0
 
+    def shared(self, count: float) -> "Residence":
+        """The part of each of so many requests that wait for it together; the time is the same for all."""
+        return self._replace(
+            wake_j=self.wake_j / count, load_j=self.load_j / count, idle_tail_j=self.idle_tail_j / count
+        )
+
 
 def upkeep(view: BackendView, model: Model, power_w: float) -> Upkeep:
     """What a model costs at a backend that must wake and load it; the notes say what is estimated."""

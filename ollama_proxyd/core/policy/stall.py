@@ -5,7 +5,7 @@ from dataclasses import replace
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.learning import Speed, context_of
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, slowdown
+from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.residence import LOAD_BYTES_PER_S, TYPICAL_MODEL_BYTES
 from ollama_proxyd.core.requests import Request
 
@@ -32,7 +32,11 @@ def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
     speed = view.speeds.get(ranked.model)
     if speed is None or not _is_known(speed):
         return replace(request, whole_pause_s=LEAST_PAUSE_S)
-    tokens_s = PAUSE_TOKENS * slowdown(max(view.in_flight - 1, 0)) / (speed.told_tps or 1.0)
+    tokens_s = (
+        PAUSE_TOKENS
+        * speed.slowdown({view.spec.id: max(view.in_flight - 1, 0)}, view.spec.id)
+        / (speed.told_tps or 1.0)
+    )
     pause_s = None if request.needs_tools else max(LEAST_PAUSE_S, tokens_s)
     return replace(request, pause_s=pause_s, whole_pause_s=max(LEAST_WHOLE_PAUSE_S, tokens_s))
 
