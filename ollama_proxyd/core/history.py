@@ -10,6 +10,7 @@ from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.policy.decision import Decision, Ranked
+from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Json, Operation
 
 MOST_NAME_CHARACTERS = 200
@@ -81,6 +82,7 @@ def ended_of(values: Values, since_s: float) -> AttemptEnded:
         displaced=values["result"] == "displaced",
         moved=values["result"] == "moved",
         resumed=bool(values["resumed"]),
+        program=Program(values["program"], KnownBy(values["program_known_by"])),
     )
 
 

@@ -34,6 +34,27 @@ WATTS_MEMORY_S = 60.0
 """How long work lasts after which watts measured before it weigh a third."""
 
 
+MOST_LENGTHS = 64
+"""Of so many programs and operations the lengths of answers are kept, for each model of a backend."""
+
+Asker: TypeAlias = tuple[str, str]
+"""A program by its name, and the operation that it asks for."""
+
+
+class Length(NamedTuple):
+    """How long answers are, in tokens, and how many have shown it."""
+
+    tokens: float
+    samples: int = 1
+
+    def after(self, tokens: float, *, is_cut: bool) -> "Length":
+        """The same after one more answer; one that was cut shows that they are at least so long."""
+        if is_cut and tokens <= self.tokens:
+            return self
+        share = max(DECAY, 1 / (self.samples + 1))
+        return Length(_mean(self.tokens, tokens, share), self.samples + 1)
+
+
 Part: TypeAlias = str | tuple[str, int]
 """What is measured, of a longer context with its number."""
 
@@ -46,6 +67,10 @@ class Watts:
     seconds: float
     more: float | None = None
     """How much more of them each further request of a batch makes it draw; None until that was measured."""
+
+    def first_guess(self) -> "Watts":
+        """The same for other conditions: what is measured there soon counts more."""
+        return replace(self, seconds=min(self.seconds, ENOUGH_S))
 
     @property
     def is_settled(self) -> bool:
@@ -69,6 +94,8 @@ class Speed:
     """The same for longer contexts: `prefill_tps` and `decode_tps` by the number of the context."""
     beside: Mapping[str, float] = field(default_factory=dict)
     """How much longer another backend at work on the chip makes an answer, and each other of its own requests."""
+    lengths: Mapping[Asker, Length] = field(default_factory=dict)
+    """The length of answers to each program and operation."""
     seen_once: frozenset[Part] = frozenset()
     """The parts that a single request has shown: that one may have been an exception."""
     weight: float | None = None
@@ -113,6 +140,15 @@ class Speed:
         known = self.longer.get(("decode_tps", context)) if context else self.decode_tps
         return known if self.is_sure(part) else None
 
+    def answered(self, asker: Asker, tokens: float, *, is_cut: bool) -> "Speed":
+        """The same after an answer of so many tokens."""
+        lengths = dict(self.lengths)
+        known = lengths.pop(asker, None)
+        lengths[asker] = Length(tokens) if known is None else known.after(tokens, is_cut=is_cut)
+        if len(lengths) > MOST_LENGTHS:
+            lengths.pop(next(iter(lengths)))
+        return replace(self, lengths=lengths)
+
     def is_sure(self, part: Part) -> bool:
         """Whether two requests have shown a part, so that it counts by itself."""
         return self.samples >= ENOUGH_SAMPLES and part not in self.seen_once
@@ -142,6 +178,9 @@ class Answer(NamedTuple):
     context_tokens: float = 0.0
     """The length of the whole prompt."""
     output_tokens: float | None = None
+    is_cut: bool = False
+    """Whether that was as much as it might write: it would have been at least so long."""
+    asker: Asker = ("", "")
     beside: str | None = None
     """The backend whose requests alone were under way beside it."""
     slowing: float | None = None
@@ -166,21 +205,16 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         "ttft_s": _sane(answer.ttft_s),
         ("prefill_tps", context_of(answer.read_tokens)): _fast(answer.prefill_tps),
         ("decode_tps", decode_at) if decode_at else "decode_tps": _fast(answer.decode_tps),
-        "output_tokens": _sane(answer.output_tokens),
+        "output_tokens": _length(before.output_tokens, answer),
     }
     shown = {part: value for part, value in parts.items() if value is not None}
-    if answer.beside is not None and answer.slowing is not None:
-        before = before.slowed(answer.beside, answer.slowing)
+    before = _of_others(before, answer)
     if not shown:
         return before
     weight = before.weight_at(at_s)
     share = max(DECAY, 1 / (weight + 1))
-    short: dict[Part, float | None] = {
-        "ttft_s": before.ttft_s,
-        "decode_tps": before.decode_tps,
-        "output_tokens": before.output_tokens,
-    }
-    known: dict[Part, float | None] = {**short, **dict(before.longer)}
+    short = ("ttft_s", "decode_tps", "output_tokens")
+    known: dict[Part, float | None] = {**{part: getattr(before, part) for part in short}, **dict(before.longer)}
     first = frozenset(part for part in shown if known.get(part) is None)
     known.update({part: _next(known.get(part), value, share) for part, value in shown.items()})
     return Speed(
@@ -190,10 +224,26 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         samples=before.samples + 1,
         longer={part: value for part, value in known.items() if isinstance(part, tuple) and value is not None},
         beside=before.beside,
+        lengths=before.lengths,
         seen_once=(before.seen_once - shown.keys()) | first,
         weight=weight + 1,
         at_s=at_s,
     )
+
+
+def _of_others(speed: Speed, answer: Answer) -> Speed:
+    """The same after what an answer showed of those beside it and of those that ask alike."""
+    if (tokens := _sane(answer.output_tokens)) is not None:
+        speed = speed.answered(answer.asker, tokens, is_cut=answer.is_cut)
+    if answer.beside is None or answer.slowing is None:
+        return speed
+    return speed.slowed(answer.beside, answer.slowing)
+
+
+def _length(before: float | None, answer: Answer) -> float | None:
+    """What an answer shows of the length of all; one that was cut tells no more than was known where it is shorter."""
+    tokens = _sane(answer.output_tokens)
+    return None if answer.is_cut and tokens is not None and tokens <= (before or 0.0) else tokens
 
 
 def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:

@@ -34,6 +34,13 @@ class ModeRow:
         NotNegative,
         Option(_MODES + "price_of_time_watts", "The value of one second of waiting, in watts; higher is faster."),
     ]
+    price_of_noise: Annotated[
+        NotNegative,
+        Option(
+            _MODES,
+            "What a joule counts more that a fan must carry away; higher is quieter and cooler.",
+        ),
+    ] = 0.0
     max_power_w: Annotated[
         Positive | None, Option(_MODES + "max_power_watts", "Backends of more watts serve only if no other can.")
     ] = None
@@ -56,7 +63,7 @@ class ModeRow:
 ModeTable = Mapping[Mode, ModeRow]
 
 THRIFT = (Mode.PERFORMANCE, Mode.AUTO, Mode.BALANCED, Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY)
-"""The modes from the fastest to the thriftiest; Quiet draws as much as Efficiency and wants cooler devices."""
+"""The modes from the fastest to the thriftiest; Quiet gives up time for a silent fan and a cool lap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.EFFICIENCY: ModeRow(
             label="Efficiency",
             description="Less energy for a slower answer",
-            price_of_time_w=2.0,
+            price_of_time_w=3.5,
             max_power_w=15.0,
             max_temp_c=75.0,
             max_fan_percent=60.0,
@@ -108,7 +115,8 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.QUIET: ModeRow(
             label="Quiet",
             description="Slow fans and a cool lap",
-            price_of_time_w=2.0,
+            price_of_time_w=1.0,
+            price_of_noise=1.0,
             max_power_w=15.0,
             max_temp_c=70.0,
             max_fan_percent=40.0,
@@ -123,7 +131,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.ULTRA_EFFICIENCY: ModeRow(
             label="Ultra Efficiency",
             description="The least energy that gives an answer",
-            price_of_time_w=0.2,
+            price_of_time_w=0.05,
             max_power_w=10.0,
             max_temp_c=65.0,
             max_fan_percent=30.0,

@@ -31,6 +31,10 @@ NOTES: Mapping[str, str] = {
         " at {price_per_kwh:g} {currency}/kWh"
     ),
     "beside_others": "beside {count} other[{is_many:?}s] on its chip it takes {times:.3g} times as long",
+    "noise_counted": (
+        "{loud_watts:.2g} W of its {power_watts:.2g} W count as noise and heat in the lap"
+        "[, since its fan blows at {fan_percent:.0f} %]"
+    ),
     "wake_estimated": "time to wake the device {wake_seconds:g} s is estimated",
     "load_estimated": "time to load {load_seconds:.2g} s is estimated for a model of {size_gb:.2g} GB",
     "load_unknown": "it is unknown whether the model is loaded, so loading is not counted",

@@ -75,12 +75,6 @@ class QueueAhead(NamedTuple):
         due_s = self.due_s + yielded_s(work_s)
         return sum([each.work_s * each.before(due_s) for each in self.lines]) / max(self.slots, 1)
 
-    def delayed_s(self, work_s: float) -> float:
-        """How much longer all that go after it wait together."""
-        due_s = self.due_s + yielded_s(work_s)
-        behind = sum([each.awaited * (1 - each.before(due_s)) for each in self.lines])
-        return behind * work_s / max(self.slots, 1)
-
 
 def slot_wait_s(under_way: Iterable[UnderWay], slots: int, now_s: float) -> float:
     """How long until a slot is free again."""

@@ -93,26 +93,22 @@ class Admission:
 
     def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
         """The query with the estimated wait for each backend whose slots are taken."""
-        waits_s: dict[str, float] = {}
-        queues: dict[str, QueueAhead] = {}
-        followers: dict[str, Followers] = {}
-        background: dict[str, int] = {}
-        now_s = self._clock.monotonic()
+        waits_s, queues, background = dict[str, float](), dict[str, QueueAhead](), dict[str, int]()
+        followers, now_s = dict[str, Followers](), self._clock.monotonic()
         at_once_s = due_s(now_s - query.waited_s, query.urgency)
         for view in self._fleet.views.value:
             backend_id = view.spec.id
-            if view.in_flight:
-                background[backend_id] = sum([lease.is_yielding for lease in self._fleet.leases(backend_id)])
+            if view.in_flight and (yielding := sum([each.is_yielding for each in self._fleet.leases(backend_id)])):
+                background[backend_id] = yielding
             if self._queue:
                 followers[backend_id] = self._queue.followers(backend_id, query.model, waiting)
             if view.in_flight >= view.slots:
                 under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
                 waits_s[backend_id] = slot_wait_s(under_way, view.slots, now_s)
-            if view.in_flight >= view.slots or followers:
                 queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
-        if not background and not query.background and not query.waits_s:
-            return query
-        return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
+        if waits_s or followers or background or query.waits_s:
+            return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
+        return query
 
     async def lease(self, query: Query, decision: Decision, decide: Decide, *, is_back: bool = False) -> Granted:
         """A slot of the best backend, at once where it is free, else when it is the request's turn.

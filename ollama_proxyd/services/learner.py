@@ -87,7 +87,9 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
         read_tokens=read_tokens,
         decode_tps=None if tps is None else tps * slow,
         context_tokens=ended.prompt_tokens,
-        output_tokens=_output_tokens(ended),
+        output_tokens=None if ended.resumed or ended.operation not in WRITING else ended.usage.completion_tokens,
+        is_cut=ended.finish is FinishReason.LENGTH,
+        asker=(ended.program.name, ended.operation.value),
         beside=next(iter(beside)) if len(beside) == 1 else None,
         slowing=slowing,
     )
@@ -112,7 +114,7 @@ def _read_s(ended: AttemptEnded, slow: float) -> float | None:
     A stream of words shows it by its first token, any other of them only by the backend's own clock, all else by its
     end.
     """
-    if ended.resumed:
+    if ended.neighbours or ended.resumed:
         return None
     until_s = ended.ttft_s if ended.operation in WRITING else ended.busy_s
     if until_s is None:
@@ -128,9 +130,3 @@ def decode_tps(ended: AttemptEnded) -> float | None:
     told = tokens / ended.timings.decode_s if ended.timings.decode_s else None
     seen = (tokens - 1) / ended.writing_s if ended.writing_s else None
     return seen if told is None or (seen is not None and told > MOST_AHEAD * seen) else told
-
-
-def _output_tokens(ended: AttemptEnded) -> int | None:
-    """The length of an answer that ended by itself; one that was cut, or went on here, does not tell it."""
-    is_cut = ended.finish is FinishReason.LENGTH or ended.resumed
-    return None if is_cut or ended.operation not in WRITING else ended.usage.completion_tokens

@@ -4,7 +4,7 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import Conditions, SystemState
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import FleetChanges
@@ -15,7 +15,8 @@ from ollama_proxyd.services.tasks import Tasks
 class Meter:
     """Measured watts by backend.
 
-    What is seen while requests run counts when one of them was answered in full, and is forgotten when one fails.
+    Those of other conditions, the power profile and the charger, are kept apart and are a first guess. What is seen
+    while requests run counts when one of them was answered in full, and is forgotten when one fails.
     """
 
     def __init__(self, system: Cell[SystemState], fleet: Fleet, clock: Clock) -> None:
@@ -23,6 +24,9 @@ class Meter:
         self._fleet = fleet
         self._clock = clock
         self._watts: dict[str, Watts] = {}
+        """Those of the present conditions."""
+        self._elsewhere: dict[Conditions, dict[str, Watts]] = {}
+        self._conditions: Conditions | None = None
         self._places: dict[str, tuple[object, ...]] = {}
         """Where each backend ran when its watts were learned."""
         self._stretches: dict[str, Stretch] = {}
@@ -35,6 +39,7 @@ class Meter:
 
     def _look(self, _: object) -> None:
         """Note which backend works alone on which device, and the device's power."""
+        self._follow_conditions(Conditions.of(self._system.value))
         devices = self._system.value.devices
         alone = alone_on(self._fleet.at_work(), devices)
         if not alone and not self._stretches:
@@ -44,6 +49,20 @@ class Meter:
             device_id: self._stretch(device_id, backend_id).after(power[device_id], len(self._fleet.leases(backend_id)))
             for device_id, backend_id in alone.items()
         }
+
+    def _follow_conditions(self, conditions: Conditions) -> None:
+        """Firmware sets watts by the power profile and the charger; what was seen under others is kept for them."""
+        if conditions == self._conditions:
+            return
+        if self._conditions is not None:
+            self._elsewhere[self._conditions] = dict(self._watts)
+            self._stretches = {}
+            seen = self._elsewhere.get(conditions, {})
+            for backend_id, watts in self._watts.items():
+                self._watts[backend_id] = seen.get(backend_id) or watts.first_guess()
+                if self._fleet.has(backend_id):
+                    self._fleet.note_watts(backend_id, self._watts[backend_id])
+        self._conditions = conditions
 
     def observe(self, ended: AttemptEnded) -> None:
         """Learn from the end of an attempt; one that failed or was left teaches nothing."""
@@ -56,7 +75,8 @@ class Meter:
     def _note_changes(self, changes: FleetChanges) -> None:
         for backend_id in changes.added | changes.changed:
             if self._places.get(backend_id) != self._place(backend_id):
-                self._watts.pop(backend_id, None)
+                for watts in (self._watts, *self._elsewhere.values()):
+                    watts.pop(backend_id, None)
             self._fleet.note_watts(backend_id, self._watts.get(backend_id))
 
     def _is_on(self, backend_id: str, device_id: str) -> bool:

@@ -7,15 +7,16 @@ import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.keeping import Memory
-from ollama_proxyd.core.learning import MORE_POWER, Speed, Watts
+from ollama_proxyd.core.learning import MORE_POWER, Length, Speed, Watts
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import price_of_time_w
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, TYPICAL_BYTES
+from ollama_proxyd.core.programs import Program
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
-from ollama_proxyd.core.workload import Ahead, Followers, QueueAhead
+from ollama_proxyd.core.workload import Followers
 from tests.core.reference_profile import (
     REFERENCE,
     TINY,
@@ -32,7 +33,7 @@ NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
 queue_wait_s prefill_s decode_s time_s prefill_j decode_j wake_s load_s wake_j load_j idle_tail_j spared_s spared_j
-keep_alive_s energy_j heat_j money money_j delay_j late_j price_of_time_w cost_j power_w latency_ms
+keep_alive_s energy_j heat_j money money_j noise_j delay_j late_j price_of_time_w cost_j power_w latency_ms
 """
 
 
@@ -41,11 +42,12 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     cold = replace(backend("npu", Profile(3, 0.8, 10, wake_s=1, load_s=2, idle_w=2), tariff=tariff), loaded=())
     cold = replace(cold, memory=Memory(gaps_s={"tiny:latest": (9.0, 9.0, 9.0, 9.0)}))
     hot = machine(device("npu", PowerState.ASLEEP, temperature_c=91.0))
-    queues = {"npu": QueueAhead(0.0, 1, (Ahead(500.0, 600.0, 60.0, awaited=3),))}
-    cost = only(cold, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0}, queues=queues)
+    busy = replace(IGPU, in_flight=1)
+    ranked = ask((cold, busy), Mode.PERFORMANCE, prompt_tokens=1000, system=hot, waits_s={"npu": 3.0}).ranked
+    cost = next(each for each in ranked if each.backend_id == "npu")
     terms = cost.terms
     assert list(terms) == TERMS.split()
-    assert all(value > 0 for name, value in terms.items() if name != "late_j")
+    assert all(value > 0 for name, value in terms.items() if name not in {"late_j", "noise_j"})
     waiting_s = terms["queue_wait_s"] + terms["wake_s"] + terms["load_s"] + terms["prefill_s"]
     parts_j = (terms[name] for name in ("prefill_j", "decode_j", "load_j", "wake_j", "idle_tail_j"))
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms
@@ -120,6 +122,13 @@ def test_a_prompt_beyond_a_short_one_is_read_at_the_configured_rate() -> None:
 
 def test_an_unknown_rate_of_reading_is_a_multiple_of_that_of_writing() -> None:
     assert only(NPU, prompt_tokens=SHORT_PROMPT_TOKENS + 300).terms["prefill_s"] == pytest.approx(2.8)
+
+
+def test_a_programs_own_answers_tell_how_long_its_next_is_and_else_those_to_all() -> None:
+    lengths = {("editor", "chat"): Length(40.0, 3)}
+    seen = replace(NPU, speeds={TINY.name: Speed(output_tokens=1000, samples=9, lengths=lengths)})
+    tokens = [ask((seen,), program=Program(name)).expected_tokens for name in ("editor", "mail")]
+    assert tokens == [40, 1000]
 
 
 def test_the_estimated_wait_for_a_slot_counts() -> None:
@@ -201,13 +210,6 @@ def test_what_starts_a_device_is_shared_by_those_that_wait_and_follow() -> None:
     crowd = only(cold, followers={"nvidia": Followers(12, 1e9)}).terms
     assert crowd["load_j"] == pytest.approx(alone["load_j"] / 10)
     assert crowd["load_s"] == alone["load_s"]
-
-
-def test_those_that_wait_behind_a_request_are_worth_their_time() -> None:
-    queues = {"npu": QueueAhead(0.0, 1, (Ahead(500.0, 600.0, 60.0, awaited=3),))}
-    terms = only(NPU, queues=queues).terms
-    assert terms["delay_j"] == pytest.approx(3 * PERFORMANCE.price_of_time_w * terms["time_s"])
-    assert terms["queue_wait_s"] == 0
 
 
 def test_a_loaded_model_costs_no_loading() -> None:

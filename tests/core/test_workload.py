@@ -37,12 +37,6 @@ def test_of_a_line_the_part_counts_that_is_due_before() -> None:
     assert [8 * Ahead(10.0, 20.0, 8.0).before(due_s) for due_s in (9.0, 10.0, 15.0, 20.0)] == [0.0, 0.0, 4.0, 8.0]
 
 
-def test_those_that_go_after_a_request_wait_for_its_work_and_what_nobody_waits_for_does_not() -> None:
-    people, nobody = Ahead(NOW_S + 90, NOW_S + 95, 30.0, awaited=3), Ahead(NOW_S + 90, NOW_S + 95, 30.0)
-    before = Ahead(NOW_S - 95, NOW_S - 90, 30.0, awaited=3)
-    assert QueueAhead(NOW_S, 2, (people, nobody, before)).delayed_s(4.0) == pytest.approx(3 * 4.0 / 2)
-
-
 def test_what_others_serve_while_a_device_starts_does_not_follow_to_it() -> None:
     followers = Followers(13, 130.0)
     assert followers.left_after(0.0, 2) == 13 - SETTLED

@@ -448,7 +448,7 @@ async def test_a_request_beside_others_teaches_what_it_would_have_been_alone() -
     assert (speed.decode_tps, speed.ttft_s) == (12.5, None)
 
 
-async def test_an_answer_cut_by_the_clients_limit_does_not_teach_how_long_answers_are() -> None:
+async def test_an_answer_cut_by_the_clients_limit_teaches_that_they_are_at_least_so_long() -> None:
     clock = FakeClock()
     usage = Usage(completion_tokens=21)
     script = slow_answer(clock, Finished(FinishReason.LENGTH, usage))
@@ -456,7 +456,7 @@ async def test_an_answer_cut_by_the_clients_limit_does_not_teach_how_long_answer
     await answer(services, request())
     speed = services.fleet.view("npu").speeds["tiny:latest"]
     assert speed.decode_tps == 10.0
-    assert speed.output_tokens is None
+    assert speed.output_tokens == 21
 
 
 class Silent(FakeBackend):

@@ -7,8 +7,9 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
-from ollama_proxyd.core.events import Timings, Usage
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.events import FinishReason, Timings, Usage
+from ollama_proxyd.core.learning import MOST_LENGTHS, Speed
+from ollama_proxyd.core.programs import Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.learner import Learner
@@ -70,6 +71,30 @@ def test_beside_others_it_shows_how_much_they_slow_it_once_its_speed_alone_is_kn
     assert speed.decode_tps == pytest.approx(39 / 4)
     assert speed.beside["npu"] == pytest.approx((8 / 4 - 1) / 2, rel=0.01)
     assert learned(beside).decode_tps == pytest.approx(39 / 8 * 1.5)
+
+
+def by(program: str, tokens: int, finish: FinishReason = FinishReason.STOP, **facts: Any) -> AttemptEnded:
+    return ended(usage=Usage(100, tokens), program=Program(program), finish=finish, **facts)
+
+
+def test_the_length_of_answers_is_learned_for_each_program_and_operation() -> None:
+    completes = replace(by("editor", 12), operation=Operation.COMPLETION)
+    lengths = learned(by("editor", 300), by("editor", 300), completes, by("", 50)).lengths
+    assert lengths["editor", "chat"] == (pytest.approx(300), 2)
+    assert lengths["editor", "completion"] == (12, 1)
+    assert lengths["", "chat"] == (50, 1)
+
+
+def test_a_cut_answer_shows_that_they_are_at_least_so_long() -> None:
+    assert learned(by("editor", 64, FinishReason.LENGTH)).lengths["editor", "chat"].tokens == 64
+    whole = learned(by("editor", 300), by("editor", 64, FinishReason.LENGTH))
+    assert (whole.lengths["editor", "chat"].tokens, whole.output_tokens) == (300, 300)
+    longer = learned(by("editor", 20), by("editor", 64, FinishReason.LENGTH))
+    assert longer.lengths["editor", "chat"].tokens > 20 < (longer.output_tokens or 0)
+
+
+def test_the_lengths_that_are_kept_have_a_bound() -> None:
+    assert len(learned(*[by(f"program {n}", 20) for n in range(3 * MOST_LENGTHS)]).lengths) == MOST_LENGTHS
 
 
 def test_an_embedding_is_read_until_its_end_and_writes_nothing() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
+from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, Reading, SystemState
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.meter import Meter
@@ -177,3 +178,16 @@ async def test_a_fleet_that_does_not_have_the_backend_takes_no_note(bench: Bench
     before = bench.services.fleet.views.value
     bench.services.fleet.note_watts("gone", Watts(1.0, 9.0))
     assert bench.services.fleet.views.value is before
+
+
+async def test_watts_are_kept_apart_for_each_power_profile_and_charger(bench: Bench) -> None:
+    bench.script(9.0, 30.0, 40.0)
+    await bench.ask()
+    plugged_in, system = bench.watts, bench.services.system
+    assert plugged_in is not None
+    system.set(replace(system.value, on_battery=Reading(True, bench.clock.monotonic())))
+    await settle()
+    assert bench.watts == plugged_in.first_guess()
+    system.set(replace(system.value, on_battery=NO_SENSOR))
+    await settle()
+    assert bench.watts == plugged_in

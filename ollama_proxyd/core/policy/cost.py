@@ -1,10 +1,10 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.crowd import Crowd
 from ollama_proxyd.core.policy.decision import Ranked
@@ -53,6 +53,9 @@ class Candidate(NamedTuple):
     heat_share: float
     """What heat adds, as a share of the work: a device that must slow down takes up to twice the time."""
     heat_note: Reason | None
+    noise_share: float
+    """What noise and heat in the lap add to each joule of the work."""
+    noise_note: Reason | None
     standing: tuple[Reason, ...]
     """What keeps requests off it in the mode while others can serve."""
     critical: Reason | None
@@ -78,7 +81,7 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
 
 def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
-    typical = _typical_output_tokens(speeds)
+    typical = _typical_output_tokens(tuple(speeds), (query.hints.program.name, query.operation.value))
     is_written = query.operation in WRITING
     expected = (typical or TYPICAL_OUTPUT_TOKENS) if is_written else 0.0
     if query.max_tokens is not None and query.max_tokens >= 0:
@@ -108,34 +111,31 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
     delay_j = (asked.others_price_w * crowd.delayed + crowd.delayed_w) * alone_s
     latency_s = stay.wake_s + stay.load_s + prefill_s
-    queue_wait_s, delayed_s = (
-        _queued(view.spec.id, asked, latency_s + decode_s) if asked.queues or asked.waits_s else (0.0, 0.0)
-    )
-    delay_j += asked.others_price_w * delayed_s
+    queue_wait_s = _queue_wait_s(view.spec.id, asked, latency_s + decode_s) if asked.waits_s else 0.0
     latency_s += queue_wait_s
     time_s = latency_s + decode_s
-    energy_j = share_w * prefill_s + share_w * decode_s + stay.load_j + stay.wake_j + stay.idle_tail_j
+    work_j = share_w * prefill_s + share_w * decode_s
+    noise_j = candidate.noise_share * work_j
+    energy_j = work_j + stay.load_j + stay.wake_j + stay.idle_tail_j
     heat_j = candidate.heat_share * ((share_w + price_w) * (prefill_s + decode_s))
     money, money_j, money_note = _money(view, asked) if view.spec.tariff is not None else _FREE
-    cost_j = energy_j + heat_j + money_j + delay_j - stay.spared_j + price_w * (time_s - stay.spared_s)
-    more_notes = (candidate.heat_note, money_note, crowd.note)
+    cost_j = energy_j + heat_j + money_j + delay_j + noise_j - stay.spared_j + price_w * (time_s - stay.spared_s)
+    more_notes = (candidate.heat_note, money_note, crowd.note, candidate.noise_note)
     if stay_notes or more_notes != _NO_NOTES:
         notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
-    return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j)
+    return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
 
 
 _FREE = (0.0, 0.0, None)
-_NO_NOTES = (None, None, None)
+_NO_NOTES = (None, None, None, None)
 
 
-def _queued(backend_id: str, asked: Demand, work_s: float) -> tuple[float, float]:
-    """How long a request of so much work waits for a slot, since the shorter go before it; and those behind for it."""
-    queue, wait_s = asked.queues.get(backend_id), asked.waits_s.get(backend_id)
-    if queue is None:
-        return wait_s or 0.0, 0.0
-    return 0.0 if wait_s is None else wait_s + queue.wait_s(work_s), queue.delayed_s(work_s)
+def _queue_wait_s(backend_id: str, asked: Demand, work_s: float) -> float:
+    """How long a request of so much work waits for a slot: what is shorter goes before it."""
+    queue = asked.queues.get(backend_id)
+    return asked.waits_s.get(backend_id, 0.0) + (0.0 if queue is None else queue.wait_s(work_s))
 
 
 def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | None]:
@@ -149,8 +149,14 @@ def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | Non
     return money, money_j, Reason("money_counted", currency=costs.currency, **values)
 
 
-def _typical_output_tokens(speeds: Iterable[Speed]) -> float | None:
-    """The mean of what was learned on each backend, weighed by how often; None where nothing was."""
+def _typical_output_tokens(speeds: Sequence[Speed], asker: Asker) -> float | None:
+    """The mean of what was learned on each backend, weighed by how often; None where nothing was.
+
+    A program's own answers count, and where it had none those to all.
+    """
+    own = [each.lengths[asker] for each in speeds if asker in each.lengths]
+    if own:
+        return sum([each.tokens * each.samples for each in own]) / sum([each.samples for each in own])
     tokens, samples = 0.0, 0
     for speed in speeds:
         if speed.samples > 0 and is_known(speed.output_tokens):

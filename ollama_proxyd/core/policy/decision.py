@@ -43,6 +43,8 @@ class Ranked(NamedTuple):
     """What the requests under way on the same chip mean for it."""
     delay_j: float = 0.0
     """What it costs those that they take longer."""
+    noise_j: float = 0.0
+    """What the fan's noise and the heat in the lap count, in a mode that minds them."""
     late_j: float = 0.0
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
@@ -72,6 +74,7 @@ class Ranked(NamedTuple):
             "heat_j": self.heat_j,
             "money": self.money,
             "money_j": self.money_j,
+            "noise_j": self.noise_j,
             "delay_j": self.delay_j,
             "late_j": self.late_j,
             "price_of_time_w": self.price_of_time_w,

@@ -2,7 +2,7 @@
 
 from typing import TypeGuard
 
-from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.fleet import BackendSpec, BackendView
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.priors import is_known
@@ -11,6 +11,8 @@ from ollama_proxyd.core.reasons import Reason
 
 SOON_S = 30.0
 """A device that will be too hot within this time pays for it already."""
+SILENT_W = 5.0
+"""So many watts of one device a laptop's case sheds without its fan."""
 COLDEST_C, HOTTEST_C = -100.0, 1000.0
 """What is beyond is a sensor's mistake and counts as unknown."""
 
@@ -43,6 +45,26 @@ def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Re
     left_s = (limit_c - now_c) / slope
     soon = Reason("too_hot_soon", temperature_celsius=now_c, limit_celsius=limit_c, left_seconds=left_s)
     return 1 - left_s / SOON_S, soon
+
+
+@by_identity
+def noise_share(
+    spec: BackendSpec, device: DeviceState | None, power_w: float, price: float
+) -> tuple[float, Reason | None]:
+    """What a device's noise and heat add to each joule of work, with a note: its fan blows for the watts that it hears.
+
+    Up to SILENT_W the case sheds them without a fan. Once that blows, each watt keeps it going. Another machine's fan
+    is not heard here.
+    """
+    if not price or not spec.is_local or not power_w > 0:
+        return 0.0, None
+    fan_percent = None if device is None else known(device.fan_percent)
+    is_blowing = fan_percent is not None and fan_percent > 0
+    loud_w = power_w if is_blowing else max(power_w - SILENT_W, 0.0)
+    if not loud_w:
+        return 0.0, None
+    values = {"loud_watts": loud_w, "power_watts": power_w, "fan_percent": fan_percent if is_blowing else None}
+    return price * loud_w / power_w, Reason("noise_counted", **values)
 
 
 def mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:

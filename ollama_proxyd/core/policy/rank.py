@@ -25,7 +25,7 @@ from ollama_proxyd.core.policy.eligibility import (
     unfit,
 )
 from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_aside
-from ollama_proxyd.core.policy.heat import critical_heat, heat_share
+from ollama_proxyd.core.policy.heat import critical_heat, heat_share, noise_share
 from ollama_proxyd.core.policy.mode_limits import Tier, beyond, is_too_busy, late_j, refusing, standing, tier
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.query import Query
@@ -174,6 +174,7 @@ def _compiled(
     spec, devices, expected = view.spec, system.devices, expect(view, model)
     device = device_of(spec, devices)
     share, note = heat_share(device, max_temp_c) if device is not None else (0.0, why_unbound(spec, devices))
+    noise, noise_note = noise_share(spec, device, expected.power_w, row.price_of_noise)
     return Candidate(
         view=view,
         model=model,
@@ -183,6 +184,8 @@ def _compiled(
         keeping=keeping(view, model, device, expected.power_w, row.price_of_time_w),
         heat_share=share,
         heat_note=note,
+        noise_share=noise,
+        noise_note=noise_note,
         standing=standing(view, device, known(system.games), row),
         critical=None if device is None else critical_heat(view, device),
         place=(not matches(model.name, spec.rules.preferred), -spec.priority, spec.id),

@@ -163,6 +163,7 @@ def listed(mode: Mode, row: ModeRow) -> dict[str, Variant]:
             "description": ("s", row.description),
             "icon": ("s", ICONS[mode]),
             "price_of_time_watts": ("d", row.price_of_time_w),
+            "price_of_noise": ("d", row.price_of_noise),
             "max_power_watts": ("d", row.max_power_w),
             "max_temperature_celsius": ("d", row.max_temp_c),
             "max_fan_percent": ("d", row.max_fan_percent),
