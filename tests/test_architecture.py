@@ -14,13 +14,14 @@ BOUNDARIES = {
     "services/tasks.py",
     "services/admission.py",
     "services/cell.py",
+    "edges/grpc_api/service.py",
     "edges/http_api/middleware.py",
     "edges/http_api/websocket.py",
     "edges/storage/history.py",
 }
 """Where an exception that nobody expected is allowed to stop.
 
-A task, a request that waits, one who hears of a fact, one request over HTTP or a WebSocket, and the thread that
+A task, a request that waits, one who hears of a fact, one request over HTTP, a WebSocket or gRPC, and the thread that
 writes the history.
 """
 

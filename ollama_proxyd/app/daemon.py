@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ollama_proxyd.app import limits
-from ollama_proxyd.app.foundation import FIRST_CHECK_S, Foundation
+from ollama_proxyd.app.foundation import FIRST_CHECK_S, LAST_WORDS_S, Foundation
+from ollama_proxyd.app.grpc_door import GrpcDoor
 from ollama_proxyd.app.idle_exit import SETTLE_S, Use, until_unused
 from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
@@ -70,6 +71,7 @@ class Daemon:
         self._reload_asked = asyncio.Event()
         self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
+        self._grpc = GrpcDoor(self.services, self._server.rules)
         self._listeners = Listeners(options.environ, config.server)
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
@@ -83,6 +85,11 @@ class Daemon:
     def url(self) -> str:
         """Where clients find it."""
         return self._server.url
+
+    @property
+    def grpc_port(self) -> int | None:
+        """Where gRPC is served, None where it is not."""
+        return self._grpc.port
 
     @property
     def source(self) -> str:
@@ -121,9 +128,10 @@ class Daemon:
         await self._adopt(self._config, FIRST_ROUND_S)
         if self._listeners.is_activated:
             await self._listeners.listen(self._server)
+        await self._grpc.open(self._config)
 
     async def _end_when_idle(self) -> None:
-        idle_s = self._listeners.idle_exit_s
+        idle_s = self._listeners.idle_exit_s if self.grpc_port is None else None  # nothing would start it for a call
         if idle_s is not None:
             await until_unused(self._use, self.withdraw, self.come_back, self._foundation.clock, idle_s)
             self.ended.set()
@@ -148,11 +156,13 @@ class Daemon:
         await self._watchers.close()  # first, because a reload tells how it ended
         self._status.stopping(drain_s, self._foundation.activity.in_flight)
         await self._server.refuse_new()
+        self._grpc.refuse_new(drain_s + LAST_WORDS_S)
         if self._server.connections:
             await self._foundation.clock.sleep(SETTLE_S)
         self._foundation.gate.stop()
         await self._foundation.drain(drain_s)
         await self._foundation.http.close()
+        await self._grpc.close()
         await self._machine.close()
         await self._server.stop()
         self._listeners.close()
@@ -203,6 +213,7 @@ class Daemon:
         self._config = config
         configure_logging(config.log.level, self._options.environ)
         self._server.reconfigure(config.server)
+        self._grpc.reconfigure(config)
         if self._search is not None:
             self._search.cancel()
         if self._sources.is_searched(config):

@@ -111,9 +111,9 @@ def check(root: Node) -> Checked:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, as a whole or by one of its parts, if one is near."""
+    """The known word that was probably meant, as a whole or by one of its parts: the first that is near."""
     whole = {each.lower(): each for each in known}
-    parts = {part: each for each in known for part in each.lower().split("_") if len(part) > 1}
+    parts = {part: each for each in reversed(whole.values()) for part in each.lower().split("_") if len(part) > 1}
     for spellings in (whole, parts):
         if near := text.nearest(word, spellings, 0.6):
             return spellings[near]

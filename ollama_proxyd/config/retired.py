@@ -8,7 +8,6 @@ _NO_PIPELINES: Final = "pipelines are not part of this daemon"
 _NO_DEVICES: Final = "sharing of cameras, microphones and screens is not part of this daemon"
 
 NO_EFFECT: Final[Mapping[str, str]] = {
-    "server.grpc_port": "gRPC is not served; everything is on server.http_port",
     "backends[].model_name": "models are asked of each backend itself",
     "routing.default_backend": "every request goes to the backend of least cost; priority breaks ties",
     "routing.power_aware": _MODE_DECIDES,

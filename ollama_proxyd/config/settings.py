@@ -15,6 +15,7 @@ from ollama_proxyd.core.power_saver import PowerSaverSettings
 from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
+from ollama_proxyd.edges.grpc_api.settings import GrpcSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.storage.settings import HistorySettings
@@ -129,6 +130,7 @@ class Config:
     """
 
     server: ServerSettings
+    grpc: GrpcSettings
     auth: Auth
     gateway: GatewaySettings
     keeping: KeepingSettings

@@ -115,7 +115,6 @@ def test_an_empty_section_means_its_defaults(loaded: Loader) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "server: {grpc_port: 50051}",
         "routing: {power_aware: true, default_backend: x, fallback_strategy: next_best}",
         "thermal: {enabled: true, temperature: {warning: 70}}",
         "monitoring: {prometheus_port: 9090}",
@@ -158,6 +157,6 @@ def test_of_another_kind_of_file_nothing_is_repeated(complaints: Complaints, con
 
 
 def test_what_has_no_effect_is_told_beside_what_is_wrong(complaints: Complaints) -> None:
-    lines = complaints("server: {grpc_port: 9}\nrouting: {retries: 99}\n")
-    assert [line.split(":")[1:3] for line in lines] == [["2", " routing.retries"], ["1", " server.grpc_port"]]
+    lines = complaints("thermal: {enabled: true}\nrouting: {retries: 99}\n")
+    assert [line.split(":")[1:3] for line in lines] == [["2", " routing.retries"], ["1", " thermal"]]
     assert "this key has no effect and may go" in lines[1]

@@ -37,6 +37,7 @@ from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
 from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
+from ollama_proxyd.edges.plumbing.access import LOOPBACK_NAMES, AccessRules
 from ollama_proxyd.edges.plumbing.peers import Peers
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
 from ollama_proxyd.services.bundle import Services
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -103,6 +103,11 @@ class HttpServer:
         self._given: tuple[socket.socket, ...] = ()
         self._is_activated = False
         self._sites: list[web.BaseSite] = []
+
+    @property
+    def rules(self) -> Cell[AccessRules]:
+        """Whom it lets in."""
+        return self._app[ACCESS]
 
     @property
     def port(self) -> int:

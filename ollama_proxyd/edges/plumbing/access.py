@@ -23,6 +23,7 @@ class OtherUsers(Enum):
     ALLOW = "allow"
 
 
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)

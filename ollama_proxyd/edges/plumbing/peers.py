@@ -116,8 +116,11 @@ def place_of(name: object) -> Place | None:
 
 def _owner(transport: Any) -> Owner | None:
     peer, own = place_of(transport.get_extra_info("peername")), place_of(transport.get_extra_info("sockname"))
-    if peer is None or own is None:
-        return None
+    return None if peer is None or own is None else owner_between(peer, own)
+
+
+def owner_between(peer: Place, own: Place) -> Owner | None:
+    """Who has the end of a connection that is not our own."""
     try:
         return owner_by_netlink(peer, own)
     except OSError:

@@ -1,0 +1,1 @@
+"""The driving edge for gRPC: compute.v1.ComputeService, health checking and reflection; off unless configured."""
