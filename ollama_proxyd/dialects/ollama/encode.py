@@ -73,6 +73,7 @@ def write_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[dict[st
 
 
 _VECTOR_COUNTERS = ("total_duration", "load_duration", "prompt_eval_count")
+"""Ollama writes all of them, and its provider for Vercel's ai refuses vectors without one."""
 
 
 def encode_vectors(request: Request, events: Iterable[Event], finished: Finished, total_ns: int) -> bytes:
@@ -83,7 +84,7 @@ def encode_vectors(request: Request, events: Iterable[Event], finished: Finished
     if request.endpoint == "embeddings":
         return msgspec.json.encode({"embedding": vectors[0] if vectors else ()})
     known = counters_of(finished, total_ns, first_ns=None) if vectors else {}
-    counters = {name: known[name] for name in _VECTOR_COUNTERS if name in known}
+    counters = {name: known.get(name, 0) for name in _VECTOR_COUNTERS} if vectors else {}
     return msgspec.json.encode(
         {"model": request.model, "embeddings": vectors, **counters, **usage_in(request, finished)}
     )

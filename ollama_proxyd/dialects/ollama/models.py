@@ -1,6 +1,7 @@
 """Ollama's lists and descriptions of models, each model with the backends that hold it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -60,13 +61,21 @@ def details(model: Model) -> dict[str, Json]:
     }
 
 
+def digest(model: Model) -> str:
+    """What tells a model from others: the engine's own digest, else one of the name.
+
+    Clients take models of one digest for one (llm-ollama keeps their capabilities by it), so an empty one is none.
+    """
+    return model.digest or sha256(tagged(model.name).encode()).hexdigest()
+
+
 def _held(model: Model, backends: Sequence[str]) -> dict[str, Json]:
     return {
         "name": tagged(model.name),
         "model": tagged(model.name),
         "modified_at": model.modified_at or UNKNOWN_TIME,
         "size": model.size_bytes or 0,
-        "digest": model.digest or "",
+        "digest": digest(model),
         "details": {**details(model), **_lengths(model)},
         **_capabilities(model),
         "backends": list(backends),
@@ -87,7 +96,7 @@ def _loaded(loaded: LoadedModel, model: Model | None, backends: Sequence[str]) -
         "name": tagged(loaded.name),
         "model": tagged(loaded.name),
         "size": loaded.size_bytes or known.size_bytes or 0,
-        "digest": known.digest or "",
+        "digest": digest(known),
         "details": details(known),
         "expires_at": loaded.expires_at or NEVER,
         "size_vram": loaded.size_vram_bytes or 0,

@@ -210,6 +210,11 @@ def test_vectors_come_with_what_is_known_of_their_cost() -> None:
     assert whole(EMBEDDINGS, [Embedded(((0.5, 1.0),)), Finished()]) == {"embedding": [0.5, 1.0]}
 
 
+def test_vectors_have_every_counter_that_ollama_writes() -> None:
+    told = whole(EMBED, [Embedded(((0.5,), (1.0,))), Finished()])
+    assert (told["total_duration"], told["load_duration"], told["prompt_eval_count"]) == (1_000_000, 0, 0)
+
+
 def test_an_embed_that_only_loads_has_no_vectors() -> None:
     assert whole(EMBED_NOTHING, [Finished(FinishReason.LOAD)]) == {"model": "Tiny", "embeddings": []}
     assert whole(EMBEDDINGS_NOTHING, [Finished(FinishReason.LOAD)]) == {"embedding": []}

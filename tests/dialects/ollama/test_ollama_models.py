@@ -1,5 +1,6 @@
 """Models are listed in Ollama's form, each with the backends that hold it."""
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_a_model_of_which_only_the_name_is_known_has_every_key_that_clients_expe
         "model": "tiny:latest",
         "modified_at": UNKNOWN_TIME,
         "size": 0,
-        "digest": "",
+        "digest": hashlib.sha256(b"tiny:latest").hexdigest(),
         "details": {
             "parent_model": "",
             "format": "",
@@ -79,6 +80,12 @@ def test_a_model_of_which_only_the_name_is_known_has_every_key_that_clients_expe
         },
         "backends": ["cpu"],
     }
+
+
+def test_models_without_a_digest_are_told_apart_by_one_of_their_names() -> None:
+    rows = [(Model(name), ("cpu",)) for name in ("tiny", "tiny:latest", "other")]
+    one, same, other = [each["digest"] for each in msgspec.json.decode(render_tags(rows))["models"]]
+    assert one == same != other
 
 
 @pytest.mark.parametrize(
