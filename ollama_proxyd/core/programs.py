@@ -29,6 +29,16 @@ class Program:
 
 UNKNOWN = Program()
 
+
+@dataclass(slots=True, eq=False)
+class Asker:
+    """Who asks, as far as that is known by now: a search may end while the request is under way."""
+
+    program: Program = UNKNOWN
+
+
+NOBODY = Asker()
+
 _FLATPAK = "app-flatpak-"
 _SHARED = re.compile(r"(session|run|vte-spawn|ptyxis-spawn|tmux-spawn|kitty|dbus)-|user@|init$|[0-9]+$")
 """Where programs of many kinds run: logins, terminals and what systemd-run starts."""

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ollama_proxyd.core.cache_control import NO_WISH, CacheControl
 from ollama_proxyd.core.log_wish import LogWish
-from ollama_proxyd.core.programs import UNKNOWN, Program
+from ollama_proxyd.core.programs import NOBODY, Asker, Program
 from ollama_proxyd.core.spoken import Resume, Spoken
 from ollama_proxyd.core.upload import Upload
 
@@ -65,7 +65,7 @@ class MediaType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time, `program` who asks."""
+    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time."""
 
     target: str | None = None
     latency_critical: bool = False
@@ -80,9 +80,14 @@ class Hints:
     defer: str | None = None
     defer_max_wait_seconds: float | None = None
     request_id: str = ""
-    program: Program = UNKNOWN
+    asker: Asker = NOBODY
     cache: CacheControl = NO_WISH
     log: LogWish | None = None
+
+    @property
+    def program(self) -> Program:
+        """The program that asks, as it is known now."""
+        return self.asker.program
 
 
 @dataclass(frozen=True, slots=True)

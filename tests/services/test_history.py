@@ -10,7 +10,7 @@ from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.history import Values, attempt_row
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.programs import KnownBy, Program
+from ollama_proxyd.core.programs import Asker, KnownBy, Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.services.bundle import Services
@@ -33,7 +33,7 @@ def handed_over(services: Services) -> Sequence[tuple[str, Values]]:
 async def test_a_request_is_one_row_and_each_of_its_attempts_another() -> None:
     broken, whole = FakeBackend("npu", failed(ErrorKind.UPSTREAM_FAILED)), FakeBackend("cpu")
     services = await services_of(broken, whole)
-    await answer(services, request(program=ASKER, priority=Priority.HIGH, request_id="my own words"))
+    await answer(services, request(asker=Asker(ASKER), priority=Priority.HIGH, request_id="my own words"))
     (one, first), (two, second), (three, whole_request) = handed_over(services)
     assert (one, two, three) == ("attempts", "attempts", "requests")
     assert (first["backend"], first["result"], first["hardware"]) == ("npu", "upstream_failed", "npu")

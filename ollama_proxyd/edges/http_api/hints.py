@@ -14,7 +14,7 @@ from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.log_wish import NAMES, LogWish
-from ollama_proxyd.core.programs import UNKNOWN, Program
+from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.requests import Hints
 
 HEADERS: Mapping[str, str] = {
@@ -45,7 +45,7 @@ _process = secrets.token_hex(5)
 _number = itertools.count(1)
 
 
-def read_hints(headers: CIMultiDictProxy[str], request_id: str, program: Program = UNKNOWN) -> Hints:
+def read_hints(headers: CIMultiDictProxy[str], request_id: str, asker: Asker = NOBODY) -> Hints:
     """The hints of a request; ProxyError names the header that is wrong or repeated."""
     found: dict[str, Any] = {}
     for name, value in headers.items():
@@ -56,7 +56,7 @@ def read_hints(headers: CIMultiDictProxy[str], request_id: str, program: Program
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
     cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL, ()))
-    return Hints(request_id=request_id, program=program, cache=cache, **found)
+    return Hints(request_id=request_id, asker=asker, cache=cache, **found)
 
 
 def _cache_control(lines: Iterable[str]) -> CacheControl:

@@ -1,19 +1,22 @@
 """Which program sent a request, found once for each connection."""
 
 import asyncio
+import logging
 import socket
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 
-from ollama_proxyd.core.programs import UNKNOWN, KnownBy, Program, of_user_agent
+from ollama_proxyd.core.programs import NOBODY, UNKNOWN, Asker, KnownBy, Program, of_user_agent
 from ollama_proxyd.edges.http_api.context import SETTINGS
 from ollama_proxyd.edges.plumbing.peers import Peers, is_from_here, pid_behind
 from ollama_proxyd.edges.plumbing.programs import ProgramSearch
 
+log = logging.getLogger(__name__)
+
 PATIENCE_S: Final = 0.05
-"""Who asks is not worth a longer wait."""
+"""Who asks is not worth a longer wait before the request goes on; the books are written at its end."""
 
 
 class Programs:
@@ -21,24 +24,34 @@ class Programs:
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
-        self._known: WeakKeyDictionary[Any, Program] = WeakKeyDictionary()
+        self._askers: WeakKeyDictionary[Any, Asker] = WeakKeyDictionary()
+        self._searches: dict[Any, asyncio.Task[None]] = {}
         self._search = ProgramSearch()
 
-    async def of(self, request: web.Request) -> Program:
-        """The program that sent a request; unknown where the configuration does not want it known."""
+    async def of(self, request: web.Request) -> Asker:
+        """Who sent a request; nobody where the configuration does not want it known."""
         transport = request.transport
         if transport is None or not request.app[SETTINGS].value.names_programs:
-            return UNKNOWN
-        known = self._known.get(transport)
-        if known is None:
-            guess = of_user_agent(request.headers.get(hdrs.USER_AGENT, ""))
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    known = await self._found(transport)
-            except TimeoutError:
-                return guess  # the next request on this connection may find more
-            known = self._known[transport] = guess if known.known_by is KnownBy.UNKNOWN else known
-        return known
+            return NOBODY
+        asker = self._askers.get(transport)
+        if asker is None:
+            asker = self._askers[transport] = Asker(of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
+            search = asyncio.create_task(self._find(asker, transport), name="program of a connection")
+            self._searches[transport] = search
+            search.add_done_callback(lambda _: self._searches.pop(transport, None))
+        if (under_way := self._searches.get(transport)) is not None:
+            await asyncio.wait({under_way}, timeout=PATIENCE_S)
+        return asker
+
+    async def _find(self, asker: Asker, transport: Any) -> None:
+        """Have the finding take the place of what the program calls itself."""
+        try:
+            found = await self._found(transport)
+        except OSError as error:
+            log.debug("who asks is not known: %s", error)
+            return
+        if found.known_by is not KnownBy.UNKNOWN:
+            asker.program = found
 
     async def _found(self, transport: Any) -> Program:
         connection = transport.get_extra_info("socket")

@@ -94,8 +94,8 @@ def answering_what(ask: Ask, dialect: ClientDialect) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
         services = services_of(request)
-        program = await request.app[PROGRAMS].of(request)
-        hints = read_hints(request.headers, request[REQUEST_ID], program)
+        asker = await request.app[PROGRAMS].of(request)
+        hints = read_hints(request.headers, request[REQUEST_ID], asker)
         hints = with_log_wish(hints, request.query, request.headers)
         with request.app[BODIES] as bodies:
             services.gateway.check_capacity(bodies.arriving)

@@ -32,6 +32,7 @@ class ProgramSearch:
         self._root = groups if (groups / "cgroup.procs").exists() else groups / "unified"
         self._groups: dict[int, Path | None] = {0: None}
         """None for those that were not found; the kernel gives no number twice, so they are not looked for again."""
+        self._last_pid = ""
         self._searcher = ThreadPoolExecutor(1, "programs")
 
     async def find(self, holder: Owner | int) -> Program:
@@ -70,14 +71,21 @@ class ProgramSearch:
             pids = (group / "cgroup.procs").read_text(encoding="ascii").split()
         except OSError:
             return UNKNOWN
-        for pid in reversed(pids[-MOST_PROCESSES:]):  # who asks has often begun of late
+        for pid in self._likeliest(pids):
             process = self._proc / pid
             try:
                 if any(str(each.readlink()) == link for each in islice((process / "fd").iterdir(), MOST_FILES)):
+                    self._last_pid = pid
                     return self._of_command(process)
             except OSError:
                 continue
         return UNKNOWN
+
+    def _likeliest(self, pids: list[str]) -> Iterator[str]:
+        """Whose connection was the last one, which often has more, then those that have begun of late."""
+        if self._last_pid in pids:
+            yield self._last_pid
+        yield from reversed(pids[-MOST_PROCESSES:])
 
     @staticmethod
     def _of_command(process: Path) -> Program:

@@ -1,5 +1,6 @@
 """Who asks, as the kernel tells it."""
 
+import asyncio
 import os
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from ollama_proxyd.edges.plumbing.peers import Owner, owner_by_netlink
 from ollama_proxyd.edges.plumbing.programs import ProgramSearch
 from tests.edges.http_api.conftest import Serve, Site
 from tests.edges.http_api.test_http_peers import connected
-from tests.fakes import FakeBackend
+from tests.fakes import FakeBackend, words
 
 APP = "user.slice/user@1000.service/app.slice/app-flatpak-org.example.App-12.scope"
 TERMINAL = "user.slice/user@1000.service/app.slice/vte-spawn-12.scope"
@@ -94,14 +95,33 @@ async def test_a_request_carries_who_asked_up_to_the_books(serve: Serve) -> None
     assert "prompt" not in program.name
 
 
-async def test_a_search_that_takes_too_long_is_a_guess(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+FOUND = Program("hermes", KnownBy.UNIT)
+
+
+async def test_a_search_that_outlasts_its_request_is_a_guess_and_the_next_one_knows_more(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_end = threading.Event()
-    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: may_end.wait(10))
+    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: may_end.wait(10) and FOUND)
     site = await serve(FakeBackend("npu"))
     assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == Program("Hermes", KnownBy.GUESS)
-    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: Program("hermes", KnownBy.UNIT))
     may_end.set()
-    assert await asker_of(site) == Program("hermes", KnownBy.UNIT), "the next request on the connection finds more"
+    assert await asker_of(site) == FOUND
+
+
+async def test_a_search_that_ends_while_the_request_is_under_way_names_it_in_the_books(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def find(_self: ProgramSearch, _holder: object) -> Program:
+        await may_end.wait()
+        asyncio.get_running_loop().call_soon(goes_on.set)
+        return FOUND
+
+    monkeypatch.setattr(ProgramSearch, "find", find)
+    site = await serve(FakeBackend("npu", may_end.set, goes_on, *words("Hello")))
+    assert await asker_of(site, **{"User-Agent": "Hermes/1.2"}) == FOUND
 
 
 async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
