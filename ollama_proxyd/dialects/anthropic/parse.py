@@ -102,22 +102,29 @@ def chat_content(body: bytes) -> Chat:
         if name in fields and fields[name] not in nothing:
             raise unsupported(name, "the chosen backend's API cannot express it")
     asked = convert_typed(fields, Body)
+    tools, choice = _tools(asked.tools or ()), _choice(asked.tool_choice)
+    if asked.tools and not tools and choice is not None and choice.mode is ToolMode.REQUIRED:
+        raise unsupported("tool_choice", "the chosen backend knows none of the tools, of which one must be called")
     config = asked.output_config
     return Chat(
         messages=(*parse_system(asked.system), *parse_messages(asked.messages)),
-        tools=tuple(_tool(tool, index) for index, tool in enumerate(asked.tools or ())),
-        tool_choice=_choice(asked.tool_choice),
+        tools=tools,
+        tool_choice=choice,
         format=_format((config.format if config else None) or asked.output_format),
         think=_think(asked.thinking, config.effort if config else None),
         options=_options(asked, fields),
     )
 
 
-def _tool(tool: WireTool, index: int) -> Tool:
-    if tool.type not in {None, "custom"}:
-        what = f"tools of type '{(tool.type or '')[:40]}' are Anthropic's own; give it an input_schema"
-        raise unsupported(f"tools[{index}]", what)
-    return Tool(tool.name, tool.description, tool.input_schema, tool.strict)
+def _tools(tools: Iterable[WireTool]) -> tuple[Tool, ...]:
+    """The tools that the client describes; those of Anthropic's own are left out and told."""
+    return tuple(
+        Tool(tool.name, tool.description, tool.input_schema, tool.strict) for tool in tools if not _is_own(tool)
+    )
+
+
+def _is_own(tool: WireTool) -> bool:
+    return tool.type not in {None, "custom"}
 
 
 _MODES = {
@@ -178,6 +185,7 @@ def _options(asked: Body, fields: Mapping[str, Json]) -> Options:
     if thinking is not None and thinking.budget_tokens is not None:
         unknown["thinking.budget_tokens"] = thinking.budget_tokens
     unknown |= dict.fromkeys(sorted(lost_in(asked.messages)), True)
+    unknown |= {f"tools[{index}]": True for index, tool in enumerate(asked.tools or ()) if _is_own(tool)}
     return Options({name: value for name, value in told.items() if value is not None}, unknown, _SPELLINGS)
 
 

@@ -14,6 +14,9 @@ ModelName: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 MOST_VALUES = 500_000
 """More commas and brackets than that take longer to read than others can wait; no model's context holds as many."""
 
+MOST_ESCAPES = 4_000_000
+"""Each takes ten times as long to read as a letter, in a step of C code that lets no other thread work."""
+
 MOST_MESSAGES = 20_000
 
 MOST_CALLS = 1_000
@@ -23,20 +26,22 @@ MOST_ARGUMENTS_CHARACTERS = 16 * 1024 * 1024
 """The arguments of all tool calls in one answer."""
 
 _MARKS = b",[{"
+_ESCAPE = b"\\"
 _SLICE_BYTES = 1024 * 1024
 
 
 def check_values(body: bytes) -> None:
-    """Raise TOO_LARGE when the body may hold more values than are read; those in its texts count too."""
-    if len(body) > MOST_VALUES and _marks(body) > MOST_VALUES:
-        message = f"the request body holds more than {MOST_VALUES} commas and brackets, too many to be read in time"
-        raise ProxyError(ErrorKind.TOO_LARGE, message)
+    """Raise TOO_LARGE when the body may hold more values or escapes than are read; marks in its texts count too."""
+    for marks, most, what in ((_MARKS, MOST_VALUES, "commas and brackets"), (_ESCAPE, MOST_ESCAPES, "escapes")):
+        if len(body) > most and _count(body, marks) > most:
+            message = f"the request body holds more than {most} {what}, too many to be read in time"
+            raise ProxyError(ErrorKind.TOO_LARGE, message)
 
 
-def _marks(body: bytes) -> int:
+def _count(body: bytes, marks: bytes) -> int:
     """How many marks there are, counted in slices: other threads wait for one of them at most."""
     slices = (body[at : at + _SLICE_BYTES] for at in range(0, len(body), _SLICE_BYTES))
-    return sum(len(each) - len(each.translate(None, _MARKS)) for each in slices)
+    return sum(len(each) - len(each.translate(None, marks)) for each in slices)
 
 
 def check_messages(messages: Sequence[object] | None) -> None:

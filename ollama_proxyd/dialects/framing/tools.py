@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json, Tool, ToolChoice
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request, present
 
@@ -32,19 +31,28 @@ class ToolBody(msgspec.Struct):
     function: FunctionBody | None = None
     type: str = "function"
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the engine, or a server that only some have, is to do what no function does."""
+        return self.function is None and self.type != "function"
+
 
 def read_tools(bodies: Iterable[ToolBody]) -> tuple[Tool, ...]:
-    """The tools; raises UNSUPPORTED for one that is no function, INVALID_REQUEST for one that lacks it."""
+    """The functions among the tools; raises INVALID_REQUEST for one that lacks its function."""
     tools = []
     for index, body in enumerate(bodies):
+        if body.is_foreign:
+            continue
         function = body.function
-        if function is None and body.type == "function":
-            raise invalid_request(f"tools[{index}].function is required", f"tools[{index}].function")
         if function is None:
-            message = f"tools of type '{body.type[:40]}' are not supported here: the chosen backend knows functions"
-            raise ProxyError(ErrorKind.UNSUPPORTED, message, param=f"tools[{index}]")
+            raise invalid_request(f"tools[{index}].function is required", f"tools[{index}].function")
         tools.append(Tool(function.name, function.description, function.parameters, function.strict))
     return tuple(tools)
+
+
+def foreign_tools(bodies: Iterable[ToolBody]) -> dict[str, Json]:
+    """Names for the tools that engines of other APIs do not know: they are left out, and the client is told."""
+    return {f"tools[{index}]": True for index, body in enumerate(bodies) if body.is_foreign}
 
 
 def write_tools(tools: Iterable[Tool]) -> list[dict[str, Json]]:

@@ -1,6 +1,7 @@
 """Reads Ollama's requests: at once what routing needs, the whole content on demand."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 
 import msgspec
@@ -29,7 +30,7 @@ from ollama_proxyd.dialects.framing.binary import checked_base64, image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.keep_alive import keep_alive_s
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
-from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
+from ollama_proxyd.dialects.framing.tools import foreign_tools, holds_tools, read_tools
 from ollama_proxyd.dialects.ollama.options import (
     answer_limit,
     check_options,
@@ -141,6 +142,7 @@ def chat_content(body: bytes) -> Chat:
     """The whole request in the core's words."""
     read = decode_typed(_CHAT, body)
     check_options(read.options)
+    options = read_options(read.options, decode_fields(body), read.__struct_fields__)
     return Chat(
         messages=tuple(_message(message, index) for index, message in enumerate(read.messages or ())),
         tools=read_tools(read.tools or ()),
@@ -148,7 +150,7 @@ def chat_content(body: bytes) -> Chat:
         think=check_think(read.think),
         logprobs=read.logprobs,
         top_logprobs=read.top_logprobs,
-        options=read_options(read.options, decode_fields(body), read.__struct_fields__),
+        options=replace(options, unknown={**options.unknown, **foreign_tools(read.tools or ())}),
     )
 
 

@@ -21,12 +21,13 @@ from ollama_proxyd.core.requests import (
     Options,
     Request,
     Think,
+    ToolMode,
 )
 from ollama_proxyd.core.spoken import Resume
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
 from ollama_proxyd.dialects.framing.keep_alive import as_wished_s
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
-from ollama_proxyd.dialects.framing.tools import holds_tools, read_tools
+from ollama_proxyd.dialects.framing.tools import foreign_tools, holds_tools, read_tools
 from ollama_proxyd.dialects.openai.options import parse_options, refuse_untranslatable, unsupported
 from ollama_proxyd.dialects.openai.parse_messages import NO_MEDIA, Media, find_media, parse_messages
 from ollama_proxyd.dialects.openai.request import (
@@ -160,6 +161,10 @@ def chat_content(body: bytes) -> Chat:
     template = chat.chat_template_kwargs or {}
     effort = chat.reasoning_effort or (chat.reasoning.effort if chat.reasoning else None)
     tools, choice = read_choice(chat.tool_choice, read_tools(chat.tools or ()))
+    foreign = foreign_tools(chat.tools or ())
+    if foreign and not tools and choice is not None and choice.mode is ToolMode.REQUIRED:
+        raise unsupported("tool_choice", "the chosen backend knows none of the tools, of which one must be called")
+    options = _chat_options(fields, template)
     return Chat(
         messages=parse_messages(chat.messages),
         tools=tools,
@@ -168,7 +173,7 @@ def chat_content(body: bytes) -> Chat:
         think=parse_think(effort, template),
         logprobs=chat.logprobs,
         top_logprobs=check_top_logprobs(chat.top_logprobs),
-        options=_chat_options(fields, template),
+        options=replace(options, unknown={**options.unknown, **foreign}) if foreign else options,
     )
 
 

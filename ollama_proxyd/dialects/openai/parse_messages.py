@@ -9,7 +9,7 @@ from ollama_proxyd.core.requests import Audio, Image, Message, Part, Text, ToolC
 from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid, invalid_request
 from ollama_proxyd.dialects.openai.options import unsupported
-from ollama_proxyd.dialects.openai.request import ContentPart, RequestFunction, WireMessage
+from ollama_proxyd.dialects.openai.request import ContentPart, RequestCall, RequestFunction, WireMessage
 
 _PARTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
@@ -109,8 +109,17 @@ def parse_messages(messages: Iterable[WireMessage]) -> tuple[Message, ...]:
 
 def _calls(message: WireMessage) -> tuple[ToolCall, ...]:
     """The tools that were called; `function_call` is the older word for a single one."""
-    calls = tuple(_call(call.function, call.id) for call in message.tool_calls or ())
+    calls = tuple(_call(_function(call), call.id) for call in message.tool_calls or ())
     return calls if message.function_call is None else (*calls, _call(message.function_call, None))
+
+
+def _function(call: RequestCall) -> RequestFunction:
+    """What was called; the text that a custom tool was given is told as its only argument."""
+    if call.function is not None:
+        return call.function
+    if call.custom is None:
+        raise invalid_request("a tool call lacks its function", "messages.tool_calls.function")
+    return RequestFunction(call.custom.name, {"input": call.custom.input})
 
 
 def _call(function: RequestFunction, call_id: str | None) -> ToolCall:

@@ -79,10 +79,18 @@ class RequestFunction(msgspec.Struct):
     arguments: str | dict[str, Json] | None = None
 
 
+class RequestCustom(msgspec.Struct):
+    """The free text that a tool without a schema was called with."""
+
+    name: str
+    input: str = ""
+
+
 class RequestCall(msgspec.Struct):
     """A tool call as it comes."""
 
-    function: RequestFunction
+    function: RequestFunction | None = None
+    custom: RequestCustom | None = None
     id: str | None = None
 
 

@@ -205,7 +205,6 @@ def test_nothing_that_an_engine_might_fetch_reaches_one(block: dict[str, Any]) -
         ({"output_config": {"effort": "huge"}}, ErrorKind.INVALID_REQUEST),
         ({"messages": [{"role": "user", "content": [{"type": "search_result"}]}]}, ErrorKind.UNSUPPORTED),
         ({"messages": [{"role": "user", "content": [BY_ADDRESS]}]}, ErrorKind.UNSUPPORTED),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, ErrorKind.UNSUPPORTED),
         ({"mcp_servers": [{"url": "https://x"}]}, ErrorKind.UNSUPPORTED),
     ],
 )

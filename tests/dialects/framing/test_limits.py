@@ -4,7 +4,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Hints, Request
-from ollama_proxyd.dialects.framing.limits import MOST_MESSAGES, MOST_VALUES, check_messages, check_values
+from ollama_proxyd.dialects.framing.limits import MOST_ESCAPES, MOST_MESSAGES, MOST_VALUES, check_messages, check_values
 from ollama_proxyd.dialects.ollama.models import parse_show
 from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.ollama.parse import parse_embed, parse_generate
@@ -26,6 +26,15 @@ def test_a_request_of_too_many_values_is_refused_unread(parse, bomb: str) -> Non
     with pytest.raises(ProxyError, match=f"more than {MOST_VALUES}") as caught:
         parse(BOMBS[bomb], Hints())
     assert caught.value.kind is ErrorKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__module__)
+def test_a_request_of_too_many_escapes_is_refused_unread(parse) -> None:  # type: ignore[no-untyped-def]
+    for escape in (b"\\n", b"\\u00e9", b'\\"'):
+        with pytest.raises(ProxyError, match=f"more than {MOST_ESCAPES} escapes") as caught:
+            parse(b'{"model":"tiny","x":"' + escape * (MOST_ESCAPES + 1) + b'"}', Hints())
+        assert caught.value.kind is ErrorKind.TOO_LARGE
+    check_values(b'{"x":"' + b"\\n" * (MOST_ESCAPES - 1) + b'"}')
 
 
 def test_a_question_about_a_model_has_the_same_limit() -> None:

@@ -342,7 +342,6 @@ def test_of_the_allowed_tools_those_alone_are_there(mode: str, choice: ToolMode)
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
         ({"tool_choice": "perhaps"}, "tool_choice"),
