@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ollama_proxyd.core.cache_control import NO_WISH, CacheControl
 from ollama_proxyd.core.log_wish import LogWish
-from ollama_proxyd.core.programs import NOBODY, Asker, Program
+from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.spoken import Resume, Spoken
 from ollama_proxyd.core.upload import Upload
 
@@ -83,11 +83,6 @@ class Hints:
     asker: Asker = NOBODY
     cache: CacheControl = NO_WISH
     log: LogWish | None = None
-
-    @property
-    def program(self) -> Program:
-        """The program that asks, as it is known now."""
-        return self.asker.program
 
 
 @dataclass(frozen=True, slots=True)

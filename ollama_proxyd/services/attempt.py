@@ -202,7 +202,7 @@ class Attempt:
             needs_tools=request.needs_tools,
             keeps_s=request.keeps_s,
             asked_s=self._asked_s,
-            program=request.hints.program,
+            program=request.hints.asker.program,
             decision=self._decision,
         )
 
