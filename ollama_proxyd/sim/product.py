@@ -11,7 +11,7 @@ from ollama_proxyd.core.energy import Account
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.modes import Mode, ModeRow
-from ollama_proxyd.core.programs import KnownBy, Program
+from ollama_proxyd.core.programs import Asker, KnownBy, Program
 from ollama_proxyd.core.requests import Api, Chat, Hints, Json, Operation, Priority, Request
 from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.inventory import BackendConfig
@@ -114,7 +114,7 @@ def request_of(job: Job, request_id: str) -> Request:
         stream=job.operation is not Operation.EMBEDDING,
         body=b"{}",
         content=lambda: Chat(()),
-        hints=Hints(priority=priority, request_id=request_id, program=Program(job.program, KnownBy.EXECUTABLE)),
+        hints=Hints(priority=priority, request_id=request_id, asker=Asker(Program(job.program, KnownBy.EXECUTABLE))),
         prompt_tokens=job.prompt_tokens,
         max_tokens=job.max_tokens,
     )

@@ -81,7 +81,7 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
 
 def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
     """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
-    typical = _typical_output_tokens(tuple(speeds), (query.hints.program.name, query.operation.value))
+    typical = _typical_output_tokens(tuple(speeds), (query.hints.asker.program.name, query.operation.value))
     is_written = query.operation in WRITING
     expected = (typical or TYPICAL_OUTPUT_TOKENS) if is_written else 0.0
     if query.max_tokens is not None and query.max_tokens >= 0:

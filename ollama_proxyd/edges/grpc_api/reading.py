@@ -7,7 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.hints import read_hint
-from ollama_proxyd.core.programs import Program
+from ollama_proxyd.core.programs import Asker, Program
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request
 from ollama_proxyd.dialects.framing.received import received
@@ -65,7 +65,7 @@ def read_hints(annotations: Any, request_id: str, program: Program, deadline_ms:
         found["deadline_ms"] = min(found.get("deadline_ms", deadline_ms), deadline_ms)
     no_cache = annotations.HasField("cache_enabled") and not annotations.cache_enabled
     cache = _NO_CACHE if no_cache else CacheControl()
-    return Hints(request_id=request_id, program=program, include_energy=True, cache=cache, **found)
+    return Hints(request_id=request_id, asker=Asker(program), include_energy=True, cache=cache, **found)
 
 
 def _shortest(value: float) -> float:

@@ -94,7 +94,7 @@ async def test_options_and_annotations_reach_the_request(serve: Serve, monkeypat
     assert (hints.max_latency_ms, hints.max_power_watts, hints.priority) == (9000, 15, Priority.HIGH)
     assert (hints.deadline_ms, hints.strict_limits) == (9_999_999_999_999, True)
     assert hints.cache == CacheControl(may_take=False, may_keep=False)
-    assert hints.program.name
+    assert hints.asker.program.name
 
 
 @pytest.mark.parametrize("target", ["", "auto"])
