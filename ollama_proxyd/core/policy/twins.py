@@ -33,7 +33,8 @@ class Way:
         self._stays: dict[str, _Stay] = {}
         self._until_s: dict[tuple[str, str], float] = {}
         """When each model leaves the memory of its backend."""
-        self._loaded: dict[tuple[str, frozenset[str]], tuple[LoadedModel, ...]] = {}
+        self._loaded: dict[str, tuple[frozenset[str], tuple[LoadedModel, ...]]] = {}
+        """What was in each backend's memory when that was asked last."""
 
     def loaded(self, view: BackendView, now_s: float) -> tuple[LoadedModel, ...] | None:
         """What would be in a backend's memory; one object while that is the same."""
@@ -44,7 +45,10 @@ class Way:
         names = frozenset({each for each in truly if used.get(each, True)} | {each for each in used if used[each]})
         if names == truly:
             return view.loaded
-        return self._loaded.setdefault((backend_id, names), tuple(map(LoadedModel, sorted(names))))
+        found = self._loaded.get(backend_id)
+        if found is None or found[0] != names:
+            found = self._loaded[backend_id] = names, tuple(map(LoadedModel, sorted(names)))
+        return found[1]
 
     def charge(self, side: Side, span: Span) -> float:
         """The joules of one more answer, and of the idle tail that it ends.
