@@ -6,7 +6,7 @@ import {phrase, reasonOf} from './reasons.js';
 import {_, ngettext} from './text.js';
 
 const WORST_FIRST = ['down', 'degraded', 'hot'];
-const SERVING = ['ready', 'asleep', 'working', 'degraded', 'hot'];
+const READY = ['ready', 'asleep'];
 
 export const inFlight = backend => Math.max(0, known(backend.InFlight) ?? 0);
 export const backendName = backend => words(backend.Name) || words(backend.Id) || _('Unnamed backend');
@@ -71,9 +71,11 @@ export function fleetLine(backends, waiting) {
     const working = all.filter(backend => inFlight(backend) > 0);
     const queue = waiting > 0 ? [fill(ngettext('{n} waiting', '{n} waiting', waiting), {n: waiting})] : [];
     if (working.length === 0) {
-        const ready = all.filter(backend => SERVING.includes(stateOf(backend)[0])).length;
-        const idle = ready > 0 ? fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready}) : _('Not checked yet');
-        return [idle, ...queue].join(' · ');
+        const states = all.map(backend => stateOf(backend)[0]);
+        const ready = states.filter(state => READY.includes(state)).length;
+        const isUnchecked = ready === 0 && !states.some(state => WORST_FIRST.includes(state));
+        const idle = ready > 0 ? [fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready})] : [];
+        return [...isUnchecked ? [_('Not checked yet')] : idle, ...queue].join(' · ');
     }
     const watts = working.map(({PowerWatts}) => known(PowerWatts));
     const tokensPerSecond = working.length === 1 ? known(working[0].TokensPerSecond) : null;

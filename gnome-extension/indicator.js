@@ -4,17 +4,18 @@
 import GObject from 'gi://GObject';
 import Shell from 'gi://Shell';
 
+import {formatTime} from 'resource:///org/gnome/shell/misc/dateUtils.js';
 import {QuickMenuToggle, SystemIndicator} from 'resource:///org/gnome/shell/ui/quickSettings.js';
 
 import {ModeMenu} from './modeMenu.js';
 import {_} from './text.js';
 import {menuView, panelView, tileView, title} from './viewModel.js';
 
-/** What a program is called; the name of its file where the desktop does not know it. */
-function nameOfApp(id) {
-    const app = Shell.AppSystem.get_default().lookup_app(`${id}.desktop`);
-    return app?.get_name() ?? id.split(' ')[0].split('/').at(-1);
-}
+/** Words that the desktop knows: what a program is called, else the name of its file, and a time as its clock has it. */
+const DESKTOP = {
+    nameOf: id => Shell.AppSystem.get_default().lookup_app(`${id}.desktop`)?.get_name() ?? id.split(' ')[0].split('/').at(-1),
+    timeOf: unixSeconds => formatTime(new Date(1000 * unixSeconds), {timeOnly: true}),
+};
 
 const ModeToggle = GObject.registerClass(
 class OllamaProxyModeToggle extends QuickMenuToggle {
@@ -53,7 +54,7 @@ class OllamaProxyModeToggle extends QuickMenuToggle {
     }
 
     _syncMenu() {
-        this._contents.sync(menuView(this._parts.state(), nameOfApp));
+        this._contents.sync(menuView(this._parts.state(), DESKTOP));
         if (this.menu.isOpen)
             this._contents.fit();
     }

@@ -7,7 +7,7 @@ import St from 'gi://St';
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 
-import {ModeRow, NoteRow, TroubleRow} from './rows.js';
+import {HoldRow, ModeRow, NoteRow, TroubleRow} from './rows.js';
 import {ScrolledSection} from './scrolledSection.js';
 import {_} from './text.js';
 
@@ -27,14 +27,15 @@ export class ModeMenu {
         this._energy = new NoteRow();
         this._addMode = () => this._added(new ModeRow(icons), item => item.connect('activate', () => actions.choose(item.token)));
         this._addTrouble = () => this._added(new TroubleRow(icons));
+        this._aboveHold = new PopupMenu.PopupSeparatorMenuItem();
         this._aboveFleet = new PopupMenu.PopupSeparatorMenuItem();
-        this._hold = new PopupMenu.PopupMenuItem('');
-        this._hold.connect('activate', () => actions.hold(this._endsHolds));
-        [this._modes, this._hold].forEach(item => this._all.addMenuItem(item));
+        this._hold = new HoldRow();
+        this._hold.connect('activate', () => actions.hold(this._hold.ends));
+        [this._modes, this._aboveHold, this._hold].forEach(item => this._all.addMenuItem(item));
         this._charged = this._all.addAction('', () => actions.holdUntilCharged());
-        [this._aboveFleet, this._fleet, this._trouble, this._energy].forEach(item => this._all.addMenuItem(item));
+        [this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
+            .forEach(item => this._all.addMenuItem(item));
         this._unload = this._all.addAction('', () => actions.unload());
-        this._all.addMenuItem(new PopupMenu.PopupSeparatorMenuItem());
         this._dashboard = this._all.addAction(_('Open Dashboard'), () => actions.openDashboard());
         this._settings = this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
         [this._hold, this._charged, this._fleet, this._energy, this._unload, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
@@ -58,9 +59,8 @@ export class ModeMenu {
         const isRtl = this._menu.actor.text_direction === Clutter.TextDirection.RTL;
         this._menu.setHeader(this._icons.get(header.icon), header.title, isRtl ? '' : header.sentence);
         this._note.present(isRtl ? header.sentence || note : note);
-        this._hold.visible = hold !== null;
-        this._hold.label.text = hold?.label ?? '';
-        this._endsHolds = hold?.ends;
+        this._hold.present(hold);
+        this._aboveHold.visible = hold !== null;
         for (const [item, label] of [[this._charged, charged], [this._unload, unload]]) {
             item.label.text = label;
             item.visible = label !== '';

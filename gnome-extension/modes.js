@@ -23,7 +23,7 @@ const usual = () => ({
     Balanced: [_('Balanced'), _('A quick answer at a fair cost')],
     Efficiency: [_('Efficiency'), _('Less energy for a slower answer')],
     Quiet: [_('Quiet'), _('Slow fans and a cool lap')],
-    UltraEfficiency: [_('Ultra Efficiency'), _('The least energy that gives an answer')],
+    UltraEfficiency: [_('Ultra Efficiency'), _('Least energy, however slow')],
 });
 
 /** gettext answers an empty message with its header. */

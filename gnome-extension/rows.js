@@ -4,6 +4,7 @@
 import Clutter from 'gi://Clutter';
 import GObject from 'gi://GObject';
 import Pango from 'gi://Pango';
+import Shell from 'gi://Shell';
 import St from 'gi://St';
 
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
@@ -83,6 +84,24 @@ class OllamaProxyTroubleRow extends PopupMenu.PopupBaseMenuItem {
         this.label.present(name);
         this._status.present(status);
         this.accessible_name = accessibleName;
+    }
+});
+
+/** Holds a mode for a while, or ends what an application holds, with its icon. */
+export const HoldRow = GObject.registerClass(
+class OllamaProxyHoldRow extends PopupMenu.PopupImageMenuItem {
+    constructor() {
+        super('', '');
+    }
+
+    present(hold) {
+        this.visible = hold !== null;
+        if (!hold)
+            return;
+        this.label.text = hold.label;
+        this.ends = hold.ends;
+        const icon = Shell.AppSystem.get_default().lookup_app(`${hold.application}.desktop`)?.get_icon() ?? null;
+        this._icon.set({gicon: icon, visible: icon !== null});
     }
 });
 

@@ -9,7 +9,7 @@ import {Presence} from './shared/daemonState.js';
 import {_} from './text.js';
 
 /** Characters that fit below the menu's title; a longer sentence has a row of its own. */
-const LONGEST_SUBTITLE = 42;
+const LONGEST_SUBTITLE = 45;
 
 /** By which its holds are known as the extension's own. */
 export const OWN_ID = 'ie.fio.OllamaProxy.Extension';
@@ -47,7 +47,7 @@ export function tileView(state) {
     return {
         title: title(),
         subtitle: isRunning ? trouble || inForce(state).label : absence(state)[0],
-        icon: trouble ? 'ai-state-down' : modeIcon(chosen),
+        icon: trouble ? 'ai-state-down' : modeIcon(chosen === AUTO ? AUTO : inForce(state).token),
         checked: isRunning && chosen === AUTO,
     };
 }
@@ -64,8 +64,8 @@ export function panelView(state, when) {
     };
 }
 
-/** What the mode in force is, and why, with programs called by `nameOf` their id. */
-function sentence({efficiency}, label, nameOf) {
+/** What the mode in force is, and why. */
+function sentence({efficiency}, label, {nameOf, timeOf}) {
     const holds = Array.isArray(efficiency.ActiveHolds) ? efficiency.ActiveHolds : [];
     const isChosen = efficiency.CurrentMode !== AUTO && holds.length === 0 &&
         efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
@@ -75,10 +75,8 @@ function sentence({efficiency}, label, nameOf) {
     const until = known(own.EndsUnixSeconds);
     if (own.UntilCharged === true)
         return fill(_('{mode} until charged'), {mode: label});
-    if (until !== null) {
-        const time = new Date(1000 * until).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit'});
-        return fill(_('{mode} until {time}'), {mode: label, time});
-    }
+    if (until !== null)
+        return fill(_('{mode} until {time}'), {mode: label, time: timeOf(until)});
     const named = words(id) ? {...details, application_id: nameOf(id)} : details;
     const why = isChosen ? small(modeOf(efficiency, efficiency.CurrentMode).description)
         : phrase({...told, reason_details: named}, efficiency);
@@ -86,16 +84,17 @@ function sentence({efficiency}, label, nameOf) {
 }
 
 /** The row about holds: it ends them, and where there are none it makes one. */
-function holdRow({efficiency}, nameOf) {
+function holdRow({efficiency}, {nameOf}) {
     const {ActiveHolds: holds} = efficiency;
     if (!Array.isArray(holds)) // an old daemon
         return null;
     if (holds.length === 0)
-        return {label: _('Performance for 1 Hour'), ends: false};
+        return {label: _('Performance for 1 Hour'), ends: false, application: ''};
     const id = words(holds[0].ApplicationId);
     if (holds.length > 1 || !id)
-        return {label: _('Release All Holds'), ends: true};
-    return {label: id === OWN_ID ? _('Stop Now') : fill(_('Release from {application}'), {application: nameOf(id)}), ends: true};
+        return {label: _('Release All Holds'), ends: true, application: ''};
+    const label = id === OWN_ID ? _('Stop Now') : fill(_('Release from {application}'), {application: nameOf(id)});
+    return {label, ends: true, application: id};
 }
 
 /** What can be done besides, by its name: empty where it cannot. */
@@ -178,17 +177,17 @@ function header(state, said) {
     return {header: {icon: tileView(state).icon, title: title(), sentence: isShort ? said : ''}, note: isShort ? '' : said};
 }
 
-/** The menu behind the tile: {header, note, modes, hold, charged, unload, fleet, trouble, energy, dashboard, start}. */
-export function menuView(state, nameOf = id => id) {
+/** The menu behind the tile; `desktop` knows how programs are called and a time is written. */
+export function menuView(state, desktop) {
     if (state.presence !== Presence.RUNNING) {
         const [, said, start = null] = absence(state);
         const nothing = {modes: [], hold: null, charged: '', unload: '', fleet: '', trouble: [], energy: '', dashboard: null};
         return {...header(state, said), ...nothing, start};
     }
     return {
-        ...header(state, sentence(state, inForce(state).label, nameOf)),
+        ...header(state, sentence(state, inForce(state).label, desktop)),
         modes: modeRows(state),
-        hold: holdRow(state, nameOf),
+        hold: holdRow(state, desktop),
         ...extras(state),
         fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
         trouble: troubleRows(state.backends),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What was found on this machine, as titles and texts. Pure.
 import {backendRow} from '../backendView.js';
-import {figure, fill, known, percent, power, speed, temperature, words} from '../format.js';
+import {capital, energy, figure, fill, known, percent, power, speed, temperature, words} from '../format.js';
 import {modeOf} from '../modes.js';
 import {reasonOf, spoken} from '../reasons.js';
 import {_} from '../text.js';
+
+const HOUR_S = 3600;
 
 /** Turns the daemon's properties into facts. */
 export class Facts {
@@ -81,6 +83,31 @@ export class Facts {
             fact(_('Quiet hours'), why('QuietHours') || state.QuietHours === undefined ? null : this._now(state.QuietHours),
                 why('QuietHours')),
         ].map(each => this._withReason(each));
+    }
+
+    /** The last 24 hours as shares of the costliest one, up to now; `timeOf` writes a time as the desktop does. */
+    day({hours, modes, history}, {backends, efficiency, nowS, timeOf}) {
+        const names = new Map(Object.values(backends).map(each => [each.Id, backendRow(each).name]));
+        const joules = new Map();
+        hours.flatMap(hour => Object.entries(hour.backends)).forEach(([id, j]) => joules.set(id, (joules.get(id) ?? 0) + j));
+        const ids = [...joules.keys()].sort((a, b) => joules.get(b) - joules.get(a));
+        const most = Math.max(...hours.map(hour => hour.energy_joules));
+        const total = [...joules.values()].reduce((sum, j) => sum + j, 0);
+        const start = hours[0].unix_seconds;
+        const at = unixSeconds => Math.max(0, (unixSeconds - start) / (HOUR_S * hours.length));
+        const used = [...new Set(modes.map(each => each.effective_mode))];
+        return {
+            says: total > 0 ? fill(_('{energy} for answers, at most {most} an hour'), {energy: energy(total), most: energy(most)})
+                : capital(words(history.reason)) || _('No answers in these hours'),
+            bars: hours.map(hour => ids.map((id, look) => ({look, share: most > 0 ? (hour.backends[id] ?? 0) / most : 0}))),
+            stretches: modes.map(({effective_mode: mode, unix_seconds: from}, i) =>
+                ({mode, from: at(from), to: at(modes[i + 1]?.unix_seconds ?? nowS)})),
+            axis: hours.filter((_hour, i) => i % 6 === 0).map(hour => timeOf(hour.unix_seconds)),
+            legend: [
+                ...ids.map((id, look) => ({look, text: `${names.get(id) ?? id} ${energy(joules.get(id))}`})),
+                ...used.map(mode => ({mode, text: modeOf(efficiency, mode).label})),
+            ],
+        };
     }
 
     hardware(kind) {

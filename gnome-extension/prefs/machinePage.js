@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The page "About this machine": what the daemon found, and of everything unknown the reason.
 import Adw from 'gi://Adw';
+import Gio from 'gi://Gio';
+import GLib from 'gi://GLib';
 import Gtk from 'gi://Gtk';
 
-import {messageOf} from '../errors.js';
+import {messageOf, quiet} from '../errors.js';
 import {fill} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
+import {DayChart} from './dayChart.js';
 import {Facts} from './facts.js';
 import {KeyedRows} from './keyedRows.js';
 import {_} from '../text.js';
@@ -21,6 +24,8 @@ export class MachinePage {
         this.page = new Adw.PreferencesPage({name: 'machine', title: _('This Machine'), icon_name: 'computer-symbolic'});
         this.page.add(this._notice.group);
         this._about = this._group(_('Daemon'), factRow);
+        this._chart = new DayChart();
+        this.page.add(this._chart.group);
         this._backends = this._group(_('Backends'), () => backendRow((path, on) => this._enable(path, on)));
         this._devices = this._group(_('Devices'), thingRow);
         this._power = this._group(_('Battery and Power'), factRow);
@@ -33,11 +38,12 @@ export class MachinePage {
         const {state} = this._daemon;
         const there = state.presence === Presence.RUNNING;
         this._notice.show(state);
-        for (const {group} of [this._about, this._backends, this._devices, this._power])
+        for (const {group} of [this._about, this._chart, this._backends, this._devices, this._power])
             group.visible = there;
         if (!there)
             return;
         const {routing, systemState, thermal} = state;
+        this._askHours(state);
         this._dashboard.visible = Boolean(routing.Endpoint);
         this._about.rows.show(withIds(this._facts.daemon(state)));
         this._power.rows.show(withIds(this._facts.power(systemState)));
@@ -47,6 +53,18 @@ export class MachinePage {
             state.lacksBackends ? '' : _('No backend is configured and none was found.'));
         this._showThings(this._devices, (thermal.Devices ?? []).map(each => this._facts.device(each)),
             _('This daemon tells of no device.'));
+    }
+
+    /** The chart is asked for anew when a request has ended or the mode has changed. */
+    async _askHours({efficiency, routing}) {
+        const key = [routing.TotalRequests, efficiency.CurrentMode, efficiency.EffectiveMode].join();
+        if (this._charted === key)
+            return;
+        this._charted = key;
+        await this._daemon.ask('routing', 'GetEnergyHours', ([hours]) => {
+            const {state} = this._daemon;
+            this._chart.show(this._facts.day(hours, {...state, nowS: Date.now() / 1000, timeOf}));
+        }).catch(quiet);
     }
 
     async _enable(path, isEnabled) {
@@ -78,6 +96,11 @@ export class MachinePage {
         });
         return button;
     }
+}
+
+function timeOf(unixSeconds) {
+    const is24h = new Gio.Settings({schema_id: 'org.gnome.desktop.interface'}).get_string('clock-format') === '24h';
+    return GLib.DateTime.new_from_unix_local(unixSeconds).format(is24h ? '%H:%M' : '%-I:%M %p');
 }
 
 function withIds(facts) {

@@ -65,8 +65,8 @@ export class Daemon {
         await this._askEfficiency(`HoldMode${how}`, signature, [token, '', id, ...more]);
     }
 
-    async askFleet(method) {
-        await call(NAME, OBJECTS.fleet.path, OBJECTS.fleet.iface, method, null, this._cancellable);
+    async ask(what, method, hear) {
+        await call(NAME, OBJECTS[what].path, OBJECTS[what].iface, method, null, this._cancellable, {hear});
     }
 
     async enable(path, isEnabled) {

@@ -130,7 +130,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         ),
         Mode.ULTRA_EFFICIENCY: ModeRow(
             label="Ultra Efficiency",
-            description="The least energy that gives an answer",
+            description="Least energy, however slow",
             price_of_time_w=0.05,
             max_power_w=10.0,
             max_temp_c=65.0,

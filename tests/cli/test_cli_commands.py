@@ -59,7 +59,7 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
    Efficiency       2 W            15 W   75 °C  60 %             Less energy for a slower answer
    Quiet            2 W            15 W   70 °C  40 %             Slow fans and a cool lap
    Auto                                   85 °C                   Follows the battery, the heat and the power profile
-   UltraEfficiency  0.2 W          10 W   65 °C  30 %  2 at once  The least energy that gives an answer
+   UltraEfficiency  0.2 W          10 W   65 °C  30 %  2 at once  Least energy, however slow
 """
     )
 
@@ -73,7 +73,7 @@ def test_one_mode_is_shown_with_what_it_asks_for(daemon: ServedDaemon, ctl: Ctl)
     assert (
         ctl("mode", "info", "UltraEfficiency").output
         == """\
-UltraEfficiency: The least energy that gives an answer
+UltraEfficiency: Least energy, however slow
   value of time  0.2 W
   limits         at most 10 W, up to 65 °C, fan up to 30 %, 2 requests at once, waits up to 120 s
 """

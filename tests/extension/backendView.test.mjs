@@ -52,6 +52,8 @@ for (const [what, backends, waiting, line] of [
     ['none', [], 0, 'No backends are configured'],
     ['all of them idle', [backend(), backend({Id: 'npu', Asleep: true}), backend({Id: 'off', Enabled: false})], 0, '2 backends ready'],
     ['one idle', [backend()], 0, '1 backend ready'],
+    ['one idle beside a hot one', [backend(), backend({Id: 'npu', TooHot: true})], 0, '1 backend ready'],
+    ['a hot one alone', [backend({TooHot: true})], 0, ''],
     ['one at work', [backend({...BUSY, Name: 'Intel Arc'}), backend({Id: 'npu'})], 0,
         'Intel Arc answers · 23\u00a0tok/s · 12\u00a0W'],
     ['one at work of which little is known', [backend({InFlight: 1})], 2, 'iGPU answers · 2 waiting'],

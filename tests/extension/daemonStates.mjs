@@ -8,7 +8,7 @@ export const TABLE = [
     ['Efficiency', 'Efficiency', 'Less energy for a slower answer'],
     ['Quiet', 'Quiet', 'Slow fans and a cool lap'],
     ['Auto', 'Auto', 'Follows the battery, the heat and the power profile'],
-    ['UltraEfficiency', 'Ultra Efficiency', 'The least energy that gives an answer'],
+    ['UltraEfficiency', 'Ultra Efficiency', 'Least energy, however slow'],
 ].map(([token, label, description]) => ({mode: token, label, description, icon: 'x', price_of_time_watts: 7}));
 
 /** The object Efficiency in a mode. */

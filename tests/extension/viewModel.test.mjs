@@ -4,12 +4,14 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
-import {dashboardUri, menuView, OWN_ID, panelView, tileView} from '../../gnome-extension/viewModel.js';
+import {dashboardUri, menuView as menuViewOn, OWN_ID, panelView, tileView} from '../../gnome-extension/viewModel.js';
 import {backend, efficiency, fleet, running, TABLE} from './daemonStates.mjs';
 
+const DESKTOP = {nameOf: id => id.split('.').at(-1), timeOf: unixSeconds => `${unixSeconds}`};
+const menuView = state => menuViewOn(state, DESKTOP);
 const UP = fleet(backend());
 const in_ = (...told) => running({backends: UP, efficiency: efficiency(...told)});
-const sentence = (...told) => menuView(in_(...told), id => id.replace('org.gnome.', '')).header.sentence;
+const sentence = (...told) => menuView(in_(...told)).header.sentence;
 
 for (const {mode: token, label} of TABLE.filter(({mode}) => mode !== 'Auto')) {
     test(`in ${token} the tile says so and is off, and the menu checks it`, () => {
@@ -85,19 +87,20 @@ const HELD = {
 test('a hold is told by the name of its program, beside the mode that was chosen', () => {
     assert.equal(sentence('Performance', 'Quiet', 'held by', HELD), 'Quiet: held by Calls');
     assert.equal(sentence('Quiet', 'Quiet', 'held by', HELD), 'Quiet: held by Calls');
-    assert.equal(tileView(in_('Performance', 'Quiet', 'held by', HELD)).subtitle, 'Quiet');
+    const {subtitle, icon} = tileView(in_('Performance', 'Quiet', 'held by', HELD));
+    assert.deepEqual([subtitle, icon], ['Quiet', 'ai-mode-quiet']);
 });
 
 test('Performance can be held for an hour, which the header tells by the clock, and any hold can be ended', () => {
-    const row = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds}), id => id.split('.').at(-1)).hold;
-    assert.deepEqual(row([]), {label: 'Performance for 1 Hour', ends: false});
-    assert.deepEqual(row(HELD.ActiveHolds), {label: 'Release from Calls', ends: true});
+    const row = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds})).hold;
+    assert.deepEqual(row([]), {label: 'Performance for 1 Hour', ends: false, application: ''});
+    assert.deepEqual(row(HELD.ActiveHolds), {label: 'Release from Calls', ends: true, application: 'org.gnome.Calls'});
     const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000};
-    assert.deepEqual(row([own]), {label: 'Stop Now', ends: true});
-    assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true});
+    assert.deepEqual(row([own]), {label: 'Stop Now', ends: true, application: OWN_ID});
+    assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true, application: ''});
     assert.equal(row(undefined), null);
     const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
-    assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until \d\d:\d\d/);
+    assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until 1800000000$/);
 });
 
 test('Performance can be held until the battery is full, while it is charged and nothing is held', () => {

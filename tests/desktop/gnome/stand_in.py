@@ -20,9 +20,9 @@ Values = Mapping[str, Variant]
 class StandIn:
     """Has the daemon's name from construction to `close`.
 
-    efficiency, backends: its properties; without backends it has no object manager. held: the
-    members that it answers only when it is told to `answer`. refused: what it answers with an error, as
-    member -> message. asked: the members that were called.
+    efficiency, backends: its properties; without backends it has no object manager. others: those of
+    more objects. held: the members that it answers only when it is told to `answer`. refused: what it
+    answers with an error, as member -> message. asked: the members that were called.
     """
 
     def __init__(
@@ -32,8 +32,10 @@ class StandIn:
         backends: Mapping[str, Values] | None = None,
         refused: Mapping[str, str] | None = None,
         held: Collection[str] = (),
+        others: Mapping[str, Values] | None = None,
     ) -> None:
-        self.objects = {f"{ROOT}/Efficiency": (f"{NAME}.Efficiency", dict(efficiency))}
+        told = {"Efficiency": efficiency, **(others or {})}
+        self.objects = {f"{ROOT}/{name}": (f"{NAME}.{name}", dict(values)) for name, values in told.items()}
         self._has_manager = backends is not None
         for name, values in (backends or {}).items():
             self.objects[f"{ROOT}/Backends/{name}"] = (f"{NAME}.Backend", dict(values))

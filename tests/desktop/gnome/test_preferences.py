@@ -52,8 +52,12 @@ def test_what_belongs_to_the_daemon_is_written_to_it(desktop: Desktop, preferenc
 
 
 def test_what_was_found_on_this_machine_is_shown(desktop: Desktop, preferences: Preferences) -> None:
+    desktop.daemon.ask_whole(200)
+    desktop.daemon.choose("Efficiency")
     preferences.go_to("This Machine")
     preferences.until_says("Simulated NPU")
+    preferences.until_says("Last 24 Hours")
+    wait_until(lambda: any("Wh for answers" in text for text in preferences.eval("prefs.texts()")), "the day is told")
     preferences.picture("preferences-this-machine")
     assert said_by_gjs(desktop) == []
 

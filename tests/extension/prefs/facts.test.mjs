@@ -139,3 +139,19 @@ test('a daemon that does not tell its version is called too old', () => {
     assert.equal(address.known, false);
     assert.equal(facts.daemon({...NOTHING, daemon: {Version: '0.2.0'}})[0].text, '0.2.0');
 });
+
+test('the last 24 hours are shares of the costliest, the costliest backend lowest, with the modes below', () => {
+    const hour = (at, backends) => ({unix_seconds: 3600 * at, energy_joules: Object.values(backends).reduce((a, b) => a + b, 0), backends});
+    const hours = [hour(0, {npu: 1800, igpu: 5400}), ...Array.from({length: 23}, (_each, i) => hour(i + 1, {}))];
+    const modes = [{unix_seconds: -60, effective_mode: 'Balanced'}, {unix_seconds: 43200, effective_mode: 'UltraEfficiency'}];
+    const told = {backends: {a: {Id: 'igpu', Name: 'Intel Arc'}}, efficiency: {}, nowS: 82800, timeOf: at => `${at / 3600}`};
+    const day = facts.day({hours, modes, history: {}}, told);
+    assert.equal(day.says.replaceAll('\u00a0', ' '), '2 Wh for answers, at most 2 Wh an hour');
+    assert.deepEqual(day.bars[0], [{look: 0, share: 0.75}, {look: 1, share: 0.25}]);
+    assert.deepEqual(day.bars[23].map(each => each.share), [0, 0]);
+    assert.deepEqual(day.stretches.map(({from, to}) => [from, to]), [[0, 0.5], [0.5, 23 / 24]]);
+    assert.deepEqual(day.axis, ['0', '6', '12', '18']);
+    assert.deepEqual(day.legend.map(each => each.text.replaceAll('\u00a0', ' ')), ['Intel Arc 1.5 Wh', 'npu 0.5 Wh', 'Balanced', 'Ultra Efficiency']);
+    const none = facts.day({hours: hours.slice(1), modes: [], history: {reason: 'the history is off'}}, told);
+    assert.deepEqual([none.says, none.legend], ['The history is off', []]);
+});
