@@ -5,7 +5,7 @@ import Gio from 'gi://Gio';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 
-import {isCancelled, messageOf} from './errors.js';
+import {isCancelled, messageOf} from './shared/call.js';
 import {modeIcon, modeOf, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
 import {_} from './text.js';

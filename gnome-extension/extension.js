@@ -77,7 +77,12 @@ export default class OllamaProxyExtension extends Extension {
         this._daemon.destroy();
         this._indicator.destroy();
         this._notifications.destroy();
-        this._settings = this._daemon = this._indicator = this._notifications = this._actions = this._news = null;
+        this._settings = null;
+        this._daemon = null;
+        this._indicator = null;
+        this._notifications = null;
+        this._actions = null;
+        this._news = null;
     }
 
     _sync(before) {

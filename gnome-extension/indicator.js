@@ -31,10 +31,10 @@ class OllamaProxyModeToggle extends QuickMenuToggle {
         else
             this._menuButton.accessible_name = name;
         this.connect('clicked', () => actions.click(() => this.menu.open()));
-        this.menu.connect('open-state-changed', (_menu, isOpen) => {
+        this.menu.connectObject('open-state-changed', (_menu, isOpen) => {
             looked(isOpen);
             this.sync();
-        });
+        }, this);
         // Up to date once Quick Settings are on the screen, so that the menu opens to its right height.
         this.connect('notify::mapped', () => this.mapped && this._syncMenu());
         this.sync();

@@ -2,7 +2,7 @@
 // The preferences window: three pages, and the connection to the daemon for as long as the window is open.
 import {ExtensionPreferences} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
-import {isCancelled} from './errors.js';
+import {isCancelled} from './shared/call.js';
 import {AutoPage} from './prefs/autoPage.js';
 import {Errors} from './prefs/errors.js';
 import {GeneralPage} from './prefs/generalPage.js';

@@ -13,7 +13,7 @@ import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 const ASIDE = 178;
 
 /** As wide as a row's text about is, until it is known. */
-const ABOUT_WIDE = 290;
+const ABOUT_WIDE = 314;
 
 /** A label that takes as many lines as it needs. */
 export const WrappedLabel = GObject.registerClass(

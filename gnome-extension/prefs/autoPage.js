@@ -4,7 +4,7 @@ import Adw from 'gi://Adw';
 import GObject from 'gi://GObject';
 import Gtk from 'gi://Gtk';
 
-import {messageOf} from '../errors.js';
+import {messageOf} from '../shared/call.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DaemonSettings} from './daemonSettings.js';

@@ -3,7 +3,7 @@
 import Adw from 'gi://Adw';
 import Gtk from 'gi://Gtk';
 
-import {messageOf} from '../errors.js';
+import {messageOf} from '../shared/call.js';
 import {fill} from '../format.js';
 import {_} from '../text.js';
 

@@ -2,8 +2,8 @@
 // The page "General": what belongs to the extension itself, kept in GSettings.
 import Adw from 'gi://Adw';
 import Gio from 'gi://Gio';
+import Gtk from 'gi://Gtk';
 
-import {choiceRow} from './choiceRow.js';
 import {ShortcutRow} from './shortcutRow.js';
 import {_} from '../text.js';
 
@@ -89,4 +89,24 @@ export class GeneralPage {
         this._settings.bind(key, row, 'active', Gio.SettingsBindFlags.DEFAULT);
         return row;
     }
+}
+
+/** A row that offers a few values by their names. */
+function choiceRow(properties, choices, chosen) {
+    const values = choices.map(([value]) => value);
+    const row = new Adw.ComboRow({...properties, model: Gtk.StringList.new(choices.map(([, name]) => name))});
+    let shown = values[row.selected];
+    row.connect('notify::selected', () => {
+        if (values[row.selected] === shown)
+            return;
+        shown = values[row.selected];
+        chosen(shown);
+    });
+    const show = value => {
+        if (!values.includes(value))
+            return;
+        shown = value;
+        row.selected = values.indexOf(value);
+    };
+    return {row, show};
 }

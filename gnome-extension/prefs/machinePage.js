@@ -5,7 +5,7 @@ import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import Gtk from 'gi://Gtk';
 
-import {messageOf, quiet} from '../errors.js';
+import {messageOf, quiet} from '../shared/call.js';
 import {fill} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';

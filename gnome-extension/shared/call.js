@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The daemon's objects, and one call on the session bus.
+// The daemon's objects, one call on the session bus, and what went wrong with it.
 
 import Gio from 'gi://Gio';
+import GLib from 'gi://GLib';
 
 export const NAME = 'ie.fio.OllamaProxy'; // the daemon's one connection owns this name and those below it
 export const ROOT = '/ie/fio/OllamaProxy';
@@ -41,3 +42,28 @@ export function call(destination, path, iface, method, parameters, cancellable, 
 /** Calls a method of the bus itself. */
 export const callBus = (method, parameters, cancellable, how) =>
     call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', method, parameters, cancellable, how);
+
+const isOf = (error, domain, code) => error instanceof GLib.Error && error.matches(domain, code);
+
+/** Whether a call failed only because nobody waits for it any more. */
+export const isCancelled = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED);
+
+export const isTimeout = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT);
+
+/** Whether the bus does not know how to start the daemon. */
+export const isMissing = error => isOf(error, Gio.DBusError, Gio.DBusError.SERVICE_UNKNOWN);
+
+/** What went wrong, without D-Bus's own words around it; empty where there was no answer. */
+export function messageOf(error) {
+    if (isTimeout(error))
+        return '';
+    if (error instanceof GLib.Error)
+        Gio.DBusError.strip_remote_error(error);
+    return error?.message ?? String(error);
+}
+
+/** What cannot be shown is not shown: the daemon is old, slow or gone, and the next change tells. */
+export function quiet(error) {
+    if (!isCancelled(error))
+        console.debug(`ollama-proxy: ${messageOf(error)}`);
+}

@@ -4,8 +4,7 @@
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {isMissing, isTimeout, quiet, messageOf} from '../errors.js';
-import {BACKEND, call, callBus, NAME, OBJECT_MANAGER, OBJECTS, PROPERTIES, ROOT} from './call.js';
+import {BACKEND, call, callBus, isMissing, isTimeout, messageOf, NAME, OBJECT_MANAGER, OBJECTS, PROPERTIES, quiet, ROOT} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
 const START_WITHIN_MS = 30000;

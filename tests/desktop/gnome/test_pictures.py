@@ -77,17 +77,6 @@ def test_a_state_is_shown_whole(photographer: Photographer, name: str) -> None:
     assert photographer.desktop.shell.complaints() == []
 
 
-def test_with_text_twice_as_large_it_is_shown_whole(photographer: Photographer) -> None:
-    # No Shell has room for eight tiles and two sliders then, with or without this one.
-    photographer.desktop.shell.eval(FEWER)
-    photographer.desktop.set(*TEXT, "2.0")
-    try:
-        with shown(photographer, STATES["auto"]):
-            photographer.shoot("text-twice-as-large")
-    finally:
-        photographer.desktop.set(*TEXT, "1.0")
-
-
 def test_without_a_daemon_it_is_shown_whole(photographer: Photographer) -> None:
     desktop = photographer.desktop
     photographer.shoot("not-running")
@@ -97,3 +86,14 @@ def test_without_a_daemon_it_is_shown_whole(photographer: Photographer) -> None:
     desktop.shell.click(photographer.tile)
     desktop.shell.until(f"{photographer.tile}.menu.isOpen || {photographer.tile}.subtitle !== ''")
     photographer.shoot("not-installed")
+
+
+def test_with_text_twice_as_large_it_is_shown_whole(photographer: Photographer) -> None:
+    # No Shell has room for eight tiles and two sliders then, with or without this one.
+    photographer.desktop.shell.eval(FEWER)
+    photographer.desktop.set(*TEXT, "2.0")
+    try:
+        with shown(photographer, STATES["auto"]):
+            photographer.shoot("text-twice-as-large")
+    finally:
+        photographer.desktop.set(*TEXT, "1.0")
