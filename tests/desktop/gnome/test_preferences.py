@@ -1,13 +1,19 @@
 """The preferences: they open from the menu, and what a person changes there is kept by whom it belongs to."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from ollama_proxyd.core.energy import Energy, Source
+from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
+from ollama_proxyd.edges.storage.settings import HistorySettings
+from ollama_proxyd.services.history import mode_row
 from tests.desktop.gnome.desktop import UUID, Desktop
 from tests.desktop.gnome.driver import SHELLS_OWN
 from tests.desktop.gnome.preferences import WINDOW, Preferences
 from tests.e2e.harness import wait_until
+from tests.edges.storage.test_history_queries import attempt
 
 
 @pytest.fixture
@@ -51,8 +57,26 @@ def test_what_belongs_to_the_daemon_is_written_to_it(desktop: Desktop, preferenc
     assert said_by_gjs(desktop) == []
 
 
+def a_day_of_work(desktop: Desktop) -> None:
+    """What the history would have of a day; the daemon may be writing to it."""
+    now_s = time.time()
+    of_each = (("npu", 300.0, range(0, 20, 2)), ("igpu", 900.0, range(3, 15)), ("nvidia", 2600.0, (1, 8, 9)))
+    rows = [
+        attempt(
+            now_s - hour * 3600, backend_id=id_, energy=Energy(0.0, joules * (1 + hour % 4), 0.0, Source.MEASURED, 0.1)
+        )
+        for id_, joules, hours in of_each
+        for hour in hours
+    ]
+    modes = [(20, "Quiet"), (12, "Balanced"), (8, "Performance"), (6, "Efficiency")]
+    file = HistoryFile(history_path(desktop.daemon.log.parent / "state/ollama-proxyd/state.json"), HistorySettings())
+    file.add([*rows, *(mode_row(now_s - hour * 3600, "Auto", mode) for hour, mode in modes)])
+    file.close()
+
+
 def test_what_was_found_on_this_machine_is_shown(desktop: Desktop, preferences: Preferences) -> None:
-    desktop.daemon.ask_whole(200)
+    desktop.daemon.ask_whole()
+    a_day_of_work(desktop)
     desktop.daemon.choose("Efficiency")
     preferences.go_to("This Machine")
     preferences.until_says("Simulated NPU")
