@@ -98,7 +98,9 @@ STATES: Mapping[str, State] = {
         for each in Mode
         if each is not Mode.AUTO
     },
-    "auto": state("Efficiency", mode("Auto", "Efficiency", "battery_low", **BATTERY)),
+    "auto": state(
+        "Efficiency", {**mode("Auto", "Efficiency", "battery_low", **BATTERY), "Charging": Variant("b", False)}
+    ),
     "answering": state("Balanced", mode("Balanced"), {**FLEET, "igpu": {**FLEET["igpu"], **ANSWERING}}),
     "trouble": state(
         "Balanced",
