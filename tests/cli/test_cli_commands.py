@@ -56,10 +56,10 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
    mode             value of time  power  heat   fan   requests   for
    Performance      300 W                 90 °C                   The fastest answer, whatever it costs
 *  Balanced         7 W            60 W   85 °C  80 %             A quick answer at a fair cost
-   Efficiency       2 W            15 W   75 °C  60 %             Less energy for a slower answer
-   Quiet            2 W            15 W   70 °C  40 %             Slow fans and a cool lap
+   Efficiency       3.5 W          15 W   75 °C  60 %             Less energy for a slower answer
+   Quiet            1 W            15 W   70 °C  40 %             Slow fans and a cool lap
    Auto                                   85 °C                   Follows the battery, the heat and the power profile
-   UltraEfficiency  0.2 W          10 W   65 °C  30 %  2 at once  Least energy, however slow
+   UltraEfficiency  0.05 W         10 W   65 °C  30 %  2 at once  Least energy, however slow
 """
     )
 
@@ -74,7 +74,7 @@ def test_one_mode_is_shown_with_what_it_asks_for(daemon: ServedDaemon, ctl: Ctl)
         ctl("mode", "info", "UltraEfficiency").output
         == """\
 UltraEfficiency: Least energy, however slow
-  value of time  0.2 W
+  value of time  0.05 W
   limits         at most 10 W, up to 65 °C, fan up to 30 %, 2 requests at once, waits up to 120 s
 """
     )

@@ -12,7 +12,7 @@ from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import price_of_time_w
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS, TYPICAL_BYTES
-from ollama_proxyd.core.programs import Program
+from ollama_proxyd.core.programs import Asker, Program
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
@@ -127,7 +127,7 @@ def test_an_unknown_rate_of_reading_is_a_multiple_of_that_of_writing() -> None:
 def test_a_programs_own_answers_tell_how_long_its_next_is_and_else_those_to_all() -> None:
     lengths = {("editor", "chat"): Length(40.0, 3)}
     seen = replace(NPU, speeds={TINY.name: Speed(output_tokens=1000, samples=9, lengths=lengths)})
-    tokens = [ask((seen,), program=Program(name)).expected_tokens for name in ("editor", "mail")]
+    tokens = [ask((seen,), asker=Asker(Program(name))).expected_tokens for name in ("editor", "mail")]
     assert tokens == [40, 1000]
 
 
