@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.dialects.framing.doubles import all_fit
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, invalid_request
 from ollama_proxyd.dialects.framing.lenient import without_half_letters
@@ -20,7 +20,9 @@ def received(body: bytes, parse: Callable[[bytes], T]) -> T:
         body = without_half_letters(body)
     try:
         return _checked(body, parse)
-    except ProxyError:
+    except ProxyError as error:
+        if error.kind is ErrorKind.TOO_LARGE:
+            raise
         mended = without_half_letters(body)
         if mended == body:
             raise

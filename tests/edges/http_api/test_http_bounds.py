@@ -44,6 +44,8 @@ A step is timed in the same run, right after each try, since a busy machine make
 """
 TRIES = 3
 MOST_ANSWERED_BYTES = 20_000
+LONG_ANSWERS = {"/openapi.json"}
+"""They are the same whatever is sent."""
 MOST_KEPT_CHARACTERS = MB
 MOST_KEPT_BYTES = 60 * MB
 BASE = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x", "stream": False}
@@ -172,7 +174,7 @@ class Sender:
         for _ in range(TRIES):
             async with lag() as found:
                 _status, body, head = await self.send(method, path, field, size, headers, unit)
-            assert body + head < MOST_ANSWERED_BYTES, (method, path, field, headers)
+            assert path in LONG_ANSWERS or body + head < MOST_ANSWERED_BYTES, (method, path, field, headers)
             most_s = FLOOR_S + (FACTOR * decoding_s(size) if has_steps else 0.0)
             worst_s.append((found.worst_s, most_s))
             if found.worst_s < most_s:

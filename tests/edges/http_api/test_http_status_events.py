@@ -92,7 +92,9 @@ async def test_the_status_is_told_at_once_as_a_stream_of_events(serve: Serve) ->
     async with listening(site) as listener:
         assert listener.reply.headers["Content-Type"] == "text/event-stream"
         assert listener.reply.headers["Cache-Control"] == "no-store"
-        assert await listener.next() == (await site.get("/status")).json
+        whole = (await site.get("/status")).json
+        del whole["instances"]  # modeld's word for the backends, for its clients, which ask and do not listen
+        assert await listener.next() == whole
 
 
 async def test_another_mode_is_told_at_once_even_when_something_was_told_just_before(serve: Serve) -> None:
