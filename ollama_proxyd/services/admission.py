@@ -154,7 +154,7 @@ class Admission:
             self._displace(waiting)
         self._watch()
         left_s = waiting.query.time_left_s
-        longest_s = self._settings.max_wait_s
+        longest_s = self._settings.longest_s(waiting.priority)
         try:
             async with asyncio.timeout(longest_s if left_s is None else min(left_s, longest_s)):
                 return await waiting.granted

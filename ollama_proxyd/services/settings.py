@@ -8,6 +8,7 @@ from typing import Annotated
 from ollama_proxyd.core.continuation import Failover
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeTable
 from ollama_proxyd.core.options import NotNegative, Option, Positive, Within
+from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.core.tuning import Tuning, minute_of_day
 
@@ -90,7 +91,8 @@ class QueueSettings:
         int, Within(0, 100_000), Option("routing.queue.", "The limit of waiting requests; further ones are refused.")
     ] = 512
     max_wait_s: Annotated[
-        Positive, Option("routing.queue.", "The longest wait of a request for a backend, in seconds.")
+        Positive,
+        Option("routing.queue.", "The longest wait of a request for a backend, in seconds; in the background twice."),
     ] = 600.0
     max_turn_s: Annotated[
         NotNegative,
@@ -99,6 +101,10 @@ class QueueSettings:
             "Seconds for which requests for the model in memory go before those for one that would evict it.",
         ),
     ] = 30.0
+
+    def longest_s(self, priority: Priority) -> float:
+        """The longest wait; none waits for work in the background, which lets others go first for a while."""
+        return self.max_wait_s * (2 if priority is Priority.BEST_EFFORT else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,16 @@ async def test_a_wait_is_bounded(bench: Bench) -> None:
     assert clients.error("b").code == "queue_timeout"
 
 
+async def test_work_in_the_background_may_wait_twice_as_long(bench: Bench) -> None:
+    clients = await bench(Engine("npu", slots=1), queue=QueueSettings(max_wait_s=30))
+    await clients.ask("a")
+    await clients.ask("b", priority=Priority.BEST_EFFORT)
+    await pass_by(59)
+    assert not clients.tasks["b"].done()
+    await pass_by(2)
+    assert clients.error("b").code == "queue_timeout"
+
+
 async def test_a_deadline_ends_the_wait(bench: Bench) -> None:
     clients = await bench(Engine("igpu", slots=1))
     clock = clients.services.gateway._deps.clock
