@@ -23,9 +23,16 @@ SCROLLED = """(() => {
 IS_CUT = "driver.all(%s, a => a.mapped && a.clutter_text?.get_layout().is_ellipsized()).map(a => a.text)"
 
 
+def furnish(desktop: Desktop, tiles: int) -> None:
+    """Add them once the Shell has made its own."""
+    own = "driver.all(driver.quickSettings().menu.actor, a => a.title === 'Dark Style' && 'checked' in a)"
+    desktop.shell.until(f"{own}.length > 0")
+    desktop.shell.eval(FURNISH % tiles)
+
+
 def furnished(start_desktop: StartDesktop, monitor: str, tiles: int = 6) -> Desktop:
     desktop = start_desktop({"MONITOR": monitor})
-    desktop.shell.eval(FURNISH % tiles)
+    furnish(desktop, tiles)
     desktop.daemon.start()
     desktop.daemon.choose("Balanced")
     desktop.daemon.ask_whole()
