@@ -272,3 +272,8 @@ def _hostile(view: BackendView) -> BackendView:
 
 def test_a_refusal_in_words_from_outside_commands_no_terminal(ctl: Ctl) -> None:
     assert ctl("backends", "show", HOSTILE).stderr.replace("\n", "").isprintable()
+
+
+def test_no_summary_of_a_command_is_cut(ctl: Ctl) -> None:
+    lines = ctl("--help", terminal_width=78).output.splitlines()
+    assert not [line for line in lines[lines.index("Commands:") :] if line.endswith("...")]

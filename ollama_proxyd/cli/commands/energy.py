@@ -18,7 +18,7 @@ MOST_DAYS = 366
 @click.option("--by", type=click.Choice(BY), default="app", help="What a row stands for; without it, a program.")
 @json_option
 def energy(week: bool, days: int | None, by: str) -> None:
-    """Show what answers cost, in watt-hours and battery percent."""
+    """Show what answers cost, in watt-hours, by program or day."""
     if week and days is not None:
         raise click.UsageError("--week means --days 7; give one of them")
     days = 7 if week else days or 1
