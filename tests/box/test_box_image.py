@@ -4,13 +4,16 @@ import json
 import shlex
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.box.box import Box
-from tests.box.installation import SOURCE, WHEELS
+from tests.box.installation import SOURCE, WHEELS, shown
+from tests.e2e import tiny_model
 from tests.e2e.harness import wait_until
 from tests.packaging.containerfile import instructions
+from tests.real_things import installed
 
 pytestmark = pytest.mark.real
 
@@ -46,7 +49,7 @@ def build(box: Box) -> None:
                 box.root("bash", "-euo", "pipefail", "-c", f"{OFFLINE}; apt-get() {{ :; }}; cd {folder}; {rest}")
 
 
-def started(box: Box, *command: str, joins: bool = False) -> list[str]:
+def started(*command: str, joins: bool = False) -> list[str]:
     """A command line with the image's environment, confined as a careful person would run the image."""
     last = dict(instructions()[-1])
     environment = [f"--setenv={each}" for each in (*shlex.split(last["ENV"]), f"OLLAMA_PROXY_TOKEN={TOKEN}")]
@@ -55,15 +58,18 @@ def started(box: Box, *command: str, joins: bool = False) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def image(box: Box) -> Iterator[Box]:
-    build(box)
-    box.root(*started(box, "/opt/ollama-proxyd/bin/ollama-proxyd"))
-    yield box
-    box.root("systemctl", "stop", UNIT, check=False)
+def image(box_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A box of its own, since the steps change what other daemons would find."""
+    wheels = Path(installed("install-box-tests").splitlines()[1])
+    model = tiny_model.build(tmp_path_factory.mktemp("model") / "tiny.gguf")
+    with Box(box_root, shown(wheels, model)) as box:
+        build(box)
+        box.root(*started("/opt/ollama-proxyd/bin/ollama-proxyd"))
+        yield box
 
 
 def inside(box: Box, *command: str) -> tuple[int, str]:
-    done = box.root(*started(box, *command, joins=True), check=False)
+    done = box.root(*started(*command, joins=True), check=False)
     return done.returncode, done.stdout + done.stderr
 
 
