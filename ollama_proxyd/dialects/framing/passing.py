@@ -62,6 +62,10 @@ class Form:
         """Whether every client reads the object that a payload is."""
         return readable(self._decoder, payload) is not None and is_utf8(payload)
 
+    def kept(self, payload: bytes, known: Mapping[str, Json]) -> bytes:
+        """The object as every client reads it, or as it is where that cannot be."""
+        return payload if self.is_strict(payload) else self.mended(payload, known) or payload
+
     def mended(self, payload: bytes, known: Mapping[str, Json]) -> bytes | None:
         """The object without what clients cannot read, None where it says nothing; `known` takes the place of names."""
         told = loosely(payload)

@@ -13,6 +13,7 @@ from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, read
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.openai.answer import Frame
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder
+from ollama_proxyd.dialects.openai.passing import CHAT, TEXT
 
 _OWN_FORMS = (
     *("logprobs", "top_logprobs", "n_probs", "post_sampling_probs", "return_tokens", "return_progress"),
@@ -95,13 +96,14 @@ class Joiner(ChunkDecoder):
 
     @property
     def closing(self) -> bytes:
-        """The whole answer."""
+        """The whole answer, with the engine's own fields around it as far as every client reads them."""
         around: dict[str, Json | msgspec.Raw] = {name: self._told[name] for name in sorted(self._told, key=_place)}
         if not bytes(self._told.get("model", b"")).startswith(b'"'):
             around["model"] = self._asked
         kind = "chat.completion" if self._is_chat else "text_completion"
         choices: list[Json] = [self._choice(index) for index in sorted(self._pieces)]
-        return msgspec.json.encode({**around, **self._renamed, "object": kind, "choices": choices})
+        whole = msgspec.json.encode({**around, **self._renamed, "object": kind, "choices": choices})
+        return (CHAT if self._is_chat else TEXT).kept(whole, {"model": self._asked})
 
     def _choice(self, index: int) -> dict[str, Json]:
         """One of the answers, as it stands in the whole."""

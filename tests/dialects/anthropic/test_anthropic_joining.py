@@ -10,6 +10,7 @@ from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.anthropic.joining import Joiner
 from ollama_proxyd.dialects.anthropic.parse import parse_message
+from ollama_proxyd.dialects.anthropic.passing import MESSAGE
 
 ASKED = {"model": "tiny", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 HEAD: dict[str, Any] = {
@@ -84,6 +85,15 @@ def test_a_call_that_the_limit_cuts_has_no_arguments() -> None:
 def test_blocks_that_were_not_begun_and_odd_frames_cost_no_answer() -> None:
     frames = STREAM[0], piece(0, "text_delta", text="Hello"), b"data: <odd>\n\n", b"data: 7\n\n", *STREAM[-2:]
     assert joined(*frames)["content"] == [{"type": "text", "text": "Hello"}]
+
+
+@pytest.mark.parametrize("odd", [{"error": {}}, {"error": ""}, {"id": 7}, {"usage": "few"}])
+def test_odd_fields_of_a_message_are_no_more_in_the_answer_than_in_one_that_passes(odd: dict[str, Any]) -> None:
+    frames = event("message_start", message={**HEAD, **odd}), begin(0, type="text", text="Hello"), *STREAM[-2:]
+    answer = joined(*frames)
+    assert answer["content"] == [{"type": "text", "text": "Hello"}]
+    assert MESSAGE.is_strict(json.dumps(answer).encode())
+    assert "error" not in answer
 
 
 @pytest.mark.parametrize("kept", range(1, len(STREAM) - 2))

@@ -11,6 +11,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.dialects.openai.joining import Joiner
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion
+from ollama_proxyd.dialects.openai.passing import CHAT as CHAT_FORM
 from ollama_proxyd.dialects.openai.quirks import Quirks
 from ollama_proxyd.dialects.openai.render import render
 
@@ -82,6 +83,15 @@ def test_where_the_engine_does_not_name_the_model_it_is_called_as_it_was_asked(n
 def test_control_characters_in_a_chunk_cost_no_answer() -> None:
     raw = b'data: {"choices":[{"index":0,"delta":{"content":"a\x01b"}}]}\n\n'
     assert joined(None, raw, *STREAM[-3:])["choices"][0]["message"]["content"] == "a\x01b"
+
+
+@pytest.mark.parametrize("odd", [{"error": {}}, {"error": ""}, {"id": 7}, {"created": "soon"}, {"usage": "few"}])
+def test_odd_fields_of_a_chunk_are_no_more_in_the_answer_than_in_one_that_passes(odd: dict[str, Any]) -> None:
+    frames = chunk({"content": "Hello"}, **odd), chunk({}, "stop", **odd), STREAM[-1]
+    answer = joined(None, *frames)
+    assert answer["choices"][0]["message"]["content"] == "Hello"
+    assert CHAT_FORM.is_strict(json.dumps(answer).encode())
+    assert "error" not in answer
 
 
 @pytest.mark.parametrize("kept", range(len(STREAM) - 2))
