@@ -187,9 +187,9 @@ add(
     partial(_replaced, "é".encode(), b"\xc1\xa9"),
     texts=(TEXT.replace("é", "\ufffd\ufffd"),),
 )
-add("odd values", "tokens_1e999", partial(_replaced, b"60", b"1e999"))
-add("odd values", "tokens_huge", partial(_replaced, b"60", b"9" * 400), is_harmless=True)
-add("odd values", "tokens_negative", partial(_replaced, b"60", b"-60"), is_harmless=True)
+add("odd values", "tokens_1e999", partial(_replaced, b":60", b":1e999"))
+add("odd values", "tokens_huge", partial(_replaced, b":60", b":" + b"9" * 400), is_harmless=True)
+add("odd values", "tokens_negative", partial(_replaced, b":60", b":-60"), is_harmless=True)
 add("odd values", "tokens_text", partial(_replaced, b":60", b':"sixty"'), is_harmless=True)
 add("odd values", "tokens_null", partial(_replaced, b":60", b":null"), is_harmless=True)
 add("odd values", "tokens_nan", partial(_replaced, b":60", b":NaN"))
