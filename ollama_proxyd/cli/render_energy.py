@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ollama_proxyd.cli.amounts import energy, known, money, number
+from ollama_proxyd.cli.amounts import count, energy, known, money, number
 from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.render_today import budget, difference
 
@@ -76,9 +76,9 @@ def _notes(told: Any) -> Sequence[str]:
     notes = []
     if saved_j is not None:
         saved = difference(saved_j, "saved against Performance", "more than under Performance")
-        notes.append(f"{saved}, over {compared} requests, estimated")
+        notes.append(f"{saved}, over {count(compared, 'request')}, estimated")
     if told["cached_answers"]:
-        cached = f"{told['cached_answers']} answers from the cache"
+        cached = f"{count(told['cached_answers'], 'answer')} from the cache"
         notes.append(f"saved by {cached}: {energy(told['cache_saved_joules'])}, as they had cost")
     if (why := told["unknown"].get("battery_percent")) is not None:
         notes.append(f"percent of the battery: unknown: {why['reason']}")

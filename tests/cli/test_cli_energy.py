@@ -64,7 +64,7 @@ together                1.65 Wh    2.9 %  0.021 EUR       34   14220  estimated 
 
 def test_what_was_saved_is_told_with_its_sign() -> None:
     more = Cost("npu", 1, 1, energy_j=7200.0, saved_j=-3600.0, compared=1)
-    assert "1 Wh more than under Performance, over 1 requests, estimated" in shown(Books(WEEK, (more,)))
+    assert "1 Wh more than under Performance, over 1 request, estimated" in shown(Books(WEEK, (more,)))
     assert "2.5 Wh saved against Performance, over 30 requests" in shown(Books(WEEK, ROWS))
 
 

@@ -48,7 +48,7 @@ def test_the_last_days_are_told_in_a_sentence_for_each_mode(home: Path, ctl: Ctl
     keep(home, request, attempt_row(ENDED, now_s, "npu"))
     told = ctl("replay", "--week", "--mode", "balanced")
     assert told.exit_code == 0
-    assert "simulated from 1 of 1 requests" in told.stdout
+    assert "simulated from 1 of 1 request;" in told.stdout
     assert "the last 7 days in Balanced would have cost" in told.stdout
     assert "not known:" in told.stdout
     found = json.loads(ctl("replay", "--days", "1", "--mode", "balanced", "--json").stdout)

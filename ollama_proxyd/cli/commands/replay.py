@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ollama_proxyd.cli.amounts import number
+from ollama_proxyd.cli.amounts import count, number
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import MODE
 from ollama_proxyd.cli.render import table
@@ -64,10 +64,8 @@ def _rows(days: int) -> tuple[Any, Any]:
 def _text(found: Any) -> str:
     was, recorded = found["as_it_was"], found["recorded"]
     days = "today" if found["days"] == 1 else f"the last {found['days']} days"
-    lines = [
-        f"{days} again, simulated from {found['requests']} of {found['found']} requests; joules and seconds of each",
-        "",
-    ]
+    of_all = f"{found['requests']} of {count(found['found'], 'request')}"
+    lines = [f"{days} again, simulated from {of_all}; joules and seconds of each", ""]
     cells = [_cells(row) for row in (was, *found["rows"])]
     lines += [table(("", "J/request", "waits s", "energy", "waiting"), cells, numbers_from=1), ""]
     lines += [_sentence(days, row) for row in found["rows"]]
