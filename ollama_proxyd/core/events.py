@@ -34,6 +34,7 @@ class Timings:
     """The backend's own clock, in seconds, None where it did not say."""
 
     total_s: float | None = None
+    """Of vectors that no engine timed, by our clock from the moment at which it was asked."""
     load_s: float | None = None
     prompt_s: float | None = None
     decode_s: float | None = None

@@ -79,6 +79,11 @@ class Attempt:
         return self._metered.energy(stream=self._request.stream, finished=self.finished or Finished())
 
     @property
+    def elapsed_s(self) -> float:
+        """How long ago it began."""
+        return self._clock.monotonic() - self._begun_s
+
+    @property
     def is_displaced(self) -> bool:
         """Whether a more urgent request, or the machine's sleep, took its slot."""
         return self.ended is not None and self.ended.displaced

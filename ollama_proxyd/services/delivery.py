@@ -20,7 +20,7 @@ from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, T
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Operation, Request
 from ollama_proxyd.services.attempt import Attempt
 
 NOWHERE = "the answer was about to move, and neither the new nor the old backend goes on"
@@ -99,8 +99,14 @@ class Delivery:
             self._attempt.finished = event
         spoken = self.request.spoken
         whole = event if spoken is None else with_former(event, spoken, self._former)
-        self.finished = replace(whole, energy=self._cost())
+        self.finished = replace(whole, timings=self._timed(whole.timings), energy=self._cost())
         return self.finished
+
+    def _timed(self, told: Timings) -> Timings:
+        """The engine's times; vectors of which it told none have ours."""
+        if told != Timings() or self._attempt is None or self.request.operation is not Operation.EMBEDDING:
+            return told
+        return Timings(total_s=self._attempt.elapsed_s)
 
     @property
     def backend_id(self) -> str | None:

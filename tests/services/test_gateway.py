@@ -17,6 +17,7 @@ from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import (
     Accepted,
     Delta,
+    Embedded,
     Event,
     Finished,
     FinishReason,
@@ -384,6 +385,22 @@ async def test_explaining_has_no_side_effect() -> None:
         assert services.gateway.explain(Query("tiny"), mode).ranked
     assert services.fleet.views.value is before
     assert services.ledger.recent() == ()
+
+
+async def test_vectors_that_no_engine_timed_took_what_our_own_clock_says() -> None:
+    clock = FakeClock()
+
+    class Slow(FakeBackend):
+        async def answer(self, asked: Request, model: str) -> AsyncGenerator[Event, None]:
+            clock.advance(0.25)
+            async for event in super().answer(asked, model):
+                yield event
+
+    asked = replace(request(stream=False), operation=Operation.EMBEDDING)
+    services = await services_of(Slow("npu", Accepted(), Embedded(((1.0,),)), Finished()), clock=clock)
+    told = [each async for each in services.gateway.answer(asked)]
+    assert isinstance(told[-1], Finished)
+    assert told[-1].timings == Timings(total_s=0.25)
 
 
 async def test_the_books_hold_time_tokens_and_estimated_joules() -> None:

@@ -72,10 +72,6 @@ def write_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[dict[st
     return written
 
 
-_VECTOR_COUNTERS = ("total_duration", "load_duration", "prompt_eval_count")
-"""Ollama writes all of them, and its provider for Vercel's ai refuses vectors without one."""
-
-
 def encode_vectors(request: Request, events: Iterable[Event], finished: Finished, total_ns: int) -> bytes:
     """The vectors; a request without a text only loads the model and gets none."""
     vectors = tuple(vector for event in events if isinstance(event, Embedded) for vector in event.vectors)
@@ -83,11 +79,23 @@ def encode_vectors(request: Request, events: Iterable[Event], finished: Finished
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend sent no vectors")
     if request.endpoint == "embeddings":
         return msgspec.json.encode({"embedding": vectors[0] if vectors else ()})
-    known = counters_of(finished, total_ns, first_ns=None) if vectors else {}
-    counters = {name: known.get(name, 0) for name in _VECTOR_COUNTERS} if vectors else {}
+    counters = _vector_counters(request, finished, total_ns) if vectors else {}
     return msgspec.json.encode(
         {"model": request.model, "embeddings": vectors, **counters, **usage_in(request, finished)}
     )
+
+
+def _vector_counters(request: Request, finished: Finished, total_ns: int) -> dict[str, Json]:
+    """What Ollama tells of vectors; its provider for Vercel's ai refuses them without one of these.
+
+    Where the engine is silent, the load is what passed before it was asked, and the tokens are our estimate.
+    """
+    timings, told_tokens = finished.timings, finished.usage.prompt_tokens
+    load_ns, asked_ns = _ns(timings.load_s), _ns(timings.total_s)
+    if load_ns is None and asked_ns is not None:
+        load_ns = max(total_ns - asked_ns, 0)
+    tokens = (request.prompt_tokens or None) if told_tokens is None else told_tokens
+    return present(total_duration=total_ns, load_duration=load_ns, prompt_eval_count=tokens)
 
 
 _JSON = msgspec.json.Encoder()

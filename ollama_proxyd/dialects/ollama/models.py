@@ -21,6 +21,9 @@ LoadedRow = tuple[LoadedModel, Model | None, Sequence[str]]
 UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
 """How Ollama writes a time that it does not know."""
 
+OF_THE_NAME: Final = "name:"
+"""How a digest begins that says nothing of the weights."""
+
 UNKNOWN_ARCHITECTURE: Final = "unknown"
 _ARCHITECTURE: Final = "general.architecture"
 
@@ -62,11 +65,12 @@ def details(model: Model) -> dict[str, Json]:
 
 
 def digest(model: Model) -> str:
-    """What tells a model from others: the engine's own digest, else one of the name.
+    """What tells a model from others: the engine's own digest, else one of the name, which is marked.
 
-    Clients take models of one digest for one (llm-ollama keeps their capabilities by it), so an empty one is none.
+    Clients take models of one digest for one (llm-ollama keeps their capabilities by it), and `ollama list` shows the
+    first 12 characters without a look at how many there are.
     """
-    return model.digest or sha256(tagged(model.name).encode()).hexdigest()
+    return model.digest or OF_THE_NAME + sha256(tagged(model.name).encode()).hexdigest()
 
 
 def _held(model: Model, backends: Sequence[str]) -> dict[str, Json]:

@@ -1,6 +1,7 @@
 """Ollama's clients read events as lines of a stream or as one object."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -210,9 +211,15 @@ def test_vectors_come_with_what_is_known_of_their_cost() -> None:
     assert whole(EMBEDDINGS, [Embedded(((0.5, 1.0),)), Finished()]) == {"embedding": [0.5, 1.0]}
 
 
-def test_vectors_have_every_counter_that_ollama_writes() -> None:
-    told = whole(EMBED, [Embedded(((0.5,), (1.0,))), Finished()])
-    assert (told["total_duration"], told["load_duration"], told["prompt_eval_count"]) == (1_000_000, 0, 0)
+def test_what_no_engine_told_of_vectors_is_our_own_time_and_estimate() -> None:
+    asked = replace(EMBED, prompt_tokens=9)
+    told = whole(asked, [Embedded(((0.5,), (1.0,))), Finished(timings=Timings(total_s=0.0004))])
+    assert (told["total_duration"], told["load_duration"], told["prompt_eval_count"]) == (1_000_000, 600_000, 9)
+
+
+def test_what_is_unknown_of_vectors_is_left_out() -> None:
+    told = whole(replace(EMBED, prompt_tokens=0), [Embedded(((0.5,),)), Finished()])
+    assert not {"load_duration", "prompt_eval_count"} & told.keys()
 
 
 def test_an_embed_that_only_loads_has_no_vectors() -> None:

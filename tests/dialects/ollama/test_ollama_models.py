@@ -69,7 +69,7 @@ def test_a_model_of_which_only_the_name_is_known_has_every_key_that_clients_expe
         "model": "tiny:latest",
         "modified_at": UNKNOWN_TIME,
         "size": 0,
-        "digest": hashlib.sha256(b"tiny:latest").hexdigest(),
+        "digest": "name:" + hashlib.sha256(b"tiny:latest").hexdigest(),
         "details": {
             "parent_model": "",
             "format": "",

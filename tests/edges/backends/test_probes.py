@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.dialects.ollama.models import render_tags
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.engines.ollama import ENGINE as OLLAMA
@@ -100,6 +102,12 @@ async def test_odd_entries_are_left_out_and_odd_facts_count_as_not_said() -> Non
     tags = {"models": [{"name": "odd", "size": "big", "digest": 7, "details": [], "capabilities": "all"}, {"x": 1}, 3]}
     probe = await probe_of(FakeEngine({"GET /api/tags": Says(tags)}), Api.OLLAMA)
     assert probe.models == (Model("odd"),)
+
+
+async def test_a_digest_that_another_proxy_made_of_the_name_is_none() -> None:
+    tags = msgspec.json.decode(render_tags([(Model("tiny"), ("cpu",))]))
+    (model,) = (await probe_of(FakeEngine({"GET /api/tags": Says(tags)}), Api.OLLAMA)).models
+    assert model.digest is None
 
 
 async def test_llama_server_tells_what_it_knows_of_its_model() -> None:

@@ -4,6 +4,7 @@ from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.dialect import FIELDS, Anthropic
 from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.ollama.models import OF_THE_NAME
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
 from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
@@ -62,11 +63,17 @@ def slots_read(command: CommandLine) -> int | None:
     return count_in(command.environment.get("OLLAMA_NUM_PARALLEL"))
 
 
+def _digest(entry: Json) -> str | None:
+    """The digest of the weights; another proxy makes one of the name where it knows none."""
+    told = text(entry, "digest")
+    return None if told is None or told.startswith(OF_THE_NAME) else told
+
+
 def _model(entry: Json, name: str) -> Model:
     return Model(
         name=name,
         size_bytes=whole(entry, "size"),
-        digest=text(entry, "digest"),
+        digest=_digest(entry),
         modified_at=text(entry, "modified_at"),
         family=text(entry, "details", "family"),
         parameter_size=text(entry, "details", "parameter_size"),
