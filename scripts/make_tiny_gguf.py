@@ -245,7 +245,11 @@ def padded(data: bytes) -> bytes:
 def build(path: Path, shape: Shape = Shape()) -> None:
     """Write the model's file."""
     tokens = vocabulary()
-    parts, keys = tensors(shape, tokens), metadata(shape, tokens)
+    write(path, tensors(shape, tokens), metadata(shape, tokens))
+
+
+def write(path: Path, parts: list[Tensor], keys: list[tuple[str, int, Any]]) -> None:
+    """Write a file of these tensors and keys."""
     header = [struct.pack("<4sIQQ", b"GGUF", 3, len(parts), len(keys))]
     header += [packed(STRING, key) + struct.pack("<I", kind) + packed(kind, value) for key, kind, value in keys]
     offset = 0
