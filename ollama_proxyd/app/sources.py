@@ -1,5 +1,6 @@
 """The sources of backends: the configuration, the engines that answer on this machine, and the demo fleet."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from ollama_proxyd.config.settings import Config, DetectionSettings
-from ollama_proxyd.edges.backends.detect import detect
+from ollama_proxyd.edges.backends.detect import Look, detect, detect_late
 from ollama_proxyd.edges.demo.fleet import DemoFleet, start_demo
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
@@ -50,20 +51,25 @@ class Found(Source):
         self._activity = activity
         self._clock = clock
         self._told: set[str] = set()
+        self._late: frozenset[int] = frozenset()
+        """Ports at which something listens that could not say in time what it is, and that is waited for next."""
+        self._mute: frozenset[int] = frozenset()
+        """Those that were waited for in vain."""
 
     async def offer(self, config: Config, *, has_better: bool) -> Backends:
-        """The engines that answer now, if they are looked for, and those that are too busy with our requests to."""
+        """The engines that answer now, if they are looked for, and those found before that are too busy to."""
         if has_better or not config.detection.enabled:
             return ()
         found = await self._look(config.detection.ports)
         answering, at_work = {each.spec.endpoint for each in found}, {spec.endpoint for spec in self._fleet.at_work()}
         busy = (each for each in self.backends.value if each.spec.endpoint in at_work - answering)
-        return (*found, *(each for each in busy if urlsplit(each.spec.endpoint).port in config.detection.ports))
+        return (*found, *(each for each in busy if _port(each) in config.detection.ports))
 
     async def search(self, settings: DetectionSettings) -> None:
-        """Look again whenever, and as long as, no engine answers; never returns."""
+        """Look again whenever, and as long as, no engine answers; once more at those that were late. Never returns."""
         serving = self._fleet.is_serving
         async for _ in serving.changes():
+            await self._wait_for_late()
             pauses = lengthening(settings.interval_s)
             while not self.backends.value or not serving.value:
                 rhythm = SensingSettings(idle_s=next(pauses), busy_s=settings.interval_s)
@@ -73,12 +79,31 @@ class Found(Source):
                     self._fleet.due.set()  # it answers again, so it may be healthy again
                 elif found:
                     self.backends.set(found)
+                await self._wait_for_late()
 
     async def _look(self, ports: Sequence[int]) -> Backends:
-        detected = await detect(ports)
-        for each in detected:
+        """The engines that answer in time, and those found before that are late now."""
+        look = await detect(ports)
+        late = tuple(each for each in self.backends.value if _port(each) in look.late)
+        self._mute &= look.late
+        self._late = look.late - self._mute - set(map(_port, late))
+        return (*self._told_of(look), *late)
+
+    async def _wait_for_late(self) -> None:
+        """Add the engines that are slower than a look waits for."""
+        late, self._late = self._late, frozenset()
+        await asyncio.gather(*map(self._wait_for, late))
+
+    async def _wait_for(self, port: int) -> None:
+        look = await detect_late([port])
+        self._mute |= look.late
+        if found := self._told_of(look):
+            self.backends.set((*self.backends.value, *found))
+
+    def _told_of(self, look: Look) -> Backends:
+        for each in look.found:
             self._tell_once(each.how)
-        return tuple(BackendConfig(each.spec) for each in detected)
+        return tuple(BackendConfig(each.spec) for each in look.found)
 
     def _tell_once(self, sentence: str) -> None:
         """Looking again finds the same; that is news only the first time."""
@@ -134,6 +159,10 @@ class Sources:
     async def close(self) -> None:
         """End the demo fleet, if it runs."""
         await self._simulated.close()
+
+
+def _port(config: BackendConfig) -> int | None:
+    return urlsplit(config.spec.endpoint).port
 
 
 def lengthening(pause_s: float) -> Iterator[float]:

@@ -15,7 +15,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
-from ollama_proxyd.edges.backends.detect import Detected
+from ollama_proxyd.edges.backends.detect import Detected, Look
 from tests.app.conftest import Running, Start
 from tests.fakes import spec_of
 
@@ -161,8 +161,8 @@ async def test_the_demo_gives_way_by_itself_when_an_engine_appears(
 ) -> None:
     answering: list[Detected] = []
 
-    async def detect(_: object) -> tuple[Detected, ...]:
-        return tuple(answering)
+    async def detect(_: object) -> Look:
+        return Look(tuple(answering))
 
     monkeypatch.setattr(sources, "detect", detect)
     running = await start({**CALM, "detection": {"interval_s": 0.05}}, demo=Demo.IF_NONE)
@@ -179,8 +179,8 @@ async def test_a_reload_keeps_an_engine_that_is_too_busy_to_be_found_again(
 ) -> None:
     answering = [Detected(spec_of("found", api=Api.OPENAI, endpoint=upstream.url), "found something")]
 
-    async def detect(_: object) -> tuple[Detected, ...]:
-        return tuple(answering)
+    async def detect(_: object) -> Look:
+        return Look(tuple(answering))
 
     monkeypatch.setattr(sources, "detect", detect)
     config = {**CALM, "detection": {"ports": [urlsplit(upstream.url).port]}}
@@ -199,8 +199,8 @@ async def test_a_reload_keeps_an_engine_that_is_too_busy_to_be_found_again(
 async def test_configured_backends_replace_what_was_found(
     start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def detect(_: object) -> tuple[Detected, ...]:
-        return (Detected(spec_of("found", endpoint=upstream.url), "found something"),)
+    async def detect(_: object) -> Look:
+        return Look((Detected(spec_of("found", endpoint=upstream.url), "found something"),))
 
     monkeypatch.setattr(sources, "detect", detect)
     running = await start(CALM, demo=Demo.NEVER)

@@ -25,6 +25,8 @@ _JSON = msgspec.json.Decoder()
 HOST = "127.0.0.1"
 LIMIT_S = 0.95
 """How long a server has for all its answers."""
+PATIENT_LIMIT_S = 15.0
+"""The same for one that was late, which is asked one thing after another."""
 
 _AT_ONCE = 4
 """Python's http.server has a listen queue of 5; the kernel retries what does not fit only after a second."""
@@ -38,19 +40,37 @@ class Detected:
     how: str
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at some ports has found, and those whose servers answered too late to be known."""
+
+    found: tuple[Detected, ...] = ()
+    late: frozenset[int] = frozenset()
+
+
 async def detect(
-    ports: Iterable[int] = KNOWN_PORTS, host: str = HOST, limit_s: float = LIMIT_S
-) -> tuple[Detected, ...]:
+    ports: Iterable[int] = KNOWN_PORTS, host: str = HOST, limit_s: float = LIMIT_S, at_once: int = _AT_ONCE
+) -> Look:
     """The engines that answer on the ports within the limit, in the ports' order."""
     listening = [port for port in dict.fromkeys(ports) if not _refuses(host, port)]
     if not listening:
-        return ()
+        return Look()
     client = HttpClient(Timeouts(connect_s=limit_s), Limits(body_bytes=4 * 1024 * 1024))
     try:
-        found = await asyncio.gather(*(_look(client, host, port, limit_s) for port in listening))
+        roots = [URL.build(scheme="http", host=host, port=port) for port in listening]
+        asked = (answers_of(client, root, f"port {root.port}", limit_s, at_once) for root in roots)
+        seen = dict(zip(listening, await asyncio.gather(*asked), strict=True))
     finally:
         await client.close()
-    return tuple(each for each in found if each is not None)
+    known = {port: recognise(answers) for port, answers in seen.items()}
+    found = (_detected(port, f"http://{host}:{port}", sign) for port, sign in known.items() if sign is not None)
+    late = (port for port, answers in seen.items() if known[port] is None and None in answers.values())
+    return Look(tuple(each for each in found if each is not None), frozenset(late))
+
+
+async def detect_late(ports: Iterable[int]) -> Look:
+    """The engines on ports whose servers were late."""
+    return await detect(ports, limit_s=PATIENT_LIMIT_S, at_once=1)
 
 
 def _refuses(host: str, port: int) -> bool:
@@ -65,27 +85,30 @@ async def identify(client: HttpClient, root: URL, who: str, limit_s: float = LIM
 
     None when no known engine answers, or when an answer that could decide does not come within the limit.
     """
+    return recognise(await answers_of(client, root, who, limit_s))
+
+
+async def answers_of(
+    client: HttpClient, root: URL, who: str, limit_s: float, at_once: int = _AT_ONCE
+) -> dict[str, Answer | None]:
+    """What a server answers by path, each None that does not come within the limit."""
     due_s = asyncio.get_running_loop().time() + limit_s
     answers: dict[str, Answer | None] = {"/": await _ask(client, root, "/", who, due_s)}
     if answers["/"] is None:
-        return None
-    turns = asyncio.Semaphore(_AT_ONCE)
+        return answers
+    turns = asyncio.Semaphore(at_once)
 
     async def ask(path: str) -> None:
         async with turns:
             answers[path] = await _ask(client, root, path, who, due_s)
 
     await asyncio.gather(*(ask(path) for path in PATHS if path != "/"))
-    return recognise(answers)
+    return answers
 
 
-async def _look(client: HttpClient, host: str, port: int, limit_s: float) -> Detected | None:
-    root = URL.build(scheme="http", host=host, port=port)
-    found = await identify(client, root, f"port {port}", limit_s)
-    if found is None:
-        log.debug("port %d: no known engine answers in time", port)
-        return None
-    engine, sign = found
+def _detected(port: int, endpoint: str, known: tuple[Engine, Sign]) -> Detected | None:
+    """The engine as a backend, None for one that never becomes one."""
+    engine, sign = known
     if engine.api is None:
         log.debug("port %d: %s", port, sign.words)
         return None
@@ -93,7 +116,7 @@ async def _look(client: HttpClient, host: str, port: int, limit_s: float) -> Det
         id=f"{engine.name}-{port}",
         name=f"{engine.label} on port {port}",
         api=engine.api,
-        endpoint=f"http://{host}:{port}",
+        endpoint=endpoint,
         hardware=Hardware.UNKNOWN,
         flavor=engine.name,
     )

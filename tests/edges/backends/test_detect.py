@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends import detect as detect_module
-from ollama_proxyd.edges.backends.detect import Detected, detect
+from ollama_proxyd.edges.backends.detect import Detected, Look, detect, detect_late
 from ollama_proxyd.edges.backends.engine import Answer
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, SIGNS, recognise
 from tests.upstreams.engines import ENGINES, STRANGERS
@@ -19,7 +21,7 @@ from tests.upstreams.fake_engines import FakeEngine, RawServer, playing, serving
 
 async def patiently(ports: list[int]) -> tuple[Detected, ...]:
     """What is found where no answer is late."""
-    return await detect(ports, limit_s=60)
+    return (await detect(ports, limit_s=60)).found
 
 
 async def never(request: web.Request) -> web.StreamResponse:
@@ -54,7 +56,12 @@ async def test_an_answer_that_comes_late_makes_no_engine_a_commoner_one() -> Non
     engine = ENGINES["koboldcpp"]()
     engine.routes["GET /api/extra/version"] = never
     async with serving(engine):
-        assert await detect([engine.port], limit_s=0.2) == ()
+        assert await detect([engine.port], limit_s=0.2) == Look(late=frozenset({engine.port}))
+
+
+async def test_what_answers_all_and_is_no_engine_is_not_late() -> None:
+    async with serving(FakeEngine({})) as stranger:
+        assert await detect([stranger.port], limit_s=60) == Look()
 
 
 def test_a_sign_that_was_seen_needs_no_answer_to_commoner_ones() -> None:
@@ -64,7 +71,10 @@ def test_a_sign_that_was_seen_needs_no_answer_to_commoner_ones() -> None:
     assert found[0].name == "koboldcpp"
 
 
-async def test_a_server_with_a_short_listen_queue_is_asked_a_few_things_at_a_time() -> None:
+@pytest.mark.parametrize(("look", "most_at_once"), [(detect, 4), (detect_late, 1)])
+async def test_a_server_with_a_short_listen_queue_is_asked_a_few_things_at_a_time(
+    look: Callable[[list[int]], Awaitable[Look]], most_at_once: int
+) -> None:
     most = 0
     under_way = 0
 
@@ -78,8 +88,8 @@ async def test_a_server_with_a_short_listen_queue_is_asked_a_few_things_at_a_tim
 
     engine = FakeEngine({f"GET {sign.path}": counts for _, sign in SIGNS})
     async with serving(engine):
-        await patiently([engine.port])
-    assert 0 < most <= 5
+        await look([engine.port])
+    assert 0 < most <= most_at_once
 
 
 async def test_what_was_found_says_how_and_that_its_device_is_unknown() -> None:
@@ -93,16 +103,17 @@ async def test_what_was_found_says_how_and_that_its_device_is_unknown() -> None:
 
 
 async def test_nothing_listens_and_nothing_is_found() -> None:
-    assert await detect([1, 2, 3]) == ()
+    assert await detect([1, 2, 3]) == Look()
 
 
 async def test_where_nothing_listens_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    async def look(client: object, host: str, port: int, limit_s: float) -> None:
-        asked.append(port)
+    async def answers_of(client: object, root: URL, who: str, limit_s: float, at_once: int) -> dict[str, Answer | None]:
+        asked.append(root.port or 0)
+        return {"/": None}
 
-    monkeypatch.setattr(detect_module, "_look", look)
+    monkeypatch.setattr(detect_module, "answers_of", answers_of)
     async with serving(ENGINES["ollama"]()) as engine:
         await detect([1, engine.port, 2, engine.port])
         assert asked == [engine.port]
@@ -123,8 +134,9 @@ async def test_servers_that_never_answer_do_not_hold_up_the_others() -> None:
         dripping = await stack.enter_async_context(playing(drips))
         engines = [await stack.enter_async_context(serving(ENGINES[name]())) for name in ("ollama", "llamacpp")]
         started_s = time.monotonic()
-        found = await detect([silent.port, dripping.port, *(engine.port for engine in engines)])
-        assert [each.spec.flavor for each in found] == ["ollama", "llamacpp"]
+        look = await detect([silent.port, dripping.port, *(engine.port for engine in engines)])
+        assert [each.spec.flavor for each in look.found] == ["ollama", "llamacpp"]
+        assert look.late == {silent.port, dripping.port}
         assert time.monotonic() - started_s < 5, "the promise is one second; a busy machine gets more"
 
 
