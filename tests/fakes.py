@@ -20,6 +20,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Chat, Json, Message, Operation, Request
 from ollama_proxyd.core.spoken import Resume
+from ollama_proxyd.core.topology import UNKNOWN_TOPOLOGY, Topology
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -353,6 +354,7 @@ async def services_of(
     queue: QueueSettings | None = None,
     budget: BudgetSettings | None = None,
     cache: CacheSettings | None = None,
+    topology: Topology = UNKNOWN_TOPOLOGY,
 ) -> Services:
     """The real services in front of fake backends, each of which has been checked once."""
     clock = clock or FakeClock()
@@ -395,6 +397,7 @@ async def services_of(
         history=history,
         budget=daily,
         power_saver=PowerSaver(fleet, governor, energy, clock),
+        topology=lambda: topology,
     )
 
 

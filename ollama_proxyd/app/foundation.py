@@ -4,12 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
 
 from ollama_proxyd.app.engines import Engines
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.edges.sensors.topology import topology
 from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -40,6 +43,7 @@ from ollama_proxyd.services.tasks import Tasks
 log = logging.getLogger(__name__)
 
 SYSTEM_CLOCK: Clock = SystemClock()
+Make: TypeAlias = Callable[[BackendConfig], Backend] | None
 FIRST_CHECK_S = 1.0
 """A slower backend joins later, so it does not delay the start."""
 
@@ -66,12 +70,7 @@ class Foundation:
 
     @classmethod
     def build(
-        cls,
-        config: Config,
-        store: StateStore,
-        kept: HistoryStore,
-        clock: Clock = SYSTEM_CLOCK,
-        make: Callable[[BackendConfig], Backend] | None = None,
+        cls, config: Config, store: StateStore, kept: HistoryStore, clock: Clock = SYSTEM_CLOCK, make: Make = None
     ) -> "Foundation":
         """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
@@ -103,6 +102,7 @@ class Foundation:
             history=history,
             budget=day,
             power_saver=PowerSaver(fleet, governor, energy, clock),
+            topology=partial(topology, str(config.sensors.sysfs_root)),
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, engines, services)
 

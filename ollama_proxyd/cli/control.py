@@ -3,7 +3,7 @@
 import click
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli import render
+from ollama_proxyd.cli import render, render_machine
 from ollama_proxyd.cli.commands.backends import backends
 from ollama_proxyd.cli.commands.calibrate import calibrate
 from ollama_proxyd.cli.commands.config import config
@@ -42,6 +42,13 @@ def ai_efficiency(context: click.Context) -> None:
 def status() -> None:
     """Show the mode and why, the backends and the machine."""
     answer(lambda daemon: daemon.get("/status"), render.status)
+
+
+@control.command()
+@json_option
+def machine() -> None:
+    """Show what the machine is made of: cores, caches, memory and devices."""
+    answer(lambda daemon: daemon.get("/machine"), render_machine.machine)
 
 
 @control.command("install-service")

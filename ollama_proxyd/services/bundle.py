@@ -1,8 +1,10 @@
 """What driving edges may use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.topology import Topology
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.budget import DailyBudget
@@ -40,3 +42,5 @@ class Services:
     history: History
     budget: DailyBudget
     power_saver: PowerSaver
+    topology: Callable[[], Topology]
+    """What the processor is made of; it is read where it is asked for first."""

@@ -17,6 +17,7 @@ from ollama_proxyd.edges.http_api import (
     efficiency,
     energy,
     explain,
+    machine,
     management,
     metrics,
     modeld,
@@ -75,7 +76,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[responses.KEPT] = KeptResponses()
-    for each in (*_DOORS, websocket, efficiency, energy, status, explain, dashboard, api_page):
+    for each in (*_DOORS, websocket, efficiency, energy, status, machine, explain, dashboard, api_page):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)
