@@ -1,14 +1,20 @@
 """Errors that an engine reports inside an answer: what they say, in a form that can be shown."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.dialects.framing.jsonbody import readable
 
 MOST_WRAPPINGS = 5
 _MOST_MEMBERS = 20
+_FAILURE = 400
+"""HTTP's statuses from here on, which some gateways give in an answer of status 200."""
+_JSON = msgspec.json.Decoder[Json](Any)
+_SENTENCES = ("message", "error", "detail", "msg", "errors", "error_message", "title")
 MOST_ERROR_BYTES = 4 * 1024
 """Of an error as JSON; what clients are told is a sentence and a few facts."""
 
@@ -21,13 +27,46 @@ def is_reported(error: Json, wrappings: int = MOST_WRAPPINGS) -> bool:
 
 
 def sentence(error: Json, wrappings: int = MOST_WRAPPINGS) -> str | None:
-    """The sentence in an error, in one line; some engines wrap it in another."""
+    """The sentence in an error, in one line; some engines wrap it in another, or in a list."""
+    if isinstance(error, msgspec.Raw):
+        error = readable(_JSON, bytes(error))
     if isinstance(error, str):
         return sanitize_line(error) or None
-    if not isinstance(error, Mapping) or not wrappings:
+    if not isinstance(error, Mapping | list) or not wrappings:
         return None
-    inner = (sentence(error.get(key), wrappings - 1) for key in ("message", "error", "detail"))
-    return next(filter(None, inner), None)
+    inner = error[:_MOST_MEMBERS] if isinstance(error, list) else [error.get(key) for key in _SENTENCES]
+    return next(filter(None, (sentence(each, wrappings - 1) for each in inner)), None)
+
+
+class Report(msgspec.Struct):
+    """An object that may report a failure in place of an answer, in the ways of many engines and gateways."""
+
+    error: Json = None
+    errors: Json = None
+    error_message: Json = None
+    detail: Json = None
+    message: Json = None
+    msg: Json = None
+    title: Json = None
+    object: Json = None
+    status: Json = None
+    code: Json = None
+    success: Json = None
+
+    @property
+    def reported(self) -> Json:
+        """The failure that it reports; None for none."""
+        told = next(filter(is_reported, (self.error, self.errors, self.error_message, self.detail)), None)
+        if told is None and not self._has_failed:
+            return None
+        if sentence(told) is None:
+            told = sentence([self.message, self.msg, self.title]) or told
+        return told or True
+
+    @property
+    def _has_failed(self) -> bool:
+        statuses = [each for each in (self.status, self.code) if isinstance(each, int)]
+        return "error" in (self.object, self.status) or self.success is False or max(statuses, default=0) >= _FAILURE
 
 
 def shown(error: Json, wrappings: int = MOST_WRAPPINGS) -> Json:

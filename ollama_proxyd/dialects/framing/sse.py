@@ -34,7 +34,7 @@ def events(block: bytes) -> list[bytes]:
         elif not line.startswith(b":"):
             name, value = _field(line)
             if name == b"event":
-                kind = value
+                kind = value.lower()
             elif name:
                 kind = name if name == b"error" else kind
                 data.append(value)

@@ -7,6 +7,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken
 from ollama_proxyd.dialects.framing.numbers import count, seconds
+from ollama_proxyd.dialects.framing.reported import Report
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
@@ -50,12 +51,11 @@ class NativeAnswerMessage(msgspec.Struct):
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
 
 
-class NativeCounters(msgspec.Struct):
+class NativeCounters(Report):
     """What every last object holds; no number is worth an answer, so any value is taken and read later."""
 
     done: bool | None = None
     done_reason: str | None = None
-    error: Json = None
     total_duration: Json = None
     load_duration: Json = None
     prompt_eval_count: Json = None

@@ -13,7 +13,7 @@ from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
 from ollama_proxyd.dialects.framing.parts import said_in
-from ollama_proxyd.dialects.framing.reported import is_reported, sentence
+from ollama_proxyd.dialects.framing.reported import sentence
 from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished
 
 _END = msgspec.json.Decoder(End)
@@ -52,8 +52,8 @@ def peek_answer(body: bytes) -> Ending:
 def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
     if end is None:
         return Ending(estimated(frames_seen), complete=False)
-    if is_reported(end.error):
-        return Ending(estimated(frames_seen), complete=False, error=failed_midway(end.error))
+    if (error := end.reported) is not None:
+        return Ending(estimated(frames_seen), complete=False, error=failed_midway(error))
     told = finished(end, called=b'"tool_calls"' in last)
     if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
         told = Finished(told.reason, estimated(frames_seen - 1).usage, told.timings)
@@ -92,8 +92,8 @@ class LineDecoder(BlockDecoder):
         line = lenient.read(_LINE, payload)
         if line is None:
             raise UnreadableError
-        if is_reported(line.error):
-            raise failed_midway(line.error)
+        if (error := line.reported) is not None:
+            raise failed_midway(error)
         self.has_read = self.has_read or bool(line.done) or (line.said or line.response) is not None
         if line.done:
             self._end, self.ended = line, True
@@ -164,8 +164,8 @@ def _embedded(body: bytes) -> list[Event]:
     read = lenient.read(_VECTORS, body)
     if read is None:
         raise _failed("the backend's answer is not in Ollama's form")
-    if is_reported(read.error):
-        raise failed_midway(read.error)
+    if (error := read.reported) is not None:
+        raise failed_midway(error)
     if read.embeddings is None:
         raise _failed("the backend's answer holds no embeddings")
     return [Embedded(read.embeddings), finished(read, called=False)]

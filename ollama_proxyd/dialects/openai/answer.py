@@ -7,7 +7,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.lenient import fields_of
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
-from ollama_proxyd.dialects.framing.reported import is_reported
+from ollama_proxyd.dialects.framing.reported import Report, is_reported
 
 _S_PER_MS = 1e-3
 
@@ -63,6 +63,14 @@ class Choice(msgspec.Struct):
     """vLLM's: the sequence or the token at which it stopped."""
     matched_stop: Json = None
     """SGLang's word for the same."""
+    error: Json = None
+
+    @property
+    def reported(self) -> Json:
+        """The failure that ended it; None for none."""
+        if is_reported(self.error):
+            return self.error
+        return f"the answer ended with {self.finish_reason!r}" if self.finish_reason in FAILURES else None
 
     @property
     def stop_sequence(self) -> str | None:
@@ -100,22 +108,20 @@ class WireTimings(msgspec.Struct):
     predicted_ms: Json = None
 
 
-class Frame(msgspec.Struct):
+class Frame(Report):
     """A streamed chunk or a whole answer; some engines answer an error's own object instead."""
 
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
     timings: WireTimings | None = None
-    error: Json = None
-    object: Json = None
-    message: Json = None
 
     @property
     def reported(self) -> Json:
-        """The error that it reports; None for none."""
-        if is_reported(self.error):
-            return self.error
-        return self.message or "error" if self.object == "error" else None
+        """The failure that it reports, for itself or in an answer; None for none."""
+        if not self.choices:
+            return super().reported
+        told = (self.error, *(choice.reported for choice in self.choices))
+        return next(filter(is_reported, told), None)
 
 
 FRAME = msgspec.json.Decoder(Frame)
@@ -139,6 +145,9 @@ FINISH_REASONS = {
     "content_filter": FinishReason.CONTENT_FILTER,
 }
 """OpenAI's reasons; any other word of an engine's own means that it simply stopped."""
+
+FAILURES = ("error", "abort")
+"""The reasons of answers that their engine could not end: OpenRouter's, and that of vLLM and SGLang."""
 
 
 def finish_reason(word: str) -> FinishReason:

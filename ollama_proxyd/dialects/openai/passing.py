@@ -8,9 +8,11 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.parts import said_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
+from ollama_proxyd.dialects.openai.answer import FAILURES
 
 _ONCE_ENCODED = r'^(?!\s*"\s*(\{|\\"))'
 """How the text of arguments does not begin where they are an object."""
+_NO_FAILURE = rf"^(?!({'|'.join(FAILURES)})$)"
 
 
 def with_text_id(told: dict[str, Json]) -> dict[str, Json]:
@@ -98,7 +100,8 @@ class _WholeMessage(_Words):
 
 class _Choice(Passed):
     index: int
-    finish_reason: str | None = None
+    finish_reason: Annotated[str, msgspec.Meta(pattern=_NO_FAILURE)] | None = None
+    error: None = None
     stand_ins: ClassVar = {"index": 0, "delta": {}, "text": ""}
 
 

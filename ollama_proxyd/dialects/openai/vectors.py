@@ -9,9 +9,9 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Embedded, Event, Finished
-from ollama_proxyd.core.requests import Embedding, Json
+from ollama_proxyd.core.requests import Embedding
 from ollama_proxyd.dialects.framing import lenient
-from ollama_proxyd.dialects.framing.reported import is_reported
+from ollama_proxyd.dialects.framing.reported import Report
 from ollama_proxyd.dialects.openai.answer import WireUsage, usage_of
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai
 
@@ -25,12 +25,11 @@ class WireVector(msgspec.Struct):
     index: int | None = None
 
 
-class WireVectors(msgspec.Struct):
+class WireVectors(Report):
     """The answer to an embedding request."""
 
     data: list[WireVector] | None = None
     usage: WireUsage | None = None
-    error: Json = None
 
 
 _VECTORS = msgspec.json.Decoder(WireVectors)
@@ -41,8 +40,8 @@ def decode_embeddings(body: bytes, wanted: Embedding) -> list[Event]:
     answer = lenient.read(_VECTORS, body)
     if answer is None:
         raise not_openai()
-    if is_reported(answer.error):
-        raise error_in_answer(answer.error)
+    if (error := answer.reported) is not None:
+        raise error_in_answer(error)
     found = sorted(answer.data or (), key=lambda vector: vector.index or 0)
     if len(found) != len(wanted.inputs):
         raise ProxyError(

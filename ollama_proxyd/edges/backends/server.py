@@ -15,9 +15,8 @@ from ollama_proxyd.core.management import Management
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
-from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded
+from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, sentence
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
-from ollama_proxyd.edges.backends.untrusted_json import at, items, text
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
@@ -160,17 +159,12 @@ def refusal(reply: Reply, body: str) -> ProxyError:
 
 
 def said_in(body: str) -> str | None:
-    """The words of an error body in one line, whichever dialect wraps them."""
+    """The words of an error body in one line, whichever dialect wraps them; an unknown form is words itself."""
     try:
         wrapped = _JSON.decode(body)
     except UNREADABLE:
         return sanitize_line(body) or None
-    error, problems = at(wrapped, "error"), items(wrapped, "detail")
-    said = (
-        *(text(error), text(error, "message"), text(wrapped, "message"), text(wrapped, "detail")),
-        text(problems[0], "msg") if problems else None,
-    )
-    return next(filter(None, map(sanitize_line, filter(None, said))), None)
+    return sentence(wrapped) or (sanitize_line(body) if wrapped else None)
 
 
 def _bounded(body: str) -> str:
