@@ -6,8 +6,8 @@ from html import escape
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.http_api.dashboard import HEADERS
 from ollama_proxyd.edges.http_api.openapi import document
+from ollama_proxyd.edges.http_api.pages import HEADERS
 from ollama_proxyd.edges.http_api.strict_json import json_reply
 
 PATHS = frozenset({"/openapi.json", "/docs"})
@@ -18,8 +18,8 @@ _HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>ollama-proxyd: the HTTP API</title>
-<link rel="icon" href="/dashboard/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/dashboard/style.css">
+<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/ui/style.css">
 </head>
 <body>
 <header class="top"><span class="brand">ollama-proxyd <span class="quiet">the HTTP API</span></span></header>

@@ -70,11 +70,6 @@ async def version(_request: web.Request) -> web.Response:
     return _reply(render_version(API_LEVEL))
 
 
-async def greet(_request: web.Request) -> web.Response:
-    """What Ollama's clients look for to see that it is there."""
-    return web.Response(text="Ollama is running")
-
-
 def _reply(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": DIALECT.whole_type})
 
@@ -86,5 +81,4 @@ ROUTES = (
     web.get("/api/tags", list_models),
     web.get("/api/ps", list_loaded),
     web.get("/api/version", version),
-    web.get("/", greet),
 )

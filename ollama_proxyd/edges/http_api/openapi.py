@@ -17,6 +17,7 @@ from ollama_proxyd.dialects.openai import request as openai
 from ollama_proxyd.dialects.openai.responses import request as responses
 from ollama_proxyd.edges.http_api.efficiency import HoldRequest, ModeChoice
 from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
+from ollama_proxyd.edges.http_api.renderer import Text
 from ollama_proxyd.edges.http_api.status import Switch
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
@@ -58,6 +59,7 @@ CALLS: Mapping[str, Call] = {
     "/efficiency": Call("", (ModeChoice,)),
     "/efficiency/hold": Call("", (HoldRequest,), (_LINES,)),
     "/backends/{backend_id}": Call("", (Switch,)),
+    "/ui/render": Call("", (Text,)),
     **_PASSED,
     **_FORMS,
 }

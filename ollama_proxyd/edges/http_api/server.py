@@ -13,7 +13,6 @@ from ollama_proxyd.core.kept_responses import KeptResponses
 from ollama_proxyd.edges.http_api import (
     anthropic,
     api_page,
-    dashboard,
     efficiency,
     energy,
     explain,
@@ -23,7 +22,10 @@ from ollama_proxyd.edges.http_api import (
     modeld,
     ollama,
     openai,
+    pages,
     passed,
+    renderer,
+    requests,
     responses,
     status,
     websocket,
@@ -67,7 +69,9 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[STARTED_AT] = int(time.time())
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
+    app[renderer.RENDERER] = renderer.Renderer()
     app.on_shutdown.append(efficiency.end_holds)
+    app.on_cleanup.append(renderer.end)
     app[LARGE_BODIES] = frozenset(route.handler for each in _DOORS for route in each.INFERENCE)
     app[RENDERERS] = ErrorRenderers()
     for each in (openai, ollama):
@@ -76,7 +80,8 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[responses.KEPT] = KeptResponses()
-    for each in (*_DOORS, websocket, efficiency, energy, status, machine, explain, dashboard, api_page):
+    own = (websocket, efficiency, energy, status, machine, explain, requests, pages, renderer, api_page)
+    for each in (*_DOORS, *own):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)

@@ -34,3 +34,25 @@ export function fill(element, key, build) {
   element.filledWith = text;
   element.replaceChildren(...build());
 }
+
+/** Puts a text on the clipboard, and says so on the button. */
+export async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text); // the clipboard is only for pages of this machine or under TLS
+  }
+  const said = button.dataset.said ?? button.textContent;
+  button.dataset.said = said;
+  button.textContent = "✓";
+  setTimeout(() => { button.textContent = said; }, 1200);
+}
+
+function copyBySelection(text) {
+  const area = make("textarea", { class: "unseen" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}

@@ -18,7 +18,8 @@ export function forgetToken() {
   sessionStorage.removeItem(TOKEN);
 }
 
-async function ask(path, options = {}) {
+/** Asks the proxy; NeedsToken where it wants one, else an Error with its reason. */
+export async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(token === null ? {} : { Authorization: `Bearer ${token}` }) };
   const reply = await fetch(path, { ...options, headers, cache: "no-store" });

@@ -10,7 +10,7 @@ import pytest
 from ollama_proxyd.cli.amounts import energy
 from ollama_proxyd.core.energy_books import Books, books_fields
 from ollama_proxyd.core.readings import Reading, Unavailable
-from ollama_proxyd.edges.http_api.dashboard import FOLDER
+from ollama_proxyd.edges.http_api.pages import FOLDER
 from tests.cli.test_cli_energy import ROWS, TAIL, WEEK
 from tests.edges.http_api.conftest import Serve
 from tests.fakes import FakeBackend

@@ -3,31 +3,15 @@
 import { hoursView, shapes } from "./chart.js";
 import { EnergyTable } from "./energy.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
-import { NeedsToken, Stream, change, forgetToken, hasToken, keepToken, read } from "./stream.js";
+import { act, announce, failed, follow } from "./frame.js";
+import { change, read } from "./stream.js";
 import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state, unloading } from "./words.js";
 
 const cards = new Map();
 let cardsMade = 0;
-let shown = null;
-let isLost = false;
 let hoursShown = "";
 let hoursTimer = null;
 const HOURS_EVERY_MS = 10000;
-
-function tellNotice(text) {
-  by("notice").hidden = text === "";
-  say(by("notice"), text);
-}
-
-async function act(path, body) {
-  try {
-    await change(path, body);
-    if (!isLost) tellNotice("");
-  } catch (error) {
-    if (error instanceof NeedsToken) askForToken();
-    else tellNotice(`That did not work: ${error instanceof TypeError ? "the proxy does not answer" : error.message}`);
-  }
-}
 
 function bar(share, look) {
   const inner = make("span", { class: "fill" });
@@ -39,7 +23,7 @@ function showMode(status) {
   const row = status.modes.find((each) => each.mode === status.mode);
   const effective = status.modes.find((each) => each.mode === status.effective_mode);
   const title = row === effective ? row.label : `${row.label} → ${effective.label}`;
-  if (by("mode-title").textContent !== title) say(by("announcer"), `Mode: ${title}. ${status.reason}`);
+  if (by("mode-title").textContent !== title) announce(`Mode: ${title}. ${status.reason}`);
   say(by("mode-title"), title);
   say(by("mode-reason"), capital(status.reason));
   say(by("mode-about"), about(effective));
@@ -59,7 +43,7 @@ function held(hold) {
 
 function modeButton(row) {
   const button = make("button", { type: "button", "data-mode": row.mode, title: row.description }, row.label);
-  button.addEventListener("click", () => act("/efficiency", { mode: row.mode }));
+  button.addEventListener("click", () => act(() => change("/efficiency", { mode: row.mode })));
   return button;
 }
 
@@ -77,7 +61,7 @@ function newCard(id) {
   };
   parts.toggle.addEventListener("click", () => {
     const isOn = parts.toggle.getAttribute("aria-checked") === "true";
-    act(`/backends/${encodeURIComponent(id)}`, { enabled: !isOn });
+    act(() => change(`/backends/${encodeURIComponent(id)}`, { enabled: !isOn }));
   });
   const head = make("div", { class: "card-head" }, parts.icon, make("div", { class: "names" }, parts.name, parts.kind), parts.toggle);
   parts.item = make("li", { class: "card backend" }, head, make("p", { class: "states" }, parts.state), parts.reason, parts.figures, parts.models, parts.gaps);
@@ -251,16 +235,6 @@ function capital(text) {
 }
 
 function show(status) {
-  const wasLost = isLost || shown === null;
-  shown = new Date();
-  isLost = false;
-  by("token-form").hidden = true;
-  by("content").hidden = false;
-  if (wasLost) tellNotice("");
-  document.body.classList.remove("stale");
-  mark(by("link"), "data-state", "live");
-  say(by("link-text"), "Live");
-  say(by("version"), status.version);
   document.title = `${status.effective_mode} · ollama-proxyd`;
   showMode(status);
   showBackends(status);
@@ -271,34 +245,5 @@ function show(status) {
   followHours(status);
 }
 
-function lose(why) {
-  const since = shown === null ? "" : ` What you see is from ${shown.toLocaleTimeString()}.`;
-  const text = `${why}.${since} It is tried again by itself.`;
-  if (!isLost) say(by("announcer"), text);
-  isLost = true;
-  document.body.classList.add("stale");
-  mark(by("link"), "data-state", "lost");
-  say(by("link-text"), "Connection lost");
-  tellNotice(text);
-}
-
-function askForToken() {
-  say(by("token-error"), hasToken() ? "That token is not the one." : "");
-  forgetToken();
-  by("content").hidden = true;
-  by("token-form").hidden = false;
-  tellNotice("");
-  mark(by("link"), "data-state", "waiting");
-  say(by("link-text"), "Token needed");
-  by("token").focus();
-}
-
-const table = new EnergyTable((error) => error instanceof NeedsToken && askForToken());
-const stream = new Stream({ told: show, lost: lose, refused: askForToken });
-by("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keepToken(by("token").value);
-  by("token").value = "";
-  stream.again();
-});
-stream.again();
+const table = new EnergyTable(failed);
+follow(show);

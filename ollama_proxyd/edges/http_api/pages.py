@@ -1,0 +1,76 @@
+"""The pages for people: chat, dashboard and what belongs to them; their files hold no secrets and load nothing else."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+
+FOLDER = Path(__file__).parent / "static"
+PAGES: Mapping[str, str] = {"/chat": "chat.html", "/dashboard": "dashboard.html"}
+"""What each address shows within the frame that all pages share."""
+FRAME: Final = "frame.html"
+TITLES: Mapping[str, str] = {"chat.html": "Chat", "dashboard.html": "Dashboard"}
+PARTS = tuple(sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".html"))
+FILES: Mapping[str, str] = {**PAGES, **{f"/ui/{name}": name for name in PARTS}}
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types rendered"
+)
+"""Pictures that a person has added are blobs; `rendered` is the one way in for HTML, made by this server."""
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    hdrs.CACHE_CONTROL: "no-cache",
+}
+
+
+def is_public(request: web.Request) -> bool:
+    """Whether this is one of the pages' own files: a browser that opens a page has no way to show a token."""
+    return request.path in FILES or (request.path == "/" and wants_page(request))
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a browser is to show the answer: it alone names HTML among what it accepts (RFC 9110, 12.5.1)."""
+    kinds = ",".join(request.headers.getall(hdrs.ACCEPT, ())).lower().split(",")
+    return any(each.partition(";")[0].strip() == "text/html" for each in kinds)
+
+
+@cache
+def content(name: str) -> bytes:
+    """A file's bytes as they are served, read when they are first asked for."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    if name in TITLES:
+        frame = (FOLDER / FRAME).read_text(encoding="utf-8")
+        text = frame.replace("{{title}}", TITLES[name]).replace("{{page}}", text)
+        text = text.replace(f'data-page="{name}"', 'aria-current="page"')
+    return text.encode()
+
+
+async def _serve(name: str, _request: web.Request) -> web.Response:
+    return web.Response(body=content(name), headers={**HEADERS, hdrs.CONTENT_TYPE: CONTENT_TYPES[Path(name).suffix]})
+
+
+async def greet(request: web.Request) -> web.Response:
+    """The chat page for a browser, and for programs what Ollama's clients look for to see that it is there."""
+    if not wants_page(request):
+        return web.Response(text="Ollama is running", headers={hdrs.VARY: hdrs.ACCEPT})
+    reply = await _serve("chat.html", request)
+    reply.headers[hdrs.VARY] = hdrs.ACCEPT
+    return reply
+
+
+ROUTES = (web.get("/", greet), *(web.get(path, partial(_serve, name)) for path, name in FILES.items()))

@@ -1,0 +1,361 @@
+// The chat page: which conversation is open, what is typed, and what is sent.
+
+import { Answering } from "./answering.js";
+import { OPTIONS } from "./asking.js";
+import { Conversations } from "./conversations.js";
+import { act, announce, askForToken, follow, tellNotice } from "./frame.js";
+import { t } from "./i18n.js";
+import { AnswerView, asked } from "./message.js";
+import { by, fill, make, say } from "./page.js";
+import { MOST_PICTURES, address, asBase64, picturesIn } from "./pictures.js";
+import { Picker } from "./picker.js";
+import * as store from "./store.js";
+import { change } from "./stream.js";
+
+const MODEL = "ollama-proxyd-model";
+const MOST_TITLE = 60;
+const running = new Map(); // answers under way, by conversation
+let conversation = fresh();
+let pictures = [];
+let edited = null; // the message that is changed
+let isAtEnd = true;
+let status = null;
+
+function fresh() {
+  const id = [...crypto.getRandomValues(new Uint8Array(12))].map((each) => each.toString(16).padStart(2, "0")).join("");
+  return { id, title: "", updated: Date.now(), model: localStorage.getItem(MODEL) ?? "", system: "", options: {}, think: "", tools: "", messages: [] };
+}
+
+const picker = new Picker(() => ({ conversation, words: by("words").value, hasPictures: pictures.length > 0 }), chooseModel);
+const list = new Conversations({ open: openConversation, removed, renamed });
+
+// The conversation on the page
+
+function show() {
+  const answering = running.get(conversation.id);
+  by("messages").replaceChildren(...conversation.messages.map((message, at) => {
+    message.at = at;
+    return message.role === "assistant" ? answerView(message, answering).element : asked(message, { edit });
+  }));
+  by("welcome").hidden = conversation.messages.length > 0;
+  say(by("title"), conversation.title || t("New chat"));
+  list.current = conversation.id;
+  list.show();
+  showModel();
+  showSending();
+  isAtEnd = true;
+  toEnd();
+}
+
+function answerView(message, answering) {
+  if (!message.meta && answering?.message !== message) message.meta = { trouble: t("The answer broke off: the page was closed.") };
+  const view = new AnswerView(message, conversation.model, { retry, results, isLast: (each) => each === conversation.messages.at(-1), settle: toEnd });
+  if (answering?.message === message) answering.view = view;
+  return view;
+}
+
+async function openConversation(id) {
+  detach();
+  const found = running.get(id)?.conversation ?? (await store.body(id));
+  if (!found) return;
+  endEdit();
+  conversation = found;
+  showSide(false);
+  show();
+  by("words").focus();
+}
+
+/** An answer under way goes on when another conversation is opened. */
+function detach() {
+  const answering = running.get(conversation.id);
+  if (answering) answering.view = null;
+}
+
+function startNew() {
+  detach();
+  endEdit();
+  const { model } = conversation;
+  conversation = { ...fresh(), model };
+  showSide(false);
+  show();
+  by("words").focus();
+}
+
+function removed(id) {
+  if (id === null) for (const each of running.values()) each.abort.abort();
+  else running.get(id)?.abort.abort();
+  if (id === null || id === conversation.id) startNew();
+}
+
+async function renamed(id, title) {
+  const found = id === conversation.id ? conversation : await store.body(id);
+  found.title = title;
+  await store.save(found);
+  if (found === conversation) say(by("title"), title);
+}
+
+// Sending
+
+async function send() {
+  const words = by("words").value.trim();
+  if ((!words && !pictures.length) || running.has(conversation.id)) return;
+  if (!conversation.model) return picker.open();
+  if (edited) conversation.messages.length = conversation.messages.indexOf(edited);
+  conversation.messages.push({ role: "user", content: words, ...(pictures.length ? { images: pictures } : {}) });
+  by("words").value = "";
+  pictures = [];
+  showPictures();
+  endEdit();
+  grow();
+  return answer();
+}
+
+function results(told) {
+  conversation.messages.push(...told);
+  answer();
+}
+
+function retry(message) {
+  if (running.has(conversation.id)) return;
+  conversation.messages.length = conversation.messages.indexOf(message);
+  answer();
+}
+
+/** Has the conversation answered; in one tab at a time. */
+async function answer() {
+  const here = conversation;
+  if (!navigator.locks) return answerHere(here);
+  return navigator.locks.request(`ollama-proxyd ${here.id}`, { ifAvailable: true }, (lock) => (lock ? answerHere(here) : tellNotice(t("Another tab is having this conversation answered."))));
+}
+
+async function answerHere(here) {
+  const message = { role: "assistant", content: "", model: here.model };
+  here.messages.push(message);
+  here.updated = Date.now();
+  here.title ||= here.messages[0].content.slice(0, MOST_TITLE) || t("A picture");
+  const answering = new Answering(here, message, { keep, ended, refused: askForToken });
+  running.set(here.id, answering);
+  await keep(here);
+  await list.load();
+  if (here === conversation) show();
+  await answering.run();
+}
+
+async function keep(which) {
+  if (!running.has(which.id) && !list.heads.some((each) => each.id === which.id)) return; // it was deleted meanwhile
+  try {
+    await store.save(which);
+  } catch (error) {
+    tellNotice(t("This browser does not keep the conversation: {reason}", { reason: error.message }));
+  }
+}
+
+async function ended(answering) {
+  const { id } = answering.conversation;
+  const { trouble } = answering.meta;
+  announce(trouble ?? t("The answer is there."));
+  await keep(answering.conversation);
+  running.delete(id);
+  if (answering.conversation === conversation) {
+    showSending();
+    showModel();
+  }
+  if (!answering.meta.request_id) return;
+  const view = answering.view ?? new AnswerView(answering.message, "", { settle() {}, isLast: () => false });
+  await view.book();
+  await keep(answering.conversation);
+}
+
+function edit(message) {
+  if (running.has(conversation.id)) return;
+  edited = message;
+  by("words").value = message.content;
+  pictures = message.images ?? [];
+  by("editing").hidden = false;
+  showPictures();
+  grow();
+  by("words").focus();
+}
+
+function endEdit() {
+  if (edited) {
+    by("words").value = "";
+    pictures = [];
+    showPictures();
+  }
+  edited = null;
+  by("editing").hidden = true;
+}
+
+function showSending() {
+  const isRunning = running.has(conversation.id);
+  by("send").hidden = isRunning;
+  by("stop").hidden = !isRunning;
+}
+
+// Model, mode and parameters
+
+function chooseModel(name) {
+  conversation.model = name;
+  localStorage.setItem(MODEL, name);
+  showModel();
+  by("words").focus();
+}
+
+async function showModel() {
+  say(by("model-name"), conversation.model || t("Choose a model"));
+  if (!conversation.model) return say(by("model-where"), "");
+  const { text, isUnable } = await picker.ask(conversation.model);
+  say(by("model-where"), text);
+  by("model-where").classList.toggle("unable", isUnable);
+  return undefined;
+}
+
+function showMode() {
+  fill(by("mode"), status.modes.map((each) => each.mode), () => status.modes.map((each) => make("option", { value: each.mode, lang: "en" }, each.label)));
+  by("mode").value = status.mode;
+  by("mode").title = status.reason;
+}
+
+function showOptions() {
+  const fields = OPTIONS.map(({ name, least, most, step }) => {
+    const field = make("input", { type: "number", id: `option-${name}`, min: least, max: most, step });
+    return make("p", {}, make("label", { for: field.id }, t(name)), field);
+  });
+  by("options").replaceChildren(...fields);
+}
+
+function openTune() {
+  const { system, options, think, tools } = conversation;
+  by("system").value = system;
+  by("think").value = think;
+  by("tools").value = tools;
+  for (const { name } of OPTIONS) by(`option-${name}`).value = options[name] ?? "";
+  by("tune-dialog").showModal();
+}
+
+function keepTune(event) {
+  const tools = by("tools").value.trim();
+  try {
+    if (tools && !Array.isArray(JSON.parse(tools))) throw new Error(t("a list is needed"));
+  } catch (error) {
+    event.preventDefault();
+    return say(by("tools-error"), error.message);
+  }
+  say(by("tools-error"), "");
+  const set = OPTIONS.map(({ name }) => [name, by(`option-${name}`).value]).filter(([, value]) => value !== "");
+  Object.assign(conversation, { system: by("system").value.trim(), think: by("think").value, tools, options: Object.fromEntries(set.map(([name, value]) => [name, Number(value)])) });
+  if (conversation.messages.length) keep(conversation);
+  return showModel();
+}
+
+// Pictures
+
+async function addPictures(files) {
+  for (const file of files.slice(0, MOST_PICTURES - pictures.length)) await act(async () => pictures.push(await asBase64(file)));
+  if (pictures.length) showModel();
+  showPictures();
+}
+
+function showPictures() {
+  by("pictures").hidden = pictures.length === 0;
+  by("pictures").replaceChildren(...pictures.map((base64, at) => {
+    const image = make("img", { src: address(base64), alt: t("Picture {number}", { number: at + 1 }) });
+    const drop = make("button", { type: "button", class: "plain-button", "aria-label": t("Leave out picture {number}", { number: at + 1 }) }, "×");
+    drop.addEventListener("click", () => {
+      pictures.splice(at, 1);
+      showPictures();
+    });
+    return make("li", {}, image, drop);
+  }));
+}
+
+// The window
+
+function toEnd() {
+  if (isAtEnd) by("log").scrollTop = by("log").scrollHeight;
+}
+
+function grow() {
+  by("words").style.blockSize = "auto";
+  by("words").style.blockSize = `${Math.min(by("words").scrollHeight, 240)}px`;
+}
+
+function showSide(isShown) {
+  by("chat").classList.toggle("side-shown", isShown);
+  by("side-open").setAttribute("aria-expanded", String(isShown));
+}
+
+function keys(event) {
+  if (event.key === "Escape" && running.has(conversation.id) && !document.querySelector("dialog[open]")) running.get(conversation.id).abort.abort();
+  const isTyping = /INPUT|TEXTAREA|SELECT/.test(document.activeElement.tagName);
+  if (event.key === "/" && !isTyping) {
+    event.preventDefault();
+    by("words").focus();
+  }
+}
+
+function typed(event) {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    send();
+  }
+  if (event.key === "ArrowUp" && by("words").value === "") {
+    const last = conversation.messages.findLast((each) => each.role === "user");
+    if (last) edit(last);
+  }
+}
+
+by("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+by("stop").addEventListener("click", () => running.get(conversation.id)?.abort.abort());
+by("words").addEventListener("input", grow);
+by("words").addEventListener("keydown", typed);
+by("words").addEventListener("change", showModel);
+by("edit-end").addEventListener("click", endEdit);
+by("new").addEventListener("click", startNew);
+by("side-open").addEventListener("click", () => { showSide(true); by("search").focus(); });
+by("side-close").addEventListener("click", () => showSide(false));
+by("tune").addEventListener("click", openTune);
+by("tune-form").addEventListener("submit", keepTune);
+by("mode").addEventListener("change", () => act(() => change("/efficiency", { mode: by("mode").value })));
+by("picture").addEventListener("click", () => by("picture-file").click());
+by("picture-file").addEventListener("change", () => addPictures([...by("picture-file").files]));
+by("log").addEventListener("scroll", () => { isAtEnd = by("log").scrollHeight - by("log").scrollTop - by("log").clientHeight < 60; }, { passive: true });
+document.addEventListener("keydown", keys);
+document.addEventListener("paste", (event) => addPictures(picturesIn(event.clipboardData)));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  addPictures(picturesIn(event.dataTransfer));
+});
+window.addEventListener("pagehide", () => { for (const each of running.values()) keep(each.conversation); });
+
+store.onChange(async (id) => {
+  await list.load();
+  if (id === conversation.id && !running.has(id)) {
+    conversation = (await store.body(id)) ?? conversation;
+    show();
+  }
+});
+
+async function begin() {
+  await act(() => picker.load());
+  if (!picker.models.some((each) => each.name === conversation.model)) conversation.model = picker.models[0]?.name ?? "";
+  await list.load();
+  show();
+}
+
+let isBegun = false;
+let modeShown = "";
+showOptions();
+follow((now) => {
+  status = now;
+  showMode();
+  if (!isBegun) begin();
+  else if (modeShown !== status.effective_mode) showModel();
+  isBegun = true;
+  modeShown = status.effective_mode;
+});

@@ -1,0 +1,44 @@
+// The page in the person's language: a sentence is its own key, and a table for each other language has it by that key.
+
+const LANGUAGES = ["en", "de", "fr"];
+const CHOICE = "ollama-proxyd-language";
+
+export function chosen() {
+  return localStorage.getItem(CHOICE) ?? "";
+}
+
+export function choose(language) {
+  if (language) localStorage.setItem(CHOICE, language);
+  else localStorage.removeItem(CHOICE);
+}
+
+function first() {
+  const wished = [chosen(), ...(navigator.languages ?? [])].map((each) => each.slice(0, 2).toLowerCase());
+  return wished.find((each) => LANGUAGES.includes(each)) ?? "en";
+}
+
+export const language = first();
+const table = language === "en" ? {} : (await import(`./${language}.js`)).default;
+
+/** A sentence in the person's language, with `{name}` replaced by values. */
+export function t(sentence, values = {}) {
+  return (table[sentence] ?? sentence).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+const numbers = new Map();
+
+/** A number with three digits that count, as the language writes it. */
+export function amount(value) {
+  const digits = Math.abs(value) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
+  const key = JSON.stringify(digits);
+  if (!numbers.has(key)) numbers.set(key, new Intl.NumberFormat(language, digits));
+  return numbers.get(key).format(value);
+}
+
+/** Puts the sentences that the markup has into the person's language. */
+export function translate(root = document) {
+  document.documentElement.lang = language;
+  for (const each of root.querySelectorAll("[data-t]")) each.textContent = t(each.textContent.trim());
+  for (const name of ["aria-label", "placeholder", "title"])
+    for (const each of root.querySelectorAll(`[data-t-label][${name}]`)) each.setAttribute(name, t(each.getAttribute(name)));
+}
