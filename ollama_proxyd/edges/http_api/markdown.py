@@ -83,7 +83,7 @@ def _adapt(token: Token) -> None:
 
 
 def _clean(html: str) -> str:
-    return nh3.clean(
+    cleaned: str = nh3.clean(
         html,
         tags=_TAGS,
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
@@ -92,6 +92,7 @@ def _clean(html: str) -> str:
         url_schemes={"http", "https", "mailto"},
         url_relative="deny",
     )
+    return cleaned
 
 
 def answer(line: bytes) -> bytes:
