@@ -1,4 +1,4 @@
-"""The routes of Ollama's API that change the files of models: pull, push, create, copy, delete and blobs."""
+"""The routes of Ollama's API that one engine answers for itself: the files of models, and its account."""
 
 import asyncio
 import re
@@ -64,6 +64,16 @@ async def manage(request: web.Request) -> web.StreamResponse:
 async def create(request: web.Request) -> web.StreamResponse:
     """Make a model, of which the template, the license and the messages may be long."""
     return await manage(request)
+
+
+async def account(request: web.Request) -> web.Response:
+    """What an Ollama says of its account and its cloud models: its command asks, and signs in and out."""
+    check_manager(request)
+    body = await read_body(request)
+    places = _store(request, None, read_hints(request.headers, request[REQUEST_ID]))
+    return _reply(
+        await _ask_all(services_of(request), Management(request.method, request.path, body), places.backend_ids), places
+    )
 
 
 async def blob(request: web.Request) -> web.Response:
@@ -229,6 +239,9 @@ ROUTES = (
     web.post("/api/push", manage),
     web.post("/api/copy", manage),
     web.delete("/api/delete", manage),
+    web.get("/api/status", account, allow_head=False),
+    web.post("/api/me", account),
+    web.post("/api/signout", account),
     web.head("/api/blobs/{digest:[^/]+}", blob),
     web.post("/api/blobs/{digest:[^/]+}", blob),
 )

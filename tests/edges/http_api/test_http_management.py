@@ -48,6 +48,18 @@ async def test_with_one_ollama_everything_goes_there_as_bytes(serve: Serve) -> N
     assert (answer.headers["X-Backend-Used"], one.managed[0].body) == ("igpu", b'{"model": "new"}')
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/status"), ("POST", "/api/me"), ("POST", "/api/signout")])
+async def test_an_ollama_answers_for_its_own_account(serve: Serve, method: str, path: str) -> None:
+    """An unknown account is a 401 with the page to sign in at, which the command shows."""
+    told = b'{"error":"unauthorized","signin_url":"https://ollama.com/connect?name=a"}'
+    one = ollama("igpu", answers=(Managed(401, "application/json"), told))
+    site = await serve(other("npu"), one)
+    answer = await called(site, path, None, method)
+    assert (answer.status, answer.body, answer.headers["X-Backend-Used"]) == (401, told, "igpu")
+    assert [(each.method, each.path) for each in one.managed] == [(method, path)]
+    assert (await called(site, path, None, method, Origin="https://ollama.com")).status == 403
+
+
 async def test_with_several_a_target_counts_then_the_configuration_then_what_is_cheapest(serve: Serve) -> None:
     both = npu, nvidia = ollama("npu", "tiny"), ollama("nvidia", "tiny")
     site = await serve(*both)
