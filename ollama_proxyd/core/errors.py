@@ -50,6 +50,8 @@ ASLEEP = "asleep"
 """The code of an attempt that ended since the machine goes to sleep; it goes on when the machine has woken up."""
 IN_USE = "in_use"
 """The code of a model that is not unloaded, since another program works with it."""
+MODEL_REQUIRED = "missing_required_parameter"
+"""The code of a request without a model, as OpenAI has it."""
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 

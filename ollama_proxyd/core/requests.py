@@ -22,6 +22,8 @@ class Operation(Enum):
     COMPLETION = "completion"
     EMBEDDING = "embedding"
     RERANKING = "reranking"
+    INFILL = "infill"
+    """Code between two pieces of a file, as llama.cpp's editors ask for it."""
     TRANSCRIPTION = "transcription"
     TRANSLATION = "translation"
     SPEECH = "speech"

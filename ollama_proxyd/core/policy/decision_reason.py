@@ -16,6 +16,7 @@ from ollama_proxyd.core.requests import WRITING, Operation
 _TASKS: Mapping[Operation, str] = {
     Operation.EMBEDDING: "embedding",
     Operation.RERANKING: "ranking",
+    Operation.INFILL: "filling",
     Operation.TRANSCRIPTION: "transcribing",
     Operation.TRANSLATION: "translating",
     Operation.SPEECH: "speaking",

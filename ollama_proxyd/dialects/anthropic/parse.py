@@ -39,7 +39,13 @@ from ollama_proxyd.dialects.anthropic.request import (
     WireTool,
 )
 from ollama_proxyd.dialects.anthropic.resume import resumed
-from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.jsonbody import (
+    convert_typed,
+    decode_object,
+    decode_typed,
+    invalid_request,
+    model_required,
+)
 from ollama_proxyd.dialects.framing.limits import check_messages
 from ollama_proxyd.dialects.framing.tools import holds_tools
 
@@ -64,7 +70,7 @@ def parse_count(body: bytes, hints: Hints) -> Request:
     """The request whose tokens are counted: the same without a limit on its answer."""
     head = decode_typed(_HEAD, body)
     if not head.model:
-        raise invalid_request("model is required", "model")
+        raise model_required()
     if not head.messages:
         raise invalid_request("messages: at least one message is required", "messages")
     check_messages(head.messages)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import MODEL_REQUIRED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.limits import check_values
@@ -116,6 +116,11 @@ def convert_typed(value: Json, to: type[T]) -> T:
 def invalid_request(message: str, param: str | None = None) -> ProxyError:
     """The client's request is at fault."""
     return ProxyError(ErrorKind.INVALID_REQUEST, message, param=param)
+
+
+def model_required() -> ProxyError:
+    """The client names no model, where there may be several."""
+    return ProxyError(ErrorKind.INVALID_REQUEST, "model is required", param="model", code=MODEL_REQUIRED)
 
 
 def quoted(text: str) -> str:

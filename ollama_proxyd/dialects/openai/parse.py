@@ -24,7 +24,13 @@ from ollama_proxyd.core.requests import (
     ToolMode,
 )
 from ollama_proxyd.core.spoken import Resume
-from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, decode_typed, invalid_request
+from ollama_proxyd.dialects.framing.jsonbody import (
+    convert_typed,
+    decode_object,
+    decode_typed,
+    invalid_request,
+    model_required,
+)
 from ollama_proxyd.dialects.framing.keep_alive import as_wished_s
 from ollama_proxyd.dialects.framing.limits import check_messages, check_top_logprobs
 from ollama_proxyd.dialects.framing.tools import foreign_tools, holds_tools, read_tools
@@ -60,7 +66,7 @@ def request_of(
 ) -> Request:
     """The request; `call` is its operation, its endpoint and what parses its content when that is asked for."""
     if not head.model:
-        raise invalid_request("model is required", "model")
+        raise model_required()
     operation, endpoint, parse_content = call
     limit = head.max_tokens if head.max_completion_tokens is None else head.max_completion_tokens
     options = head.stream_options
@@ -265,9 +271,9 @@ def embedding_content(body: bytes) -> Embedding:
     )
 
 
-def _texts(inputs: str | list[Json]) -> tuple[str, ...]:
+def _texts(inputs: str | list[Json] | dict[str, Json]) -> tuple[str, ...]:
     if isinstance(inputs, str):
         return (inputs,)
-    if not all(isinstance(text, str) for text in inputs):
-        raise unsupported("input", "lists of tokens cannot be translated for the chosen backend")
+    if isinstance(inputs, dict) or not all(isinstance(text, str) for text in inputs):
+        raise unsupported("input", "tokens and objects cannot be translated for the chosen backend")
     return tuple(inputs)

@@ -1,4 +1,4 @@
-"""Calls of OpenAI's API that go to engines as they came, and come back so: reranking, sound and images."""
+"""Calls that go to engines as they came, and come back so: reranking, infill, sound and images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from ollama_proxyd.core.requests import Api, Hints, Json, Operation, Request
 from ollama_proxyd.core.upload import Upload
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Stamps
 from ollama_proxyd.dialects.framing import form
-from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, object_in
+from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, model_required, object_in
 from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
@@ -24,7 +24,7 @@ SOUND_BYTES_PER_TOKEN = 320
 
 
 class Call(NamedTuple):
-    """One call: what it asks for, and its path under the base of an engine's API."""
+    """One call: what it asks for, and its path under the base of an engine's API, or from its root by a slash."""
 
     operation: Operation
     endpoint: str
@@ -39,6 +39,7 @@ CALLS: Mapping[str, Call] = MappingProxyType(
         "/v1/reranking": _RERANK,
         "/rerank": _RERANK,
         "/reranking": _RERANK,
+        "/infill": Call(Operation.INFILL, "/infill"),
         "/v1/audio/speech": Call(Operation.SPEECH, "audio/speech", streams=True),
         "/v1/images/generations": Call(Operation.IMAGE, "images/generations"),
     }
@@ -92,7 +93,7 @@ def _request(
 ) -> Request:
     model, stream = head
     if not model:
-        raise invalid_request("model is required", "model")
+        raise model_required()
     return Request(
         operation=call.operation,
         api=Api.OPENAI,

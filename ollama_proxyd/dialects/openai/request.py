@@ -179,14 +179,14 @@ class CompletionBody(msgspec.Struct):
 
 
 class EmbeddingHead(Head):
-    """What an embedding tells routing: the input is text, tokens, or a list of either."""
+    """What an embedding tells routing: the input is text, tokens, an object of llama.cpp's, or a list of these."""
 
-    input: str | list[msgspec.Raw] | None = None
+    input: str | list[msgspec.Raw] | dict[str, msgspec.Raw] | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
 
 class EmbeddingBody(msgspec.Struct):
     """The structure of an embedding; everything else in it is a setting."""
 
-    input: str | list[Json]
+    input: str | list[Json] | dict[str, Json]
     encoding_format: str | None = None

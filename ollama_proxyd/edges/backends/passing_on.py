@@ -53,7 +53,7 @@ async def _by_some_route(server: Server, base: str, request: Request, model: str
     other = _OTHER_NAMES.get(request.endpoint)
     for endpoint in filter(None, (request.endpoint, other)):
         try:
-            async with aclosing(_answer(server, f"{base}/{endpoint}", request, model)) as events:
+            async with aclosing(_answer(server, _path(base, endpoint), request, model)) as events:
                 async for event in events:
                     yield event
                 return
@@ -62,7 +62,11 @@ async def _by_some_route(server: Server, base: str, request: Request, model: str
             if not has_no_route:
                 raise
             if other in {None, endpoint}:
-                raise _without_route(server, f"{base}/{endpoint}", error) from error
+                raise _without_route(server, _path(base, endpoint), error) from error
+
+
+def _path(base: str, endpoint: str) -> str:
+    return endpoint if endpoint.startswith("/") else f"{base}/{endpoint}"
 
 
 async def _answer(server: Server, path: str, request: Request, model: str) -> AsyncGenerator[Event, None]:

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import MODEL_REQUIRED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, LoadedModel, Model
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules, unfit
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
-from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.requests import Hints, Operation, Request
+from ollama_proxyd.dialects.base import Parse
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.health import LIST_AGE_S, MISS_AGE_S
 
@@ -36,9 +38,33 @@ async def models(services: Services) -> tuple[Entry, ...]:
     return _models(services)
 
 
-def _models(services: Services) -> tuple[Entry, ...]:
+def named(services: Services, parse: Parse) -> Parse:
+    """A parser that takes a body without a model where one model alone can do what is asked.
+
+    llama.cpp's own clients name none, since its server has but one.
+    """
+
+    def read(body: bytes, hints: Hints) -> Request:
+        try:
+            return parse(body, hints)
+        except ProxyError as error:
+            entries = _models(services)
+            if error.code != MODEL_REQUIRED or not entries:
+                raise
+            fields = decode_fields(body)
+            asked = parse(with_model(body, fields, entries[0].model.name), hints)
+            names = [entry.model.name for entry in _models(services, asked.operation)]
+            if len(names) != 1:
+                raise error.but(message=f"model is required; available: {', '.join(names) or 'none'}") from error
+            return parse(with_model(body, fields, names[0]), hints)
+
+    return read
+
+
+def _models(services: Services, operation: Operation = Operation.EMBEDDING) -> tuple[Entry, ...]:
+    """By default those that can be asked for anything."""
     found: dict[str, Entry] = {}
-    for view, model in _served(services):
+    for view, model in _served(services, operation):
         name = services.gateway.synonyms.alias_of(model.name)
         key = canonical(name)
         if view.spec.id in (entry := found.get(key, Entry(replace(model, name=name), ()))).backends:
@@ -76,11 +102,11 @@ async def loaded(services: Services) -> tuple[LoadedEntry, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def _served(services: Services) -> Iterator[tuple[BackendView, Model]]:
+def _served(services: Services, operation: Operation = Operation.EMBEDDING) -> Iterator[tuple[BackendView, Model]]:
     """Each backend with each model that it can and may serve, by the rules that routing has."""
     setting = services.governor.setting.value
     for view in services.fleet.views.value:
         for model in view.models:
-            query = Query(model=model.name, operation=Operation.EMBEDDING)  # what any model can be asked
+            query = Query(model=model.name, operation=operation)
             if not unfit(view, model, Situation(query, setting, UNKNOWN_SYSTEM, under_way=0), fitness_rules(query)):
                 yield view, model

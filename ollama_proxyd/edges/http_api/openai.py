@@ -48,7 +48,11 @@ def _unix_s(moment: str | None) -> int | None:
     return seconds if seconds > 0 else None
 
 
-INFERENCE = tuple(web.post(path, answering(DIALECT, parse)) for path, parse in DIALECT.calls.items())
+INFERENCE = tuple(
+    web.post(each, answering(DIALECT, parse))
+    for path, parse in DIALECT.calls.items()
+    for each in (path, path.removeprefix("/v1"))  # llama-server has both, and clients that name only its address
+)
 ROUTES = (
     *INFERENCE,
     web.get("/v1/models", list_models),

@@ -111,7 +111,7 @@ def routes_of(app: web.Application) -> Iterator[tuple[str, str, web.AbstractRout
 
 
 def _operation(path: str, method: str, route: web.AbstractRoute) -> dict[str, Json]:
-    call = CALLS.get(path) if method == hdrs.METH_POST else None
+    call = CALLS.get(path, CALLS.get(f"/v1{path}")) if method == hdrs.METH_POST else None
     answers = call.answers if call else _OTHER_ANSWERS.get(path, (JSON_TYPE,))
     told: dict[str, Json] = {
         "summary": (call and call.summary) or _words(route.handler),

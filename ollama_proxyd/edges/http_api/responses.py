@@ -51,7 +51,7 @@ def _json(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
 
 
-INFERENCE = (web.post(PATH, create),)
+INFERENCE = (web.post(PATH, create), web.post(PATH.removeprefix("/v1"), create))
 ROUTES = (
     *INFERENCE,
     web.get(_ONE, retrieve),

@@ -20,6 +20,7 @@ from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_json
+from ollama_proxyd.edges.http_api.catalog import named
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
@@ -83,7 +84,8 @@ def answering(dialect: ClientDialect, parse: Parse) -> Handler:
     """A handler for one call of a dialect whose body is JSON."""
 
     async def ask(request: web.Request, hints: Hints) -> Request:
-        return await read_json(request, lambda body: parse(body, hints))
+        read = named(services_of(request), parse)
+        return await read_json(request, lambda body: read(body, hints))
 
     return answering_what(ask, dialect)
 

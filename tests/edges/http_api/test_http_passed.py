@@ -47,6 +47,15 @@ async def test_a_ranking_is_routed_and_counted(serve: Serve, path: str) -> None:
     assert (today["requests"], today["prompt_tokens"], today["completion_tokens"]) == (1, 7, 0)
 
 
+async def test_code_between_two_pieces_is_asked_for_as_editors_do(serve: Serve) -> None:
+    """llama.cpp's editors name no model, and know the route at the root alone."""
+    npu = FakeBackend("npu", Accepted(content_type="application/json"), Delta(frame=b'{"content":"x"}'), Finished())
+    answer = await (await serve(npu)).post("/infill", {"input_prefix": "def ", "input_suffix": "():"})
+    assert (answer.status, answer.json) == (200, {"content": "x"})
+    request, model = npu.requests[0]
+    assert (request.operation, request.endpoint, model) == (Operation.INFILL, "/infill", "tiny:latest")
+
+
 @pytest.mark.parametrize(
     ("path", "operation"),
     [

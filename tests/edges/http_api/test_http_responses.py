@@ -161,7 +161,6 @@ class Reads(FakeBackend):
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"metadata": []}, "metadata"),
-        ({"model": None}, "model"),
     ],
 )
 async def test_a_wrong_field_is_named_as_the_client_wrote_it(serve: Serve, fields: Any, param: str) -> None:
