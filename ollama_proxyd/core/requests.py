@@ -22,8 +22,7 @@ class Operation(Enum):
     COMPLETION = "completion"
     EMBEDDING = "embedding"
     RERANKING = "reranking"
-    INFILL = "infill"
-    """Code between two pieces of a file, as llama.cpp's editors ask for it."""
+    INFILL = "infill"  # code between two pieces of a file
     TRANSCRIPTION = "transcription"
     TRANSLATION = "translation"
     SPEECH = "speech"

@@ -160,7 +160,7 @@ def complaints(soak: Soak, before: Books, after: Books) -> list[str]:
     checks = {
         f"{len(soak.bad)} wrong or lost: {soak.bad[:5]}": not soak.bad,
         f"{after.in_flight} requests are still under way": not after.in_flight,
-        f"{after.tasks} tasks instead of {before.tasks}: {soak.daemon.tasks()}": after.tasks
+        f"{after.tasks} tasks instead of {before.tasks}: {soak.daemon.tasks()[:50]}": after.tasks
         <= before.tasks + MORE_TASKS,
         f"{after.fds} file descriptors instead of {before.fds}": after.fds <= before.fds + 4,
         f"{after.rss_mb:.0f} MB instead of {before.rss_mb:.0f}": after.rss_mb <= before.rss_mb + MORE_MB,

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S: Final = 0.05
 """Who asks is not worth a longer wait before the request goes on; the books are written at its end."""
 
+MOST_SEARCHES: Final = 64
+"""How many may wait at once; the programs of further connections are what they call themselves."""
+
 
 class Programs:
     """The programs of connections."""
@@ -27,6 +30,7 @@ class Programs:
         self._askers: WeakKeyDictionary[Any, Asker] = WeakKeyDictionary()
         self._searches: dict[Any, asyncio.Task[None]] = {}
         self._search = ProgramSearch()
+        self._turn = asyncio.Lock()
 
     async def of(self, request: web.Request) -> Asker:
         """Who sent a request; nobody where the configuration does not want it known."""
@@ -36,9 +40,10 @@ class Programs:
         asker = self._askers.get(transport)
         if asker is None:
             asker = self._askers[transport] = Asker(of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
-            search = asyncio.create_task(self._find(asker, transport), name="program of a connection")
-            self._searches[transport] = search
-            search.add_done_callback(lambda _: self._searches.pop(transport, None))
+            if len(self._searches) < MOST_SEARCHES:
+                search = asyncio.create_task(self._find(asker, transport), name="program of a connection")
+                self._searches[transport] = search
+                search.add_done_callback(lambda _: self._searches.pop(transport, None))
         if (under_way := self._searches.get(transport)) is not None:
             await asyncio.wait({under_way}, timeout=PATIENCE_S)
         return asker
@@ -46,7 +51,10 @@ class Programs:
     async def _find(self, asker: Asker, transport: Any) -> None:
         """Have the finding take the place of what the program calls itself."""
         try:
-            found = await self._found(transport)
+            async with self._turn:
+                if transport.is_closing():  # a socket that is gone is looked for in every process
+                    return
+                found = await self._found(transport)
         except OSError as error:
             log.debug("who asks is not known: %s", error)
             return

@@ -34,7 +34,9 @@ async def test_without_a_model_the_only_one_that_can_answer_does(
     serve: Serve, path: str, nothing: dict[str, Any]
 ) -> None:
     npu = FakeBackend("npu", models=[WRITER, EMBEDDER])
-    status, answer = await told(await serve(npu, FakeBackend("igpu", models=[WRITER])), path, {**nothing, **CALLS[path]})
+    status, answer = await told(
+        await serve(npu, FakeBackend("igpu", models=[WRITER])), path, {**nothing, **CALLS[path]}
+    )
     assert (status, answer["model"]) == (200, "writer")
 
 

@@ -138,6 +138,29 @@ async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pyte
     assert len(asked) == 1
 
 
+async def test_searches_do_not_pile_up_behind_a_slow_one(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that ask once and leave had left 52,000 searches in 20 minutes, each for a socket that was gone."""
+    may_end = threading.Event()
+    asked: list[object] = []
+
+    def of_socket(_self: ProgramSearch, owner: Owner) -> Program:
+        asked.append(owner)
+        may_end.wait(10)
+        return FOUND
+
+    monkeypatch.setattr(ProgramSearch, "of_socket", of_socket)
+    monkeypatch.setattr("ollama_proxyd.edges.http_api.programs.PATIENCE_S", 0.0)
+    monkeypatch.setattr("ollama_proxyd.edges.http_api.programs.MOST_SEARCHES", 8)
+    site = await serve(FakeBackend("npu"))
+    for _ in range(3):
+        await asyncio.gather(*(site.chat({"Connection": "close"}) for _ in range(10)))
+    named = [each for each in asyncio.all_tasks() if each.get_name() == "program of a connection"]
+    assert len(named) == 8
+    may_end.set()
+    await asyncio.wait(named)
+    assert len(asked) == 1
+
+
 async def test_nothing_is_looked_for_where_that_is_not_wanted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProgramSearch, "of_socket", None)
     site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, names_programs=False))
