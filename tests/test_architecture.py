@@ -17,12 +17,13 @@ BOUNDARIES = {
     "edges/grpc_api/service.py",
     "edges/http_api/middleware.py",
     "edges/http_api/websocket.py",
+    "edges/picker_api/server.py",
     "edges/storage/history.py",
 }
 """Where an exception that nobody expected is allowed to stop.
 
-A task, a request that waits, one who hears of a fact, one request over HTTP, a WebSocket or gRPC, and the thread that
-writes the history.
+A task, a request that waits, one who hears of a fact, one request over HTTP, a WebSocket or gRPC, one that a gateway
+carries, and the thread that writes the history.
 """
 
 

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ollama_proxyd.app import limits
+from ollama_proxyd.app.doors import Doors
+from ollama_proxyd.app.endpoints import Endpoints, of_picker
 from ollama_proxyd.app.foundation import FIRST_CHECK_S, LAST_WORDS_S, Foundation
-from ollama_proxyd.app.grpc_door import GrpcDoor
 from ollama_proxyd.app.idle_exit import SETTLE_S, Use, until_unused
 from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
@@ -29,6 +30,7 @@ from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
 from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
 from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.inventory import Source
 from ollama_proxyd.services.sleep import Awake, Sleep
 from ollama_proxyd.services.tasks import Tasks
 
@@ -48,10 +50,13 @@ class LaunchOptions:
     config: Path | None = None
     overrides: Overrides = field(default_factory=Overrides)
     demo: Demo = Demo.NEVER
+    is_picker: bool = False
+    """Whether it picks endpoints for a gateway; this machine's sensors and bus are of no matter then."""
 
     def load(self) -> Config:
         """The configuration now; raises ConfigError."""
-        return load(self.config, self.environ, self.overrides)
+        config = load(self.config, self.environ, self.overrides)
+        return of_picker(config) if self.is_picker else config
 
 
 class Daemon:
@@ -64,14 +69,15 @@ class Daemon:
         self._kept, self._history = KeptState(StateFile(state)), _history(state, config)
         self._foundation = lasting = Foundation.build(config, self._kept, self._history)
         self.services = lasting.services
-        self._sources = Sources(options.demo, Found(self.services.fleet, lasting.activity, lasting.clock))
+        found = Found(self.services.fleet, lasting.activity, lasting.clock)
+        self._sources = Sources(options.demo, found, Endpoints(lasting.clock) if options.is_picker else None)
         self._watchers = Tasks("daemon")
         self._search: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._reload_asked = asyncio.Event()
         self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
-        self._grpc = GrpcDoor(self.services, self._server.rules)
+        self._doors = Doors(lasting, self._server.rules, config, is_picker=options.is_picker)
         self._listeners = Listeners(options.environ, config.server)
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
@@ -89,7 +95,12 @@ class Daemon:
     @property
     def grpc_port(self) -> int | None:
         """Where gRPC is served, None where it is not."""
-        return self._grpc.port
+        return self._doors.grpc.port
+
+    @property
+    def picker_port(self) -> int | None:
+        """Where endpoints are picked, None where they are not."""
+        return None if self._doors.picker is None else self._doors.picker.port
 
     @property
     def source(self) -> str:
@@ -124,14 +135,17 @@ class Daemon:
             await self._listeners.listen(self._server)
         self._foundation.start()
         self._machine.listen(self.services, self._foundation.sensing, self._foundation.activity)
-        self._watchers.start("found", self._follow_found())
+        for source in self._sources.changing:
+            self._watchers.start("found", self._follow(source))
+        if self._sources.endpoints is not None:
+            self._watchers.start("endpoints", self._sources.endpoints.follow())
         await self._adopt(self._config, FIRST_ROUND_S)
         if self._listeners.is_activated:
             await self._listeners.listen(self._server)
-        await self._grpc.open(self._config)
+        await self._doors.open(self._config)
 
     async def _end_when_idle(self) -> None:
-        idle_s = self._listeners.idle_exit_s if self.grpc_port is None else None  # nothing would start it for a call
+        idle_s = None if self._doors.is_open else self._listeners.idle_exit_s  # nothing would start it for a call
         if idle_s is not None:
             await until_unused(self._use, self.withdraw, self.come_back, self._foundation.clock, idle_s)
             self.ended.set()
@@ -156,13 +170,13 @@ class Daemon:
         await self._watchers.close()  # first, because a reload tells how it ended
         self._status.stopping(drain_s, self._foundation.activity.in_flight)
         await self._server.refuse_new()
-        self._grpc.refuse_new(drain_s + LAST_WORDS_S)
+        self._doors.refuse_new(drain_s + LAST_WORDS_S)
         if self._server.connections:
             await self._foundation.clock.sleep(SETTLE_S)
         self._foundation.gate.stop()
         await self._foundation.drain(drain_s)
         await self._foundation.http.close()
-        await self._grpc.close()
+        await self._doors.close()
         await self._machine.close()
         await self._server.stop()
         self._listeners.close()
@@ -213,7 +227,7 @@ class Daemon:
         self._config = config
         configure_logging(config.log.level, self._options.environ)
         self._server.reconfigure(config.server)
-        self._grpc.reconfigure(config)
+        self._doors.reconfigure(config)
         if self._search is not None:
             self._search.cancel()
         if self._sources.is_searched(config):
@@ -227,9 +241,9 @@ class Daemon:
         async for _ in watch.changes(paths, self._foundation.clock):
             self.ask_reload()
 
-    async def _follow_found(self) -> None:
-        """Have the backends that were found, whenever others are."""
-        async for _ in self._sources.found.backends.changes():
+    async def _follow(self, source: Source) -> None:
+        """Have the backends that a source has found, whenever others are."""
+        async for _ in source.backends.changes():
             async with self._reloading:
                 self.services.fleet.reconcile(self._sources.inventory.backends)
                 await self._foundation.first_check()

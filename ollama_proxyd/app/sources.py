@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from urllib.parse import urlsplit
 
+from ollama_proxyd.app.endpoints import Endpoints
 from ollama_proxyd.config.settings import Config, DetectionSettings
 from ollama_proxyd.edges.backends.detect import Look, detect, detect_late
 from ollama_proxyd.edges.demo.fleet import DemoFleet, start_demo
@@ -137,13 +138,22 @@ class Simulated(Source):
 class Sources:
     """The sources that a command line allows, the best first, and what they offer together."""
 
-    def __init__(self, demo: Demo, found: Found) -> None:
+    def __init__(self, demo: Demo, found: Found, endpoints: Endpoints | None = None) -> None:
         self.found = found
+        self.endpoints = endpoints
+        """Those of a picker, in place of all others."""
         self._simulated = Simulated()
         self._is_demo_only = demo is Demo.ALWAYS
-        real: tuple[Configured | Found, ...] = () if self._is_demo_only else (Configured(), found)
+        real: tuple[Configured | Found | Endpoints, ...] = () if self._is_demo_only else (Configured(), found)
+        if endpoints is not None:
+            real = (endpoints,)
         self._all = (*real, *(() if demo is Demo.NEVER else (self._simulated,)))
         self.inventory = Inventory(*self._all)
+
+    @property
+    def changing(self) -> Sequence[Source]:
+        """Those that find other backends by themselves."""
+        return [self.found if self.endpoints is None else self.endpoints]
 
     async def survey(self, config: Config) -> tuple[Backends, ...]:
         """What each source has for a configuration; nothing is changed by it."""
@@ -154,7 +164,8 @@ class Sources:
 
     def is_searched(self, config: Config) -> bool:
         """Whether an engine that starts later should be noticed."""
-        return config.detection.enabled and not config.backends and not self._is_demo_only
+        is_for_found = self.endpoints is None and not self._is_demo_only
+        return config.detection.enabled and not config.backends and is_for_found
 
     async def close(self) -> None:
         """End the demo fleet, if it runs."""

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 GC_AFTER_ALLOCATIONS = 20_000
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file, instead of the first found.")
 @click.option("--host", help="The address to listen on.")
 @click.option(
@@ -50,6 +51,24 @@ def daemon(
     """Serve one endpoint and route each request to the backend that answers it for the least energy."""
     overrides = Overrides(host=host, http_port=http_port, log_level=log_level)
     options = LaunchOptions(os.environ, config, overrides, demo or Demo.NEVER)
+    context = click.get_current_context()
+    context.obj = options, check_config
+    if context.invoked_subcommand is None:
+        _start(options, check_config=check_config)
+
+
+@daemon.command()
+@click.pass_obj
+def picker(given: tuple[LaunchOptions, bool]) -> None:
+    """Pick endpoints for a gateway that asks by Envoy's external processing.
+
+    The options stand before the word: ollama-proxyd --config FILE picker.
+    """
+    options, check_config = given
+    _start(replace(options, is_picker=True), check_config=check_config)
+
+
+def _start(options: LaunchOptions, *, check_config: bool) -> None:
     try:
         loaded = options.load()
     except ConfigError as error:

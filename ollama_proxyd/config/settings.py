@@ -17,6 +17,7 @@ from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.grpc_api.settings import GrpcSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.picker_api.settings import PickerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from ollama_proxyd.services.inventory import BackendConfig
@@ -131,6 +132,7 @@ class Config:
 
     server: ServerSettings
     grpc: GrpcSettings
+    picker: PickerSettings
     auth: Auth
     gateway: GatewaySettings
     keeping: KeepingSettings

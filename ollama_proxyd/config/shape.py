@@ -33,6 +33,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "sleep": "Suspend and resume.",
     "privacy": "What the books know of the programs of this machine.",
     "history": "What requests came to: times, tokens and joules, in a file beside the state.",
+    "picker": "The endpoint picker of a gateway: `ollama-proxyd picker`.",
     "upstream": "Timeouts for backends.",
 }
 """Every section with its sentence, in the order of the file; `[]` marks a list of sections."""

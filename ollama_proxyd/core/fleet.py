@@ -149,6 +149,10 @@ class BackendSpec:
     ca_file: Annotated[
         str | None, Option("backends[].", "A PEM file with further certificate authorities; null: the system's alone.")
     ] = None
+    metrics_port: Annotated[
+        Annotated[int, Within(1, 65535)] | None,
+        Option("backends[].", "The port of its engine's metrics, which the picker reads; null: that of its endpoint."),
+    ] = None
     https_images: Annotated[
         bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
     ] = False

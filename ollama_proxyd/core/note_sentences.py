@@ -31,6 +31,7 @@ NOTES: Mapping[str, str] = {
         " at {price_per_kwh:g} {currency}/kWh"
     ),
     "beside_others": "beside {count} other[{is_many:?}s] on its chip it takes {times:.3g} times as long",
+    "prefix_cached": "its cache is likely to hold the first {tokens:.0f} tokens of the prompt",
     "noise_counted": (
         "{loud_watts:.2g} W of its {power_watts:.2g} W count as noise and heat in the lap"
         "[, since its fan blows at {fan_percent:.0f} %]"

@@ -38,6 +38,8 @@ class Demand(NamedTuple):
     others_price_w: float = 0.0
     """What a second is worth to those that it slows."""
     now_s: float = 0.0
+    cached_tokens: Mapping[str, float] = {}
+    """How much of the prompt each backend is likely to have read already."""
 
 
 class Candidate(NamedTuple):
@@ -96,6 +98,7 @@ def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
         price_of_time_w=price_of_time_w(row, query.hints),
         others_price_w=row.price_of_time_w,
         now_s=query.now_s,
+        cached_tokens=query.cached_tokens,
     )
 
 
@@ -106,7 +109,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     stay, stay_notes = keeping.at(view, asked.now_s) if keeping.has_tail else keeping.lasting
     if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
         stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
-    prefill_s = expected.prefill_s(asked.prompt_tokens) * crowd.slow
+    cached_tokens = asked.cached_tokens.get(view.spec.id, 0.0) if asked.cached_tokens else 0.0
+    prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
     delay_j = (asked.others_price_w * crowd.delayed + crowd.delayed_w) * alone_s
@@ -123,6 +127,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     more_notes = (candidate.heat_note, money_note, crowd.note, candidate.noise_note)
     if stay_notes or more_notes != _NO_NOTES:
         notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
+    if cached_tokens:
+        notes = (*notes, Reason("prefix_cached", tokens=cached_tokens))
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
     return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)

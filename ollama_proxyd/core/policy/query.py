@@ -42,6 +42,8 @@ class Query:
     queues: Mapping[str, QueueAhead] = field(default_factory=dict)
     followers: Mapping[str, Followers] = field(default_factory=dict)
     background: Mapping[str, int] = field(default_factory=dict)
+    cached_tokens: Mapping[str, float] = field(default_factory=dict)
+    """How much of the prompt each backend is likely to have in its KV cache; none where it is not named."""
     able: frozenset[str] | None = None
     """The backends that can go on exactly from a begun answer; None for a new one."""
 

@@ -9,9 +9,10 @@ from multidict import CIMultiDict
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import SETTINGS
-from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
+from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.access import AccessRules, Caller, other_user
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 from ollama_proxyd.edges.plumbing.peers import Peers, is_from_here, served_uids
 from ollama_proxyd.services.cell import Cell
 

@@ -9,8 +9,8 @@ from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.what_if import read_what_if
 from ollama_proxyd.edges.http_api.context import services_of
-from ollama_proxyd.edges.http_api.hints import FIELD_OF
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object
+from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF
 
 
 async def explain(request: web.Request) -> web.Response:

@@ -16,24 +16,7 @@ from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.log_wish import NAMES, LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.requests import Hints
-
-HEADERS: Mapping[str, str] = {
-    "target": "X-Target-Backend",
-    "latency_critical": "X-Latency-Critical",
-    "power_efficient": "X-Power-Efficient",
-    "max_latency_ms": "X-Max-Latency-Ms",
-    "max_power_watts": "X-Max-Power-Watts",
-    "priority": "X-Priority",
-    "media_type": "X-Media-Type",
-    "deadline_ms": "X-Deadline-Ms",
-    "strict_limits": "X-Strict-Limits",
-    "include_energy": "X-Include-Energy",
-    "defer": "X-Defer",
-    "defer_max_wait_seconds": "X-Defer-Max-Wait",
-}
-"""By the field of Hints; errors name the header."""
-
-FIELD_OF: Mapping[str, str] = {header.lower(): field for field, header in HEADERS.items()}
+from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MOST_ID_CHARACTERS = 128

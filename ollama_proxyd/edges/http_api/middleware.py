@@ -12,9 +12,10 @@ from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
 from ollama_proxyd.edges.http_api.expect_continue import send_100
-from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER, new_id, read_request_id
+from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id, read_request_id
 from ollama_proxyd.edges.http_api.pages import is_public
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 
 log = logging.getLogger(__name__)
 

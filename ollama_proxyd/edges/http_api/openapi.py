@@ -16,10 +16,11 @@ from ollama_proxyd.dialects.openai import passed
 from ollama_proxyd.dialects.openai import request as openai
 from ollama_proxyd.dialects.openai.responses import request as responses
 from ollama_proxyd.edges.http_api.efficiency import HoldRequest, ModeChoice
-from ollama_proxyd.edges.http_api.hints import HEADERS, REQUEST_ID_HEADER
+from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.renderer import Text
 from ollama_proxyd.edges.http_api.status import Switch
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 
 VERSION = "3.1.0"
 _EVENTS, _LINES, _FORM = "text/event-stream", "application/x-ndjson", "multipart/form-data"

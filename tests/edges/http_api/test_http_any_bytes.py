@@ -10,9 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.hints import HEADERS
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 from tests.any_json import ANY_JSON, nearly, nearly_bytes
 from tests.dialects.anthropic import test_anthropic_any_bytes as anthropic
 from tests.dialects.ollama import test_ollama_any_bytes as ollama

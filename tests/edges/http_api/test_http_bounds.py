@@ -27,10 +27,10 @@ from ollama_proxyd.edges import http_api
 from ollama_proxyd.edges.http_api import ollama, openai
 from ollama_proxyd.edges.http_api.body import SMALL_BYTES
 from ollama_proxyd.edges.http_api.context import LARGE_BODIES
-from ollama_proxyd.edges.http_api.hints import HEADERS
 from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.http_api.status_json import status_json
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 from ollama_proxyd.services.status import snapshot
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, services_of

@@ -7,7 +7,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Hints, MediaType, Priority
-from ollama_proxyd.edges.http_api.hints import HEADERS, read_hints, read_request_id
+from ollama_proxyd.edges.http_api.hints import read_hints, read_request_id
+from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 
 
 def headers(*pairs: tuple[str, str]) -> CIMultiDictProxy[str]:

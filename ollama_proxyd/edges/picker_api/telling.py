@@ -1,0 +1,86 @@
+"""What the gateway is told, as messages of external processing."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.dialects.base import Dialect
+from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
+from ollama_proxyd.services.carried import Picked
+
+ENDPOINT_KEY: Final = "x-gateway-destination-endpoint"
+ENDPOINT_NAMESPACE: Final = "envoy.lb"
+PIECE_BYTES: Final = 62 * 1024
+"""Envoy recommends at most 64 KiB a message."""
+STATUSES: Final[Mapping[ErrorKind, int]] = {
+    ErrorKind.INVALID_REQUEST: 400,
+    ErrorKind.UNSUPPORTED: 400,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.OVERLOADED: 429,
+    ErrorKind.INTERNAL: 500,
+}
+"""The client's own fault, and what the protocol has a status for; all else is 503, no endpoint is ready."""
+_OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+NOTHING_CHANGED: Final[Mapping[str, Any]] = {
+    "request_headers": pb.ProcessingResponse(request_headers=pb.HeadersResponse()),
+    "request_body": pb.ProcessingResponse(request_body=pb.BodyResponse()),
+    "request_trailers": pb.ProcessingResponse(request_trailers=pb.TrailersResponse()),
+    "response_headers": pb.ProcessingResponse(response_headers=pb.HeadersResponse()),
+    "response_body": pb.ProcessingResponse(response_body=pb.BodyResponse()),
+    "response_trailers": pb.ProcessingResponse(response_trailers=pb.TrailersResponse()),
+}
+
+
+def destination(picked: Picked, part: str) -> Any:
+    """Where the request goes, in the header and in the metadata alike, as the answer to a part of it."""
+    addresses = ",".join(picked.addresses)
+    change = pb.CommonResponse(header_mutation=_headers({ENDPOINT_KEY: addresses}), clear_route_cache=True)
+    made = pb.HeadersResponse if part == "request_headers" else pb.BodyResponse
+    told = pb.ProcessingResponse(**{part: made(response=change)})
+    told.dynamic_metadata.fields[ENDPOINT_NAMESPACE].struct_value.fields[ENDPOINT_KEY].string_value = addresses
+    return told
+
+
+def answered_by(picked: Picked, backend_id: str) -> Any:
+    """The head of an answer, with the backend that gave it and why it was picked."""
+    headers = {"x-backend-used": backend_id, "x-routing-reason": _line(str(picked.decision.reason))}
+    change = pb.CommonResponse(header_mutation=_headers(headers))
+    return pb.ProcessingResponse(response_headers=pb.HeadersResponse(response=change))
+
+
+def refused(error: ProxyError, dialect: Dialect) -> Any:
+    """An error in the client's words, in place of an answer."""
+    headers = {"content-type": dialect.whole_type}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(round(error.retry_after_s), 1))
+    return pb.ProcessingResponse(
+        immediate_response=pb.ImmediateResponse(
+            status=pb.HttpStatus(code=STATUSES.get(error.kind, 503)),
+            headers=_headers(headers),
+            body=dialect.render_error(error)[1],
+            details=error.code or error.kind.value,
+        )
+    )
+
+
+def pieces(part: str, body: bytes, *, ends: bool) -> Iterator[Any]:
+    """A body, or a part of one, in pieces that are passed on as they are; `ends`: nothing follows."""
+    for at in range(0, max(len(body), 1), PIECE_BYTES):
+        is_last = at + PIECE_BYTES >= len(body)
+        streamed = pb.StreamedBodyResponse(body=body[at : at + PIECE_BYTES], end_of_stream=ends and is_last)
+        change = pb.CommonResponse(body_mutation=pb.BodyMutation(streamed_response=streamed))
+        yield pb.ProcessingResponse(**{part: pb.BodyResponse(response=change)})
+
+
+def _headers(values: Mapping[str, str]) -> Any:
+    return pb.HeaderMutation(
+        set_headers=[
+            pb.HeaderValueOption(header=pb.HeaderValue(key=name, raw_value=value.encode()), append_action=_OVERWRITE)
+            for name, value in values.items()
+        ]
+    )
+
+
+def _line(text: str) -> str:
+    return "".join(each if " " <= each <= "~" else "?" for each in text)[:1000]

@@ -1,0 +1,134 @@
+"""A request that a gateway carries to the backend that was picked for it, from the pick to the end of its answer."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.faults import fault_of
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.failing import work_of
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.workload import UnderWay
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.lease import Lease
+from ollama_proxyd.services.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Where a request goes: the best endpoint first, then those to fall back on."""
+
+    decision: Decision
+    addresses: tuple[str, ...]
+    backend_ids: tuple[str, ...]
+
+
+class Books(Protocol):
+    """Takes note of what a backend has under way."""
+
+    def begin(self, backend_id: str, carried: "Carried") -> None:
+        """A backend is about to answer."""
+
+    def end(self, backend_id: str, carried: "Carried") -> None:
+        """It has answered, or will not."""
+
+
+class Carried:
+    """Holds a slot of the backend that answers, and tells what became of it; `end` is called once at the least."""
+
+    def __init__(
+        self, fleet: Fleet, clock: Clock, books: Books, query: Query, request: Request, picked: Picked
+    ) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._books = books
+        self._query = query
+        self.request = request
+        self.picked = picked
+        best = picked.decision.ranked[0]
+        self._expected_s = best.time_s - best.queue_wait_s
+        self._first_s: float | None = None
+        self._status: int | None = None
+        self._lease: Lease | None = None
+        self._neighbours = 0
+        self._hold(picked.backend_ids[0])
+
+    def _hold(self, backend_id: str) -> None:
+        """Take a slot there; one that was removed meanwhile has none."""
+        self.backend_id = backend_id
+        self._begun_s = self._clock.monotonic()
+        if self._fleet.has(backend_id):
+            self._neighbours = self._fleet.view(backend_id).in_flight
+            work = work_of(self._query, self.model)
+            self._lease = self._fleet.lease(backend_id, work, self._expected_s)
+            self._lease.sends(self.model, self.request.keeps_s)
+            self._books.begin(backend_id, self)
+
+    @property
+    def under_way(self) -> UnderWay:
+        """When it began, and how long it is expected to take."""
+        return UnderWay(self._begun_s, self._expected_s, self.model)
+
+    @property
+    def model(self) -> str:
+        """The name that the backend has for the model."""
+        ranked = self.picked.decision.ranked
+        return next((each.model for each in ranked if each.backend_id == self.backend_id), ranked[0].model)
+
+    def begun(self, status: int, served: str | None) -> None:
+        """The head of the answer has come, from the endpoint that the gateway names, else from the first."""
+        self._status = status
+        addresses = self.picked.addresses
+        if served in addresses[1:]:
+            self.end(None, ProxyError(ErrorKind.UPSTREAM_FAILED, "the gateway fell back on another endpoint"))
+            self._hold(self.picked.backend_ids[addresses.index(served)])
+        if self._lease is not None and status < 400:
+            self._lease.begun(streams=self.request.stream)
+
+    def heard(self) -> None:
+        """A part of the answer has come."""
+        if self._first_s is None:
+            self._first_s = self._clock.monotonic()
+
+    def end(self, finished: Finished | None, failure: ProxyError | None = None, *, is_cut: bool = False) -> None:
+        """The answer has ended, as far as it was to be seen; `is_cut`: before its end, since its client has left."""
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        failure = failure or self._refused()
+        ended = AttemptEnded(
+            backend_id=self.backend_id,
+            model=self.model,
+            operation=self.request.operation,
+            request_id=self.request.hints.request_id,
+            begun_s=self._begun_s,
+            ended_s=self._clock.monotonic(),
+            first_s=self._first_s,
+            prompt_tokens=self.request.prompt_tokens,
+            stream=self.request.stream,
+            error=failure.kind if failure else None,
+            status=failure.status if failure else None,
+            fault=fault_of(failure) if failure else None,
+            usage=finished.usage if finished else Finished().usage,
+            timings=finished.timings if finished else Finished().timings,
+            finish=finished.reason if finished else None,
+            neighbours=(self._neighbours + lease.member.in_flight - 1) / 2,
+            cancelled=failure is None and (is_cut or self._status is None),
+            needs_vision=self.request.needs_vision,
+            needs_tools=self.request.needs_tools,
+            decision=self.picked.decision,
+        )
+        with lease:
+            lease.report(ended, failure)
+        self._books.end(self.backend_id, self)
+        self._first_s = None
+
+    def _refused(self) -> ProxyError | None:
+        """What an error status means."""
+        if self._status is None or self._status < 400:
+            return None
+        kind = ErrorKind.UPSTREAM_FAILED if self._status >= 500 else ErrorKind.UPSTREAM_REJECTED
+        return ProxyError(kind, f"the endpoint answered {self._status}", status=self._status)

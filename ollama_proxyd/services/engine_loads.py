@@ -1,0 +1,75 @@
+"""Keeps what engines tell of their load, asked again and again while a picker is served."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from ollama_proxyd.core.engine_load import NOT_TOLD, EngineLoad
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.ports import Clock
+
+log = logging.getLogger(__name__)
+
+EACH_S = 0.002
+"""At the most so much of a round is spent on one engine, so that a large fleet is asked less often."""
+MOST_AT_ONCE = 32
+KEPT_ROUNDS = 5
+"""What an engine told counts no longer when it has been silent for so many rounds."""
+
+
+class LoadReader(Protocol):
+    """Asks an engine for its load."""
+
+    async def read(self, config: BackendConfig) -> EngineLoad:
+        """What it tells now, NOT_TOLD where it tells nothing of it; raises ProxyError."""
+
+
+class EngineLoads:
+    """The loads by backend."""
+
+    def __init__(self, fleet: Fleet, reader: LoadReader, clock: Clock, interval_s: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._reader = reader
+        self._clock = clock
+        self._interval_s = interval_s
+        self._loads: dict[str, EngineLoad] = {}
+        self._missed: dict[str, int] = {}
+
+    def of(self, backend_id: str) -> EngineLoad:
+        """What a backend told last."""
+        return self._loads.get(backend_id, NOT_TOLD)
+
+    async def follow(self) -> None:
+        """Ask every backend that is up, round after round; never returns."""
+        while True:
+            begun_s = self._clock.monotonic()
+            await self.ask()
+            round_s = max(self._interval_s(), EACH_S * len(self._loads))
+            await self._clock.sleep(max(round_s - (self._clock.monotonic() - begun_s), 0.0))
+
+    async def ask(self) -> None:
+        """One round, of the backends that are up; what others told is forgotten."""
+        up = {view.spec.id for view in self._fleet.views.value if view.health is Health.UP}
+        self._loads = {each: load for each, load in self._loads.items() if each in up}
+        turns = asyncio.Semaphore(MOST_AT_ONCE)
+        asked = [member.config for member in self._fleet.members if member.id in up]
+        await asyncio.gather(*(self._ask(config, turns) for config in asked))
+
+    async def _ask(self, config: BackendConfig, turns: asyncio.Semaphore) -> None:
+        backend_id = config.spec.id
+        try:
+            async with turns:
+                told = await self._reader.read(config)
+        except ProxyError as error:
+            log.debug("the load of backend %s is not known: %s", backend_id, error.message)
+            self._missed[backend_id] = missed = self._missed.get(backend_id, 0) + 1
+            if missed >= KEPT_ROUNDS:
+                self._loads.pop(backend_id, None)
+            return
+        self._missed.pop(backend_id, None)
+        if told != self.of(backend_id):  # the same object stays, by which what follows from it is remembered
+            self._loads[backend_id] = told
