@@ -10,7 +10,7 @@ from tests.e2e.harness import StartDaemon, config_of, free_port
 
 pytestmark = pytest.mark.real
 BUDGET_S = 25
-ENDLESS = ("/status/events", "/v1/stream/ws", "/efficiency/hold")
+ENDLESS = ("/status/events", "/v1/stream/ws", "/efficiency/hold", "/api/metrics")
 """Answers that stay open."""
 
 

@@ -16,6 +16,7 @@ from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.management import Managed, Management, Places, holders, store
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Json
+from ollama_proxyd.dialects.framing import ndjson, sse
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, invalid_request, object_in
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
@@ -24,6 +25,8 @@ from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.ollama import DIALECT
+from ollama_proxyd.edges.http_api.status_events import HEADERS as EVENT_HEADERS
+from ollama_proxyd.edges.http_api.status_events import wants_events
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
 from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.bundle import Services
@@ -56,7 +59,7 @@ async def manage(request: web.Request) -> web.StreamResponse:
         try:
             if is_streamed:
                 return await _relay(request, asked, places)
-            return _reply(await _ask_all(services, asked, places.backend_ids), places)
+            return reply(await ask_all(services, asked, places.backend_ids), places)
         finally:
             await services.health.catch_up(0.0)  # what changed is to be listed at once
 
@@ -71,8 +74,8 @@ async def account(request: web.Request) -> web.Response:
     check_manager(request)
     body = await read_body(request)
     places = _store(request, None, read_hints(request.headers, request[REQUEST_ID]))
-    return _reply(
-        await _ask_all(services_of(request), Management(request.method, request.path, body), places.backend_ids), places
+    return reply(
+        await ask_all(services_of(request), Management(request.method, request.path, body), places.backend_ids), places
     )
 
 
@@ -86,8 +89,8 @@ async def blob(request: web.Request) -> web.Response:
     places = _store(request, None, read_hints(request.headers, request[REQUEST_ID]))
     body = _arriving(request) if request.method == "POST" else b""
     with services.gateway.busy():
-        answers = await _ask_all(services, Management(request.method, request.path, body), places.backend_ids)
-    return _reply(answers, places)
+        answers = await ask_all(services, Management(request.method, request.path, body), places.backend_ids)
+    return reply(answers, places)
 
 
 async def _arriving(request: web.Request) -> AsyncGenerator[bytes, None]:
@@ -117,7 +120,7 @@ def _text(fields: dict[str, Json], *names: str) -> str:
 
 
 async def _places(request: web.Request, asked: Management, fields: dict[str, Json], hints: Hints) -> Places:
-    views = _managing(services_of(request))
+    views = managing(services_of(request))
     if asked.path == "/api/copy":
         return holders(views, _text(fields, "source"), hints.target)
     model = _text(fields, "model", "name")
@@ -139,10 +142,10 @@ async def _with_files(request: web.Request, files: dict[str, Json]) -> Places | 
     """The first backend that has the files which a model is created from; None where none has."""
     services = services_of(request)
     digests = [each for each in files.values() if isinstance(each, str) and _DIGEST.fullmatch(each)][:64]
-    for view in _managing(services):
+    for view in managing(services):
         asked = [Management("HEAD", f"/api/blobs/{digest}") for digest in digests]
         try:
-            answers = [(await _ask_all(services, each, (view.spec.id,)))[0] for each in asked]
+            answers = [(await ask_all(services, each, (view.spec.id,)))[0] for each in asked]
         except ProxyError:
             continue
         if answers and all(answer.status == HTTPStatus.OK for answer in answers):
@@ -150,7 +153,8 @@ async def _with_files(request: web.Request, files: dict[str, Json]) -> Places | 
     return None
 
 
-def _managing(services: Services) -> list[BackendView]:
+def managing(services: Services) -> list[BackendView]:
+    """The backends that keep the files of models."""
     return [view for view in services.fleet.views.value if services.fleet.backend(view.spec.id).can_manage]
 
 
@@ -158,10 +162,10 @@ def _store(request: web.Request, model: str | None, hints: Hints) -> Places:
     services = services_of(request)
     ranked = services.gateway.explain(Query(model=None)).ranked
     wishes = (hints.target, request.app[SETTINGS].value.pull_to)
-    return store(_managing(services), model, wishes, [each.backend_id for each in ranked])
+    return store(managing(services), model, wishes, [each.backend_id for each in ranked])
 
 
-async def _ask_all(services: Services, asked: Management, backend_ids: Sequence[str]) -> list[Whole]:
+async def ask_all(services: Services, asked: Management, backend_ids: Sequence[str]) -> list[Whole]:
     """The answers of several backends at once; ProxyError of one only where it is the only one."""
     ends = await asyncio.gather(*(_whole(services, asked, each) for each in backend_ids), return_exceptions=True)
     failures = [end for end in ends if isinstance(end, BaseException)]
@@ -181,7 +185,7 @@ async def _whole(services: Services, asked: Management, backend_id: str) -> Whol
     return Whole(head.status, head.content_type, bytes(body))
 
 
-def _reply(answers: Sequence[Whole], places: Places) -> web.Response:
+def reply(answers: Sequence[Whole], places: Places) -> web.Response:
     """The first answer that is an error, naming its backend where there are several, else the first."""
     names = ",".join(places.backend_ids)
     for backend_id, answer in zip(places.backend_ids, answers, strict=True):
@@ -202,9 +206,30 @@ def _response(answer: Whole, headers: dict[str, str]) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers={**kind, **headers})
 
 
+class Progress:
+    """An engine's lines on their way to a client, as they are or as events."""
+
+    def __init__(self, response: Stream, *, as_events: bool) -> None:
+        self.response = response
+        self._splitter = ndjson.LineSplitter() if as_events else None
+
+    async def write(self, piece: bytes) -> None:
+        """Pass a piece on; events go line by line."""
+        if self._splitter is not None:
+            piece = b"".join(map(sse.framed, ndjson.lines(self._splitter.feed(piece))))
+        if piece:
+            await self.response.write(piece)
+
+    async def end(self) -> None:
+        """Nothing more comes."""
+        if self._splitter is not None and self._splitter.remainder():
+            await self.write(b"\n")
+        await self.response.write_eof()
+
+
 async def _relay(request: web.Request, asked: Management, places: Places) -> web.StreamResponse:
     """The progress as it comes, of one backend after another; an error ends it."""
-    response: Stream | None = None
+    progress: Progress | None = None
     fleet = services_of(request).fleet
     for backend_id in places.backend_ids:
         is_good = True
@@ -212,23 +237,29 @@ async def _relay(request: web.Request, asked: Management, places: Places) -> web
             async for piece in answer:
                 if isinstance(piece, Managed):
                     is_good = piece.status < HTTPStatus.BAD_REQUEST
-                    response = response or await _begun(request, piece, places)
-                elif response is not None:
-                    await response.write(piece)
+                    progress = progress or await _begun(request, piece, places)
+                elif progress is not None:
+                    await progress.write(piece)
         if not is_good:
             break
-    if response is None:
+    if progress is None:
         raise TypeError("a backend answered without a head")
-    await response.write_eof()
-    return response
+    await progress.end()
+    return progress.response
 
 
-async def _begun(request: web.Request, head: Managed, places: Places) -> Stream:
-    headers = routing_headers.unrouted(places.why, ",".join(places.backend_ids))
-    response = Stream(status=head.status, headers={"Content-Type": head.content_type or DIALECT.stream_type, **headers})
+async def _begun(request: web.Request, head: Managed, places: Places) -> Progress:
+    as_events = head.status < HTTPStatus.BAD_REQUEST and wants_events(request)
+    headers = EVENT_HEADERS if as_events else {"Content-Type": head.content_type or DIALECT.stream_type}
+    routing = routing_headers.unrouted(places.why, ",".join(places.backend_ids))
+    response = Stream(status=head.status, headers={**headers, **routing})
     await response.prepare(request)
-    request[STARTED] = Started(response, DIALECT.stream_error)
-    return response
+    request[STARTED] = Started(response, _event_of_error if as_events else DIALECT.stream_error)
+    return Progress(response, as_events=as_events)
+
+
+def _event_of_error(error: ProxyError) -> bytes:
+    return sse.framed(DIALECT.stream_error(error).strip())
 
 
 INFERENCE = (web.post("/api/create", create),)

@@ -72,6 +72,7 @@ _OTHER_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "/readyz": ("text/plain",),
     "/": ("text/plain",),
     "/docs": ("text/html",),
+    "/api/metrics": _SSE,
 }
 
 

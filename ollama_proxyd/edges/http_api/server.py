@@ -24,6 +24,7 @@ from ollama_proxyd.edges.http_api import (
     openai,
     pages,
     passed,
+    porpulsion,
     renderer,
     requests,
     responses,
@@ -77,10 +78,10 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
     app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
-    app[RENDERERS].add(ollama.DIALECT, management.ROUTES)
+    app[RENDERERS].add(ollama.DIALECT, (*management.ROUTES, *porpulsion.ROUTES))
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[responses.KEPT] = KeptResponses()
-    own = (websocket, efficiency, energy, status, machine, explain, requests, pages, renderer, api_page)
+    own = (websocket, efficiency, energy, status, machine, explain, porpulsion, requests, pages, renderer, api_page)
     for each in (*_DOORS, *own):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
@@ -85,7 +85,13 @@ class EventStreams:
 EVENT_STREAMS: web.AppKey[EventStreams] = web.AppKey("listeners", EventStreams)
 
 
-def _error_event(error: ProxyError) -> bytes:
+def wants_events(request: web.Request) -> bool:
+    """Whether a client asks for events where another answer is the usual one."""
+    accepted = ",".join(request.headers.getall(hdrs.ACCEPT, ())).lower()
+    return "text/event-stream" in {each.partition(";")[0].strip() for each in accepted.split(",")}
+
+
+def error_event(error: ProxyError) -> bytes:
     """An error as the last event of a stream."""
     return b"event: error\ndata: " + render_own(error)[1] + b"\n\n"
 
@@ -97,7 +103,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     with listeners.seat(process) as news:
         response = Stream(headers=HEADERS)
         await response.prepare(request)
-        request[STARTED] = Started(response, _error_event)
+        request[STARTED] = Started(response, error_event)
         stop = request.app[SERVICES].ledger.routed.listen(news.routed.append)
         try:
             async with Tasks("status") as tasks:
@@ -122,12 +128,12 @@ async def _tell(request: web.Request, response: Stream, news: Listener) -> None:
         ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
         news.routed.clear()
         if ways or now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
-            await _write(request, response, ways + (b"" if now == told else now) or NOTHING_NEW)
+            await write(request, response, ways + (b"" if now == told else now) or NOTHING_NEW)
             told, told_s = now, loop.time()
         is_news = await news.wait(MEASURED_EVERY_S, told_s + ALIVE_EVERY_S - loop.time())
 
 
-async def _write(request: web.Request, response: Stream, piece: bytes) -> None:
+async def write(request: web.Request, response: Stream, piece: bytes) -> None:
     """Write, or end the connection of a listener that takes nothing: closing it would wait for that as well."""
     try:
         async with asyncio.timeout(WRITE_S):
