@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Prints how long one routing decision takes: the median of many, for several sizes of fleet and lists of models."""
+"""Prints how long one routing decision takes: the median of many, for several sizes of fleet."""
 
 import sys
 import timeit
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -19,7 +21,8 @@ from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.thresholds import AutoSettings
 
 GOAL_US = 100
-ROUNDS, DECISIONS = 51, 100
+ROUNDS, DECISIONS = 15, 2000
+SIZES = (4, 10, 100, 1000)
 
 PROFILES = {
     Hardware.NPU: Profile(power_w=3, ttft_s=0.8, decode_tps=10),
@@ -29,12 +32,14 @@ PROFILES = {
 }
 
 
-def fleet(rounds: int, models: int) -> FleetView:
+def fleet(rounds: int, models: int, *, is_local: bool = True) -> FleetView:
     """Backends of the reference profile, some of them at work, all of them measured."""
     held = tuple(Model(f"model-{at}:latest", size_bytes=4_000_000_000) for at in range(models))
     return tuple(
         BackendView(
-            spec=BackendSpec(f"{hardware.value}{at}", hardware.value, Api.OLLAMA, "", hardware, profile=profile),
+            spec=BackendSpec(
+                f"{hardware.value}{at}", hardware.value, Api.OLLAMA, "", hardware, profile=profile, is_local=is_local
+            ),
             health=Health.UP,
             models=held,
             loaded=(LoadedModel(held[-1].name),),
@@ -66,19 +71,31 @@ MACHINE = SystemState(
 """Every device is known, and warming up."""
 
 
-def decision_us(backends: FleetView) -> float:
-    """Microseconds of one decision."""
+def decision_us(backends: FleetView, *, is_busy: bool) -> float:
+    """Microseconds of one decision; before each a request comes or goes where the fleet is busy."""
     setting = choose(Mode.BALANCED, MACHINE, DEFAULT_TABLE, AutoSettings())
     query = Query(backends[0].models[-1].name.removesuffix(":latest"), prompt_tokens=300)
-    times_s = timeit.repeat(lambda: rank(query, backends, MACHINE, setting), number=DECISIONS, repeat=ROUNDS)
-    return median(times_s) / DECISIONS * 1e6
+    views, places = list(backends), cycle(range(len(backends)))
+
+    def decide() -> None:
+        if is_busy:
+            at = next(places)
+            views[at] = replace(views[at], in_flight=1 - views[at].in_flight)
+        rank(query, tuple(views) if is_busy else backends, MACHINE, setting)
+
+    decide()
+    decisions = max(DECISIONS // len(backends), 5)
+    return median(timeit.repeat(decide, number=decisions, repeat=ROUNDS)) / decisions * 1e6
 
 
 def main() -> None:
     """Print the table."""
-    for rounds, models in ((1, 1), (1, 50), (4, 1), (4, 50)):
-        backends = fleet(rounds, models)
-        print(f"{len(backends):3} backends with {models:3} models each: {decision_us(backends):7.1f} µs a decision")
+    kinds = (("on this machine", True), ("on others", False))
+    for size in SIZES:
+        for where, is_local in kinds:
+            backends = fleet(-(-size // len(PROFILES)), 1, is_local=is_local)[:size]
+            idle_us, busy_us = decision_us(backends, is_busy=False), decision_us(backends, is_busy=True)
+            print(f"{size:5} backends {where:15}: {idle_us:8.1f} µs a decision, {busy_us:8.1f} µs while requests come")
     print(f"the goal is less than {GOAL_US} µs for four backends")
 
 

@@ -14,8 +14,6 @@ from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Json, Operation
 
 MOST_NAME_CHARACTERS = 200
-MOST_ALTERNATIVES = 8
-"""How many of the priced backends are kept."""
 MOST_WHOLE = 2**53
 OK = "ok"
 CACHED = "cached"
@@ -52,7 +50,7 @@ def decided(decision: Decision | None) -> Values:
         "effective_mode": decision.effective_mode.value,
         "expected_tokens": number(decision.expected_tokens),
         "predicted": _terms(decision.ranked[0]),
-        "alternatives": [_alternative(each) for each in decision.ranked[1 : 1 + MOST_ALTERNATIVES]],
+        "alternatives": [_alternative(each) for each in decision.alternatives(decision.ranked[0].backend_id)],
     }
 
 

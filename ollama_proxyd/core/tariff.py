@@ -40,6 +40,11 @@ class Tariff:
         sums = prompt_tokens * (self.input_price or 0.0) + output_tokens * (self.output_price or 0.0)
         return sums / TOKENS_PER_PRICE
 
+    @property
+    def token_joules(self) -> tuple[float, float]:
+        """The electricity that could be had for what a token of the prompt costs, and one of the answer."""
+        return self.joules(self.spent(1, 0)), self.joules(self.spent(0, 1))
+
     def joules(self, money: float) -> float:
         """The electricity that could be had for the money."""
         return money / self.costs.electricity_per_kwh * J_PER_KWH

@@ -96,15 +96,15 @@ class Admission:
         waits_s, queues, background = dict[str, float](), dict[str, QueueAhead](), dict[str, int]()
         followers, now_s = dict[str, Followers](), self._clock.monotonic()
         at_once_s = due_s(now_s - query.waited_s, query.urgency)
-        for view in self._fleet.views.value:
-            backend_id = view.spec.id
-            if view.in_flight and (yielding := sum([each.is_yielding for each in self._fleet.leases(backend_id)])):
+        if self._queue:
+            for view in self._fleet.views.value:
+                followers[view.spec.id] = self._queue.followers(view.spec.id, query.model, waiting)
+        for view in [each for each in self._fleet.views.value if each.in_flight]:
+            backend_id, leases = view.spec.id, self._fleet.leases(view.spec.id)
+            if yielding := sum([each.is_yielding for each in leases]):
                 background[backend_id] = yielding
-            if self._queue:
-                followers[backend_id] = self._queue.followers(backend_id, query.model, waiting)
             if view.in_flight >= view.slots:
-                under_way = [lease.under_way for lease in self._fleet.leases(backend_id)]
-                waits_s[backend_id] = slot_wait_s(under_way, view.slots, now_s)
+                waits_s[backend_id] = slot_wait_s([lease.under_way for lease in leases], view.slots, now_s)
                 queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
         if waits_s or followers or background or query.waits_s:
             return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
@@ -125,7 +125,7 @@ class Admission:
             kind=query.kind,
             priority=query.urgency,
             arrived_s=self._clock.monotonic() - query.waited_s,
-            backends=frozenset([each.backend_id for each in decision.ranked]),
+            backends=decision.backend_ids,
             preferred=best.backend_id,
             expected_s=_expected_s(decision),
             model=best.model,
@@ -230,8 +230,8 @@ class Admission:
             return True
         if not decision.ranked:
             return False
-        backends, best = frozenset([each.backend_id for each in decision.ranked]), decision.ranked[0]
-        self._queue.move(waiting, backends, best.backend_id, _expected_s(decision))
+        best = decision.ranked[0]
+        self._queue.move(waiting, decision.backend_ids, best.backend_id, _expected_s(decision))
         waiting.model = best.model
         lease = None if self._is_passed(waiting) else self._take(query, decision)
         if lease is None:

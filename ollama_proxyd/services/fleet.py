@@ -169,8 +169,9 @@ class Fleet:
 
     def leases(self, backend_id: str) -> Sequence[Lease]:
         """The slots of a backend that are taken, those of replaced and removed ones of that id included."""
-        members = (*self._members.values(), *self._draining)
-        return [lease for member in members if member.id == backend_id for lease in member.leases]
+        member = self._members.get(backend_id)
+        members = [each for each in (member, *self._draining) if each is not None and each.id == backend_id]
+        return [lease for each in members for lease in each.leases]
 
     def give_back(self, lease: Lease) -> None:
         """A slot of a backend is free again."""

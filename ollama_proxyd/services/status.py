@@ -91,10 +91,9 @@ def last_decision(ledger: Ledger) -> LastDecision | None:
     if decision is None:
         return LastDecision(routed.unix_s, routed.backend_id, REFUSED, ended)
     estimates: dict[str, Any] = {}
-    for used in decision.ranked:
-        if used.backend_id == routed.backend_id:
-            estimates = {"model": used.model, "power_watts": used.power_w, "latency_ms": used.latency_ms}
-            estimates["energy_joules"] = used.energy_j
+    if (used := next((each for each in decision.ranked if each.backend_id == routed.backend_id), None)) is not None:
+        estimates = {"model": used.model, "power_watts": used.power_w, "latency_ms": used.latency_ms}
+        estimates["energy_joules"] = used.energy_j
     if routed.instead is not None and not routed.instead.is_same:
         instead = routed.instead.instead
         estimates |= {"instead_of": instead.backend_id, "instead_of_joules": instead.energy_j}

@@ -8,8 +8,8 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
-from ollama_proxyd.core.history import MOST_ALTERNATIVES, MOST_NAME_CHARACTERS, attempt_row, ended_of
-from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.history import MOST_NAME_CHARACTERS, attempt_row, ended_of
+from ollama_proxyd.core.policy.decision import MOST_ALTERNATIVES, Decision
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Operation
 from tests.core.reference_profile import REFERENCE, ask

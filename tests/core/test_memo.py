@@ -104,7 +104,7 @@ def test_a_request_that_comes_or_goes_compiles_no_price_anew(monkeypatch: pytest
         compiled.append(view.spec.id)
         return known_until_s(view, model)
 
-    monkeypatch.setattr("ollama_proxyd.core.policy.rank.known_until_s", counted)
+    monkeypatch.setattr("ollama_proxyd.core.policy.candidates.known_until_s", counted)
     idle = tuple(backend(name) for name in ("npu", "igpu", "nvidia"))
     busy = (replace(idle[0], in_flight=1), *idle[1:])
     for fleet, expected in ((idle, ["npu", "igpu", "nvidia"]), (idle, []), (busy, []), (idle, [])):

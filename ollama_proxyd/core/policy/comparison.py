@@ -89,10 +89,12 @@ def compare(
 
 def _comparison(decision: Decision, assessment: Assessment, instead: Ranked) -> Comparison:
     served = decision.ranked[0]
-    costs = {
-        each.view.spec.id: each.keeping.costs
-        for each, _ in (*assessment.fit, *assessment.failing)
-        if each.view.loaded is not None
-    }
-    of_both = costs.get(served.backend_id), costs.get(instead.backend_id)
+    of_both = _costs(assessment, served.backend_id), _costs(assessment, instead.backend_id)
     return Comparison(served, instead, decision.expected_tokens, of_both)
+
+
+def _costs(assessment: Assessment, backend_id: str) -> Upkeep | None:
+    """What the model's place in memory costs on a backend."""
+    number = assessment.table.numbers.get(backend_id)
+    candidate = None if number is None else assessment.table.candidate(number)
+    return None if candidate is None or candidate.view.loaded is None else candidate.keeping.costs

@@ -1,6 +1,6 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -48,6 +48,8 @@ class Candidate(NamedTuple):
     view: BackendView
     model: Model
     device: DeviceState | None
+    chip: str
+    """The chip whose memory its device shares with others."""
     crowd: Crowd
     """What the requests under way on the same chip mean for one more."""
     expected: Expectation
@@ -81,17 +83,16 @@ def price_of_time_w(row: ModeRow, hints: Hints) -> float:
     return 0.0 if hints.priority is Priority.BEST_EFFORT else row.price_of_time_w
 
 
-def demand(query: Query, row: ModeRow, speeds: Iterable[Speed]) -> Demand:
+def demand(query: Query, row: ModeRow, typical_tokens: float | None) -> Demand:
     """What a request asks for; how long an answer gets is the model's habit, the same on every backend."""
-    typical = _typical_output_tokens(tuple(speeds), (query.hints.asker.program.name, query.operation.value))
     is_written = query.operation in WRITING
-    expected = (typical or TYPICAL_OUTPUT_TOKENS) if is_written else 0.0
+    expected = (typical_tokens or TYPICAL_OUTPUT_TOKENS) if is_written else 0.0
     if query.max_tokens is not None and query.max_tokens >= 0:
         expected = float(min(query.max_tokens, expected))
     return Demand(
         prompt_tokens=min(max(query.prompt_tokens, 0), MOST),
         output_tokens=expected,
-        is_length_known=not is_written or typical is not None,
+        is_length_known=not is_written or typical_tokens is not None,
         waits_s=query.waits_s,
         queues=query.queues,
         followers=query.followers,
@@ -134,6 +135,43 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
 
 
+class Line(NamedTuple):
+    """The least that requests of one context cost on a backend, as a line over the tokens that are read and written."""
+
+    fixed_j: float
+    read_j: float
+    write_j: float
+
+
+class LineKey(NamedTuple):
+    """What a line is for."""
+
+    context: int
+    price_w: float
+    others_price_w: float
+    is_shared: bool
+    """Whether others wait that would share what starts a device."""
+
+
+def line(candidate: Candidate, key: LineKey) -> Line:
+    """The same as `price` without the wait, and less what only one request knows, such as how long models stay."""
+    expected, crowd, keeping, price_w = candidate.expected, candidate.crowd, candidate.keeping, key.price_w
+    work_w = expected.power_w * crowd.share * (1 + candidate.noise_share + candidate.heat_share)
+    second_j = crowd.slow * (work_w + price_w * (1 + candidate.heat_share))
+    second_j += key.others_price_w * crowd.delayed + crowd.delayed_w
+    stay = keeping.arrival[0] if keeping.has_tail else keeping.lasting[0]
+    fixed_j = price_w * (stay.wake_s + stay.load_s - stay.spared_s) - stay.spared_j
+    if not key.is_shared:
+        fixed_j += stay.wake_j + stay.load_j + stay.idle_tail_j
+    if keeping.has_tail and keeping.gaps_s:
+        fixed_j -= keeping.costs.again_j + price_w * keeping.costs.again_s
+    first_s, each_s = expected.least_prefill_s(key.context)
+    tariff = candidate.view.spec.tariff
+    read_j, write_j = (0.0, 0.0) if tariff is None else tariff.token_joules
+    write_j += second_j / expected.decode_tps[key.context]
+    return Line(fixed_j + first_s * second_j, read_j + each_s * second_j, write_j)
+
+
 _FREE = (0.0, 0.0, None)
 _NO_NOTES = (None, None, None, None)
 
@@ -155,7 +193,7 @@ def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | Non
     return money, money_j, Reason("money_counted", currency=costs.currency, **values)
 
 
-def _typical_output_tokens(speeds: Sequence[Speed], asker: Asker) -> float | None:
+def typical_output_tokens(speeds: Sequence[Speed], asker: Asker) -> float | None:
     """The mean of what was learned on each backend, weighed by how often; None where nothing was.
 
     A program's own answers count, and where it had none those to all.

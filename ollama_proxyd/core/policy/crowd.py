@@ -1,10 +1,11 @@
 """Requests beside each other on one chip: how much each slows the others, and how they share its watts."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.binding import chip_of, device_of
-from ollama_proxyd.core.fleet import BackendView, FleetView, Model
+from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import MORE_POWER, NEIGHBOUR_SLOWDOWN, Speed
 from ollama_proxyd.core.policy.priors import guessed_power_w, known_power_w
 from ollama_proxyd.core.readings import DeviceState
@@ -14,20 +15,30 @@ from ollama_proxyd.core.reasons import Reason
 class Neighbour(NamedTuple):
     """A backend at work on the chip: its requests under way, how many people wait for, and what it draws."""
 
-    backend_id: str
     number: int
     awaited: int
     power_w: float
 
 
-Neighbours = tuple[Neighbour, ...]
+_IDLE = Neighbour(0, 0, 0.0)
+
+
+class Neighbours(NamedTuple):
+    """All that are at work on a chip, by backend, and their sums."""
+
+    each: Mapping[str, Neighbour]
+    awaited: int
+    power_w: float
 
 
 class Crowd(NamedTuple):
     """What it means for a request that others are under way beside it."""
 
-    beside: Mapping[str, int] = {}
-    """How many, by backend; those in its own batch under its own id."""
+    there: Mapping[str, Neighbour] = {}
+    """All that are at work on the chip, its own backend included."""
+    own_id: str = ""
+    batch: int = 0
+    """How many of its own backend's would be under way beside it."""
     slow: float = 1.0
     """How many times longer it takes."""
     share: float = 1.0
@@ -36,48 +47,87 @@ class Crowd(NamedTuple):
     """How much longer all the others take together, for each second that it would take alone."""
     delayed_w: float = 0.0
     """What other devices draw for that, for each such second."""
-    note: Reason | None = None
+
+    @property
+    def beside(self) -> Mapping[str, int]:
+        """How many are beside it, by backend; those in its own batch under its own id."""
+        others = {each: one.number for each, one in self.there.items() if each != self.own_id}
+        return others | ({self.own_id: self.batch} if self.batch else {})
+
+    @property
+    def note(self) -> Reason | None:
+        """How much longer it takes, and beside how many; None where it would be alone."""
+        if not self.own_id:
+            return None
+        count = sum(self.beside.values())
+        return Reason("beside_others", count=count, is_many=count > 1, times=self.slow)
 
 
 ALONE = Crowd()
 
 
+Working: TypeAlias = Mapping[str, Neighbours]
+"""What is at work, by chip."""
+_NOTHING = Neighbours({}, 0, 0.0)
+
+
 def at_work(
-    fleet: FleetView, devices: tuple[DeviceState, ...], background: Mapping[str, int]
-) -> Mapping[str, Neighbours]:
-    """The backends at work on each chip; `background` is how many requests of each nobody waits for."""
-    working: dict[str, Neighbours] = {}
-    for view in fleet:
-        if view.in_flight:
-            chip = chip_of(view.spec, device_of(view.spec, devices))
-            power_w = known_power_w(view) or guessed_power_w(view) or 0.0
-            awaited = max(view.in_flight - background.get(view.spec.id, 0), 0)
-            working[chip] = (*working.get(chip, ()), Neighbour(view.spec.id, view.in_flight, awaited, power_w))
-    return working
+    views: Iterable[BackendView], devices: tuple[DeviceState, ...], background: Mapping[str, int], before: Working
+) -> tuple[Working, Iterable[str]]:
+    """What is at work once these backends have changed, and the chips on which that is something else than before.
+
+    `background` is how many requests of each nobody waits for.
+    """
+    changed = defaultdict[str, dict[str, Neighbour | None]](dict)
+    for view in views if before else [view for view in views if view.in_flight]:
+        backend_id, chip = view.spec.id, chip_of(view.spec, device_of(view.spec, devices))
+        now = _neighbour(view, background.get(backend_id, 0)) if view.in_flight else None
+        if before.get(chip, _NOTHING).each.get(backend_id) != now:
+            changed[chip][backend_id] = now
+    working = dict(before)
+    for chip, news in changed.items():
+        known = {**before.get(chip, _NOTHING).each, **news}
+        there = {each: known[each] for each in sorted(known)}
+        working[chip] = _all_of({each: one for each, one in there.items() if one is not None})
+    return working, changed.keys()
 
 
-def crowd(view: BackendView, model: Model, device: DeviceState | None, working: Mapping[str, Neighbours]) -> Crowd:
+def _neighbour(view: BackendView, background: int) -> Neighbour:
+    power_w = known_power_w(view) or guessed_power_w(view) or 0.0
+    return Neighbour(view.in_flight, max(view.in_flight - background, 0), power_w)
+
+
+def _all_of(there: Mapping[str, Neighbour]) -> Neighbours:
+    awaited, power_w = sum([each.awaited for each in there.values()]), sum([each.power_w for each in there.values()])
+    return Neighbours(there, awaited, power_w)
+
+
+def crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
     """What one more request would meet: an engine of another device slows it as a whole, one in its batch each."""
-    own_id, there = view.spec.id, working.get(chip_of(view.spec, device), ())
-    others = [each for each in there if each.backend_id != own_id]
-    batch = max(min(view.in_flight, view.slots - 1), 0)
+    if there is None:
+        return ALONE
+    own_id, own = view.spec.id, there.each.get(view.spec.id, _IDLE)
+    batch, others = max(min(view.in_flight, view.slots - 1), 0), len(there.each) - (own is not _IDLE)
     if not others and not batch:
         return ALONE
     seen = view.speeds.get(model.name, _UNSEEN).beside
-    slowing = {each.backend_id: seen.get(each.backend_id, NEIGHBOUR_SLOWDOWN) for each in others}
-    own = seen.get(own_id, NEIGHBOUR_SLOWDOWN)
-    more = MORE_POWER if view.watts is None or view.watts.more is None else view.watts.more
-    slow = 1 + own * batch + sum(slowing.values())
-    beside = {each.backend_id: each.number for each in others} | ({own_id: batch} if batch else {})
-    count = sum(beside.values())
+    slowing, delayed = NEIGHBOUR_SLOWDOWN * others, NEIGHBOUR_SLOWDOWN * (there.awaited - own.awaited)
+    delayed_w = NEIGHBOUR_SLOWDOWN * (there.power_w - own.power_w) if others else 0.0
+    for backend_id, times in seen.items():
+        if backend_id != own_id and (other := there.each.get(backend_id)) is not None:
+            more = times - NEIGHBOUR_SLOWDOWN
+            slowing, delayed = slowing + more, delayed + more * other.awaited
+            delayed_w += more * other.power_w
+    each_slows = seen.get(own_id, NEIGHBOUR_SLOWDOWN)
+    more_w = MORE_POWER if view.watts is None or view.watts.more is None else view.watts.more
     return Crowd(
-        beside=beside,
-        slow=slow,
-        share=(1 + more * batch) / (1 + batch),
-        delayed=sum([slowing[each.backend_id] * each.awaited for each in others])
-        + own * min([batch, *[each.awaited for each in there if each.backend_id == own_id]]),
-        delayed_w=sum([slowing[each.backend_id] * each.power_w for each in others]),
-        note=Reason("beside_others", count=count, is_many=count > 1, times=slow),
+        there=there.each,
+        own_id=own_id,
+        batch=batch,
+        slow=1 + each_slows * batch + slowing,
+        share=(1 + more_w * batch) / (1 + batch),
+        delayed=delayed + each_slows * min(batch, own.awaited),
+        delayed_w=delayed_w,
     )
 
 

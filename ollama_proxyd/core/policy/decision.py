@@ -1,14 +1,18 @@
 """The outcome of routing: every backend ranked or rejected, with its reasons by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, overload
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.crowd import ALONE, Crowd
 from ollama_proxyd.core.policy.residence import Residence
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tariff import Tariff
+
+MOST_ALTERNATIVES = 8
+"""So many of the other backends are told of a request that was served."""
 
 
 class Ranked(NamedTuple):
@@ -84,6 +88,39 @@ class Ranked(NamedTuple):
         }
 
 
+class Ranking(Sequence[Ranked]):
+    """The backends of `backend_ids` in their order, the best first; each is priced when it is asked for."""
+
+    def __init__(self, backend_ids: frozenset[str], rest: Iterator[Ranked]) -> None:
+        self.backend_ids = backend_ids
+        self._rest = rest
+        self._found: list[Ranked] = []
+
+    def __len__(self) -> int:
+        return len(self.backend_ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Ranked: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Ranked]: ...
+    def __getitem__(self, at: int | slice) -> Ranked | Sequence[Ranked]:
+        found, count = self._found, len(self.backend_ids)
+        if isinstance(at, int) and 0 <= at < len(found):
+            return found[at]
+        needed = at.indices(count)[1] if isinstance(at, slice) else range(count)[at] + 1
+        found += islice(self._rest, max(needed - len(found), 0))
+        return found[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.backend_ids)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 class Rejected(NamedTuple):
     """A backend that cannot serve this request now, and every rule that says so."""
 
@@ -100,13 +137,24 @@ class Decision:
     `expected_tokens` is the length of the answer that every estimate is for.
     """
 
-    ranked: tuple[Ranked, ...]
+    ranked: Sequence[Ranked]
     rejected: tuple[Rejected, ...]
     mode: Mode
     effective_mode: Mode
     mode_reason: Reason
     reason: Reason
     expected_tokens: float = 0.0
+
+    def alternatives(self, backend_id: str | None) -> Sequence[Ranked]:
+        """The best of the others beside the backend that served."""
+        others = [each for each in self.ranked[: MOST_ALTERNATIVES + 1] if each.backend_id != backend_id]
+        return others[:MOST_ALTERNATIVES]
+
+    @property
+    def backend_ids(self) -> frozenset[str]:
+        """The backends that can serve."""
+        ranked = self.ranked
+        return ranked.backend_ids if isinstance(ranked, Ranking) else frozenset([each.backend_id for each in ranked])
 
     @property
     def why_first(self) -> str:

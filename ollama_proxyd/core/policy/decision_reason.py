@@ -1,13 +1,14 @@
 """The reason of a routing decision, with its numbers."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ollama_proxyd.core.modes import Mode, ModeSetting
 from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation
-from ollama_proxyd.core.policy.mode_limits import Tier, is_lifted, is_too_busy, tier
+from ollama_proxyd.core.policy.mode_limits import Tier, is_any_too_busy, is_lifted, is_too_busy, tier
 from ollama_proxyd.core.policy.obstacles import nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
@@ -51,22 +52,21 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
 
 def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[str, Any]]:
     """Why the first comes before the others: the code, and what it tells of another backend."""
-    best, *others = ranked
-    place = tier(best.beyond, situation)
+    best, place = ranked[0], tier(ranked[0].beyond, situation)
     if (busy := _kept_by_its_queue(ranked, situation)) is not None:
         (told,) = [limit.values for limit in busy.beyond if limit.code == "mode_wait"]
         values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
         return "queue_too_long", {**_next(values), "waited_seconds": told.get("waited_seconds")}
     if place is Tier.BEYOND:
         return "none_within_mode", _alone(situation.query)
-    if not others:
+    if len(ranked) == 1:
         return "only_candidate", _alone(situation.query)
     if place is Tier.LATE:
         return "none_in_time", {}
-    rival = others[0]
+    rival = ranked[1]
     worst = Tier.BEYOND if is_too_busy(best.beyond) else Tier.WITHIN
     if place is Tier.WITHIN and tier(rival.beyond, situation) > worst:
-        return _why_alone(others, situation), _alone(situation.query)
+        return _why_alone(ranked, situation), _alone(situation.query)
     values = {"backend_id": rival.backend_id, "energy_joules": rival.energy_j, "time_seconds": rival.time_s}
     return "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest", _next(values)
 
@@ -77,9 +77,9 @@ def _next(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kept_by_its_queue(ranked: Sequence[Ranked], situation: Situation) -> Ranked | None:
     """The backend within the limits that would come first, were it not busy for longer than the mode waits."""
-    best, *others = ranked
-    place = tier(best.beyond, situation)
-    for each in others if place in {Tier.WITHIN, Tier.BEYOND} else ():
+    best, place = ranked[0], tier(ranked[0].beyond, situation)
+    may_be = place in {Tier.WITHIN, Tier.BEYOND} and is_any_too_busy(situation)
+    for each in islice(ranked, 1, None) if may_be else ():
         idle_j = each.cost_j - each.late_j - each.price_of_time_w * each.queue_wait_s
         is_kept = is_too_busy(each.beyond) and tier(each.beyond, situation) is Tier.WITHIN
         if is_kept and (place is Tier.BEYOND or idle_j < best.cost_j):
@@ -87,9 +87,9 @@ def _kept_by_its_queue(ranked: Sequence[Ranked], situation: Situation) -> Ranked
     return None
 
 
-def _why_alone(others: Sequence[Ranked], situation: Situation) -> str:
+def _why_alone(ranked: Sequence[Ranked], situation: Situation) -> str:
     """Whether the others exceed the mode, or some only the request's deadline."""
-    for each in others:
+    for each in ranked[1:] if situation.query.time_left_s is not None else ():
         standing = tuple([limit for limit in each.beyond if limit.code != "deadline_of_end"])
         if tier(standing, situation) is Tier.WITHIN:
             return "only_in_time"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from math import inf
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
 from ollama_proxyd.core.learning import Watts
@@ -125,9 +126,24 @@ def tier(exceeded: tuple[Reason, ...], situation: Situation) -> Tier:
     return max(Tier.WITHIN if is_lifted(each, situation) else _TIERS[each.code] for each in exceeded)
 
 
+def standing_tier(standing: tuple[Reason, ...], *, lifts_power: bool) -> Tier:
+    """Where a backend stands by what keeps requests off it in a mode, whatever the request."""
+    codes = [each.code for each in standing if not (lifts_power and each.code == "mode_power")]
+    return max([_TIERS[code] for code in codes], default=Tier.WITHIN)
+
+
 def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
     """Whether a backend is busy for longer than the mode waits."""
     return any(each.code == "mode_wait" for each in exceeded)
+
+
+def is_any_too_busy(situation: Situation) -> bool:
+    """Whether any backend may be busy for longer than the mode waits."""
+    query, most = situation.query, _longest_wait_s(situation)
+    if most is None or not query.waits_s:
+        return False
+    queued_s = max([each.wait_s(inf) for each in query.queues.values()], default=0.0)
+    return query.waited_s + max(query.waits_s.values()) + queued_s > most
 
 
 def late_j(exceeded: tuple[Reason, ...], priced: Ranked, situation: Situation) -> float:
@@ -148,20 +164,25 @@ def _longest_wait_s(situation: Situation) -> float | None:
 
 def is_lifted(exceeded: Reason, situation: Situation) -> bool:
     """Whether the request itself asks for more than the mode's watts: its own limit of them counts, or its hurry."""
-    if exceeded.code != "mode_power" or _is_strict(situation):
-        return False
+    return exceeded.code == "mode_power" and lifts_power(situation)
+
+
+def lifts_power(situation: Situation) -> bool:
+    """Whether a request is served beyond the mode's watts as within them."""
     hints = situation.query.hints
-    return hints.max_power_watts is not None or (hints.latency_critical and not hints.power_efficient)
+    wishes = hints.max_power_watts is not None or (hints.latency_critical and not hints.power_efficient)
+    return wishes and not is_strict(situation)
 
 
 def refusing(exceeded: tuple[Reason, ...], situation: Situation) -> tuple[Reason, ...]:
     """Those limits that refuse, because they were declared strict; what waiting cures refuses nothing."""
-    if not exceeded or not _is_strict(situation):
+    if not exceeded or not is_strict(situation):
         return ()
     return tuple([each for each in exceeded if each.code not in _REFUSES_NOTHING])
 
 
-def _is_strict(situation: Situation) -> bool:
+def is_strict(situation: Situation) -> bool:
+    """Whether a limit of the mode refuses, instead of giving way."""
     return situation.setting.row.strict or situation.query.hints.strict_limits
 
 

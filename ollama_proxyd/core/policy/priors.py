@@ -77,6 +77,15 @@ class Expectation(NamedTuple):
             return max(self.ttft_s, tokens / learned_tps)
         return self.ttft_s + (tokens - SHORT_PROMPT_TOKENS) / self.prefill_tps
 
+    def least_prefill_s(self, context: int) -> tuple[float, float]:
+        """How long any prompt of a context is read at least: at first, and for each of its tokens."""
+        if context == 0:
+            return self.ttft_s, 0.0
+        learned_tps = self.learned_prefill_tps[context]
+        if learned_tps is not None:
+            return 0.0, 1 / learned_tps
+        return self.ttft_s - SHORT_PROMPT_TOKENS / self.prefill_tps, 1 / self.prefill_tps
+
     def decode_s(self, prompt_tokens: float, output_tokens: float) -> float:
         """How long an answer to such a prompt is written, alone."""
         return output_tokens / self.decode_tps[context_of(prompt_tokens)]

@@ -1,7 +1,9 @@
 """Which backend is tried although another seems cheaper: its prior may be wrong, and nothing else shows it."""
 
 from collections.abc import Sequence
+from itertools import islice
 from math import inf
+from typing import Protocol
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Model
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed
@@ -18,10 +20,24 @@ DOUBT_AFTER_ONE = 2.0
 SHARE = 0.25
 """What a trial may cost at most, as a share of what the requests for the model came to so far."""
 _UNSEEN = Speed()
+
+
+class Fit(Protocol):
+    """The backends that can do the work, and until when enough is known of each."""
+
+    @property
+    def fit(self) -> Sequence[Candidate]:
+        """All of them."""
+
+    @property
+    def known_until_s(self) -> float:
+        """Until when there is nothing to try."""
+
+
 _NO_CARDS = frozenset({*WAKE_S, Hardware.CPU})
 
 
-def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], query: Query) -> Ranked | None:
+def trial(fit: Fit, ranked: Sequence[Ranked], query: Query) -> Ranked | None:
     """The backend that this request tries; None where it goes to the cheapest.
 
     Tried is what fewer than two answers have shown, while it is idle and could be the best were its priors wrong.
@@ -29,22 +45,20 @@ def trial(fit: Sequence[tuple[Candidate, Ranked]], ranked: Sequence[Ranked], que
     came to. None wakes a graphics card for it. A request with a limit or a wish of its own tries nothing. While any
     backend is busy nothing is tried: what is left seems cheap beside it.
     """
-    if len(ranked) < 2 or query.now_s < min([each.known_until_s for each, _ in fit], default=inf):
+    if query.now_s < fit.known_until_s or len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
         return None
-    if ranked[0].beyond or not _may_try(query):
+    candidates, best = {each.view.spec.id: each for each in fit.fit}, ranked[0]
+    if any(each in candidates for each in query.waits_s):
         return None
-    if query.waits_s and any(each.queue_wait_s for each in ranked):
-        return None
-    best, found = ranked[0], {priced.backend_id: candidate for candidate, priced in fit}
-    served = sum([_speed(each).samples for each in found.values()])
+    served = sum([_speed(each).samples for each in candidates.values()])
     most_j = SHARE * served * best.cost_j
     if served and query.urgency is Priority.BEST_EFFORT:
         most_j = inf
-    for each in ranked[1:]:
-        if each.cost_j > min(max(DOUBT * best.cost_j, 0.0), most_j):
-            continue
-        candidate = found[each.backend_id]
-        doubt = 0.0 if each.beyond or _wakes_card(candidate, each) else _doubt(candidate, query)
+    for each in islice(ranked, 1, None):
+        if each.beyond or each.cost_j > min(max(DOUBT * best.cost_j, 0.0), most_j):
+            return None
+        candidate = candidates[each.backend_id]
+        doubt = 0.0 if _wakes_card(candidate, each) else _doubt(candidate, query)
         if each.cost_j <= min(doubt * best.cost_j, most_j):
             return each
     return None

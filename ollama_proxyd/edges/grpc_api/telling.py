@@ -17,12 +17,12 @@ _EMBEDS = "embedding"
 
 def routing(first: Routed) -> Any:
     """Where a request went, and why."""
-    ranked = first.decision.ranked
-    used = next((each for each in ranked if each.backend_id == first.backend_id), None)
+    decision = first.decision
+    used = next((each for each in decision.ranked if each.backend_id == first.backend_id), None)
     told = pb.RoutingMetadata(
         backend=first.backend_id,
-        reason=str(first.decision.reason),
-        alternatives=[each.backend_id for each in ranked if each is not used],
+        reason=str(decision.reason),
+        alternatives=[each.backend_id for each in decision.alternatives(first.backend_id)],
         queue_wait_ms=whole(first.queue_wait_s * 1000),
         ignored_fields=first.ignored_fields,
     )

@@ -1,0 +1,82 @@
+"""Whether a backend can do a piece of work, and then all of its price that no request changes."""
+
+from collections.abc import Mapping, Sequence
+
+from ollama_proxyd.core.binding import chip_of, device_of, why_unbound
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, LoadedModel, Model
+from ollama_proxyd.core.keeping import Memory
+from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.memo import by_identity
+from ollama_proxyd.core.modes import ModeRow
+from ollama_proxyd.core.policy.cost import Candidate
+from ollama_proxyd.core.policy.crowd import ALONE
+from ollama_proxyd.core.policy.decision import Rejected
+from ollama_proxyd.core.policy.eligibility import FitnessRule, Situation, held, matches, unfit
+from ollama_proxyd.core.policy.heat import critical_heat, heat_share, noise_share
+from ollama_proxyd.core.policy.mode_limits import standing
+from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.policy.residence import gaps_of, keeping
+from ollama_proxyd.core.policy.trial import known_until_s
+from ollama_proxyd.core.readings import DeviceState, known
+from ollama_proxyd.core.reasons import Reason
+
+
+def candidate_of(view: BackendView, situation: Situation, rules: Sequence[FitnessRule]) -> Candidate | Rejected:
+    """A backend as it can do the work, alone; else every reason why not."""
+    model = held(view, situation.query)
+    rejections = unfit(view, model, situation, rules)
+    if model is None or rejections:
+        return Rejected(view.spec.id, rejections)
+    system, row = situation.system, situation.setting.row
+    device = device_of(view.spec, system.devices)
+    settled = _settled(view.spec, view.degraded, view.loaded, view.speeds, view.watts, view.memory)
+    max_temp_c = row.max_temp_c if situation.query.hints.target is None else None
+    learned = view.speeds.get(model.name), view.memory.load_s.get(model.name), gaps_of(view, model)
+    found = _compiled(settled, model, device, row, max_temp_c, *learned)
+    note = why_unbound(view.spec, system.devices) if device is None else found.heat_note
+    return found._replace(view=view, heat_note=note, standing=standing(view, device, known(system.games), row))
+
+
+@by_identity
+def _settled(
+    spec: BackendSpec,
+    degraded: Reason | None,
+    loaded: tuple[LoadedModel, ...] | None,
+    speeds: Mapping[str, Speed],
+    watts: Watts | None,
+    memory: Memory,
+) -> BackendView:
+    """What a price rests on of a view: one object, while requests come and go."""
+    return BackendView(spec, degraded=degraded, loaded=loaded, speeds=speeds, watts=watts, memory=memory)
+
+
+@by_identity
+def _compiled(
+    view: BackendView,
+    model: Model,
+    device: DeviceState | None,
+    row: ModeRow,
+    max_temp_c: float | None,
+    *_learned: object,
+) -> Candidate:
+    """The same for a backend without requests; what is learned in place is named, so that news of it counts at once."""
+    spec, expected = view.spec, expect(view, model)
+    share, note = heat_share(device, max_temp_c) if device is not None else (0.0, None)
+    noise, noise_note = noise_share(spec, device, expected.power_w, row.price_of_noise)
+    return Candidate(
+        view=view,
+        model=model,
+        device=device,
+        chip=chip_of(spec, device),
+        crowd=ALONE,
+        expected=expected,
+        keeping=keeping(view, model, device, expected.power_w, row.price_of_time_w),
+        heat_share=share,
+        heat_note=note,
+        noise_share=noise,
+        noise_note=noise_note,
+        standing=(),
+        critical=None if device is None else critical_heat(view, device),
+        place=(not matches(model.name, spec.rules.preferred), -spec.priority, spec.id),
+        known_until_s=known_until_s(view, model),
+    )

@@ -1,0 +1,88 @@
+"""A decision looks at few backends in full, and comes to the order that pricing all of them would give."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy import rank as ranking
+from ollama_proxyd.core.policy.cost import Candidate, Demand, price
+from ollama_proxyd.core.policy.decision import Ranked
+from ollama_proxyd.core.policy.mode_limits import tier
+from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.rank import assess, rank
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.workload import UnderWay
+from tests.core.reference_profile import TINY, backend, setting
+from tests.core.test_rank_properties import fleets, machines, modes, queries
+
+QUERY = Query(TINY.name, prompt_tokens=3000)
+
+
+def many(count: int) -> FleetView:
+    views = (backend(("npu", "igpu", "nvidia", "cpu")[at % 4]) for at in range(count))
+    specs = ((view, replace(view.spec, id=f"b{at:03}", is_local=False)) for at, view in enumerate(views))
+    return tuple([replace(view, spec=spec) for view, spec in specs])
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The backends that were priced."""
+    seen: list[str] = []
+
+    def counted(candidate: Candidate, asked: Demand) -> Ranked:
+        seen.append(candidate.view.spec.id)
+        return price(candidate, asked)
+
+    monkeypatch.setattr(ranking, "price", counted)
+    return seen
+
+
+@given(fleets, queries, modes, machines)
+def test_nothing_costs_less_than_its_line_says(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    assessment = assess(query, fleet, machine, setting(mode))
+    asked, table = assessment.asked, assessment.table
+    for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
+        cost_j = price(candidate, asked).cost_j
+        assert not least_j > cost_j + 1e-6 * abs(cost_j) + 1e-6
+
+
+@given(fleets, queries, modes, machines)
+def test_the_order_is_that_of_all_prices(fleet: FleetView, query: Query, mode: Mode, machine: SystemState) -> None:
+    assessment = assess(query, fleet, machine, setting(mode))
+    found = [(tier(each.beyond, assessment.situation), each.cost_j) for each in ranking._ordered(assessment)[0]]
+    tiers = [place for place, _ in found]
+    for place in set(tiers) if tiers == sorted(tiers) else ():
+        costs = [cost_j for each, cost_j in found if each is place]
+        assert costs == pytest.approx(sorted(costs))
+
+
+def test_of_many_backends_only_those_that_may_be_the_best_are_priced(priced: list[str]) -> None:
+    decision = rank(QUERY, many(400), UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    best = decision.ranked[0]
+    assert len(priced) <= 3
+    assert len(decision.ranked) == len(list(decision.ranked)) == 400
+    assert len(set(priced)) == 400
+    assert best.cost_j == pytest.approx(min(each.cost_j for each in decision.ranked))
+
+
+def test_of_equal_backends_the_idle_one_comes_first_however_many_are_busy(priced: list[str]) -> None:
+    fleet = tuple([replace(view, in_flight=1) for view in many(400)[:-3]])
+    last = many(400)[-3]
+    waits_s = {view.spec.id: UnderWay(0.0, 5.0).left_s(0.0) for view in fleet}
+    decision = rank(replace(QUERY, waits_s=waits_s), (*fleet, last), UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    assert decision.ranked[0].backend_id == last.spec.id
+    assert len(priced) <= 3
+
+
+def test_a_place_from_the_end_and_a_part_are_those_of_the_whole() -> None:
+    ranked = rank(QUERY, many(6), UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked
+    assert ranked[-1] == list(ranked)[5]
+    assert ranked[1:3] == list(ranked)[1:3]
+    assert ranked == tuple(ranked)
+    with pytest.raises(IndexError):
+        ranked[6]
