@@ -6,12 +6,13 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
-from ollama_proxyd.config.rules import LOOPBACK, is_loopback, place_of
+from ollama_proxyd.config.rules import LOOPBACK, place_of
 from ollama_proxyd.config.settings import ApiKeySource, Config
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeRow, ModeTable
 from ollama_proxyd.core.options import settings_of
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tariff import Tariff
+from ollama_proxyd.edges.plumbing.way import is_loopback
 from ollama_proxyd.services.inventory import BackendConfig
 
 T = TypeVar("T")

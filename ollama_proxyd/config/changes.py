@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_proxyd.config.build import build
-from ollama_proxyd.config.rules import is_loopback
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import NEEDS_RESTART, OPTIONS
+from ollama_proxyd.edges.plumbing.way import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,9 +139,13 @@ def _advice(takes: Takes, value: Any) -> str:
     return "; put it in quotes" if isinstance(value, int | float) and takes.accepts(_show(value)) else ""
 
 
+_CREDENTIALS = re.compile(r"//[^/]*@")
+
+
 def _show(value: Scalar) -> str:
-    """A plain value as it would be quoted in a sentence; long text is cut."""
+    """A plain value as it would be quoted in a sentence; long text is cut, and a name and password in an address."""
     if isinstance(value, str):
+        value = _CREDENTIALS.sub("//…@", value)
         return f'"{value if len(value) <= 60 else value[:57] + "..."}"'
     if value is None:
         return "null"

@@ -1,7 +1,6 @@
 """Settings that are right by themselves and contradict each other."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE
+from ollama_proxyd.edges.plumbing.way import is_here, is_loopback
 
 LOOPBACK: Final = "127.0.0.1"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -26,16 +26,6 @@ def contradictions(config: Config) -> Contradictions:
     """Everything in a configuration that cannot be meant as it stands."""
     for rule in _RULES:
         yield from rule(config)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name can only be reached from this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _token_beyond_loopback(config: Config) -> Contradictions:
@@ -114,7 +104,7 @@ def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
         return None
     if not parts.hostname or port == 0 or parts.netloc.endswith(":"):
         return None
-    host = LOOPBACK if is_loopback(parts.hostname) else parts.hostname
+    host = LOOPBACK if is_here(parts.hostname) else parts.hostname
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 

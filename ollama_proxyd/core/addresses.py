@@ -25,7 +25,10 @@ Endpoint: TypeAlias = Annotated[
 
 Proxy: TypeAlias = Annotated[
     str,
-    Like("^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$", '"env", "none", or an address such as http://proxy:3128'),
+    Like(
+        "^(env|none|https?://[A-Za-z0-9._:\\[\\]-]+/?)$",
+        '"env", "none", or an address such as http://proxy:3128, without a password',
+    ),
 ]
 
 

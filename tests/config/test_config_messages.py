@@ -77,6 +77,14 @@ def test_an_id_that_could_not_stand_in_a_header_is_refused(complaints: Complaint
     assert "is not an id of" in line
 
 
+@pytest.mark.parametrize("key", ["endpoint", "proxy"])
+def test_a_password_in_an_address_is_not_repeated(complaints: Complaints, key: str) -> None:
+    other = "" if key == "endpoint" else 'endpoint: "http://a:1", '
+    (line,) = complaints(f'backends: [{{id: a, {other}{key}: "http://u:hunter2@b:1"}}]')
+    assert "hunter2" not in line
+    assert '"http://…@' in line
+
+
 @pytest.mark.parametrize(
     "endpoint",
     ["ftp://a", "a:1", "http://", "http://u:p@a:1", "http://a:1/?k=v", "http://a:1/#x", "http://a b", "http://a:1/x y"],

@@ -31,6 +31,7 @@ from ollama_proxyd.edges.backends.unloading import load_only, unload, works
 from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at
+from ollama_proxyd.edges.plumbing.way import is_here
 
 T = TypeVar("T")
 
@@ -264,8 +265,8 @@ class EngineBackend:
 
 def _is_unknown(spec: BackendSpec) -> bool:
     """Whether the server's make is unknown and can be asked: it is on this machine."""
-    host = URL(spec.endpoint).host or ""
-    return spec.api is Api.OPENAI and spec.flavor == GENERIC.name and host in {"localhost", "127.0.0.1", "::1"}
+    is_generic = spec.api is Api.OPENAI and spec.flavor == GENERIC.name
+    return is_generic and is_here(URL(spec.endpoint).host or "")
 
 
 async def _outcome_of(ask: Callable[[], Awaitable[T]]) -> T | ProxyError:

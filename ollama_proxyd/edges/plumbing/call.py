@@ -2,6 +2,7 @@
 
 import errno
 import os
+import ssl
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -91,6 +92,9 @@ def failed(who: str, error: OSError, *, connecting: bool) -> ProxyError:
 
 def cause(error: Exception) -> str:
     """What lies behind an error, in a few words."""
+    for each in (error, error.__cause__):
+        if isinstance(each, ssl.SSLError):  # its number is one of OpenSSL's, which mean other things to the system
+            return (each.reason or type(each).__name__).lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -153,21 +153,30 @@ def _meaning(error: aiohttp.ClientError | OSError, who: str) -> ProxyError:
     """What it means for routing that a request could not be sent."""
     if (words := _failure(error)) is not None:
         return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} {words}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return failed(who, error.os_error, connecting=True)
     if isinstance(error, OSError):
-        return failed(who, error, connecting=isinstance(error, aiohttp.ClientConnectorError))
+        return failed(who, error, connecting=False)
     return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} failed: {cause(error)}")
 
 
 def _failure(error: aiohttp.ClientError | OSError) -> str | None:
     """What is said of the failures that only this client knows."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"has a certificate that is not trusted ({_why_not_trusted(error)}); name its authority in ca_file"
+        return _distrust(error)
     if isinstance(error, aiohttp.ClientSSLError):
-        return f"does not speak TLS as we do ({_tls_words(error)}); check whether its endpoint is http or https"
+        return _other_tls(cause(error.os_error))
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"cannot be reached, because its proxy {error.host}:{error.port} cannot: {cause(error)}"
+        return f"cannot be reached, because its proxy {error.host}:{error.port} cannot: {cause(error.os_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.ssl and error.errno is None:
+        return "closed the connection before TLS was agreed on"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"cannot be reached, because its proxy refused it ({error.status} {sanitize_line(error.message)})"
+    return _answered(error)
+
+
+def _answered(error: aiohttp.ClientError | OSError) -> str | None:
+    """The same of a server that was reached."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection without an answer"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -175,16 +184,32 @@ def _failure(error: aiohttp.ClientError | OSError) -> str | None:
     return None
 
 
-def _why_not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+def _other_tls(words: str) -> str:
+    if _ALERT in words:
+        return f"refused our TLS ({words})"
+    return f"does not speak TLS as we do ({words}); check whether its endpoint is http or https"
+
+
+_ALERT = " alert "
+"""In OpenSSL's words for what the other side says in TLS (RFC 8446, 6)."""
+_UNKNOWN_AUTHORITY = "name its authority in ca_file"
+_ADVICE = {
+    9: "check the clock of this machine",
+    10: "have it renewed, or check the clock of this machine",
+    62: "ask for it by a name that its certificate has",
+    64: "ask for it by a name that its certificate has",
+}
+"""By OpenSSL's X509_V_ERR: not yet valid, expired, another host, another address (openssl/x509_vfy.h)."""
+
+
+def _distrust(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """Why a certificate is not trusted, and what helps."""
     fault = error.certificate_error
-    said = fault.verify_message if isinstance(fault, ssl.SSLCertVerificationError) else str(fault)
-    return sanitize_line(said).rstrip(".") or "no reason was given"
-
-
-def _tls_words(error: aiohttp.ClientSSLError) -> str:
-    fault = error.os_error
-    reason = fault.reason if isinstance(fault, ssl.SSLError) else None
-    return (reason or type(fault).__name__).lower().replace("_", " ")
+    said, code = str(fault), 0
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        said, code = fault.verify_message, fault.verify_code
+    why = sanitize_line(said).rstrip(".") or "no reason was given"
+    return f"has a certificate that is not trusted ({why}); {_ADVICE.get(code, _UNKNOWN_AUTHORITY)}"
 
 
 def _first_line(error: aiohttp.ClientResponseError) -> str:

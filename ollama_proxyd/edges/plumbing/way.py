@@ -1,8 +1,10 @@
 """The way to a server: through which proxy, and whose certificates are trusted."""
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import inet_aton
 from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
@@ -26,16 +28,29 @@ def way_to(address: URL, proxy: str = "env", ca_file: str | None = None) -> Way:
     `proxy` is "none", "env" or an address. "env" follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in small letters too.
     Raises OSError, SSLError included, where `ca_file` cannot be used.
     """
-    return Way(None if is_loopback(address) else _proxy(address, proxy), trusting(ca_file) if ca_file else True)
+    return Way(None if is_here(address.host or "") else _proxy(address, proxy), trusting(ca_file) if ca_file else True)
 
 
-def is_loopback(address: URL) -> bool:
-    """Whether a server's address lies on this machine."""
-    host = address.host or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name (RFC 6761, 6.3), however it is written, is reached from this machine alone."""
+    name, address = host.rstrip(".").lower(), _address(host)
+    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
+def is_here(host: str) -> bool:
+    """Whether a server's address lies on this machine; to connect to no address at all leads there too."""
+    address = _address(host)
+    return is_loopback(host) or (address is not None and address.is_unspecified)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is, IPv4 in the older forms too (inet(3)), such as 127.1; None for a name."""
+    with suppress(ValueError):
+        address = ip_address(host)
+        return getattr(address, "ipv4_mapped", None) or address
+    with suppress(OSError):
+        return IPv4Address(inet_aton(host)) if host[:1].isdigit() else None
+    return None
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:
@@ -51,8 +66,18 @@ def _proxy(address: URL, proxy: str) -> URL | None:
     if proxy != "env":
         return URL(proxy)
     proxies = getproxies()
-    if proxy_bypass(address.authority):
+    if proxy_bypass(address.authority) or _is_in_network(address.host or "", proxies.get("no", "")):
         return None
     named = proxies.get(address.scheme) or proxies.get("all", "")
     url = URL(named if "://" in named or not named else f"http://{named}")
     return url if url.scheme in {"http", "https"} else None
+
+
+def _is_in_network(host: str, excepted: str) -> bool:
+    """Whether an address lies in one of the networks of NO_PROXY, which curl and Go heed and urllib does not."""
+    address = _address(host)
+    for each in excepted.split(",") if address is not None else ():
+        with suppress(ValueError):
+            if "/" in each and address in ip_network(each.strip(), strict=False):
+                return True
+    return False

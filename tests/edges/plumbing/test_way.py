@@ -5,13 +5,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from ollama_proxyd.core.errors import UNREACHABLE, ProxyError
-from ollama_proxyd.edges.plumbing.call import Call
+from ollama_proxyd.edges.plumbing.call import Call, cause
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way, way_to
 
@@ -40,7 +42,12 @@ def test_a_proxy_may_be_named_without_its_scheme(environment: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:11434", "http://localhost:8080", "http://[::1]:1", "http://127.1.2.3"]
+    "address",
+    [
+        *("http://127.0.0.1:11434", "http://localhost:8080", "http://[::1]:1", "http://127.1.2.3", "http://127.1:1"),
+        *("http://LOCALHOST:1", "http://localhost.:1", "http://x.localhost:1", "http://[::ffff:127.0.0.1]:1"),
+        *("http://0.0.0.0:1", "http://[::]:1", "http://2130706433:1"),
+    ],
 )
 def test_nothing_on_this_machine_is_behind_a_proxy(environment: pytest.MonkeyPatch, address: str) -> None:
     environment.setenv("HTTP_PROXY", "http://proxy.example:3128")
@@ -55,6 +62,15 @@ def test_no_proxy_is_heeded(environment: pytest.MonkeyPatch, excepted: str) -> N
     assert way_to(ELSEWHERE).proxy is None
 
 
+@pytest.mark.parametrize(
+    ("host", "is_direct"), [("10.1.2.3", True), ("[fd00::1]", True), ("192.0.2.1", False), ("api.example.com", False)]
+)
+def test_networks_of_no_proxy_are_heeded(environment: pytest.MonkeyPatch, host: str, is_direct: bool) -> None:
+    environment.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    environment.setenv("NO_PROXY", "x/y, 10.0.0.0/8,fd00::/8")
+    assert (way_to(URL(f"http://{host}:1")).proxy is None) == is_direct
+
+
 def test_a_configured_proxy_wins_over_the_environment_and_none_is_none(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     assert way_to(ELSEWHERE, "http://own.example:8080").proxy == URL("http://own.example:8080")
@@ -67,15 +83,17 @@ async def hello(_request: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
+def secure() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
 @asynccontextmanager
-async def a_server(*, secure: bool) -> AsyncGenerator[TestServer, None]:
-    context = None
-    if secure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+async def a_server(context: ssl.SSLContext | None) -> AsyncGenerator[TestServer, None]:
     app = web.Application()
     app.router.add_get("/", hello)
-    server = TestServer(app, scheme="https" if secure else "http")
+    server = TestServer(app, scheme="https" if context else "http")
     await server.start_server(ssl=context)
     try:
         yield server
@@ -93,7 +111,7 @@ async def asked(url: URL, way: Way) -> bytes:
 
 
 async def test_a_certificate_of_an_unknown_authority_is_named_as_the_fault() -> None:
-    async with a_server(secure=True) as server:
+    async with a_server(secure()) as server:
         with pytest.raises(ProxyError) as caught:
             await asked(server.make_url("/"), DIRECT)
     assert caught.value.message == (
@@ -102,18 +120,71 @@ async def test_a_certificate_of_an_unknown_authority_is_named_as_the_fault() -> 
     assert caught.value.code != UNREACHABLE
 
 
+@pytest.mark.parametrize(
+    ("code", "says", "advice"),
+    [
+        (9, "certificate is not yet valid", "check the clock of this machine"),
+        (10, "certificate has expired", "have it renewed, or check the clock of this machine"),
+        (62, "Hostname mismatch", "ask for it by a name that its certificate has"),
+        (64, "IP address mismatch", "ask for it by a name that its certificate has"),
+        (20, "unable to get local issuer certificate", "name its authority in ca_file"),
+    ],
+)
+async def test_the_advice_fits_the_fault_of_the_certificate(
+    code: int, says: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    fault.verify_code, fault.verify_message = code, says
+    key = ConnectionKey("engine", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
+
+    async def refuses(*_: object, **__: object) -> None:
+        raise aiohttp.ClientConnectorCertificateError(key, fault)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", refuses)
+    with pytest.raises(ProxyError) as caught:
+        await asked(URL("https://engine/"), DIRECT)
+    assert caught.value.message == f"the engine has a certificate that is not trusted ({says}); {advice}"
+
+
+def test_a_fault_of_tls_is_not_named_by_the_systems_errors() -> None:
+    fault = ssl.SSLError(1, "tlsv13 alert certificate required")
+    fault.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    wrapped = aiohttp.ClientOSError(*fault.args)
+    wrapped.__cause__ = fault
+    assert cause(fault) == cause(wrapped) == "tlsv13 alert certificate required"
+
+
+async def test_a_server_that_refuses_our_tls_is_not_told_to_be_http() -> None:
+    context = secure()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AES128-SHA256:@SECLEVEL=0")
+    async with a_server(context) as server:
+        url = server.make_url("/")
+        with pytest.raises(ProxyError) as caught:
+            await asked(url, way_to(url, ca_file=str(CERTIFICATE)))
+    assert caught.value.message.startswith(
+        ("the engine refused our TLS (", "the engine closed the connection before TLS")
+    )
+
+
 async def test_a_certificate_whose_authority_is_configured_is_trusted() -> None:
-    async with a_server(secure=True) as server:
+    async with a_server(secure()) as server:
         url = server.make_url("/")
         assert await asked(url, way_to(url, ca_file=str(CERTIFICATE))) == b"hello"
 
 
 async def test_an_http_server_under_an_https_address_is_named_as_the_fault() -> None:
-    async with a_server(secure=False) as server:
+    async with a_server(None) as server:
         with pytest.raises(ProxyError) as caught:
             await asked(server.make_url("/").with_scheme("https"), DIRECT)
     assert caught.value.message.startswith("the engine does not speak TLS as we do (")
     assert caught.value.message.endswith("check whether its endpoint is http or https")
+
+
+async def test_a_name_that_is_unknown_is_named_as_the_fault() -> None:
+    with pytest.raises(ProxyError, match=r"^the engine cannot be reached: [A-Z][^\[\]]*$"):
+        await asked(URL("https://nowhere.invalid/"), DIRECT)
 
 
 async def test_a_proxy_that_does_not_answer_is_named_as_the_fault() -> None:
@@ -124,5 +195,5 @@ async def test_a_proxy_that_does_not_answer_is_named_as_the_fault() -> None:
 
 
 async def test_a_proxy_asks_in_our_place() -> None:
-    async with a_server(secure=False) as proxy:
+    async with a_server(None) as proxy:
         assert await asked(URL("http://api.example.com/"), Way(proxy.make_url("/"))) == b"hello"
