@@ -13,11 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ollama_proxyd.config.document import resolve
 from ollama_proxyd.config.shape import FILE, Section, default_of, is_required
 from ollama_proxyd.core.modes import Mode
-from ollama_proxyd.core.options import Setting, Takes
+from ollama_proxyd.core.options import Plain, Setting, Takes
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-EXAMPLE: Final = {"id": "ollama-npu", "endpoint": "http://127.0.0.1:11434"}
+EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "backends": {"id": "ollama-npu", "endpoint": "http://127.0.0.1:11434"},
+    "frontends": {"name": "chat", "hosts": ["chat.internal"]},
+}
 WIDTH: Final = 100
 HEAD: Final = """\
 # yaml-language-server: $schema=schema.json
@@ -50,8 +53,8 @@ def reference() -> str:
     lines = [HEAD]
     for line in _section(FILE, FILE.defaults(), ""):
         lines.append(line)
-        if line == "backends: []":
-            lines.extend(_example())
+        if line.endswith(": []") and (name := line.removesuffix(": []")) in EXAMPLES:
+            lines.extend(_example(name))
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +100,8 @@ def _property(entry: Section | Setting) -> dict[str, Any]:
 
 
 def _value(takes: Takes) -> dict[str, Any]:
+    if takes.base is Plain:
+        return {"type": ["string", "number", "boolean"]}
     kind: Any = _TYPES.get(takes.base, "string")
     bounds = {"minimum": takes.limits.ge, "maximum": takes.limits.le, "exclusiveMinimum": takes.limits.gt}
     value: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
@@ -107,13 +112,13 @@ def _value(takes: Takes) -> dict[str, Any]:
     return {"type": [kind, "null"] if takes.is_nullable else kind, **value}
 
 
-def _example() -> Iterator[str]:
-    """A backend with each of its keys, as comments."""
-    backends = FILE.entries["backends"]
-    assert isinstance(backends, Section)
-    yield "# backends:"
+def _example(name: str) -> Iterator[str]:
+    """One of a list with each of its keys, as comments."""
+    section = FILE.entries[name]
+    assert isinstance(section, Section)
+    yield f"# {name}:"
     lead = "#   - "
-    for line in _section(backends, {**backends.defaults(), **EXAMPLE}, ""):
+    for line in _section(section, {**section.defaults(), **EXAMPLES[name]}, ""):
         yield lead + line
         lead = "#     "
 

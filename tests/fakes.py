@@ -30,6 +30,7 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.frontends import Frontends
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
@@ -385,6 +386,7 @@ async def services_of(
         gateway=gateway,
         admission=admission,
         fleet=fleet,
+        frontends=Frontends(clock, ledger),
         health=health,
         governor=governor,
         ledger=ledger,

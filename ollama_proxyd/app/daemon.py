@@ -12,6 +12,7 @@ from ollama_proxyd.app import limits
 from ollama_proxyd.app.doors import Doors
 from ollama_proxyd.app.endpoints import Endpoints, of_picker
 from ollama_proxyd.app.foundation import FIRST_CHECK_S, LAST_WORDS_S, Foundation
+from ollama_proxyd.app.frontend_sockets import FrontendSockets
 from ollama_proxyd.app.idle_exit import SETTLE_S, Use, until_unused
 from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
@@ -23,7 +24,7 @@ from ollama_proxyd.config import changes, watch
 from ollama_proxyd.config.load import Overrides, find, load, search_paths
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.errors import ASLEEP
+from ollama_proxyd.core.errors import ASLEEP, ProxyError
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
@@ -79,6 +80,8 @@ class Daemon:
         self._server = HttpServer(self.services, config.server)
         self._doors = Doors(lasting, self._server.rules, config, is_picker=options.is_picker)
         self._listeners = Listeners(options.environ, config.server)
+        self._frontends = FrontendSockets(options.environ, self._server)
+        self._server.reconfigure(config.server, config.frontends)
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
@@ -145,7 +148,8 @@ class Daemon:
         await self._doors.open(self._config)
 
     async def _end_when_idle(self) -> None:
-        idle_s = None if self._doors.is_open else self._listeners.idle_exit_s  # nothing would start it for a call
+        is_found_elsewhere = self._doors.is_open or self._frontends  # nothing would start it for a call there
+        idle_s = None if is_found_elsewhere else self._listeners.idle_exit_s
         if idle_s is not None:
             await until_unused(self._use, self.withdraw, self.come_back, self._foundation.clock, idle_s)
             self.ended.set()
@@ -180,6 +184,7 @@ class Daemon:
         await self._machine.close()
         await self._server.stop()
         self._listeners.close()
+        self._frontends.close()
         await self._sources.close()
         await self._foundation.close()
         self._kept.flush()
@@ -203,7 +208,7 @@ class Daemon:
             try:
                 await self._reload()
                 problem = ""
-            except ConfigError as error:
+            except (ConfigError, ProxyError) as error:
                 log.error("the configuration is not reloaded and nothing has changed:\n%s", error)  # noqa: TRY400
                 problem = str(error)
             finally:
@@ -221,12 +226,17 @@ class Daemon:
 
     async def _adopt(self, config: Config, patience_s: float = FIRST_CHECK_S) -> None:
         """Put a configuration in force in one step, once all that it needs is known."""
-        offers = await self._sources.survey(config)
-        self._foundation.reconfigure(config, self._sources.inventory.merge(offers))
+        offers, prepared = await self._sources.survey(config), self._frontends.prepare(config)
+        try:
+            self._foundation.reconfigure(config, self._sources.inventory.merge(offers))
+        except BaseException:
+            prepared.close()
+            raise
         self._sources.inventory.put(offers)
         self._config = config
         configure_logging(config.log.level, self._options.environ)
-        self._server.reconfigure(config.server)
+        self._server.reconfigure(config.server, prepared.frontends)
+        await self._frontends.put(prepared)
         self._doors.reconfigure(config)
         if self._search is not None:
             self._search.cancel()

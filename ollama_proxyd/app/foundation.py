@@ -21,6 +21,7 @@ from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.frontends import Frontends
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.gateway import Gateway, GatewayDeps
 from ollama_proxyd.services.governor import Governor
@@ -77,8 +78,7 @@ class Foundation:
         settings, engines, system = RuntimeSettings(config.tuning, store), Engines(config, clock, store), sensing.system
         fleet = Fleet(make or engines.make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
-        meter, energy = Meter(system, fleet, clock), EnergyAccounts(system, fleet, clock)
-        _connect(fleet, sensing, ledger, energy, (learner.observe, detector.observe, meter.observe))
+        meter, energy = _metered(fleet, sensing, ledger, clock, (learner.observe, detector.observe))
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
         history = History(kept, fleet, energy, clock)
@@ -90,6 +90,7 @@ class Foundation:
             gateway=gateway,
             admission=admission,
             fleet=fleet,
+            frontends=Frontends(clock, ledger),
             health=health,
             governor=governor,
             ledger=ledger,
@@ -147,6 +148,7 @@ class Foundation:
         services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)
+        services.frontends.reconfigure(config.frontends)
         self.http.timeouts = config.timeouts
 
     async def first_check(self, patience_s: float = FIRST_CHECK_S) -> None:
@@ -188,19 +190,21 @@ class Foundation:
         await self.engines.close()
 
 
-def _connect(
+def _metered(
     fleet: Fleet,
     sensing: Sensing,
     ledger: Ledger,
-    energy: EnergyAccounts,
+    clock: Clock,
     observers: Sequence[Callable[[AttemptEnded], None]],
-) -> None:
+) -> tuple[Meter, EnergyAccounts]:
     """Have everybody told of the attempts and requests that end, the books first."""
-    for observe in (ledger.book, *observers, request_log.note_attempt):
+    meter, energy = Meter(sensing.system, fleet, clock), EnergyAccounts(sensing.system, fleet, clock)
+    for observe in (ledger.book, *observers, meter.observe, request_log.note_attempt):
         fleet.attempts.listen(observe)
     energy.booked.listen(ledger.charge)
     ledger.outcomes.listen(request_log.note)
     fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members]))
+    return meter, energy
 
 
 def _tuned(modes: ModeSettings, settings: RuntimeSettings) -> ModeSettings:

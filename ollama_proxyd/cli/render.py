@@ -25,10 +25,32 @@ def status(now: Any) -> str:
         "mode": mode(now),
         "backends": backends(now["backends"]),
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
+        **({"front ends": frontends(now["frontends"])} if now["frontends"] else {}),
         "machine": machine(now["system"]),
         "today": today(now),
     }
     return "\n\n".join(f"{head}\n{_indented(text)}" for head, text in parts.items())
+
+
+def frontends(all_of_them: Sequence[Any]) -> str:
+    """Each front end in a line."""
+    rows = [
+        (
+            each["name"],
+            _places(each),
+            each["balancing"],
+            ", ".join(each["allowed_models"]) or "all models",
+            f"{each['requests']} requests",
+            f"{each['refused']} refused" if each["refused"] else "",
+        )
+        for each in all_of_them
+    ]
+    return table(("front end", "at", "chooses by", "serves", "since the start", ""), rows)
+
+
+def _places(frontend: Any) -> str:
+    port, path = frontend["port"], frontend["unix_socket"]
+    return ", ".join([*frontend["hosts"], *([f"port {port}"] if port else []), *([path] if path else [])])
 
 
 def queue(now: Any) -> str:

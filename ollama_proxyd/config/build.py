@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from ollama_proxyd.config.rules import LOOPBACK, place_of
-from ollama_proxyd.config.settings import ApiKeySource, Config
+from ollama_proxyd.config.settings import ApiKeySource, Config, FrontendToken
+from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeRow, ModeTable
 from ollama_proxyd.core.options import settings_of
 from ollama_proxyd.core.requests import Api
@@ -29,6 +30,8 @@ def build(values: Mapping[str, Any]) -> Config:
         config,
         backends=tuple(_backend({**each, "costs": values["costs"]}) for each in values["backends"]),
         api_keys=tuple(make(ApiKeySource, each) for each in values["backends"]),
+        frontends=tuple(make(FrontendSettings, each) for each in values["frontends"]),
+        frontend_tokens=tuple(make(FrontendToken, each) for each in values["frontends"]),
         modes=replace(config.modes, table=_mode_table(values["efficiency"]["modes"])),
         tuning=config.tuning.with_auto(config.modes.auto),
         health=replace(config.health, timeout_s=min(config.health.timeout_s, config.health.interval_s)),

@@ -1,6 +1,7 @@
 """What differs between two configurations, and what of it waits for a restart."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,8 @@ from ollama_proxyd.config.build import build
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.shape import NEEDS_RESTART, OPTIONS
 from ollama_proxyd.edges.plumbing.way import is_loopback
+
+_OF_FRONTEND = re.compile(r"^frontends\.[^.]+(?=\.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,9 @@ def compare(old: Config, new: Config) -> Changes:
             applied.append(_sentence(key, before, after))
     if _must_keep_token(old, new):
         waiting.append(f"the token is no longer asked for after a restart; until then {old.server.host} stays open")
-    return Changes((*_backends(old, new), *applied, *_secrets(old, new)), tuple(waiting))
+    before_after = [[each.name for each in config.frontends] for config in (old, new)]
+    coming = (*_backends(old, new), *_come_and_gone("front end", *before_after))
+    return Changes((*coming, *applied, *_secrets(old, new)), tuple(waiting))
 
 
 def until_restart(running: Config, new: Config) -> Config:
@@ -43,7 +48,8 @@ def until_restart(running: Config, new: Config) -> Config:
     kept = build(_merged(running.values, new.values))
     token = running.server.token if _must_keep_token(running, new) else new.server.token
     server = replace(kept.server, token=token)
-    return replace(kept, server=server, backends=new.backends, path=new.path, warnings=new.warnings)
+    kept = replace(kept, server=server, backends=new.backends, frontends=new.frontends)
+    return replace(kept, path=new.path, warnings=new.warnings)
 
 
 def _merged(running: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -70,11 +76,15 @@ def _sentence(key: str, before: dict[str, Any], after: dict[str, Any]) -> str:
 def _backends(old: Config, new: Config) -> Iterator[str]:
     before = [each.spec.id for each in old.backends]
     after = [each.spec.id for each in new.backends]
-    yield from (f"backend {each} is removed" for each in before if each not in after)
-    yield from (f"backend {each} is added" for each in after if each not in before)
+    yield from _come_and_gone("backend", before, after)
     kept = [each for each in before if each in after]
     if kept != [each for each in after if each in before]:
         yield "the backends change their order"
+
+
+def _come_and_gone(what: str, before: list[str], after: list[str]) -> Iterator[str]:
+    yield from (f"{what} {each} is removed" for each in before if each not in after)
+    yield from (f"{what} {each} is added" for each in after if each not in before)
 
 
 def _secrets(old: Config, new: Config) -> Iterator[str]:
@@ -84,18 +94,23 @@ def _secrets(old: Config, new: Config) -> Iterator[str]:
     for each in new.backends:
         if each.spec.id in keys and keys[each.spec.id] != each.api_key:
             yield f"the API key of backend {each.spec.id} changes"
+    tokens = {each.name: each.token for each in old.frontends}
+    for frontend in new.frontends:
+        if frontend.name in tokens and tokens[frontend.name] != frontend.token:
+            yield f"the token of front end {frontend.name} changes"
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """Every setting by its key; those of a backend by its id."""
+    """Every setting by its key; those of a backend by its id, of a front end by its name."""
     backends = {each["id"]: each for each in config.values["backends"]}
-    return dict(_flat({**config.values, "backends": backends}, ""))
+    frontends = {each["name"]: each for each in config.values["frontends"]}
+    return dict(_flat({**config.values, "backends": backends, "frontends": frontends}, ""))
 
 
 def _flat(section: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         place = f"{path}.{key}" if path else key
-        if isinstance(value, dict) and place not in OPTIONS:
+        if isinstance(value, dict) and _OF_FRONTEND.sub("frontends[]", place) not in OPTIONS:
             yield from _flat(value, place)
         else:
             yield place, value

@@ -46,7 +46,8 @@ class Checked:
     def _map(self, node: Node, entry: Setting, path: str) -> Any:
         if node.value is not None and not isinstance(node.value, dict):
             return self._misplaced(node, "a section with keys of its own", path)
-        return {key: self._list(each, entry, f"{path}.{key}") for key, each in (node.value or {}).items()}
+        read = self._list if entry.is_list else self._one
+        return {key: read(each, entry, f"{path}.{key}") for key, each in (node.value or {}).items()}
 
     def _list(self, node: Node, entry: Section | Setting, path: str) -> Any:
         self.origins[path] = node.origin

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ from ollama_proxyd.config.document import Node, Scalar, parse, resolve
 from ollama_proxyd.config.problems import ConfigError, Origin, Problem
 from ollama_proxyd.config.rules import contradictions
 from ollama_proxyd.config.secrets import Secrets
-from ollama_proxyd.config.settings import Config
+from ollama_proxyd.config.settings import Auth, Config, FrontendToken
 from ollama_proxyd.config.shape import OPTIONS
+from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.services.inventory import BackendConfig
 
 MAX_BYTES: Final = 1024 * 1024
@@ -88,9 +89,13 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
             backend, spec=replace(backend.spec, ca_file=secrets.authorities(ca_file, checked.origin(key), key))
         )
 
-    token = secret("server.auth.token", config.auth.token_env, config.auth.token_file)
-    if token is not None and len(token) < LEAST_TOKEN_CHARACTERS:
-        secrets.errors.append(_short_token(checked, "env" if config.auth.token_env else "file", token))
+    def token_of(key: str, source: Auth | FrontendToken) -> str | None:
+        token = secret(f"{key}.token", source.token_env, source.token_file)
+        if token is not None and len(token) < LEAST_TOKEN_CHARACTERS:
+            secrets.errors.append(_short_token(checked, f"{key}.token_{'env' if source.token_env else 'file'}", token))
+        return token
+
+    token = token_of("server.auth", config.auth)
     sources = enumerate(zip(config.backends, config.api_keys, strict=True))
     backends = tuple(
         replace(each, api_key=secret(f"backends[{index}].api_key", source.api_key_env, source.api_key_file))
@@ -98,15 +103,32 @@ def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:
         else each
         for index, (each, source) in sources
     )
+    frontends = tuple(
+        replace(each, token=token_of(f"frontends[{index}]", source))
+        for index, (each, source) in enumerate(zip(config.frontends, config.frontend_tokens, strict=True))
+    )
     backends = tuple(with_authorities(each, f"backends[{index}].ca_file") for index, each in enumerate(backends))
+    secrets.errors += _shared_tokens(checked, token, frontends)
     if secrets.errors:
         raise ConfigError(secrets.errors)
     server = replace(config.server, token=token)
-    return replace(config, server=server, backends=backends, warnings=(*checked.warnings, *secrets.warnings))
+    return replace(
+        config, server=server, backends=backends, frontends=frontends, warnings=(*checked.warnings, *secrets.warnings)
+    )
 
 
-def _short_token(checked: Checked, where: str, token: str) -> Problem:
-    key = f"server.auth.token_{where}"
+def _shared_tokens(checked: Checked, own: str | None, frontends: Sequence[FrontendSettings]) -> Iterator[Problem]:
+    """A token opens one front end."""
+    seen = {own: "the daemon itself"}
+    for index, frontend in enumerate(frontends):
+        if frontend.token is not None and frontend.token in seen:
+            key = f"frontends[{index}].token"
+            message = f"{frontend.name} has the same token as {seen[frontend.token]}; give each its own"
+            yield Problem(checked.origin(key), key, message)
+        seen[frontend.token] = f"the front end {frontend.name}"
+
+
+def _short_token(checked: Checked, key: str, token: str) -> Problem:
     message = f"the token has {len(token)} characters and could be guessed; it needs {LEAST_TOKEN_CHARACTERS}"
     return Problem(checked.origin(key), key, f"{message}; make one with: openssl rand -hex 32")
 

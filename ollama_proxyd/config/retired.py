@@ -44,6 +44,9 @@ GONE: Final[Mapping[str, str]] = {
 
 RENAMED: Final[Mapping[str, str]] = {
     "router": "this section is called routing",
+    "backends[].max_parallel_requests": "this key is called slots",
+    "backends[].identifier": "this key is called id",
+    "frontends[].identifier": "this key is called name",
     "health": "these keys are called monitoring.health_interval_s and monitoring.health_timeout_s",
     "logging": "the level is called monitoring.log_level",
 }

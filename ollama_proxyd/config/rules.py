@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 from ollama_proxyd.config.check import nearest
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.frontend_settings import wrong_options
+from ollama_proxyd.core.frontends import Balancing
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
-from ollama_proxyd.edges.plumbing.access import EVERYWHERE
+from ollama_proxyd.edges.plumbing.access import EVERYWHERE, LOCAL_NAMES
 from ollama_proxyd.edges.plumbing.way import is_here, is_loopback
 
 LOOPBACK: Final = "127.0.0.1"
@@ -154,6 +156,70 @@ def _quiet_hours_have_a_length(config: Config) -> Contradictions:
         yield "efficiency.quiet_hours.end", f"{quiet.quiet_hours_end} {NO_LENGTH}; use enabled: false for never"
 
 
+def _frontends_differ(config: Config) -> Contradictions:
+    """Each name, host name, port and socket leads to one front end."""
+    seen: dict[tuple[str, str], int] = {}
+    own = (("port", str(config.server.port)), ("unix_socket", config.server.unix_socket or ""))
+    for index, frontend in enumerate(config.frontends):
+        sockets = (("port", str(frontend.port or "")), ("unix_socket", frontend.unix_socket or ""))
+        places = [("name", frontend.name.lower()), *(("hosts", host) for host in frontend.hosts), *sockets]
+        for key, place in places:
+            first = seen.setdefault((key, place), index) if place else index
+            if first != index:
+                other = config.frontends[first].name
+                message = f"{place} leads to the front end {other} already, and to {frontend.name}; give each its own"
+                yield f"frontends[{index}].{key}", message
+        for key, place in sockets:
+            if place and (key, place) in own:
+                yield f"frontends[{index}].{key}", f"{place} is the daemon's own; give {frontend.name} another"
+
+
+def _frontends_can_be_reached(config: Config) -> Contradictions:
+    ours = {*LOCAL_NAMES, config.server.host.lower(), *config.server.allowed_hosts}
+    for index, frontend in enumerate(config.frontends):
+        if not (frontend.hosts or frontend.port or frontend.unix_socket):
+            yield f"frontends[{index}]", f"nothing leads to {frontend.name}; give it hosts, a port or a unix_socket"
+        for host in frontend.hosts:
+            if host in ours:
+                message = (
+                    f"{host} is a name of the daemon itself, and would be of {frontend.name} alone; choose another"
+                )
+                yield f"frontends[{index}].hosts", message
+
+
+def _frontends_have_backends(config: Config) -> Contradictions:
+    """What is found by searching has no labels."""
+    for index, frontend in enumerate(config.frontends):
+        if (
+            not any(frontend.rules.has_labels(backend.labels) for _, backend in _specs(config))
+            and frontend.rules.labels
+        ):
+            message = (
+                f"no backend has {', '.join(frontend.rules.labels)} among its labels; {frontend.name} would have none"
+            )
+            yield f"frontends[{index}].backend_labels", message
+
+
+def _sticky_frontends_have_a_header(config: Config) -> Contradictions:
+    for index, frontend in enumerate(config.frontends):
+        if frontend.rules.balancing is Balancing.STICKY and frontend.rules.sticky_header is None:
+            advice = "name the header by which requests stay together, such as X-Conversation-Id, in sticky_header"
+            yield f"frontends[{index}].balancing", f"{frontend.name} is sticky by nothing; {advice}"
+
+
+def _frontend_options_are_known(config: Config) -> Contradictions:
+    for index, frontend in enumerate(config.frontends):
+        for key in ("pinned", "defaults"):
+            for name, why in wrong_options(getattr(frontend, key)):
+                yield f"frontends[{index}].{key}.{name}", why
+
+
+def _one_source_of_each_token(config: Config) -> Contradictions:
+    for index, source in enumerate(config.frontend_tokens):
+        if source.token_env and source.token_file:
+            yield f"frontends[{index}].token_file", "token_env gives the token as well; keep one of the two"
+
+
 _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _token_beyond_loopback,
     _one_source_of_each_secret,
@@ -167,4 +233,10 @@ _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _heat_limits_rise,
     _use_quickens_the_sensors,
     _quiet_hours_have_a_length,
+    _frontends_differ,
+    _frontends_can_be_reached,
+    _frontends_have_backends,
+    _sticky_frontends_have_a_header,
+    _frontend_options_are_known,
+    _one_source_of_each_token,
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from ollama_proxyd.config.problems import Problem
 from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
+from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
 from ollama_proxyd.core.power_saver import PowerSaverSettings
@@ -57,6 +58,18 @@ class ApiKeySource:
     ] = None
     api_key_file: Annotated[
         FilePath | None, Option("backends[].", "The file with its API key, relative to this file or under ~/.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendToken:
+    """Where the token stands that a front end's clients present."""
+
+    token_env: Annotated[
+        EnvironmentName | None, Option("frontends[].", "The environment variable with its bearer token.")
+    ] = None
+    token_file: Annotated[
+        FilePath | None, Option("frontends[].", "The file with its bearer token, relative to this file or under ~/.")
     ] = None
 
 
@@ -153,6 +166,8 @@ class Config:
     log: LogSettings
     backends: tuple[BackendConfig, ...] = ()
     api_keys: tuple[ApiKeySource, ...] = ()
+    frontends: tuple[FrontendSettings, ...] = ()
+    frontend_tokens: tuple[FrontendToken, ...] = ()
     default_mode: Annotated[
         Mode, Option("efficiency.", "The mode until one is chosen; a choice survives restarts.", reload=False)
     ] = Mode.BALANCED

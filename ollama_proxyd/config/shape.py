@@ -15,6 +15,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "backends[]": "The engines; without any, this machine is searched for them.",
     "backends[].characteristics": "Its performance before anything is measured.",
     "backends[].model_capability": "The models that it serves.",
+    "frontends[]": "Further endpoints with their own names, models, backends and rules.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
     "answer_cache": "Answers that are given again to the same request, from memory.",

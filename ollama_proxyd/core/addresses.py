@@ -30,6 +30,10 @@ Proxy: TypeAlias = Annotated[
         '"env", "none", or an address such as http://proxy:3128, without a password',
     ),
 ]
+HostName: TypeAlias = Annotated[
+    str, Like("^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$", "a host name without scheme and port")
+]
+SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
 
 
 def whole_pci_address(written: str) -> str:

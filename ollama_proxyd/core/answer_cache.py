@@ -124,7 +124,9 @@ def key_of(request: Request) -> bytes | None:
         body = json.loads(request.body, object_pairs_hook=_fields)
         asked = sorted((name, value) for name, value in body.items() if name != "keep_alive")
         hints = request.hints
-        whole = [request.api.value, request.endpoint, request.stream, hints.target, hints.include_energy, asked]
+        frontend = None if hints.frontend is None else repr(hints.frontend)
+        how = [request.api.value, request.endpoint, request.stream, hints.target, hints.include_energy, frontend]
+        whole = [*how, asked]
         text = json.dumps(whole, separators=(",", ":"))
     except (ValueError, RecursionError, AttributeError):
         return None

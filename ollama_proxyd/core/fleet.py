@@ -8,6 +8,7 @@ from typing import Annotated
 from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, UnitName, whole_pci_address
 from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.failings import why_failing, worst
+from ollama_proxyd.core.frontends import BackendLabels
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.options import NotNegative, Option, Positive, Within, Without
@@ -122,10 +123,7 @@ class BackendSpec:
     priority: Annotated[int, Within(0, 1000), Option(_TRAITS, "At equal cost the higher priority is used first.")] = 0
     slots: Annotated[
         Annotated[int, Within(1, 1024)] | None,
-        Option(
-            "backends[].",
-            "Requests that it serves in parallel; null: as its engine says or shows, else 1.",
-        ),
+        Option("backends[].", "Requests that it serves in parallel; null: as its engine says or shows, else 1."),
     ] = None
     pci_address: Annotated[
         PciAddress | None,
@@ -156,6 +154,7 @@ class BackendSpec:
     https_images: Annotated[
         bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
     ] = False
+    labels: BackendLabels = ()
     tariff: Tariff | None = None
     """What its tokens cost; None where it takes nothing, as far as is configured."""
     is_local: bool = True

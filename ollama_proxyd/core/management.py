@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health
-from ollama_proxyd.core.policy.eligibility import held, matches
+from ollama_proxyd.core.model_names import matches
+from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 
 

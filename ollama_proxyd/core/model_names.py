@@ -1,6 +1,7 @@
 """When two model names mean the same model: Ollama's defaults of registry and tag, any case, and configured aliases."""
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from re import compile as pattern
 from types import MappingProxyType
@@ -39,6 +40,13 @@ def resolve(asked: str, held: Iterable[str]) -> str | None:
     if found is None and wanted.endswith(_LOCAL):
         return resolve(wanted.removesuffix(_LOCAL), names)
     return found
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a name, with or without the default tag, matches one of the globs."""
+    full = canonical(name)
+    short = full.removesuffix(":latest")
+    return any(fnmatchcase(full, glob.lower()) or fnmatchcase(short, glob.lower()) for glob in patterns)
 
 
 @lru_cache(maxsize=1024)

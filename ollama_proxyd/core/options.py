@@ -60,6 +60,10 @@ class Option:
     read: Callable[[Any], Any] | None = None
 
 
+class Plain:
+    """Stands for any plain value in the file: text, a number, true or false."""
+
+
 @dataclass(frozen=True, slots=True)
 class Without:
     """Words of an enumeration that an option does not take."""
@@ -81,7 +85,7 @@ _NOT_EMPTY: Final = Like("[\\s\\S]+", "text that is not empty")
 class Takes:
     """What an option takes: a value of one type within limits, perhaps null, perhaps a list of such values.
 
-    `is_map`: such a list under each of several names that the file chooses.
+    `is_map`: such a value or list under each of several names that the file chooses.
     """
 
     base: type
@@ -102,6 +106,8 @@ class Takes:
         """Whether a plain value, or an item of a list, is allowed."""
         if value is None:
             return self.is_nullable
+        if self.base is Plain:
+            return isinstance(value, str | int | float)
         if isinstance(value, bool) or self.base is bool:
             return isinstance(value, bool) and self.base is bool
         if isinstance(value, str):
@@ -115,7 +121,12 @@ class Takes:
         return float(value) if self.base is float and value is not None else value
 
     def __str__(self) -> str:
-        words = {bool: "true or false", int: f"a whole number{self.limits}", float: f"a number{self.limits}"}
+        words = {
+            Plain: "text, a number, true or false",
+            bool: "true or false",
+            int: f"a whole number{self.limits}",
+            float: f"a number{self.limits}",
+        }
         what = words.get(self.base) or (f"one of {', '.join(self.choices)}" if self.choices else self.form.words)
         return f"{what} or null" if self.is_nullable else what
 
@@ -138,11 +149,17 @@ class Setting:
         """The field's value for a plain one that was accepted."""
         if written is None:
             return None
+        meant = self.takes.base if self.takes.choices else _as_it_is
+        value: Any
         if self.takes.is_map:
-            return {name: tuple(each) for name, each in written.items()}
-        value = tuple(written) if self.is_list else written
-        value = self.takes.base(value) if self.takes.choices else value
+            value = {name: tuple(each) if self.is_list else each for name, each in written.items()}
+        else:
+            value = tuple(map(meant, written)) if self.is_list else meant(written)
         return self.option.read(value) if self.option.read else value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def settings_of(owner: type) -> tuple[Setting, ...]:

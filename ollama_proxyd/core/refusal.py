@@ -1,6 +1,7 @@
 """What a client is told when no backend can serve its request."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import FleetView, Health
@@ -30,7 +31,8 @@ def refusal(
     """
     target, found = query.hints.target, nearest(decision.rejected, query.hints.target)
     if found is None and target is not None:
-        known = ", ".join(view.spec.id for view in fleet) or "none"
+        frontend = query.hints.frontend
+        known = ", ".join(v.spec.id for v in fleet if frontend is None or frontend.has_labels(v.spec.labels)) or "none"
         message = f"target names {target!r}, which is not a backend here; the backends are: {known}"
         return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
     if found is None:
@@ -75,7 +77,7 @@ def _not_found(query: Query, fleet: FleetView, synonyms: Synonyms) -> str:
     for view in fleet:
         is_asked = view.health is Health.UP and target in (None, view.spec.id)
         for model in view.models if is_asked else ():
-            if is_allowed(view, model):
+            if is_allowed(view, model, replace(query, model=model.name, synonyms=synonyms.of(model.name))):
                 name = synonyms.alias_of(model.name)
                 found.setdefault(canonical(name), name)
     names = sorted(found.values())

@@ -6,6 +6,7 @@ from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.cache_control import NO_WISH, CacheControl
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.spoken import Resume, Spoken
@@ -66,7 +67,7 @@ class MediaType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a client says about routing; None where it says nothing. `deadline_ms` is Unix time."""
+    """What a client says about routing, None where nothing, and where it came to. `deadline_ms` is Unix time."""
 
     target: str | None = None
     latency_critical: bool = False
@@ -84,6 +85,8 @@ class Hints:
     asker: Asker = NOBODY
     cache: CacheControl = NO_WISH
     log: LogWish | None = None
+    frontend: Frontend | None = None
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `parts` is None where the content was null or absent."""
+    """One turn of a conversation, `name` its speaker or tool; `parts` is None where the content was null or absent."""
 
     role: str
     parts: tuple[Part, ...] | None
@@ -131,7 +134,6 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
-    """The speaker's name, or for a tool's answer the tool's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +260,8 @@ class LoadAction(Enum):
 class Request:
     """One request: what routing needs at once, the client's bytes, and the whole content on demand.
 
-    `body` is the client's JSON, unchanged. `content()` parses it in full; it raises
-    ProxyError(INVALID_REQUEST) and is called only where dialects differ. `endpoint` is the dialect's own
-    name for the call ("chat", "generate", "completions", "embed", "embeddings").
+    `body` is the client's JSON, unchanged. `content()` parses it in full; it raises ProxyError(INVALID_REQUEST) and is
+    called only where dialects differ. `endpoint` is the dialect's own name for the call, such as "chat" or "embed".
     """
 
     operation: Operation
@@ -275,8 +276,7 @@ class Request:
     """Estimated from the size of the body: about four bytes a token."""
     max_tokens: int | None = None
     """The client's own limit on the answer, None when it gave none."""
-    wants_usage: bool = False
-    """OpenAI's stream_options.include_usage."""
+    wants_usage: bool = False  # OpenAI's stream_options.include_usage
     needs_vision: bool = False
     has_image_urls: bool = False
     """Whether an image in it is an https address, which the backend is to fetch."""
@@ -286,15 +286,13 @@ class Request:
     load_action: LoadAction | None = None
     keeps_s: float | None = None
     """How long the client wants the model to stay in memory; infinity: for good. None where it does not say."""
-    calls_come_whole: bool = False
-    """Whether the client gets tool calls only at the end of the answer."""
+    calls_come_whole: bool = False  # the client gets tool calls only at the end of the answer
     resume: Resume | None = None
     """How it goes on from a begun answer; None where the API has no such request."""
     spoken: Spoken | None = None
     """What the answer goes on from; None for a new one."""
     pause_s: float | None = None
     """The longest pause within its answer, where that is shorter than the configured one."""
-    upload: Upload | None = None
-    """What it is in place of a body in JSON."""
     whole_pause_s: float | None = None
     """The same within an answer in one piece, once its body has begun."""
+    upload: Upload | None = None  # in place of a body in JSON

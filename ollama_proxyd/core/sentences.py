@@ -95,6 +95,8 @@ FAULTS: Mapping[str, str] = {
 """What requests found wrong with a backend, or missing there."""
 
 REJECTIONS: Mapping[str, str] = {
+    "not_of_frontend": "{backend_id} is not of the front end {frontend}, which uses backends labelled {labels}",
+    "model_not_of_frontend": "the front end {frontend} does not serve {model:quoted}, only {supported}",
     "not_the_target": "{backend_id} is not the target; the request names {target:quoted}",
     "down": "{backend_id} is down[: {reason}]",
     "disabled": "{backend_id} is disabled[: {reason}]",
@@ -167,6 +169,10 @@ DECISIONS: Mapping[str, str] = {
         " longer than {mode_label} waits"
     ),
     "target_named": f"the request names {{backend_id}}, which {_COST}",
+    "round_robin": f"round-robin of the front end {{frontend}} chose {{backend_id}}, which {_COST}",
+    "random_choice": f"the front end {{frontend}} chose {{backend_id}} at random, which {_COST}",
+    "least_busy": f"the front end {{frontend}} chose {{backend_id}} as the least busy, which {_COST}",
+    "sticky": f"the front end {{frontend}} keeps requests with this {{header}} on {{backend_id}}, which {_COST}",
     "although": "{reason}, although {rejections}",
     "lifted": "{reason}; the request asks for more than the mode allows: {rejections}",
     "tried_again": "{reason}; tried again because {backend_id} failed[: {cause}]",

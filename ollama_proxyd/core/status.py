@@ -166,6 +166,28 @@ class UnloadingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontendStatus:
+    """A front end: where it is, what it serves, and what came to it since the start.
+
+    `refused` are those that its limits kept out, which are no `requests`.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    port: int | None
+    unix_socket: str | None
+    has_token: bool
+    allowed_models: tuple[str, ...]
+    backend_labels: tuple[str, ...]
+    allowed_operations: tuple[str, ...]
+    balancing: str
+    requests_per_minute: int | None
+    requests: int
+    errors: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one moment."""
 
@@ -183,6 +205,7 @@ class Status:
     history: HistoryStatus
     power_saver: PowerSaverStatus
     unloading: UnloadingStatus
+    frontends: tuple[FrontendStatus, ...] = ()
 
 
 def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: float) -> BackendStatus:

@@ -43,6 +43,7 @@ REQUEST: Mapping[str, Takes] = {
     "needs_vision": _FLAG,
     "has_image_urls": _FLAG,
     "mode": _TEXT,
+    "frontend": _TEXT,
 }
 _SYSTEM: Mapping[str, Takes] = {
     "on_battery": _FLAG,
@@ -75,12 +76,15 @@ class WhatIf:
     query: Query
     mode: Mode | None
     system: SystemState | None
+    frontend: str | None = None
+    """The name of the front end that the request would come to, None for the daemon's own address."""
 
 
 def read_what_if(values: Mapping[str, Json], present: Sequence[DeviceState]) -> WhatIf:
     """The question of a client; ProxyError names the key at fault."""
     check_keys(values, (*REQUEST, *_GROUPS))
     asked = read_fields({name: value for name, value in values.items() if name not in _GROUPS}, REQUEST)
+    frontend = asked.pop("frontend", None)
     mode, operation = asked.pop("mode", None), Operation(asked.pop("operation", Operation.CHAT))
     system = read_group(values, "system")
     return WhatIf(
@@ -92,6 +96,7 @@ def read_what_if(values: Mapping[str, Json], present: Sequence[DeviceState]) -> 
         ),
         mode=None if mode is None else _mode(mode),
         system=None if system is None else _machine(system, present),
+        frontend=frontend,
     )
 
 

@@ -11,6 +11,7 @@ from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
+from ollama_proxyd.dialects.framing.placing import Places
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
@@ -178,6 +179,7 @@ class ClientDialect(ABC):
     api: its name. whole_type, stream_type: the content types of its answers. prefix: where its paths begin.
     render_error: the status and the body of an error before the answer's first byte. stream_error: the last frame of
     a stream that broke off.
+    option_places: where its requests have the canonical options, and the model.
     landmark: occurs in frames without which an encoder cannot go on from others; empty where the first one suffices.
     """
 
@@ -188,6 +190,7 @@ class ClientDialect(ABC):
     render_error: Callable[[ProxyError], tuple[int, bytes]]
     stream_error: Callable[[ProxyError], bytes]
     landmark: ClassVar[bytes] = b""
+    option_places: ClassVar[Places] = {}
 
     @abstractmethod
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:

@@ -11,6 +11,7 @@ from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.frontends import Frontends
 from ollama_proxyd.services.gateway import Gateway
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
@@ -30,6 +31,7 @@ class Services:
     gateway: Gateway
     admission: Admission
     fleet: Fleet
+    frontends: Frontends
     health: HealthMonitor
     governor: Governor
     ledger: Ledger

@@ -28,9 +28,10 @@ def note(outcome: Outcome) -> None:
         return
     log.log(
         level,
-        "request %s (%s): %s at %s after %.2f s and %d attempt%s; %s",
+        "request %s (%s%s): %s at %s after %.2f s and %d attempt%s; %s",
         outcome.request_id,
         outcome.operation.value,
+        "" if outcome.hints.frontend is None else f" of the front end {outcome.hints.frontend.name}",
         _end(outcome),
         outcome.backend_id or "no backend",
         outcome.total_s,

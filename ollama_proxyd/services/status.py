@@ -43,6 +43,7 @@ def snapshot(services: Services) -> Status:
         history=HistoryStatus(services.history.store.trouble),
         power_saver=power_saver(services),
         unloading=unloading(services),
+        frontends=services.frontends.status(),
     )
 
 

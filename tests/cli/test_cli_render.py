@@ -279,3 +279,19 @@ def test_what_unloading_brought_is_told_once_something_was_unloaded() -> None:
 
 def test_an_engine_that_is_off_until_it_is_asked_is_called_so() -> None:
     assert render.state({**NPU, "off": True}) == "off until asked"
+
+
+def test_front_ends_are_shown_where_there_are_any() -> None:
+    frontend = {
+        "name": "kiosk",
+        "hosts": ["kiosk.test"],
+        "port": 8090,
+        "unix_socket": None,
+        "balancing": "sticky",
+        "allowed_models": [],
+        "requests": 7,
+        "refused": 2,
+    }
+    told = render.status({**NOW, "frontends": [frontend]})
+    assert "kiosk      kiosk.test, port 8090  sticky      all models  7 requests       2 refused" in told
+    assert "front end" not in render.status(NOW)

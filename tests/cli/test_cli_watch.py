@@ -69,6 +69,7 @@ NOW: dict[str, Any] = {
     "budget": NO_LIMIT,
     "power_saver": {"held": False, "answers": 0, "saved_joules": 0.0},
     "unloading": {"models": 0, "saved_joules": 0.0},
+    "frontends": [],
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

@@ -57,7 +57,7 @@ def test_every_option_is_described_by_a_sentence() -> None:
 
 def test_every_option_takes_its_default_or_is_needed() -> None:
     needed = {key for key, each in OPTIONS.items() if is_required(each)}
-    assert needed == {"backends[].id", "backends[].endpoint"}
+    assert needed == {"backends[].id", "backends[].endpoint", "frontends[].name"}
     assert [key for key in OPTIONS if key not in needed and not takes_its_default(OPTIONS[key])] == []
 
 
@@ -80,7 +80,7 @@ def is_documented(setting: Setting) -> bool:
 
 
 def takes_its_default(setting: Setting) -> bool:
-    values = setting.default if setting.takes.is_list else [setting.default]
+    values = setting.default if setting.takes.is_list or setting.takes.is_map else [setting.default]
     return all(setting.takes.accepts(each) for each in values)
 
 

@@ -31,6 +31,7 @@ PROFILES = ("power-saver", "balanced", "performance")
 @click.option("--image-urls", "has_image_urls", is_flag=True, default=None, help="As if it had images by address.")
 @click.option("--mode", type=MODE, help="As if this mode were chosen.")
 @click.option("--target", type=BACKEND, metavar="ID", help="As if the request named this backend.")
+@click.option("--frontend", metavar="NAME", help="As if the request came to this front end.")
 @click.option("--latency-critical", is_flag=True, default=None, help="As if the request were latency-critical.")
 @click.option("--power-efficient", is_flag=True, default=None, help="As if only energy counted.")
 @click.option(

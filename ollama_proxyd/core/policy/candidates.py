@@ -7,11 +7,12 @@ from ollama_proxyd.core.fleet import BackendSpec, BackendView, LoadedModel, Mode
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.memo import by_identity
+from ollama_proxyd.core.model_names import matches
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.cost import Candidate
 from ollama_proxyd.core.policy.crowd import ALONE
 from ollama_proxyd.core.policy.decision import Rejected
-from ollama_proxyd.core.policy.eligibility import FitnessRule, Situation, held, matches, unfit
+from ollama_proxyd.core.policy.eligibility import FitnessRule, Situation, held, unfit
 from ollama_proxyd.core.policy.heat import critical_heat, heat_share, noise_share
 from ollama_proxyd.core.policy.mode_limits import standing
 from ollama_proxyd.core.policy.priors import expect

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from ollama_proxyd.core.frontends import Balancing
 from ollama_proxyd.core.modes import Mode, ModeSetting
+from ollama_proxyd.core.policy.balancing import rule_of
 from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation
@@ -24,6 +26,12 @@ _TASKS: Mapping[Operation, str] = {
     Operation.IMAGE: "drawing from",
 }
 """What is done with the tokens of a prompt where none are written."""
+_BALANCED = {
+    Balancing.ROUND_ROBIN: "round_robin",
+    Balancing.RANDOM: "random_choice",
+    Balancing.LEAST_BUSY: "least_busy",
+    Balancing.STICKY: "sticky",
+}
 _SHOWN = 6
 """How many rejections a reason names."""
 
@@ -44,6 +52,10 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
     }
     if query.hints.target is not None:
         reason = Reason("target_named", **values)
+    elif query.hints.frontend is not None and (rule := rule_of(query)) is not Balancing.ENERGY:
+        frontend = query.hints.frontend
+        header = frontend.sticky_header if rule is Balancing.STICKY else None
+        reason = Reason(_BALANCED[rule], frontend=frontend.name, header=header, **values)
     else:
         code, more = _because(ranked, situation)
         reason = Reason(code, mode_label=_mode(setting, _wish(query, setting, asked)), **values, **more)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from typing import Any
 
 from ollama_proxyd.core.fleet import BackendView, Health, Model
 from ollama_proxyd.core.memo import by_identity
-from ollama_proxyd.core.model_names import canonical, resolve
+from ollama_proxyd.core.model_names import matches, resolve
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import known_power_w, measured_power_w
@@ -38,8 +37,9 @@ def held(view: BackendView, query: Query) -> Model | None:
     """The backend's own entry for the model that is asked for; for any model, a loaded one that can do it."""
     if query.model is not None:
         return _catalogue(view.models)(query.model, query.synonyms)
-    loaded = {model.name for model in view.loaded or ()}
-    ordered = sorted(view.models, key=lambda model: (not _can_do(model, query), model.name not in loaded))
+    loaded, frontend = {model.name for model in view.loaded or ()}, query.hints.frontend
+    allowed = [model for model in view.models if frontend is None or frontend.allows(model.name)]
+    ordered = sorted(allowed, key=lambda model: (not _can_do(model, query), model.name not in loaded))
     return ordered[0] if ordered else None
 
 
@@ -60,6 +60,8 @@ def _named(models: tuple[Model, ...], name: str, synonyms: tuple[str, ...]) -> M
 def fitness_rules(query: Query) -> Sequence[FitnessRule]:
     """The rules that can exclude a backend for this request, in their order."""
     silent = {
+        None if query.hints.frontend is not None else _frontend,
+        None if query.hints.frontend is not None else _model_of_frontend,
         None if query.hints.target is not None else _target,
         None if query.tried else _tried,
         None if query.able is not None else _resume,
@@ -88,6 +90,23 @@ def limit_rules(query: Query) -> Sequence[LimitRule]:
         _deadline: query.time_left_s,
     }
     return [rule for rule, limit in limits.items() if limit is not None]
+
+
+def _frontend(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
+    frontend = situation.query.hints.frontend
+    if frontend is None or frontend.has_labels(view.spec.labels):
+        return None
+    labels = ", ".join(frontend.labels)
+    return Reason("not_of_frontend", backend_id=view.spec.id, frontend=frontend.name, labels=labels)
+
+
+def _model_of_frontend(_view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
+    query = situation.query
+    frontend = query.hints.frontend
+    if frontend is None or model is None or frontend.allows(model.name, *query.synonyms):
+        return None
+    allowed = ", ".join(frontend.models)
+    return Reason("model_not_of_frontend", model=model.name, frontend=frontend.name, supported=allowed)
 
 
 def _target(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
@@ -131,8 +150,12 @@ def _model_held(view: BackendView, model: Model | None, situation: Situation) ->
     return Reason("model_not_held", backend_id=view.spec.id, model=asked, is_any=asked is None)
 
 
-def is_allowed(view: BackendView, model: Model) -> bool:
-    """Whether the configuration lets a backend serve a model."""
+def is_allowed(view: BackendView, model: Model, query: Query) -> bool:
+    """Whether the configuration lets a backend serve a model to whom a query comes from."""
+    frontend = query.hints.frontend
+    if frontend is not None:
+        is_of_it = frontend.has_labels(view.spec.labels) and frontend.allows(model.name, *query.synonyms)
+        return is_of_it and is_allowed(view, model, Query(model=model.name))
     return _model_allowed(view, model) is None and _model_size(view, model) is None
 
 
@@ -203,12 +226,14 @@ def late(priced: Ranked, query: Query) -> Reason | None:
 
 
 FITNESS_RULES: tuple[FitnessRule, ...] = (
+    _frontend,
     _target,
     _image_urls,
     _health,
     _tried,
     _resume,
     _model_held,
+    _model_of_frontend,
     _model_allowed,
     _model_size,
     _vision,
@@ -223,13 +248,6 @@ def _can_do(model: Model, query: Query) -> bool:
 
 def _is_able(model: Model, capability: str) -> bool:
     return model.capabilities is None or capability in model.capabilities
-
-
-def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a model's name, with or without the default tag, matches one of the globs."""
-    full = canonical(name)
-    short = full.removesuffix(":latest")
-    return any(fnmatchcase(full, glob.lower()) or fnmatchcase(short, glob.lower()) for glob in patterns)
 
 
 def needs(view: BackendView, power_w: float) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ollama_proxyd.core.frontends import Balancing
+from ollama_proxyd.core.policy.balancing import rule_of
 from ollama_proxyd.core.policy.cost import TYPICAL_OUTPUT_TOKENS
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.mode_limits import Tier, tier
@@ -44,6 +46,8 @@ def better_place(assessment: Assessment, backend_id: str) -> Move | None:
     spared = [each for each in here.beyond if tier((each,), assessment.situation) is Tier.SPARED]
     if spared and not target.beyond:
         return Move(target.backend_id, spared[0])
+    if rule_of(assessment.situation.query) is not Balancing.ENERGY:
+        return None
     saved_j = staying_j(here) - target.cost_j
     return Move(target.backend_id, Reason("move_saves", saved_joules=saved_j)) if saved_j > 0 else None
 

@@ -45,7 +45,9 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "disabled", ErrorKind.BACKEND_NOT_FOUND, "switch it on with: ollama-proxyctl backends enable {backend_id}"
     ),
     _obstacle("image_urls_refused", ErrorKind.UNSUPPORTED),
+    _obstacle("model_not_of_frontend", ErrorKind.MODEL_NOT_FOUND, param="model"),
     _obstacle("model_not_held", ErrorKind.MODEL_NOT_FOUND, param="model"),
+    _obstacle("not_of_frontend", ErrorKind.UNAVAILABLE),
 )
 """The nearest to success first: one backend that is only busy makes the refusal a matter of time."""
 

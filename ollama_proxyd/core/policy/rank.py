@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import ModeSetting
+from ollama_proxyd.core.policy.balancing import balanced
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Ranking, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
@@ -73,6 +74,8 @@ def decide(assessment: Assessment) -> Decision:
         ranked = last_resort
     elif (tried := trial(table, ranked, query)) is not None:
         ranked = (tried, *[each for each in ranked if each is not tried])
+    if query.hints.frontend is not None:
+        ranked = balanced(ranked, query, assessment.fleet)
     rejected = table.unable + limited + _set_aside(assessment, last_resort)
     return Decision(
         ranked=ranked,

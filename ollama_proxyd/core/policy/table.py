@@ -195,7 +195,7 @@ def table_of(fleet: FleetView, situation: Situation) -> Table:
 def _kind(query: Query) -> Hashable:
     """What decides who is fit for a request."""
     needs = query.needs_vision, query.has_image_urls, query.may_fetch_here
-    return query.model, query.synonyms, query.operation, needs
+    return query.model, query.synonyms, query.operation, needs, query.hints.frontend
 
 
 def compiled(fleet: FleetView, situation: Situation) -> Table:

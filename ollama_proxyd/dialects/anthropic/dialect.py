@@ -72,6 +72,12 @@ class Anthropic(Dialect):
     whole_type = "application/json"
     stream_type = "text/event-stream"
     prefix = MESSAGES
+    option_places = MappingProxyType(
+        {
+            **{name: (name,) for name in ("model", "max_tokens", "temperature", "top_p", "top_k")},
+            "stop": ("stop_sequences",),
+        }
+    )
     calls = MappingProxyType({MESSAGES: parse_message})
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)

@@ -20,6 +20,7 @@ from ollama_proxyd.dialects.ollama.decode import (
 )
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
+from ollama_proxyd.dialects.ollama.options import PLACES
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
 from ollama_proxyd.dialects.ollama.passing import FORMS, WHOLE_FORMS
 from ollama_proxyd.dialects.ollama.render import render
@@ -40,6 +41,7 @@ class Ollama(Dialect):
             "/api/embeddings": parse_embeddings,
         }
     )
+    option_places = PLACES
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)
     frame_mark = b"\n"

@@ -118,6 +118,12 @@ OPTION_BY_CANONICAL: Mapping[str, str] = {canonical: name for name, canonical in
 TOP_LEVEL = frozenset({"keep_alive", "truncate", "shift", "dimensions"})
 """Sent beside the model, where the call has such a field; listed as ignored where it has none."""
 
+PLACES: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("model", *sorted(TOP_LEVEL))},
+    **{canonical: (f"options.{name}",) for canonical, name in OPTION_BY_CANONICAL.items()},
+}
+"""Where its calls have each option."""
+
 LEFT_OUT: Mapping[str, tuple[Json, ...]] = {
     "n": (None, 1),
     "best_of": (None, 0, 1),

@@ -15,6 +15,7 @@ from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, to
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+from ollama_proxyd.dialects.openai.options import PLACES
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
@@ -44,6 +45,7 @@ class OpenAI(Dialect):
             "/v1/embeddings": parse_embedding,
         }
     )
+    option_places = PLACES
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)
     frame_mark = _DATA

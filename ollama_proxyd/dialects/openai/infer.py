@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import MappingProxyType
 
 import msgspec
 
@@ -56,6 +57,7 @@ class Infer(ClientDialect):
     whole_type = "application/json"
     stream_type = "application/x-ndjson"
     prefix = PATH
+    option_places = MappingProxyType({name: (name,) for name in ("model", *FIELDS) if name != "prompt"})
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)
 

@@ -73,6 +73,14 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 """Options that servers spell in several ways; a later spelling wins over an earlier one."""
 
 
+PLACES: Mapping[str, tuple[str, ...]] = {
+    "model": ("model",),
+    **{name: SPELLINGS.get(name, (name,))[::-1] for name in CANONICAL_OPTIONS},
+    "max_tokens": ("max_tokens", "max_completion_tokens", "n_predict"),
+}
+"""Where its calls have each option, the usual spelling first."""
+
+
 def parse_options(fields: Mapping[str, Json], structural: Collection[str]) -> Options:
     """Every field that is not part of the request's structure, under its canonical name where it has one."""
     found: dict[str, Json] = {}

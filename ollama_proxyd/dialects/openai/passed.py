@@ -119,6 +119,7 @@ class Passed(ClientDialect):
     whole_type = "application/json"
     stream_type = "text/event-stream"
     prefix = "/v1/"
+    option_places = MappingProxyType({"model": ("model",)})
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -49,6 +50,7 @@ class Routing:
                 "GetLastDecisions": lambda count: last_decisions(self._ledger, count),
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
+                "GetFrontends": self._frontends,
                 "GetEnergy": self._energy,
                 "GetEnergyHours": self._energy_hours,
                 "Explain": lambda question: plain_facts(decision_fields(self._decide(question))),
@@ -124,10 +126,16 @@ class Routing:
         history = self._services.history
         return plain_facts(hours_fields(await history.hours(), history.store.trouble))
 
+    def _frontends(self) -> list[dict[str, Variant]]:
+        rows = [asdict(each) for each in self._services.frontends.status()]
+        return [plain_facts({name: list(v) if isinstance(v, tuple) else v for name, v in row.items()}) for row in rows]
+
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services
         question = read_question(asked, services.system.value.devices)
-        return services.gateway.explain(question.query, question.mode, question.system)
+        with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT, ErrorKind.FORBIDDEN: INVALID_ARGUMENT}):
+            query = services.frontends.in_place(question.query, question.frontend)
+        return services.gateway.explain(query, question.mode, question.system)
 
     def _simulate(self, asked: Mapping[str, Variant]) -> tuple[str, str]:
         decision = self._decide(asked)

@@ -21,6 +21,8 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}([ \t]*,[ \t]*[A-Za
 
 ACCESS: web.AppKey[Cell[AccessRules]] = web.AppKey("access", Cell)
 PEERS: web.AppKey[Peers] = web.AppKey("peers", Peers)
+RULES: web.RequestKey[AccessRules] = web.RequestKey("rules", AccessRules)
+"""Whom the front end of a request lets in; absent at the daemon's own address."""
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 PREFLIGHT_VALID_S = 600
@@ -36,19 +38,22 @@ def rules(settings: ServerSettings) -> AccessRules:
     return AccessRules(names, settings.allowed_origins, settings.token, settings.other_users)
 
 
+def rules_of(request: web.Request) -> AccessRules:
+    """The rules of the place that a request came to."""
+    return request[RULES] if RULES in request else request.app[ACCESS].value
+
+
 def check_host(request: web.Request) -> None:
     """Raise ProxyError for a wrong host or a foreign page."""
-    request.app[ACCESS].value.check_host(caller_of(request))
+    rules_of(request).check_host(caller_of(request))
 
 
-def check_user(request: web.Request) -> None:
-    """Raise ProxyError for another user of this machine."""
-    request.app[ACCESS].value.check_user(caller_of(request))
-
-
-def check_token(request: web.Request) -> None:
-    """Raise ProxyError for a request without the token, where one is configured."""
-    request.app[ACCESS].value.check_token(caller_of(request))
+def check_sender(request: web.Request, *, needs_token: bool) -> None:
+    """Raise ProxyError for another user of this machine, and for a request without the token that it needs."""
+    access_rules, caller = rules_of(request), caller_of(request)
+    access_rules.check_user(caller)
+    if needs_token:
+        access_rules.check_token(caller)
 
 
 def check_manager(request: web.Request) -> None:

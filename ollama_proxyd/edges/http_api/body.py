@@ -11,7 +11,8 @@ from aiohttp import StreamReader, hdrs, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import LARGE_BODIES, REQUEST_ID, SETTINGS
+from ollama_proxyd.edges.http_api.context import FRONTEND, LARGE_BODIES, REQUEST_ID, SETTINGS
+from ollama_proxyd.edges.http_api.frontends import settings_of
 from ollama_proxyd.edges.plumbing.large import off_loop
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ def _limit(request: web.Request) -> tuple[int, str]:
     if request.match_info.handler not in request.app[LARGE_BODIES]:
         return SMALL_BYTES, "this route takes"
     settings = request.app[SETTINGS].value
+    if FRONTEND in request and (own := settings_of(request)) is not None and own.max_body_bytes is not None:
+        return min(own.max_body_bytes, settings.max_bodies_bytes), f"the front end {own.name} takes"
     if settings.max_bodies_bytes < settings.max_body_bytes:
         return settings.max_bodies_bytes, "server.max_bodies_bytes allows"
     return settings.max_body_bytes, "server.max_body_bytes allows"

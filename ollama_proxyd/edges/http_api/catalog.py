@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.errors import MODEL_REQUIRED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, LoadedModel, Model
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules, unfit
 from ollama_proxyd.core.policy.query import Query
@@ -32,10 +33,10 @@ class LoadedEntry(NamedTuple):
     backends: tuple[str, ...]
 
 
-async def models(services: Services) -> tuple[Entry, ...]:
+async def models(services: Services, frontend: Frontend | None) -> tuple[Entry, ...]:
     """Every model that a request may name, by name, as the backends say now."""
     await services.health.catch_up(LIST_AGE_S)
-    return _models(services)
+    return _models(services, frontend)
 
 
 def named(services: Services, parse: Parse) -> Parse:
@@ -48,12 +49,12 @@ def named(services: Services, parse: Parse) -> Parse:
         try:
             return parse(body, hints)
         except ProxyError as error:
-            entries = _models(services)
+            entries = _models(services, hints.frontend)
             if error.code != MODEL_REQUIRED or not entries:
                 raise
             fields = decode_fields(body)
             asked = parse(with_model(body, fields, entries[0].model.name), hints)
-            names = [entry.model.name for entry in _models(services, asked.operation)]
+            names = [entry.model.name for entry in _models(services, hints.frontend, asked.operation)]
             if len(names) != 1:
                 raise error.but(message=f"model is required; available: {', '.join(names) or 'none'}") from error
             return parse(with_model(body, fields, names[0]), hints)
@@ -61,10 +62,12 @@ def named(services: Services, parse: Parse) -> Parse:
     return read
 
 
-def _models(services: Services, operation: Operation = Operation.EMBEDDING) -> tuple[Entry, ...]:
+def _models(
+    services: Services, frontend: Frontend | None, operation: Operation = Operation.EMBEDDING
+) -> tuple[Entry, ...]:
     """By default those that can be asked for anything."""
     found: dict[str, Entry] = {}
-    for view, model in _served(services, operation):
+    for view, model in _served(services, frontend, operation):
         name = services.gateway.synonyms.alias_of(model.name)
         key = canonical(name)
         if view.spec.id in (entry := found.get(key, Entry(replace(model, name=name), ()))).backends:
@@ -73,13 +76,13 @@ def _models(services: Services, operation: Operation = Operation.EMBEDDING) -> t
     return tuple(found[key] for key in sorted(found))
 
 
-async def find(services: Services, name: str) -> Entry:
+async def find(services: Services, name: str, frontend: Frontend | None) -> Entry:
     """One model; raises ProxyError that lists what there is, once the backends were asked again."""
     wanted = canonical(services.gateway.synonyms.alias_of(name))
-    entries = _models(services)
+    entries = _models(services, frontend)
     if all(canonical(entry.model.name) != wanted for entry in entries):
         await services.health.catch_up(MISS_AGE_S)
-        entries = _models(services)
+        entries = _models(services, frontend)
     for entry in entries:
         if canonical(entry.model.name) == wanted:
             return entry
@@ -88,11 +91,11 @@ async def find(services: Services, name: str) -> Entry:
     raise ProxyError(ErrorKind.MODEL_NOT_FOUND, f"model {name!r} not found; {there_is}", param="model")
 
 
-async def loaded(services: Services) -> tuple[LoadedEntry, ...]:
+async def loaded(services: Services, frontend: Frontend | None) -> tuple[LoadedEntry, ...]:
     """Every model in memory, by name, as the backends say now; those that cannot tell are left out."""
     await services.health.catch_up(LIST_AGE_S)
     found: dict[str, LoadedEntry] = {}
-    for view, model in _served(services):
+    for view, model in _served(services, frontend):
         name = services.gateway.synonyms.alias_of(model.name)
         key = canonical(name)
         for resident in view.loaded or ():
@@ -102,11 +105,14 @@ async def loaded(services: Services) -> tuple[LoadedEntry, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def _served(services: Services, operation: Operation = Operation.EMBEDDING) -> Iterator[tuple[BackendView, Model]]:
+def _served(
+    services: Services, frontend: Frontend | None, operation: Operation = Operation.EMBEDDING
+) -> Iterator[tuple[BackendView, Model]]:
     """Each backend with each model that it can and may serve, by the rules that routing has."""
-    setting = services.governor.setting.value
+    setting, hints, synonyms = services.governor.setting.value, Hints(frontend=frontend), services.gateway.synonyms
     for view in services.fleet.views.value:
         for model in view.models:
-            query = Query(model=model.name, operation=operation)
+            names = synonyms.of(model.name) if frontend is not None else ()
+            query = Query(model.name, operation, hints=hints, synonyms=names)
             if not unfit(view, model, Situation(query, setting, UNKNOWN_SYSTEM, under_way=0), fitness_rules(query)):
                 yield view, model

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from aiohttp import web
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
@@ -23,6 +24,8 @@ ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 ANTHROPIC_VERSION = "anthropic-version"
 """The header that Anthropic's clients send with every request."""
 
+FRONTEND: web.RequestKey[Frontend] = web.RequestKey("frontend", Frontend)
+"""The front end that a request came to; absent at the daemon's own address."""
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 

@@ -8,7 +8,8 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.what_if import read_what_if
-from ollama_proxyd.edges.http_api.context import services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, services_of
+from ollama_proxyd.edges.http_api.frontends import sticky_key
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object
 from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF
 
@@ -20,7 +21,9 @@ async def explain(request: web.Request) -> web.Response:
         values = {**values, "hints": _by_field(values["hints"])}
     services = services_of(request)
     asked = read_what_if(values, services.system.value.devices)
-    return json_reply(decision_fields(services.gateway.explain(asked.query, asked.mode, asked.system)))
+    name = request[FRONTEND].name if FRONTEND in request else asked.frontend
+    query = services.frontends.in_place(asked.query, name, sticky_key(request))
+    return json_reply(decision_fields(services.gateway.explain(query, asked.mode, asked.system)))
 
 
 def _by_field(given: Mapping[str, Json]) -> dict[str, Json]:

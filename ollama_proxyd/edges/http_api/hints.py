@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 
 from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.log_wish import NAMES, LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
@@ -28,7 +29,9 @@ _process = secrets.token_hex(5)
 _number = itertools.count(1)
 
 
-def read_hints(headers: CIMultiDictProxy[str], request_id: str, asker: Asker = NOBODY) -> Hints:
+def read_hints(
+    headers: CIMultiDictProxy[str], request_id: str, asker: Asker = NOBODY, frontend: Frontend | None = None
+) -> Hints:
     """The hints of a request; ProxyError names the header that is wrong or repeated."""
     found: dict[str, Any] = {}
     for name, value in headers.items():
@@ -39,7 +42,7 @@ def read_hints(headers: CIMultiDictProxy[str], request_id: str, asker: Asker = N
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
     cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL, ()))
-    return Hints(request_id=request_id, asker=asker, cache=cache, **found)
+    return Hints(request_id=request_id, asker=asker, cache=cache, frontend=frontend, **found)
 
 
 def _cache_control(lines: Iterable[str]) -> CacheControl:

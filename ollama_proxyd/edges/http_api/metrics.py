@@ -36,6 +36,13 @@ _OF_BACKENDS = {
 }
 """The fields of a backend's status that are gauges, under their own names."""
 
+_OF_FRONTENDS = {
+    "requests": "Requests that came to the front end",
+    "errors": "Those of them that failed",
+    "refused": "Requests that the limits of the front end kept out",
+}
+"""The fields of a front end's status that are counters, under their own names."""
+
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 
 
@@ -89,6 +96,7 @@ class StatusGauges(Collector):
         yield from _accounts(status)
         yield from _budget(status.budget)
         yield _modes(status)
+        yield from _frontends(status)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is to collect is known only when asked."""
@@ -197,6 +205,15 @@ def _modes(status: Status) -> Metric:
         modes.add_metric((mode.value, "chosen"), float(mode is setting.chosen))
         modes.add_metric((mode.value, "effective"), float(mode is setting.effective))
     return modes
+
+
+def _frontends(status: Status) -> Iterator[Metric]:
+    """Nothing where there are none; their names are the configuration's, and so bounded."""
+    for name, what in _OF_FRONTENDS.items() if status.frontends else ():
+        metric = CounterMetricFamily(f"{PREFIX}_frontend_{name}", what, labels=("frontend",))
+        for frontend in status.frontends:
+            metric.add_metric((frontend.name,), getattr(frontend, name))
+        yield metric
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

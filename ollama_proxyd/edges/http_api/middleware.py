@@ -9,9 +9,10 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import access, api_page, routing_headers
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, SERVER_NAME, speaks_anthropic
+from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
 from ollama_proxyd.edges.http_api.expect_continue import send_100
+from ollama_proxyd.edges.http_api.frontends import ENTRANCES, check_route
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id, read_request_id
 from ollama_proxyd.edges.http_api.pages import is_public
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
@@ -30,6 +31,8 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
+        if (entrances := request.app[ENTRANCES].value) is not None:
+            entrances.enter(request)
         access.check_host(request)
         if access.is_preflight(request):
             return access.preflight_reply(request)
@@ -55,6 +58,8 @@ async def complete(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers[hdrs.SERVER] = SERVER_NAME
     headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_id()
+    if FRONTEND in request:
+        headers[routing_headers.FRONTEND] = request[FRONTEND].name
     if speaks_anthropic(request):
         headers["request-id"] = headers[REQUEST_ID_HEADER]
     if routing_headers.BACKEND_USED not in headers:
@@ -86,9 +91,9 @@ async def _tidied(request: web.Request) -> web.Request | None:
 def _check_sender(request: web.Request) -> None:
     """Refuse other users of this machine, and who has no token."""
     if request.path not in OPEN:
-        access.check_user(request)
-        if not is_public(request) and request.path not in api_page.PATHS:
-            access.check_token(request)
+        access.check_sender(request, needs_token=not is_public(request) and request.path not in api_page.PATHS)
+        if FRONTEND in request:
+            check_route(request)
 
 
 def _check_target(request: web.Request) -> None:

@@ -12,7 +12,7 @@ from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.dialects.openai.infer import PATH, Infer, model_of, parse
 from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, services_of
 from ollama_proxyd.edges.http_api.streaming import answering_what
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE, json_reply
 from ollama_proxyd.edges.plumbing.large import off_loop
@@ -54,7 +54,7 @@ async def list_models(request: web.Request) -> web.Response:
                     "family": entry.model.family,
                     "backends": list(entry.backends),
                 }
-                for entry in await catalog.models(services_of(request))
+                for entry in await catalog.models(services_of(request), request.get(FRONTEND))
             ]
         }
     )

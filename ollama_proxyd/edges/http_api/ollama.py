@@ -13,7 +13,7 @@ from ollama_proxyd.dialects.ollama.errors import not_found
 from ollama_proxyd.dialects.ollama.models import completed, parse_show, render_ps, render_tags, render_version
 from ollama_proxyd.edges.http_api import catalog, routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.services.bundle import Services
@@ -26,14 +26,14 @@ DIALECT = Ollama()
 
 async def show(request: web.Request) -> web.Response:
     """A model's details, as the backend that holds it gives them."""
-    hints = read_hints(request.headers, request[REQUEST_ID])
+    hints = read_hints(request.headers, request[REQUEST_ID], frontend=request.get(FRONTEND))
     name, fields = received(await read_body(request), parse_show)
     services = services_of(request)
     try:
         backend_id = await _holder(services, name, hints)
     except ProxyError as error:
         raise not_found("show", name, error) from error
-    query = Query(model=name, synonyms=services.gateway.synonyms.of(name))
+    query = Query(model=name, synonyms=services.gateway.synonyms.of(name), hints=hints)
     known = held(services.fleet.view(backend_id), query)
     own_name = known.name if known else name
     details = await services.gateway.show(backend_id, own_name, fields)
@@ -46,9 +46,9 @@ async def show(request: web.Request) -> web.Response:
 async def _holder(services: Services, name: str, hints: Hints) -> str:
     """Who is asked about a model: the target, else a backend that keeps Ollama's own files, else the first."""
     if hints.target is None:
-        holders = (await catalog.find(services, name)).backends
+        holders = (await catalog.find(services, name, hints.frontend)).backends
         return min(holders, key=lambda each: services.fleet.view(each).spec.api is not Api.OLLAMA)
-    query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target))
+    query = Query(model=name, operation=Operation.EMBEDDING, hints=Hints(target=hints.target, frontend=hints.frontend))
     decision = services.gateway.explain(query)
     if not decision.ranked:
         raise services.gateway.refusal(query, decision)
@@ -57,12 +57,12 @@ async def _holder(services: Services, name: str, hints: Hints) -> str:
 
 async def list_models(request: web.Request) -> web.Response:
     """Every model that can be had."""
-    return _reply(render_tags(await catalog.models(services_of(request))))
+    return _reply(render_tags(await catalog.models(services_of(request), request.get(FRONTEND))))
 
 
 async def list_loaded(request: web.Request) -> web.Response:
     """Every model in memory."""
-    return _reply(render_ps(await catalog.loaded(services_of(request))))
+    return _reply(render_ps(await catalog.loaded(services_of(request), request.get(FRONTEND))))
 
 
 async def version(_request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from ollama_proxyd.dialects.anthropic.models import render_one as anthropic_one
 from ollama_proxyd.dialects.openai import models
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.http_api import anthropic, catalog
-from ollama_proxyd.edges.http_api.context import STARTED_AT, services_of, speaks_anthropic
+from ollama_proxyd.edges.http_api.context import FRONTEND, STARTED_AT, services_of, speaks_anthropic
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
 
@@ -17,7 +17,7 @@ DIALECT = OpenAI()
 
 async def list_models(request: web.Request) -> web.Response:
     """Every model that can be had."""
-    rows = [_row(request, entry) for entry in await catalog.models(services_of(request))]
+    rows = [_row(request, entry) for entry in await catalog.models(services_of(request), request.get(FRONTEND))]
     if speaks_anthropic(request):
         return anthropic.models_reply(request, rows)
     return web.Response(body=models.render_list(rows), headers={"Content-Type": JSON_TYPE})
@@ -25,7 +25,7 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def show_model(request: web.Request) -> web.Response:
     """One model."""
-    entry = await catalog.find(services_of(request), request.match_info["name"])
+    entry = await catalog.find(services_of(request), request.match_info["name"], request.get(FRONTEND))
     render = anthropic_one if speaks_anthropic(request) else models.render_one
     return web.Response(body=render(_row(request, entry)), headers={"Content-Type": JSON_TYPE})
 

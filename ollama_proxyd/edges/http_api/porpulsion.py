@@ -12,7 +12,7 @@ from ollama_proxyd.core.requests import Api, Json
 from ollama_proxyd.core.topology import Topology
 from ollama_proxyd.dialects.ollama.models import render_tags
 from ollama_proxyd.edges.http_api import catalog
-from ollama_proxyd.edges.http_api.access import PEERS, check_host, check_manager, check_token
+from ollama_proxyd.edges.http_api.access import PEERS, check_host, check_manager, check_sender
 from ollama_proxyd.edges.http_api.context import ENDPOINT, REQUEST_ID, STARTED_AT, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.management import ask_all, managing, reply
@@ -45,7 +45,7 @@ async def info(request: web.Request) -> web.Response:
             "ollama_url": request.app[ENDPOINT]() if ollama is None else ollama.spec.endpoint,
             "ollama_version": (ollama and ollama.version) or API_LEVEL,
             "default_model": "",
-            "models": [entry.model.name for entry in await catalog.models(services)],
+            "models": [entry.model.name for entry in await catalog.models(services, None)],
             "uptime_seconds": _uptime_s(request),
             "ram_gb": None if memory is None else round(memory / _GB, 1),
             "cpu": _cpu(topology),
@@ -81,7 +81,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
         number = _after(request.headers.get("Last-Event-ID", ""))
         while not listeners.is_closed:
             check_host(request)
-            check_token(request)
+            check_sender(request, needs_token=True)
             told = surface_json(_metrics(request))
             await write(request, response, b": keep-alive\nid: %d\ndata: " % number + told + b"\n\n")
             number += 1
@@ -121,7 +121,7 @@ def _uptime_s(request: web.Request) -> int:
 
 async def models(request: web.Request) -> web.Response:
     """Every model that can be had, as a list."""
-    told = msgspec.json.decode(render_tags(await catalog.models(services_of(request))))
+    told = msgspec.json.decode(render_tags(await catalog.models(services_of(request), None)))
     return json_reply(told["models"])
 
 

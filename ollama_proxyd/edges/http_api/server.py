@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.kept_responses import KeptResponses
+from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.edges.http_api import (
     anthropic,
     api_page,
@@ -36,6 +36,7 @@ from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
 from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
+from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
+_AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -64,6 +66,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
+    app[ENTRANCES] = Cell[Entrances | None](None)
     app[PEERS] = peers = Peers()
     app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()
@@ -80,7 +83,9 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
     app[RENDERERS].add(ollama.DIALECT, (*management.ROUTES, *porpulsion.ROUTES))
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
-    app[responses.KEPT] = KeptResponses()
+    app[KEPT] = no_responses()
+    served = {route.handler for each in (*_AT_FRONTENDS, websocket, explain) for route in each.ROUTES}
+    app[SERVED] = frozenset(served | {status.alive, status.ready, status.version})
     own = (websocket, efficiency, energy, status, machine, explain, porpulsion, requests, pages, renderer, api_page)
     for each in (*_DOORS, *own):
         app.add_routes(deferred(each.ROUTES))
@@ -110,6 +115,7 @@ class HttpServer:
         self._given: tuple[socket.socket, ...] = ()
         self._is_activated = False
         self._sites: list[web.BaseSite] = []
+        self._frontend_sites: dict[int | str, list[web.BaseSite]] = {}
 
     @property
     def rules(self) -> Cell[AccessRules]:
@@ -119,19 +125,27 @@ class HttpServer:
     @property
     def port(self) -> int:
         """The port in use, once started; the configured one before, or where there is none."""
-        ports = [each[1] for each in self._runner.addresses if isinstance(each, tuple)]
+        ports = [each[1] for each in self._own_addresses() if isinstance(each, tuple)]
         return ports[0] if ports else self._settings.port
 
     @property
     def url(self) -> str:
         """Where a client on this machine finds the server; the configured place before it has begun."""
-        places = [each for each in self._runner.addresses if isinstance(each, tuple)]
+        addresses = self._own_addresses()
+        places = [each for each in addresses if isinstance(each, tuple)]
         if places:
             name, port = places[0][:2]
             own = name if self._is_activated else self._settings.host  # a name says more than what it stands for
             return client_url(own, port)
-        files = [each for each in self._runner.addresses if isinstance(each, str)]
+        files = [each for each in addresses if isinstance(each, str)]
         return f"unix:{files[0]}" if files else client_url(self._settings.host, self._settings.port)
+
+    def _own_addresses(self) -> list[object]:
+        """What it listens on that is no front end's."""
+        addresses = self._runner.addresses
+        return [
+            each for each in addresses if (each[1] if isinstance(each, tuple) else each) not in self._frontend_sites
+        ]
 
     @property
     def addresses(self) -> Sequence[object]:
@@ -158,7 +172,7 @@ class HttpServer:
         """
         self._given = (*given, *extra)
         self._is_activated = bool(given)
-        await self._runner.setup()
+        await self._set_up()
         try:
             if not given:
                 await self._listen()
@@ -166,6 +180,10 @@ class HttpServer:
         except BaseException:
             await self._runner.cleanup()
             raise
+
+    async def _set_up(self) -> None:
+        if self._runner.server is None:
+            await self._runner.setup()
 
     async def _listen(self) -> None:
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
@@ -204,15 +222,34 @@ class HttpServer:
             await site.start()
             self._sites.append(site)
 
-    def reconfigure(self, settings: ServerSettings) -> None:
-        """Apply what may change while listening: names, origins, the token and the limits of bodies."""
+    def reconfigure(self, settings: ServerSettings, frontends: Sequence[FrontendSettings] = ()) -> None:
+        """Apply what may change while listening: names, origins, tokens, the limits of bodies, and the front ends."""
         self._app[SETTINGS].set(settings)
         self._app[ACCESS].set(rules(settings))
+        before = self._app[ENTRANCES].value
+        entrances = Entrances(settings, frontends, () if before is None else before.places)
+        self._app[ENTRANCES].set(entrances if frontends or entrances.places else None)
+
+    async def accept(self, place: int | str, sockets: Sequence[socket.socket]) -> None:
+        """Accept requests to a front end there."""
+        await self._set_up()
+        sites = self._frontend_sites.setdefault(place, [])
+        for each in sockets:
+            site = web.SockSite(self._runner, each, backlog=BACKLOG)
+            await site.start()
+            sites.append(site)
+
+    async def leave(self, place: int | str) -> None:
+        """Accept no more there."""
+        for site in self._frontend_sites.pop(place, ()):
+            await site.stop()
 
     async def refuse_new(self) -> None:
         """Stop listening; requests under way go on, event streams end."""
         self._app[EVENT_STREAMS].close()
         await self.pause()
+        for place in list(self._frontend_sites):
+            await self.leave(place)
 
     async def stop(self) -> None:
         """Close what is still open, with a moment for last words."""

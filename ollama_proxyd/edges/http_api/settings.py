@@ -3,13 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
+from ollama_proxyd.core.addresses import HostName, SocketPath
 from ollama_proxyd.core.options import Like, Option, Positive, Within
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE, OtherUsers
 
 ListenHost: TypeAlias = Annotated[str, Like("^[A-Za-z0-9.:_-]+$", "a host name or an address without brackets")]
-HostName: TypeAlias = Annotated[
-    str, Like("^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$", "a host name without scheme and port")
-]
 WebOrigin: TypeAlias = Annotated[
     str,
     Like(
@@ -20,7 +18,6 @@ WebOrigin: TypeAlias = Annotated[
         "vscode-webview://*, tauri://*, http://localhost:*",
     ),
 ]
-SocketPath: TypeAlias = Annotated[str, Like("^[^\\x00]+[^/\\x00]$", "the path of a socket, such as ollama-proxyd.sock")]
 
 
 def client_url(host: str, port: int) -> str:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, check_host, check_token
+from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, check_host, check_sender
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.status_json import status_json
@@ -123,7 +123,7 @@ async def _tell(request: web.Request, response: Stream, news: Listener) -> None:
     while not listeners.is_closed:
         news.clear()
         check_host(request)
-        check_token(request)
+        check_sender(request, needs_token=True)
         now = _event(status_json(snapshot(request.app[SERVICES])))
         ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
         news.routed.clear()

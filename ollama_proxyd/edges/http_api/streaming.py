@@ -21,7 +21,8 @@ from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_json
 from ollama_proxyd.edges.http_api.catalog import named
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_of
+from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.services.answers import Answers
@@ -85,6 +86,8 @@ def answering(dialect: ClientDialect, parse: Parse) -> Handler:
 
     async def ask(request: web.Request, hints: Hints) -> Request:
         read = named(services_of(request), parse)
+        if hints.frontend is not None:
+            return await read_json(request, parsing(request, dialect, read, hints))
         return await read_json(request, lambda body: read(body, hints))
 
     return answering_what(ask, dialect)
@@ -97,11 +100,15 @@ def answering_what(ask: Ask, dialect: ClientDialect) -> Handler:
         begun_ns = time.monotonic_ns()
         services = services_of(request)
         asker = await request.app[PROGRAMS].of(request)
-        hints = read_hints(request.headers, request[REQUEST_ID], asker)
+        hints = read_hints(request.headers, request[REQUEST_ID], asker, request.get(FRONTEND))
+        if hints.frontend is not None:
+            services.frontends.admit(hints.frontend.name)
         hints = with_log_wish(hints, request.query, request.headers)
         with request.app[BODIES] as bodies:
             services.gateway.check_capacity(bodies.arriving)
             asked = await ask(request, hints)
+        if hints.frontend is not None:
+            asked = entered(request, asked)
         if asked.has_image_urls:
             is_same_api = asked.api is Api.OPENAI
             asked = replace(asked, may_fetch_here=is_same_api and caller_of(request).is_program_here)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -16,9 +17,12 @@ from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.framing.gathering import joined
+from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints
+from ollama_proxyd.edges.http_api.openai import DIALECT
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.http_api.ws_messages import (
     Asked,
@@ -42,7 +46,8 @@ _DATA = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """Answer the requests of one client until it leaves."""
-    hints = read_hints(request.headers, request[REQUEST_ID], await request.app[PROGRAMS].of(request))
+    asker = await request.app[PROGRAMS].of(request)
+    hints = read_hints(request.headers, request[REQUEST_ID], asker, request.get(FRONTEND))
     limit = min(MOST_MESSAGE_BYTES, request.app[SETTINGS].value.max_body_bytes)
     socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=limit, compress=False)
     if not socket.can_prepare(request):
@@ -80,7 +85,11 @@ class _Session:
             fallback = new_id()
             request_id = id_of(told, fallback)
             self._check_room(request_id, len(data))
-            asked = await off_loop(len(data), lambda: read_asked(told, request_id or fallback, self._hints))
+            if self._hints.frontend is not None:
+                self._services.frontends.admit(self._hints.frontend.name)
+            parse = partial(parsing, self._request, DIALECT, parse_chat)
+            asked = await off_loop(len(data), lambda: read_asked(told, request_id or fallback, self._hints, parse))
+            asked = asked._replace(request=entered(self._request, asked.request))
         except ProxyError as error:
             if request_id not in self._under_way:
                 self._sizes.pop(request_id or "", None)

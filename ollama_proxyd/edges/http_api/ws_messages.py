@@ -1,6 +1,6 @@
 """What goes over a WebSocket for streaming, in the words of its documentation and of its first implementation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.dialects.framing.gathering import finished_calls
 from ollama_proxyd.dialects.framing.jsonbody import decode_object, invalid_request
 from ollama_proxyd.dialects.framing.received import received
-from ollama_proxyd.dialects.openai.parse import parse_chat
 
 _CODES: Mapping[ErrorKind, str] = {
     ErrorKind.INVALID_REQUEST: "invalid_request",
@@ -56,7 +55,9 @@ def id_of(message: Mapping[str, Json], fallback: str) -> str:
     return given
 
 
-def read_asked(message: Mapping[str, Json], request_id: str, hints: Hints) -> Asked:
+def read_asked(
+    message: Mapping[str, Json], request_id: str, hints: Hints, parser: Callable[[Hints], Callable[[bytes], Request]]
+) -> Asked:
     """The chat that a message asks for; a prompt is the only thing that is said. Raises ProxyError."""
     options, annotations = (_object(message, name) for name in ("options", "annotations"))
     stream = message.get("stream")
@@ -69,7 +70,7 @@ def read_asked(message: Mapping[str, Json], request_id: str, hints: Hints) -> As
         chat["messages"] = [{"role": "user", "content": message["prompt"]}]
     chat |= {"stream": True, "stream_options": {"include_usage": True}}
     given = _hints({**annotations, **message})
-    request = parse_chat(msgspec.json.encode(chat), replace(hints, include_energy=True, **given))
+    request = parser(replace(hints, include_energy=True, **given))(msgspec.json.encode(chat))
     return Asked(request_id, request, stream is not False)
 
 

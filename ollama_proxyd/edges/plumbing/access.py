@@ -72,6 +72,12 @@ class Caller:
         return int(uid)
 
 
+def host_name(hosts: Sequence[str]) -> str:
+    """The name in a request's only Host header, without the port; empty where there is none that can be read."""
+    match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+    return "" if match is None else match["name"]
+
+
 class AccessRules:
     """The rules of one configuration.
 
@@ -85,6 +91,7 @@ class AccessRules:
         origins: Iterable[str] = (),
         token: str | None = None,
         other_users: OtherUsers = OtherUsers.REFUSE,
+        where: str = "server.auth",
     ) -> None:
         configured = {_bracketed(name.lower()) for name in hosts}
         self._hosts = (LOCAL_NAMES | configured) - {_bracketed(name) for name in EVERYWHERE}
@@ -94,6 +101,7 @@ class AccessRules:
         self._origins |= {each.removesuffix(":*") for each in allowed if each.endswith(":*")}
         self._token = None if token is None else token.encode()
         self._other_users = other_users
+        self._where = where
 
     def check_host(self, caller: Caller) -> None:
         """Raise ProxyError for a wrong host or a foreign page; over a Unix socket any host will do."""
@@ -127,7 +135,7 @@ class AccessRules:
         as_bearer = scheme.lower() == "bearer" and self._is_token(offered)
         as_key = len(caller.api_keys) == 1 and self._is_token(caller.api_keys[0])
         if not (as_bearer or as_key):
-            message = "a token is needed: send Authorization: Bearer <the token of server.auth>, or it as x-api-key"
+            message = f"a token is needed: send Authorization: Bearer <the token of {self._where}>, or it as x-api-key"
             raise ProxyError(ErrorKind.UNAUTHORIZED, message, param="Authorization", code="invalid_api_key")
 
     def _is_token(self, offered: str) -> bool:

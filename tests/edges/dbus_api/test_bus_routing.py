@@ -11,6 +11,8 @@ from dbus_fast import Variant
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.frontend_settings import FrontendSettings
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.policy.query import Query
@@ -119,6 +121,17 @@ async def test_a_question_that_cannot_be_is_refused_with_what_can(
             await program.call("Routing", member, "a{sv}", question)
         assert refused.value.name == "ie.fio.OllamaProxy.Error.InvalidArgument"
         assert says in refused.value.text
+
+
+async def test_front_ends_are_told_and_a_question_may_name_one(program: Program, desk: Desk) -> None:
+    assert await program.call("Routing", "GetFrontends") == []
+    desk.services.frontends.reconfigure([FrontendSettings(Frontend("chat", models=("small*",)), hosts=("chat.test",))])
+    (told,) = await program.call("Routing", "GetFrontends")
+    assert (told["name"], told["hosts"], told["allowed_models"]) == ("chat", ["chat.test"], ["small*"])
+    explained = await program.call("Routing", "Explain", "a{sv}", asked(model="tiny", frontend="chat"))
+    assert {each["rejections"][0]["reason_code"] for each in explained["rejected"]} == {"model_not_of_frontend"}
+    with pytest.raises(Refused, match="there is no front end 'other'; there are: chat"):
+        await program.call("Routing", "Explain", "a{sv}", asked(frontend="other"))
 
 
 async def test_an_unknown_mode_in_a_question_is_refused_as_everywhere(program: Program) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,6 +19,7 @@ from ollama_proxyd.dialects.base import ClientDialect, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, invalid_request
 from ollama_proxyd.dialects.framing.limits import MOST_MESSAGES
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+from ollama_proxyd.dialects.openai.options import PLACES
 from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.dialects.openai.responses.convert import chat_of
 from ollama_proxyd.dialects.openai.responses.encode import Ids, ResponseEncoder
@@ -46,6 +48,7 @@ class Responses(ClientDialect):
     whole_type = "application/json"
     stream_type = "text/event-stream"
     prefix = PATH
+    option_places = MappingProxyType({**PLACES, "max_tokens": ("max_output_tokens", *PLACES["max_tokens"])})
     render_error = staticmethod(render_error)
 
     def __init__(self, kept: KeptResponses) -> None:
