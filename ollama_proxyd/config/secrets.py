@@ -3,6 +3,7 @@
 import re
 import ssl
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ class Secrets:
         return self._sendable(value, f"the environment variable {name}", origin, key)
 
     def from_file(self, written: str, origin: Origin, key: str) -> str | None:
-        """The secret in a file, without the line end; None, with a problem noted, where there is none."""
+        """The secret in a file, without what editors put around it; None, with a problem noted, where there is none."""
         path = self._path(written)
         try:
             status = path.stat()
@@ -47,7 +48,7 @@ class Secrets:
             return None
         if stat.S_IMODE(status.st_mode) & 0o077:
             self.warnings.append(Problem(origin, key, f"others may read {path}; run: chmod 600 {path}"))
-        return self._sendable(content.decode("latin-1").rstrip("\r\n"), str(path), origin, key)
+        return self._sendable(content.removeprefix(BOM_UTF8).decode("latin-1").strip(" \t\r\n"), str(path), origin, key)
 
     def authorities(self, written: str, origin: Origin, key: str) -> str:
         """The whole path of a PEM file of certificate authorities; a problem is noted where it holds none."""

@@ -29,6 +29,12 @@ def test_a_token_is_read_from_a_file_beside_the_configuration(loaded: Loader, tm
     assert config.warnings == ()
 
 
+@pytest.mark.parametrize("text", ["{}", "{}\r\n", "\ufeff{}\n", " {} \n\n", "\t{}"])
+def test_what_editors_put_around_a_secret_is_no_part_of_it(loaded: Loader, tmp_path: Path, text: str) -> None:
+    secret(tmp_path, text.format("a-word-of-some-length"))
+    assert loaded(TOKEN_FILE).server.token == "a-word-of-some-length"
+
+
 def test_a_token_is_read_from_the_home_folder(loaded: Loader, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

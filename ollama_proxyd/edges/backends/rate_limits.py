@@ -3,9 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-_REMAINING = re.compile(r"((?:x-)?ratelimit-)remaining((?:-[a-z]+){0,2})")
+_REMAINING = re.compile(r"(?=.*rate-?limit)(.{0,40})remaining(.{0,40})")
+"""x-ratelimit-remaining-tokens of OpenAI, anthropic-ratelimit-tokens-remaining, RateLimit-Remaining."""
+_POLICY = re.compile(r"[;,\s](?:r|remaining)=0(?=[;,\s]).*?[;,\s](?:t|reset)=(\d{1,9})")
+"""A limit that is used up in one field of all (draft-ietf-httpapi-ratelimit-headers)."""
+_MOST_POLICY = 400
 _LONGEST = 40
 """No moment and no duration has more characters."""
 
@@ -45,6 +50,8 @@ def _used_up(headers: Mapping[str, str]) -> Iterator[float]:
         until_s = _seconds(headers.get(f"{kind[1]}reset{kind[2]}", ""), headers)
         if is_none_left and until_s:
             yield until_s
+    for each in _POLICY.finditer(f" {headers.get('RateLimit', '')[:_MOST_POLICY]} "):
+        yield float(each[1])
 
 
 def _seconds(told: str, headers: Mapping[str, str]) -> float | None:
@@ -72,6 +79,7 @@ def _until(unix: float, headers: Mapping[str, str]) -> float | None:
 
 
 def _moment(date: str) -> float | None:
-    with suppress(ValueError, TypeError, OverflowError):
-        return parsedate_to_datetime(date[:_LONGEST]).timestamp()
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, TypeError, OverflowError):
+            return read(date[:_LONGEST]).timestamp()
     return None

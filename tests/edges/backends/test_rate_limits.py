@@ -7,6 +7,7 @@ from multidict import CIMultiDict
 
 from ollama_proxyd.edges.backends.rate_limits import LONGEST_S, patience_s, rest_s
 
+ANTHROPIC = {"remaining": "0", "reset": "2026-10-21T07:28:30Z"}
 NOW = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
 
 
@@ -24,6 +25,17 @@ NOW = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
         ({"Retry-After": "٣"}, None),
         ({"Retry-After-Ms": "250", "Retry-After": "1"}, 0.25),
         ({"X-RateLimit-Remaining-Requests": "0", "X-RateLimit-Reset-Requests": "6m0s"}, 360.0),
+        (
+            {
+                "anthropic-ratelimit-tokens-remaining": "0",
+                "anthropic-ratelimit-tokens-reset": "2026-10-21T07:28:30Z",
+                **NOW,
+            },
+            30.0,
+        ),
+        ({"RateLimit": "limit=10, remaining=0, reset=7"}, 7.0),
+        ({"RateLimit": '"burst";r=4;t=1, "day";r=0;t=60'}, 60.0),
+        ({"RateLimit": '"day";r=10;t=60'}, None),
         ({}, None),
     ],
 )
