@@ -14,10 +14,11 @@ from ollama_proxyd.cli.commands.mode import mode
 from ollama_proxyd.cli.commands.replay import replay
 from ollama_proxyd.cli.commands.simulate import simulate
 from ollama_proxyd.cli.commands.watch import watch
+from ollama_proxyd.cli.failures import Program
 from ollama_proxyd.cli.session import HELP, answer, daemon_options, json_option
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=Program, context_settings=HELP)
 @daemon_options
 @click.version_option(__version__, prog_name="ollama-proxyctl")
 def control() -> None:
@@ -27,7 +28,7 @@ def control() -> None:
     """
 
 
-@click.group(context_settings=HELP, invoke_without_command=True)
+@click.group(cls=Program, context_settings=HELP, invoke_without_command=True)
 @daemon_options
 @click.version_option(__version__, prog_name="ai-efficiency")
 @click.pass_context
@@ -47,7 +48,7 @@ def status() -> None:
 @control.command()
 @json_option
 def machine() -> None:
-    """Show what the machine is made of: cores, caches, memory and devices."""
+    """Show the machine's cores, caches, memory and devices."""
     answer(lambda daemon: daemon.get("/machine"), render_machine.machine)
 
 

@@ -1,6 +1,8 @@
 """Why a command ends without its answer: one sentence on standard error, and a status that scripts can tell apart."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import click
@@ -8,6 +10,31 @@ import click
 from ollama_proxyd.cli.printable import printable
 
 HOW_TO_START = "start it with: ollama-proxyd"
+
+
+class Program(click.Group):
+    """A program whose complaint of its command line moves no cursor: scripts pass others' words."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """See click.Command."""
+        with _printable_complaint():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Command."""
+        with _printable_complaint():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_complaint() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        message = error.format_message()
+        if (shown := printable(message, keep="\n")) == message:
+            raise
+        raise click.UsageError(shown, error.ctx) from error
 
 
 class Failed(click.ClickException):

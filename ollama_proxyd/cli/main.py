@@ -19,6 +19,7 @@ from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
 from ollama_proxyd.cli.commands.config import report_good
+from ollama_proxyd.cli.failures import Program
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Auth, Config
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 GC_AFTER_ALLOCATIONS = 20_000
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file, instead of the first found.")
 @click.option("--host", help="The address to listen on.")
 @click.option(

@@ -271,7 +271,10 @@ def _hostile(view: BackendView) -> BackendView:
 
 
 def test_a_refusal_in_words_from_outside_commands_no_terminal(ctl: Ctl) -> None:
-    assert ctl("backends", "show", HOSTILE).stderr.replace("\n", "").isprintable()
+    for command in (("backends", "show", HOSTILE), ("simulate", HOSTILE), (HOSTILE,), (f"--{HOSTILE}",)):
+        told = ctl(*command)
+        assert told.exit_code
+        assert told.stderr.replace("\n", "").isprintable()
 
 
 def test_no_summary_of_a_command_is_cut(ctl: Ctl) -> None:

@@ -39,7 +39,7 @@ def _model(entry: Json, name: str) -> Model:
         size_bytes=whole(entry, "meta", "size"),
         modified_at=_rfc3339(whole(entry, "created")),
         parameter_size=human_count(whole(entry, "meta", "n_params")),
-        quantization=text(entry, "meta", "ftype"),
+        quantization=label(entry, "meta", "ftype"),
         format="gguf" if is_llamacpp else None,
         context_length=whole(entry, "meta", "n_ctx_train") or whole(entry, "max_model_len"),
         embedding_length=whole(entry, "meta", "n_embd"),

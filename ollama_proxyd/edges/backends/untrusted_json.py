@@ -6,6 +6,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.numbers import count
 
 MOST_LABEL_CHARACTERS = 500
+MOST_WORDS = 100
 
 
 def at(value: Json, *path: str) -> Json:
@@ -56,6 +57,8 @@ def items(value: Json, *path: str) -> tuple[Json, ...]:
 
 
 def words(value: Json, *path: str) -> frozenset[str] | None:
-    """The strings of a list, None where there is no list."""
+    """The labels of a list, None where there is no list."""
     found = at(value, *path)
-    return frozenset(each for each in found if isinstance(each, str)) if isinstance(found, list) else None
+    if not isinstance(found, list):
+        return None
+    return frozenset(each for each in found[:MOST_WORDS] if isinstance(each, str) and is_label(each))

@@ -16,6 +16,7 @@ from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
+from ollama_proxyd.edges.plumbing.surface_json import escaped
 from ollama_proxyd.services.bundle import Services
 
 API_LEVEL = "0.33.0"
@@ -39,7 +40,7 @@ async def show(request: web.Request) -> web.Response:
     details = await services.gateway.show(backend_id, own_name, fields)
     headers = routing_headers.unrouted(f"{backend_id} holds {name}", backend_id)
     return web.Response(
-        body=msgspec.json.encode(completed(details)), headers={"Content-Type": DIALECT.whole_type, **headers}
+        body=escaped(msgspec.json.encode(completed(details))), headers={"Content-Type": DIALECT.whole_type, **headers}
     )
 
 

@@ -9,11 +9,12 @@ from ollama_proxyd.core.requests import Json
 
 
 def surface_json(value: Json) -> bytes:
-    """A value as JSON, its numbers with the digits that mean something, its controls escaped.
+    """A value as JSON, its numbers with the digits that mean something, its controls escaped."""
+    return escaped(msgspec.json.encode(shortened(value)))
 
-    JSON itself leaves DEL, C1 and bidirectional controls as they are, which a terminal obeys.
-    """
-    encoded = msgspec.json.encode(shortened(value))
+
+def escaped(encoded: bytes) -> bytes:
+    """The JSON text with DEL, C1 and bidirectional controls escaped: JSON leaves them, and terminals obey them."""
     if encoded.isascii() and b"\x7f" not in encoded:
         return encoded
     text = encoded.decode()

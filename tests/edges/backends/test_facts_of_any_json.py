@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Api, Json
 from ollama_proxyd.dialects.ollama.models import describe, render_ps, render_tags
 from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.engine import Answer
-from ollama_proxyd.edges.backends.engines import ENGINES, PATHS, lemonade, ollama, ovms, recognise, tgi
+from ollama_proxyd.edges.backends.engines import ENGINES, PATHS, lemonade, lmstudio, ollama, ovms, recognise, tgi
 from ollama_proxyd.edges.backends.findings import combine
 from ollama_proxyd.edges.backends.untrusted_json import label
 from tests.any_json import ANY_JSON, HUGE, nearly
@@ -126,6 +127,21 @@ def test_a_number_that_no_reader_can_hold_is_not_said(key: str) -> None:
 def test_a_name_that_is_no_printable_line_is_no_name(read: Callable[[str], Any], name: str) -> None:
     assert read(name) == ()
     assert read("tiny")[0].name == "tiny"
+
+
+@pytest.mark.parametrize("words", ["\x1b[2J", "a\nb", "a\u202eb", "x" * 600])
+def test_nothing_that_is_no_printable_line_is_said_of_a_model(words: str) -> None:
+    kinds = dict.fromkeys(("family", "parameter_size", "quantization_level", "format"), words)
+    entry = {"name": "tiny", "digest": words, "modified_at": words, "expires_at": words, "details": kinds}
+    assert ollama.read_tags({"models": [entry | {"capabilities": [words]}]}).models == (
+        Model("tiny", capabilities=frozenset()),
+    )
+    assert ollama.read_ps({"models": [entry]}).loaded == (LoadedModel("tiny"),)
+    told = {"id": "tiny", "arch": words, "quantization": words, "compatibility_type": words}
+    (model,) = lmstudio.read_models({"data": [told]}).models
+    assert (model.family, model.quantization, model.format) == (None,) * 3
+    (model,) = facts.read_models({"data": [{"id": "tiny", "meta": {"ftype": words}}]}).models
+    assert model.quantization is None
 
 
 def test_a_version_that_is_no_printable_line_is_not_said() -> None:

@@ -7,7 +7,7 @@ from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.engine import Engine, Question, Sign, says
 from ollama_proxyd.edges.backends.facts import named
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.untrusted_json import text, whole, words
+from ollama_proxyd.edges.backends.untrusted_json import label, text, whole, words
 
 _TYPES = {
     "llm": frozenset({"completion"}),
@@ -23,9 +23,9 @@ def read_models(body: Json) -> Findings:
         models=tuple(
             Model(
                 name=name,
-                family=text(entry, "arch"),
-                quantization=text(entry, "quantization"),
-                format=text(entry, "compatibility_type"),
+                family=label(entry, "arch"),
+                quantization=label(entry, "quantization"),
+                format=label(entry, "compatibility_type"),
                 context_length=whole(entry, "max_context_length"),
                 capabilities=_capabilities(entry),
             )

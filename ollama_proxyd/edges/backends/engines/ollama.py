@@ -10,7 +10,7 @@ from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Quest
 from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.unloading import Unloading
-from ollama_proxyd.edges.backends.untrusted_json import none_or_more, text, whole, words
+from ollama_proxyd.edges.backends.untrusted_json import label, none_or_more, text, whole, words
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
 _EMBEDDINGS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
@@ -45,8 +45,8 @@ def read_ps(body: Json) -> Findings:
                 size_bytes=whole(entry, "size"),
                 size_vram_bytes=none_or_more(entry, "size_vram"),
                 context_length=whole(entry, "context_length"),
-                expires_at=text(entry, "expires_at"),
-                expires_unix_s=unix_s(text(entry, "expires_at")),
+                expires_at=label(entry, "expires_at"),
+                expires_unix_s=unix_s(label(entry, "expires_at")),
             )
             for entry, name in named(body, "models", "name", "model")
         )
@@ -65,7 +65,7 @@ def slots_read(command: CommandLine) -> int | None:
 
 def _digest(entry: Json) -> str | None:
     """The digest of the weights; another proxy makes one of the name where it knows none."""
-    told = text(entry, "digest")
+    told = label(entry, "digest")
     return None if told is None or told.startswith(OF_THE_NAME) else told
 
 
@@ -74,11 +74,11 @@ def _model(entry: Json, name: str) -> Model:
         name=name,
         size_bytes=whole(entry, "size"),
         digest=_digest(entry),
-        modified_at=text(entry, "modified_at"),
-        family=text(entry, "details", "family"),
-        parameter_size=text(entry, "details", "parameter_size"),
-        quantization=text(entry, "details", "quantization_level"),
-        format=text(entry, "details", "format"),
+        modified_at=label(entry, "modified_at"),
+        family=label(entry, "details", "family"),
+        parameter_size=label(entry, "details", "parameter_size"),
+        quantization=label(entry, "details", "quantization_level"),
+        format=label(entry, "details", "format"),
         context_length=whole(entry, "details", "context_length"),
         embedding_length=whole(entry, "details", "embedding_length"),
         capabilities=words(entry, "capabilities"),
