@@ -119,11 +119,18 @@ class GgufFacts:
     sliding_window: int | None = None
     experts: Experts | None = None
     recurrence: Recurrence | None = None
+    has_template: bool = False
+    """Whether it says how a chat is written."""
+    is_embedding: bool = False
+    """Whether it pools its tokens' vectors into one."""
     files: int = 1
 
 
 def facts_of(metadata: Metadata, tensors: Iterable[Tensor], files: int = 1) -> GgufFacts:
-    """The facts of a model from its metadata and tensors; ValueError where it is not said what it is."""
+    """The facts of a model from its metadata and tensors; ValueError where it is not said what it is.
+
+    Without tensors the parameters are those that the metadata counts.
+    """
     keys, parts = _Keys(metadata), tuple(tensors)
     embedding = next((each for each in parts if each.name == "token_embd.weight"), None)
     embedding_length = keys.number("embedding_length")
@@ -137,7 +144,7 @@ def facts_of(metadata: Metadata, tensors: Iterable[Tensor], files: int = 1) -> G
         architecture=keys.architecture,
         name=_text(metadata.get("general.name")),
         size_bytes=sum(each.size_bytes for each in parts),
-        parameters=sum(each.parameters for each in parts),
+        parameters=sum(each.parameters for each in parts) or _whole(metadata.get("general.parameter_count")) or 0,
         types=types,
         quantization=_quantization(metadata, types),
         layers=layers,
@@ -150,6 +157,8 @@ def facts_of(metadata: Metadata, tensors: Iterable[Tensor], files: int = 1) -> G
         sliding_window=keys.number("attention.sliding_window") or None,
         experts=Experts(experts, keys.number("expert_used_count")) if experts else None,
         recurrence=recurrence,
+        has_template="tokenizer.chat_template" in metadata,
+        is_embedding=bool(keys.number("pooling_type")),
         files=files,
     )
 

@@ -132,16 +132,19 @@ def parse_show(body: bytes) -> tuple[str, Mapping[str, Json]]:
     return model, fields
 
 
-def describe(model: Model, engine: str, endpoint: str, template: str | None = None) -> dict[str, Json]:
+def describe(
+    model: Model, engine: str, endpoint: str, template: str | None = None, info: Mapping[str, Json] | None = None
+) -> dict[str, Json]:
     """The answer for a model that is served by an engine without Ollama's files.
 
-    The modelfile says where the model is served instead of naming a file; `template` is the engine's chat template.
+    The modelfile says where the model is served instead of naming a file; `template` is the engine's chat template,
+    `info` what the model's file says.
     """
     return {
         "modelfile": _modelfile(model, engine, endpoint),
         **present(template=template or None),
         "details": details(model),
-        "model_info": _model_info(model),
+        "model_info": dict(info or _model_info(model)),
         **_capabilities(model),
         "modified_at": model.modified_at or UNKNOWN_TIME,
     }

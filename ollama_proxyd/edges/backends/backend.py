@@ -22,6 +22,7 @@ from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
 from ollama_proxyd.edges.backends.exchange import Exchange, Keeping
+from ollama_proxyd.edges.backends.file_facts import facts_of_file
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
@@ -173,7 +174,9 @@ class EngineBackend:
         if known is None:
             message = f"{self._server.who} holds no model {model!r}"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=404)
-        return describe(known, self._engine.label, self._spec.endpoint, await self._template())
+        template, path = await self._of_template()
+        info = await facts_of_file(path) if path and self._spec.is_local else {}
+        return describe(known, self._engine.label, self._spec.endpoint, template, info)
 
     async def count_tokens(self, request: Request, model: str) -> int | None:
         """By the engine's own count of a request in Anthropic's words; None where it has none, or fails at it."""
@@ -184,11 +187,14 @@ class EngineBackend:
         counted = await _outcome_of(partial(self._server.fetch, f"{dialect.base}/messages/count_tokens", question))
         return None if isinstance(counted, ProxyError) else whole(counted, "input_tokens")
 
-    async def _template(self) -> str | None:
+    async def _of_template(self) -> tuple[str | None, str | None]:
+        """The chat template, and the model's file where the engine names it beside."""
         if self._engine.template is None:
-            return None
+            return None, None
         answer = await _outcome_of(partial(self._server.fetch, self._engine.template))
-        return None if isinstance(answer, ProxyError) else text(answer, "chat_template")
+        if isinstance(answer, ProxyError):
+            return None, None
+        return text(answer, "chat_template"), text(answer, "model_path")
 
     async def _ask(self) -> Probe:
         probe = await self._ask_as_known()

@@ -25,6 +25,7 @@ from ollama_proxyd.edges.http_api import (
     pages,
     passed,
     porpulsion,
+    quant_advice,
     renderer,
     requests,
     responses,
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
+_PORPULSION = (porpulsion, quant_advice)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -81,12 +83,12 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     for each in (openai, ollama):
         app[RENDERERS].add(each.DIALECT, each.ROUTES)
     app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
-    app[RENDERERS].add(ollama.DIALECT, (*management.ROUTES, *porpulsion.ROUTES))
+    app[RENDERERS].add(ollama.DIALECT, (*management.ROUTES, *(route for each in _PORPULSION for route in each.ROUTES)))
     app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
     app[KEPT] = no_responses()
     served = {route.handler for each in (*_AT_FRONTENDS, websocket, explain) for route in each.ROUTES}
     app[SERVED] = frozenset(served | {status.alive, status.ready, status.version})
-    own = (websocket, efficiency, energy, status, machine, explain, porpulsion, requests, pages, renderer, api_page)
+    own = (websocket, efficiency, energy, status, machine, explain, *_PORPULSION, requests, pages, renderer, api_page)
     for each in (*_DOORS, *own):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from ollama_proxyd.core.gguf import TENSOR_TYPES, GgufFacts, Tensor, facts_of
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import cut, printable
 
 MOST_KEYS: Final = 4096
@@ -47,13 +48,28 @@ class _Part(NamedTuple):
 
 def read_gguf(path: Path) -> GgufFacts:
     """The facts of the model in a file, or in the parts of which this is one; GgufError where it cannot be read."""
-    first = _read(path)
-    files = _siblings(path, first)
-    parts = [first if each == path else _read(each) for each in files]
+    parts = _parts(path)
     try:
-        return facts_of(parts[0].metadata, [each for part in parts for each in part.tensors], len(files))
+        return facts_of(parts[0].metadata, [each for part in parts for each in part.tensors], len(parts))
     except ValueError as error:
         raise GgufError(f"{error}, in {_shown(path)}") from error
+
+
+def model_info(path: Path) -> dict[str, Json]:
+    """What a file says of its model, under GGUF's names, without the vocabulary; GgufError likewise."""
+    parts = _parts(path)
+    told = {key: value for key, value in parts[0].metadata.items() if _is_told(key, value)}
+    return {**told, "general.parameter_count": sum(each.parameters for part in parts for each in part.tensors)}
+
+
+def _parts(path: Path) -> list[_Part]:
+    """All files of a model in their order."""
+    first = _read(path)
+    return [first if each == path else _read(each) for each in _siblings(path, first)]
+
+
+def _is_told(key: str, value: object) -> bool:
+    return isinstance(value, int | float | str | list) and not key.startswith(("tokenizer.", "split."))
 
 
 def is_gguf(path: Path) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxyd.edges.plumbing.gguf import MOST_KEPT, GgufError, is_gguf, read_gguf
+from ollama_proxyd.edges.plumbing.gguf import MOST_KEPT, GgufError, is_gguf, model_info, read_gguf
 from scripts import make_tiny_gguf
 from scripts.make_tiny_gguf import ARRAY, STRING, U32, Shape, Tensor, floats, packed
 
@@ -123,3 +123,10 @@ def test_a_model_in_several_files_is_one(tmp_path: Path) -> None:
     files[0].rename(tmp_path / "renamed.gguf")
     with pytest.raises(GgufError, match="part of 3 files"):
         read_gguf(tmp_path / "renamed.gguf")
+
+
+def test_what_a_file_says_is_told_without_its_vocabulary(tmp_path: Path, whole: bytes) -> None:
+    (tmp_path / "a.gguf").write_bytes(whole)
+    told = model_info(tmp_path / "a.gguf")
+    assert (told["llama.block_count"], told["general.parameter_count"]) == (2, 162_752)
+    assert not [key for key in told if key.startswith("tokenizer.")]
