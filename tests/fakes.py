@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeAlias
@@ -11,7 +12,18 @@ from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Resumed, Usage
+from ollama_proxyd.core.events import (
+    Accepted,
+    Delta,
+    Embedded,
+    Event,
+    Finished,
+    FinishReason,
+    Flow,
+    Resumed,
+    Tell,
+    Usage,
+)
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.management import Managed, Management
@@ -224,6 +236,33 @@ def vectors(*rows: tuple[float, ...]) -> tuple[Step, ...]:
     return (Accepted(), Embedded(rows), Finished(usage=Usage(prompt_tokens=2)))
 
 
+class Flowing:
+    """Offers what follows each delta, as an engine's stream does; the end comes by itself."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+        self._end: Event | None = None
+
+    async def _pour(self, tell: Tell) -> None:
+        async for event in self._events:
+            if isinstance(event, Finished):
+                self._end = event
+            if self._end or not tell(event):
+                return
+
+    async def play(self) -> AsyncGenerator[Event, None]:
+        flow = Flow(self._pour)
+        async with aclosing(self._events):
+            async for event in self._events:
+                yield event
+                if isinstance(event, Delta):
+                    yield flow
+                    while flow.was_poured() and self._end is None:
+                        yield flow
+            if self._end is not None:
+                yield self._end
+
+
 class FakeBackend:
     """A backend that follows its script; every request it got is in `requests`, and it counts closed answers."""
 
@@ -255,6 +294,8 @@ class FakeBackend:
         self.management: Sequence[Managed | bytes | BaseException | asyncio.Event] = (Managed(200, ""),)
         """How it answers every call that changes models."""
         self.resumes = True
+        self.flows = False
+        """Whether it offers to tell what follows its first words."""
         self.open = 0
         self.opened = asyncio.Event()
         """Set when an answer was asked for."""
@@ -265,7 +306,11 @@ class FakeBackend:
     def spec(self) -> BackendSpec:
         return self._spec
 
-    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+    def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        events = self._play(request, model)
+        return Flowing(events).play() if self.flows else events
+
+    async def _play(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         self.requests.append((request, model))
         self.open += 1
         self.opened.set()
@@ -275,7 +320,7 @@ class FakeBackend:
                     await step.wait()
                 elif isinstance(step, BaseException):
                     raise step
-                elif isinstance(step, Accepted | Delta | Embedded | Finished | Resumed):
+                elif isinstance(step, Accepted | Delta | Embedded | Finished | Flow | Resumed):
                     yield step
                 else:
                     step()

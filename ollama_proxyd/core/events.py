@@ -1,11 +1,12 @@
 """What a backend says while it answers, in words that no dialect owns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
 from ollama_proxyd.core.energy import Energy
+from ollama_proxyd.core.errors import ProxyError
 
 
 class FinishReason(Enum):
@@ -126,5 +127,36 @@ class Resumed:
     """The answer goes on from another backend, in words; nothing that the client has is said again."""
 
 
-Event: TypeAlias = Accepted | Delta | Embedded | Finished | Resumed
+class Flow:
+    """An offer among the events: what follows can be told at once, instead of being asked for one by one.
+
+    A consumer that does not pour it gets the same events from the generator, which also raises what breaks the answer.
+    """
+
+    __slots__ = ("_failure", "_pour", "_was_poured")
+
+    def __init__(self, pour: "Callable[[Tell], Awaitable[None]]") -> None:
+        self._pour = pour
+        self._failure: ProxyError | None = None
+        self._was_poured = False
+
+    async def pour(self, tell: "Tell") -> None:
+        """Have each event told as it comes, until the last, or until `tell` says that it takes no more for now."""
+        self._was_poured = True
+        try:
+            await self._pour(tell)
+        except ProxyError as error:
+            self._failure = error
+
+    def was_poured(self) -> bool:
+        """Whether it was since the last question; raises what broke the answer meanwhile."""
+        was_poured, self._was_poured = self._was_poured, False
+        if self._failure is not None:
+            raise self._failure
+        return was_poured
+
+
+Event: TypeAlias = Accepted | Delta | Embedded | Finished | Flow | Resumed
 Read: TypeAlias = Callable[[bytes], Sequence[Event]]
+Tell: TypeAlias = Callable[[Event], bool]
+"""Takes an event; says whether it takes another one at once."""

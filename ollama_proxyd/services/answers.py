@@ -121,9 +121,12 @@ class Answers:
         self._settings = settings
         self._kept.shrink(settings.max_size_mb * BYTES_PER_MB if settings.enabled else 0)
 
-    def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
-        """The answer's events, the first being Routed; as the gateway's own, whose errors it raises."""
-        return self._answer(request) if self._settings.enabled else self._deps.gateway.answer(request)
+    def answer(self, request: Request, *, flows: bool = False) -> AsyncGenerator[Routed | Event, None]:
+        """The answer's events, the first being Routed; as the gateway's own, whose errors it raises.
+
+        Nothing flows where answers are kept.
+        """
+        return self._answer(request) if self._settings.enabled else self._deps.gateway.answer(request, flows=flows)
 
     async def _answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
         key, arrived_s = key_of(request), self._deps.clock.monotonic()

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ASLEEP, DEADLINE_EXCEEDED, DISPLACED, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished, Timings, Usage
+from ollama_proxyd.core.events import Accepted, Event, Finished, Flow, Timings, Usage
 from ollama_proxyd.core.faults import fault_of, lack_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
@@ -113,7 +113,7 @@ class Attempt:
     async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:
         async with asyncio.timeout(within_s):
             accepted = await anext(self.events)
-            first = await anext(self.events)
+            first = await self._next()
         if not isinstance(accepted, Accepted):
             raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
         self.first_s = self._clock.monotonic()
@@ -124,10 +124,16 @@ class Attempt:
         """The events up to the first that reaches the client."""
         held = [event]
         while not is_heard(self._request, event) and not (self._request.stream and len(held) > MOST_HELD_EVENTS):
-            held.append(event := await anext(self.events))
+            held.append(event := await self._next())
         if isinstance(event, Finished):
             self.finished = event
         return held
+
+    async def _next(self) -> Event:
+        """The next event; none flows before the client has its first words."""
+        while isinstance(event := await anext(self.events), Flow):
+            pass
+        return event
 
     def timings_after(self, former: Timings) -> Timings:
         """The times of an answer that went on with this attempt, as its client saw them."""

@@ -16,7 +16,7 @@ from ollama_proxyd.core.continuation import (
 )
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings, Usage
+from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Flow, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.reasons import Reason
@@ -92,6 +92,8 @@ class Delivery:
 
     def hear(self, event: Event) -> Event:
         """The event as the client gets it: the end speaks of the whole answer."""
+        if type(event) is Flow:
+            return self._heard(event)
         if type(event) is not Finished:
             self._transcript.add(event)
             return event
@@ -107,6 +109,10 @@ class Delivery:
         if told != Timings() or self._attempt is None or self.request.operation is not Operation.EMBEDDING:
             return told
         return Timings(total_s=self._attempt.elapsed_s)
+
+    def _heard(self, flow: Flow) -> Flow:
+        """What flows, until the answer is about to move."""
+        return Flow(lambda tell: flow.pour(lambda event: tell(self.hear(event)) and not self._is_to_move))
 
     @property
     def backend_id(self) -> str | None:

@@ -10,7 +10,7 @@ from ollama_proxyd.core.attempts import ALWAYS_RETRIED, Step, Trip, after, is_wi
 from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.deferral import after_wait, outlook
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Event, Finished, FinishReason, Resumed
+from ollama_proxyd.core.events import Event, Finished, FinishReason, Flow, Resumed
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
@@ -121,8 +121,8 @@ class Gateway:
         deps = self._deps
         return refusal(query, decision, deps.fleet.views.value, deps.health.interval_s, self.synonyms)
 
-    async def answer(self, request: Request) -> AsyncGenerator[Routed | Event, None]:
-        """The answer's events, the first being Routed.
+    async def answer(self, request: Request, *, flows: bool = False) -> AsyncGenerator[Routed | Event, None]:
+        """The answer's events, the first being Routed; `Flow` is among them for who takes what it offers.
 
         Raises ProxyError. Until the first event nothing has been promised to the client, so an error may still
         become a status. Closing the generator cancels the work upstream.
@@ -140,7 +140,8 @@ class Gateway:
                             yield delivery.hear(event)
                         self.booking.tell(trace, has_begun=True)  # its client has words and does not wait for it
                         async for event in attempt.events:
-                            yield delivery.hear(event)
+                            if flows or not isinstance(event, Flow):
+                                yield delivery.hear(event)
                             if delivery.moves():
                                 break
                 except ProxyError as error:

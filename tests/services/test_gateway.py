@@ -21,6 +21,7 @@ from ollama_proxyd.core.events import (
     Event,
     Finished,
     FinishReason,
+    Flow,
     Resumed,
     Timings,
     ToolCallDelta,
@@ -164,6 +165,36 @@ async def test_an_answer_that_breaks_goes_on_at_the_next_backend_from_what_its_c
     assert (told.backend_id, told.retried, told.resumed, told.error) == ("npu", ("igpu",), ("reset",), None)
     assert told.usage.completion_tokens == 2
     assert "goes on in the middle of an answer because igpu failed" in str(told.decision and told.decision.reason)
+
+
+async def poured(services: Services, asked: Request) -> list[Routed | Event]:
+    """The events for a client that takes what flows, but never two at once."""
+    heard: list[Routed | Event] = []
+    async for event in services.gateway.answer(asked, flows=True):
+        if isinstance(event, Flow):
+            await event.pour(lambda told: bool(heard.append(told)))
+        else:
+            heard.append(event)
+    return heard
+
+
+async def test_what_flows_is_heard_like_other_events_and_goes_on_elsewhere_where_it_breaks() -> None:
+    first = FakeBackend("igpu", Accepted(), Delta(text="H"), Delta(text="e"), Delta(text="l"), failed())
+    other = FakeBackend("npu", Accepted(), Delta(text="l"), Delta(text="o"), Finished(usage=Usage(5, 1)))
+    first.flows = other.flows = True
+    services = await services_of(first, other)
+    heard = await poured(services, begun())
+    assert heard[1:-1] == [*[Delta(text=each) for each in "Hel"], Resumed(), *[Delta(text=each) for each in "lo"]]
+    assert other.requests[0][0].spoken == Spoken("Hel", tokens=3)
+    assert isinstance(heard[-1], Finished)
+    assert outcome(services).error is None
+
+
+async def test_nothing_flows_for_who_does_not_ask_for_it() -> None:
+    backend = FakeBackend("igpu", Accepted(), Delta(text="H"), Delta(text="i"), Finished())
+    backend.flows = True
+    events = await answer(await services_of(backend), request())
+    assert events[1:-1] == [Delta(text="H"), Delta(text="i")]
 
 
 async def test_both_parts_of_an_answer_are_booked_at_their_backends() -> None:

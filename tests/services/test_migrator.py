@@ -10,7 +10,7 @@ import pytest
 
 from ollama_proxyd.core.continuation import Failover
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Resumed, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Flow, Resumed, Usage
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.migration import LEAST_STAY_S, tokens_left
 from ollama_proxyd.core.readings import Reading, SystemState
@@ -73,6 +73,34 @@ async def test_an_answer_moves_when_its_rest_needs_fewer_joules_elsewhere() -> N
     ) in str(told.decision and told.decision.reason)
     assert services.ledger.totals("nvidia").failures == 0
     assert services.fleet.view("nvidia").in_flight == 0
+
+
+async def test_an_answer_that_flows_moves_at_its_next_piece() -> None:
+    go_on = asyncio.Event()
+    first, other = FakeBackend("nvidia", *long_answer(go_on)), FakeBackend("npu", *rest())
+    first.flows = other.flows = True
+    services = await services_of(first, other, mode=Mode.PERFORMANCE)
+    heard: list[Routed | Event] = []
+
+    async def read() -> None:
+        async for event in services.gateway.answer(ASKED, flows=True):
+            if isinstance(event, Flow):
+                await event.pour(take)
+            else:
+                take(event)
+
+    def take(event: Routed | Event) -> bool:
+        heard.append(event)
+        return True
+
+    reading = asyncio.create_task(read())
+    await pass_by(LEAST_STAY_S)
+    services.governor.select(Mode.EFFICIENCY)
+    services.gateway.migrator.look()
+    go_on.set()
+    await reading
+    assert heard[1:5] == [Delta(text="Hel"), Delta(text="lo,"), Resumed(), Delta(text=" world")]
+    assert services.ledger.recent()[-1].resumed == ("moved",)
 
 
 async def test_the_frames_of_an_answer_are_not_read_where_no_other_backend_serves() -> None:

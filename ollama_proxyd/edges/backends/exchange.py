@@ -1,10 +1,8 @@
 """One request and its answer over HTTP, the same for every engine."""
 
 import codecs
-import logging
-import math
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -17,19 +15,16 @@ from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Read
 from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, Rendered, StreamReader, unreadable
+from ollama_proxyd.dialects.base import Dialect, Rendered, StreamReader, unreadable
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
-from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
-from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
+from ollama_proxyd.edges.backends.stream import Stream, check_size
+from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.large import off_loop
 
-log = logging.getLogger(__name__)
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
-MOST_GATHERED_BYTES = Limits().body_bytes
-"""How much of a stream is taken in for a client that wants its answer in one piece."""
 
 _PLAUSIBLE = re.compile(rb"[{\[:]|d|e|i|r")
 _NO_ROUTE = frozenset({404, 405})
@@ -105,15 +100,14 @@ class Exchange:
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
                     return
-                stream = _Stream(dialect, request, reply, _reader(dialect, request, model, reply.who, rendered))
-                while chunk:
-                    events = stream.take(chunk)
-                    if events and _OBJECT_END in chunk:
-                        reply.note_progress()
-                    for event in events:
+                stream = Stream(dialect, request, reply, _reader(dialect, request, model, reply.who, rendered))
+                for event in stream.take(chunk):
+                    yield event
+                while not stream.is_over:
+                    yield stream.flow
+                    for event in await stream.next():
                         yield event
-                    chunk = await (reply.drain() if stream.reader.ended else reply.read())
-                for event in stream.end():
+                for event in await stream.end():
                     yield event
         except ProxyError as error:
             raise await off_loop(len(request.body), partial(unquoted, error, request)) from error
@@ -140,8 +134,6 @@ class Exchange:
         return replace(rendered, body=msgspec.json.encode({**decode_fields(rendered.body), **self._resuming}))
 
 
-_OBJECT_END = b"}"
-"""In what completes a frame, unlike in comments and blanks."""
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
 
@@ -153,48 +145,6 @@ async def _start(reply: Reply) -> bytes:
     if reply.broken is not None:
         raise reply.broken
     return b""
-
-
-class _Stream:
-    """The events of an answer that comes in frames."""
-
-    __slots__ = ("_dialect", "_most_bytes", "_reply", "_size_bytes", "_splitter", "reader")
-
-    def __init__(self, dialect: Dialect, request: Request, reply: Reply, reader: StreamReader) -> None:
-        self._dialect = dialect
-        self._reply = reply
-        self._splitter = dialect.splitter()
-        self._size_bytes = 0
-        self._most_bytes = math.inf if request.stream else MOST_GATHERED_BYTES
-        self.reader = reader
-
-    def take(self, chunk: bytes) -> Sequence[Event]:
-        """The events of the frames that are whole now."""
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._most_bytes:
-            raise _too_large(self._reply.who)
-        return self.reader.feed(self._splitter.feed(chunk))
-
-    def end(self) -> Iterator[Event]:
-        """The events of a last frame that lacks only its end, and how the stream ended.
-
-        A connection that breaks after the end of an answer has done no harm.
-        """
-        reader, dialect, rest = self.reader, self._dialect, self._splitter.remainder()
-        payloads = () if reader.ended else tuple(dialect.payloads(rest))
-        if payloads and all(each == DONE or pieces_in(each).objects for each in payloads):
-            yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
-        if reader.skipped_frames:
-            log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
-        try:
-            finished = reader.finish()
-        except ProxyError as error:
-            if self._reply.broken is not None and error.code == INCOMPLETE:
-                raise self._reply.broken from error
-            raise
-        if reader.closing:
-            yield Delta(frame=reader.closing)
-        yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished
 
 
 def _posted(dialect: Dialect, request: Request, rendered: Rendered) -> Posted:
@@ -272,8 +222,7 @@ async def _body(reply: Reply, start: bytes) -> bytes:
     while start and (piece := await reply.read()):
         body += piece
         reply.note_size(len(body))
-        if len(body) > MOST_GATHERED_BYTES:
-            raise _too_large(reply.who)
+        check_size(reply.who, len(body))
     objects = pieces_in(bytes(body)).objects if reply.broken is not None else ()
     return objects[0] if len(objects) == 1 else bytes(body)
 
@@ -284,8 +233,3 @@ def _check_type(reply: Reply, dialect: Dialect, start: bytes) -> None:
     if not is_known and not _PLAUSIBLE.match(start):
         message = f"{reply.who} answered with {sanitize_line(reply.content_type) or 'no content type'} instead of JSON"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
-
-
-def _too_large(who: str) -> ProxyError:
-    message = f"{who} sent an answer of more than {MOST_GATHERED_BYTES} bytes"
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, message)

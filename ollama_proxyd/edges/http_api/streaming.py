@@ -12,7 +12,7 @@ from aiohttp.http_writer import StreamWriter
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished, Resumed
+from ollama_proxyd.core.events import Delta, Event, Finished, Flow, Resumed
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Parse, Stamps
@@ -48,6 +48,24 @@ class Stream(web.StreamResponse):
     """An answer that is under way; its headers leave together with the first piece of it."""
 
     _send_headers_immediately = False
+
+    def feed(self, piece: bytes) -> bool:
+        """Send a piece at once; whether the client takes more now. Raises ConnectionError where it has left."""
+        writer = self._payload_writer
+        if not isinstance(writer, StreamWriter):
+            raise TypeError("the answer has not begun")
+        if writer._headers_buf:
+            writer._send_headers_with_payload(piece, is_eof=False)
+        elif writer.chunked:
+            writer._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        else:
+            writer._write(piece)
+        return not writer.protocol.writing_paused
+
+    async def drain(self) -> None:
+        """Wait until the client takes more."""
+        if self._payload_writer is not None:
+            await self._payload_writer.drain()
 
     async def end(self, trailers: Mapping[str, str]) -> None:
         """End the answer with trailer fields (RFC 9112, 7.1.2), for which aiohttp has no call."""
@@ -130,7 +148,7 @@ async def deliver(
 
     Raises ProxyError, which becomes a status while nothing has been sent.
     """
-    async with aclosing(answers.answer(asked)) as answer:
+    async with aclosing(answers.answer(asked, flows=asked.stream)) as answer:
         headers, content_type = _headers(await anext(answer))
         events = cast("AsyncGenerator[Event, None]", answer)
         make_encoder = partial(dialect.encoder, asked, STAMPS, begun_ns)
@@ -146,22 +164,48 @@ async def deliver(
         await response.prepare(request)
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         request[STARTED] = Started(response, dialect.stream_error if has_words else None)
-        encoder: Encoder | None = None
-        first, mark = b"", dialect.landmark
+        writing = _Writing(response, make_encoder, dialect.landmark)
         event: Event | None = None
         async for event in events:
-            if isinstance(event, Delta) and event.frame is not None:
-                is_told = bool(first) and not (mark and mark in event.frame)
-                first = first if is_told else first + event.frame
-                await response.write(event.frame)
-            elif isinstance(event, Resumed):
-                encoder = encoder or _following(make_encoder(), first)
-            elif encoder is not None or not first:
-                encoder = encoder or make_encoder()
-                if piece := encoder.encode(event):
-                    await response.write(piece)
+            if isinstance(event, Flow):
+                await event.pour(writing.tell)
+            else:
+                writing.tell(event)
+            await response.drain()
         await response.end(routing_headers.cost(_energy(event)) if takes_trailers else {})
         return response
+
+
+class _Writing:
+    """The events of a streamed answer on their way to its client: an engine's own frames, else encoded."""
+
+    __slots__ = ("_encoder", "_first", "_make_encoder", "_mark", "_response")
+
+    def __init__(self, response: Stream, make_encoder: Callable[[], Encoder], mark: bytes) -> None:
+        self._response = response
+        self._make_encoder = make_encoder
+        self._mark = mark
+        self._first = b""
+        """The frames of an engine's own by which an encoder goes on with its stream."""
+        self._encoder: Encoder | None = None
+
+    def tell(self, event: Event) -> bool:
+        """Send what an event says; whether the client takes more now."""
+        piece = self._piece(event)
+        return self._response.feed(piece) if piece else True
+
+    def _piece(self, event: Event) -> bytes:
+        if isinstance(event, Delta) and event.frame is not None:
+            if not self._first or (self._mark and self._mark in event.frame):
+                self._first += event.frame
+            return event.frame
+        if isinstance(event, Resumed):
+            self._encoder = self._encoder or _following(self._make_encoder(), self._first)
+            return b""
+        if self._encoder is None and self._first:
+            return b""
+        self._encoder = self._encoder or self._make_encoder()
+        return self._encoder.encode(event)
 
 
 def _takes_trailers(request: web.Request) -> bool:

@@ -3,9 +3,9 @@
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from yarl import URL
 
@@ -21,6 +21,9 @@ MOST_HEADER_BYTES = 64 * 1024
 
 PIECE_BYTES = 256 * 1024
 """In so large pieces a large body is handed to the socket."""
+
+Take: TypeAlias = Callable[[bytes], bool]
+"""Takes a piece of a body; says whether it takes another one at once."""
 
 OWN_HEADERS = {"Accept": "*/*", "User-Agent": f"ollama-proxyd/{__version__}", "Accept-Encoding": "identity"}
 
@@ -53,6 +56,12 @@ class Answer(Protocol):
 
     async def read(self) -> bytes:
         """What of the body has come since, as soon as something has; empty at its end. Raises BrokenOffError."""
+
+    async def pour(self, take: Take) -> bool:
+        """Have each piece taken when it comes, without a task in between, as long as it is; whether the end has come.
+
+        Raises as `read`, and what `take` raises.
+        """
 
     def fail(self, error: Exception) -> None:
         """Have its reader get this error at once, and close the connection."""

@@ -19,6 +19,7 @@ from ollama_proxyd.edges.plumbing.call import (
     BrokenOffError,
     Call,
     ConnectTimeoutError,
+    Take,
     cause,
     failed,
 )
@@ -45,6 +46,12 @@ class _Answer:
             raise BrokenOffError from error
         except aiohttp.ClientError as error:
             raise BrokenOffError from error
+
+    async def pour(self, take: Take) -> bool:
+        while piece := await self.read():
+            if not take(piece):
+                return False
+        return True
 
     def fail(self, error: Exception) -> None:
         self._response.content.set_exception(error)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.plumbing.call import Answer, BrokenOffError
+from ollama_proxyd.edges.plumbing.call import Answer, BrokenOffError, Take
 
 _DRAIN_S = 0.2
 _PROGRESS_BYTES = 256
@@ -32,7 +32,9 @@ class Reply:
         self._loop = asyncio.get_running_loop()
         self._due_s = due_s
         self._idle_s = idle_s
-        self._left_s = due_s - self._loop.time()
+        self._asked_s = self._loop.time()
+        """Since when is waited for what comes next."""
+        self._left_s = due_s - self._asked_s
         """How long may still be waited before the answer makes progress."""
         self._has_read = False
         self._is_waiting = False
@@ -47,27 +49,47 @@ class Reply:
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""
-        asked_s = self._loop.time()
-        self._due_s = asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
-        self._is_waiting = True
+        self._wait()
         try:
             piece = await self._answer.read()
-        except TimeoutError:
-            return self._break(ErrorKind.UPSTREAM_TIMEOUT, self._waited())
-        except BrokenOffError:
-            return self._break(ErrorKind.UPSTREAM_FAILED, "broke off its answer before it was complete")
-        except ProxyError as error:
-            self.broken = error
+        except (TimeoutError, BrokenOffError, ProxyError) as error:
+            self._break(error)
             return b""
         finally:
             self._is_waiting = False
-        self._left_s -= self._loop.time() - asked_s
+        self._left_s -= self._loop.time() - self._asked_s
         if not self._has_read:
             self._has_read = True
             self._left_s = max(self._left_s, self._idle_s)
             self._timer.cancel()  # it was set for the first piece; from now on pauses count
             self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
         return piece
+
+    async def pour(self, take: Take) -> bool:
+        """Have each piece taken when it comes, as long as it is; whether the end has come, as with `read`.
+
+        Follows the first `read`.
+        """
+
+        def taken(piece: bytes) -> bool:
+            self._left_s -= self._loop.time() - self._asked_s
+            goes_on = take(piece)
+            self._wait()
+            return goes_on
+
+        self._wait()
+        try:
+            return await self._answer.pour(taken)
+        except (TimeoutError, BrokenOffError, ProxyError) as error:
+            self._break(error)
+            return True
+        finally:
+            self._is_waiting = False
+
+    def _wait(self) -> None:
+        """From now on the next piece is waited for."""
+        self._is_waiting, self._asked_s = True, self._loop.time()
+        self._due_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
 
     def note_progress(self) -> None:
         """A part of the answer has come, and the next may take as long again."""
@@ -95,9 +117,14 @@ class Reply:
             else "was too slow to go on with its answer"
         )
 
-    def _break(self, kind: ErrorKind, what: str) -> bytes:
-        self.broken = ProxyError(kind, f"{self.who} {what}")
-        return b""
+    def _break(self, error: Exception) -> None:
+        if isinstance(error, ProxyError):
+            self.broken = error
+        elif isinstance(error, TimeoutError):
+            self.broken = ProxyError(ErrorKind.UPSTREAM_TIMEOUT, f"{self.who} {self._waited()}")
+        else:
+            message = f"{self.who} broke off its answer before it was complete"
+            self.broken = ProxyError(ErrorKind.UPSTREAM_FAILED, message)
 
     async def drain(self) -> bytes:
         """Wait a moment for the end of what has been read, so that the connection can be kept; always empty."""

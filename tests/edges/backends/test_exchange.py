@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Usage
+from ollama_proxyd.core.events import Accepted, Delta, Embedded, Event, Finished, FinishReason, Flow, Usage
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.anthropic.parse import parse_message
 from ollama_proxyd.dialects.ollama import parse as ollama_parse
@@ -55,8 +55,30 @@ async def backend_at(
         yield EngineBackend(spec_of(url, kind, flavor), client)
 
 
+@pytest.fixture(params=[False, True], ids=["asked for", "poured"], autouse=True)
+def pours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rule holds for events that are asked for one by one, and for those that are told as they come."""
+    monkeypatch.setitem(WAY, "pours", request.param)
+
+
+WAY = {"pours": False}
+
+
+async def gather(got: list[Event], backend: Backend, request: Request, model: str = "tiny") -> list[Event]:
+    def take(event: Event) -> bool:
+        got.append(event)
+        return True
+
+    async for event in backend.answer(request, model):
+        if not isinstance(event, Flow):
+            take(event)
+        elif WAY["pours"]:
+            await event.pour(take)
+    return got
+
+
 async def events_of(backend: Backend, request: Request, model: str = "tiny") -> list[Event]:
-    return [event async for event in backend.answer(request, model)]
+    return await gather([], backend, request, model)
 
 
 async def answer(kind: Api, routes: dict[str, Any], request: Request, flavor: str = "generic") -> list[Event]:
@@ -75,13 +97,8 @@ def text(events: list[Event]) -> str:
 async def until_it_fails(backend: Backend, request: Request) -> tuple[list[Event], ProxyError]:
     """What came before the error, and the error."""
     got: list[Event] = []
-
-    async def read() -> None:
-        async for event in backend.answer(request, "tiny"):
-            got.append(event)  # noqa: PERF401 - what came before the error must stay
-
     with pytest.raises(ProxyError) as caught:
-        await read()
+        await gather(got, backend, request)
     return got, caught.value
 
 

@@ -17,7 +17,7 @@ from ollama_proxyd.dialects.ollama.parse import parse_chat as ollama_chat
 from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
 from ollama_proxyd.dialects.openai.errors import render_error as openai_error
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
-from ollama_proxyd.edges.backends import exchange
+from ollama_proxyd.edges.backends import stream
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.server import said_in
 from ollama_proxyd.services.ports import Backend
@@ -138,14 +138,14 @@ def endless(piece: bytes, content_type: str) -> Handler:
 async def test_an_answer_without_end_is_not_gathered_without_end(
     client: Api, kind: Api, piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "MOST_GATHERED_BYTES", 20_000)
+    monkeypatch.setattr(stream, "MOST_GATHERED_BYTES", 20_000)
     error = await failure(kind, endless(piece, TYPE[kind]), asked(client, stream=False))
     assert error.kind is ErrorKind.UPSTREAM_FAILED
     assert "more than 20000 bytes" in error.message
 
 
 async def test_an_answer_without_end_may_be_streamed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MOST_GATHERED_BYTES", 20_000)
+    monkeypatch.setattr(stream, "MOST_GATHERED_BYTES", 20_000)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"zzzz"}}]}\n\n'
     got: list[Event] = []
 

@@ -236,7 +236,7 @@ class OneAnswer:
         self.closed = False
         self.events = self._play(steps)
 
-    def answer(self, _request: Request) -> AsyncGenerator[Routed | Event, None]:
+    def answer(self, _request: Request, *, flows: bool = False) -> AsyncGenerator[Routed | Event, None]:
         return self.events
 
     async def _play(self, steps: tuple[Routed | Event, ...]) -> AsyncGenerator[Routed | Event, None]:

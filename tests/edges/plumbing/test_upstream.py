@@ -10,7 +10,8 @@ import pytest
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.plumbing.call import PIECE_BYTES, Call
+from ollama_proxyd.edges.plumbing.call import PIECE_BYTES, Call, Take
+from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import request_head
 from ollama_proxyd.edges.plumbing.upstream.pool import Pool, takes
@@ -355,3 +356,102 @@ async def test_twenty_at_once_and_then_again_need_twenty_connections() -> None:
         for _ in range(3):
             await asyncio.gather(*(one() for _ in range(20)))
         assert raw.connections == 20
+
+
+def in_chunks(*pieces: bytes) -> Script:
+    """A server that sends these pieces one after the other, each in a packet of its own, and keeps the connection."""
+
+    async def script(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await raw.request(reader):
+            writer.write(H + b"Transfer-Encoding: chunked\r\n\r\n")
+            for piece in pieces:
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            writer.write(b"0\r\n\r\n")
+
+    return script
+
+
+def into(got: list[bytes]) -> Take:
+    def take(piece: bytes) -> bool:
+        got.append(piece)
+        return True
+
+    return take
+
+
+async def test_what_is_poured_comes_piece_by_piece_up_to_the_end_and_the_connection_is_kept() -> None:
+    got: list[bytes] = []
+    async with playing(in_chunks(b"a", b"b", b"c")) as raw, a_client() as client:
+        for _ in range(2):
+            async with client.ask(call(raw.url)) as reply:
+                got.append(await reply.read())
+                assert await reply.pour(into(got))
+        assert raw.connections == 1
+    assert b"".join(got) == b"abcabc"
+
+
+async def test_who_takes_no_more_gets_the_rest_when_it_asks_again_and_its_server_waits_meanwhile() -> None:
+    sent = 0
+
+    async def endless(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await raw.request(reader)
+        writer.write(H + b"\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            sent += 65536
+
+    async with playing(endless) as raw, a_client() as client, client.ask(call(raw.url)) as reply:
+        got = len(await reply.read())
+
+        def take(piece: bytes) -> bool:
+            nonlocal got
+            got += len(piece)
+            return False
+
+        assert not await reply.pour(take)
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.1)
+        assert sent < 64 * 2**20
+        while got <= before:
+            assert not await reply.pour(take)
+
+
+async def test_what_breaks_while_it_is_poured_is_told_after_all_that_had_come() -> None:
+    answer = H + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\nno chunk"
+    got: list[bytes] = []
+    async with playing(says(answer)) as raw, a_client() as client, client.ask(call(raw.url)) as reply:
+        got.append(await reply.read())
+        assert await reply.pour(into(got))
+        assert b"".join(got) == b"ab"
+        assert reply.broken is not None
+        assert "broke off its answer" in reply.broken.message
+
+
+async def test_a_taker_that_fails_ends_the_pouring_with_its_own_error() -> None:
+    def take(piece: bytes) -> bool:
+        raise ZeroDivisionError
+
+    script = in_chunks(b"a", b"b", b"c")
+    async with playing(script) as raw, a_client() as client, client.ask(call(raw.url)) as reply:
+        await reply.read()
+        with pytest.raises(ZeroDivisionError):
+            await reply.pour(take)
+
+
+async def test_silence_while_an_answer_is_poured_ends_it() -> None:
+    async def silent(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(H + b"\r\na")
+        await reader.read()
+
+    async with playing(silent) as raw, a_client(Timeouts(idle_s=0.05)) as client, client.ask(call(raw.url)) as reply:
+        await reply.read()
+        assert await reply.pour(lambda _: True)
+        assert reply.broken is not None
+        assert reply.broken.kind is ErrorKind.UPSTREAM_TIMEOUT

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, PIECE_BYTES, BrokenOffError
+from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, PIECE_BYTES, BrokenOffError, Take
 from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.upstream.head import Field, NotHttpError, check_field, headers_of, is_framed
 
@@ -28,6 +28,10 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
+        """Takes what comes, instead of a reader that waits for it."""
+        self._refusal: BaseException | None = None
+        """What it raised."""
         self._unsent = memoryview(b"")
         self._is_full = False
         """Whether the transport takes nothing more for now."""
@@ -74,6 +78,38 @@ class Connection(asyncio.Protocol):
             if self._is_complete:
                 return b""
             await self._wait()
+        return self._next_piece()
+
+    async def pour(self, take: Take) -> bool:
+        """See call.Answer."""
+        self._take, self._refusal = take, None
+        try:
+            if self._pieces:
+                self._hand_over()
+            while self._take is not None and not self._is_complete and self._error is None:
+                await self._wait()
+        finally:
+            self._take = None
+        if self._refusal is not None:
+            raise self._refusal
+        if self._error is not None:
+            raise self._error
+        return self._is_complete and not self._pieces
+
+    def _hand_over(self) -> None:
+        """Have what has come taken; who takes no more is told that it waits no longer."""
+        if self._take is None:
+            return
+        try:
+            if self._take(self._next_piece()):
+                return
+        except BaseException as refusal:  # noqa: BLE001 - it is raised for the reader, not for the transport
+            self._refusal = refusal
+        self._take = None
+        self._wake()
+
+    def _next_piece(self) -> bytes:
+        pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._held_bytes = 0
@@ -165,6 +201,8 @@ class Connection(asyncio.Protocol):
         else:
             if self._beside_bytes > _MOST_BESIDE_BODY_BYTES:
                 self._end(NotHttpError("a head that does not end"))
+        if self._take is not None and self._pieces:
+            self._hand_over()
 
     # what the parser tells
 
@@ -206,7 +244,8 @@ class Connection(asyncio.Protocol):
         if self._held_bytes > _MOST_HELD_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._take is None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         """The end of an answer."""
