@@ -87,6 +87,7 @@ _ROWS: Mapping[Fault, _Row] = {
     Fault.OUT_OF_MEMORY: _Row(1, 10.0, 300.0),
     Fault.DEVICE_LOST: _Row(1, 10.0, 300.0, _BACKEND),
     Fault.BUSY: _Row(1, 1.0, 60.0, _BACKEND, one_at_a_time=False),
+    Fault.RATE_LIMIT: _Row(1, 1.0, 60.0, _BACKEND, one_at_a_time=False),
     Fault.KEY_REJECTED: _Row(1, 60.0, 900.0, _BACKEND),
     Fault.NO_CREDIT: _Row(1, 60.0, 900.0, _BACKEND),
     Fault.MODEL_GONE: _Row(1, 10.0, 300.0),
@@ -100,6 +101,8 @@ _ROWS: Mapping[Fault, _Row] = {
 
 LACKS = frozenset({fault for fault, row in _ROWS.items() if row.scope not in (_BACKEND, _MODEL)})
 """What a model there cannot do; nothing is wrong with the backend."""
+_NAMED = frozenset({Fault.BUSY, Fault.RATE_LIMIT})
+"""Those whose pause ends when it was said to, and not before."""
 JITTER = 0.2
 """How far a pause differs from its table at most, so that several do not end together."""
 GROWTH = 2.0
@@ -195,7 +198,7 @@ def _after_failure(before: Breaker, failure: Failure, now_s: float, jitter: floa
     work = before.work if before.concerns(failure.work) else failure.work
     told = replace(before, failures=failures, work=work, is_late=failure.is_late, status=failure.status)
     is_pausing = before.phase is Phase.OPEN and now_s < before.retry_at_s
-    is_named = failure.patience_s is not None and failure.fault is Fault.BUSY
+    is_named = failure.patience_s is not None and failure.fault in _NAMED
     if (is_pausing and not is_named) or failures < row.threshold:
         return told
     pause_s = min(before.pause_s * GROWTH, row.longest_s) if before.pause_s else row.pause_s

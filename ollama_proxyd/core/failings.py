@@ -15,6 +15,7 @@ _WHAT: Mapping[Fault, str] = {
     Fault.OUT_OF_MEMORY: "fails_out_of_memory",
     Fault.DEVICE_LOST: "fails_device_lost",
     Fault.BUSY: "fails_busy",
+    Fault.RATE_LIMIT: "rate_limit_reached",
     Fault.KEY_REJECTED: "fails_key_rejected",
     Fault.NO_CREDIT: "fails_no_credit",
     Fault.MODEL_GONE: "fails_model_gone",
@@ -29,7 +30,7 @@ _WHAT: Mapping[Fault, str] = {
 
 def what_fails(breaker: Breaker) -> Reason:
     """What a backend does wrong, in words."""
-    if breaker.is_named:
+    if breaker.is_named and breaker.fault is Fault.BUSY:
         return Reason("rate_limited")
     return Reason(
         _WHAT[breaker.fault],
@@ -47,7 +48,7 @@ def worst(breakers: Breakers) -> Breaker | None:
     return min(shown, key=lambda each: (each.model is not None, -each.retry_at_s), default=None)
 
 
-_NO_FAILURES = LACKS | {Fault.BUSY}
+_NO_FAILURES = LACKS | {Fault.BUSY, Fault.RATE_LIMIT}
 
 
 def why_failing(breaker: Breaker, now_s: float | None = None) -> Reason:

@@ -19,6 +19,8 @@ class Fault(Enum):
     OUT_OF_MEMORY = "out_of_memory"
     DEVICE_LOST = "device_lost"
     BUSY = "busy"
+    RATE_LIMIT = "rate_limit"
+    """Its configured limit of requests in a minute; nothing has failed."""
     KEY_REJECTED = "key_rejected"
     NO_CREDIT = "no_credit"
     MODEL_GONE = "model_gone"

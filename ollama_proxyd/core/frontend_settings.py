@@ -15,7 +15,6 @@ MODEL = "model"
 """The request's property that is settable beside the options."""
 OF_EMBEDDINGS = frozenset({MODEL, "num_ctx", "keep_alive", "truncate", "dimensions", "user"})
 """What an embedding takes of them."""
-_MINUTE_S = 60.0
 
 
 def _in_small_letters(hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,22 +111,3 @@ def _fits(kind: object, value: Json) -> bool:
     if isinstance(value, str):
         return kind in {str, float | str}
     return kind in {float, float | str} or (kind is int and isinstance(value, int))
-
-
-@dataclass(slots=True)
-class Allowance:
-    """So many requests in each minute: unused ones add up to one minute's."""
-
-    per_minute: int
-    left: float
-    at_s: float
-
-    def take(self, now_s: float) -> float:
-        """Take one; the seconds until there is one where there is none, else 0."""
-        rate = self.per_minute / _MINUTE_S
-        self.left = min(self.per_minute, self.left + (now_s - self.at_s) * rate)
-        self.at_s = now_s
-        if self.left < 1:
-            return (1 - self.left) / rate
-        self.left -= 1
-        return 0.0

@@ -81,6 +81,7 @@ FAULTS: Mapping[str, str] = {
     "fails_out_of_memory": "it has too little memory[ for {model:quoted}]",
     "fails_device_lost": "its engine lost the device; restart the engine",
     "fails_busy": "it is busy",
+    "rate_limit_reached": "it has had as many requests in this minute as its requests_per_minute allows",
     "rate_limited": "it asked to be left alone, since its rate is limited",
     "fails_key_rejected": "its key is rejected; check its api_key_env or api_key_file",
     "fails_no_credit": "its account has no credit",

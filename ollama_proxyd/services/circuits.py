@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, begun, failed, left, whole
-from ollama_proxyd.core.failings import why_failing
+from ollama_proxyd.core.failings import what_fails, why_failing
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.services.cell import Cell, Topic
@@ -63,6 +63,15 @@ class Circuits:
             self._tell(view.spec.id, before, after)
         return after
 
+    def after_sending(self, view: BackendView, rest_s: float, breakers: Breakers) -> Breakers:
+        """When a request is sent to a backend of limited rate; `rest_s` is until the next one may be."""
+        if not rest_s:
+            return breakers
+        limited = Failure(Fault.RATE_LIMIT, Work(""), patience_s=rest_s)
+        after = failed(breakers, limited, self._clock.monotonic(), self._jitter())
+        self._tell(view.spec.id, breakers, after)
+        return after
+
     def after_trial(self, view: BackendView, tries: Work | None) -> Breakers:
         """When a slot is given back: a trial that has said nothing by then, or was never sent, is over."""
         return view.breakers if tries is None else left(view.breakers, tries)
@@ -72,7 +81,7 @@ class Circuits:
         for each in after:
             if each.phase is Phase.OPEN and _key(each) not in was:
                 if each.is_named:
-                    log.info("backend %s is left alone for %.0f s, as it asked", backend_id, each.wait_s)
+                    log.info("backend %s is left alone for %.0f s: %s", backend_id, each.wait_s, what_fails(each))
                 else:
                     log.warning("backend %s is failing: %s", backend_id, why_failing(each, self._clock.monotonic()))
                 self.opened.publish(BreakerOpened(backend_id, each.fault))

@@ -162,6 +162,8 @@ class Fleet:
         member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
         breakers = tried(before.breakers, work) if before.breakers and work is not None else before.breakers
         tries = work if breakers != before.breakers else None
+        if member.config.requests_per_minute is not None:
+            breakers = self.circuits.after_sending(before, member.rest_s(self._clock.monotonic()), breakers)
         lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
         member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
@@ -205,7 +207,7 @@ class Fleet:
         if self._members.get(member.id) is member:
             self._learn(lease, ended, failure)
         doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
-        if doubts is Doubt.DOWN and failure is not None:
+        if doubts is Doubt.DOWN and failure is not None and member.is_down_after_failure():
             self.note_down(member.id, why_down(member.id, failure))
         if doubts is not Doubt.NONE:
             self.due.set()

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
+from ollama_proxyd.core.allowance import Allowance
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.frontend_settings import Allowance, FrontendSettings
+from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.frontends import Balancing
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Request

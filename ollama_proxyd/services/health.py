@@ -8,7 +8,7 @@ from typing import Any
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.failings import why_down
-from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.fleet import Health, Probe
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.wakeup_alignment import next_wakeup_s
@@ -175,7 +175,16 @@ class HealthMonitor:
             self._note_failure(member, reason, is_slow=True)
         else:
             if self._fleet.is_asked(member):
-                self._fleet.note_up(member.id, probe)
+                self._note_success(member, probe)
+
+    def _note_success(self, member: Member, probe: Probe) -> None:
+        """One that was down is up after as many successes in a row as it takes; they follow each other soon."""
+        is_up = member.is_up_after_success()
+        if is_up or self._fleet.view(member.id).health is not Health.DOWN:
+            self._fleet.note_up(member.id, probe)
+            return
+        log.info("backend %s answers its health check again, for the %d. time", member.id, member.successes)
+        self._fleet.due.set()
 
     def _note_failure(self, member: Member, reason: Reason, *, is_slow: bool) -> None:
         """Busy is not down: a backend that works for us, or for the member before, may be too slow to say how it is."""
@@ -184,8 +193,11 @@ class HealthMonitor:
         now = self._fleet.view(member.id)
         if is_slow and now.in_flight and now.health is Health.UP:
             log.info("backend %s is too busy to answer its health check", member.id)
-        else:
+        elif member.is_down_after_failure() or now.health is not Health.UP:
             self._fleet.note_down(member.id, reason)
+        else:
+            log.info("backend %s fails its health check for the %d. time: %s", member.id, member.failures, reason)
+            self._fleet.due.set()
 
 
 def most_age_s(refused: Decision) -> float:

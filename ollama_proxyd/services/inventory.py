@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
 from ollama_proxyd.core.fleet import BackendSpec
-from ollama_proxyd.core.options import Option
+from ollama_proxyd.core.options import Option, Within
 from ollama_proxyd.services.cell import Cell
 
 
@@ -16,6 +16,18 @@ class BackendConfig:
 
     spec: BackendSpec
     enabled: Annotated[bool, Option("backends[].", "Whether it is used.")] = True
+    unhealthy_threshold: Annotated[
+        int,
+        Within(1, 100),
+        Option("backends[].", "Failed checks or connections in a row until it is down."),
+    ] = 1
+    healthy_threshold: Annotated[
+        int, Within(1, 100), Option("backends[].", "Successful health checks in a row until one that was down is up.")
+    ] = 1
+    requests_per_minute: Annotated[
+        Annotated[int, Within(1, 10**6)] | None,
+        Option("backends[].", "The limit of requests in a minute that are sent to it; others go elsewhere meanwhile."),
+    ] = None
     api_key: str | None = field(default=None, repr=False)
 
 

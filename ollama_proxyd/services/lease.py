@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
+from ollama_proxyd.core.allowance import Allowance
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.faults import Work
@@ -32,6 +33,12 @@ class Member:
     """The check that begins when that one has ended; all who need a fresh one wait for it together."""
     check_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a check asks."""
+    allowance: Allowance | None = None
+    """How many more requests may be sent to it in this minute, None where that has no limit."""
+    failures: int = 0
+    """Of checks and connections, in a row."""
+    successes: int = 0
+    """Of checks, in a row."""
     slot_misses: dict[int, int] = field(default_factory=dict)
     """How many trials in a row showed that it does not answer so many requests at once."""
 
@@ -39,6 +46,26 @@ class Member:
     def in_flight(self) -> int:
         """How many requests are under way on it."""
         return len(self.leases)
+
+    def is_down_after_failure(self) -> bool:
+        """Count a failure; whether there are as many in a row as make it down."""
+        self.failures, self.successes = self.failures + 1, 0
+        return self.failures >= self.config.unhealthy_threshold
+
+    def is_up_after_success(self) -> bool:
+        """Count a success; whether there are as many in a row as make one up that was down."""
+        self.failures, self.successes = 0, self.successes + 1
+        return self.successes >= self.config.healthy_threshold
+
+    def rest_s(self, now_s: float) -> float:
+        """Count a request; for how long no further one is sent."""
+        limit = self.config.requests_per_minute
+        if limit is None:
+            return 0.0
+        if self.allowance is None or self.allowance.per_minute != limit:
+            self.allowance = Allowance(limit, limit, now_s)
+        self.allowance.take(now_s)
+        return self.allowance.wait_s(now_s)
 
     @property
     def id(self) -> str:

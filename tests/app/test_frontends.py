@@ -1,7 +1,6 @@
 """Front ends: what each lets in, shows and changes, through a daemon as it runs."""
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,113 +8,17 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.problems import ConfigError
-from tests.app.conftest import Running, Start
-
-CALM: dict[str, Any] = {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "sleep": {"enabled": False}}
-MODELS = ("small:1b", "large:70b")
-
-
-class Engine:
-    """An Ollama that notes what it is asked."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.url = ""
-        self.fails = False
-
-    async def tags(self, _: web.Request) -> web.Response:
-        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in MODELS]})
-
-    async def models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
-
-    async def ps(self, _: web.Request) -> web.Response:
-        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in MODELS]})
-
-    async def version(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": "0.33.0"})
-
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        if self.fails:
-            return web.json_response({"error": "out of order"}, status=500)
-        await asyncio.sleep(0)
-        said = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant"}}
-        last = {**said, "message": {"role": "assistant", "content": "hi"}, "done": True, "done_reason": "stop"}
-        return web.Response(body=json.dumps(last).encode() + b"\n", content_type="application/x-ndjson")
-
-    async def completions(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        if self.fails:
-            return web.json_response({"error": {"message": "out of order"}}, status=500)
-        choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-        if body.get("stream"):
-            delta = {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}
-            text = f"data: {json.dumps({'id': 'x', 'model': body['model'], 'choices': [delta]})}\n\ndata: [DONE]\n\n"
-            return web.Response(text=text, content_type="text/event-stream")
-        return web.json_response({"id": "x", "object": "chat.completion", "model": body["model"], "choices": [choice]})
+from tests.app.conftest import Start
+from tests.app.two_engines import DOORS, Engine, ask, chat, config, two_engines
 
 
 @pytest.fixture
 async def engines() -> AsyncIterator[tuple[Engine, Engine]]:
-    made, runners = (Engine(), Engine()), []
-    for each in made:
-        app = web.Application()
-        app.add_routes([web.get("/api/tags", each.tags), web.get("/api/ps", each.ps)])
-        app.add_routes([web.get("/api/version", each.version), web.post("/api/chat", each.chat)])
-        app.add_routes([web.post("/v1/chat/completions", each.completions)])
-        app.add_routes([web.get("/v1/models", each.models)])
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        each.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    for runner in runners:
-        await runner.cleanup()
-
-
-def config(engines: tuple[Engine, Engine], *frontends: dict[str, Any], **more: Any) -> dict[str, Any]:
-    backends = [
-        {"id": name, "type": api, "endpoint": each.url, "labels": [name, "any"], "slots": 4}
-        for (name, api), each in zip((("gpu", "ollama"), ("npu", "openai")), engines, strict=True)
-    ]
-    return {**CALM, "backends": backends, "frontends": list(frontends), **more}
-
-
-class Reply:
-    """What a client of a front end got."""
-
-    def __init__(self, status: int, headers: Any, text: str) -> None:
-        self.status = status
-        self.headers = headers
-        self.text = text
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-async def ask(running: Running, path: str, body: Any = None, *, host: str = "", url: str = "", **headers: str) -> Reply:
-    """Ask by a host name; without a body it is a GET."""
-    sent = {name.replace("_", "-"): value for name, value in headers.items()} | ({"Host": host} if host else {})
-    method = "GET" if body is None else "POST"
-    address = (url or running.daemon.url) + path
-    async with running.client.request(method, address, json=body, headers=sent) as reply:
-        return Reply(reply.status, reply.headers, await reply.text())
-
-
-def chat(model: str = "small:1b", **fields: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
-
-
-DOORS = ("/api/chat", "/v1/chat/completions")
+    async with two_engines() as both:
+        yield both
 
 
 def free_port() -> int:
@@ -306,7 +209,9 @@ async def test_twenty_at_once_over_a_reload_all_end_well(start: Start, engines: 
     await ask(running, "/efficiency", {"mode": "Quiet"})
     replies = await asyncio.gather(*asked)
     assert {each.status for each in replies} == {200}
-    assert [len(each.bodies) for each in engines] == [10, 10]
+    got = [len(each.bodies) for each in engines]
+    assert sum(got) == 20
+    assert min(got) >= 8, "who finds no free slot at the backend whose turn it is goes to the other"
     (told,) = (await ask(running, "/status")).json["frontends"]
     assert (told["requests"], told["errors"]) == (20, 0)
 

@@ -6,7 +6,7 @@ import pytest
 
 from ollama_proxyd.config import changes
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.frontend_settings import Allowance
+from ollama_proxyd.core.allowance import Allowance
 from ollama_proxyd.core.requests import Operation
 
 Loader = Callable[..., Config]

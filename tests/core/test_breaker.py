@@ -13,7 +13,7 @@ from tests.core.reference_profile import REFERENCE, ask, codes, order
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 TINY = Work("tiny:latest")
-FAILURES = [fault for fault in Fault if fault not in {*LACKS, Fault.NO_FEATURE, Fault.BUSY}]
+FAILURES = [fault for fault in Fault if fault not in {*LACKS, Fault.NO_FEATURE, Fault.BUSY, Fault.RATE_LIMIT}]
 MIDDLE = 0.5
 """The jitter that leaves a pause as it is."""
 
