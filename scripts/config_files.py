@@ -20,6 +20,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "backends": {"id": "ollama-npu", "endpoint": "http://127.0.0.1:11434"},
     "frontends": {"name": "chat", "hosts": ["chat.internal"]},
+    "engines": {"id": "llama", "models_dir": "~/models"},
 }
 WIDTH: Final = 100
 HEAD: Final = """\

@@ -1,22 +1,42 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
+from typing import TYPE_CHECKING
+
 from dbus_fast import BusType
 
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.engine_instances import Phase
+from ollama_proxyd.core.engine_program import EngineSettings
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.policy.residence import upkeep
+from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.on_demand import OnDemand
 from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend, Clock, StateStore
+
+if TYPE_CHECKING:  # loaded only where engines are configured
+    from ollama_proxyd.app.own_engines import OwnEngines
+    from ollama_proxyd.services.engines.pool import Changed, EnginePool
 
 
 class Engines:
     """What all backends share."""
 
-    def __init__(self, config: Config, clock: Clock, store: StateStore) -> None:
+    def __init__(self, config: Config, clock: Clock, store: StateStore, system: Cell[SystemState]) -> None:
         self.http = HttpClient(config.timeouts)
+        self._settings = config.engine
+        self._system = system
+        self._own: OwnEngines | None = None
+        self.started: Topic[EnginePool] = Topic()
+        """The owner of processes, once there is one."""
         self._clock = clock
         self._store = store
         self._line = BusLine(BusType.SESSION, clock)
@@ -25,10 +45,53 @@ class Engines:
 
     def make(self, wanted: BackendConfig) -> Backend:
         """The backend of a configuration."""
+        if wanted.spec.engine is not None:
+            return self._run().make(wanted.spec)
         engine, unit = EngineBackend(wanted.spec, self.http, wanted.api_key), wanted.spec.unit
         return engine if unit is None else OnDemand(engine, unit, self._units, self._clock, self._store)
 
+    def _run(self) -> "OwnEngines":
+        """What runs engines, loaded only where there are any."""
+        if self._own is None:
+            from ollama_proxyd.app.own_engines import OwnEngines, OwnEnginesDeps  # noqa: PLC0415
+
+            deps = OwnEnginesDeps(self.http, self._clock, self._store, self._system)
+            self._own = OwnEngines(self._settings, deps)
+            self.started.publish(self._own.pool)
+        return self._own
+
+    @property
+    def pool(self) -> "EnginePool | None":
+        """The processes that the proxy runs; None where it runs none."""
+        return None if self._own is None else self._own.pool
+
+    def reconfigure(self, settings: EngineSettings) -> None:
+        """Have engines run by other settings from now on."""
+        self._settings = settings
+        if self._own is not None:
+            self._own.reconfigure(settings)
+
     async def close(self) -> None:
-        """End all connections."""
+        """End all processes of ours, and all connections."""
+        if self._own is not None:
+            await self._own.close()
         await self.http.close()
         await self._line.close()
+
+
+def follow_pool(pool: "EnginePool", fleet: Fleet) -> None:
+    """Have processes leave with their backends, and their loading priced as the policy prices it."""
+
+    def reload_j(spec: BackendSpec, file: ModelFile) -> float:
+        if not fleet.has(spec.id):
+            return 0.0
+        view = fleet.view(spec.id)
+        return upkeep(view, file.model, expect(view, file.model).power_w).again_j
+
+    def note(changed: "Changed") -> None:
+        if changed.instance.phase is Phase.GONE:
+            fleet.note_unloaded(changed.instance.backend_id, changed.instance.model)
+
+    pool.reload_j = reload_j
+    pool.changed.listen(note)
+    fleet.reconciled.listen(lambda _: pool.reconcile({each.id: each.config.spec for each in fleet.members}))

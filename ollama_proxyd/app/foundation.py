@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from ollama_proxyd.app.engines import Engines
+from ollama_proxyd.app.engines import Engines, follow_pool
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.edges.plumbing.clock import SystemClock
@@ -75,7 +75,8 @@ class Foundation:
     ) -> "Foundation":
         """Wire the parts; nothing runs yet. A simulation has a clock and engines of its own."""
         activity, gate, sensing, learner, ledger = Activity(clock), Gate(), Sensing(clock), Learner(), Ledger(clock)
-        settings, engines, system = RuntimeSettings(config.tuning, store), Engines(config, clock, store), sensing.system
+        settings, system = RuntimeSettings(config.tuning, store), sensing.system
+        engines = Engines(config, clock, store, system)
         fleet = Fleet(make or engines.make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
         meter, energy = _metered(fleet, sensing, ledger, clock, (learner.observe, detector.observe))
@@ -114,6 +115,7 @@ class Foundation:
 
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
+        self.engines.started.listen(lambda pool: follow_pool(pool, self.services.fleet))
         self.services.governor.follow(self.sensing.system, self.tasks)
         self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))
@@ -139,6 +141,7 @@ class Foundation:
         """Put a configuration in force, below changed settings; raises before anything has changed."""
         services = self.services
         services.fleet.reconcile(backends)  # the only step that can fail
+        self.engines.reconfigure(config.engine)
         services.settings.rebase(config.tuning)
         services.governor.reconfigure(_tuned(config.modes, services.settings))
         services.health.reconfigure(config.health)

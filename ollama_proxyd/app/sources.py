@@ -1,4 +1,4 @@
-"""The sources of backends: the configuration, the engines that answer on this machine, and the demo fleet."""
+"""The sources of backends: the configuration, engines of our own, those that answer here, and the demo fleet."""
 
 import asyncio
 import logging
@@ -41,6 +41,17 @@ class Configured(Source):
     async def offer(self, config: Config, *, has_better: bool) -> Backends:  # noqa: ARG002
         """The backends of a configuration."""
         return config.backends
+
+
+class OwnRun(Source):
+    """The programs that the proxy runs itself."""
+
+    def __init__(self) -> None:
+        super().__init__("run by the proxy")
+
+    async def offer(self, config: Config, *, has_better: bool) -> Backends:  # noqa: ARG002
+        """A backend for each program."""
+        return config.engines
 
 
 class Found(Source):
@@ -144,9 +155,11 @@ class Sources:
         """Those of a picker, in place of all others."""
         self._simulated = Simulated()
         self._is_demo_only = demo is Demo.ALWAYS
-        real: tuple[Configured | Found | Endpoints, ...] = () if self._is_demo_only else (Configured(), found)
+        real: tuple[Configured | OwnRun | Found | Endpoints, ...] = (Configured(), OwnRun(), found)
         if endpoints is not None:
             real = (endpoints,)
+        elif self._is_demo_only:
+            real = ()
         self._all = (*real, *(() if demo is Demo.NEVER else (self._simulated,)))
         self.inventory = Inventory(*self._all)
 
@@ -165,7 +178,7 @@ class Sources:
     def is_searched(self, config: Config) -> bool:
         """Whether an engine that starts later should be noticed."""
         is_for_found = self.endpoints is None and not self._is_demo_only
-        return config.detection.enabled and not config.backends and is_for_found
+        return config.detection.enabled and not (config.backends or config.engines) and is_for_found
 
     async def close(self) -> None:
         """End the demo fleet, if it runs."""

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from ollama_proxyd.config.rules import LOOPBACK, place_of
 from ollama_proxyd.config.settings import ApiKeySource, Config, FrontendToken
+from ollama_proxyd.core.engine_program import EngineProgram
+from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.modes import DEFAULT_TABLE, ModeRow, ModeTable
 from ollama_proxyd.core.options import settings_of
@@ -18,6 +20,11 @@ from ollama_proxyd.services.inventory import BackendConfig
 
 T = TypeVar("T")
 
+_BACKEND = {
+    each.option.key.rpartition(".")[2]: each.default
+    for part in (BackendConfig, BackendSpec)
+    for each in settings_of(part)
+}
 DEFAULT_FLAVORS = {Api.OLLAMA: "ollama", Api.OPENAI: "generic"}
 
 
@@ -32,6 +39,7 @@ def build(values: Mapping[str, Any]) -> Config:
         api_keys=tuple(make(ApiKeySource, each) for each in values["backends"]),
         frontends=tuple(make(FrontendSettings, each) for each in values["frontends"]),
         frontend_tokens=tuple(make(FrontendToken, each) for each in values["frontends"]),
+        engines=tuple(_engine({**each, "costs": values["costs"]}) for each in values["engines"]),
         modes=replace(config.modes, table=_mode_table(values["efficiency"]["modes"])),
         tuning=config.tuning.with_auto(config.modes.auto),
         health=replace(config.health, timeout_s=min(config.health.timeout_s, config.health.interval_s)),
@@ -68,6 +76,14 @@ def _mode_table(modes: Mapping[str, Mapping[str, Any]]) -> ModeTable:
             for mode, row in DEFAULT_TABLE.items()
         }
     )
+
+
+def _engine(values: Mapping[str, Any]) -> BackendConfig:
+    """The backend of a program; its address stands for the processes, each of which has one of its own."""
+    program = make(EngineProgram, values)
+    own = {"type": Api.OPENAI.value, "endpoint": f"engine://{values['id']}", "flavor": program.kind.value}
+    backend = make(BackendConfig, {**_BACKEND, **values, **own, "name": values["name"] or values["id"]})
+    return replace(backend, spec=replace(backend.spec, tariff=None, engine=program))
 
 
 def _backend(values: Mapping[str, Any]) -> BackendConfig:

@@ -46,55 +46,66 @@ def _one_source_of_each_secret(config: Config) -> Contradictions:
             yield f"backends[{index}].api_key_file", message
 
 
-def _specs(config: Config) -> Iterator[tuple[int, BackendSpec]]:
-    return enumerate(each.spec for each in config.backends)
+def _specs(config: Config) -> Iterator[tuple[str, BackendSpec]]:
+    return ((f"backends[{index}]", each.spec) for index, each in enumerate(config.backends))
+
+
+def _engines(config: Config) -> Iterator[tuple[str, BackendSpec]]:
+    return ((f"engines[{index}]", each.spec) for index, each in enumerate(config.engines))
+
+
+def _engines_can_be_run(config: Config) -> Contradictions:
+    for at, spec in _engines(config):
+        engine = spec.engine
+        assert engine is not None
+        if missing := " and ".join(engine.missing):
+            yield f"{at}.command", f"{missing} must be in it, so that each process has a model and a port of its own"
+        if engine.models_dir is None and config.engine.models_dir is None:
+            yield f"{at}.models_dir", "no folder of models is named; give it, or models_dir for all engines"
 
 
 def _ids_differ(config: Config) -> Contradictions:
-    seen: dict[str, int] = {}
-    for index, backend in _specs(config):
-        first = seen.setdefault(backend.id.lower(), index)
-        if first != index:
-            message = (
-                f"backends[{first}] is called {config.backends[first].spec.id} already; give each an id of its own"
-            )
-            yield f"backends[{index}].id", message
+    seen: dict[str, tuple[str, str]] = {}
+    for at, backend in (*_specs(config), *_engines(config)):
+        first, name = seen.setdefault(backend.id.lower(), (at, backend.id))
+        if first != at:
+            yield f"{at}.id", f"{first} is called {name} already; give each an id of its own"
 
 
 def _flavors_are_known(config: Config) -> Contradictions:
-    for index, backend in _specs(config):
+    for at, backend in _specs(config):
         known = sorted(engine.name for engine in ENGINES.values() if engine.api is backend.api)
         if backend.flavor not in known:
             near = nearest(backend.flavor, known)
             advice = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"
             message = f'"{backend.flavor}" is not an engine of type {backend.api.value}; {advice}'
-            yield f"backends[{index}].flavor", message
+            yield f"{at}.flavor", message
 
 
 def _endpoints_differ(config: Config) -> Contradictions:
     seen: dict[tuple[str, int | None, str], str] = {}
-    for index, backend in _specs(config):
+    for at, backend in _specs(config):
         place = place_of(backend.endpoint)
         if place is None:
             message = f'"{backend.endpoint}" is not an address with a host and a port from 1 to 65535'
-            yield f"backends[{index}].endpoint", message
+            yield f"{at}.endpoint", message
             continue
         first = seen.setdefault(place, backend.id)
         if first != backend.id:
             message = f"backend {first} is at this address already; two backends would count one engine twice"
-            yield f"backends[{index}].endpoint", message
+            yield f"{at}.endpoint", message
 
 
 def _no_backend_is_this_server(config: Config) -> Contradictions:
     server = config.server
     ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in EVERYWHERE else set())
-    for index, backend in _specs(config):
+    for at, backend in _specs(config):
         place = place_of(backend.endpoint)
         if place is not None and place[0] in ours and place[1] == server.port:
             message = (
                 "ollama-proxyd itself listens at this address (server.http_port); give one of the two another port"
             )
-            yield f"backends[{index}].endpoint", message
+            yield f"{at}.endpoint", message
 
 
 def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
@@ -111,10 +122,10 @@ def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
 
 
 def _images_are_fetched_elsewhere(config: Config) -> Contradictions:
-    for index, backend in _specs(config):
+    for at, backend in _specs(config):
         if backend.https_images and (backend.is_local or backend.api is not Api.OPENAI):
             why = "runs on this machine, and decides what it fetches" if backend.is_local else "speaks Ollama's API"
-            yield f"backends[{index}].https_images", f"{backend.id} {why}; it is for OpenAI services elsewhere"
+            yield f"{at}.https_images", f"{backend.id} {why}; it is for OpenAI services elsewhere"
 
 
 def _names_mean_one_model(config: Config) -> Contradictions:
@@ -224,6 +235,7 @@ _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _token_beyond_loopback,
     _one_source_of_each_secret,
     _ids_differ,
+    _engines_can_be_run,
     _flavors_are_known,
     _endpoints_differ,
     _no_backend_is_this_server,

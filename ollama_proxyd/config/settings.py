@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from ollama_proxyd.config.problems import Problem
 from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
+from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
@@ -164,10 +165,13 @@ class Config:
     power_saver: PowerSaverSettings
     timeouts: Timeouts
     log: LogSettings
+    engine: EngineSettings
     backends: tuple[BackendConfig, ...] = ()
     api_keys: tuple[ApiKeySource, ...] = ()
     frontends: tuple[FrontendSettings, ...] = ()
     frontend_tokens: tuple[FrontendToken, ...] = ()
+    engines: tuple[BackendConfig, ...] = ()
+    """The backends whose engines the proxy runs itself."""
     default_mode: Annotated[
         Mode, Option("efficiency.", "The mode until one is chosen; a choice survives restarts.", reload=False)
     ] = Mode.BALANCED

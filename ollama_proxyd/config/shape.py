@@ -16,6 +16,10 @@ SECTIONS: Final[Mapping[str, str]] = {
     "backends[].characteristics": "Its performance before anything is measured.",
     "backends[].model_capability": "The models that it serves.",
     "frontends[]": "Further endpoints with their own names, models, backends and rules.",
+    "engines[]": "The engines that the proxy runs itself: a process for each model, started on demand.",
+    "engines[].characteristics": "Its performance before anything is measured.",
+    "engines[].model_capability": "The models that it serves.",
+    "memory_budget": "The memory that engines have which the proxy runs.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
     "answer_cache": "Answers that are given again to the same request, from memory.",
@@ -38,6 +42,23 @@ SECTIONS: Final[Mapping[str, str]] = {
     "upstream": "Timeouts for backends.",
 }
 """Every section with its sentence, in the order of the file; `[]` marks a list of sections."""
+
+
+OF_ENGINES: Final = tuple(
+    f"backends[].{each}"
+    for each in (
+        "id",
+        "name",
+        "enabled",
+        "hardware",
+        "pci_address",
+        "slots",
+        "labels",
+        "characteristics.",
+        "model_capability.",
+    )
+)
+"""What an engine that the proxy runs takes as other backends do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,8 @@ def _options() -> Iterator[tuple[str, Setting]]:
         stem, of_each_mode, name = setting.option.key.partition("*.")
         if not of_each_mode:
             yield stem, setting
+            if stem.startswith(OF_ENGINES):
+                yield stem.replace("backends[]", "engines[]", 1), setting
             continue
         for mode, row in DEFAULT_TABLE.items():
             if mode is not Mode.AUTO or setting.default is not REQUIRED:

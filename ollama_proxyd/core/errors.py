@@ -32,6 +32,8 @@ class ErrorKind(Enum):
     """More requests are under way than the configuration allows."""
     LIMIT_UNMET = "limit_unmet"
     """A limit of the request, or a strict one of the mode, leaves nothing that may serve: waiting does not help."""
+    NO_ROOM = "no_room"
+    """The model does not fit into the memory that engines may have."""
     UPSTREAM_REJECTED = "upstream_rejected"
     """The backend answered 4xx: the request is at fault, another backend would say the same."""
     UPSTREAM_FAILED = "upstream_failed"
@@ -44,6 +46,8 @@ class ErrorKind(Enum):
 
 UNREACHABLE = "backend_unreachable"
 """The code of a failure that says that nothing listens at a backend's address."""
+NOT_LOADED = "model_not_loaded"
+"""The code of a model for which a process of ours did not become ready."""
 DISPLACED = "displaced"
 """The code of an attempt whose slot a more urgent request took; no client is told of it."""
 ASLEEP = "asleep"

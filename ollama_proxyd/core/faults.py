@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import WRITING, Operation
 
 
@@ -238,8 +238,13 @@ def lack_of(fault: Fault | None, operation: Operation) -> Fault | None:
 _BY_KIND: Mapping[ErrorKind, Fault] = {
     ErrorKind.UPSTREAM_TIMEOUT: Fault.STALLED,
     ErrorKind.UPSTREAM_FAILED: Fault.RESET,
+    ErrorKind.NO_ROOM: Fault.OUT_OF_MEMORY,
 }
-_BY_CODE: Mapping[str | None, Fault | None] = {UNREACHABLE: Fault.REFUSED, DEADLINE_EXCEEDED: None}
+_BY_CODE: Mapping[str | None, Fault | None] = {
+    UNREACHABLE: Fault.REFUSED,
+    NOT_LOADED: Fault.NOT_LOADED,
+    DEADLINE_EXCEEDED: None,
+}
 
 
 def fault_of(failure: ProxyError) -> Fault | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, UnitName, whole_pci_address
 from ollama_proxyd.core.breaker import Breakers
+from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.frontends import BackendLabels
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
@@ -99,7 +100,7 @@ class ModelRules:
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """A backend as configured or detected."""
+    """A backend as configured or detected. `engine`: what the proxy runs for it; None where others run its engine."""
 
     id: Annotated[BackendId, Option("backends[].", "Its id in headers, logs and metrics, such as ollama-npu.")]
     name: Annotated[str, Option("backends[].", "The display name; null: the id.", written=str | None)]
@@ -159,6 +160,7 @@ class BackendSpec:
     """What its tokens cost; None where it takes nothing, as far as is configured."""
     is_local: bool = True
     """Whether it runs on a device of this machine, as far as its address tells."""
+    engine: EngineProgram | None = None
 
     @property
     def assumed_slots(self) -> Slots:
@@ -170,13 +172,12 @@ class BackendSpec:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that a backend holds; facts are None or empty where the backend does not say."""
+    """A model that a backend holds; facts are None or empty where it does not say. `unfit`: why not to load it."""
 
     name: str
     size_bytes: int | None = None
     digest: str | None = None
     modified_at: str | None = None
-    """RFC 3339."""
     family: str | None = None
     parameter_size: str | None = None
     quantization: str | None = None
@@ -185,6 +186,7 @@ class Model:
     embedding_length: int | None = None
     capabilities: frozenset[str] | None = None
     """Ollama's words (completion, tools, vision, embedding, thinking, insert); None when unknown."""
+    unfit: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +198,8 @@ class LoadedModel:
     size_vram_bytes: int | None = None
     context_length: int | None = None
     expires_at: str | None = None
-    """RFC 3339; None when it stays or the backend does not say."""
+    """RFC 3339; None when it stays or the backend does not say. The other is the same in seconds since 1970."""
     expires_unix_s: float | None = None
-    """The same in seconds since 1970."""
 
 
 FAILING = "failing"

@@ -69,6 +69,8 @@ HEALTH: Mapping[str, str] = {
         "the engine probably fell back to the CPU: since the machine woke up, {model} writes {tokens_per_second:.3g} "
         "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
+    "engine_not_loaded": "{detail}",
+    "engine_ended": "the process of {model} ended unasked: {detail}",
     "failing": "{reason}[; tried again in {left_seconds:.0f} s]",
 }
 """Why a backend does not serve, or worse than it should."""
@@ -111,6 +113,9 @@ REJECTIONS: Mapping[str, str] = {
     "model_excluded": "{backend_id} is configured not to serve {model:quoted}[, only {supported}]",
     "model_too_large": (
         "{model:quoted} has {size_gb:.4g} GB; {backend_id} is configured for at most {limit_gb:.4g} GB"
+    ),
+    "never_fits": (
+        "{model:quoted} needs {needed_gb:.3g} GB of {memory} on {backend_id}, and engines may have {limit_gb:.3g} GB"
     ),
     "no_vision": "{model:quoted} on {backend_id} cannot see images",
     "operation_unsupported": "{model:quoted} on {backend_id} does not support {operation}",

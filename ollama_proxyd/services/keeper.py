@@ -129,7 +129,8 @@ class Keeper:
         self.known.note_sent(at.backend_id, at.model, is_fresh=not is_loaded)
         if not fleet.has(at.backend_id):
             return
-        is_others = is_loaded and view.spec.unit is None  # who names the unit leaves its engine to the proxy
+        spec = view.spec  # who names the unit, or the program, leaves its engine to the proxy
+        is_others = is_loaded and spec.unit is None and spec.engine is None
         stay = begun(self._stays.get(at), is_loaded=is_others, client_says=sent.keeps_s is not None)
         self.savings.end(at)
         self._trouble.pop(at, None)
@@ -189,6 +190,10 @@ class Keeper:
         backend = fleet.backend(backend_id)
         return backend.can_keep or backend.can_unload
 
+    def _is_pinned(self, at: Place) -> bool:
+        engine = self._deps.fleet.view(at.backend_id).spec.engine
+        return engine is not None and at.model in engine.pinned
+
     def _keep_s(self, at: Place) -> tuple[float, Reason]:
         view = self._deps.fleet.view(at.backend_id)
         price_w = self._deps.governor.setting.value.row.price_of_time_w
@@ -216,7 +221,7 @@ class Keeper:
         """Note a stay, and when it is to end."""
         self._stays[at] = stay
         until_s, by_itself_s = inf, stay.engine_until_s
-        if self._keeps(at.backend_id):
+        if self._keeps(at.backend_id) and not self._is_pinned(at):
             until_s = stay.until_s(self._keep_s(at)[0])
         if until_s < inf and by_itself_s is not None and by_itself_s <= until_s + EXACT_S:
             until_s = by_itself_s

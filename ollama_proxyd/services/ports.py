@@ -6,6 +6,9 @@ from typing import Protocol
 
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
+from ollama_proxyd.core.engine_files import Shelf
+from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
@@ -93,6 +96,55 @@ class Units(Protocol):
 
     async def is_off(self, unit: str) -> bool:
         """Whether a unit is stopped, or is being stopped, by no failure."""
+
+
+class EngineProcess(Protocol):
+    """A process that was started for one model."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    async def ended(self) -> str:
+        """Wait for its end; in words, how it ended."""
+
+    async def stop(self) -> None:
+        """End it, by force where it does not end when asked."""
+
+    async def holds(self, port: int) -> bool:
+        """Whether it is what listens on a port."""
+
+    async def memory_bytes(self) -> int | None:
+        """Its share of main memory by the kernel's count; None where that is not told."""
+
+    async def last_words(self) -> str:
+        """The last line that it wrote."""
+
+
+class EngineRunner(Protocol):
+    """Starts processes; every method raises OSError where it cannot."""
+
+    def free_port(self) -> int:
+        """A port of loopback that nothing listens on."""
+
+    def is_free(self, port: int) -> bool:
+        """Whether nothing listens on a port of loopback."""
+
+    def new_key(self) -> str:
+        """A key that nobody can guess."""
+
+    async def start(self, launch: Launch) -> EngineProcess:
+        """Start a process."""
+
+    def main_memory(self) -> tuple[int, int]:
+        """Bytes of main memory in all, and those that programs may have beside what runs."""
+
+
+class ModelFiles(Protocol):
+    """The folders of models."""
+
+    async def look(self, program: EngineProgram) -> Shelf:
+        """What is there now."""
 
 
 class StateStore(Protocol):

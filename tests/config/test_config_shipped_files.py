@@ -45,6 +45,16 @@ def test_the_backend_of_the_reference_file_is_one_without_its_remarks(tmp_path: 
     assert backend.spec.id == "ollama-npu"
 
 
+def test_the_engine_of_the_reference_file_is_one_without_its_remarks(tmp_path: Path) -> None:
+    text = (FOLDER / "config.yaml").read_text()
+    block = re.search(r"^# engines:\n(#   .*\n)+", text, re.MULTILINE)
+    assert block is not None
+    path = tmp_path / "c.yaml"
+    path.write_text(re.sub(r"^# ", "", block[0], flags=re.MULTILINE))
+    (engine,) = load(path, {}).engines
+    assert (engine.spec.id, engine.spec.flavor) == ("llama", "llamacpp")
+
+
 def test_every_option_that_a_part_declares_stands_in_each_derived_file() -> None:
     assert [key for key, each in OPTIONS.items() if not schema_of(key)["description"].startswith(sentence(each))] == []
     assert [key for key in OPTIONS if not re.search(rf"^[# -]*{name_of(key)}:", REFERENCE, re.MULTILINE)] == []
@@ -57,7 +67,7 @@ def test_every_option_is_described_by_a_sentence() -> None:
 
 def test_every_option_takes_its_default_or_is_needed() -> None:
     needed = {key for key, each in OPTIONS.items() if is_required(each)}
-    assert needed == {"backends[].id", "backends[].endpoint", "frontends[].name"}
+    assert needed == {"backends[].id", "backends[].endpoint", "frontends[].name", "engines[].id"}
     assert [key for key in OPTIONS if key not in needed and not takes_its_default(OPTIONS[key])] == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from ollama_proxyd.core.attempts import Doubt, Step, Trip, after, doubt, is_within_budget, most_useful
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, UNREACHABLE, ErrorKind, ProxyError
 
-RETRYABLE = (ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT)
+RETRYABLE = (ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_TIMEOUT, ErrorKind.NO_ROOM)
 FIRST = Trip(attempts=1, retries=1)
 
 

@@ -159,6 +159,9 @@ def test_every_rejection_of_a_new_request_has_one_place_among_the_obstacles() ->
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda each: min(each.codes))
-def test_clients_repeat_only_what_waiting_cures(obstacle: Obstacle) -> None:
+def test_clients_repeat_only_what_waiting_cures_and_a_want_of_memory(obstacle: Obstacle) -> None:
+    """HTTP has a status for the latter, 507 (RFC 4918), which clients of modeld know; clients repeat it like others."""
     kind, status = obstacle.kind, STATUSES[obstacle.kind]
-    assert (status in {408, 409, 429} or status >= 500) is (kind in {ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED})
+    assert (status in {408, 409, 429} or status >= 500) is (
+        kind in {ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED, ErrorKind.NO_ROOM}
+    )

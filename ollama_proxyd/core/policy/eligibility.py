@@ -180,6 +180,10 @@ def _model_size(view: BackendView, model: Model | None, _situation: Situation | 
     return Reason(code, backend_id=view.spec.id, model=model.name, size_gb=size_gb, limit_gb=limit_gb)
 
 
+def _memory(_view: BackendView, model: Model | None, _situation: Situation) -> Reason | None:
+    return None if model is None else model.unfit
+
+
 def _vision(view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
     if model is None or not situation.query.needs_vision or _is_able(model, "vision"):
         return None
@@ -236,6 +240,7 @@ FITNESS_RULES: tuple[FitnessRule, ...] = (
     _model_of_frontend,
     _model_allowed,
     _model_size,
+    _memory,
     _vision,
     _operation,
 )

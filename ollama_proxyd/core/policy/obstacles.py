@@ -39,6 +39,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle("mode_power", ErrorKind.LIMIT_UNMET, _STRICT),
     _obstacle("game", ErrorKind.LIMIT_UNMET, "end the game, or do not ask for strict limits"),
     _obstacle("no_vision operation_unsupported", ErrorKind.UNSUPPORTED),
+    _obstacle("never_fits", ErrorKind.NO_ROOM, "allow more in memory_budget, or take a smaller model or context"),
     _obstacle("model_excluded model_too_large", ErrorKind.MODEL_NOT_FOUND),
     _obstacle("down health_unknown already_tried", ErrorKind.UNAVAILABLE),
     _obstacle(

@@ -16,6 +16,7 @@ STATUSES: Mapping[ErrorKind, int] = {
     ErrorKind.TOO_LARGE: 413,
     ErrorKind.OVERLOADED: 429,
     ErrorKind.LIMIT_UNMET: 422,
+    ErrorKind.NO_ROOM: 507,
     ErrorKind.UPSTREAM_REJECTED: 400,
     ErrorKind.UPSTREAM_FAILED: 502,
     ErrorKind.UPSTREAM_TIMEOUT: 504,

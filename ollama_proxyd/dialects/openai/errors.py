@@ -26,6 +26,7 @@ TABLE: Mapping[ErrorKind, tuple[str, str | None]] = {
     ErrorKind.TOO_LARGE: (INVALID, "request_too_large"),
     ErrorKind.OVERLOADED: ("rate_limit_error", "overloaded"),
     ErrorKind.LIMIT_UNMET: (INVALID, "limit_unmet"),
+    ErrorKind.NO_ROOM: (API, "insufficient_memory"),
     ErrorKind.UPSTREAM_REJECTED: (INVALID, None),
     ErrorKind.UPSTREAM_FAILED: (API, "upstream_failed"),
     ErrorKind.UPSTREAM_TIMEOUT: (API, "upstream_timeout"),

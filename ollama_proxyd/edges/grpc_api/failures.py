@@ -20,6 +20,7 @@ CODES: Mapping[ErrorKind, StatusCode] = {
     ErrorKind.TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.LIMIT_UNMET: StatusCode.FAILED_PRECONDITION,
+    ErrorKind.NO_ROOM: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.UPSTREAM_REJECTED: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UPSTREAM_FAILED: StatusCode.UNAVAILABLE,
     ErrorKind.UPSTREAM_TIMEOUT: StatusCode.DEADLINE_EXCEEDED,

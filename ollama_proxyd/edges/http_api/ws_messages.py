@@ -24,6 +24,7 @@ _CODES: Mapping[ErrorKind, str] = {
     ErrorKind.OVERLOADED: "overloaded",
     ErrorKind.LIMIT_UNMET: "no_backends",
     ErrorKind.UNAVAILABLE: "no_backends",
+    ErrorKind.NO_ROOM: "no_backends",
     ErrorKind.UPSTREAM_TIMEOUT: "timeout",
     ErrorKind.UPSTREAM_REJECTED: "rejected",
     ErrorKind.UPSTREAM_FAILED: "backend_error",

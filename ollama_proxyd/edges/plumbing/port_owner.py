@@ -29,6 +29,12 @@ def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
     return None if process is None else f"{_name(process)}, pid {process.name}"
 
 
+def pid_at(port: int, proc: Path = Path("/proc")) -> int | None:
+    """The number of the listening program, None where it cannot be seen."""
+    process = _owner(port, proc)
+    return None if process is None else int(process.name)
+
+
 def holder_of(inode: int, proc: Path = Path("/proc")) -> str | None:
     """The process that holds a socket, None where it cannot be seen."""
     process = next(_holders({f"socket:[{inode}]"}, proc), None)

@@ -1,0 +1,62 @@
+"""What runs engines of our own: their processes, their memory, and the folders of their models."""
+
+import os
+from dataclasses import dataclass, replace
+
+from yarl import URL
+
+from ollama_proxyd.core.engine_program import EngineSettings
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.backends.managed import ManagedBackend
+from ollama_proxyd.edges.engines.child import ChildRunner
+from ollama_proxyd.edges.engines.model_files import ModelFolders
+from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.edges.storage.state_file import state_path
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.engines.footprints import Footprints
+from ollama_proxyd.services.engines.pool import EnginePool
+from ollama_proxyd.services.engines.room import Room
+from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.ports import Backend, Clock, StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEnginesDeps:
+    """What they work with."""
+
+    http: HttpClient
+    clock: Clock
+    store: StateStore
+    system: Cell[SystemState]
+
+
+class OwnEngines:
+    """Made once the first engine is configured."""
+
+    def __init__(self, settings: EngineSettings, deps: OwnEnginesDeps) -> None:
+        self._http = deps.http
+        self._runner = ChildRunner(state_path(os.environ).parent / "engines", os.environ)
+        self._files = ModelFolders(settings.models_dir)
+        starter = Starter(self._runner, deps.clock, self._process_backend)
+        room = Room(settings, deps.system, self._runner)
+        self.pool = EnginePool(starter, room, Footprints(deps.store), deps.clock)
+
+    def make(self, spec: BackendSpec) -> Backend:
+        """The backend of a program."""
+        return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http))
+
+    def _process_backend(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
+        """What asks one process; it is an ordinary server of its kind."""
+        address = URL.build(scheme="http", host="127.0.0.1", port=port)
+        return EngineBackend(replace(spec, endpoint=str(address), engine=None), self._http, api_key)
+
+    def reconfigure(self, settings: EngineSettings) -> None:
+        """Have other budgets, and another folder of models."""
+        self.pool.room.settings = settings
+        self._files.folder = settings.models_dir
+
+    async def close(self) -> None:
+        """End all processes."""
+        await self.pool.close()

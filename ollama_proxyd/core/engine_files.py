@@ -1,0 +1,36 @@
+"""The models on the disk that an engine can be started with, and what of each is known."""
+
+from typing import NamedTuple
+
+from ollama_proxyd.core.fleet import Model
+
+
+class ModelFile(NamedTuple):
+    """A model on the disk: its path, which the engine is given, and its facts."""
+
+    model: Model
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Its name for clients."""
+        return self.model.name
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on the disk, all of its parts."""
+        return self.model.size_bytes or 0
+
+
+class Unusable(NamedTuple):
+    """Something in the folder that is no model, although it looks like one."""
+
+    path: str
+    why: str
+
+
+class Shelf(NamedTuple):
+    """What a folder of models has."""
+
+    files: tuple[ModelFile, ...] = ()
+    unusable: tuple[Unusable, ...] = ()

@@ -1,0 +1,102 @@
+"""The life of one process of an engine, as a table, and what others are told of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from ollama_proxyd.core.engine_program import EngineProgram
+from ollama_proxyd.core.memory_budget import Bytes
+from ollama_proxyd.core.reasons import Reason
+
+
+class Phase(Enum):
+    """Where a process stands."""
+
+    WAITING = "waiting"
+    """It waits for memory."""
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    """Its requests end, and then it is stopped."""
+    STOPPING = "stopping"
+    GONE = "gone"
+
+
+class Signal(Enum):
+    """What moves it."""
+
+    FITS = "fits"
+    LOADED = "loaded"
+    LEAVES = "leaves"
+    """It is to make room, or to end."""
+    UNUSED = "unused"
+    """The last request on it has ended while it drains."""
+    ENDED = "ended"
+    """Its process has ended, or never began."""
+
+
+_NEXT: Mapping[tuple[Phase, Signal], Phase] = {
+    (Phase.WAITING, Signal.FITS): Phase.LOADING,
+    (Phase.LOADING, Signal.LOADED): Phase.READY,
+    (Phase.LOADING, Signal.LEAVES): Phase.DRAINING,
+    (Phase.READY, Signal.LEAVES): Phase.DRAINING,
+    (Phase.DRAINING, Signal.UNUSED): Phase.STOPPING,
+    **{(phase, Signal.ENDED): Phase.GONE for phase in Phase},
+}
+"""What is not here changes nothing."""
+
+
+def after(phase: Phase, signal: Signal) -> Phase:
+    """The phase that follows."""
+    return _NEXT.get((phase, signal), phase)
+
+
+HELD = frozenset({Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.STOPPING})
+"""The phases in which it has memory."""
+LEAVING = frozenset({Phase.DRAINING, Phase.STOPPING})
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a process is started with; `port` and `api_key` are its alone.
+
+    name: of its log and its unit. most_bytes: of main memory; None where that is not limited.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    environment: tuple[str, ...]
+    port: int
+    api_key: str
+    most_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A process for one model, as it is told; bytes as they count in the budgets."""
+
+    backend_id: str
+    model: str
+    program: EngineProgram
+    phase: Phase
+    needs: Bytes
+    is_measured: bool = False
+    """Whether the bytes were counted by the kernel, and not estimated."""
+    users: int = 0
+    used_unix_s: float | None = None
+    pid: int | None = None
+    port: int | None = None
+    started_s: float | None = None
+    """How long it took to be ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why the process of a model ended that was not meant to."""
+
+    backend_id: str
+    model: str
+    reason: Reason
+    at_unix_s: float
+    times: int = 1
+    """In a row, without an answer between."""

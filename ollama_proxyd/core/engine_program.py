@@ -1,0 +1,146 @@
+"""A program that the proxy runs as an engine: its command, its models, and what it may use."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Final, NamedTuple, TypeAlias
+
+from ollama_proxyd.core.options import Like, Option, Positive, Within
+
+_ENGINE: Final = "engines[]."
+Variable: TypeAlias = Annotated[str, Like("^[A-Za-z_][A-Za-z0-9_]*=[^\\0]*$", "a variable such as GGML_VK_DEVICE=0")]
+Word: TypeAlias = Annotated[str, Like("[^\\0]*", "a word of a command")]
+Folder: TypeAlias = Annotated[str, Like("^(/|~/)[^\\0]*$", "the path of a folder that begins with / or ~/")]
+SLOTS: Final = 4
+"""Requests that one process takes at once unless it is configured."""
+
+
+class ProgramKind(Enum):
+    """The programs whose command is known."""
+
+    LLAMACPP = "llamacpp"
+    VLLM = "vllm"
+    MLX = "mlx"
+    OVMS = "ovms"
+
+
+class Form(Enum):
+    """What a model is on the disk."""
+
+    GGUF = "gguf"
+    """One file, or the parts of one."""
+    FOLDER = "folder"
+    """A folder with a config.json, as Hugging Face has it."""
+
+
+class ProgramFacts(NamedTuple):
+    """What is known of a kind of program.
+
+    key: the environment variable with the API key that it asks for; None where it has none.
+    """
+
+    command: tuple[str, ...]
+    form: Form = Form.FOLDER
+    key: str | None = None
+
+
+PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
+    ProgramKind.LLAMACPP: ProgramFacts(
+        (
+            *("llama-server", "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"),
+            # One buffer for all slots: a request alone has the whole context (tools/server/README.md).
+            *("--ctx-size", "{context}", "--parallel", "{slots}", "--kv-unified", "--jinja", "--offline"),
+        ),
+        Form.GGUF,
+        "LLAMA_API_KEY",
+    ),
+    ProgramKind.VLLM: ProgramFacts(
+        (
+            *("vllm", "serve", "{model}", "--served-model-name", "{name}", "--host", "127.0.0.1", "--port", "{port}"),
+            *("--max-model-len", "{context}", "--max-num-seqs", "{slots}"),
+        ),
+        key="VLLM_API_KEY",
+    ),
+    ProgramKind.MLX: ProgramFacts(
+        ("mlx_lm.server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}"),
+    ),
+    ProgramKind.OVMS: ProgramFacts(
+        (
+            *("ovms", "--model_path", "{model}", "--model_name", "{name}", "--task", "text_generation"),
+            *("--rest_bind_address", "127.0.0.1", "--rest_port", "{port}"),
+        )
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProgram:
+    """How the proxy runs an engine, one process for each model."""
+
+    kind: Annotated[ProgramKind, Option(_ENGINE + "engine", "Its program, of which the usual command is known.")] = (
+        ProgramKind.LLAMACPP
+    )
+    command: Annotated[
+        tuple[Word, ...],
+        Option(
+            _ENGINE,
+            "The command in words; {model}, {name}, {port}, {context} and {slots} are filled in. Empty: the usual one.",
+        ),
+    ] = ()
+    environment: Annotated[
+        tuple[Variable, ...], Option(_ENGINE, "Further environment variables, such as CUDA_VISIBLE_DEVICES=0.")
+    ] = ()
+    models_dir: Annotated[
+        Folder | None, Option(_ENGINE, "The folder of its models; null: models_dir of all engines.")
+    ] = None
+    context_tokens: Annotated[
+        int, Within(256, 10_000_000), Option(_ENGINE, "The context that each process has, in tokens, for all slots.")
+    ] = 8192
+    pinned: Annotated[
+        tuple[str, ...], Option(_ENGINE, "Models that stay once they are loaded: for no other, nor when unused.")
+    ] = ()
+    start_timeout_s: Annotated[Positive, Option(_ENGINE, "Seconds until a process must be ready.")] = 180.0
+
+    @property
+    def facts(self) -> ProgramFacts:
+        """What is known of its kind."""
+        return PROGRAMS[self.kind]
+
+    def words(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
+        """The command with its values filled in."""
+        return tuple(_filled(word, values) for word in self.command or self.facts.command)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The values that its command must have and does not."""
+        text = " ".join(self.command or self.facts.command)
+        return tuple(name for name in ("{model}", "{port}") if name not in text)
+
+
+_VALUE = re.compile(r"\{([a-z]+)\}")
+
+
+def _filled(word: str, values: Mapping[str, str | int]) -> str:
+    """A word with the known values in place of their names; other braces stay."""
+    return _VALUE.sub(lambda found: str(values.get(found[1], found[0])), word)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Where models are, and how much memory engines may have together."""
+
+    models_dir: Annotated[
+        Folder | None, Option("models_dir", "The folder of the models that engines run, searched with its subfolders.")
+    ] = None
+    ram_gb: Annotated[
+        Positive | None,
+        Option("memory_budget.", "Gigabytes of main memory for engines; null: what is available, less the margin."),
+    ] = None
+    device_gb: Annotated[
+        Positive | None,
+        Option("memory_budget.", "Gigabytes of memory of each card for engines; null: what its driver counts as free."),
+    ] = None
+    margin_gb: Annotated[float, Within(0), Option("memory_budget.", "Gigabytes that stay free of what is counted.")] = (
+        1.0
+    )

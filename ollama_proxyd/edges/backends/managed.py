@@ -1,0 +1,151 @@
+"""A backend whose engines the proxy runs itself: a process for each model, started by the first request for it."""
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+from ollama_proxyd.core.engine_files import ModelFile, Shelf
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
+from ollama_proxyd.core.management import Managed, Management
+from ollama_proxyd.core.memory_budget import RAM
+from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.dialects.ollama.models import describe
+from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.backends.findings import filled
+from ollama_proxyd.services.engines.pool import EnginePool
+from ollama_proxyd.services.engines.running import Running
+from ollama_proxyd.services.ports import ModelFiles
+
+log = logging.getLogger(__name__)
+
+
+class ManagedBackend:
+    """The models of a folder, those in memory being the ones that a process runs for."""
+
+    can_keep = False
+    can_unload = True
+    """By the end of the process."""
+    can_manage = False
+
+    def __init__(self, spec: BackendSpec, pool: EnginePool, files: ModelFiles, asleep: EngineBackend) -> None:
+        self._spec = spec
+        self._pool = pool
+        self._files = files
+        self._asleep = asleep
+        """Tells what engines of this kind can do; it is never asked anything."""
+        self._shelf = Shelf()
+        self._known: dict[str, Model] = {}
+        """What processes told of their models."""
+        self._version: str | None = None
+
+    @property
+    def spec(self) -> BackendSpec:
+        """What this backend is."""
+        return self._spec
+
+    @property
+    def shelf(self) -> Shelf:
+        """What was found on the disk last."""
+        return self._shelf
+
+    def keep(self, model: str, seconds: float | None) -> None:
+        """Processes keep their models until they are ended."""
+
+    def can_resume(self, request: Request) -> bool:
+        """As engines of its kind do."""
+        return self._asleep.can_resume(request)
+
+    def manage(self, _asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        """Nothing changes the files."""
+        raise ProxyError(ErrorKind.UNSUPPORTED, f"backend {self._spec.id} changes no files of models")
+
+    async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
+        """Send the request, once a process has the model; one that ends before its first words is started again."""
+        file = await self._file(model)
+        for is_last in (False, True):
+            async with self._pool.use(self._spec, file) as running:
+                assert running.backend is not None
+                load_s, has_begun = running.load_s if running.is_fresh else None, False
+                try:
+                    async with aclosing(running.backend.answer(request, running.served_name)) as events:
+                        async for event in events:
+                            has_begun = True
+                            yield _with_load(event, load_s)
+                        return
+                except ProxyError:
+                    if is_last or has_begun or not await running.has_ended():
+                        raise
+            log.info("%s of %s ended before it answered, and is started again", model, self._spec.id)
+
+    async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """What is known of a model; nothing is started for it."""
+        running = self._running(model)
+        if running is not None and running.backend is not None:
+            return await running.backend.show(running.served_name, body)
+        known = self._model(await self._file(model))
+        return describe(known, self._spec.name, self._spec.endpoint, None)
+
+    async def count_tokens(self, request: Request, model: str) -> int | None:
+        """By the process of the model, where there is one; none is started for that."""
+        running = self._running(model)
+        if running is None or running.backend is None:
+            return None
+        return await running.backend.count_tokens(request, running.served_name)
+
+    async def unload(self, model: str) -> None:
+        """End the process of a model."""
+        await self._pool.stop(self._spec.id, model)
+
+    async def probe(self) -> Probe:
+        """The models on the disk, and those that processes run for; a process that has ended is gone already."""
+        assert self._spec.engine is not None
+        self._shelf = await self._files.look(self._spec.engine)
+        await self._pool.measure(self._spec.id)
+        loaded = self._pool.running(self._spec.id)
+        for each in loaded:
+            self._learn(each)
+        return Probe(
+            models=tuple(self._model(each) for each in self._shelf.files),
+            loaded=tuple(_loaded(each) for each in loaded),
+            version=self._version,
+            slots=None if self._spec.slots else Slots(4, SlotsFrom.TOLD),
+        )
+
+    def _running(self, model: str) -> Running | None:
+        return next((each for each in self._pool.running(self._spec.id) if each.file.name == model), None)
+
+    async def _file(self, model: str) -> ModelFile:
+        found = next((each for each in self._shelf.files if each.name == model), None)
+        if found is None:
+            message = f"backend {self._spec.id} holds no model {model!r}"
+            raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=404)
+        return found
+
+    def _model(self, file: ModelFile) -> Model:
+        known = self._known.get(file.name)
+        model = file.model if known is None else filled(file.model, known)
+        return replace(model, unfit=self._pool.unfit(self._spec, file))
+
+    def _learn(self, running: Running) -> None:
+        """Keep what a process told of its model after it has ended."""
+        if running.probe is not None:
+            self._version = running.probe.version or self._version
+            told = next((each for each in running.probe.models if each.name == running.served_name), None)
+            if told is not None:
+                self._known[running.file.name] = replace(told, name=running.file.name)
+
+
+def _loaded(running: Running) -> LoadedModel:
+    sizes = [size for memory, size in running.needs.items() if memory != RAM] or [running.needs.get(RAM, 0.0)]
+    return LoadedModel(running.file.name, size_bytes=int(max(sizes)), context_length=running.context_tokens)
+
+
+def _with_load(event: Event, load_s: float | None) -> Event:
+    """The last event, with how long the model was loaded for this request."""
+    if load_s is None or not isinstance(event, Finished) or event.timings.load_s is not None:
+        return event
+    return replace(event, timings=replace(event.timings, load_s=load_s))

@@ -1,0 +1,112 @@
+"""Looks for models in folders: GGUF files with their parts, and folders with a config.json."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from ollama_proxyd.core.engine_files import ModelFile, Shelf, Unusable
+from ollama_proxyd.core.engine_program import EngineProgram, Form
+from ollama_proxyd.core.fleet import Model
+
+DEEPEST: Final = 3
+MOST_ENTRIES: Final = 10_000
+"""So many names in a folder with its subfolders are looked at."""
+_PART: Final = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+_PROJECTOR: Final = re.compile(r"(^|[-_.])mmproj([-_.]|$)", re.IGNORECASE)
+"""A part of a model that sees, which is no model by itself."""
+_MAGIC: Final = b"GGUF"
+_WEIGHTS: Final = (".safetensors", ".bin")
+
+
+class ModelFolders:
+    """The models below folders, by the names of their files."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+
+    async def look(self, program: EngineProgram) -> Shelf:
+        """What is there now."""
+        folder = program.models_dir or self.folder
+        if folder is None:
+            return Shelf()
+        form = _GGUF if program.facts.form is Form.GGUF else _FOLDER
+        return await asyncio.to_thread(_shelf, Path(folder), form)
+
+
+_GGUF, _FOLDER = "gguf", "folder"
+
+
+def _shelf(root: Path, form: str) -> Shelf:
+    root = root.expanduser()
+    found: dict[str, ModelFile] = {}
+    unusable: list[Unusable] = []
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        return Shelf(unusable=(Unusable(str(root), f"the folder cannot be read: {error.strerror}"),))
+    for path in _candidates(root, form):
+        one = _gguf(path) if form == _GGUF else _folder(path)
+        if isinstance(one, Unusable):
+            unusable.append(one)
+        elif one is not None and one.name in found:
+            unusable.append(Unusable(one.path, f"{found[one.name].path} has the same name"))
+        elif one is not None:
+            found[one.name] = one
+    return Shelf(tuple(found.values()), tuple(unusable))
+
+
+def _candidates(root: Path, form: str) -> Iterator[Path]:
+    """Paths that look like models, in their order."""
+    left = MOST_ENTRIES
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(folders) if len(here.relative_to(root).parts) < DEEPEST else []
+        left -= len(folders) + len(files)
+        if left < 0:
+            return
+        if form == _GGUF:
+            yield from (here / name for name in sorted(files) if name.endswith(".gguf"))
+        elif "config.json" in files and any(name.endswith((".xml", *_WEIGHTS)) for name in files):
+            yield here
+
+
+def _gguf(path: Path) -> ModelFile | Unusable | None:
+    """A model in one file or the first of several; None for what belongs to another file."""
+    part = _PART.match(path.stem)
+    if _PROJECTOR.search(path.stem) or (part is not None and int(part["number"]) != 1):
+        return None
+    parts = [path] if part is None else _parts(path, part)
+    try:
+        sizes = [each.stat().st_size for each in parts]
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return Unusable(str(path), "it is no GGUF file")
+        changed_s = path.stat().st_mtime
+    except OSError as error:
+        missing = error.filename or path
+        return Unusable(str(path), f"{Path(str(missing)).name} cannot be read: {error.strerror}")
+    name = path.stem if part is None else part["name"]
+    return ModelFile(Model(name, sum(sizes), modified_at=_time(changed_s), format="gguf"), str(path))
+
+
+def _parts(path: Path, part: re.Match[str]) -> list[Path]:
+    count = int(part["count"])
+    return [path.with_name(f"{part['name']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+
+
+def _folder(path: Path) -> ModelFile | Unusable:
+    try:
+        weights = [each for each in path.iterdir() if each.suffix in {*_WEIGHTS, ".xml"}]
+        size = sum(each.stat().st_size for each in weights)
+        changed_s = path.stat().st_mtime
+    except OSError as error:
+        return Unusable(str(path), f"it cannot be read: {error.strerror}")
+    return ModelFile(Model(path.name, size, modified_at=_time(changed_s), format="safetensors"), str(path))
+
+
+def _time(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""The engines that the proxy runs itself, under a memory budget."""

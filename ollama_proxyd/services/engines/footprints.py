@@ -1,0 +1,56 @@
+"""How much memory a model takes: estimated from its file and its context, corrected by what was seen."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.fleet import BackendSpec
+from ollama_proxyd.core.memory_budget import RAM
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.services.engines.running import Running
+from ollama_proxyd.services.ports import StateStore
+
+OVERHEAD_BYTES: Final = 400e6
+"""A process without its model: its code, and what it computes with."""
+SHARE: Final = 1.1
+"""What a model has beside its file, by experience."""
+MARGIN: Final = 1.05
+MOST_KEPT: Final = 300
+_KEY: Final = "engine_memory"
+
+
+class Footprints:
+    """The one owner of what was seen; it outlives restarts."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        kept = store.get(_KEY)
+        entries: Mapping[str, Json] = kept if isinstance(kept, Mapping) else {}
+        self._peaks = {key: float(value) for key, value in entries.items() if isinstance(value, int | float)}
+
+    def expected(self, spec: BackendSpec, file: ModelFile) -> float:
+        """What it will take."""
+        seen = self._peaks.get(_name(spec, file))
+        if seen is not None:
+            return max(seen * MARGIN, file.size_bytes)
+        return file.size_bytes * SHARE + OVERHEAD_BYTES
+
+    async def measure(self, running: Running) -> None:
+        """Take note of what a process has of main memory; less than before changes nothing."""
+        process, own = running.process, running.needs
+        found = None if process is None else await process.memory_bytes()
+        if found is None or running.is_fresh or list(own) != [RAM]:
+            return  # what lies on a device is not told of each process
+        key = _name(running.spec, running.file)
+        if found > self._peaks.get(key, 0.0):
+            self._peaks[key] = float(found)
+            while len(self._peaks) > MOST_KEPT:
+                del self._peaks[next(iter(self._peaks))]
+            self._store.put(_KEY, dict(self._peaks))
+        running.needs = {RAM: self.expected(running.spec, running.file)}
+        running.is_measured = True
+
+
+def _name(spec: BackendSpec, file: ModelFile) -> str:
+    context = 0 if spec.engine is None else spec.engine.context_tokens
+    return f"{spec.id}/{file.name}/{file.size_bytes}/{context}"

@@ -1,0 +1,289 @@
+"""Owns the processes of engines: which run, which wait for memory, and which must leave for others."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.engine_instances import Ended, Instance, Phase, Signal
+from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.memory_budget import RAM, Budgets, Tenant, decide, excess, never_fits
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.services.engines.footprints import Footprints
+from ollama_proxyd.services.engines.room import Room, no_room, why_never
+from ollama_proxyd.services.engines.running import Place, Running
+from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_S: Final = 2.0
+PATIENCE_S: Final = 60.0
+"""How long a model waits for memory that other programs have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A process went on to another phase."""
+
+    instance: Instance
+    reason: Reason | None = None
+    """Why it failed, or ended by itself."""
+
+
+class EnginePool:
+    """The one owner of processes; a request holds one by `use`."""
+
+    def __init__(self, starter: Starter, room: Room, footprints: Footprints, clock: Clock) -> None:
+        self._starter = starter
+        self.room = room
+        self._footprints = footprints
+        self._clock = clock
+        self._current: dict[Place, Running] = {}
+        """Those that take requests, or will."""
+        self._leaving: list[Running] = []
+        self._queue: list[Running] = []
+        """Those that wait for memory, the first first."""
+        self._waits_since_s: float | None = None
+        """Since when the first has waited for memory that others have."""
+        self._tasks = Tasks("engines")
+        self.ended: dict[Place, Ended] = {}
+        """The last end of each that was not meant to end."""
+        self.loads, self.evictions = 0, 0
+        self.changed: Topic[Changed] = Topic()
+        self.reload_j: Callable[[BackendSpec, ModelFile], float] = lambda _spec, file: file.size_bytes
+        """What loading costs; by size until the policy says it in joules."""
+
+    @asynccontextmanager
+    async def use(self, spec: BackendSpec, file: ModelFile) -> AsyncIterator[Running]:
+        """A process that is ready for a model, started where there is none; raises ProxyError."""
+        running = self._claim(spec, file)
+        try:
+            await running.settled.wait()
+            if running.failure is not None:
+                raise running.failure.but()
+            yield running
+            running.is_fresh = False
+            self.ended.pop(running.place, None)
+        finally:
+            self._release(running)
+
+    def running(self, backend_id: str) -> tuple[Running, ...]:
+        """The processes of a backend that take requests now."""
+        return tuple(each for at, each in self._current.items() if at.backend_id == backend_id and each.is_ready)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All of them."""
+        return tuple(each.told() for each in (*self._current.values(), *self._leaving))
+
+    @property
+    def budgets(self) -> Budgets:
+        """How much memory there may be."""
+        return self.room.budgets([each.needs for each in self._held()])
+
+    def unfit(self, spec: BackendSpec, file: ModelFile) -> Reason | None:
+        """Why a model can never be loaded there."""
+        needs = self.room.needs(spec, self._footprints.expected(spec, file))
+        others = [each for each in self._tenants() if each.key is not self._current.get(Place(spec.id, file.name))]
+        short = never_fits(self.budgets, others, needs)
+        return None if short is None else why_never(spec.id, file.name, short)
+
+    def _claim(self, spec: BackendSpec, file: ModelFile) -> Running:
+        at = Place(spec.id, file.name)
+        running = self._current.get(at)
+        if running is not None and not running.is_for(spec, file):
+            self._leave(running)
+            running = None
+        if running is None:
+            running = Running(spec, file, self.room.needs(spec, self._footprints.expected(spec, file)))
+            self._current[at] = running
+            self._queue.append(running)
+            self._tell(running)
+        running.users += 1
+        self._advance()
+        return running
+
+    def _release(self, running: Running) -> None:
+        running.users -= 1
+        running.used_s, running.used_unix_s = self._clock.monotonic(), self._clock.unix()
+        if running.users == 0 and running.phase is Phase.WAITING:
+            self._drop(running)
+        elif running.users == 0 and running.phase is Phase.DRAINING:
+            self._stop(running)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start what fits, have leave what is in the way; later wishes do not overtake the first."""
+        while self._queue:
+            first = self._queue[0]
+            verdict = decide(self.budgets, self._tenants(), first.needs, self._clock.monotonic())
+            if verdict.short is not None:
+                if not verdict.is_for_good and self._may_wait():
+                    return
+                self._drop(first, no_room(*first.place, verdict.short))
+            elif verdict.fits:
+                self._queue.pop(0)
+                first.move(Signal.FITS)
+                self._tell(first)
+                self._tasks.start(first.file.name, self._load(first))
+            else:
+                for each in verdict.leave:
+                    assert isinstance(each, Running)
+                    self.evictions += 1
+                    log.info("%s of %s leaves the memory for %s", each.file.name, each.spec.id, first.file.name)
+                    self._leave(each)
+                return
+            self._waits_since_s = None
+
+    def _may_wait(self) -> bool:
+        """Whether the first may go on waiting for what other programs have; then it is looked at again soon."""
+        now_s = self._clock.monotonic()
+        if self._waits_since_s is None:
+            self._waits_since_s = now_s
+        if now_s - self._waits_since_s > PATIENCE_S:
+            return False
+        self._tasks.start("room", self._look_again())
+        return True
+
+    async def _look_again(self) -> None:
+        await self._clock.sleep(LOOK_AGAIN_S)
+        self._advance()
+
+    async def _load(self, running: Running) -> None:
+        begun_s, engine = self._clock.monotonic(), running.spec.engine
+        try:
+            probe = await self._starter.start(running, self._most_bytes(running), lambda: self._tell(running))
+        except ProxyError as error:
+            if running.phase is not Phase.STOPPING:
+                self._note_end(running, Reason("engine_not_loaded", detail=error.message))
+            running.failure = error
+            self._gone(running)
+            return
+        assert engine is not None
+        running.load_s = self._clock.monotonic() - begun_s
+        self._serve(running, probe)
+        self.loads += 1
+        log.info("%s of %s is loaded after %.1f s", running.file.name, running.spec.id, running.load_s)
+
+    def _serve(self, running: Running, probe: Probe) -> None:
+        running.note(probe)
+        running.move(Signal.LOADED)
+        running.settled.set()
+        self._tasks.start("watch", self._watch(running))
+        self._tell(running)
+
+    async def _watch(self, running: Running) -> None:
+        """Until its process ends; where it was not meant to, requests on it fail by themselves."""
+        assert running.process is not None
+        how = await running.process.ended()
+        if running.phase is not Phase.STOPPING:
+            self._note_end(running, Reason("engine_ended", model=running.file.name, detail=how))
+        self._gone(running)
+
+    def _note_end(self, running: Running, reason: Reason) -> None:
+        before = self.ended.get(running.place)
+        times = 1 if before is None else before.times + 1
+        self.ended[running.place] = Ended(*running.place, reason, self._clock.unix(), times)
+        log.warning("backend %s: %s", running.spec.id, reason)
+
+    def _leave(self, running: Running) -> None:
+        """Have it take no new requests, and stop it once those under way have ended."""
+        if running.phase is Phase.WAITING:
+            self._drop(running, ProxyError(ErrorKind.UNAVAILABLE, f"{running.file.name!r} is not to be loaded now"))
+            return
+        if self._current.get(running.place) is running:
+            del self._current[running.place]
+        if running not in self._leaving:
+            self._leaving.append(running)
+        running.move(Signal.LEAVES)
+        self._tell(running)
+        if not running.users:
+            self._stop(running)
+
+    def _stop(self, running: Running) -> None:
+        running.move(Signal.UNUSED)
+        self._tell(running)
+        self._tasks.start("stop", self._end(running))
+
+    async def _end(self, running: Running) -> None:
+        await self._footprints.measure(running)
+        if running.process is not None:
+            await running.process.stop()
+
+    def _drop(self, running: Running, failure: ProxyError | None = None) -> None:
+        """Forget one that never ran."""
+        if running in self._queue:
+            self._queue.remove(running)
+        running.failure = failure
+        self._gone(running)
+
+    def _gone(self, running: Running) -> None:
+        running.move(Signal.ENDED)
+        if self._current.get(running.place) is running:
+            del self._current[running.place]
+        if running in self._leaving:
+            self._leaving.remove(running)
+        running.settled.set()
+        running.gone.set()
+        self._tell(running)
+        self._advance()
+
+    async def stop(self, backend_id: str, model: str) -> None:
+        """End the process of a model; raises ProxyError with IN_USE while requests are under way on it."""
+        running = self._current.get(Place(backend_id, model))
+        if running is None:
+            return
+        if running.users:
+            message = f"backend {backend_id} works with {model!r}"
+            raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
+        self._leave(running)
+        await running.gone.wait()
+
+    async def measure(self, backend_id: str) -> None:
+        """Have the kernel's count stand for the estimates; idle engines leave where that is too much."""
+        for each in self._held():
+            if each.spec.id == backend_id:
+                await self._footprints.measure(each)
+        for key in excess(self.budgets, self._tenants(), self._clock.monotonic()):
+            assert isinstance(key, Running)
+            self.evictions += 1
+            log.warning("%s of %s leaves: engines have more memory than they may", key.file.name, key.spec.id)
+            self._leave(key)
+
+    def reconcile(self, specs: Mapping[str, BackendSpec]) -> None:
+        """Have leave what is started otherwise now, or not wanted any more."""
+        for each in tuple(self._current.values()):
+            spec = specs.get(each.spec.id)
+            if spec is None or not each.is_for(spec, each.file):
+                self._leave(each)
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._queue.clear()
+        await self._tasks.close()
+        processes = [each.process for each in self._held() if each.process is not None]
+        await asyncio.gather(*(each.stop() for each in processes), return_exceptions=True)
+
+    def _held(self) -> list[Running]:
+        return [each for each in (*self._current.values(), *self._leaving) if each.is_held]
+
+    def _tenants(self) -> list[Tenant]:
+        return [each.tenant(self.reload_j(each.spec, each.file)) for each in self._held()]
+
+    def _most_bytes(self, running: Running) -> int | None:
+        """Main memory that a process may have at the most: what the budget has."""
+        limit = self.budgets[RAM].limit
+        return int(limit) if isfinite(limit) and running.needs.get(RAM) else None
+
+    def _tell(self, running: Running) -> None:
+        failed = running.failure is not None or running.phase is Phase.GONE
+        told = self.ended.get(running.place) if failed else None
+        self.changed.publish(Changed(running.told(), None if told is None else told.reason))

@@ -1,0 +1,140 @@
+"""One process of an engine, from the first wish for it until it is gone."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.engine_instances import HELD, LEAVING, Instance, Phase, Signal, after
+from ollama_proxyd.core.engine_program import SLOTS
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.memory_budget import Bytes, Tenant
+from ollama_proxyd.services.ports import Backend, EngineProcess
+
+ENDS_WITHIN_S = 0.5
+
+
+class Place(NamedTuple):
+    """A model at a backend."""
+
+    backend_id: str
+    model: str
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """A process and what is under way on it; `settled` is set when it is ready or has failed, `gone` at its end."""
+
+    spec: BackendSpec
+    file: ModelFile
+    needs: Bytes
+    phase: Phase = Phase.WAITING
+    users: int = 0
+    used_s: float = 0.0
+    used_unix_s: float | None = None
+    load_s: float | None = None
+    is_measured: bool = False
+    is_fresh: bool = True
+    """Whether no answer has come of it yet."""
+    port: int = 0
+    api_key: str = ""
+    process: EngineProcess | None = None
+    backend: Backend | None = None
+    probe: Probe | None = None
+    """What it said when it was ready."""
+    failure: ProxyError | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def place(self) -> Place:
+        """The model and its backend."""
+        return Place(self.spec.id, self.file.name)
+
+    @property
+    def slots(self) -> int:
+        """Requests that it takes at once."""
+        return self.spec.slots or SLOTS
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it has memory."""
+        return self.phase in HELD
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        return self.phase is Phase.READY
+
+    def is_for(self, spec: BackendSpec, file: ModelFile) -> bool:
+        """Whether it runs as another configuration would have it, with the same file."""
+        ours, theirs = self.spec, spec
+        same = (ours.engine, ours.slots, ours.hardware, ours.pci_address, self.file.path, self.file.size_bytes)
+        return same == (theirs.engine, theirs.slots, theirs.hardware, theirs.pci_address, file.path, file.size_bytes)
+
+    def note(self, probe: Probe) -> None:
+        """Take what it says of itself."""
+        self.probe = probe
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The context that it is started with."""
+        return None if self.spec.engine is None else self.spec.engine.context_tokens
+
+    async def has_ended(self) -> bool:
+        """Whether its process has ended, of which a broken connection may tell a moment earlier."""
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await self.gone.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def served_name(self) -> str:
+        """Its own name of the model; some programs give it the path."""
+        names = [] if self.probe is None else [each.name for each in self.probe.models]
+        return self.file.name if self.file.name in names or not names else names[0]
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it stays once it is loaded."""
+        return self.spec.engine is not None and self.file.name in self.spec.engine.pinned
+
+    def move(self, signal: Signal) -> None:
+        """Go on to the phase that follows."""
+        self.phase = after(self.phase, signal)
+
+    def tenant(self, reload_j: float) -> Tenant:
+        """What the budget sees."""
+        return Tenant(
+            self, self.needs, self.users, self.used_s, reload_j, self.is_pinned, is_leaving=self.phase in LEAVING
+        )
+
+    def values(self, context_tokens: int) -> Mapping[str, str | int]:
+        """What its command is filled in with."""
+        return {
+            "model": self.file.path,
+            "name": self.file.name,
+            "port": self.port,
+            "context": context_tokens,
+            "slots": self.slots,
+        }
+
+    def told(self) -> Instance:
+        """What others are told of it."""
+        assert self.spec.engine is not None
+        return Instance(
+            *self.place,
+            self.spec.engine,
+            self.phase,
+            self.needs,
+            self.is_measured,
+            self.users,
+            self.used_unix_s,
+            None if self.process is None else self.process.pid,
+            self.port or None,
+            self.load_s,
+        )

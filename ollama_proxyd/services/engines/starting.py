@@ -1,0 +1,104 @@
+"""Starts one process, and waits until it answers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.services.engines.running import Running
+from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK_S: Final = 0.05
+LONGEST_LOOK_S: Final = 1.0
+PORTS_TRIED: Final = 3
+"""Another program may take a port between the look for it and its use."""
+
+Make = Callable[[BackendSpec, int, str], Backend]
+"""Makes the backend that asks a process, for its port and its key."""
+
+
+class Starter:
+    """Starts processes with a port and a key of their own."""
+
+    def __init__(self, runner: EngineRunner, clock: Clock, make: Make) -> None:
+        self._runner = runner
+        self._clock = clock
+        self._make = make
+
+    async def start(self, running: Running, most_bytes: int | None, begun: Callable[[], None]) -> Probe:
+        """Have it run and answer; raises ProxyError, its process stopped. `begun` is told of each process."""
+        for _ in range(PORTS_TRIED - 1):
+            try:
+                return await self._start(running, most_bytes, begun)
+            except ProxyError:
+                if self._runner.is_free(running.port):
+                    raise
+                log.info("port %d was taken meanwhile; another one is tried", running.port)
+        return await self._start(running, most_bytes, begun)
+
+    async def _start(self, running: Running, most_bytes: int | None, begun: Callable[[], None]) -> Probe:
+        engine = running.spec.engine
+        assert engine is not None
+        try:
+            running.port, running.api_key = self._runner.free_port(), self._runner.new_key()
+            key = engine.facts.key
+            launch = Launch(
+                f"{running.spec.id}-{running.file.name}",
+                engine.words(running.values(engine.context_tokens)),
+                (*engine.environment, *(() if key is None else (f"{key}={running.api_key}",))),
+                running.port,
+                running.api_key,
+                most_bytes,
+            )
+            running.process = process = await self._runner.start(launch)
+        except OSError as error:
+            raise _failure(running, f"{error.strerror or error}") from None
+        begun()
+        return await self.ready(running, process)
+
+    async def ready(self, running: Running, process: EngineProcess) -> Probe:
+        """Wait until a process answers; raises ProxyError where it ends or is too slow, and stops it then."""
+        running.backend = backend = self._make(running.spec, running.port, running.api_key)
+        ended = asyncio.create_task(process.ended(), name="engines.ended")
+        try:
+            return await self._until_ready(running, process, backend, ended)
+        except BaseException:
+            await process.stop()
+            raise
+        finally:
+            ended.cancel()
+
+    async def _until_ready(
+        self, running: Running, process: EngineProcess, backend: Backend, ended: asyncio.Task[str]
+    ) -> Probe:
+        engine, begun_s, pause_s = running.spec.engine, self._clock.monotonic(), FIRST_LOOK_S
+        assert engine is not None
+        while True:
+            trouble = f"it was not ready after {engine.start_timeout_s:g} s"
+            try:
+                probe = await backend.probe()
+                if await process.holds(running.port):
+                    return probe
+                trouble = f"another program listens on its port {running.port}"
+            except ProxyError as error:
+                if error.code != UNREACHABLE:
+                    trouble = f"{trouble}: {error.message}"
+            if self._clock.monotonic() - begun_s > engine.start_timeout_s:
+                raise _failure(running, trouble)
+            pause = asyncio.ensure_future(self._clock.sleep(pause_s))
+            await asyncio.wait({pause, ended}, return_when=asyncio.FIRST_COMPLETED)
+            pause.cancel()
+            if ended.done():
+                raise _failure(running, ": ".join(filter(None, (ended.result(), await process.last_words()))))
+            pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
+
+
+def _failure(running: Running, why: str) -> ProxyError:
+    """What a client is told; by its code the model is left alone there for a while."""
+    message = f"backend {running.spec.id} could not load model {running.file.name!r}: {why}"
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=NOT_LOADED)

@@ -1,0 +1,137 @@
+"""Real llama-servers that the daemon runs itself, on tiny models of several sizes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import make_tiny_gguf
+from tests.e2e.harness import Daemon, Reply, StartDaemon, config_of, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+FLAGS = ["--ctx-size", "{context}", "--parallel", "{slots}", "--kv-unified", "--jinja", "--offline", "-t", "1"]
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 6, "temperature": 0}
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six models, each larger than the one before."""
+    folder = tmp_path_factory.mktemp("models")
+    for number in range(6):
+        shape = make_tiny_gguf.Shape(dim=128, ffn=256, layers=8 * (number + 1), seed=number + 1)
+        make_tiny_gguf.build(folder / f"m{number}.gguf", shape)
+    return folder
+
+
+@pytest.fixture
+def start(start_daemon: StartDaemon, llama_program: Path, models: Path) -> Start:
+    def start(*, folder: Path = models, program: Path = llama_program, **sections: Any) -> Daemon:
+        words = [str(program), "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"]
+        engine = {"id": "llama", "hardware": "cpu", "command": [*words, *FLAGS], "context_tokens": 1024}
+        engine |= sections.pop("engine", {})
+        return start_daemon(config_of(engines=[engine], models_dir=str(folder), **sections))
+
+    return start
+
+
+def chat(daemon: Daemon, model: str, **more: Any) -> Reply:
+    return daemon.post("/v1/chat/completions", {**CHAT, "model": model, **more})
+
+
+def processes(folder: Path) -> list[int]:
+    """The engines that run with a model of a folder."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = each.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.startswith(os.fsencode(folder)) for word in words) and b"--alias" in words:
+            found.append(int(each.parent.name))
+    return sorted(found)
+
+
+def test_models_are_listed_though_nothing_runs_and_the_first_request_starts_one(start: Start, models: Path) -> None:
+    daemon = start().ready("m0", "m5")
+    assert {each["name"] for each in daemon.get("/api/tags").json()["models"]} == {f"m{n}:latest" for n in range(6)}
+    assert processes(models) == []
+    reply = chat(daemon, "m1")
+    assert (reply.status, reply.json()["model"]) == (200, "m1")
+    assert len(processes(models)) == 1
+    daemon.stop()
+    assert processes(models) == []
+
+
+def test_twenty_at_once_start_one_process_in_both_dialects(start: Start, models: Path) -> None:
+    daemon = start().ready("m2")
+
+    def ask(number: int) -> int:
+        if number % 2:
+            return chat(daemon, "m2", stream=number % 4 == 1).status
+        body = {"model": "m2", "messages": CHAT["messages"], "options": {"num_predict": 6}, "stream": number % 4 == 0}
+        return daemon.post("/api/chat", body).status
+
+    with ThreadPoolExecutor(20) as threads:
+        assert list(threads.map(ask, range(20))) == [200] * 20
+    assert len(processes(models)) == 1
+
+
+def test_an_engine_that_is_killed_is_started_again_by_the_next_request(start: Start, models: Path) -> None:
+    daemon = start().ready("m0")
+    assert chat(daemon, "m0").status == 200
+    (pid,) = processes(models)
+    os.kill(pid, signal.SIGKILL)
+    assert chat(daemon, "m0").status == 200
+    assert processes(models) != [pid]
+
+
+def test_a_broken_file_is_told_by_the_engines_own_words(start: Start, models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "torn.gguf").write_bytes((models / "m3.gguf").read_bytes()[:-200_000])
+    daemon = start(folder=folder).ready("torn")
+    reply = chat(daemon, "torn")
+    assert reply.status == 502
+    assert "could not load model 'torn': its process ended with status" in reply.json()["error"]["message"]
+    assert daemon.backends()["llama"]["reason_details"]["reason"]["reason_code"] == "fails_not_loaded"
+
+
+def test_a_model_that_can_never_fit_is_refused_with_the_numbers(start: Start, models: Path) -> None:
+    daemon = start(memory_budget={"ram_gb": 0.1}).ready()
+    for path, body in (("/v1/chat/completions", CHAT), ("/api/chat", CHAT)):
+        reply = daemon.post(path, {**body, "model": "m0"})
+        assert reply.status == 507, reply.body
+        assert b"engines may have 0.1 GB" in reply.body
+    assert processes(models) == []
+
+
+def test_a_reload_leaves_the_process_alone_and_a_changed_command_replaces_it(start: Start, models: Path) -> None:
+    daemon = start().ready("m0")
+    chat(daemon, "m0")
+    before = processes(models)
+    text = daemon.config_file.read_text()
+    daemon.write_config(text.replace("hardware: cpu", "hardware: cpu\n  characteristics: {power_watts: 11}"))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: daemon.backends()["llama"]["rated_power_watts"] == 11, "the reload is in force")
+    assert processes(models) == before
+    daemon.write_config(text.replace("context_tokens: 1024", "context_tokens: 2048"))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: processes(models) == [], "the old process has ended")
+    assert chat(daemon, "m0").status == 200
+
+
+def test_an_unused_engine_is_stopped_at_its_break_even_time(start: Start, models: Path) -> None:
+    shortest = {"characteristics": {"power_watts": 1, "idle_watts": 1000, "load_s": 0.1}}
+    daemon = start(engine=shortest).ready("m0")
+    chat(daemon, "m0")
+    assert len(processes(models)) == 1
+    begun_s = time.monotonic()
+    wait_until(lambda: processes(models) == [], "it is stopped")
+    assert time.monotonic() - begun_s < 25
+    assert chat(daemon, "m0").status == 200

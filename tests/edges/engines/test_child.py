@@ -1,0 +1,127 @@
+"""Engines as child processes: their ends, their words, their ports and their memory."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.edges.engines import child
+from ollama_proxyd.edges.engines.child import ChildRunner, last_words
+
+LISTENS = """
+import socket, sys, time
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("ready", flush=True)
+time.sleep(99)
+"""
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> ChildRunner:
+    return ChildRunner(tmp_path / "engines", {"PATH": os.environ["PATH"]})
+
+
+def launch(code: str, *more: str, environment: tuple[str, ...] = ()) -> Launch:
+    return Launch("a/b c", (sys.executable, "-c", code, *more), environment, 1, "key")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what another process does tells no event
+            await asyncio.sleep(0.02)
+
+
+async def until_said(runner: ChildRunner, words: str) -> None:
+    await until(lambda: words in "".join(child.tail(runner.log_of("a/b c"))))
+
+
+async def test_how_a_process_ended_is_told_with_its_last_words(runner: ChildRunner) -> None:
+    process = await runner.start(launch("import sys; print('1.2 E fatal error'); print('bye'); sys.exit(3)"))
+    assert await process.ended() == "its process ended with status 3"
+    assert await process.last_words() == "fatal error"
+
+
+async def test_what_it_writes_is_its_users_alone(runner: ChildRunner) -> None:
+    await (await runner.start(launch("print('x')"))).ended()
+    file = runner.log_of("a/b c")
+    assert (file.name, file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == ("a_b_c.log", 0o600, 0o700)
+
+
+async def test_a_program_that_is_not_there_is_told(runner: ChildRunner) -> None:
+    with pytest.raises(OSError, match="/nonexistent cannot be started: No such file or directory"):
+        await runner.start(Launch("x", ("/nonexistent",), (), 1, "key"))
+
+
+async def test_its_variables_are_those_of_the_daemon_and_its_own(runner: ChildRunner) -> None:
+    code = "import os,sys; sys.exit(os.environ['A']+('PATH' in os.environ)*'!')"
+    process = await runner.start(launch(code, environment=("A=b=c",)))
+    await process.ended()
+    assert await process.last_words() == "b=c!"
+
+
+async def test_one_that_does_not_end_when_asked_is_killed_with_all_that_it_started(
+    runner: ChildRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "END_S", 0.2)
+    code = (
+        "import os,signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);p=os.fork();"
+        "print(f'<{os.getpid()}>' if p else f'[{os.getpid()}]',flush=True);time.sleep(99)"
+    )
+    process = await runner.start(launch(code))
+    await until_said(runner, "]")
+    await until_said(runner, ">")
+    inner = int("".join(child.tail(runner.log_of("a/b c"))).partition("[")[2].partition("]")[0])
+    await process.stop()
+    assert await process.ended() == "its process was ended by SIGKILL"
+    await until(lambda: not _runs(inner))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: ChildRunner) -> None:
+    port = runner.free_port()
+    process = await runner.start(launch(LISTENS, str(port)))
+    other = await runner.start(launch("import time; time.sleep(99)"))
+    try:
+        await until_said(runner, "ready")
+        assert (await process.holds(port), await other.holds(port)) == (True, False)
+        assert not runner.is_free(port)
+        assert runner.is_free(runner.free_port())
+    finally:
+        await asyncio.gather(process.stop(), other.stop())
+
+
+async def test_its_memory_is_the_kernels_count(runner: ChildRunner) -> None:
+    process = await runner.start(
+        launch("x=bytearray(b'1'*60_000_000);print('ready',flush=True);import time;time.sleep(99)")
+    )
+    try:
+        await until_said(runner, "ready")
+        assert 60_000_000 < (await process.memory_bytes() or 0) < 130_000_000
+    finally:
+        await process.stop()
+
+
+async def test_what_it_writes_stays_small(runner: ChildRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "MOST_LOG_BYTES", 1000)
+    process = await runner.start(launch("import time;print('x'*5000,flush=True);time.sleep(99)"))
+    await until_said(runner, "x")
+    await process.memory_bytes()
+    assert runner.log_of("a/b c").stat().st_size == 0
+    await process.stop()
+
+
+def test_the_word_of_trouble_comes_before_the_last_one() -> None:
+    assert last_words(["loading", "0.00.1 E error: no memory", "exiting"]) == "error: no memory"
+    assert last_words(["one", "two"]) == "two"
+    assert last_words([]) == ""

@@ -1,0 +1,111 @@
+"""The folder of models: what counts as one, and why other files do not."""
+
+from pathlib import Path
+
+import pytest
+
+from ollama_proxyd.core.engine_files import Shelf
+from ollama_proxyd.core.engine_program import EngineProgram, ProgramKind
+from ollama_proxyd.edges.engines import model_files
+from ollama_proxyd.edges.engines.model_files import ModelFolders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def gguf(path: Path, size: int = 10) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"GGUF".ljust(size, b"\0"))
+    return path
+
+
+async def look(folder: Path | str, kind: ProgramKind = ProgramKind.LLAMACPP) -> Shelf:
+    return await ModelFolders(str(folder)).look(EngineProgram(kind))
+
+
+async def names(folder: Path, kind: ProgramKind = ProgramKind.LLAMACPP) -> list[str]:
+    return [each.name for each in (await look(folder, kind)).files]
+
+
+async def test_models_are_named_by_their_files(folder: Path) -> None:
+    gguf(folder / "TinyLlama-1.1B.Q4_K_M.gguf")
+    gguf(folder / "sub" / "b.gguf")
+    (folder / "readme.md").write_text("x")
+    assert await names(folder) == ["TinyLlama-1.1B.Q4_K_M", "b"]
+
+
+async def test_the_parts_of_a_model_are_one_of_their_whole_size(folder: Path) -> None:
+    for number in (1, 2, 3):
+        gguf(folder / f"big-0000{number}-of-00003.gguf", 10 * number)
+    (file,) = (await look(folder)).files
+    assert (file.name, file.size_bytes, file.path) == ("big", 60, str(folder / "big-00001-of-00003.gguf"))
+
+
+async def test_a_model_of_which_a_part_is_missing_is_named_with_the_part(folder: Path) -> None:
+    gguf(folder / "big-00001-of-00002.gguf")
+    shelf = await look(folder)
+    assert shelf.files == ()
+    assert [each.why for each in shelf.unusable] == [
+        "big-00002-of-00002.gguf cannot be read: No such file or directory"
+    ]
+
+
+async def test_links_are_followed_and_those_to_nowhere_told(folder: Path, tmp_path: Path) -> None:
+    (folder / "link.gguf").symlink_to(gguf(tmp_path / "elsewhere.gguf", 77))
+    (folder / "dangling.gguf").symlink_to(tmp_path / "nowhere")
+    shelf = await look(folder)
+    assert [(each.name, each.size_bytes) for each in shelf.files] == [("link", 77)]
+    assert [each.why for each in shelf.unusable] == ["dangling.gguf cannot be read: No such file or directory"]
+
+
+async def test_what_only_bears_the_name_is_told(folder: Path) -> None:
+    (folder / "page.gguf").write_text("<!doctype html>")
+    (folder / "empty.gguf").touch()
+    (folder / "folder.gguf").mkdir()
+    assert [Path(each.path).name for each in (await look(folder)).unusable] == ["empty.gguf", "page.gguf"]
+
+
+async def test_two_of_one_name_are_told_and_the_first_counts(folder: Path) -> None:
+    gguf(folder / "a" / "x.gguf")
+    gguf(folder / "b" / "x.gguf")
+    shelf = await look(folder)
+    assert [each.path for each in shelf.files] == [str(folder / "a" / "x.gguf")]
+    assert [each.why for each in shelf.unusable] == [f"{folder}/a/x.gguf has the same name"]
+
+
+async def test_projectors_belong_to_other_models(folder: Path) -> None:
+    gguf(folder / "mmproj-model-f16.gguf")
+    gguf(folder / "llava-mmproj.gguf")
+    assert await look(folder) == Shelf()
+
+
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (one,) = (await look(tmp_path / "gone")).unusable
+    assert one.why == "the folder cannot be read: No such file or directory"
+
+
+async def test_a_loop_of_links_and_a_deep_tree_end(folder: Path) -> None:
+    (folder / "loop").symlink_to(folder)
+    gguf(folder / "1" / "2" / "3" / "deep.gguf")
+    gguf(folder / "1" / "2" / "3" / "4" / "deeper.gguf")
+    assert await names(folder) == ["deep"]
+
+
+async def test_no_more_than_so_many_names_are_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        gguf(folder / f"{number}" / "m.gguf")
+    monkeypatch.setattr(model_files, "MOST_ENTRIES", 12)
+    assert len((await look(folder)).files) + len((await look(folder)).unusable) < 9
+
+
+async def test_folders_of_weights_are_models_for_other_programs(folder: Path) -> None:
+    model = folder / "org" / "Qwen3-0.6B"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"x" * 50)
+    gguf(folder / "not-this.gguf")
+    (file,) = (await look(folder, ProgramKind.VLLM)).files
+    assert (file.name, file.size_bytes, file.path) == ("Qwen3-0.6B", 50, str(model))

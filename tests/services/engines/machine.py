@@ -1,0 +1,163 @@
+"""A machine for the tests of the pool: processes that load for a while, and what they have of its memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
+from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
+from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.requests import Api
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.engines.footprints import Footprints
+from ollama_proxyd.services.engines.pool import EnginePool
+from ollama_proxyd.services.engines.room import Room
+from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.ports import Backend
+from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
+
+GB = 10**9
+PROGRAM = EngineProgram(command=("run", "{model}", "{name}", "{port}"), environment=("A=1",))
+
+
+class Process:
+    """A process; `size` bytes are its own from its start to its end."""
+
+    def __init__(self, machine: "Machine", launch: Launch) -> None:
+        self.machine, self.launch = machine, launch
+        self.pid = len(machine.started)
+        self.began_s = machine.clock.monotonic()
+        self.name = launch.words[2]
+        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.stops = 0
+
+    @property
+    def runs(self) -> bool:
+        return not self.over.done()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.runs and self.machine.clock.monotonic() - self.began_s >= self.machine.load_s
+
+    def end(self, how: str = "its process ended with status 1") -> None:
+        if self.runs:
+            self.over.set_result(how)
+
+    async def ended(self) -> str:
+        return await asyncio.shield(self.over)
+
+    async def stop(self) -> None:
+        self.stops += 1
+        if self.runs:
+            await asyncio.sleep(self.machine.stop_s)
+        self.end("stopped")
+
+    async def holds(self, port: int) -> bool:
+        return port not in self.machine.taken
+
+    async def memory_bytes(self) -> int | None:
+        return self.machine.sizes.get(self.name)
+
+    async def last_words(self) -> str:
+        return "out of luck"
+
+
+class Answering(FakeBackend):
+    """The backend of a process."""
+
+    def __init__(self, spec: BackendSpec, process: Process) -> None:
+        super().__init__(spec, models=[process.name])
+        self.process = process
+
+    async def probe(self) -> Probe:
+        if not self.process.is_ready:
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused", code=UNREACHABLE)
+        return await super().probe()
+
+
+@dataclass
+class Machine:
+    """Where processes run."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    load_s: float = 3.0
+    stop_s: float = 1.0
+    whole: int = 100 * GB
+    others: int = 0
+    refuses: OSError | None = None
+    dies: set[str] = field(default_factory=set)
+    """Models whose processes end at once."""
+    taken: set[int] = field(default_factory=set)
+    sizes: dict[str, int] = field(default_factory=dict)
+    started: list[Process] = field(default_factory=list)
+    ports: list[int] = field(default_factory=lambda: list(range(4700, 4800)))
+
+    def free_port(self) -> int:
+        return self.ports.pop(0)
+
+    def is_free(self, port: int) -> bool:
+        return port not in self.taken
+
+    def new_key(self) -> str:
+        return f"key{len(self.started)}"
+
+    async def start(self, launch: Launch) -> Process:
+        if self.refuses is not None:
+            raise self.refuses
+        process = Process(self, launch)
+        self.started.append(process)
+        if process.name in self.dies or launch.port in self.taken:
+            process.end()
+        return process
+
+    def main_memory(self) -> tuple[int, int]:
+        return self.whole, self.whole - self.others
+
+    @property
+    def names(self) -> list[str]:
+        """The models of the processes that run."""
+        return sorted(process.name for process in self.started if process.runs)
+
+
+def engine_spec(backend_id: str = "llama", program: EngineProgram = PROGRAM, **changes: object) -> BackendSpec:
+    return spec_of(backend_id, Api.OPENAI, **{"engine": program, "hardware": Hardware.CPU, "slots": 4, **changes})
+
+
+def file(name: str, size_bytes: float = GB) -> ModelFile:
+    return ModelFile(Model(name, int(size_bytes)), f"/models/{name}.gguf")
+
+
+class Case:
+    """A pool on a machine."""
+
+    def __init__(self, budget_gb: float | None = None) -> None:
+        self.machine, self.store = Machine(), MemoryStore()
+        settings = EngineSettings(ram_gb=budget_gb, margin_gb=0.0)
+        room = Room(settings, Cell(SystemState()), self.machine)
+        self.backends: list[Answering] = []
+        starter = Starter(self.machine, self.machine.clock, self.make)
+        self.pool = EnginePool(starter, room, Footprints(self.store), self.machine.clock)
+        self.spec = engine_spec()
+
+    def make(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
+        self.backends.append(Answering(spec, self.machine.started[-1]))
+        return self.backends[-1]
+
+    async def used(self, name: str, size_bytes: float = GB, for_s: float = 0.0) -> str:
+        """Use a model for a while; which process had it."""
+        async with self.pool.use(self.spec, file(name, size_bytes)) as running:
+            await asyncio.sleep(for_s)
+            assert running.process is not None
+            return str(running.process.pid)
+
+    @asynccontextmanager
+    async def holding(self, *names: str) -> AsyncGenerator[None]:
+        """Requests under way on these models."""
+        async with AsyncExitStack() as stack:
+            for name in names:
+                await stack.enter_async_context(self.pool.use(self.spec, file(name)))
+            yield

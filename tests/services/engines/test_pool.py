@@ -1,0 +1,287 @@
+"""Processes of engines: one start for all who wait, never more in memory than fits, and no request that is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+
+from ollama_proxyd.core.engine_instances import Phase
+from ollama_proxyd.core.engine_program import EngineProgram
+from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
+from ollama_proxyd.services.engines import footprints
+from tests.fakes import pass_by, settle
+from tests.services.engines.machine import GB, Case, engine_spec, file
+
+ONE = GB * footprints.SHARE + footprints.OVERHEAD_BYTES
+"""What a model of one gigabyte is expected to need."""
+
+
+@pytest.fixture
+async def case() -> AsyncIterator[Case]:
+    case = Case()
+    yield case
+    await case.pool.close()
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[Case]:
+    """Two models of a gigabyte fit."""
+    case = Case(budget_gb=2.5 * ONE / GB)
+    yield case
+    await case.pool.close()
+
+
+async def test_twenty_requests_at_once_start_one_process(case: Case) -> None:
+    pids = await asyncio.gather(*(case.used("tiny") for _ in range(20)))
+    assert set(pids) == {"0"}
+    assert len(case.machine.started) == 1
+
+
+async def test_each_process_has_a_port_and_a_key_of_its_own(case: Case) -> None:
+    await asyncio.gather(case.used("a"), case.used("b"))
+    launches = [process.launch for process in case.machine.started]
+    assert len({each.port for each in launches}) == len({each.api_key for each in launches}) == 2
+    assert [each.words for each in launches] == [
+        ("run", f"/models/{name}.gguf", name, str(each.port)) for name, each in zip("ab", launches, strict=True)
+    ]
+    assert all(f"LLAMA_API_KEY={each.api_key}" in each.environment for each in launches)
+
+
+async def test_who_leaves_while_it_loads_does_not_end_the_start_for_others(case: Case) -> None:
+    first = asyncio.create_task(case.used("tiny"))
+    await settle()
+    second = asyncio.create_task(case.used("tiny"))
+    await settle()
+    first.cancel()
+    assert await second == "0"
+
+
+async def test_a_model_that_nobody_waits_for_any_longer_is_not_started(narrow: Case) -> None:
+    async with narrow.holding("a", "b"):
+        waits = asyncio.create_task(narrow.used("c"))
+        await settle()
+        waits.cancel()
+        await settle()
+    await pass_by(10)
+    assert "c" not in {process.name for process in narrow.machine.started}
+
+
+async def test_the_least_recently_used_leaves_for_what_is_wanted(narrow: Case) -> None:
+    await narrow.used("a")
+    await narrow.used("b")
+    await pass_by(10)
+    await narrow.used("a")
+    await pass_by(10)
+    await narrow.used("c")
+    assert narrow.machine.names == ["a", "c"]
+    assert narrow.pool.evictions == 1
+
+
+async def test_an_engine_at_work_is_drained_and_never_broken_off(narrow: Case) -> None:
+    works = asyncio.create_task(narrow.used("a", for_s=30))
+    await settle()
+    await narrow.used("b", for_s=1)
+    await pass_by(5)
+    async with narrow.holding("b"):
+        waits = asyncio.create_task(narrow.used("c"))
+        await pass_by(10)
+        assert narrow.machine.names == ["a", "b"]
+        assert not works.done()
+    assert await works == "0"
+    await waits
+    assert "c" in narrow.machine.names
+
+
+async def test_a_request_for_what_drains_waits_for_its_next_process(narrow: Case) -> None:
+    works = asyncio.create_task(narrow.used("a", 2.4 * GB, for_s=10))
+    await pass_by(5)
+    other = asyncio.create_task(narrow.used("b", 2.4 * GB, for_s=1))
+    await settle()
+    again = asyncio.create_task(narrow.used("a", 2.4 * GB))
+    assert [await works, await other, await again] == ["0", "1", "2"]
+
+
+async def test_pinned_models_stay_whatever_else_is_wanted(narrow: Case) -> None:
+    narrow.spec = engine_spec(program=EngineProgram(command=("run", "{model}", "{name}", "{port}"), pinned=("a",)))
+    await narrow.used("a")
+    for name in "bcd":
+        await pass_by(10)
+        await narrow.used(name)
+    assert narrow.machine.names == ["a", "d"]
+
+
+async def test_a_model_that_can_never_fit_is_refused_with_the_numbers(narrow: Case) -> None:
+    with pytest.raises(
+        ProxyError, match=r"'huge' needs 11\.4 GB of ram on llama, and engines may have 3\.75 GB"
+    ) as why:
+        await narrow.used("huge", 10 * GB)
+    assert why.value.kind is ErrorKind.NO_ROOM
+    assert narrow.machine.started == []
+    assert str(narrow.pool.unfit(narrow.spec, file("huge", 10 * GB))) == why.value.message
+    assert narrow.pool.unfit(narrow.spec, file("a")) is None
+
+
+async def test_what_other_programs_have_is_waited_for(case: Case) -> None:
+    case.machine.others = case.machine.whole
+    waits = asyncio.create_task(case.used("a"))
+    await pass_by(10)
+    assert not waits.done()
+    case.machine.others = 0
+    assert await waits == "0"
+
+
+async def test_it_is_waited_for_so_long_only(case: Case) -> None:
+    case.machine.others = case.machine.whole
+    with pytest.raises(ProxyError) as why:
+        await case.used("a")
+    assert why.value.kind is ErrorKind.NO_ROOM
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_twenty_requests_at_once_for_six_models_all_end_and_two_are_in_memory_at_most(seed: int) -> None:
+    case, dice, most = Case(budget_gb=2.5 * ONE / GB), Random(seed), 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, len(case.machine.names))
+            await asyncio.sleep(0.1)
+
+    watching = asyncio.create_task(watch())
+    wishes = (case.used(dice.choice("abcdef"), for_s=dice.random()) for _ in range(100))
+    turns = asyncio.Semaphore(20)
+
+    async def ask(wish: object) -> None:
+        async with turns:
+            await asyncio.sleep(dice.random())
+            await wish  # type: ignore[misc]
+
+    async with asyncio.timeout(3000):
+        await asyncio.gather(*map(ask, wishes))
+    watching.cancel()
+    assert most == 2
+    await case.pool.close()
+
+
+async def test_a_process_that_ends_while_it_loads_is_told_with_its_last_words(case: Case) -> None:
+    case.machine.dies.add("a")
+    with pytest.raises(
+        ProxyError, match="could not load model 'a': its process ended with status 1: out of luck"
+    ) as why:
+        await case.used("a")
+    assert why.value.code == NOT_LOADED
+    (ended,) = case.pool.ended.values()
+    assert (ended.model, ended.times) == ("a", 1)
+    case.machine.dies.clear()
+    await case.used("a")
+    assert case.pool.ended == {}
+
+
+async def test_a_process_that_never_is_ready_is_ended(case: Case) -> None:
+    case.machine.load_s = 1e9
+    with pytest.raises(ProxyError, match="it was not ready after 180 s"):
+        await case.used("a")
+    assert case.machine.names == []
+
+
+async def test_a_port_that_another_program_took_meanwhile_costs_one_more_start(case: Case) -> None:
+    case.machine.taken.add(case.machine.ports[0])
+    assert await case.used("a") == "1"
+    assert len(case.machine.started) == 2
+
+
+async def test_no_request_goes_to_a_program_that_only_listens_there(case: Case) -> None:
+    case.machine.taken.update(case.machine.ports)
+    with pytest.raises(ProxyError, match="could not load"):
+        await case.used("a")
+
+
+async def test_a_program_that_is_not_there_is_told(case: Case) -> None:
+    case.machine.refuses = FileNotFoundError(2, "run cannot be started: No such file or directory")
+    with pytest.raises(ProxyError, match="could not load model 'a': run cannot be started: No such file"):
+        await case.used("a")
+
+
+async def test_one_that_died_gives_its_memory_back_and_is_started_by_the_next_request(narrow: Case) -> None:
+    await narrow.used("a")
+    await narrow.used("b")
+    narrow.machine.started[0].end("its process was ended by SIGKILL")
+    await settle()
+    (ended,) = narrow.pool.ended.values()
+    assert str(ended.reason) == "the process of a ended unasked: its process was ended by SIGKILL"
+    await narrow.used("c")
+    assert narrow.machine.names == ["b", "c"]
+    assert await narrow.used("a") == "3"
+
+
+async def test_a_model_is_not_ended_while_requests_are_under_way(case: Case) -> None:
+    async with case.holding("a"):
+        with pytest.raises(ProxyError) as why:
+            await case.pool.stop("llama", "a")
+        assert why.value.code == IN_USE
+    await case.pool.stop("llama", "a")
+    assert case.machine.names == []
+
+
+async def test_a_changed_program_is_drained_and_replaced(case: Case) -> None:
+    changed = engine_spec(program=EngineProgram(command=("run", "{model}", "{name}", "{port}", "-x")))
+    async with case.holding("a"):
+        case.pool.reconcile({"llama": changed})
+        await pass_by(5)
+        assert case.machine.names == ["a"]
+    await pass_by(5)
+    assert case.machine.names == []
+    case.spec = changed
+    await case.used("a")
+    assert case.machine.started[-1].launch.words[-1] == "-x"
+
+
+async def test_an_unchanged_program_outlives_a_reload(case: Case) -> None:
+    await case.used("a")
+    case.pool.reconcile({"llama": engine_spec(priority=7)})
+    await pass_by(5)
+    assert case.machine.names == ["a"]
+
+
+async def test_a_removed_one_ends(case: Case) -> None:
+    await case.used("a")
+    case.pool.reconcile({})
+    await pass_by(5)
+    assert case.machine.names == []
+
+
+async def test_nothing_runs_once_the_pool_is_closed_not_even_what_loads(case: Case) -> None:
+    await case.used("a")
+    loads = asyncio.create_task(case.used("b"))
+    await pass_by(1)
+    await case.pool.close()
+    assert case.machine.names == []
+    loads.cancel()
+
+
+async def test_the_kernels_count_stands_for_the_estimate_next_time(case: Case) -> None:
+    case.machine.sizes["a"] = int(3 * GB)
+    await case.used("a")
+    await case.pool.measure("llama")
+    await case.pool.stop("llama", "a")
+    assert footprints.Footprints(case.store).expected(case.spec, file("a")) == pytest.approx(3.15 * GB)
+
+
+async def test_idle_engines_leave_where_they_have_more_than_was_expected(narrow: Case) -> None:
+    await narrow.used("a")
+    await narrow.used("b")
+    narrow.machine.sizes["b"] = int(3 * GB)
+    await narrow.pool.measure("llama")
+    await pass_by(5)
+    assert narrow.machine.names == ["b"]
+
+
+async def test_the_phases_of_a_load_are_told(case: Case) -> None:
+    told: list[Phase] = []
+    case.pool.changed.listen(lambda changed: told.append(changed.instance.phase))
+    await case.used("a")
+    await case.pool.stop("llama", "a")
+    assert list(dict.fromkeys(told)) == [
+        *(Phase.WAITING, Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.STOPPING, Phase.GONE)
+    ]
