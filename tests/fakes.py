@@ -52,6 +52,7 @@ from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from ollama_proxyd.services.keeper import Keeper, KeeperDeps
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
+from ollama_proxyd.services.model_sync import ModelSync, SyncDeps
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
@@ -178,6 +179,13 @@ class MemoryStore:
 
     async def written(self) -> None:
         pass
+
+
+class NoNetwork:
+    """A machine of which nobody knows whether its connection is metered."""
+
+    async def is_metered(self) -> bool | None:
+        return None
 
 
 class MemoryHistory:
@@ -431,7 +439,7 @@ async def services_of(
         gateway=gateway,
         admission=admission,
         fleet=fleet,
-        frontends=Frontends(clock, ledger),
+        frontends=Frontends(clock, ledger, ModelSync(SyncDeps(fleet, health, system, clock, NoNetwork()))),
         health=health,
         governor=governor,
         ledger=ledger,

@@ -14,6 +14,7 @@ from ollama_proxyd.core.policy.residence import upkeep
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.on_demand import OnDemand
+from ollama_proxyd.edges.host.network import SystemNetwork
 from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
@@ -42,6 +43,9 @@ class Engines:
         self._line = BusLine(BusType.SESSION, clock)
         """Connected only where an engine has a unit."""
         self._units = UserUnits(self._line)
+        self._system_line = BusLine(BusType.SYSTEM, clock)
+        """Connected only where models are pulled."""
+        self.network = SystemNetwork(self._system_line)
 
     def make(self, wanted: BackendConfig) -> Backend:
         """The backend of a configuration."""
@@ -77,6 +81,7 @@ class Engines:
             await self._own.close()
         await self.http.close()
         await self._line.close()
+        await self._system_line.close()
 
 
 def follow_pool(pool: "EnginePool", fleet: Fleet) -> None:

@@ -32,6 +32,7 @@ from ollama_proxyd.services.keeper import Keeper, KeeperDeps
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
+from ollama_proxyd.services.model_sync import ModelSync, SyncDeps
 from ollama_proxyd.services.ports import Backend, Clock, HistoryStore, StateStore
 from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.resume_check import GpuLossDetector
@@ -91,7 +92,7 @@ class Foundation:
             gateway=gateway,
             admission=admission,
             fleet=fleet,
-            frontends=Frontends(clock, ledger),
+            frontends=Frontends(clock, ledger, ModelSync(SyncDeps(fleet, health, system, clock, engines.network))),
             health=health,
             governor=governor,
             ledger=ledger,
@@ -151,7 +152,7 @@ class Foundation:
         services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)
-        services.frontends.reconfigure(config.frontends)
+        services.frontends.reconfigure(config.frontends, config.model_sync)
         self.http.timeouts = config.timeouts
 
     async def first_check(self, patience_s: float = FIRST_CHECK_S) -> None:
@@ -187,6 +188,7 @@ class Foundation:
     async def close(self) -> None:
         """End the background work and close every connection."""
         await self.tasks.close()
+        await self.services.frontends.sync.close()
         self.services.energy.close()
         self.services.history.hand_over()
         await self.services.health.close()

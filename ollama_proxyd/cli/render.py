@@ -26,6 +26,7 @@ def status(now: Any) -> str:
         "backends": backends(now["backends"]),
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         **({"front ends": frontends(now["frontends"])} if now["frontends"] else {}),
+        **({"models to pull": model_sync(now["model_sync"])} if now["model_sync"] else {}),
         "machine": machine(now["system"]),
         "today": today(now),
     }
@@ -46,6 +47,18 @@ def frontends(all_of_them: Sequence[Any]) -> str:
         for each in all_of_them
     ]
     return table(("front end", "at", "chooses by", "serves", "since the start", ""), rows)
+
+
+def model_sync(pulls: Sequence[Any]) -> str:
+    """Each model that a front end requires and a backend lacks."""
+    return "\n".join(f"{each['model']} to {each['backend']}: {_pull(each)}" for each in pulls)
+
+
+def _pull(each: Any) -> str:
+    of, done = each["total_bytes"], each["completed_bytes"]
+    far = [f"{100 * done // of} % of {of / 1e9:.1f} GB"] if of else []
+    again = [f"again in {each['retry_seconds']:.0f} s"] if each["retry_seconds"] is not None else []
+    return brief(", ".join([each["state"], *far, *([each["reason"]] if each["reason"] else []), *again]))
 
 
 def _places(frontend: Any) -> str:

@@ -201,10 +201,8 @@ def _frontends_can_be_reached(config: Config) -> Contradictions:
 def _frontends_have_backends(config: Config) -> Contradictions:
     """What is found by searching has no labels."""
     for index, frontend in enumerate(config.frontends):
-        if (
-            not any(frontend.rules.has_labels(backend.labels) for _, backend in _specs(config))
-            and frontend.rules.labels
-        ):
+        backends = (*_specs(config), *_engines(config))
+        if frontend.rules.labels and not any(frontend.rules.has_labels(spec.labels) for _, spec in backends):
             message = (
                 f"no backend has {', '.join(frontend.rules.labels)} among its labels; {frontend.name} would have none"
             )

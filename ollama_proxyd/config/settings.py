@@ -11,6 +11,7 @@ from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.frontend_settings import FrontendSettings
+from ollama_proxyd.core.model_sync import SyncSettings
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Like, Option, Positive, Within
 from ollama_proxyd.core.power_saver import PowerSaverSettings
@@ -162,6 +163,7 @@ class Config:
     sleep: SleepSettings
     history: HistorySettings
     answer_cache: CacheSettings
+    model_sync: SyncSettings
     power_saver: PowerSaverSettings
     timeouts: Timeouts
     log: LogSettings

@@ -20,6 +20,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "engines[].characteristics": "Its performance before anything is measured.",
     "engines[].model_capability": "The models that it serves.",
     "memory_budget": "The memory that engines have which the proxy runs.",
+    "model_sync": "Pulling the models that front ends require.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",
     "answer_cache": "Answers that are given again to the same request, from memory.",

@@ -46,6 +46,10 @@ class FrontendSettings:
         tuple[Operation, ...],
         Option("frontends[].allowed_operations", "Only these kinds of requests; an empty list allows all."),
     ] = ()
+    required_models: Annotated[
+        tuple[str, ...],
+        Option("frontends[].", "Models that each of its backends is to hold; an Ollama that lacks one pulls it."),
+    ] = ()
     pinned: Annotated[
         Mapping[str, Json],
         Option(

@@ -53,7 +53,7 @@ def store(
     able = _able(views, target or pull_to)
     if target is not None or len(able) == 1:
         return Places((able[0].spec.id,), "the target" if target else "the only one that takes models")
-    fit = [view for view in able if model is None or _may_hold(view.spec, model)]
+    fit = [view for view in able if model is None or may_hold(view.spec, model)]
     if not fit:
         message = f"no backend may hold '{model}' by its model_capability; choose one with target"
         raise ProxyError(ErrorKind.UNSUPPORTED, message, param="target")
@@ -80,7 +80,8 @@ def _able(views: Iterable[BackendView], target: str | None) -> list[BackendView]
     return found
 
 
-def _may_hold(spec: BackendSpec, model: str) -> bool:
+def may_hold(spec: BackendSpec, model: str) -> bool:
+    """Whether the configuration lets a backend hold a model."""
     rules = spec.rules
     is_meant = not rules.supported or matches(model, rules.supported + rules.preferred)
     return is_meant and not matches(model, rules.excluded)

@@ -7,6 +7,7 @@ is left out where one of its values was not given or is false; `{name:?}` only a
 from collections.abc import Mapping
 
 from ollama_proxyd.core.note_sentences import NOTES
+from ollama_proxyd.core.pull_sentences import PULLS
 
 _POWER = "{backend_id} needs {power_watts:g} W[{is_measured:?} as measured]"
 _LATENCY = "{backend_id} would begin to answer after about {latency_ms:.0f} ms"
@@ -288,13 +289,5 @@ READINGS: Mapping[str, str] = {
 }
 """Why a value is not known."""
 
-SENTENCES: Mapping[str, str] = {
-    **MODES,
-    **HEALTH,
-    **FAULTS,
-    **REJECTIONS,
-    **LIMITS,
-    **DECISIONS,
-    **NOTES,
-    **READINGS,
-}
+_GROUPS = (MODES, HEALTH, FAULTS, REJECTIONS, LIMITS, DECISIONS, NOTES, PULLS, READINGS)
+SENTENCES: Mapping[str, str] = {code: sentence for group in _GROUPS for code, sentence in group.items()}

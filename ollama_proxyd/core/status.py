@@ -166,6 +166,20 @@ class UnloadingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PullStatus:
+    """A required model that a backend lacks: waiting, pulling, or failed until it is tried again."""
+
+    backend: str
+    model: str
+    state: str
+    completed_bytes: int
+    total_bytes: int | None
+    failures: int
+    retry_seconds: float | None
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
 class FrontendStatus:
     """A front end: where it is, what it serves, and what came to it since the start.
 
@@ -179,6 +193,7 @@ class FrontendStatus:
     has_token: bool
     allowed_models: tuple[str, ...]
     backend_labels: tuple[str, ...]
+    required_models: tuple[str, ...]
     allowed_operations: tuple[str, ...]
     balancing: str
     requests_per_minute: int | None
@@ -206,6 +221,7 @@ class Status:
     power_saver: PowerSaverStatus
     unloading: UnloadingStatus
     frontends: tuple[FrontendStatus, ...] = ()
+    model_sync: tuple[PullStatus, ...] = ()
 
 
 def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: float) -> BackendStatus:

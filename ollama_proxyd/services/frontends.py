@@ -10,20 +10,26 @@ from ollama_proxyd.core.allowance import Allowance
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.frontends import Balancing
+from ollama_proxyd.core.model_sync import SyncSettings
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.status import FrontendStatus
 from ollama_proxyd.services.ledger import Ledger, Outcome
+from ollama_proxyd.services.model_sync import ModelSync
 from ollama_proxyd.services.ports import Clock
 
 MOST_MODELS = 256
 """For how many models of a front end it is known whose turn it is."""
 
 
+BY_DEFAULT = SyncSettings()
+
+
 class Frontends:
     """The front ends in force; those of the same name keep their counts over a reload."""
 
-    def __init__(self, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, clock: Clock, ledger: Ledger, sync: ModelSync) -> None:
+        self.sync = sync
         self._clock = clock
         self._ledger = ledger
         self._by_name: dict[str, FrontendSettings] = {}
@@ -37,8 +43,9 @@ class Frontends:
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def reconfigure(self, frontends: Sequence[FrontendSettings]) -> None:
-        """Have exactly these."""
+    def reconfigure(self, frontends: Sequence[FrontendSettings], sync: SyncSettings = BY_DEFAULT) -> None:
+        """Have exactly these, and their models pulled so."""
+        self.sync.reconfigure(frontends, sync)
         self._by_name = {each.name: each for each in frontends}
         now_s, before = self._clock.monotonic(), self._allowances
         self._allowances = {}
@@ -123,6 +130,7 @@ class Frontends:
                 has_token=each.token is not None,
                 allowed_models=each.rules.models,
                 backend_labels=each.rules.labels,
+                required_models=each.required_models,
                 allowed_operations=tuple(operation.value for operation in each.operations),
                 balancing=each.rules.balancing.value,
                 requests_per_minute=each.requests_per_minute,

@@ -147,6 +147,13 @@ class ModelFiles(Protocol):
         """What is there now."""
 
 
+class Network(Protocol):
+    """The machine's way to the internet."""
+
+    async def is_metered(self) -> bool | None:
+        """Whether it is paid by the byte; None where that is not known."""
+
+
 class StateStore(Protocol):
     """A small mapping that survives restarts, as far as it can be written; the store logs a failure."""
 

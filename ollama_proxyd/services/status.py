@@ -44,6 +44,7 @@ def snapshot(services: Services) -> Status:
         power_saver=power_saver(services),
         unloading=unloading(services),
         frontends=services.frontends.status(),
+        model_sync=services.frontends.sync.status(),
     )
 
 

@@ -22,20 +22,42 @@ class Engine:
         self.url = ""
         self.fails = False
         self.is_ill = False
+        self.models_here = list(MODELS)
+        self.pulls: list[str] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.pull_ends: list[dict[str, Any]] = []
+        """How the next pulls end, where not well."""
 
     async def tags(self, _: web.Request) -> web.Response:
         if self.is_ill:
             return web.json_response({"error": "ill"}, status=500)
-        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in MODELS]})
+        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in self.models_here]})
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+        return web.json_response(
+            {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models_here]}
+        )
 
     async def ps(self, _: web.Request) -> web.Response:
-        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in MODELS]})
+        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in self.models_here]})
 
     async def version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": "0.33.0"})
+
+    async def pull(self, request: web.Request) -> web.StreamResponse:
+        model = (await request.json())["model"]
+        self.pulls.append(model)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        layer = {"status": "pulling", "digest": "sha256:1", "total": 100, "completed": 40}
+        await response.write(json.dumps(layer).encode() + b"\n")
+        await self.may_end.wait()
+        last = self.pull_ends.pop(0) if self.pull_ends else {"status": "success"}
+        if last.get("status") == "success":
+            self.models_here.append(model)
+        await response.write(json.dumps(last).encode() + b"\n")
+        return response
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -67,7 +89,9 @@ async def two_engines() -> AsyncIterator[tuple[Engine, Engine]]:
     for each in made:
         app = web.Application()
         app.add_routes([web.get("/api/tags", each.tags), web.get("/api/ps", each.ps)])
-        app.add_routes([web.get("/api/version", each.version), web.post("/api/chat", each.chat)])
+        app.add_routes(
+            [web.get("/api/version", each.version), web.post("/api/chat", each.chat), web.post("/api/pull", each.pull)]
+        )
         app.add_routes([web.post("/v1/chat/completions", each.completions)])
         app.add_routes([web.get("/v1/models", each.models)])
         runner = web.AppRunner(app, shutdown_timeout=0.1)

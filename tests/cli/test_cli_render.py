@@ -295,3 +295,20 @@ def test_front_ends_are_shown_where_there_are_any() -> None:
     told = render.status({**NOW, "frontends": [frontend]})
     assert "kiosk      kiosk.test, port 8090  sticky      all models  7 requests       2 refused" in told
     assert "front end" not in render.status(NOW)
+
+
+def test_models_to_pull_are_shown_with_how_far_they_are_and_what_keeps_them() -> None:
+    pull = {
+        "backend": "gpu",
+        "model": "qwen3:8b",
+        "state": "pulling",
+        "completed_bytes": 2 * 10**9,
+        "total_bytes": 5 * 10**9,
+        "retry_seconds": None,
+        "reason": None,
+    }
+    failed = {**pull, "state": "failed", "total_bytes": None, "retry_seconds": 20.0, "reason": "no such model"}
+    told = render.status({**NOW, "model_sync": [pull, failed]})
+    assert "qwen3:8b to gpu: pulling, 40 % of 5.0 GB" in told
+    assert "qwen3:8b to gpu: failed, no such model, again in 20 s" in told
+    assert "pull" not in render.status(NOW)

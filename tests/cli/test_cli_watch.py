@@ -70,6 +70,7 @@ NOW: dict[str, Any] = {
     "power_saver": {"held": False, "answers": 0, "saved_joules": 0.0},
     "unloading": {"models": 0, "saved_joules": 0.0},
     "frontends": [],
+    "model_sync": [],
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ollama_proxyd.core import sentences
 from ollama_proxyd.core.note_sentences import NOTES
+from ollama_proxyd.core.pull_sentences import PULLS
 from ollama_proxyd.core.sentences import SENTENCES
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ GROUPS = {
     "Limits": sentences.LIMITS,
     "Decisions": sentences.DECISIONS,
     "Notes": NOTES,
+    "Pulls": PULLS,
     "Readings": sentences.READINGS,
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from ollama_proxyd.core.energy_hours import hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.decision_fields import decision_fields
+from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.status import LastDecision, PowerSaverStatus, Today, UnloadingStatus
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import INVALID_ARGUMENT, refused_as
@@ -51,6 +52,7 @@ class Routing:
                 "GetBackendDistribution": lambda: distribution(self._ledger),
                 "SimulateRouting": self._simulate,
                 "GetFrontends": self._frontends,
+                "GetModelSync": self._model_sync,
                 "GetEnergy": self._energy,
                 "GetEnergyHours": self._energy_hours,
                 "Explain": lambda question: plain_facts(decision_fields(self._decide(question))),
@@ -129,6 +131,10 @@ class Routing:
     def _frontends(self) -> list[dict[str, Variant]]:
         rows = [asdict(each) for each in self._services.frontends.status()]
         return [plain_facts({name: list(v) if isinstance(v, tuple) else v for name, v in row.items()}) for row in rows]
+
+    def _model_sync(self) -> list[dict[str, Variant]]:
+        pulls = self._services.frontends.sync.status()
+        return [plain_facts({**asdict(replace(each, reason=None)), **reason_fields(each.reason)}) for each in pulls]
 
     def _decide(self, asked: Mapping[str, Variant]) -> Decision:
         services = self._services

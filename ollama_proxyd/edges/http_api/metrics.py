@@ -14,6 +14,7 @@ from ollama_proxyd import __version__
 from ollama_proxyd.core.breaker import Phase
 from ollama_proxyd.core.budget import Budget
 from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.model_sync import PullPhase
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.core.status import Status
@@ -97,6 +98,7 @@ class StatusGauges(Collector):
         yield from _budget(status.budget)
         yield _modes(status)
         yield from _frontends(status)
+        yield from _model_sync(services, status)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is to collect is known only when asked."""
@@ -214,6 +216,18 @@ def _frontends(status: Status) -> Iterator[Metric]:
         for frontend in status.frontends:
             metric.add_metric((frontend.name,), getattr(frontend, name))
         yield metric
+
+
+def _model_sync(services: Services, status: Status) -> Iterator[Metric]:
+    """Nothing before a model was required."""
+    sync, states = services.frontends.sync, [each.state for each in status.model_sync]
+    if not (states or sync.pulled):
+        return
+    pulls = GaugeMetricFamily(f"{PREFIX}_model_sync_pulls", "Required models that backends lack", labels=("state",))
+    for state in PullPhase:
+        pulls.add_metric((state.value,), states.count(state.value))
+    yield pulls
+    yield CounterMetricFamily(f"{PREFIX}_model_sync_pulled", "Required models that were pulled", value=sync.pulled)
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

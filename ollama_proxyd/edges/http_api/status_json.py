@@ -38,6 +38,7 @@ def status_json(status: Status) -> dict[str, Json]:
         "history": fields_json(status.history),
         "power_saver": fields_json(status.power_saver),
         "unloading": fields_json(status.unloading),
+        "model_sync": [fields_json(pull) for pull in status.model_sync],
         "frontends": [fields_json(frontend) for frontend in status.frontends],
     }
 

@@ -125,6 +125,7 @@ async def test_a_question_that_cannot_be_is_refused_with_what_can(
 
 async def test_front_ends_are_told_and_a_question_may_name_one(program: Program, desk: Desk) -> None:
     assert await program.call("Routing", "GetFrontends") == []
+    assert await program.call("Routing", "GetModelSync") == []
     desk.services.frontends.reconfigure([FrontendSettings(Frontend("chat", models=("small*",)), hosts=("chat.test",))])
     (told,) = await program.call("Routing", "GetFrontends")
     assert (told["name"], told["hosts"], told["allowed_models"]) == ("chat", ["chat.test"], ["small*"])
