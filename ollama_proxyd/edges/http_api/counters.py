@@ -1,11 +1,8 @@
-"""Counts finished requests for Prometheus; the values of each label are bounded."""
-
-from functools import partial
-
-from prometheus_client import CollectorRegistry, Counter, Histogram
+"""Counts finished requests; the values of each label are bounded."""
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.edges.http_api.tallies import Spread, Tally, amount
 from ollama_proxyd.services.circuits import BreakerOpened
 from ollama_proxyd.services.ledger import Outcome
 
@@ -16,9 +13,6 @@ MOST_PROGRAMS = 50
 OTHER = "other"
 TOGETHER = f'; models beyond the first {MOST_MODELS} of all backends are counted as "{OTHER}"'
 NOBODY = "none"
-
-_MOST = 2.0**53
-"""No count, time or energy of one request comes near."""
 
 _BACKEND = "backend_id"
 _BY_MODEL = (_BACKEND, "model")
@@ -32,17 +26,23 @@ _BETWEEN_MS = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 class Counters:
     """The metrics that grow with each request."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        counter, histogram = partial(_counter, registry), partial(_histogram, registry)
+    def __init__(self) -> None:
+        self.tallies: list[Tally] = []
+        self.spreads: list[Spread] = []
+        counter, histogram = self._tally, self._spread
         self._requests = counter("requests", "Requests by how they ended", *_BY_MODEL, "status")
         self._decisions = counter("routing_decisions", "Where requests were sent and why", _BACKEND, "reason", "mode")
-        self._duration = histogram("request_duration_seconds", "From arrival to the end of the answer", _DURATION_S)
-        self._queue_wait = Histogram(
-            f"{PREFIX}_queue_wait_seconds", "How long requests waited for a backend", registry=registry, buckets=_WAIT_S
+        self._duration = histogram(
+            "request_duration_seconds", "From arrival to the end of the answer", _DURATION_S, *_BY_MODEL
         )
-        self._ttft = histogram("time_to_first_token_ms", "From arrival to the first piece of a stream", _TTFT_MS)
-        self._speed = histogram("tokens_per_second", "Tokens per second after the first", _TOKENS_PER_S)
-        self._between = histogram("inter_token_latency_ms", "Mean time between tokens of an answer", _BETWEEN_MS)
+        self._queue_wait = histogram("queue_wait_seconds", "How long requests waited for a backend", _WAIT_S)
+        self._ttft = histogram(
+            "time_to_first_token_ms", "From arrival to the first piece of a stream", _TTFT_MS, *_BY_MODEL
+        )
+        self._speed = histogram("tokens_per_second", "Tokens per second after the first", _TOKENS_PER_S, *_BY_MODEL)
+        self._between = histogram(
+            "inter_token_latency_ms", "Mean time between tokens of an answer", _BETWEEN_MS, *_BY_MODEL
+        )
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens that backends reported", *_BY_MODEL)
         self._tokens = counter("tokens_generated", "Tokens that backends generated", *_BY_MODEL)
         self._money = counter("money_spent", "Estimated price of answers, by configured prices", _BACKEND, "currency")
@@ -63,58 +63,66 @@ class Counters:
 
     def count_refused_body(self, why: str) -> None:
         """Count the body of a request that was not taken."""
-        self._bodies.labels(why).inc()
+        self._bodies.add((why,))
 
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""
         backend_id = outcome.backend_id or NOBODY
         model = self._bounded(backend_id, outcome.model)
-        self._requests.labels(backend_id, model, _status(outcome)).inc()
+        self._requests.add((backend_id, model, _status(outcome)))
         if outcome.decision is not None:
             mode = outcome.decision.effective_mode.value
-            self._decisions.labels(backend_id, _why(outcome, outcome.decision), mode).inc()
+            self._decisions.add((backend_id, _why(outcome, outcome.decision), mode))
         for failed in outcome.retried:
-            self._retries.labels(failed).inc()
+            self._retries.add((failed,))
         for cause in outcome.resumed:
-            self._resumed.labels(cause).inc()
+            self._resumed.add((cause,))
         if outcome.obstacle is not None:
-            self._broken.labels(outcome.obstacle.value).inc()
+            self._broken.add((outcome.obstacle.value,))
         if outcome.backend_id is not None:
-            _observe(self._queue_wait, outcome.queue_wait_s)
-            _observe(self._duration.labels(backend_id, model), outcome.total_s)
+            self._queue_wait.note((), outcome.queue_wait_s)
+            self._duration.note((backend_id, model), outcome.total_s)
             if outcome.ttft_s is not None:
-                _observe(self._ttft.labels(backend_id, model), outcome.ttft_s * 1000)
+                self._ttft.note((backend_id, model), outcome.ttft_s * 1000)
 
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt brought, and what is to pay for it."""
         if ended.spent:
-            self._money.labels(ended.backend_id, ended.currency).inc(_amount(ended.spent))
+            self._money.add((ended.backend_id, ended.currency), amount(ended.spent))
         if ended.skipped_frames:
-            self._skipped.labels(ended.backend_id).inc(ended.skipped_frames)
+            self._skipped.add((ended.backend_id,), ended.skipped_frames)
         labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)
-        tokens = _amount(ended.usage.completion_tokens)
-        self._prompt_tokens.labels(*labels).inc(_amount(ended.usage.prompt_tokens))
-        self._tokens.labels(*labels).inc(tokens)
+        tokens = amount(ended.usage.completion_tokens)
+        self._prompt_tokens.add(labels, amount(ended.usage.prompt_tokens))
+        self._tokens.add(labels, tokens)
         if ended.succeeded and tokens > 1 and ended.writing_s:
-            _observe(self._speed.labels(*labels), (tokens - 1) / ended.writing_s)
-            _observe(self._between.labels(*labels), ended.writing_s * 1000 / (tokens - 1))
+            self._speed.note(labels, (tokens - 1) / ended.writing_s)
+            self._between.note(labels, ended.writing_s * 1000 / (tokens - 1))
 
     def count_energy(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost, once that is known."""
         energy, name = ended.energy, ended.program.name or NOBODY
         if len(self._programs) < MOST_PROGRAMS:
             self._programs.add(name)
-        joules, error_j, source = _amount(energy.total_j), _amount(energy.error_j), energy.source.value
+        joules, error_j, source = amount(energy.total_j), amount(energy.error_j), energy.source.value
         model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
         program = name if name in self._programs else OTHER, source
-        self._joules_of_models.labels(*model).inc(joules)
-        self._error_of_models.labels(*model).inc(error_j)
-        self._joules_of_programs.labels(*program).inc(joules)
-        self._error_of_programs.labels(*program).inc(error_j)
+        self._joules_of_models.add(model, joules)
+        self._error_of_models.add(model, error_j)
+        self._joules_of_programs.add(program, joules)
+        self._error_of_programs.add(program, error_j)
 
     def count_opened(self, opened: BreakerOpened) -> None:
         """Count a breaker that opened."""
-        self._opened.labels(opened.backend_id, opened.fault.value).inc()
+        self._opened.add((opened.backend_id, opened.fault.value))
+
+    def _tally(self, name: str, what: str, *labels: str) -> Tally:
+        self.tallies.append(Tally(name, _said(what, labels), *labels))
+        return self.tallies[-1]
+
+    def _spread(self, name: str, what: str, bounds: tuple[float, ...], *labels: str) -> Spread:
+        self.spreads.append(Spread(name, _said(what, labels), bounds, *labels))
+        return self.spreads[-1]
 
     def _bounded(self, backend_id: str, model: str | None) -> str:
         if model is None:
@@ -126,28 +134,9 @@ class Counters:
         return model
 
 
-def _counter(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Counter:
-    return Counter(f"{PREFIX}_{name}", _said(what, labels), labels, registry=registry)
-
-
-def _histogram(registry: CollectorRegistry, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
-    return Histogram(f"{PREFIX}_{name}", _said(what, _BY_MODEL), _BY_MODEL, registry=registry, buckets=buckets)
-
-
 def _said(what: str, labels: tuple[str, ...]) -> str:
     """What a metric is, and where it names models that it does not name them all."""
     return what + TOGETHER if "model" in labels else what
-
-
-def _amount(told: float | None) -> float:
-    """What is added to a sum: nothing for what was not told or cannot be."""
-    return float(told) if told is not None and 0 <= told < _MOST else 0.0
-
-
-def _observe(histogram: Histogram, value: float) -> None:
-    """Note a value, unless it cannot be: one of those would spoil the sum for good."""
-    if 0 <= value < _MOST:
-        histogram.observe(value)
 
 
 def _status(outcome: Outcome) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -16,6 +15,7 @@ from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.edges.http_api.counters import MOST_PROGRAMS, Counters
+from ollama_proxyd.edges.http_api.exposition import Counted, expose
 from ollama_proxyd.services.ledger import Outcome
 
 HUGE = 10**400
@@ -33,13 +33,13 @@ def ended(**changes: Any) -> AttemptEnded:
     return AttemptEnded(**{**known, "backend_id": "npu", "model": "tiny", **changes})
 
 
-def samples(registry: CollectorRegistry) -> dict[str, float]:
-    families = text_string_to_metric_families(generate_latest(registry).decode())
+def samples(counters: Counters) -> dict[str, float]:
+    families = text_string_to_metric_families(expose("", Counted(counters))[0].decode())
     return {
         sample.name.removeprefix("ollama_proxy_"): sample.value
         for family in families
         for sample in family.samples
-        if not sample.name.endswith(("_created", "_bucket"))
+        if sample.name.startswith("ollama_proxy_") and not sample.name.endswith("_bucket")
     }
 
 
@@ -75,37 +75,34 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
 def test_any_outcome_is_counted_and_every_sum_stays_a_number(
     outcomes: list[Outcome], attempts: list[AttemptEnded]
 ) -> None:
-    registry = CollectorRegistry()
-    counters = Counters(registry)
+    counters = Counters()
     for each in outcomes:
         counters.count(each)
     for attempt in attempts:
         counters.count_attempt(attempt)
         counters.count_energy(attempt)
-    assert all(math.isfinite(value) and value >= 0 for value in samples(registry).values())
+    assert all(math.isfinite(value) and value >= 0 for value in samples(counters).values())
 
 
 @pytest.mark.parametrize("tokens", [-1, HUGE])
 def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
-    registry = CollectorRegistry()
-    counters = Counters(registry)
+    counters = Counters()
     for usage, energy in ((Usage(tokens, tokens), Energy(2.0, 3.0)), (Usage(3, 5), Energy(math.nan))):
         counters.count_attempt(ended(usage=usage, first_s=1.0))
         counters.count_energy(ended(energy=energy))
-    told = samples(registry)
+    told = samples(counters)
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
     assert told["model_energy_joules_total"] == 5
     assert told["tokens_per_second_count"] == 1
 
 
 def test_programs_beyond_a_bound_are_counted_together_and_unknown_ones_too() -> None:
-    registry = CollectorRegistry()
-    counters = Counters(registry)
+    counters = Counters()
     for at in range(MOST_PROGRAMS + 3):
         counters.count_energy(ended(energy=Energy(1.0), program=Program(f"app{at}" if at else "", KnownBy.UNIT)))
     told = {
         sample.labels["program"]: sample.value
-        for metric in registry.collect()
+        for metric in Counted(counters).collect()
         for sample in metric.samples
         if sample.name == "ollama_proxy_program_energy_joules_total"
     }

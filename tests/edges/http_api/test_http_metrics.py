@@ -15,6 +15,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.edges.http_api.counters import MOST_MODELS, Counters
+from ollama_proxyd.edges.http_api.exposition import Counted
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.ledger import Outcome
 from tests.edges.http_api.conftest import Serve, Site
@@ -189,7 +190,8 @@ async def test_the_newer_format_is_given_to_whoever_asks_for_it(serve: Serve) ->
 def count_models(most: int, *backends: str) -> CollectorRegistry:
     """What is counted when each backend serves so many models."""
     registry = CollectorRegistry()
-    counters = Counters(registry)
+    counters = Counters()
+    registry.register(Counted(counters))
     for number in range(most):
         for backend_id in backends:
             model = f"m{number}"
