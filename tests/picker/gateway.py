@@ -69,6 +69,7 @@ def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_o
     override = {
         "@type": OVERRIDE,
         "override_host_sources": [{"metadata": {"key": "envoy.lb", "path": [{"key": ENDPOINT}]}}, {"header": ENDPOINT}],
+        "selected_host_key": {"key": "envoy.lb", "path": [{"key": f"{ENDPOINT}-served"}]},
         "fallback_policy": {"policies": policies},
     }
     own = [{"typed_extension_config": {"name": "override_host", "typed_config": override}}]
@@ -77,6 +78,14 @@ def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_o
             "@type": HTTP_OPTIONS,
             "explicit_http_config": {"http2_protocol_options": {}},
         }
+    }
+    health = {
+        "timeout": "1s",
+        "interval": "0.2s",
+        "no_traffic_interval": "0.2s",
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"},
     }
     route = {
         "match": {"prefix": "/"},
@@ -113,9 +122,9 @@ def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_o
                 _cluster(
                     "picker",
                     [picker_port],
-                    typed_extension_protocol_options={
-                        HTTP_OPTIONS.rpartition("/")[2]: {"@type": HTTP_OPTIONS, **http2}
-                    },
+                    typed_extension_protocol_options=http2,
+                    common_lb_config={"healthy_panic_threshold": {"value": 0}},
+                    health_checks=[health],
                 ),
             ],
         },
@@ -158,6 +167,8 @@ async def _address(program: asyncio.subprocess.Process, admin: Path, log: Path) 
         while True:
             assert program.returncode is None, _text(log)
             try:
+                async with client.get(f"http://{_text(admin)}/ready") as reply:
+                    reply.raise_for_status()
                 async with client.get(f"http://{_text(admin)}/listeners?format=json") as reply:
                     (listener,) = (await reply.json(content_type=None))["listener_statuses"]
                     return f"http://127.0.0.1:{listener['local_address']['socket_address']['port_value']}"

@@ -117,17 +117,18 @@ class Exchange:
         picked, answering = self._picked, self._answering
         if answering is None or not isinstance(picked, Carried):
             return (NOTHING_CHANGED["response_headers"],)
-        headers = header_texts(message.response_headers.headers)
+        headers, served = header_texts(message.response_headers.headers), read_served(message)
         status = headers.get(":status", "")
         answering.begin(
             int(status) if status.isascii() and status.isdigit() else 502,
             headers.get("content-type", ""),
             headers.get("content-encoding", ""),
-            read_served(message),
+            served,
         )
         if message.response_headers.end_of_stream:
             answering.end()
-        return (answered_by(picked.picked, picked.backend_id),)
+        is_known = served is not None or len(picked.picked.addresses) == 1
+        return (answered_by(picked.picked, picked.backend_id if is_known else None),)
 
     async def _response_body(self, message: Any) -> Sequence[Any]:
         body = message.response_body

@@ -42,9 +42,10 @@ def destination(picked: Picked, part: str) -> Any:
     return told
 
 
-def answered_by(picked: Picked, backend_id: str) -> Any:
-    """The head of an answer, with the backend that gave it and why it was picked."""
-    headers = {"x-backend-used": backend_id, "x-routing-reason": _line(str(picked.decision.reason))}
+def answered_by(picked: Picked, backend_id: str | None) -> Any:
+    """The head of an answer, with the backend that gave it, where that is known, and why the first one was picked."""
+    headers = {} if backend_id is None else {"x-backend-used": backend_id}
+    headers["x-routing-reason"] = _line(str(picked.decision.reason))
     change = pb.CommonResponse(header_mutation=_headers(headers))
     return pb.ProcessingResponse(response_headers=pb.HeadersResponse(response=change))
 
