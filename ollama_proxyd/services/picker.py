@@ -124,10 +124,15 @@ class Picker:
                 has_image_urls=request.has_image_urls,
                 needs_tools=request.needs_tools,
                 synonyms=self._services.gateway.synonyms.of(request.model),
-                cached_tokens=self._prefixes.cached_tokens(errand.blocks) if errand.blocks else {},
+                cached_tokens=self._cached_tokens(errand, request.prompt_tokens),
             )
         waits_s = self._waits_s(query)
         return replace(query, waits_s=waits_s) if waits_s else query
+
+    def _cached_tokens(self, errand: Errand, prompt_tokens: int) -> Mapping[str, float]:
+        """How much of the prompt each backend has read; images count fewer tokens than their bytes."""
+        cached = self._prefixes.cached_tokens(errand.blocks) if errand.blocks else {}
+        return {each: min(tokens, prompt_tokens) for each, tokens in cached.items()}
 
     def _waits_s(self, query: Query) -> Mapping[str, float]:
         """How long a request would wait at each backend that is full, by what its engine tells, else by our own."""

@@ -120,6 +120,7 @@ queries = st.builds(
     time_left_s=st.sampled_from((None, None, 0.5, 100)),
     hints=hints,
     tried=st.sampled_from((frozenset(), frozenset(), frozenset({"b0"}))),
+    cached_tokens=st.just({}) | st.dictionaries(st.sampled_from(("b0", "b1", "none")), st.floats(0, 6000)),
 )
 numbers = st.just(NO_SENSOR) | st.builds(Reading, st.floats() | st.floats(20, 110), st.just(1.0))
 devices = st.builds(

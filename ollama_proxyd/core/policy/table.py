@@ -99,6 +99,22 @@ class Table(NamedTuple):
         """What a request costs at least on each that is fit, in their order."""
         prices = asked.price_of_time_w, asked.others_price_w
         key = LineKey(context_of(asked.prompt_tokens), *prices, is_shared=bool(asked.followers))
+        lines = self._lines_for(key)
+        read, write = asked.prompt_tokens, asked.output_tokens
+        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j in lines]
+        for backend_id, cached_tokens in asked.cached_tokens.items():
+            if (number := self.numbers.get(backend_id)) is not None:
+                left = read - cached_tokens
+                rest = self._lines_for(key._replace(context=context_of(left)))[number]
+                write_j = min(rest.write_j, lines[number].write_j)
+                costs[number] = rest.fixed_j + rest.read_j * left + write_j * write
+        for backend_id, wait_s in asked.waits_s.items():
+            if (number := self.numbers.get(backend_id)) is not None:
+                costs[number] += asked.price_of_time_w * wait_s
+        return costs
+
+    def _lines_for(self, key: LineKey) -> Sequence[Line]:
+        """The lines of all that are fit, those that have changed drawn anew."""
         if (known_lines := self.lines.get(key)) is None:
             lines: Sequence[Line] = [line(each, key) for each in self.fit]
         elif known_lines[1]:
@@ -106,12 +122,7 @@ class Table(NamedTuple):
         else:
             lines = known_lines[0]
         self.lines[key] = lines, ()
-        read, write = asked.prompt_tokens, asked.output_tokens
-        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j in lines]
-        for backend_id, wait_s in asked.waits_s.items():
-            if (number := self.numbers.get(backend_id)) is not None:
-                costs[number] += asked.price_of_time_w * wait_s
-        return costs
+        return lines
 
     def followed(self, fleet: FleetView, situation: Situation) -> "Table":
         """The table of another moment."""
