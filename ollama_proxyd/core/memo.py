@@ -7,8 +7,8 @@ from typing import TypeVar, TypeVarTuple
 Parts = TypeVarTuple("Parts")
 Result = TypeVar("Result")
 
-MOST_RESULTS = 4096
-"""So many are remembered of each function, then it begins anew."""
+MOST_RESULTS = 512
+"""So many are remembered of each function by a generation; what the next one does not use is forgotten with it."""
 
 
 def by_identity(function: Callable[[*Parts], Result]) -> Callable[[*Parts], Result]:
@@ -17,16 +17,18 @@ def by_identity(function: Callable[[*Parts], Result]) -> Callable[[*Parts], Resu
     The identity of arguments is compared, not their value: hashing a profile takes longer than pricing with it. What
     changes in place, such as a live mapping, must not be an argument.
     """
-    memory: dict[tuple[int, ...], tuple[Result, tuple[*Parts]]] = {}
+    young: dict[tuple[int, ...], tuple[Result, tuple[*Parts]]] = {}
+    old = young
 
     @wraps(function)
     def remembering(*parts: *Parts) -> Result:
+        nonlocal young, old
         key = tuple(map(id, parts))
-        found = memory.get(key)
-        if found is None:
-            if len(memory) >= MOST_RESULTS:
-                memory.clear()
-            found = memory[key] = function(*parts), parts  # kept alive, so that an id stays the same object's
+        if (found := young.get(key)) is None:
+            found = old.get(key) or (function(*parts), parts)  # kept alive, so that an id stays the same object's
+            if len(young) >= MOST_RESULTS:
+                young, old = {}, young
+            young[key] = found
         return found[0]
 
     return remembering

@@ -97,6 +97,21 @@ def test_no_more_is_remembered_than_the_bound_and_no_other_object_takes_a_result
     assert [own([number]) for number in range(3 * MOST_RESULTS)] == list(range(3 * MOST_RESULTS))
 
 
+def test_what_is_used_again_and_again_is_computed_once_however_much_else_passes_by() -> None:
+    computed = list[list[int]]()
+
+    @by_identity
+    def own(numbers: list[int]) -> int:
+        computed.append(numbers)
+        return numbers[0]
+
+    used = [-1]
+    for number in range(3 * MOST_RESULTS):
+        own(used)
+        own([number])
+    assert computed.count(used) == 1
+
+
 def test_a_request_that_comes_or_goes_compiles_no_price_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
 
