@@ -20,6 +20,8 @@ class Source(Enum):
     ESTIMATED = "estimated"
     """Configured or typical watts, and the time."""
 
+    __hash__ = object.__hash__  # each joule is entered under it, and Enum's own is written in Python
+
 
 class Account(Enum):
     """What a device's energy was spent on."""
@@ -30,6 +32,8 @@ class Account(Enum):
     """A model in its memory, or its driver's context, with nothing under way."""
     BASE = "base"
     """What it would have drawn anyway."""
+
+    __hash__ = object.__hash__  # as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,8 @@ class Energy:
 
 def sum_up(energies: Sequence[Energy]) -> Energy | None:
     """What several attempts cost together, None where there were none."""
-    if not energies:
-        return None
+    if len(energies) <= 1:
+        return energies[0] if energies else None
     total_j = sum([each.total_j for each in energies])
     error_j = sum([each.error_j for each in energies])
     return Energy(

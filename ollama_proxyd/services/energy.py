@@ -130,7 +130,8 @@ class EnergyAccounts:
             return
         self._metered.pop(metered.share, None)
         finished = Finished(usage=ended.usage, timings=ended.timings)
-        self.booked.publish(replace(ended, energy=metered.energy(stream=ended.stream, finished=finished)))
+        energy = metered.energy(stream=ended.stream, finished=finished)
+        self.booked.publish(ended if energy == ended.energy else replace(ended, energy=energy))
 
     def _look(self, system: SystemState) -> None:
         """Charge what instruments show, and learn what the machine draws without us."""

@@ -21,7 +21,7 @@ MOST_ERROR_BYTES = 4 * 1024
 
 def is_reported(error: Json, wrappings: int = MOST_WRAPPINGS) -> bool:
     """Whether an error field reports anything: null, "", 0, false and objects of these do not."""
-    if isinstance(error, Mapping) and wrappings:
+    if error and wrappings and isinstance(error, Mapping):
         return any(is_reported(each, wrappings - 1) for each in error.values())
     return bool(error)
 
@@ -56,7 +56,8 @@ class Report(msgspec.Struct):
     @property
     def reported(self) -> Json:
         """The failure that it reports; None for none."""
-        told = next(filter(is_reported, (self.error, self.errors, self.error_message, self.detail)), None)
+        fields = filter(None, (self.error, self.errors, self.error_message, self.detail))
+        told = next(filter(is_reported, fields), None)
         if told is None and not self._has_failed:
             return None
         if sentence(told) is None:

@@ -166,9 +166,11 @@ def _meaning(dialect: Dialect, request: Request) -> Read | None:
     """What frames mean that are passed on; it raises for one that cannot be read."""
     if not _passes(dialect, request):
         return None
-    decoder = dialect.decoder(request)
+    decoder: StreamReader | None = None
 
     def read(block: bytes) -> Sequence[Event]:
+        nonlocal decoder
+        decoder = decoder or dialect.decoder(request)  # most answers end without being read
         events = decoder.feed(block)
         if decoder.skipped_frames:
             raise unreadable("the backend", decoder.skipped_frames)

@@ -79,7 +79,7 @@ class Stream:
 
         A connection that breaks after the end of an answer has done no harm.
         """
-        if self.reader.ended:
+        if not self._has_ended:
             await self._reply.drain()
         return self._last()
 

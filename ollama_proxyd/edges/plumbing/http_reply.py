@@ -41,7 +41,7 @@ class Reply:
         self._noted_bytes = 0
         self._limits = limits
         self.broken: ProxyError | None = None
-        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+        self._timer = self._loop.call_at(min(due_s, self._asked_s + idle_s), self._look_at_the_time)
         self.who = who
         self.status = answer.status
         self.headers = answer.headers
@@ -60,9 +60,7 @@ class Reply:
         self._left_s -= self._loop.time() - self._asked_s
         if not self._has_read:
             self._has_read = True
-            self._left_s = max(self._left_s, self._idle_s)
-            self._timer.cancel()  # it was set for the first piece; from now on pauses count
-            self._timer = self._loop.call_later(self._idle_s, self._look_at_the_time)
+            self._left_s = max(self._left_s, self._idle_s)  # from now on pauses count
         return piece
 
     async def pour(self, take: Take) -> bool:
@@ -140,7 +138,9 @@ class Reply:
         if self._is_waiting and now_s >= self._due_s:
             self._answer.fail(TimeoutError())
             return
-        due_s = self._due_s if self._is_waiting else now_s + self._idle_s
+        due_s = now_s + self._idle_s  # a pause may begin at any moment
+        if self._is_waiting:
+            due_s = min(due_s, self._due_s)
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
 
     def end(self) -> None:
