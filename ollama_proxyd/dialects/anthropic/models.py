@@ -52,4 +52,5 @@ def _limit(text: str) -> int:
 def _model(row: ModelRow) -> dict[str, Json]:
     name, created, backends = row
     made_at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": name, "display_name": name, "created_at": made_at, "backends": list(backends)}
+    known = {"type": "model", "id": name, "display_name": name, "created_at": made_at, "lifecycle": "active"}
+    return {**known, "backends": list(backends)}
