@@ -1,8 +1,10 @@
 """The last day in hours: what answers cost at each backend, and when the mode changed."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
+from ollama_proxyd.core.energy import Source, worst
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
 
@@ -14,11 +16,16 @@ MOST_CHANGES = 500
 
 @dataclass(frozen=True, slots=True)
 class HourCost:
-    """What the attempts cost that ended at a backend in an hour; `hour` counts from the first of the day."""
+    """What the attempts cost that ended at a backend in an hour; `hour` counts from the first of the day.
+
+    `source` is the worst of theirs, `error_j` how far the sum may be wrong.
+    """
 
     hour: int
     backend: str
     energy_j: float
+    source: Source = Source.ESTIMATED
+    error_j: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,10 @@ def first_hour(now_s: float, local_minute: float) -> float:
 
 def hours_fields(hours: EnergyHours, trouble: Reason | None) -> dict[str, Json]:
     """The hours under the keys that every surface has."""
-    rows = [dict[str, float]() for _ in range(HOURS)]
+    rows = [list[HourCost]() for _ in range(HOURS)]
     for cost in hours.costs:
         if 0 <= cost.hour < HOURS:  # the clock may have been set back since
-            rows[cost.hour][cost.backend] = cost.energy_j
+            rows[cost.hour].append(cost)
     return {
         "since_unix_seconds": hours.since_s,
         "hours": [_hour(hours.since_s + number * SECONDS_PER_HOUR, row) for number, row in enumerate(rows)],
@@ -61,5 +68,12 @@ def hours_fields(hours: EnergyHours, trouble: Reason | None) -> dict[str, Json]:
     }
 
 
-def _hour(unix_s: float, by_backend: Mapping[str, float]) -> Json:
-    return {"unix_seconds": unix_s, "energy_joules": sum(by_backend.values()), "backends": dict(by_backend)}
+def _hour(unix_s: float, costs: Sequence[HourCost]) -> Json:
+    spent = [cost.source for cost in costs if cost.energy_j]
+    return {
+        "unix_seconds": unix_s,
+        "energy_joules": sum(cost.energy_j for cost in costs),
+        "energy_source": reduce(worst, spent).value if spent else None,
+        "energy_error_joules": sum(cost.error_j for cost in costs),
+        "backends": {cost.backend: cost.energy_j for cost in costs},
+    }

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, shortened
 from ollama_proxyd.core.energy_hours import MOST_CHANGES, SECONDS_PER_HOUR, EnergyHours, HourCost, ModeChange
 from ollama_proxyd.core.history import Values
@@ -38,7 +39,9 @@ _CACHED: Final = """
     SELECT count(*) AS cached, total(saved_j) AS cache_saved_j
     FROM requests WHERE day BETWEEN ? AND ? AND result = 'cached'"""
 _HOURS: Final = f"""
-    SELECT CAST((unix_s - :since) / {SECONDS_PER_HOUR} AS INTEGER) AS hour, backend, total({_JOULES}) AS energy_j
+    SELECT CAST((unix_s - :since) / {SECONDS_PER_HOUR} AS INTEGER) AS hour, backend, total({_JOULES}) AS energy_j,
+        total({_JOULES} * energy_error) AS error_j,
+        max(CASE energy_source WHEN 'measured' THEN 0 WHEN 'attributed' THEN 1 ELSE 2 END) AS source
     FROM attempts WHERE unix_s >= :since GROUP BY 1, 2 ORDER BY 1, 2"""  # noqa: S608 - our own names
 _CHANGES: Final = """
     SELECT unix_s, mode, effective_mode FROM modes
@@ -64,7 +67,8 @@ def books(connection: sqlite3.Connection, asked: Asked) -> Books:
 
 def hours(connection: sqlite3.Connection, since_s: float) -> EnergyHours:
     """What was spent since then, hour by hour, and the modes of that time."""
-    costs = tuple(HourCost(**row) for row in select(connection, _HOURS, {"since": since_s}))
+    rows = select(connection, _HOURS, {"since": since_s})
+    costs = tuple(HourCost(**{**row, "source": list(Source)[row["source"]]}) for row in rows)
     changes = select(connection, _CHANGES, [since_s, MOST_CHANGES])[::-1]
     return EnergyHours(since_s, costs, tuple(ModeChange(**row) for row in changes))
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost
 from ollama_proxyd.core.energy_hours import EnergyHours, HourCost, ModeChange
 from ollama_proxyd.core.readings import Reading, SystemState
@@ -95,11 +96,15 @@ async def test_the_hours_of_the_last_day_are_told_with_the_modes(serve: Serve) -
 
     class Hours(MemoryHistory):
         async def hours(self, since_s: float) -> EnergyHours:
-            return EnergyHours(since_s, (HourCost(23, "npu", 36.0),), (ModeChange(since_s, "Auto", "Quiet"),))
+            return EnergyHours(
+                since_s, (HourCost(23, "npu", 36.0, Source.ATTRIBUTED, 9.0),), (ModeChange(since_s, "Auto", "Quiet"),)
+            )
 
     site.services.history.store = Hours()
     told = (await site.get("/energy/hours")).json
     since_s = told["since_unix_seconds"]
     assert [each["backends"] for each in told["hours"]] == [{}] * 23 + [{"npu": 36.0}]
+    assert (told["hours"][23]["energy_source"], told["hours"][23]["energy_error_joules"]) == ("attributed", 9.0)
+    assert (told["hours"][0]["energy_source"], told["hours"][0]["energy_error_joules"]) == (None, 0)
     assert told["modes"] == [{"unix_seconds": since_s, "mode": "Auto", "effective_mode": "Quiet"}]
     assert told["history"]["reason"] is None

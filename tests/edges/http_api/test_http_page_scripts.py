@@ -192,7 +192,7 @@ def test_an_error_in_the_stream_is_told() -> None:
 def hours(**changed: Any) -> dict[str, Any]:
     costs = [{"npu": 18.0, "igpu": 90.0}, *[{}] * 22, {"npu": 36.0}]
     rows = [
-        {"unix_seconds": 3600.0 * at, "energy_joules": sum(each.values()), "backends": each}
+        {"unix_seconds": 3600.0 * at, "energy_joules": sum(each.values()), "energy_error_joules": 5.0, "backends": each}
         for at, each in enumerate(costs)
     ]
     modes = [
@@ -210,7 +210,7 @@ def view(told: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_chart_stacks_the_backends_of_each_hour_the_costliest_of_the_day_lowest() -> None:
     seen = view(hours())
-    assert seen["says"] == "144 J for answers, at most 108 J an hour"
+    assert seen["says"] == "144 J ± 120 J for answers, at most 108 J an hour"
     assert [(each["id"], each["text"]) for each in seen["backends"]] == [("igpu", "90 J"), ("npu", "54 J")]
     first, *empty, last = seen["bars"]
     assert sum(part["height"] for part in first["parts"]) == 100

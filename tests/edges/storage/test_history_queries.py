@@ -9,7 +9,7 @@ import pytest
 
 from ollama_proxyd.core.energy import Account, Energy, Source
 from ollama_proxyd.core.energy_books import MOST_ROWS, OTHERS, Asked, By, Cost, DeviceCost
-from ollama_proxyd.core.energy_hours import HourCost, ModeChange, first_hour, hours_fields
+from ollama_proxyd.core.energy_hours import ModeChange, first_hour, hours_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.history import Row, attempt_row
@@ -152,9 +152,26 @@ def test_the_last_day_is_told_in_hours_by_the_clock_with_the_mode_that_it_began_
     file.add([mode_row(at_s, mode, mode) for at_s, mode in modes])
     found = file.read(lambda connection: hours(connection, since_s))
     backend = ENDED.backend_id
-    assert set(found.costs) == {HourCost(0, backend, 4.0), HourCost(0, "cpu", 4.0), HourCost(23, backend, 12.0)}
+    assert {(each.hour, each.backend, each.energy_j) for each in found.costs} == {
+        (0, backend, 4.0),
+        (0, "cpu", 4.0),
+        (23, backend, 12.0),
+    }
     assert found.changes == tuple(ModeChange(at_s, mode, mode) for at_s, mode in modes[1:])
     told = hours_fields(found, None)
     assert [each["energy_joules"] for each in told["hours"]] == [8.0, *[0] * 22, 12.0]
     assert told["hours"][0]["backends"] == {backend: 4.0, "cpu": 4.0}
     assert told["hours"][23]["unix_seconds"] == since_s + 23 * 3600
+
+
+def test_an_hour_tells_the_worst_source_of_its_joules_and_how_far_they_may_be_wrong(file: HistoryFile) -> None:
+    sure, told = Energy(6.0, 2.0, 0.0, Source.MEASURED, 0.1), Energy(1.0, 1.0, 0.0, Source.ATTRIBUTED, 0.5)
+    file.add([attempt(NOW_S, energy=sure), attempt(NOW_S, energy=told, backend_id="cpu")])
+    found = hours_fields(file.read(lambda connection: hours(connection, first_hour(NOW_S, 0.0))), None)["hours"][23]
+    assert (found["energy_source"], found["energy_error_joules"]) == ("attributed", pytest.approx(0.8 + 1.0))
+    assert found["energy_joules"] == 10.0
+
+
+def test_an_hour_without_joules_has_no_source(file: HistoryFile) -> None:
+    found = hours_fields(file.read(lambda connection: hours(connection, first_hour(NOW_S, 0.0))), None)["hours"][23]
+    assert (found["energy_source"], found["energy_error_joules"]) == (None, 0)

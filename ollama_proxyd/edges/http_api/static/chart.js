@@ -19,6 +19,7 @@ export function hoursView(told, nowSeconds, energy, label = (mode) => mode) {
   const backends = [...totals].sort((a, b) => b[1] - a[1]).map(([id, joules], at) => ({ id, text: energy(joules), look: Math.min(at, LOOKS - 1) }));
   const most = Math.max(...told.hours.map((hour) => hour.energy_joules));
   const total = told.hours.reduce((sum, hour) => sum + hour.energy_joules, 0);
+  const error = told.hours.reduce((sum, hour) => sum + hour.energy_error_joules, 0);
   const end = told.since_unix_seconds + told.hours.length * HOUR_S;
   const x = (unixSeconds) => (WIDTH * (Math.max(unixSeconds, told.since_unix_seconds) - told.since_unix_seconds)) / (end - told.since_unix_seconds);
   const modes = told.modes.map((each, at) => ({
@@ -30,7 +31,7 @@ export function hoursView(told, nowSeconds, energy, label = (mode) => mode) {
   }));
   return {
     total,
-    says: most > 0 ? `${energy(total)} for answers, at most ${energy(most)} an hour` : (told.history.reason ?? "No answers in these hours"),
+    says: most > 0 ? `${energy(total)} ± ${energy(error)} for answers, at most ${energy(most)} an hour` : (told.history.reason ?? "No answers in these hours"),
     backends,
     bars: told.hours.map((hour) => ({ x: x(hour.unix_seconds), ...bar(hour, backends, most, energy) })),
     modes,
