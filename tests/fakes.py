@@ -41,6 +41,7 @@ from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
+from ollama_proxyd.services.features import Features
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.frontends import Frontends
 from ollama_proxyd.services.gate import Gate
@@ -433,6 +434,8 @@ async def services_of(
     daily = DailyBudget(energy, history, governor, clock, budget or BudgetSettings())
     deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, daily)
     gateway = Gateway(deps, settings or GatewaySettings())
+    features = Features(store, lambda: topology)
+    features.listen(gateway.queries.take_wishes)
     await health.check_all()
     return Services(
         answers=Answers(AnswersDeps(gateway, fleet, governor, clock, activity), cache or CacheSettings()),
@@ -452,7 +455,7 @@ async def services_of(
         history=history,
         budget=daily,
         power_saver=PowerSaver(fleet, governor, energy, clock),
-        topology=lambda: topology,
+        features=features,
     )
 
 

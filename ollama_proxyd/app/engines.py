@@ -1,5 +1,6 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbus_fast import BusType
@@ -18,7 +19,9 @@ from ollama_proxyd.edges.host.network import SystemNetwork
 from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.edges.sensors.topology import topology
 from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.features import Features
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.ports import Backend, Clock, StateStore
@@ -38,6 +41,7 @@ class Engines:
         self._own: OwnEngines | None = None
         self.started: Topic[EnginePool] = Topic()
         """The owner of processes, once there is one."""
+        self.features = Features(store, partial(topology, str(config.sensors.sysfs_root)))
         self._clock = clock
         self._store = store
         self._line = BusLine(BusType.SESSION, clock)
@@ -51,7 +55,7 @@ class Engines:
         """The backend of a configuration."""
         if wanted.spec.engine is not None:
             return self._run().make(wanted.spec)
-        engine, unit = EngineBackend(wanted.spec, self.http, wanted.api_key), wanted.spec.unit
+        engine, unit = EngineBackend(wanted.spec, self.http, wanted.api_key, self.features.wishes), wanted.spec.unit
         return engine if unit is None else OnDemand(engine, unit, self._units, self._clock, self._store)
 
     def _run(self) -> "OwnEngines":

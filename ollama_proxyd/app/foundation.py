@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TypeAlias
 
 from ollama_proxyd.app.engines import Engines, follow_pool
@@ -12,7 +11,6 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.sensors.topology import topology
 from ollama_proxyd.services import request_log
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -105,7 +103,7 @@ class Foundation:
             history=history,
             budget=day,
             power_saver=PowerSaver(fleet, governor, energy, clock),
-            topology=partial(topology, str(config.sensors.sysfs_root)),
+            features=engines.features,
         )
         return cls(clock, activity, gate, sensing, meter, learner, detector, engines, services)
 
@@ -117,6 +115,7 @@ class Foundation:
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
         self.engines.started.listen(lambda pool: follow_pool(pool, self.services.fleet))
+        self.services.features.listen(self.services.gateway.queries.take_wishes)
         self.services.governor.follow(self.sensing.system, self.tasks)
         self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))
         self.tasks.start("hour", self.sensing.follow_the_hour(self.services.settings.tuning))

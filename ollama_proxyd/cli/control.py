@@ -11,6 +11,7 @@ from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.energy import energy
 from ollama_proxyd.cli.commands.explain import explain
+from ollama_proxyd.cli.commands.features import features
 from ollama_proxyd.cli.commands.mode import mode
 from ollama_proxyd.cli.commands.replay import replay
 from ollama_proxyd.cli.commands.simulate import simulate
@@ -69,7 +70,7 @@ def install_service(away: bool, purge: bool) -> None:
     click.echo("\n".join(command.run(away=away, purge=purge)))
 
 
-for command in (mode, backends, energy, explain, watch, doctor, config, simulate, replay, calibrate, advise):
+for command in (mode, backends, energy, explain, watch, doctor, config, simulate, replay, calibrate, advise, features):
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

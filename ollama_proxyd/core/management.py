@@ -1,7 +1,8 @@
 """A call that changes the files of models, for the engine that keeps them."""
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -33,6 +34,8 @@ class Places(NamedTuple):
 
     backend_ids: tuple[str, ...]
     why: str
+    headers: Mapping[str, str] = MappingProxyType({})
+    """What else its client is told."""
 
 
 def holders(views: Iterable[BackendView], model: str, target: str | None) -> Places:

@@ -6,6 +6,7 @@ is left out where one of its values was not given or is false; `{name:?}` only a
 
 from collections.abc import Mapping
 
+from ollama_proxyd.core.feature_sentences import FEATURES
 from ollama_proxyd.core.note_sentences import NOTES
 from ollama_proxyd.core.pull_sentences import PULLS
 
@@ -229,9 +230,6 @@ READINGS: Mapping[str, str] = {
     "no_fan": "it has no fan of its own",
     "throttling_unreadable": "{driver} reports throttling only in a binary table that differs by model",
     "not_asked_for": "not said in this question",
-    "tags_not_listed": "only models that backends hold are listed: Ollama tells no tags of its registry",
-    "memory_unknown": "its device does not tell how much memory it has",
-    "nothing_fits": "the smallest needs {needed_gb:.1f} GB, and {free_gb:.1f} GB can be had",
     "sensor_stale": "stale for {age_seconds:.0f} s",
     "sensor_broke_off": "{sensor} broke off",
     "bus_unavailable": "{detail}",
@@ -289,5 +287,5 @@ READINGS: Mapping[str, str] = {
 }
 """Why a value is not known."""
 
-_GROUPS = (MODES, HEALTH, FAULTS, REJECTIONS, LIMITS, DECISIONS, NOTES, PULLS, READINGS)
+_GROUPS = (MODES, HEALTH, FAULTS, REJECTIONS, LIMITS, DECISIONS, NOTES, PULLS, READINGS, FEATURES)
 SENTENCES: Mapping[str, str] = {code: sentence for group in _GROUPS for code, sentence in group.items()}

@@ -1,6 +1,5 @@
 """What driving edges may use."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ollama_proxyd.core.readings import SystemState
@@ -10,6 +9,7 @@ from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.budget import DailyBudget
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
+from ollama_proxyd.services.features import Features
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.frontends import Frontends
 from ollama_proxyd.services.gateway import Gateway
@@ -44,5 +44,8 @@ class Services:
     history: History
     budget: DailyBudget
     power_saver: PowerSaver
-    topology: Callable[[], Topology]
-    """What the processor is made of; it is read where it is asked for first."""
+    features: Features
+
+    def topology(self) -> Topology:
+        """What the processor is made of."""
+        return self.features.topology()

@@ -76,15 +76,15 @@ class Gateway:
         self._deps = deps
         self._settings = settings
         self.booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
-        self._queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
-        self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self._queries)
+        self.queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
+        self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self.queries)
         self.migrator.failover = settings.failover
         self.deferral = Deferral(deps.system, deps.activity, deps.clock)
 
     @property
     def synonyms(self) -> Synonyms:
         """The further names of models."""
-        return self._queries.synonyms
+        return self.queries.synonyms
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +94,7 @@ class Gateway:
     def reconfigure(self, settings: GatewaySettings) -> None:
         """Apply other limits and names from now on."""
         self._settings = settings
-        self._queries.synonyms = Synonyms(settings.aliases)
+        self.queries.synonyms = Synonyms(settings.aliases)
         self.migrator.failover = settings.failover
 
     def check_open(self) -> None:
@@ -109,7 +109,7 @@ class Gateway:
             setting = deps.governor.imagine(mode, system)
         query = replace(query, now_s=deps.clock.monotonic(), synonyms=self.synonyms.of(query.model or ""))
         if query.time_left_s is None:
-            query = replace(query, time_left_s=self._queries.time_left_s(query.hints))
+            query = replace(query, time_left_s=self.queries.time_left_s(query.hints))
         query = deps.admission.foresee(query)
         decision = rank(query, deps.fleet.views.value, system or deps.system.value, setting)
         decision = after_wait(decision, outlook(query.hints, system or deps.system.value))
@@ -154,7 +154,7 @@ class Gateway:
     async def _defer(self, request: Request, trace: RequestTrace) -> None:
         """Wait for the charger, where the request asks for it; before and after, the budget may refuse it."""
         self._deps.budget.check(request)
-        left_s = self._queries.time_left_s(request.hints)
+        left_s = self.queries.time_left_s(request.hints)
         trace.deferral = await self.deferral.wait(request.hints, left_s, self._deps.admission.max_length)
         trace.deferred_s = trace.elapsed_s
         if trace.deferral is not None:
@@ -189,7 +189,7 @@ class Gateway:
         if delivery.request.load_action is LoadAction.UNLOAD:
             return await self._unload(delivery, trace)
         while True:
-            query = self._queries.of(delivery)
+            query = self.queries.of(delivery)
             if trace.is_displaced:
                 query = replace(query, waited_s=trace.elapsed_s - trace.deferred_s)
             decision = await self._choose(query, trace, delivery)
@@ -203,9 +203,10 @@ class Gateway:
             stalled_s, asked = stalled_after_s(view, best, delivery.request), bears(view, best, delivery.request)
             attempt = Attempt(lease, asked, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
+            self.queries.note_sent(best.backend_id, delivery.request)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:
-                accepted, held = await attempt.begin(self._queries.left_s(query), stalled_s)
+                accepted, held = await attempt.begin(self.queries.left_s(query), stalled_s)
             except ProxyError as error:
                 if error.code in GAVE_WAY:
                     continue
@@ -225,7 +226,7 @@ class Gateway:
 
     async def _unload(self, delivery: Delivery, trace: RequestTrace) -> Begun:
         """Have a model unloaded where it is, as the backends say now; no backend is chosen for that."""
-        query, deps = self._queries.of(delivery), self._deps
+        query, deps = self.queries.of(delivery), self._deps
         await deps.health.catch_up(0.0)
         unloader = Unloader(deps.fleet)
         if not (holders := unloader.holders(query)):
@@ -251,18 +252,18 @@ class Gateway:
             assessment, decision = self._decide(foresee(query), trace, delivery)
         views = self._deps.fleet.views
         while not decision.ranked and (tried := being_tried(decision)):
-            if (failed := await trial_failed(views, tried, self._queries.left_s(query))) is None:
+            if (failed := await trial_failed(views, tried, self.queries.left_s(query))) is None:
                 break
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=failed)
             assessment, decision = self._decide(foresee(query), trace, delivery)
         if delivery.left and not decision.ranked:
             delivery.left = frozenset()  # where it came from it can go on
-            assessment, decision = self._decide(foresee(self._queries.of(delivery)), trace, delivery)
+            assessment, decision = self._decide(foresee(self.queries.of(delivery)), trace, delivery)
         return self._noted(query, trace, delivery, (assessment, decision))
 
     def _choose_again(self, trace: RequestTrace, delivery: Delivery, query: Query) -> Decision:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
-        query = replace(query, time_left_s=self._queries.left_s(query), now_s=self._deps.clock.monotonic())
+        query = replace(query, time_left_s=self.queries.left_s(query), now_s=self._deps.clock.monotonic())
         assessment, decision = self._decide(query, trace, delivery)
         if not decision.ranked and being_tried(decision):
             return decision

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
@@ -10,6 +11,7 @@ from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.prefix_affinity import PrefixAffinity, switched
 
 
 class Queries:
@@ -20,6 +22,17 @@ class Queries:
         self._clock = clock
         self.synonyms = synonyms
         """The further names of models."""
+        self.affinity: PrefixAffinity | None = None
+        """Who has read the beginnings of prompts; None where that does not count."""
+
+    def take_wishes(self, wishes: EngineWishes) -> None:
+        """Have routing count what backends have read of a prompt, where that is wished."""
+        self.affinity = switched(self.affinity, wishes, self._fleet)
+
+    def note_sent(self, backend_id: str, request: Request) -> None:
+        """A backend is about to read a request."""
+        if self.affinity is not None:
+            self.affinity.note(backend_id, request)
 
     def of(self, delivery: Delivery) -> Query:
         """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""
@@ -43,6 +56,8 @@ class Queries:
             tried=delivery.tried | delivery.left,
             synonyms=self.synonyms.of(request.model),
         )
+        if self.affinity is not None:
+            query = replace(query, cached_tokens=self.affinity.cached_tokens(request))
         return query if delivery.begun is None else replace(query, able=self._able(delivery, request, query))
 
     def of_rest(self, delivery: Delivery, rest: Request) -> Query:

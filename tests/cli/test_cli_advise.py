@@ -9,7 +9,7 @@ from tests.cli.conftest import Ctl, ServedDaemon
 
 def with_memory(daemon: ServedDaemon, gb: float | None) -> None:
     topology = Topology(memory_bytes=None if gb is None else int(gb * 10**9))
-    object.__setattr__(daemon.services, "topology", lambda: topology)
+    daemon.services.features.topology = lambda: topology
 
 
 def read(ctl: Ctl, *arguments: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ollama_proxyd.core import sentences
+from ollama_proxyd.core.feature_sentences import FEATURES
 from ollama_proxyd.core.note_sentences import NOTES
 from ollama_proxyd.core.pull_sentences import PULLS
 from ollama_proxyd.core.sentences import SENTENCES
@@ -21,6 +22,7 @@ GROUPS = {
     "Notes": NOTES,
     "Pulls": PULLS,
     "Readings": sentences.READINGS,
+    "Features": FEATURES,
 }
 
 

@@ -11,6 +11,7 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
+from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
@@ -26,6 +27,7 @@ from ollama_proxyd.edges.backends.file_facts import facts_of_file
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
+from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import load_only, unload, works
@@ -33,6 +35,7 @@ from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at
 from ollama_proxyd.edges.plumbing.way import is_here
+from ollama_proxyd.services.cell import Cell
 
 T = TypeVar("T")
 
@@ -48,8 +51,15 @@ _RECOGNITIONS = 3
 class EngineBackend:
     """Any engine of the table."""
 
-    def __init__(self, spec: BackendSpec, client: HttpClient, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        client: HttpClient,
+        api_key: str | None = None,
+        wishes: Cell[EngineWishes] | None = None,
+    ) -> None:
         self._spec = spec
+        self._wishes = wishes or Cell(EngineWishes())
         self._client = client
         self._api_key = api_key
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
@@ -70,7 +80,9 @@ class EngineBackend:
         self._engine = engine
         self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
         resuming = engine.continues.fields if engine.continues else {}
-        self._exchange = Exchange(self._server, engine.speaks, resuming, Keeping(engine.keeps, self._keep_s))
+        options = RequestOptions(self._wishes, self._spec) if engine.takes_options else None
+        keeping = Keeping(engine.keeps, self._keep_s)
+        self._exchange = Exchange(self._server, engine.speaks, resuming, keeping, options)
         self._exchanges.append(self._exchange)  # answers of the one before may still be under way
 
     @property

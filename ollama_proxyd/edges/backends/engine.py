@@ -66,7 +66,8 @@ class Engine:
     counts_tokens: it has /tokenize and /detokenize, by which texts that are too long can be truncated.
     continues: None where it does not go on exactly from a begun message. keeps: the field in which a request of its
     first dialect says for how many seconds the model stays. unloading: None where it unloads nothing on request.
-    manages: it has the routes of Ollama's API that change the files of models.
+    manages: it has the routes of Ollama's API that change the files of models. takes_options: its requests have
+    Ollama's `options`, of which some are about the engine.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Engine:
     keeps: str | None = None
     unloading: Unloading | None = None
     manages: bool = False
+    takes_options: bool = False
 
     @property
     def api(self) -> Api | None:

@@ -19,6 +19,7 @@ from ollama_proxyd.dialects.base import Dialect, Rendered, StreamReader, unreada
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.edges.backends.pass_through import PassThrough
+from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
 from ollama_proxyd.edges.backends.stream import Stream, check_size
 from ollama_proxyd.edges.plumbing.http_reply import Reply
@@ -40,15 +41,21 @@ class Keeping(NamedTuple):
 class Exchange:
     """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_keeping", "_resuming", "_server", "_speaks", "in_flight")
+    __slots__ = ("_keeping", "_options", "_resuming", "_server", "_speaks", "in_flight")
 
     def __init__(
-        self, server: Server, speaks: tuple[Dialect, ...], resuming: Mapping[str, Json], keeping: Keeping
+        self,
+        server: Server,
+        speaks: tuple[Dialect, ...],
+        resuming: Mapping[str, Json],
+        keeping: Keeping,
+        options: RequestOptions | None = None,
     ) -> None:
         self._server = server
         self._speaks = speaks
         self._resuming = resuming
         self._keeping = keeping
+        self._options = options
         self.in_flight = 0
 
     def dialect_for(self, request: Request) -> Dialect:
@@ -127,6 +134,8 @@ class Exchange:
     def _rendered(self, dialect: Dialect, request: Request, model: str, keep_s: int | None) -> Rendered:
         """The request for the engine, with what asks it to keep the model, and to go on from a begun answer."""
         rendered = dialect.render(request, model)
+        if self._options is not None and dialect is self._speaks[0]:
+            rendered = self._options.added(request, rendered)
         if keep_s is not None and self._keeping.field is not None:
             rendered = replace(rendered, body=with_field(rendered.body, self._keeping.field, keep_s))
         if request.spoken is None or not self._resuming:

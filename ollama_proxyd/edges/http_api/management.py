@@ -25,6 +25,7 @@ from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.ollama import DIALECT
+from ollama_proxyd.edges.http_api.quant_advice import advice_header
 from ollama_proxyd.edges.http_api.status_events import HEADERS as EVENT_HEADERS
 from ollama_proxyd.edges.http_api.status_events import wants_events
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
@@ -54,6 +55,8 @@ async def manage(request: web.Request) -> web.StreamResponse:
     await services.health.catch_up(0.0)
     asked = Management(request.method, request.path, body)
     places = await _places(request, asked, fields, hints)
+    if asked.path == "/api/pull":
+        places = places._replace(headers=await advice_header(services, _text(fields, "model", "name")))
     is_streamed = request.path not in {"/api/delete", "/api/copy"} and fields.get("stream") is not False
     with services.gateway.busy():
         try:
@@ -192,7 +195,7 @@ def reply(answers: Sequence[Whole], places: Places) -> web.Response:
         if answer.status >= HTTPStatus.BAD_REQUEST:
             headers = routing_headers.unrouted(places.why, backend_id)
             return _response(answer._replace(body=_named(answer.body, backend_id, len(answers))), headers)
-    return _response(answers[0], routing_headers.unrouted(places.why, names))
+    return _response(answers[0], {**routing_headers.unrouted(places.why, names), **places.headers})
 
 
 def _named(body: bytes, backend_id: str, of: int) -> bytes:
@@ -252,7 +255,7 @@ async def _begun(request: web.Request, head: Managed, places: Places) -> Progres
     as_events = head.status < HTTPStatus.BAD_REQUEST and wants_events(request)
     headers = EVENT_HEADERS if as_events else {"Content-Type": head.content_type or DIALECT.stream_type}
     routing = routing_headers.unrouted(places.why, ",".join(places.backend_ids))
-    response = Stream(status=head.status, headers={**headers, **routing})
+    response = Stream(status=head.status, headers={**headers, **routing, **places.headers})
     await response.prepare(request)
     request[STARTED] = Started(response, _event_of_error if as_events else DIALECT.stream_error)
     return Progress(response, as_events=as_events)

@@ -16,6 +16,7 @@ from ollama_proxyd.dialects.openai import passed
 from ollama_proxyd.dialects.openai import request as openai
 from ollama_proxyd.dialects.openai.responses import request as responses
 from ollama_proxyd.edges.http_api.efficiency import HoldRequest, ModeChoice
+from ollama_proxyd.edges.http_api.features import FlagChoice
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.renderer import Text
 from ollama_proxyd.edges.http_api.status import Switch
@@ -60,6 +61,7 @@ CALLS: Mapping[str, Call] = {
     "/efficiency": Call("", (ModeChoice,)),
     "/efficiency/hold": Call("", (HoldRequest,), (_LINES,)),
     "/backends/{backend_id}": Call("", (Switch,)),
+    "/api/features": Call("", (FlagChoice,)),
     "/ui/render": Call("", (Text,)),
     **_PASSED,
     **_FORMS,

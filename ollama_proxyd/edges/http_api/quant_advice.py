@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.binding import device_of, shares_memory
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.features import Feature
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.gguf import GgufFacts, facts_of
 from ollama_proxyd.core.model_names import canonical
@@ -34,21 +35,40 @@ MOST_CONTEXT = 10**8
 USUAL_CONTEXT = 8192
 """Where none is asked for and the model is not loaded, at most what it was trained for: few are served with more."""
 MOST_NAME = 300
+ADVICE_HEADER = "X-Quant-Advice"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", ""}), frozenset({"0", "false", "no"})
 
 
 async def quant_advice(request: web.Request) -> web.Response:
     """For each device the best quantisation that fits, with its memory, speed and joules; nothing is changed."""
     services, name = services_of(request), request.query.get("model", "")[:MOST_NAME]
-    context, aggressive = _context(request), _flag(request, "aggressive")
+    context, aggressive = _context(request), _flag(request, "aggressive", Feature.AGGRESSIVE_QUANT)
     subject = await _subject(services, name, context)
     views = _views(services, request.query.get("backend"), name)
     told = [advise(subject, _place(services, view, name), views, aggressive=aggressive) for view in views]
     return json_reply(_told(services, subject, told))
 
 
-def _flag(request: web.Request, name: str) -> bool:
-    value = request.query.get(name, "0").lower()
+async def advice_header(services: Services, model: str) -> dict[str, str]:
+    """What a pull is told where the advisor is switched on: the quantisation that fits where it would be answered."""
+    on = services.features.wishes.value.on
+    if Feature.QUANT_ADVISOR not in on:
+        return {}
+    with suppress(ProxyError):
+        subject = await _subject(services, model[:MOST_NAME], None)
+        for view in _views(services, None, model):
+            place = _place(services, view, model)
+            advice = advise(subject, place, (), aggressive=Feature.AGGRESSIVE_QUANT in on)
+            if advice.recommended is not None:
+                return {ADVICE_HEADER: f"{advice.recommended.tier.tag}; backend={view.spec.id}"}
+    return {}
+
+
+def _flag(request: web.Request, name: str, feature: Feature) -> bool:
+    """What the question says, else what is switched on."""
+    if name not in request.query:
+        return feature in services_of(request).features.wishes.value.on
+    value = request.query[name].lower()
     if value not in _TRUE | _FALSE:
         raise ProxyError(ErrorKind.INVALID_REQUEST, f"{name} must be 1 or 0", param=name)
     return value in _TRUE

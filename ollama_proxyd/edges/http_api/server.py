@@ -16,6 +16,7 @@ from ollama_proxyd.edges.http_api import (
     efficiency,
     energy,
     explain,
+    features,
     machine,
     management,
     metrics,
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
-_PORPULSION = (porpulsion, quant_advice)
+_PORPULSION = (porpulsion, quant_advice, features)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""

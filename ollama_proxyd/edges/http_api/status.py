@@ -12,6 +12,7 @@ from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
+from ollama_proxyd.edges.http_api.features import enabled
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, status_json, thermal_json
@@ -55,7 +56,9 @@ async def ready(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
     services = services_of(request)
-    return json_reply({**status_json(snapshot(services)), "instances": modeld.instances(services)})
+    return json_reply(
+        {**status_json(snapshot(services)), "instances": modeld.instances(services), "features": enabled(services)}
+    )
 
 
 async def backends(request: web.Request) -> web.Response:

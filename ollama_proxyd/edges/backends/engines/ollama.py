@@ -103,6 +103,7 @@ ENGINE = Engine(
     continues=Continues(),
     keeps="keep_alive",
     manages=True,
+    takes_options=True,
     # It looks for this before it looks whether the model can generate, so embedding models unload too.
     unloading=Unloading("/api/generate", lambda model: {"model": model, "keep_alive": 0, "stream": False}),
 )
