@@ -64,7 +64,6 @@ class Carried:
             self._neighbours = self._fleet.view(backend_id).in_flight
             work = work_of(self._query, self.model)
             self._lease = self._fleet.lease(backend_id, work, self._expected_s)
-            self._lease.sends(self.model, self.request.keeps_s)
             self._books.begin(backend_id, self)
 
     @property

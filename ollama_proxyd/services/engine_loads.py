@@ -38,6 +38,10 @@ class EngineLoads:
         self._interval_s = interval_s
         self._loads: dict[str, EngineLoad] = {}
         self._missed: dict[str, int] = {}
+        self.changed: set[str] = set()
+        """The backends whose load has changed; who has looked at them empties it."""
+        self.queued: dict[str, EngineLoad] = {}
+        """The loads of those on which requests wait, or whose cache is full."""
 
     def of(self, backend_id: str) -> EngineLoad:
         """What a backend told last."""
@@ -54,7 +58,8 @@ class EngineLoads:
     async def ask(self) -> None:
         """One round, of the backends that are up; what others told is forgotten."""
         up = {view.spec.id for view in self._fleet.views.value if view.health is Health.UP}
-        self._loads = {each: load for each, load in self._loads.items() if each in up}
+        for each in [each for each in self._loads if each not in up]:
+            self._set(each, NOT_TOLD)
         turns = asyncio.Semaphore(MOST_AT_ONCE)
         asked = [member.config for member in self._fleet.members if member.id in up]
         await asyncio.gather(*(self._ask(config, turns) for config in asked))
@@ -68,8 +73,18 @@ class EngineLoads:
             log.debug("the load of backend %s is not known: %s", backend_id, error.message)
             self._missed[backend_id] = missed = self._missed.get(backend_id, 0) + 1
             if missed >= KEPT_ROUNDS:
-                self._loads.pop(backend_id, None)
+                self._set(backend_id, NOT_TOLD)
             return
         self._missed.pop(backend_id, None)
-        if told != self.of(backend_id):  # the same object stays, by which what follows from it is remembered
-            self._loads[backend_id] = told
+        self._set(backend_id, told)
+
+    def _set(self, backend_id: str, told: EngineLoad) -> None:
+        if told == self.of(backend_id):
+            return
+        self.changed.add(backend_id)
+        self._loads[backend_id] = told
+        self.queued.pop(backend_id, None)
+        if told.queued:
+            self.queued[backend_id] = told
+        if not told.is_told:
+            del self._loads[backend_id]

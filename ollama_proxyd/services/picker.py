@@ -54,6 +54,10 @@ class Picker:
         self._limits = limits
         self._prefixes = PrefixIndex()
         self._under_way: dict[str, dict[Carried, None]] = {}
+        self._seen: FleetView = ()
+        self._loaded: list[BackendView] = []
+        """The same with the load that their engines tell."""
+        self._places: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
         services.fleet.reconciled.listen(self._reconciled)
         services.fleet.attempts.listen(self._ended)
@@ -90,7 +94,10 @@ class Picker:
 
     def end(self, backend_id: str, carried: Carried) -> None:
         """It has answered, or will not."""
-        del self._under_way[backend_id][carried]
+        carried_there = self._under_way[backend_id]
+        del carried_there[carried]
+        if not carried_there:
+            del self._under_way[backend_id]
 
     def address(self, backend_id: str) -> str:
         """Host and port of a backend."""
@@ -101,10 +108,24 @@ class Picker:
 
     def _fleet(self, within: Collection[str] | None) -> FleetView:
         """The backends that may be picked, with the load that their engines tell."""
-        views = self._services.fleet.views.value
+        self._follow(self._services.fleet.views.value)
         if within is not None:
-            views = tuple([each for each in views if self.address(each.spec.id) in within])
-        return tuple([with_load(each, self._loads.of(each.spec.id)) for each in views])
+            return tuple([each for each in self._loaded if self.address(each.spec.id) in within])
+        return tuple(self._loaded)
+
+    def _follow(self, views: FleetView) -> None:
+        """Look anew at the backends that have changed; of a large fleet they are few from one request to the next."""
+        seen, loads = self._seen, self._loads
+        changed = {at for at, (now, was) in enumerate(zip(views, seen, strict=False)) if now is not was}
+        if len(seen) != len(views) or any(views[at].spec.id != seen[at].spec.id for at in changed):
+            self._loaded = [with_load(each, loads.of(each.spec.id)) for each in views]
+            self._places = {each.spec.id: at for at, each in enumerate(views)}
+        else:
+            changed.update([self._places[each] for each in loads.changed if each in self._places])
+            for at in changed:
+                self._loaded[at] = with_load(views[at], loads.of(views[at].spec.id))
+        self._seen = views
+        loads.changed.clear()
 
     def _query(self, errand: Errand) -> Query:
         """What is asked of the policy; raises ProxyError where the request's deadline has passed."""
@@ -136,14 +157,16 @@ class Picker:
 
     def _waits_s(self, query: Query) -> Mapping[str, float]:
         """How long a request would wait at each backend that is full, by what its engine tells, else by our own."""
-        found: dict[str, float] = {}
-        for view in self._services.fleet.views.value:
-            load = self._loads.of(view.spec.id)
-            if load.is_told and load.queued:
-                found[view.spec.id] = load.wait_s(view.slots, self._each_s(view, query))
-            elif view.in_flight >= view.slots and not load.is_told:
-                under_way = [each.under_way for each in self._under_way.get(view.spec.id, ())]
-                found[view.spec.id] = slot_wait_s(under_way, view.slots, query.now_s)
+        fleet, found = self._services.fleet, dict[str, float]()
+        for backend_id, load in self._loads.queued.items():
+            if fleet.has(backend_id):
+                view = fleet.view(backend_id)
+                found[backend_id] = load.wait_s(view.slots, self._each_s(view, query))
+        for backend_id, carried in self._under_way.items():
+            if fleet.has(backend_id) and not self._loads.of(backend_id).is_told:
+                view, under_way = fleet.view(backend_id), [each.under_way for each in carried]
+                if len(under_way) >= view.slots:
+                    found[backend_id] = slot_wait_s(under_way, view.slots, query.now_s)
         return found
 
     def _each_s(self, view: BackendView, query: Query) -> float:
