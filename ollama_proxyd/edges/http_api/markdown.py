@@ -24,7 +24,7 @@ from pygments.token import STANDARD_TYPES
 MOST_HTML = 256 * 1024
 """Characters of HTML for one text; more would keep the page busy, so it shows the text as it is."""
 _MEMORY_BYTES = 512 * 1024 * 1024
-_NICENESS = 10
+_NICENESS = 5
 _LANGUAGES = frozenset(alias for _, _, aliases, _, _ in LEXERS.values() for alias in aliases)
 _TAGS = {
     *("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "hr", "br", "pre", "code", "span", "em", "strong"),

@@ -13,7 +13,9 @@ from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE, read_struct
 
 MOST_CHARACTERS: Final = 20_000
 """A longer block is shown as it is: rendering takes a second for the worst text of this length."""
-DEADLINE_S: Final = 2.0
+DEADLINE_S: Final = 5.0
+STARTED_WITHIN_S: Final = 10.0
+"""A new worker gets that much more for its first text."""
 IDLE_S: Final = 60.0
 MOST_WAITING: Final = 16
 _MOST_LINE = 2 * 1024 * 1024
@@ -42,6 +44,10 @@ class Renderer:
         """The worker's process, None where there is none."""
         return None if self._worker is None else self._worker.pid
 
+    @property
+    def _is_running(self) -> bool:
+        return self._worker is not None and self._worker.returncode is None
+
     async def render(self, text: str) -> bytes:
         """The worker's answer; raises ProxyError where there is none. Cancelled, it leaves the line."""
         if self._waiting >= MOST_WAITING:
@@ -56,7 +62,7 @@ class Renderer:
     async def _exchange(self, line: bytes) -> bytes:
         answer = b""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S + (0.0 if self._is_running else STARTED_WITHIN_S)):
                 answer = await self._ask(line)
         except (OSError, ValueError, TimeoutError):
             answer = b""
@@ -69,7 +75,7 @@ class Renderer:
         return answer
 
     async def _ask(self, line: bytes) -> bytes:
-        if self._worker is None or self._worker.returncode is not None:
+        if self._worker is None or not self._is_running:
             self._worker = await _start()
         writer, reader = self._worker.stdin, self._worker.stdout
         if writer is None or reader is None:

@@ -1,6 +1,7 @@
 """What the page's scripts make of a status, asked of them in Node: the same words as in a terminal."""
 
 import json
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -243,3 +244,27 @@ async def test_what_a_real_status_says_is_put_in_words_without_a_gap(serve: Serv
     told = json.dumps(run("words.js", words))
     assert "waits up to" in told
     assert not {"undefined", "NaN"} & set(told.replace('"', " ").split())
+
+
+def sentences() -> set[str]:
+    """What the pages say in the person's language: in the markup and by `t`."""
+    found: set[str] = set()
+    for path in FOLDER.iterdir():
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".js":
+            found |= set(re.findall(r'\bt\("([^"]*)"', text))
+            found |= {one or two for one, two in re.findall(r'button\("\w+", "([^"]+)"|label: "([^"]+)"', text)}
+        if path.suffix == ".html":
+            found |= {each.strip() for each in re.findall(r"data-t>([^<]+)<", text)}
+            for tag in re.findall(r"<[^>]*data-t-label[^>]*>", text):
+                found |= set(re.findall(r'(?:aria-label|placeholder|title)="([^"]+)"', tag))
+    return found
+
+
+@pytest.mark.parametrize("language", ["de", "fr"])
+def test_every_sentence_has_its_translation_with_the_same_values_and_none_is_left_over(language: str) -> None:
+    table = run(f"{language}.js", "it.default")
+    from_server = {"The proxy does not answer", "The proxy has ended the connection"}
+    assert set(table) == sentences() | from_server
+    for sentence, translated in table.items():
+        assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", translated)), sentence

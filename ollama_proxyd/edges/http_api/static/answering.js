@@ -7,6 +7,7 @@ import { NeedsToken } from "./stream.js";
 
 const MOST_ANSWER = 4 * 1024 * 1024;
 const KEEP_EVERY_MS = 1000;
+const FIGURES_EVERY_MS = 200;
 
 export class Answering {
   /** `acts`: keep(conversation), ended(answering), refused(). `view` is set where the answer is on the page. */
@@ -19,6 +20,7 @@ export class Answering {
     this.meta = {};
     this.pieces = 0;
     this.keptAt = 0;
+    this.figuresAt = -FIGURES_EVERY_MS;
   }
 
   async run() {
@@ -76,6 +78,9 @@ export class Answering {
     if (thinking) this.view.think(thinking);
     if (content) this.view.say(content);
     if (calls.length) this.view.showCalls();
+    const now = performance.now();
+    if (now - this.figuresAt < FIGURES_EVERY_MS) return;
+    this.figuresAt = now;
     this.view.showFigures([this.meta.backend, this.speed() && t("{speed} tokens/s", { speed: this.speed() }), t("{count} tokens", { count: this.pieces })]);
   }
 

@@ -5,12 +5,12 @@ import { ask, read } from "./stream.js";
 const MOST_LINE = 8 * 1024 * 1024;
 
 export const OPTIONS = [
-  { name: "temperature", least: 0, most: 2, step: 0.05 },
-  { name: "top_p", least: 0, most: 1, step: 0.01 },
-  { name: "top_k", least: 1, most: 1000, step: 1 },
-  { name: "num_predict", least: 1, most: 1000000, step: 1 },
-  { name: "num_ctx", least: 128, most: 10000000, step: 1 },
-  { name: "seed", least: 0, most: 4294967295, step: 1 },
+  { name: "temperature", label: "Temperature", least: 0, most: 2, step: 0.05 },
+  { name: "top_p", label: "Top p", least: 0, most: 1, step: 0.01 },
+  { name: "top_k", label: "Top k", least: 1, most: 1000, step: 1 },
+  { name: "num_predict", label: "Most tokens", least: 1, most: 1000000, step: 1 },
+  { name: "num_ctx", label: "Context, in tokens", least: 128, most: 10000000, step: 1 },
+  { name: "seed", label: "Seed", least: 0, most: 4294967295, step: 1 },
 ];
 
 function sent(message) {

@@ -6,7 +6,7 @@ import { Conversations } from "./conversations.js";
 import { act, announce, askForToken, follow, tellNotice } from "./frame.js";
 import { t } from "./i18n.js";
 import { AnswerView, asked } from "./message.js";
-import { by, fill, make, say } from "./page.js";
+import { by, fill, make, mark, say } from "./page.js";
 import { MOST_PICTURES, address, asBase64, picturesIn } from "./pictures.js";
 import { Picker } from "./picker.js";
 import * as store from "./store.js";
@@ -124,8 +124,14 @@ function retry(message) {
 /** Has the conversation answered; in one tab at a time. */
 async function answer() {
   const here = conversation;
+  mark(by("log"), "aria-busy", "true");
   if (!navigator.locks) return answerHere(here);
-  return navigator.locks.request(`ollama-proxyd ${here.id}`, { ifAvailable: true }, (lock) => (lock ? answerHere(here) : tellNotice(t("Another tab is having this conversation answered."))));
+  return navigator.locks.request(`ollama-proxyd ${here.id}`, { ifAvailable: true }, (lock) => (lock ? answerHere(here) : refuse()));
+}
+
+function refuse() {
+  tellNotice(t("Another tab is having this conversation answered."));
+  showSending();
 }
 
 async function answerHere(here) {
@@ -191,6 +197,7 @@ function showSending() {
   const isRunning = running.has(conversation.id);
   by("send").hidden = isRunning;
   by("stop").hidden = !isRunning;
+  mark(by("log"), "aria-busy", isRunning);
 }
 
 // Model, mode and parameters
@@ -218,9 +225,9 @@ function showMode() {
 }
 
 function showOptions() {
-  const fields = OPTIONS.map(({ name, least, most, step }) => {
+  const fields = OPTIONS.map(({ name, label, least, most, step }) => {
     const field = make("input", { type: "number", id: `option-${name}`, min: least, max: most, step });
-    return make("p", {}, make("label", { for: field.id }, t(name)), field);
+    return make("p", {}, make("label", { for: field.id }, t(label)), field);
   });
   by("options").replaceChildren(...fields);
 }

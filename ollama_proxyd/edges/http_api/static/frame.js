@@ -57,7 +57,7 @@ function live(show, status) {
 
 function lose(why) {
   const since = shown === null ? "" : ` ${t("What you see is from {time}.", { time: shown.toLocaleTimeString() })}`;
-  const text = `${why}.${since} ${t("It is tried again by itself.")}`;
+  const text = `${t(why)}.${since} ${t("It is tried again by itself.")}`;
   if (!isLost) announce(text);
   isLost = true;
   document.body.classList.add("stale");

@@ -5,6 +5,7 @@ import { copyText, make } from "./page.js";
 import { ask } from "./stream.js";
 
 const MOST = 16000; // characters that are rendered at once; the proxy takes a few more
+const AT_ONCE = 15; // blocks that are laid out before the page may do something else
 const MOST_BYTES = 60000;
 const MOST_RENDERED = 400000;
 const PIECE = 4000; // long text is laid out piece by piece, and what is out of sight not at all
@@ -57,7 +58,8 @@ export class Rendered {
 
   append(piece) {
     this.text += piece.replaceAll("\r\n", "\n").replaceAll("\r", "\n");
-    this.showTail();
+    if (!this.isTailDue) queueMicrotask(() => this.showTail()); // once for all pieces that came together
+    this.isTailDue = true;
     this.pump();
   }
 
@@ -69,6 +71,7 @@ export class Rendered {
   }
 
   showTail() {
+    this.isTailDue = false;
     const rest = this.text.length - this.drawn;
     this.tail.data = rest > PIECE ? this.text.slice(-PIECE) : this.text.slice(this.drawn);
   }
@@ -95,7 +98,7 @@ export class Rendered {
     const isPlain = this.done > MOST_RENDERED || (isCut && !part.includes("\n"));
     const blocks = isPlain ? null : await rendering(part);
     if (blocks === null || (isCut && blocks.length < 2)) this.keepPlain(part, isCut);
-    else this.put(blocks, part);
+    else await this.put(blocks, part);
     this.showTail();
   }
 
@@ -116,11 +119,14 @@ export class Rendered {
     this.drawn = isSettled ? this.done : this.done + part.length;
   }
 
-  put(blocks, part) {
+  async put(blocks, part) {
     const ends = lineEnds(part);
     const start = this.done;
     const last = blocks.pop();
-    for (const { html } of blocks) this.open.before(decorate(block(html)));
+    for (const [at, { html }] of blocks.entries()) {
+      if (at % AT_ONCE === AT_ONCE - 1) await paused(0);
+      this.open.before(decorate(block(html)));
+    }
     if (blocks.length) this.done = start + ends[Math.min(blocks.at(-1).end, ends.length) - 1];
     this.drawn = start + part.length;
     const html = last?.html ?? "";

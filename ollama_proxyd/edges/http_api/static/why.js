@@ -31,7 +31,7 @@ export function table(decision) {
   const told = [make("p", { class: "reason", lang: "en" }, decision.reason)];
   if (decision.ranked.length) {
     const rows = decision.ranked.map((each, at) => row(each, names, at === 0));
-    const whole = make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((each) => make("th", { scope: "col" }, each)))), make("tbody", {}, ...rows));
+    const whole = make("table", { class: "decision" }, make("thead", {}, make("tr", {}, ...heads.map((each) => make("th", { scope: "col" }, each)))), make("tbody", {}, ...rows));
     told.push(make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": t("Candidates") }, whole));
   }
   if (decision.rejected.length) {

@@ -1,0 +1,69 @@
+"""Each page in each theme and width: pictures to look at, nothing cut off, and no barrier that axe-core knows of."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from ollama_proxyd.edges.http_api.pages import PAGES
+from tests.e2e.browser.conftest import PICTURES, answered, send
+from tests.e2e.harness import Daemon, StartDaemon, config_of
+
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+WIDTHS = (360, 768, 1280, 1920)
+AXE = Axe()
+
+
+@pytest.fixture(scope="session")
+def demo(session_daemons: StartDaemon) -> Daemon:
+    """The demo fleet, which has something to show on every page."""
+    config = {"server": config_of()["server"]}
+    daemon = session_daemons(config, options=["--demo"]).ready("demo")
+    daemon.post("/api/chat", {"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": False})
+    return daemon
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds, each with where."""
+    found = AXE.run(page).response["violations"]
+    return [f"{each['id']}: {node['html'][:150]}" for each in found for node in each["nodes"]]
+
+
+def fill(page: Page, path: str) -> None:
+    """Have something to see on the page."""
+    if path == "/chat":
+        send(page, "hello")
+        answered(page)
+        page.locator(".why-here summary").click()
+        page.locator(".why-here table").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_fits_every_width_and_keeps_nobody_out(visit: Any, demo: Daemon, path: str, theme: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page = visit(demo, color_scheme=theme, reduced_motion="reduce").open(path)
+    fill(page, path)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"{path.rpartition('/')[2]}-{theme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+    assert violations(page) == []
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_dialogs_and_the_list_of_the_chat_too(visit: Any, demo: Daemon, theme: str) -> None:
+    page = visit(demo, color_scheme=theme, reduced_motion="reduce", viewport={"width": 360, "height": 740}).open()
+    for name, opener in (("models", "#model"), ("tune", "#tune")):
+        page.locator(opener).click()
+        page.locator(f"#{name}-dialog").wait_for()
+        page.screenshot(path=PICTURES / f"chat-{name}-{theme}-360.png")
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+    page.locator("#side-open").click()
+    page.locator("#side-close").wait_for()
+    page.screenshot(path=PICTURES / f"chat-side-{theme}-360.png")
+    assert violations(page) == []
