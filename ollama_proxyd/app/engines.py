@@ -9,6 +9,7 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.engine_program import EngineSettings
+from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import upkeep
@@ -63,7 +64,7 @@ class Engines:
         if self._own is None:
             from ollama_proxyd.app.own_engines import OwnEngines, OwnEnginesDeps  # noqa: PLC0415
 
-            deps = OwnEnginesDeps(self.http, self._clock, self._store, self._system)
+            deps = OwnEnginesDeps(self.http, self._clock, self._store, self._system, self.features.wishes)
             self._own = OwnEngines(self._settings, deps)
             self.started.publish(self._own.pool)
         return self._own
@@ -88,7 +89,7 @@ class Engines:
         await self._system_line.close()
 
 
-def follow_pool(pool: "EnginePool", fleet: Fleet) -> None:
+def follow_pool(pool: "EnginePool", fleet: Fleet, wishes: Cell[EngineWishes]) -> None:
     """Have processes leave with their backends, and their loading priced as the policy prices it."""
 
     def reload_j(spec: BackendSpec, file: ModelFile) -> float:
@@ -103,4 +104,8 @@ def follow_pool(pool: "EnginePool", fleet: Fleet) -> None:
 
     pool.reload_j = reload_j
     pool.changed.listen(note)
-    fleet.reconciled.listen(lambda _: pool.reconcile({each.id: each.config.spec for each in fleet.members}))
+
+    def reconcile(_: object) -> None:
+        pool.reconcile({each.id: as_wished(each.config.spec, wishes.value) for each in fleet.members})
+
+    fleet.reconciled.listen(reconcile)

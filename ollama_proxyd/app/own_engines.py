@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from yarl import URL
 
 from ollama_proxyd.core.engine_program import EngineSettings
+from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.backends.backend import EngineBackend
@@ -30,6 +31,7 @@ class OwnEnginesDeps:
     clock: Clock
     store: StateStore
     system: Cell[SystemState]
+    wishes: Cell[EngineWishes]
 
 
 class OwnEngines:
@@ -37,6 +39,7 @@ class OwnEngines:
 
     def __init__(self, settings: EngineSettings, deps: OwnEnginesDeps) -> None:
         self._http = deps.http
+        self._wishes = deps.wishes
         self._runner = ChildRunner(state_path(os.environ).parent / "engines", os.environ)
         self._files = ModelFolders(settings.models_dir)
         starter = Starter(self._runner, deps.clock, self._process_backend)
@@ -45,7 +48,7 @@ class OwnEngines:
 
     def make(self, spec: BackendSpec) -> Backend:
         """The backend of a program."""
-        return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http))
+        return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http), self._wishes)
 
     def _process_backend(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
         """What asks one process; it is an ordinary server of its kind."""

@@ -1,10 +1,11 @@
 """The feature flags that Porpulsion has, and what each really does at each backend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
+from ollama_proxyd.core.engine_program import ProgramKind
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Json, Request
@@ -94,7 +95,7 @@ class FeatureStatus:
         return self.is_wanted and any(each.in_force and each.way in _BY_FLAG for each in self.effects)
 
 
-_BY_FLAG = frozenset({Way.REQUEST, Way.PROXY})
+_BY_FLAG = frozenset({Way.REQUEST, Way.PROXY, Way.RESTART})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,11 @@ _LLAMACPP_OPTIONS: Mapping[Feature, str] = {
     Feature.THREAD_HINT: "--threads N",
     Feature.BATCHING: "--parallel N",
 }
+_LLAMACPP_ENV: Mapping[Feature, tuple[str, ...]] = {
+    Feature.FLASH_ATTN: ("LLAMA_ARG_FLASH_ATTN=on",),
+    Feature.MLOCK_WEIGHTS: ("LLAMA_ARG_LOAD_MODE=mmap+mlock", "LLAMA_ARG_MLOCK=1"),
+    Feature.LOW_VRAM: ("LLAMA_ARG_CACHE_TYPE_K=q8_0", "LLAMA_ARG_CACHE_TYPE_V=q8_0"),
+}
 _LLAMACPP_DOES: Mapping[Feature, str] = {
     Feature.FLASH_ATTN: "--flash-attn auto",
     Feature.MMAP_WEIGHTS: "unless --no-mmap is given",
@@ -128,6 +134,28 @@ _THREADED = frozenset({Hardware.CPU, Hardware.UNKNOWN})
 def is_ollama(spec: BackendSpec) -> bool:
     """Whether a backend is Ollama itself, whose options a request can say."""
     return spec.api is Api.OLLAMA and spec.flavor in {"generic", "ollama"}
+
+
+def is_own_llama_server(spec: BackendSpec) -> bool:
+    """Whether the proxy starts and ends a backend's processes, and these are llama-servers."""
+    return spec.engine is not None and spec.engine.kind is ProgramKind.LLAMACPP
+
+
+def _settings(feature: Feature, wishes: EngineWishes) -> tuple[str, ...]:
+    """What a llama-server is started with for a flag, as variables, over which the words of its command count."""
+    if feature is Feature.THREAD_HINT:
+        return () if wishes.threads is None else (f"LLAMA_ARG_THREADS={wishes.threads}",)
+    return _LLAMACPP_ENV.get(feature, ())
+
+
+def as_wished(spec: BackendSpec, wishes: EngineWishes) -> BackendSpec:
+    """A backend of which each process is started as the flags say; another one than before is started anew."""
+    if not wishes.on or spec.engine is None or not is_own_llama_server(spec):
+        return spec
+    settings = [each for feature in Feature if feature in wishes.on for each in _settings(feature, wishes)]
+    if not settings:
+        return spec
+    return replace(spec, engine=replace(spec.engine, environment=(*settings, *spec.engine.environment)))
 
 
 def effects(feature: Feature, views: Sequence[BackendView], wishes: EngineWishes) -> tuple[Effect, ...]:
@@ -148,6 +176,9 @@ def _effect(feature: Feature, view: BackendView, wishes: EngineWishes) -> Effect
         return Effect(backend_id, Way.ENGINE, True, Reason("feature_slots", slots=float(view.slots)))
     if is_ollama(view.spec):
         return _at_ollama(feature, view, wishes)
+    if is_own_llama_server(view.spec) and (settings := _settings(feature, wishes)):
+        why = Reason("feature_own_engine", engine="llama-server", option=" ".join(settings))
+        return Effect(view.spec.id, Way.RESTART, feature in wishes.on, why)
     return _elsewhere(feature, view)
 
 

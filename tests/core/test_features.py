@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.core.features import WORDS, EngineWishes, Feature, FeatureStatus, Way, effects, ollama_options
+from ollama_proxyd.core.engine_program import EngineProgram, ProgramKind
+from ollama_proxyd.core.features import (
+    WORDS,
+    EngineWishes,
+    Feature,
+    FeatureStatus,
+    Way,
+    as_wished,
+    effects,
+    ollama_options,
+)
 from ollama_proxyd.core.fleet import BackendView, Hardware
 from ollama_proxyd.core.requests import Api, Chat, Operation, Request
 from tests.fakes import spec_of
@@ -111,3 +121,24 @@ def test_a_context_is_capped_to_what_is_needed_and_never_raised(
     given = {} if asked is None else {"num_ctx": asked}
     wishes = EngineWishes(frozenset({Feature.LEAN_CONTEXT}))
     assert options(given, request(*needed), wishes).get("num_ctx") == sent
+
+
+OWN = view(Api.OPENAI, flavor="llamacpp", engine=EngineProgram(environment=("LLAMA_ARG_THREADS=2",)))
+
+
+@pytest.mark.parametrize("feature", [Feature.FLASH_ATTN, Feature.MLOCK_WEIGHTS, Feature.LOW_VRAM, Feature.THREAD_HINT])
+def test_a_llama_server_of_our_own_is_started_anew_for_a_flag(feature: Feature) -> None:
+    assert way(feature, OWN) == (Way.RESTART, True)
+    assert way(feature, OWN, EngineWishes(threads=6)) == (Way.RESTART, False)
+    assert FeatureStatus(feature, True, False, effects(feature, [OWN], ALL)).is_enabled
+
+
+def test_its_processes_get_variables_over_which_those_that_are_configured_count() -> None:
+    engine = as_wished(OWN.spec, ALL).engine
+    assert engine is not None
+    assert "LLAMA_ARG_FLASH_ATTN=on" in engine.environment
+    assert dict(each.split("=", 1) for each in engine.environment)["LLAMA_ARG_THREADS"] == "2"
+    assert as_wished(OWN.spec, EngineWishes(threads=6)) is OWN.spec
+    assert as_wished(OWN.spec, EngineWishes(frozenset({Feature.PREFIX_CACHE}))) is OWN.spec
+    for other in (view().spec, view(engine=EngineProgram(ProgramKind.VLLM)).spec):
+        assert as_wished(other, ALL) is other

@@ -135,3 +135,25 @@ def test_an_unused_engine_is_stopped_at_its_break_even_time(start: Start, models
     wait_until(lambda: processes(models) == [], "it is stopped")
     assert time.monotonic() - begun_s < 25
     assert chat(daemon, "m0").status == 200
+
+
+def variables(pid: int) -> set[bytes]:
+    return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+
+def test_a_feature_flag_starts_a_process_anew_once_its_answers_have_ended(start: Start, models: Path) -> None:
+    daemon = start().ready("m0")
+    assert chat(daemon, "m0").status == 200
+    (before,) = processes(models)
+    told = daemon.post("/api/features", {"feature": "low_vram", "enabled": True}).json()
+    (flag,) = [each for each in told if each["id"] == "low_vram"]
+    assert (flag["enabled"], flag["backends"][0]["way"]) == (True, "restart")
+    with ThreadPoolExecutor(20) as threads:
+        assert [reply.status for reply in threads.map(lambda _: chat(daemon, "m0"), range(20))] == [200] * 20
+    wait_until(lambda: len(processes(models)) == 1, "the earlier process to end")
+    (after,) = processes(models)
+    assert after != before
+    assert b"LLAMA_ARG_CACHE_TYPE_K=q8_0" in variables(after)
+    daemon.signal(signal.SIGHUP)
+    assert chat(daemon, "m0").status == 200
+    assert processes(models) == [after]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.memory_budget import RAM
@@ -16,6 +17,7 @@ from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.findings import filled
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import ModelFiles
@@ -31,8 +33,16 @@ class ManagedBackend:
     """By the end of the process."""
     can_manage = False
 
-    def __init__(self, spec: BackendSpec, pool: EnginePool, files: ModelFiles, asleep: EngineBackend) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        pool: EnginePool,
+        files: ModelFiles,
+        asleep: EngineBackend,
+        wishes: Cell[EngineWishes] | None = None,
+    ) -> None:
         self._spec = spec
+        self._wishes = wishes or Cell(EngineWishes())
         self._pool = pool
         self._files = files
         self._asleep = asleep
@@ -67,7 +77,7 @@ class ManagedBackend:
         """Send the request, once a process has the model; one that ends before its first words is started again."""
         file = await self._file(model)
         for is_last in (False, True):
-            async with self._pool.use(self._spec, file) as running:
+            async with self._pool.use(as_wished(self._spec, self._wishes.value), file) as running:
                 assert running.backend is not None
                 load_s, has_begun = running.load_s if running.is_fresh else None, False
                 try:
