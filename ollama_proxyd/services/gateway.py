@@ -203,7 +203,7 @@ class Gateway:
             stalled_s, asked = stalled_after_s(view, best, delivery.request), bears(view, best, delivery.request)
             attempt = Attempt(lease, asked, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
-            self.queries.note_sent(best.backend_id, delivery.request)
+            self.queries.note_sent(best, delivery.request)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:
                 accepted, held = await attempt.begin(self.queries.left_s(query), stalled_s)

@@ -108,13 +108,20 @@ def _read_tokens(ended: AttemptEnded) -> float:
     return ended.prompt_tokens * (1 - min(cached / told, 1.0)) if told and cached else float(ended.prompt_tokens)
 
 
+def _may_be_cached(ended: AttemptEnded) -> bool:
+    """Whether only a part of the prompt was read, as it seems, of an engine that does not tell."""
+    if ended.usage.cached_tokens is not None or ended.decision is None:
+        return False
+    return any(each.cached_tokens for each in ended.decision.ranked[:1])
+
+
 def _read_s(ended: AttemptEnded, slow: float) -> float | None:
     """Time until the prompt was read, alone, with the model loaded already; beside others it took so much longer.
 
     A stream of words shows it by its first token, any other of them only by the backend's own clock, all else by its
     end.
     """
-    if ended.neighbours or ended.resumed:
+    if ended.neighbours or ended.resumed or _may_be_cached(ended):
         return None
     until_s = ended.ttft_s if ended.operation in WRITING else ended.busy_s
     if until_s is None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.model_names import Synonyms
+from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.refusal import past_deadline
@@ -29,10 +30,10 @@ class Queries:
         """Have routing count what backends have read of a prompt, where that is wished."""
         self.affinity = switched(self.affinity, wishes, self._fleet)
 
-    def note_sent(self, backend_id: str, request: Request) -> None:
+    def note_sent(self, ranked: Ranked, request: Request) -> None:
         """A backend is about to read a request."""
         if self.affinity is not None:
-            self.affinity.note(backend_id, request)
+            self.affinity.note(ranked, request)
 
     def of(self, delivery: Delivery) -> Query:
         """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""

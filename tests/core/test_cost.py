@@ -32,9 +32,21 @@ from tests.core.reference_profile import (
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 BALANCED, PERFORMANCE = DEFAULT_TABLE[Mode.BALANCED], DEFAULT_TABLE[Mode.PERFORMANCE]
 TERMS = """
-queue_wait_s prefill_s decode_s time_s prefill_j decode_j wake_s load_s wake_j load_j idle_tail_j spared_s spared_j
-keep_alive_s energy_j heat_j money money_j noise_j delay_j late_j price_of_time_w cost_j power_w latency_ms
+queue_wait_s cached_tokens prefill_s decode_s time_s prefill_j decode_j wake_s load_s wake_j load_j idle_tail_j spared_s
+spared_j keep_alive_s energy_j heat_j money money_j noise_j delay_j late_j price_of_time_w cost_j power_w latency_ms
 """
+
+
+def test_what_is_read_anew_for_a_conversation_is_shared_with_its_next_turn() -> None:
+    profile = Profile(10, 0.2, 20, prefill_tps=400)
+    plain = only(backend("npu", profile), prompt_tokens=8000)
+    here = only(backend("npu", profile), prompt_tokens=8000, cached_tokens={"npu": 6000.0})
+    beside = only(backend("npu", profile), prompt_tokens=8000, cached_tokens={"igpu": 6000.0})
+    assert (here.prefill_s, here.cached_s) == pytest.approx((plain.prefill_s - 15, 15))
+    assert (beside.prefill_s, beside.energy_j, beside.cached_s) == (plain.prefill_s, plain.energy_j, 0)
+    assert beside.stay.spared_s == pytest.approx(7.5)
+    assert here.cost_j < beside.cost_j < plain.cost_j
+    assert beside.cost_j == pytest.approx((here.cost_j + plain.cost_j) / 2)
 
 
 def test_every_term_has_its_name_and_the_sums_are_right() -> None:
@@ -47,7 +59,7 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
     cost = next(each for each in ranked if each.backend_id == "npu")
     terms = cost.terms
     assert list(terms) == TERMS.split()
-    assert all(value > 0 for name, value in terms.items() if name not in {"late_j", "noise_j"})
+    assert all(value > 0 for name, value in terms.items() if name not in {"late_j", "noise_j", "cached_tokens"})
     waiting_s = terms["queue_wait_s"] + terms["wake_s"] + terms["load_s"] + terms["prefill_s"]
     parts_j = (terms[name] for name in ("prefill_j", "decode_j", "load_j", "wake_j", "idle_tail_j"))
     assert terms["latency_ms"] == pytest.approx(waiting_s * 1000) == cost.latency_ms

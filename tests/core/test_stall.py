@@ -33,6 +33,16 @@ def test_a_known_backend_has_many_times_what_it_needed_before() -> None:
     assert 10 < patience_s < 30
 
 
+def test_that_a_prompt_is_cached_is_a_guess_and_leaves_no_less_time() -> None:
+    view, request = (
+        replace(backend(), speeds={"tiny:latest": KNOWN}),
+        Request(Operation.CHAT, Api.OLLAMA, "chat", "tiny", True, b"{}", lambda: Chat(())),
+    )
+    priced = only(view)
+    cached = priced._replace(prefill_s=0.1, cached_s=priced.prefill_s - 0.1)
+    assert stalled_after_s(view, cached, request) == stalled_after_s(view, priced, request)
+
+
 def test_a_quick_one_has_a_least_of_time() -> None:
     assert after_s(replace(KNOWN, ttft_s=0.01)) is not None
     assert (after_s(replace(KNOWN, ttft_s=0.01)) or 0) >= LEAST_S

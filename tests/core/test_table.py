@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode
@@ -40,10 +41,13 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-@given(fleets, queries, modes, machines)
-def test_nothing_costs_less_than_its_line_says(
-    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+@given(fleets, queries, modes, machines, st.sampled_from((0.0, 400.0, 7000.0)))
+def test_nothing_costs_less_than_is_reckoned_however_much_of_its_prompt_is_cached(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, tokens: float
 ) -> None:
+    if tokens:
+        cached = {view.spec.id: tokens for view in fleet[::2]}
+        query = replace(query, prompt_tokens=8000, cached_tokens=cached)
     assessment = assess(query, fleet, machine, setting(mode))
     asked, table = assessment.asked, assessment.table
     for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):

@@ -18,6 +18,8 @@ from ollama_proxyd.core.workload import Followers, QueueAhead
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
+NEXT_TURN = 0.5
+"""A conversation is taken to go on for one more turn: what is read anew for it is shared by both."""
 URGENT_PRICE_W = 300.0
 """What a second is worth at least to a request that calls itself latency-critical: as much as in Performance."""
 
@@ -110,7 +112,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     stay, stay_notes = keeping.at(view, asked.now_s) if keeping.has_tail else keeping.lasting
     if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
         stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
-    cached_tokens = asked.cached_tokens.get(view.spec.id, 0.0) if asked.cached_tokens else 0.0
+    is_cached = asked.cached_tokens and not stay.load_s  # with its model a cache leaves the memory
+    cached_tokens = asked.cached_tokens.get(view.spec.id, 0.0) if is_cached else 0.0
     prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
@@ -128,11 +131,26 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     more_notes = (candidate.heat_note, money_note, crowd.note, candidate.noise_note)
     if stay_notes or more_notes != _NO_NOTES:
         notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
-    if cached_tokens:
-        notes = (*notes, Reason("prefix_cached", tokens=cached_tokens))
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
-    return Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
+    priced = Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
+    return _with_caches(priced, candidate, asked, cached_tokens) if asked.cached_tokens else priced
+
+
+def _with_caches(priced: Ranked, candidate: Candidate, asked: Demand, tokens: float) -> Ranked:
+    """The same with what its cache spares now, and what reading more than another now spares the next turn here."""
+    expected, slow = candidate.expected, candidate.crowd.slow
+    if tokens:
+        whole_s = expected.prefill_s(asked.prompt_tokens) * slow
+        notes = (*priced.notes, Reason("prefix_cached", tokens=tokens))
+        priced = priced._replace(cached_tokens=tokens, cached_s=max(whole_s - priced.prefill_s, 0.0), notes=notes)
+    most = max(asked.cached_tokens.values())
+    spared_s = NEXT_TURN * (priced.prefill_s - expected.prefill_s(asked.prompt_tokens - most) * slow)
+    if most <= tokens or spared_s <= 0:
+        return priced
+    spared_j = priced.power_w * candidate.crowd.share * spared_s
+    stay = priced.stay._replace(spared_s=priced.stay.spared_s + spared_s, spared_j=priced.stay.spared_j + spared_j)
+    return priced._replace(stay=stay, cost_j=priced.cost_j - spared_j - asked.price_of_time_w * spared_s)
 
 
 class Line(NamedTuple):

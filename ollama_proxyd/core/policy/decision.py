@@ -49,6 +49,10 @@ class Ranked(NamedTuple):
     """What it costs those that they take longer."""
     noise_j: float = 0.0
     """What the fan's noise and the heat in the lap count, in a mode that minds them."""
+    cached_tokens: float = 0.0
+    """How much of the prompt it is likely to have in its cache."""
+    cached_s: float = 0.0
+    """How much longer it would read without."""
     late_j: float = 0.0
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
@@ -68,6 +72,7 @@ class Ranked(NamedTuple):
         """Every term of the formula by its name, with its unit as suffix."""
         return {
             "queue_wait_s": self.queue_wait_s,
+            "cached_tokens": self.cached_tokens,
             "prefill_s": self.prefill_s,
             "decode_s": self.decode_s,
             "time_s": self.time_s,

@@ -61,7 +61,8 @@ def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> floa
         writing_s = token_s * (usual if request.max_tokens is None else request.max_tokens)
     load_s = TYPICAL_MODEL_BYTES / LOAD_BYTES_PER_S if view.loaded is None else ranked.stay.load_s
     others_s = max(view.in_flight - 1, 0) * (speed.ttft_s + (speed.output_tokens or 0.0) * token_s)
-    expected_s = ranked.stay.wake_s + load_s + ranked.prefill_s + writing_s + others_s
+    reading_s = ranked.prefill_s + ranked.cached_s  # that a part is cached is a guess
+    expected_s = ranked.stay.wake_s + load_s + reading_s + writing_s + others_s
     return max(LEAST_S, SAFETY * expected_s)
 
 

@@ -14,7 +14,7 @@ from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.learning import Asker, context_of
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.candidates import candidate_of
-from ollama_proxyd.core.policy.cost import Candidate, Demand, Line, LineKey, line, typical_output_tokens
+from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line, typical_output_tokens
 from ollama_proxyd.core.policy.crowd import Working, at_work, crowd
 from ollama_proxyd.core.policy.decision import Rejected
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules
@@ -101,13 +101,14 @@ class Table(NamedTuple):
         key = LineKey(context_of(asked.prompt_tokens), *prices, is_shared=bool(asked.followers))
         lines = self._lines_for(key)
         read, write = asked.prompt_tokens, asked.output_tokens
-        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j in lines]
+        least = (1 - NEXT_TURN) * read if asked.cached_tokens else read  # the next turn may bear its part
+        costs = [fixed_j + read_j * least + write_j * write for fixed_j, read_j, write_j in lines]
         for backend_id, cached_tokens in asked.cached_tokens.items():
             if (number := self.numbers.get(backend_id)) is not None:
                 left = read - cached_tokens
                 rest = self._lines_for(key._replace(context=context_of(left)))[number]
                 write_j = min(rest.write_j, lines[number].write_j)
-                costs[number] = rest.fixed_j + rest.read_j * left + write_j * write
+                costs[number] = rest.fixed_j + rest.read_j * (1 - NEXT_TURN) * left + write_j * write
         for backend_id, wait_s in asked.waits_s.items():
             if (number := self.numbers.get(backend_id)) is not None:
                 costs[number] += asked.price_of_time_w * wait_s
