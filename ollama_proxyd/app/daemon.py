@@ -3,25 +3,26 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from ollama_proxyd.app import limits
+from ollama_proxyd.app.administration import RunningSettings, file_of, kept_in
 from ollama_proxyd.app.doors import Doors
-from ollama_proxyd.app.endpoints import Endpoints, of_picker
+from ollama_proxyd.app.endpoints import Endpoints
 from ollama_proxyd.app.foundation import FIRST_CHECK_S, LAST_WORDS_S, Foundation
 from ollama_proxyd.app.frontend_sockets import FrontendSockets
 from ollama_proxyd.app.idle_exit import SETTLE_S, Use, until_unused
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.listeners import Listeners
 from ollama_proxyd.app.logging import configure as configure_logging
 from ollama_proxyd.app.machine import Machine
 from ollama_proxyd.app.service_status import ServiceStatus
-from ollama_proxyd.app.sources import Demo, Found, Sources
+from ollama_proxyd.app.sources import Found, Sources
 from ollama_proxyd.app.watchdog import Watchdog
 from ollama_proxyd.config import changes, watch
-from ollama_proxyd.config.load import Overrides, find, load, search_paths
+from ollama_proxyd.config.load import find, search_paths
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ASLEEP, ProxyError
@@ -30,6 +31,7 @@ from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
 from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
 from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
+from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.inventory import Source
 from ollama_proxyd.services.sleep import Awake, Sleep
@@ -41,23 +43,6 @@ BUS_WAIT_S = 5.0
 """The service manager is told that the daemon is ready when it has its names on the bus, or after this time."""
 FIRST_ROUND_S = 5.0
 """How long the first backend may take to say that it serves."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchOptions:
-    """What the command line and the environment say."""
-
-    environ: Mapping[str, str]
-    config: Path | None = None
-    overrides: Overrides = field(default_factory=Overrides)
-    demo: Demo = Demo.NEVER
-    is_picker: bool = False
-    """Whether it picks endpoints for a gateway; this machine's sensors and bus are of no matter then."""
-
-    def load(self) -> Config:
-        """The configuration now; raises ConfigError."""
-        config = load(self.config, self.environ, self.overrides)
-        return of_picker(config) if self.is_picker else config
 
 
 class Daemon:
@@ -82,6 +67,12 @@ class Daemon:
         self._listeners = Listeners(options.environ, config.server)
         self._frontends = FrontendSockets(options.environ, self._server)
         self._server.reconfigure(config.server, config.frontends)
+        file, settings = (
+            file_of(options.environ),
+            RunningSettings(options.load_with, self.have, lambda: self._config, options.named),
+        )
+        self.admin = Admin(file, kept_in(file), settings, lasting.clock)
+        self._server.administer(self.admin)
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
@@ -214,15 +205,22 @@ class Daemon:
             finally:
                 self._status.reloaded(problem)
 
+    async def have(self, config: Config) -> None:
+        """Put a configuration in force that was checked; raises ProxyError."""
+        async with self._reloading:
+            await self._take(config)
+
     async def _reload(self) -> None:
-        config = self._options.load()
+        await self._take(self._options.load())
+        log.info("the configuration was reloaded")
+
+    async def _take(self, config: Config) -> None:
         difference = changes.compare(self._config, config)
         await self._adopt(changes.until_restart(self._config, config))
         for sentence in (*difference.applied, *difference.waiting):
             log.info("reload: %s", sentence)
         for warning in config.warnings:
             log.warning("%s", warning)
-        log.info("the configuration was reloaded")
 
     async def _adopt(self, config: Config, patience_s: float = FIRST_CHECK_S) -> None:
         """Put a configuration in force in one step, once all that it needs is known."""

@@ -60,6 +60,14 @@ class Client:
         """The answer of a POST request."""
         return self._decoded(self._open("POST", path, body))
 
+    def change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer of a request that puts or deletes; None where it has none."""
+        reply = self._open(method, path, body)
+        if reply.status == http.client.NO_CONTENT:
+            reply.read()
+            return None
+        return self._decoded(reply)
+
     @contextmanager
     def hold(self, mode: str, reason: str) -> Iterator[None]:
         """Hold a mode until the context ends, and with it the connection."""
@@ -136,7 +144,7 @@ class Client:
             raise self._gone(error) from None
 
     def _refusal(self, status: int, answer: Any) -> Failed:
-        error = answer.get("error") if isinstance(answer, dict) else None
+        error = answer.get("error") or answer.get("Message") if isinstance(answer, dict) else None
         error = error.get("message") if isinstance(error, dict) else error  # as OpenAI's API tells it
         if status == http.client.UNAUTHORIZED:
             why = "does not take this token; correct" if "Authorization" in self._headers else "needs a token; set"

@@ -4,6 +4,7 @@ import click
 
 from ollama_proxyd import __version__
 from ollama_proxyd.cli import render, render_machine
+from ollama_proxyd.cli.commands.admin import admin
 from ollama_proxyd.cli.commands.advise import advise
 from ollama_proxyd.cli.commands.backends import backends
 from ollama_proxyd.cli.commands.calibrate import calibrate
@@ -70,7 +71,22 @@ def install_service(away: bool, purge: bool) -> None:
     click.echo("\n".join(command.run(away=away, purge=purge)))
 
 
-for command in (mode, backends, energy, explain, watch, doctor, config, simulate, replay, calibrate, advise, features):
+OF_DAEMON = (
+    mode,
+    backends,
+    energy,
+    explain,
+    watch,
+    doctor,
+    config,
+    simulate,
+    replay,
+    calibrate,
+    advise,
+    features,
+    admin,
+)
+for command in OF_DAEMON:
     control.add_command(command)
 for command in (*mode.commands.values(), status):
     ai_efficiency.add_command(command)

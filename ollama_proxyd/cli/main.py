@@ -14,7 +14,8 @@ import click
 from ollama_proxyd import __version__
 from ollama_proxyd.app import logging as daemon_logging
 from ollama_proxyd.app import startup_error
-from ollama_proxyd.app.daemon import Daemon, LaunchOptions, run
+from ollama_proxyd.app.daemon import Daemon, run
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ollama_proxyd.config.build import build
 from ollama_proxyd.config.check import Checked, check
@@ -15,6 +15,7 @@ from ollama_proxyd.config.rules import contradictions
 from ollama_proxyd.config.secrets import Secrets
 from ollama_proxyd.config.settings import Auth, Config, FrontendToken
 from ollama_proxyd.config.shape import OPTIONS
+from ollama_proxyd.core.administration import Entry, Kind
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.services.inventory import BackendConfig
 
@@ -60,11 +61,16 @@ def defaults() -> Config:
     return build(check(Node({}, Origin(_DEFAULTS))).values)
 
 
-def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides()) -> Config:
-    """The configuration in force; raises ConfigError with everything that is wrong."""
+def load(
+    path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides(), added: Sequence[Entry] = ()
+) -> Config:
+    """The configuration in force; raises ConfigError with everything that is wrong.
+
+    added: backends and front ends beside the file's; what the file names counts.
+    """
     found = find(path, environ)
     root = Node({}, Origin(_DEFAULTS)) if found is None else _document(found)
-    root = _put_over(root, _given(environ, overrides))
+    root = _beside(_put_over(root, _given(environ, overrides)), added)
     checked = check(root)
     config = None if checked.broken else build(checked.values)
     if config is not None:
@@ -167,6 +173,43 @@ def _put_over(root: Node, values: Mapping[str, tuple[Origin, Scalar]]) -> Node:
             inner = inner | {name: Node(value, origin)}
             root = replace(root, value=top | {section: replace(old, value=inner)})
     return root
+
+
+def _beside(root: Node, added: Sequence[Entry]) -> Node:
+    """The document with further items in its lists, but for those that it names itself."""
+    for entry in added:
+        top = {} if root.value is None else root.value
+        if not isinstance(top, dict):
+            return root
+        origin = Origin(f"admin API: {entry.kind.value} {entry.name}")
+        old = top.get(entry.kind.value, Node([], origin))
+        items = [] if old.value is None else old.value
+        if isinstance(items, list) and entry.name.lower() not in _names(items, entry.kind):
+            new = _as_node({**entry.values, entry.kind.name_key: entry.name}, origin)
+            root = replace(root, value=top | {entry.kind.value: replace(old, value=[*items, new])})
+    return root
+
+
+def _names(items: Sequence[Node], kind: Kind) -> set[str]:
+    values = (each.value.get(kind.name_key) for each in items if isinstance(each.value, dict))
+    return {str(each.value).lower() for each in values if each is not None}
+
+
+def _as_node(value: Any, origin: Origin) -> Node:
+    if isinstance(value, dict):
+        return Node({str(key): _as_node(each, origin) for key, each in value.items()}, origin)
+    return Node([_as_node(each, origin) for each in value] if isinstance(value, list) else value, origin)
+
+
+def named_in(path: Path | None, environ: Mapping[str, str], kind: Kind) -> set[str]:
+    """The names under a section of the file, in small letters; none where it cannot be read."""
+    found = find(path, environ)
+    try:
+        root = Node({}, Origin(_DEFAULTS)) if found is None else _document(found)
+    except ConfigError:
+        return set()
+    section = root.value.get(kind.value) if isinstance(root.value, dict) else None
+    return _names(section.value, kind) if section is not None and isinstance(section.value, list) else set()
 
 
 def _document(path: Path) -> Node:

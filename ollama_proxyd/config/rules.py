@@ -202,11 +202,16 @@ def _frontends_have_backends(config: Config) -> Contradictions:
     """What is found by searching has no labels."""
     for index, frontend in enumerate(config.frontends):
         backends = (*_specs(config), *_engines(config))
-        if frontend.rules.labels and not any(frontend.rules.has_labels(spec.labels) for _, spec in backends):
+        if frontend.rules.labels and not any(frontend.rules.uses(spec.id, spec.labels) for _, spec in backends):
             message = (
                 f"no backend has {', '.join(frontend.rules.labels)} among its labels; {frontend.name} would have none"
             )
             yield f"frontends[{index}].backend_labels", message
+        known = {spec.id for _, spec in backends}
+        for each in frontend.rules.backends:
+            if known and each not in known:
+                message = f"there is no backend {each}; there are: {', '.join(sorted(known))}"
+                yield f"frontends[{index}].backends", message
 
 
 def _sticky_frontends_have_a_header(config: Config) -> Contradictions:

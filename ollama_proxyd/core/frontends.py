@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
+from ollama_proxyd.core.addresses import BackendId
 from ollama_proxyd.core.model_names import matches
 from ollama_proxyd.core.options import Like, Option
 
@@ -43,6 +44,9 @@ class Frontend:
         tuple[Label, ...],
         Option("frontends[].backend_labels", "Only backends that have all of these labels; an empty list allows all."),
     ] = ()
+    backends: Annotated[
+        tuple[BackendId, ...], Option("frontends[].", "Only these backends, by their ids; an empty list allows all.")
+    ] = ()
     balancing: Annotated[
         Balancing,
         Option("frontends[].", "How it chooses among the backends that can serve; energy: as everywhere."),
@@ -52,9 +56,10 @@ class Frontend:
         Option("frontends[].", "With sticky, requests with the same value of this header go to the same backend."),
     ] = None
 
-    def has_labels(self, labels: Iterable[str]) -> bool:
-        """Whether it may use a backend with these labels."""
-        return not self.labels or set(self.labels) <= set(labels)
+    def uses(self, backend_id: str, labels: Iterable[str]) -> bool:
+        """Whether it may use a backend of this id, with these labels."""
+        is_named = not self.backends or backend_id in self.backends
+        return is_named and (not self.labels or set(self.labels) <= set(labels))
 
     def allows(self, *names: str) -> bool:
         """Whether it serves the model of these names."""

@@ -32,7 +32,9 @@ def refusal(
     target, found = query.hints.target, nearest(decision.rejected, query.hints.target)
     if found is None and target is not None:
         frontend = query.hints.frontend
-        known = ", ".join(v.spec.id for v in fleet if frontend is None or frontend.has_labels(v.spec.labels)) or "none"
+        known = (
+            ", ".join(v.spec.id for v in fleet if frontend is None or frontend.uses(v.spec.id, v.spec.labels)) or "none"
+        )
         message = f"target names {target!r}, which is not a backend here; the backends are: {known}"
         return ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
     if found is None:

@@ -100,7 +100,9 @@ FAULTS: Mapping[str, str] = {
 """What requests found wrong with a backend, or missing there."""
 
 REJECTIONS: Mapping[str, str] = {
-    "not_of_frontend": "{backend_id} is not of the front end {frontend}, which uses backends labelled {labels}",
+    "not_of_frontend": (
+        "{backend_id} is not of the front end {frontend}, which uses backends[ labelled {labels}][: {backends}]"
+    ),
     "model_not_of_frontend": "the front end {frontend} does not serve {model:quoted}, only {supported}",
     "not_the_target": "{backend_id} is not the target; the request names {target:quoted}",
     "down": "{backend_id} is down[: {reason}]",

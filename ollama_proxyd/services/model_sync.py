@@ -127,7 +127,7 @@ class ModelSync:
 
     def _may_pull(self, view: BackendView, frontend: FrontendSettings) -> bool:
         fleet = self._deps.fleet
-        is_asked = frontend.rules.has_labels(view.spec.labels) and view.health is not Health.DISABLED
+        is_asked = frontend.rules.uses(view.spec.id, view.spec.labels) and view.health is not Health.DISABLED
         return is_asked and fleet.has(view.spec.id) and fleet.backend(view.spec.id).can_manage
 
     def _keep_only(self, lacking: Mapping[PullAt, None]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
+from ollama_proxyd.core.administration import Change, Entry, Kept, Kind, Token
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.engine_files import Shelf
@@ -145,6 +146,28 @@ class ModelFiles(Protocol):
 
     async def look(self, program: EngineProgram) -> Shelf:
         """What is there now."""
+
+
+class AdminStore(Protocol):
+    """What the admin API keeps; each method raises OSError where it cannot, and each change is audited with it."""
+
+    async def read(self) -> Kept:
+        """All entries and tokens."""
+
+    async def put(self, entry: Entry, change: Change) -> None:
+        """Keep an entry in place of one of the same kind and name."""
+
+    async def delete(self, kind: Kind, name: str, change: Change) -> None:
+        """Forget an entry."""
+
+    async def put_token(self, token: Token, change: Change) -> None:
+        """Keep a token."""
+
+    async def delete_token(self, name: str, change: Change) -> None:
+        """Forget a token."""
+
+    async def audit(self, limit: int) -> Sequence[Change]:
+        """The last changes, newest first."""
 
 
 class Network(Protocol):

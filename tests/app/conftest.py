@@ -10,11 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ollama_proxyd.app.daemon import Daemon, LaunchOptions
+from ollama_proxyd.app.daemon import Daemon
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+from tests.fakes import settle
 
 NO_BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus", "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
 
@@ -97,6 +99,7 @@ async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_logging: N
     for daemon in daemons:
         await daemon.stop()
     await client.close()
+    await settle()  # connections close in the loop's next steps
 
 
 @pytest.fixture

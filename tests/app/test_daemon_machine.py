@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.app.daemon import LaunchOptions
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.machine import is_in_use
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.settings import Config

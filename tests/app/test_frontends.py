@@ -15,7 +15,7 @@ from tests.app.conftest import Start
 from tests.app.two_engines import DOORS, Engine, ask, chat, config, two_engines
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)  # before the daemon, so that they end after it
 async def engines() -> AsyncIterator[tuple[Engine, Engine]]:
     async with two_engines() as both:
         yield both

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ollama_proxyd.app.daemon import Daemon, LaunchOptions
+from ollama_proxyd.app.daemon import Daemon
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides
 from tests.desktop.private_bus import PrivateBus

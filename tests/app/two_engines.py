@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.app.conftest import Running
+from tests.fakes import settle
 
 CALM: dict[str, Any] = {"sensors": {"enabled": False}, "dbus": {"enabled": False}, "sleep": {"enabled": False}}
 MODELS = ("small:1b", "large:70b")
@@ -102,6 +103,7 @@ async def two_engines() -> AsyncIterator[tuple[Engine, Engine]]:
     yield made
     for runner in runners:
         await runner.cleanup()
+    await settle()  # connections close in the loop's next steps
 
 
 def config(engines: tuple[Engine, Engine], *frontends: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from ollama_proxyd import __version__
-from ollama_proxyd.app.daemon import LaunchOptions
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.edges.picker_api.server import LIVENESS, READY
 from tests.packaging.containerfile import instructions
 from tests.real_things import ROOT

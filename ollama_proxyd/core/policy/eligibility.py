@@ -94,10 +94,11 @@ def limit_rules(query: Query) -> Sequence[LimitRule]:
 
 def _frontend(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:
     frontend = situation.query.hints.frontend
-    if frontend is None or frontend.has_labels(view.spec.labels):
+    if frontend is None or frontend.uses(view.spec.id, view.spec.labels):
         return None
-    labels = ", ".join(frontend.labels)
-    return Reason("not_of_frontend", backend_id=view.spec.id, frontend=frontend.name, labels=labels)
+    labels, backends = ", ".join(frontend.labels), ", ".join(frontend.backends)
+    told = {"labels": labels or None, "backends": backends or None}
+    return Reason("not_of_frontend", backend_id=view.spec.id, frontend=frontend.name, **told)
 
 
 def _model_of_frontend(_view: BackendView, model: Model | None, situation: Situation) -> Reason | None:
@@ -154,7 +155,7 @@ def is_allowed(view: BackendView, model: Model, query: Query) -> bool:
     """Whether the configuration lets a backend serve a model to whom a query comes from."""
     frontend = query.hints.frontend
     if frontend is not None:
-        is_of_it = frontend.has_labels(view.spec.labels) and frontend.allows(model.name, *query.synonyms)
+        is_of_it = frontend.uses(view.spec.id, view.spec.labels) and frontend.allows(model.name, *query.synonyms)
         return is_of_it and is_allowed(view, model, Query(model=model.name))
     return _model_allowed(view, model) is None and _model_size(view, model) is None
 

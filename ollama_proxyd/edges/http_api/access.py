@@ -6,9 +6,10 @@ import socket
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from ollama_proxyd.core.administration import Role
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
-from ollama_proxyd.edges.http_api.context import SETTINGS
+from ollama_proxyd.edges.http_api.context import ADMIN, SETTINGS
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.access import AccessRules, Caller, other_user
@@ -53,7 +54,21 @@ def check_sender(request: web.Request, *, needs_token: bool) -> None:
     access_rules, caller = rules_of(request), caller_of(request)
     access_rules.check_user(caller)
     if needs_token:
-        access_rules.check_token(caller)
+        try:
+            access_rules.check_token(caller)
+        except ProxyError:
+            if not _has_role(request, caller):
+                raise
+
+
+def _has_role(request: web.Request, caller: Caller) -> bool:
+    """Whether a token of the admin API opens the daemon's own address: one for reading changes nothing."""
+    admin = request.app[ADMIN].value
+    if admin is None or caller.bearer is None or RULES in request:
+        return False
+    token = admin.token_of(caller.bearer)
+    least = Role.READ if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else Role.USE
+    return token is not None and token.role >= least
 
 
 def check_manager(request: web.Request) -> None:

@@ -7,6 +7,7 @@ from aiohttp import web
 from ollama_proxyd import __version__
 from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
@@ -20,6 +21,9 @@ LARGE_BODIES: web.AppKey[Collection[object]] = web.AppKey("large_bodies")
 """The handlers of routes that take bodies up to the configured limit; all others take small ones."""
 ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 """Where clients on this machine find the server."""
+
+ADMIN: web.AppKey[Cell[Admin | None]] = web.AppKey("admin", Cell)
+"""None where the daemon keeps no changes."""
 
 ANTHROPIC_VERSION = "anthropic-version"
 """The header that Anthropic's clients send with every request."""

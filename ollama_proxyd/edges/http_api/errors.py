@@ -53,8 +53,11 @@ class ErrorRenderers:
 
     def add(self, dialect: ClientDialect, routes: Iterable[web.RouteDef]) -> None:
         """Errors of these routes, and of unknown paths beside them, are in this dialect."""
-        renderer = ErrorRenderer(dialect.render_error, dialect.whole_type)
-        self._by_prefix.setdefault(dialect.prefix, renderer)
+        self.use(ErrorRenderer(dialect.render_error, dialect.whole_type), dialect.prefix, routes)
+
+    def use(self, renderer: ErrorRenderer, prefix: str, routes: Iterable[web.RouteDef]) -> None:
+        """Errors of these routes, and of unknown paths below the prefix, are written so."""
+        self._by_prefix.setdefault(prefix, renderer)
         self._by_handler.update({route.handler: renderer for route in routes})
 
     def of(self, request: web.Request) -> ErrorRenderer:

@@ -125,7 +125,7 @@ def _operation(path: str, method: str, route: web.AbstractRoute) -> dict[str, Js
             "default": {"description": "An error in the words of the API.", "content": {JSON_TYPE: {"schema": _ANY}}},
         },
     }
-    if method in {hdrs.METH_POST, hdrs.METH_DELETE}:
+    if method in {hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE}:
         told["requestBody"] = {"content": {_takes(path, call): {"schema": _schema(call)}}}
     return told
 

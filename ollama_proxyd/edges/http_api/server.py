@@ -11,6 +11,7 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.edges.http_api import (
+    admin,
     anthropic,
     api_page,
     efficiency,
@@ -35,7 +36,7 @@ from ollama_proxyd.edges.http_api import (
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
-from ollama_proxyd.edges.http_api.context import ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
@@ -47,6 +48,7 @@ from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStrea
 from ollama_proxyd.edges.plumbing.access import LOOPBACK_NAMES, AccessRules
 from ollama_proxyd.edges.plumbing.peers import Peers
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
+from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 
@@ -54,8 +56,11 @@ log = logging.getLogger(__name__)
 
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
-_AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 _PORPULSION = (porpulsion, quant_advice, features)
+_STATE = (efficiency, energy, status, machine, requests)
+_OWN = (admin, websocket, *_STATE, explain, *_PORPULSION, pages, renderer, api_page)
+"""Those of the daemon itself."""
+_AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -70,6 +75,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[SETTINGS] = Cell(settings)
     app[ACCESS] = Cell(rules(settings))
     app[ENTRANCES] = Cell[Entrances | None](None)
+    app[ADMIN] = Cell[Admin | None](None)
     app[PEERS] = peers = Peers()
     app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()
@@ -80,21 +86,27 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app.on_shutdown.append(efficiency.end_holds)
     app.on_cleanup.append(renderer.end)
     app[LARGE_BODIES] = frozenset(route.handler for each in _DOORS for route in each.INFERENCE)
-    app[RENDERERS] = ErrorRenderers()
-    for each in (openai, ollama):
-        app[RENDERERS].add(each.DIALECT, each.ROUTES)
-    app[RENDERERS].add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
-    app[RENDERERS].add(ollama.DIALECT, (*management.ROUTES, *(route for each in _PORPULSION for route in each.ROUTES)))
-    app[RENDERERS].add(modeld.DIALECT, modeld.ROUTES)
+    app[RENDERERS] = _error_renderers()
     app[KEPT] = no_responses()
     served = {route.handler for each in (*_AT_FRONTENDS, websocket, explain) for route in each.ROUTES}
     app[SERVED] = frozenset(served | {status.alive, status.ready, status.version})
-    own = (websocket, efficiency, energy, status, machine, explain, *_PORPULSION, requests, pages, renderer, api_page)
-    for each in (*_DOORS, *own):
+    for each in (*_DOORS, *_OWN):
         app.add_routes(deferred(each.ROUTES))
     if settings.serve_metrics:
         metrics.add_to(app, services)
     return app
+
+
+def _error_renderers() -> ErrorRenderers:
+    """Each route's errors in the words of its API."""
+    renderers = ErrorRenderers()
+    for each in (openai, ollama):
+        renderers.add(each.DIALECT, each.ROUTES)
+    renderers.add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
+    renderers.add(ollama.DIALECT, (*management.ROUTES, *(route for each in _PORPULSION for route in each.ROUTES)))
+    renderers.add(modeld.DIALECT, modeld.ROUTES)
+    renderers.use(admin.RENDERER, admin.PREFIX, admin.ROUTES)
+    return renderers
 
 
 class HttpServer:
@@ -119,6 +131,10 @@ class HttpServer:
         self._is_activated = False
         self._sites: list[web.BaseSite] = []
         self._frontend_sites: dict[int | str, list[web.BaseSite]] = {}
+
+    def administer(self, by: Admin) -> None:
+        """Serve the admin API."""
+        self._app[ADMIN].set(by)
 
     @property
     def rules(self) -> Cell[AccessRules]:

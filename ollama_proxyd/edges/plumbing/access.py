@@ -64,6 +64,13 @@ class Caller:
         return (self.is_from_here or self.unix_socket is not None) and not (self.origins or self.sites)
 
     @property
+    def bearer(self) -> str | None:
+        """The token that it presents as a bearer, None where it is none, or there are several."""
+        given = self.authorizations
+        scheme, _, offered = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        return offered.strip() if scheme.lower() == "bearer" else None
+
+    @property
     def unix_uid(self) -> int | None:
         """The user at the other end of a Unix socket (unix(7) SO_PEERCRED), None where it is none."""
         if self.unix_socket is None:
@@ -130,9 +137,7 @@ class AccessRules:
         """Raise ProxyError for a request without the token; this user's Unix socket needs none."""
         if self._token is None or caller.unix_uid == os.geteuid():
             return
-        given = caller.authorizations
-        scheme, _, offered = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        as_bearer = scheme.lower() == "bearer" and self._is_token(offered)
+        as_bearer = caller.bearer is not None and self._is_token(caller.bearer)
         as_key = len(caller.api_keys) == 1 and self._is_token(caller.api_keys[0])
         if not (as_bearer or as_key):
             message = f"a token is needed: send Authorization: Bearer <the token of {self._where}>, or it as x-api-key"

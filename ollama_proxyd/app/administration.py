@@ -1,0 +1,80 @@
+"""The configuration with what the admin API adds: read at the start, checked and put in force with each change."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from ollama_proxyd.config.load import Overrides, load
+from ollama_proxyd.config.problems import ConfigError
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.administration import Entry, Kept, Kind
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.storage.admin_file import AdminFile, admin_path
+from ollama_proxyd.edges.storage.state_file import state_path
+
+log = logging.getLogger(__name__)
+
+
+def file_of(environ: Mapping[str, str]) -> AdminFile:
+    """What the admin API keeps."""
+    return AdminFile(admin_path(state_path(environ)))
+
+
+def kept_in(file: AdminFile) -> Kept:
+    """All of it; nothing, with a line in the log, where it cannot be read."""
+    try:
+        return file.read_now()
+    except OSError as error:
+        log.error("what the admin API keeps is left out: %s", error)  # noqa: TRY400
+        return Kept()
+
+
+def load_with(path: Path | None, environ: Mapping[str, str], overrides: Overrides, added: Sequence[Entry]) -> Config:
+    """The configuration with the entries; those that contradict it are left out, with a warning.
+
+    Raises ConfigError for what is wrong without them.
+    """
+    try:
+        return load(path, environ, overrides, added)
+    except ConfigError:
+        config, good = load(path, environ, overrides), list[Entry]()
+    for entry in added:
+        try:
+            config = load(path, environ, overrides, (*good, entry))
+            good.append(entry)
+        except ConfigError as error:
+            log.warning("%s %s of the admin API is left out: %s", entry.kind.value, entry.name, error)
+    return config
+
+
+class RunningSettings:
+    """The configuration of a daemon, for the admin API."""
+
+    def __init__(
+        self,
+        load: Callable[[Sequence[Entry]], Config],
+        have: Callable[[Config], Awaitable[None]],
+        now: Callable[[], Config],
+        named: Callable[[Kind], set[str]],
+    ) -> None:
+        self._load = load
+        self._have = have
+        self._now = now
+        self._named = named
+
+    def check(self, entries: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
+        """What puts it in force; raises ProxyError with everything that is wrong."""
+        try:
+            config = self._load(entries)
+        except ConfigError as error:
+            raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), code="invalid_settings") from error
+        return lambda: self._have(config)
+
+    def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
+        """All of a kind that are in force, in the words of the file."""
+        return list(self._now().values[kind.value])
+
+    def is_in_file(self, kind: Kind, name: str) -> bool:
+        """Whether the file names one."""
+        return name.lower() in self._named(kind)

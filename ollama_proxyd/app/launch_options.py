@@ -1,0 +1,40 @@
+"""What the command line and the environment say, and the configuration that follows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ollama_proxyd.app.administration import file_of, kept_in, load_with
+from ollama_proxyd.app.endpoints import of_picker
+from ollama_proxyd.app.sources import Demo
+from ollama_proxyd.config.load import Overrides, load, named_in
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.administration import Entry, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """What the command line and the environment say."""
+
+    environ: Mapping[str, str]
+    config: Path | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    demo: Demo = Demo.NEVER
+    is_picker: bool = False
+    """Whether it picks endpoints for a gateway; this machine's sensors and bus are of no matter then."""
+
+    def load(self) -> Config:
+        """The configuration now; raises ConfigError."""
+        entries = kept_in(file_of(self.environ)).entries
+        return self._meant(load_with(self.config, self.environ, self.overrides, entries))
+
+    def load_with(self, added: Sequence[Entry]) -> Config:
+        """The same with exactly these entries of the admin API; raises ConfigError."""
+        return self._meant(load(self.config, self.environ, self.overrides, added))
+
+    def named(self, kind: Kind) -> set[str]:
+        """What the file names of a kind, in small letters."""
+        return named_in(self.config, self.environ, kind)
+
+    def _meant(self, config: Config) -> Config:
+        return of_picker(config) if self.is_picker else config

@@ -1,0 +1,112 @@
+"""`ollama-proxyctl admin`: backends and front ends beside the file's, tokens with roles, and who changed what."""
+
+import json
+from datetime import datetime
+from typing import IO, Any
+from urllib.parse import quote
+
+import click
+
+from ollama_proxyd.cli.failures import Failed
+from ollama_proxyd.cli.render import table
+from ollama_proxyd.cli.session import answer, json_option
+
+KIND = click.Choice(("backends", "frontends"))
+ROLES = ("read", "use", "admin")
+
+
+@click.group()
+def admin() -> None:
+    """Change backends, front ends and tokens as the daemon runs.
+
+    What the configuration file names counts, and is changed there.
+    """
+
+
+@admin.command("list")
+@click.argument("kind", type=KIND, metavar="KIND")
+@json_option
+def list_(kind: str) -> None:
+    """Show all backends or frontends, those of the file too."""
+    answer(lambda daemon: daemon.get(f"/v1.0/{kind}"), _rows)
+
+
+@admin.command()
+@click.argument("kind", type=KIND, metavar="KIND")
+@click.argument("name")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@json_option
+def put(kind: str, name: str, file: IO[str]) -> None:
+    """Add or replace one, as the JSON in FILE says ("-": what is piped in)."""
+    try:
+        body = json.load(file)
+    except ValueError as error:
+        raise Failed(f"{file.name} holds no JSON: {error}") from None
+    answer(
+        lambda daemon: daemon.change("PUT", _path(kind, name), body), lambda each: f"{each['Identifier']} is in force"
+    )
+
+
+@admin.command()
+@click.argument("kind", type=KIND, metavar="KIND")
+@click.argument("name")
+@json_option
+def delete(kind: str, name: str) -> None:
+    """Take one away that was added here."""
+    answer(lambda daemon: daemon.change("DELETE", _path(kind, name)), lambda _: f"{name} is gone")
+
+
+@admin.command()
+@json_option
+def tokens() -> None:
+    """Show the tokens by name and role."""
+    answer(lambda daemon: daemon.get("/v1.0/tokens"), _tokens)
+
+
+@admin.command("add-token")
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What it is good for.")
+@json_option
+def add_token(name: str, role: str) -> None:
+    """Make a token and print it this once; only its hash is kept."""
+    answer(lambda daemon: daemon.change("PUT", _path("tokens", name), {"Role": role}), lambda made: str(made["Token"]))
+
+
+@admin.command("delete-token")
+@click.argument("name")
+@json_option
+def delete_token(name: str) -> None:
+    """Take a token away."""
+    answer(lambda daemon: daemon.change("DELETE", _path("tokens", name)), lambda _: f"{name} opens nothing any more")
+
+
+@admin.command()
+@json_option
+def audit() -> None:
+    """Show who changed what, from where, newest first."""
+    answer(lambda daemon: daemon.get("/v1.0/audit"), _changes)
+
+
+def _path(kind: str, name: str) -> str:
+    return f"/v1.0/{kind}/{quote(name, safe='')}"
+
+
+def _rows(found: Any) -> str:
+    rows = [
+        (each["Identifier"], each["Source"], each.get("endpoint") or ", ".join(each.get("hosts", ()))) for each in found
+    ]
+    return table(("name", "from", "at"), rows) if rows else "there are none"
+
+
+def _tokens(found: Any) -> str:
+    rows = [(each["Name"], each["Role"], _moment(each["CreatedUnix"])) for each in found]
+    return table(("token", "role", "made"), rows) if rows else "there are none"
+
+
+def _changes(found: Any) -> str:
+    rows = [(_moment(e["unix_s"]), e["who"], e["place"], e["action"], e["kind"], e["name"]) for e in found]
+    return table(("when", "who", "from", "did", "to", "name"), rows) if rows else "nothing was changed here"
+
+
+def _moment(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s).astimezone().strftime("%Y-%m-%d %H:%M")

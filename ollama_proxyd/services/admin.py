@@ -1,0 +1,160 @@
+"""Changes to backends and front ends while the daemon runs: checked as the file is, kept, audited, put in force."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from ollama_proxyd.core.administration import (
+    MOST_AUDITED,
+    MOST_ENTRIES,
+    MOST_TOKENS,
+    Change,
+    Entry,
+    Kept,
+    Kind,
+    Role,
+    Token,
+    Who,
+)
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Json
+from ollama_proxyd.services.ports import AdminStore, Clock
+
+
+class Settings(Protocol):
+    """The configuration as a whole, with entries beside the file's."""
+
+    def check(self, entries: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
+        """What puts it in force; raises ProxyError with everything that is wrong."""
+
+    def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
+        """All of a kind that are in force, in the words of the file."""
+
+    def is_in_file(self, kind: Kind, name: str) -> bool:
+        """Whether the file names one, which then counts."""
+
+
+class Admin:
+    """The one that changes them, one change at a time."""
+
+    def __init__(self, store: AdminStore, kept: Kept, settings: Settings, clock: Clock) -> None:
+        self._store = store
+        self._kept = kept
+        self.settings = settings
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    @property
+    def tokens(self) -> Sequence[Token]:
+        """The tokens that there are."""
+        return self._kept.tokens
+
+    def token_of(self, offered: str) -> Token | None:
+        """The token that is offered, None where there is none such; all are compared, by their hashes."""
+        digest, found = _hashed(offered), None
+        for token in self._kept.tokens:
+            if secrets.compare_digest(token.sha256, digest):
+                found = token
+        return found
+
+    async def put(self, entry: Entry, who: Who) -> bool:
+        """Add an entry, or replace it; whether it is new. Raises ProxyError, and then nothing has changed."""
+        async with self._turn:
+            self._check_file(entry.kind, entry.name)
+            before = self._kept.entries
+            others = tuple(each for each in before if each[:2] != entry[:2])
+            if len(others) >= MOST_ENTRIES:
+                raise ProxyError(ErrorKind.OVERLOADED, f"{MOST_ENTRIES} entries are kept, the most; delete some first")
+            is_new = len(others) == len(before)
+            entries = (*others, entry) if is_new else tuple(entry if each[:2] == entry[:2] else each for each in before)
+            change = self._change(who, "add" if is_new else "replace", entry.kind.value, entry.name)
+            await self._have(entries, partial(self._store.put, entry, change))
+            return is_new
+
+    async def delete(self, kind: Kind, name: str, who: Who) -> None:
+        """Take an entry away; raises ProxyError where there is none, or the file names it."""
+        async with self._turn:
+            self._check_file(kind, name)
+            others = tuple(each for each in self._kept.entries if each[:2] != (kind, name))
+            if len(others) == len(self._kept.entries):
+                raise _nothing(kind.value, name)
+            change = self._change(who, "delete", kind.value, name)
+            await self._have(others, partial(self._store.delete, kind, name, change))
+
+    async def _have(self, entries: tuple[Entry, ...], keep: Callable[[], Awaitable[None]]) -> None:
+        """Check, keep, put in force; where that fails, such as over a taken port, all is as before."""
+        put_in_force, before = self.settings.check(entries), self._kept
+        await _kept(keep())
+        self._kept = replace(before, entries=entries)
+        try:
+            await put_in_force()
+        except ProxyError:
+            self._kept = before
+            await self._restore(before.entries, entries)
+            raise
+
+    async def _restore(self, before: Sequence[Entry], after: Sequence[Entry]) -> None:
+        who = Who("the daemon", "since it could not be put in force")
+        for kind, name in {each[:2] for each in after} - {each[:2] for each in before}:
+            await _kept(self._store.delete(kind, name, self._change(who, "delete", kind.value, name)))
+        for was in before:
+            if was not in after:
+                await _kept(self._store.put(was, self._change(who, "restore", was.kind.value, was.name)))
+
+    async def put_token(self, name: str, role: Role, who: Who) -> str:
+        """Make a token, in place of one of that name; it is told this once."""
+        async with self._turn:
+            others = tuple(each for each in self._kept.tokens if each.name != name)
+            if len(others) >= MOST_TOKENS:
+                raise ProxyError(ErrorKind.OVERLOADED, f"there are {MOST_TOKENS} tokens, the most; delete some first")
+            made = secrets.token_urlsafe(32)
+            token = Token(name, role, _hashed(made), self._clock.unix())
+            await _kept(self._store.put_token(token, self._change(who, "add", "tokens", name)))
+            self._kept = replace(self._kept, tokens=(*others, token))
+            return made
+
+    async def delete_token(self, name: str, who: Who) -> None:
+        """Take a token away; raises ProxyError where there is none."""
+        async with self._turn:
+            others = tuple(each for each in self._kept.tokens if each.name != name)
+            if len(others) == len(self._kept.tokens):
+                raise _nothing("tokens", name)
+            await _kept(self._store.delete_token(name, self._change(who, "delete", "tokens", name)))
+            self._kept = replace(self._kept, tokens=others)
+
+    async def audit(self) -> Sequence[Change]:
+        """The last changes, newest first."""
+        try:
+            return await self._store.audit(MOST_AUDITED)
+        except OSError as error:
+            raise ProxyError(ErrorKind.UNAVAILABLE, str(error)) from error
+
+    def _check_file(self, kind: Kind, name: str) -> None:
+        if self.settings.is_in_file(kind, name):
+            message = (
+                f"the configuration file names {name!r} under {kind.value}, and what it names counts; change it there"
+            )
+            raise ProxyError(ErrorKind.FORBIDDEN, message, code="in_file")
+
+    def _change(self, who: Who, action: str, kind: str, name: str) -> Change:
+        return Change(self._clock.unix(), who.name, who.place, action, kind, name)
+
+
+def _hashed(token: str) -> str:
+    """A token of 256 random bits needs no slow hash."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+def _nothing(kind: str, name: str) -> ProxyError:
+    return ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"the admin API has no {name[:100]!r} under {kind}", code="not_found")
+
+
+async def _kept(keep: Awaitable[None]) -> None:
+    try:
+        await keep
+    except OSError as error:
+        raise ProxyError(ErrorKind.UNAVAILABLE, f"nothing has changed: {error}", code="not_kept") from error
