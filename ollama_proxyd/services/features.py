@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.features import EngineWishes, Feature, FeatureStatus, effects
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.topology import Topology
@@ -49,6 +50,15 @@ class Features:
     def _with(self, wishes: EngineWishes, on: frozenset[Feature]) -> EngineWishes:
         threads = self.topology().performance_cores if Feature.THREAD_HINT in on else wishes.threads
         return EngineWishes(on, threads)
+
+
+def named(word: str) -> Feature:
+    """The flag of this id; raises ProxyError that names those that there are."""
+    known = {each.value: each for each in Feature}
+    if word not in known:
+        message = f"there is no feature {word[:100]!r}; there are: {', '.join(known)}"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="feature")
+    return known[word]
 
 
 def _restored(store: StateStore) -> frozenset[Feature]:

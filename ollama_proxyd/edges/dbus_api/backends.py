@@ -12,6 +12,7 @@ from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
+from ollama_proxyd.edges.dbus_api.features import feature_rows, set_feature
 from ollama_proxyd.edges.dbus_api.following import calmly
 from ollama_proxyd.edges.dbus_api.objects import Objects
 from ollama_proxyd.edges.dbus_api.values import number, properties
@@ -92,6 +93,8 @@ class Backends:
                 "GetSupportedModels": lambda backend_id: [model.name for model in self._view(backend_id).models],
                 "RefreshBackendStatus": services.health.check_all,
                 "UnloadModels": Unloader(services.fleet).unload_idle,
+                "ListFeatures": lambda: feature_rows(services),
+                "SetFeature": partial(set_feature, services),
             },
         )
         self._compare(self._views)

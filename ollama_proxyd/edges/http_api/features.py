@@ -3,13 +3,13 @@
 import msgspec
 from aiohttp import web
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.features import WORDS, Effect, Feature, FeatureStatus
+from ollama_proxyd.core.features import WORDS, Effect, FeatureStatus
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.features import named
 
 
 class FlagChoice(msgspec.Struct):
@@ -28,11 +28,7 @@ async def features(request: web.Request) -> web.Response:
 async def switch_feature(request: web.Request) -> web.Response:
     """Switch a flag for requests from now on."""
     choice, services = await read_struct(request, FlagChoice), services_of(request)
-    known = {each.value: each for each in Feature}
-    if choice.feature not in known:
-        message = f"there is no feature {choice.feature[:100]!r}; there are: {', '.join(known)}"
-        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="feature")
-    services.features.set(known[choice.feature], enabled=choice.enabled, keep=choice.keep)
+    services.features.set(named(choice.feature), enabled=choice.enabled, keep=choice.keep)
     await services.store.written()
     return json_reply(features_json(services))
 

@@ -419,3 +419,17 @@ async def test_a_change_of_mode_tells_how_many_backends_are_within_it(program: P
         body[1] for where, member, body in await program.heard() if (where, member) == ("Backends", "PropertiesChanged")
     ]
     assert {"WithinModeCount": 2} in changes
+
+
+async def test_feature_flags_are_told_and_switched(program: Program, desk: Desk) -> None:
+    told = {each["id"]: each for each in await program.call("Backends", "ListFeatures")}
+    assert (len(told), told["prefix_cache"]["enabled"]) == (10, False)
+    await program.call("Backends", "SetFeature", "sbb", "prefix_cache", True, True)
+    told = {each["id"]: each for each in await program.call("Backends", "ListFeatures")}
+    flag = told["prefix_cache"]
+    assert (flag["enabled"], flag["kept"], flag["backends"][0]["way"]) == (True, True, "proxy")
+    assert flag["backends"][0]["reason_code"] == "feature_affinity"
+    assert desk.services.store.get("features") == ["prefix_cache"]
+    with pytest.raises(Refused, match="flash_attn") as refused:
+        await program.call("Backends", "SetFeature", "sbb", "warp", True, False)
+    assert refused.value.name == "ie.fio.OllamaProxy.Error.InvalidArgument"

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "dbus.md").read_text(encoding="utf-
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 ERRORS = [value.rpartition(".")[2] for value in vars(errors).values() if str(value).startswith(f"{ROOT_NAME}.Error.")]
 INTERFACE_FILES = Path(__file__).parents[3] / "dbus" / "interfaces"
-SILENT = ("set-property", "SetMode", "RefreshBackendStatus", "ChangeSettings", "ResetSettings")
+SILENT = ("set-property", "SetMode", "RefreshBackendStatus", "ChangeSettings", "ResetSettings", "SetFeature")
 RUNNING = [command for command in COMMANDS if " monitor " not in command]
 
 
