@@ -21,6 +21,7 @@ from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.sensors.topology import topology
+from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.features import Features
 from ollama_proxyd.services.fleet import Fleet
@@ -89,7 +90,7 @@ class Engines:
         await self._system_line.close()
 
 
-def follow_pool(pool: "EnginePool", fleet: Fleet, wishes: Cell[EngineWishes]) -> None:
+def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: Cell[EngineWishes]) -> None:
     """Have processes leave with their backends, and their loading priced as the policy prices it."""
 
     def reload_j(spec: BackendSpec, file: ModelFile) -> float:
@@ -104,6 +105,7 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, wishes: Cell[EngineWishes]) ->
 
     pool.reload_j = reload_j
     pool.changed.listen(note)
+    pool.evicted.listen(admission.warm.note_eviction)
 
     def reconcile(_: object) -> None:
         pool.reconcile({each.id: as_wished(each.config.spec, wishes.value) for each in fleet.members})

@@ -114,7 +114,8 @@ class Foundation:
 
     def start(self) -> None:
         """Let the mode follow the machine's state and the changed settings; watch the backends."""
-        self.engines.started.listen(lambda pool: follow_pool(pool, self.services.fleet, self.engines.features.wishes))
+        services, wishes = self.services, self.engines.features.wishes
+        self.engines.started.listen(lambda pool: follow_pool(pool, services.fleet, services.admission, wishes))
         self.services.features.listen(self.services.gateway.queries.take_wishes)
         self.services.governor.follow(self.sensing.system, self.tasks)
         self.tasks.start("tuning", self.services.settings.tuning.follow(self.services.governor.tune))

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.gguf import GgufFacts
 
 
 class ModelFile(NamedTuple):
@@ -10,6 +11,8 @@ class ModelFile(NamedTuple):
 
     model: Model
     path: str
+    facts: GgufFacts | None = None
+    """What its file says; None for other forms."""
 
     @property
     def name(self) -> str:

@@ -63,7 +63,7 @@ class Admission:
         self._settings = settings
         self._queue = AdmissionQueue()
         self._trials = SlotTrials(fleet)
-        self._warm = WarmModels(fleet, clock)
+        self.warm = WarmModels(fleet, clock)
         self.waiting: Cell[int] = Cell(0)
         """How many requests wait."""
         self._timer: asyncio.TimerHandle | None = None
@@ -184,7 +184,7 @@ class Admission:
             return None
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
         self._trials.begin(lease, view, best.model)
-        self._warm.begin(best.backend_id, best.model)
+        self.warm.begin(best.backend_id, best.model)
         lease.is_yielding = query.urgency is Priority.BEST_EFFORT
         return lease
 
@@ -242,10 +242,10 @@ class Admission:
 
     def _is_passed(self, waiting: _Waiting) -> bool:
         """Whether requests for the model in memory go before it."""
-        turn = self._warm.turn_of(waiting.preferred)
-        is_followed = self._queue.is_asked_for(turn, waiting.preferred, waiting.priority)
+        at, models = waiting.preferred, self.warm.models_of(waiting.preferred)
+        is_followed = any(self._queue.is_asked_for(each, at, waiting.priority) for each in models)
         longest_s = self._settings.max_turn_s
-        return self._warm.keeps_out(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
+        return self.warm.keeps_out(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
 
     def _slot_freed(self, backend_id: str) -> None:
         if not self._queue:

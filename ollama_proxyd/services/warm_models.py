@@ -1,5 +1,9 @@
 """Lets requests for the model in a backend's memory go together, where loading another one evicts it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
+
 from ollama_proxyd.core.admission import Ticket
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
@@ -24,6 +28,8 @@ class WarmModels:
         self._used: dict[str, dict[str, float]] = {}
         """Until when each model of a backend is in memory but for others that evict it."""
         self._evicts: dict[str, bool] = {}
+        self._evicted_s: dict[str, float] = {}
+        """When an engine of ours left the memory for another one last."""
         fleet.attempts.listen(self._ended)
         fleet.checked.listen(self._checked)
 
@@ -40,16 +46,37 @@ class WarmModels:
         backend_id, turn = ticket.preferred, self._turns.get(ticket.preferred)
         if turn is None or turn.model == ticket.model or _is_in_a_hurry(ticket, hints):
             return False
-        if not self._evicts.get(backend_id) or not has_in_memory(self._fleet.view(backend_id), turn.model):
+        view = self._fleet.view(backend_id)
+        if view.spec.engine is not None:
+            if not self._is_short(backend_id) or self._is_there(view, ticket.model):
+                return False
+            turn = replace(turn, begun_s=-inf)  # those in memory take turns without an end
+        elif not self._evicts.get(backend_id) or not has_in_memory(view, turn.model):
             return False
         now_s = self._clock.monotonic()
         ticket.passed_s = now_s if ticket.passed_s is None else ticket.passed_s
         return not may_change(turn, ticket.passed_s, now_s, longest_s, is_followed=is_followed)
 
-    def turn_of(self, backend_id: str) -> str | None:
-        """The model that a backend works with."""
+    def models_of(self, backend_id: str) -> Sequence[str]:
+        """The models that a backend works with: of engines of ours all in memory, else the one of its turn."""
+        view = self._fleet.view(backend_id) if self._fleet.has(backend_id) else None
+        if view is not None and view.spec.engine is not None:
+            return [each.name for each in view.loaded or ()]
         turn = self._turns.get(backend_id)
-        return None if turn is None else turn.model
+        return [] if turn is None else [turn.model]
+
+    def note_eviction(self, backend_id: str) -> None:
+        """An engine of ours left the memory for another one."""
+        self._evicted_s[backend_id] = self._clock.monotonic()
+
+    def _is_short(self, backend_id: str) -> bool:
+        """Whether engines of ours have evicted each other of late."""
+        return self._clock.monotonic() - self._evicted_s.get(backend_id, -inf) < RECENT_S
+
+    def _is_there(self, view: BackendView, model: str) -> bool:
+        """Whether a request for a model evicts nothing: it is in memory, or is being loaded."""
+        leases = self._fleet.leases(view.spec.id)
+        return has_in_memory(view, model) or any(each.under_way.model == model for each in leases)
 
     def _ended(self, ended: AttemptEnded) -> None:
         turn, used = self._turns.get(ended.backend_id), self._used.setdefault(ended.backend_id, {})

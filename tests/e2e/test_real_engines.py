@@ -94,11 +94,13 @@ def test_an_engine_that_is_killed_is_started_again_by_the_next_request(start: St
 def test_a_broken_file_is_told_by_the_engines_own_words(start: Start, models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
-    (folder / "torn.gguf").write_bytes((models / "m3.gguf").read_bytes()[:-200_000])
-    daemon = start(folder=folder).ready("torn")
-    reply = chat(daemon, "torn")
+    (folder / "odd.gguf").write_bytes((models / "m3.gguf").read_bytes().replace(b"llama", b"klama"))
+    (folder / "torn.gguf").write_bytes((models / "m3.gguf").read_bytes()[:-2_000_000])
+    daemon = start(folder=folder).ready("odd")
+    assert daemon.models() == {"odd"}
+    reply = chat(daemon, "odd")
     assert reply.status == 502
-    assert "could not load model 'torn': its process ended with status" in reply.json()["error"]["message"]
+    assert "could not load model 'odd': its process ended with status" in reply.json()["error"]["message"]
     assert daemon.backends()["llama"]["reason_details"]["reason"]["reason_code"] == "fails_not_loaded"
 
 

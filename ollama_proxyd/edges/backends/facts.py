@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import at, items, label, text, whole
 
-_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 _LATEST_UNIX_S = 253_402_300_799
 """The end of the year 9999, after which RFC 3339 knows none."""
 
@@ -50,17 +50,6 @@ def _model(entry: Json, name: str) -> Model:
 def _named_for_embedding(name: str) -> frozenset[str] | None:
     """No server of this kind tells an embedding model apart, and its makers all put it into the name."""
     return frozenset({"embedding"}) if "embed" in name.lower() else None
-
-
-def human_count(number: int | None) -> str | None:
-    """Parameters as Ollama writes them: 163K, 7B, 1.5B."""
-    if number is None:
-        return None
-    for unit, letter in _UNITS:
-        if number >= unit:
-            exact = number % unit == 0 or letter == "K"
-            return f"{number / unit:.0f}{letter}" if exact else f"{number / unit:.1f}{letter}"
-    return str(number)
 
 
 def _rfc3339(unix_s: int | None) -> str | None:

@@ -5,20 +5,25 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.engine_files import ModelFile, Shelf, Unusable
 from ollama_proxyd.core.engine_program import EngineProgram, Form
 from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.gguf import GgufFacts
+from ollama_proxyd.edges.plumbing.gguf import GgufError, read_gguf
 
 DEEPEST: Final = 3
 MOST_ENTRIES: Final = 10_000
 """So many names in a folder with its subfolders are looked at."""
+MOST_KNOWN: Final = 1000
+"""The facts of so many files are kept."""
 _PART: Final = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 _PROJECTOR: Final = re.compile(r"(^|[-_.])mmproj([-_.]|$)", re.IGNORECASE)
 """A part of a model that sees, which is no model by itself."""
-_MAGIC: Final = b"GGUF"
 _WEIGHTS: Final = (".safetensors", ".bin")
 
 
@@ -81,16 +86,31 @@ def _gguf(path: Path) -> ModelFile | Unusable | None:
         return None
     parts = [path] if part is None else _parts(path, part)
     try:
-        sizes = [each.stat().st_size for each in parts]
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return Unusable(str(path), "it is no GGUF file")
-        changed_s = path.stat().st_mtime
+        states = [each.stat() for each in parts]
     except OSError as error:
-        missing = error.filename or path
-        return Unusable(str(path), f"{Path(str(missing)).name} cannot be read: {error.strerror}")
-    name = path.stem if part is None else part["name"]
-    return ModelFile(Model(name, sum(sizes), modified_at=_time(changed_s), format="gguf"), str(path))
+        return Unusable(str(path), f"{Path(str(error.filename)).name} cannot be read: {error.strerror}")
+    try:
+        facts = _facts(path, tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in states))
+    except GgufError as error:
+        return Unusable(str(path), str(error))
+    model = Model(
+        path.stem if part is None else part["name"],
+        sum(each.st_size for each in states),
+        modified_at=_time(states[0].st_mtime),
+        family=facts.architecture,
+        parameter_size=human_count(facts.parameters),
+        quantization=facts.quantization,
+        format="gguf",
+        context_length=facts.context_length,
+        embedding_length=facts.embedding_length,
+    )
+    return ModelFile(model, str(path), facts)
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _facts(path: Path, _states: tuple[tuple[int, int, int], ...]) -> GgufFacts:
+    """What a file says, read again once it has changed."""
+    return read_gguf(path)
 
 
 def _parts(path: Path, part: re.Match[str]) -> list[Path]:

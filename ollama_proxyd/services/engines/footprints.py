@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from ollama_proxyd.core.engine_files import ModelFile
+from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.memory_budget import RAM
+from ollama_proxyd.core.model_memory import ModelMemory, Serving, estimate
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import StateStore
 
-OVERHEAD_BYTES: Final = 400e6
-"""A process without its model: its code, and what it computes with."""
-SHARE: Final = 1.1
-"""What a model has beside its file, by experience."""
+OVERHEAD_BYTES: Final = 100e6
+"""A process without its model: its code, and what it computes with beside the estimate."""
+SHARE: Final = 1.3
+"""What a model has beside its file where that does not tell, by experience."""
 MARGIN: Final = 1.05
 MOST_KEPT: Final = 300
 _KEY: Final = "engine_memory"
@@ -30,10 +32,11 @@ class Footprints:
 
     def expected(self, spec: BackendSpec, file: ModelFile) -> float:
         """What it will take."""
-        seen = self._peaks.get(_name(spec, file))
+        seen, memory = self._peaks.get(_name(spec, file)), _estimate(spec, file)
         if seen is not None:
-            return max(seen * MARGIN, file.size_bytes)
-        return file.size_bytes * SHARE + OVERHEAD_BYTES
+            filled = file.size_bytes if memory is None else memory.weights_bytes + memory.cache_bytes
+            return max(seen * MARGIN, filled)
+        return OVERHEAD_BYTES + (file.size_bytes * SHARE if memory is None else memory.total_bytes)
 
     async def measure(self, running: Running) -> None:
         """Take note of what a process has of main memory; less than before changes nothing."""
@@ -49,6 +52,14 @@ class Footprints:
             self._store.put(_KEY, dict(self._peaks))
         running.needs = {RAM: self.expected(running.spec, running.file)}
         running.is_measured = True
+
+
+def _estimate(spec: BackendSpec, file: ModelFile) -> ModelMemory | None:
+    """By the facts of its file; None where it does not say enough."""
+    if file.facts is None or spec.engine is None:
+        return None
+    serving = Serving(spec.engine.context_tokens, spec.slots or SLOTS, is_unified=True)
+    return estimate(file.facts, serving)
 
 
 def _name(spec: BackendSpec, file: ModelFile) -> str:

@@ -58,6 +58,8 @@ class EnginePool:
         """The last end of each that was not meant to end."""
         self.loads, self.evictions = 0, 0
         self.changed: Topic[Changed] = Topic()
+        self.evicted: Topic[str] = Topic()
+        """The id of each backend that evicts, or from which an engine leaves for another."""
         self.reload_j: Callable[[BackendSpec, ModelFile], float] = lambda _spec, file: file.size_bytes
         """What loading costs; by size until the policy says it in joules."""
 
@@ -137,7 +139,7 @@ class EnginePool:
             else:
                 for each in verdict.leave:
                     assert isinstance(each, Running)
-                    self.evictions += 1
+                    self._note_eviction(first, each)
                     log.info("%s of %s leaves the memory for %s", each.file.name, each.spec.id, first.file.name)
                     self._leave(each)
                 return
@@ -254,7 +256,7 @@ class EnginePool:
                 await self._footprints.measure(each)
         for key in excess(self.budgets, self._tenants(), self._clock.monotonic()):
             assert isinstance(key, Running)
-            self.evictions += 1
+            self._note_eviction(key)
             log.warning("%s of %s leaves: engines have more memory than they may", key.file.name, key.spec.id)
             self._leave(key)
 
@@ -271,6 +273,11 @@ class EnginePool:
         await self._tasks.close()
         processes = [each.process for each in self._held() if each.process is not None]
         await asyncio.gather(*(each.stop() for each in processes), return_exceptions=True)
+
+    def _note_eviction(self, *concerned: Running) -> None:
+        self.evictions += 1
+        for backend_id in {each.spec.id for each in concerned}:
+            self.evicted.publish(backend_id)
 
     def _held(self) -> list[Running]:
         return [each for each in (*self._current.values(), *self._leaving) if each.is_held]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
@@ -18,7 +19,6 @@ from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.engines.ollama import ENGINE as OLLAMA
 from ollama_proxyd.edges.backends.engines.vllm import ENGINE as VLLM
-from ollama_proxyd.edges.backends.facts import human_count
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine

@@ -1,5 +1,6 @@
 """The folder of models: what counts as one, and why other files do not."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def gguf(path: Path, size: int = 10) -> Path:
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+def gguf(path: Path, size: int = 200, files: int = 1) -> Path:
+    """A model without weights, of a size."""
+    keys = {"general.architecture": struct.pack("<I", 8) + text("llama"), "split.count": struct.pack("<IH", 2, files)}
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, len(keys)) + b"".join(text(key) + value for key, value in keys.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"GGUF".ljust(size, b"\0"))
+    path.write_bytes(head.ljust(size, b"\0"))
     return path
 
 
@@ -39,9 +47,9 @@ async def test_models_are_named_by_their_files(folder: Path) -> None:
 
 async def test_the_parts_of_a_model_are_one_of_their_whole_size(folder: Path) -> None:
     for number in (1, 2, 3):
-        gguf(folder / f"big-0000{number}-of-00003.gguf", 10 * number)
+        gguf(folder / f"big-0000{number}-of-00003.gguf", 200 * number, files=3)
     (file,) = (await look(folder)).files
-    assert (file.name, file.size_bytes, file.path) == ("big", 60, str(folder / "big-00001-of-00003.gguf"))
+    assert (file.name, file.size_bytes, file.path) == ("big", 1200, str(folder / "big-00001-of-00003.gguf"))
 
 
 async def test_a_model_of_which_a_part_is_missing_is_named_with_the_part(folder: Path) -> None:
@@ -54,10 +62,10 @@ async def test_a_model_of_which_a_part_is_missing_is_named_with_the_part(folder:
 
 
 async def test_links_are_followed_and_those_to_nowhere_told(folder: Path, tmp_path: Path) -> None:
-    (folder / "link.gguf").symlink_to(gguf(tmp_path / "elsewhere.gguf", 77))
+    (folder / "link.gguf").symlink_to(gguf(tmp_path / "elsewhere.gguf", 277))
     (folder / "dangling.gguf").symlink_to(tmp_path / "nowhere")
     shelf = await look(folder)
-    assert [(each.name, each.size_bytes) for each in shelf.files] == [("link", 77)]
+    assert [(each.name, each.size_bytes) for each in shelf.files] == [("link", 277)]
     assert [each.why for each in shelf.unusable] == ["dangling.gguf cannot be read: No such file or directory"]
 
 
@@ -66,6 +74,14 @@ async def test_what_only_bears_the_name_is_told(folder: Path) -> None:
     (folder / "empty.gguf").touch()
     (folder / "folder.gguf").mkdir()
     assert [Path(each.path).name for each in (await look(folder)).unusable] == ["empty.gguf", "page.gguf"]
+
+
+async def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
+    gguf(folder / "a.gguf")
+    assert (await look(folder)).unusable == ()
+    (folder / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
+    (one,) = (await look(folder)).unusable
+    assert one.why == f"it is cut short, in {folder}/a.gguf"
 
 
 async def test_two_of_one_name_are_told_and_the_first_counts(folder: Path) -> None:
