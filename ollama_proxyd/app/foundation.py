@@ -102,6 +102,7 @@ class Foundation:
             clock=clock,
             history=history,
             budget=day,
+            pool=lambda: engines.pool,
             power_saver=PowerSaver(fleet, governor, energy, clock),
             features=engines.features,
         )

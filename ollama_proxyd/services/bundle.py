@@ -1,6 +1,8 @@
 """What driving edges may use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.topology import Topology
@@ -21,6 +23,9 @@ from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock, StateStore
 from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
+
+if TYPE_CHECKING:  # loaded only where engines are configured
+    from ollama_proxyd.services.engines.pool import EnginePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,6 @@ class Services:
     def topology(self) -> Topology:
         """What the processor is made of."""
         return self.features.topology()
+
+    pool: Callable[[], "EnginePool | None"] = lambda: None
+    """The owner of the engines that the proxy runs; None where it runs none."""

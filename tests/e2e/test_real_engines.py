@@ -63,7 +63,12 @@ def test_models_are_listed_though_nothing_runs_and_the_first_request_starts_one(
     assert processes(models) == []
     reply = chat(daemon, "m1")
     assert (reply.status, reply.json()["model"]) == (200, "m1")
-    assert len(processes(models)) == 1
+    (pid,) = processes(models)
+    status = daemon.get("/status").json()
+    (engine,) = status["engines"]
+    assert (engine["model"], engine["phase"], engine["pid"], engine["in_use"]) == ("m1", "ready", pid, 0)
+    assert (status["loads_total"], status["evictions_total"], status["draining_count"]) == (1, 0, 0)
+    assert 0 < status["used_est_mb"] < status["budget_mb"]
     daemon.stop()
     assert processes(models) == []
 
@@ -99,6 +104,8 @@ def test_a_broken_file_is_told_by_the_engines_own_words(start: Start, models: Pa
     daemon = start(folder=folder).ready("odd")
     assert daemon.models() == {"odd"}
     reply = chat(daemon, "odd")
+    (ended,) = daemon.get("/status").json()["engines_ended"]
+    assert (ended["model"], ended["reason_code"]) == ("odd", "engine_not_loaded")
     assert reply.status == 502
     assert "could not load model 'odd': its process ended with status" in reply.json()["error"]["message"]
     assert daemon.backends()["llama"]["reason_details"]["reason"]["reason_code"] == "fails_not_loaded"

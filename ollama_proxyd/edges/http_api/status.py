@@ -12,6 +12,7 @@ from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
+from ollama_proxyd.edges.http_api.engines import engines_json
 from ollama_proxyd.edges.http_api.features import enabled
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events
@@ -57,7 +58,12 @@ async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
     services = services_of(request)
     return json_reply(
-        {**status_json(snapshot(services)), "instances": modeld.instances(services), "features": enabled(services)}
+        {
+            **status_json(snapshot(services)),
+            "instances": modeld.instances(services),
+            **engines_json(services.pool()),
+            "features": enabled(services),
+        }
     )
 
 
