@@ -1,0 +1,49 @@
+"""What engines tell of their load is kept while it can be right."""
+
+from ollama_proxyd.core.engine_load import NOT_TOLD, EngineLoad
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.services.engine_loads import KEPT_ROUNDS, EngineLoads
+from ollama_proxyd.services.inventory import BackendConfig
+from tests.fakes import FakeBackend, services_of
+
+
+class Reader:
+    """Tells what a test sets; None stands for silence."""
+
+    def __init__(self) -> None:
+        self.load: EngineLoad | None = EngineLoad(running=1, waiting=2)
+
+    async def read(self, config: BackendConfig) -> EngineLoad:
+        if self.load is None:
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "silent")
+        return self.load
+
+
+async def test_silence_is_borne_for_some_rounds_and_then_nothing_is_known() -> None:
+    services, reader = await services_of(FakeBackend("a")), Reader()
+    loads = EngineLoads(services.fleet, reader, services.clock, lambda: 1.0)
+    await loads.ask()
+    assert loads.of("a") == loads.queued["a"] == EngineLoad(running=1, waiting=2)
+    reader.load = None
+    for _ in range(KEPT_ROUNDS - 1):
+        await loads.ask()
+    assert loads.of("a").is_told
+    await loads.ask()
+    assert loads.of("a") == NOT_TOLD
+    assert not loads.queued
+
+
+async def test_only_those_that_are_up_are_asked_and_changes_are_named() -> None:
+    services, reader = await services_of(FakeBackend("a"), FakeBackend("b")), Reader()
+    loads = EngineLoads(services.fleet, reader, services.clock, lambda: 1.0)
+    await loads.ask()
+    assert loads.changed == {"a", "b"}
+    loads.changed.clear()
+    await loads.ask()
+    assert loads.changed == set(), "nothing has changed"
+    services.fleet.set_enabled("b", False)
+    reader.load = EngineLoad(running=0, waiting=0)
+    await loads.ask()
+    assert (loads.of("a"), loads.of("b")) == (reader.load, NOT_TOLD)
+    assert loads.changed == {"a", "b"}
+    assert not loads.queued
