@@ -16,6 +16,7 @@ from aiohttp import web
 
 from tests.e2e import tiny_model
 from tests.e2e.harness import LlamaServer
+from tests.edges.picker_api.conftest import until
 from tests.picker.conftest import StartPicker
 from tests.picker.gateway import gateway
 from tests.real_things import installed
@@ -200,7 +201,7 @@ async def test_the_picker_ends_when_it_is_told_and_requests_under_way_come_whole
     picker = await start_picker(engines.config())
     async with gateway(tmp_path, picker.port, engines.ports) as url:
         under_way = [asyncio.create_task(ask(url, stream=True)) for _ in range(5)]
-        await asyncio.sleep(0.1)
+        await until(lambda: engines.asked("slow") + engines.asked("fast") == 5)
         picker.process.send_signal(signal.SIGTERM)
         for status, _, body in await asyncio.gather(*under_way):
             assert (status, body) == (200, b"".join(FRAMES) + LAST)
