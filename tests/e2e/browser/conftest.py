@@ -112,8 +112,9 @@ def scripted_daemon(_engine: Engine, session_daemons: StartDaemon) -> Daemon:
     return session_daemons(scripted(_engine)).ready("scripted")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """The browser, for one module: while it runs, its thread cannot run asynchronous tests."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip(f"{NOT_TRIED}no chromium; run: apt install chromium")
