@@ -72,10 +72,11 @@ def _has_role(request: web.Request, caller: Caller) -> bool:
 
 
 def check_manager(request: web.Request) -> None:
-    """Raise ProxyError unless a program of this user asks, or one that holds the token; pages change no models."""
+    """Raise ProxyError unless a program of this user asks, a page of this server, or who holds the token."""
     caller, has_token = caller_of(request), request.app[SETTINGS].value.token is not None
-    if caller.origins or caller.sites:
-        raise ProxyError(ErrorKind.FORBIDDEN, "pages may not change models; use a program", code="cross_site")
+    if not caller.is_own_page_or_program:
+        message = "pages of others may not change models; use a program, or this server's own page"
+        raise ProxyError(ErrorKind.FORBIDDEN, message, code="cross_site")
     uid = caller.uid if caller.unix_socket is None else caller.unix_uid
     if uid not in served_uids() and not (has_token and uid is None):
         raise other_user("only programs of this server's own user change models")

@@ -8,10 +8,22 @@ from typing import Final
 from aiohttp import hdrs, web
 
 FOLDER = Path(__file__).parent / "static"
-PAGES: Mapping[str, str] = {"/chat": "chat.html", "/dashboard": "dashboard.html"}
+PAGES: Mapping[str, str] = {
+    "/chat": "chat.html",
+    "/dashboard": "dashboard.html",
+    "/ui/models": "models.html",
+    "/ui/routing": "routing.html",
+    "/ui/requests": "requests.html",
+}
 """What each address shows within the frame that all pages share."""
 FRAME: Final = "frame.html"
-TITLES: Mapping[str, str] = {"chat.html": "Chat", "dashboard.html": "Dashboard"}
+TITLES: Mapping[str, str] = {
+    "chat.html": "Chat",
+    "dashboard.html": "Dashboard",
+    "models.html": "Models",
+    "routing.html": "Routing",
+    "requests.html": "Requests",
+}
 PARTS = tuple(sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".html"))
 FILES: Mapping[str, str] = {**PAGES, **{f"/ui/{name}": name for name in PARTS}}
 CONTENT_TYPES = {

@@ -71,6 +71,13 @@ class Caller:
         return offered.strip() if scheme.lower() == "bearer" else None
 
     @property
+    def is_own_page_or_program(self) -> bool:
+        """Whether no page asks but one of this server: a configured origin may have answers, and change nothing."""
+        own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https") for host in self.hosts}
+        is_own = all(origin.lower() in own for origin in self.origins)
+        return is_own and all(site.lower() == "same-origin" for site in self.sites)
+
+    @property
     def unix_uid(self) -> int | None:
         """The user at the other end of a Unix socket (unix(7) SO_PEERCRED), None where it is none."""
         if self.unix_socket is None:

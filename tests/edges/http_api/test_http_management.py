@@ -180,9 +180,27 @@ async def test_without_an_ollama_it_says_what_to_do_instead(serve: Serve) -> Non
 async def test_pages_change_no_models_even_where_they_may_chat(serve: Serve) -> None:
     backend = ollama("npu")
     site = await serve(backend, listen=ServerSettings(port=0, allowed_origins=("https://chat.example.org",)))
-    for headers in ({"Origin": "https://chat.example.org"}, {"Sec-Fetch-Site": "none"}):
+    own = site.server.url
+    foreign: list[dict[str, str]] = [
+        {"Origin": "https://chat.example.org"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "null"},
+        {"Origin": f"{own}0"},
+        {"Origin": own, "Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://chat.example.org", "Sec-Fetch-Site": "same-origin"},
+    ]
+    for headers in foreign:
         answer = await called(site, "/api/pull", {"model": "x"}, **headers)
-        assert (answer.status, backend.managed) == (403, [])
+        assert (answer.status, backend.managed) == (403, []), headers
+
+
+async def test_the_server_s_own_page_changes_models(serve: Serve) -> None:
+    backend = ollama("npu")
+    site = await serve(backend)
+    own = {"Origin": site.server.url, "Sec-Fetch-Site": "same-origin"}
+    assert (await called(site, "/api/pull", {"model": "x"}, **own)).status == 200
+    assert len(backend.managed) == 1
 
 
 async def test_twenty_at_once(serve: Serve) -> None:
