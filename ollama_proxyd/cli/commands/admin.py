@@ -17,7 +17,7 @@ ROLES = ("read", "use", "admin")
 
 @click.group()
 def admin() -> None:
-    """Change backends, front ends and tokens as the daemon runs.
+    """Change backends, front ends and tokens live.
 
     What the configuration file names counts, and is changed there.
     """

@@ -22,7 +22,9 @@ _FITS = {True: "yes", False: "no", None: "unknown"}
 @click.option("--aggressive", is_flag=True, help="One tier lower than what fits.")
 @json_option
 def advise(model: str, context: int | None, backend: str | None, aggressive: bool) -> None:
-    """Show which quantisation of a model fits here, with its memory, speed and joules.
+    """Show which quantisation of a model fits here.
+
+    Each comes with its memory, speed and joules per token.
 
     Exit status 3: none fits, or it is not known how much memory there is.
     """

@@ -14,7 +14,7 @@ _IN_FORCE = {True: "in force", False: "not in force", None: "not told"}
 @json_option
 @click.pass_context
 def features(context: click.Context) -> None:
-    """Show the feature flags, and what each does at each backend."""
+    """Show feature flags, and what each does where."""
     if context.invoked_subcommand is None:
         answer(lambda daemon: daemon.get("/api/features"), flags)
 
