@@ -115,7 +115,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.QUIET: ModeRow(
             label="Quiet",
             description="Slow fans and a cool lap",
-            price_of_time_w=1.0,
+            price_of_time_w=1.8,
             price_of_noise=1.0,
             max_power_w=15.0,
             max_temp_c=70.0,
