@@ -12,13 +12,10 @@ from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
-from ollama_proxyd.edges.http_api.engines import engines_json
-from ollama_proxyd.edges.http_api.features import enabled
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
-from ollama_proxyd.edges.http_api.status_events import events
-from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, status_json, thermal_json
+from ollama_proxyd.edges.http_api.status_events import events, whole
+from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, thermal_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
-from ollama_proxyd.services.status import snapshot
 
 CHECKED_WITHIN_S = 3.0
 """How long the answer waits for the first check of a backend that was switched on."""
@@ -57,14 +54,7 @@ async def ready(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
     services = services_of(request)
-    return json_reply(
-        {
-            **status_json(snapshot(services)),
-            "instances": modeld.instances(services),
-            **engines_json(services.pool()),
-            "features": enabled(services),
-        }
-    )
+    return json_reply({**whole(services), "instances": modeld.instances(services)})
 
 
 async def backends(request: web.Request) -> web.Response:

@@ -12,10 +12,13 @@ from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, check_host, check_sender
 from ollama_proxyd.edges.http_api.context import SERVICES
+from ollama_proxyd.edges.http_api.engines import engines_json
 from ollama_proxyd.edges.http_api.errors import render_own
+from ollama_proxyd.edges.http_api.features import enabled
 from ollama_proxyd.edges.http_api.status_json import status_json
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
 from ollama_proxyd.edges.plumbing.surface_json import surface_json
+from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import RequestRouted
 from ollama_proxyd.services.status import REFUSED, StatusFollower, snapshot
 from ollama_proxyd.services.tasks import Tasks
@@ -124,7 +127,7 @@ async def _tell(request: web.Request, response: Stream, news: Listener) -> None:
         news.clear()
         check_host(request)
         check_sender(request, needs_token=True)
-        now = _event(status_json(snapshot(request.app[SERVICES])))
+        now = _event(whole(request.app[SERVICES]))
         ways = b"".join(map(_way, news.routed)) if "requests" in request.query else b""
         news.routed.clear()
         if ways or now != told or not is_news or loop.time() - told_s >= ALIVE_EVERY_S:
@@ -142,6 +145,12 @@ async def write(request: web.Request, response: Stream, piece: bytes) -> None:
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError(f"the listener has taken nothing for {WRITE_S:g} s") from None
+
+
+def whole(services: Services) -> dict[str, Json]:
+    """The status as it is told to those who ask and to those who listen."""
+    own = {**engines_json(services.pool()), "features": enabled(services)}
+    return {**status_json(snapshot(services)), **own}
 
 
 def _event(status: Json) -> bytes:
