@@ -78,8 +78,12 @@ def _able(views: Iterable[BackendView], target: str | None) -> list[BackendView]
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="target")
     found = [view for view in named if view.health is Health.UP]
     if not found:
-        message = f"{', '.join(view.spec.id for view in named)} cannot be asked now, since no answer comes from there"
-        raise ProxyError(ErrorKind.UNAVAILABLE, message)
+        who = ", ".join(view.spec.id for view in named)
+        if all(view.health is Health.DISABLED for view in named):
+            raise ProxyError(
+                ErrorKind.UNSUPPORTED, f"{who}: switched off, so models cannot be changed there; switch one on"
+            )
+        raise ProxyError(ErrorKind.UNAVAILABLE, f"{who} cannot be asked now, since no answer comes from there")
     return found
 
 

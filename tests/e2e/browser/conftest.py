@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.e2e.harness import ROOT, Daemon, StartDaemon, backend, config_of
 from tests.real_things import NOT_TRIED
@@ -166,7 +166,12 @@ def send(page: Page, words: str) -> None:
     page.locator("#words").press("Enter")
 
 
+ANSWERED_MS = 90_000
+"""A machine that runs other tests too is slow; what is too slow is measured by ratios."""
+expect.set_options(timeout=40_000)
+
+
 def answered(page: Page) -> None:
     """Wait until no answer is under way."""
     page.locator('#log[aria-busy="false"]').wait_for()
-    page.locator(".message.assistant").last.locator(".message-foot button").first.wait_for()
+    page.locator(".message.assistant").last.locator(".message-foot button").first.wait_for(timeout=ANSWERED_MS)

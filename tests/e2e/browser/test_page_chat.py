@@ -190,6 +190,23 @@ def test_with_a_token_the_page_asks_for_it_once(visit: Any, engine: Engine, star
     expect(page.locator(".answer")).to_have_text("Hello.")
 
 
+def test_words_that_are_sent_before_the_models_are_known_wait_for_them(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
+    page = visit(scripted_daemon).open()
+    held: list[Any] = []
+    page.route("**/api/tags", lambda route: held.append(route) if not held else route.continue_())
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    send(page, "hello")
+    while not held:
+        page.wait_for_timeout(20)
+    expect(page.locator("#words")).to_have_value("hello")
+    held[0].continue_()
+    answered(page)
+    expect(page.locator(".answer")).to_have_text("Hello.")
+
+
 def test_conversations_are_searched_renamed_exported_and_deleted(
     visit: Any, engine: Engine, scripted_daemon: Daemon
 ) -> None:

@@ -60,6 +60,14 @@ async def test_an_ollama_answers_for_its_own_account(serve: Serve, method: str, 
     assert (await called(site, path, None, method, Origin="https://ollama.com")).status == 403
 
 
+async def test_what_is_switched_off_is_said_to_be_so(serve: Serve) -> None:
+    one = ollama("igpu")
+    site = await serve(one)
+    await site.post("/backends/igpu", {"enabled": False})
+    answer = await called(site, "/api/pull", {"model": "new"})
+    assert (answer.status, "igpu: switched off" in answer.json["error"]) == (400, True)
+
+
 async def test_with_several_a_target_counts_then_the_configuration_then_what_is_cheapest(serve: Serve) -> None:
     both = npu, nvidia = ollama("npu", "tiny"), ollama("nvidia", "tiny")
     site = await serve(*both)

@@ -19,7 +19,7 @@ export class Answering {
     this.abort = new AbortController();
     this.meta = {};
     this.pieces = 0;
-    this.keptAt = 0;
+    this.keptAt = -KEEP_EVERY_MS;
     this.figuresAt = -FIGURES_EVERY_MS;
   }
 

@@ -20,6 +20,8 @@ let pictures = [];
 let edited = null; // the message that is changed
 let isAtEnd = true;
 let status = null;
+let setReady;
+const ready = new Promise((go) => { setReady = go; });
 
 function fresh() {
   const id = [...crypto.getRandomValues(new Uint8Array(12))].map((each) => each.toString(16).padStart(2, "0")).join("");
@@ -97,6 +99,7 @@ async function renamed(id, title) {
 // Sending
 
 async function send() {
+  await ready; // words that are sent while the page still asks for the models wait for them
   const words = by("words").value.trim();
   if ((!words && !pictures.length) || running.has(conversation.id)) return;
   if (!conversation.model) return picker.open();
@@ -338,7 +341,7 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   addPictures(picturesIn(event.dataTransfer));
 });
-window.addEventListener("pagehide", () => { for (const each of running.values()) keep(each.conversation); });
+window.addEventListener("pagehide", () => { for (const each of running.values()) store.stash(each.conversation); });
 
 store.onChange(async (id) => {
   await list.load();
@@ -351,8 +354,10 @@ store.onChange(async (id) => {
 async function begin() {
   await act(() => picker.load());
   if (!picker.models.some((each) => each.name === conversation.model)) conversation.model = picker.models[0]?.name ?? "";
+  await store.unstash();
   await list.load();
   show();
+  setReady();
 }
 
 let isBegun = false;

@@ -1,6 +1,7 @@
 // Conversations, kept in this browser alone: heads for the list, bodies when one is opened.
 
 const NAME = "ollama-proxyd";
+const CUT = `${NAME}-cut `;
 export const MOST = 200; // conversations; of more, the ones that were not touched for longest are forgotten
 const others = "BroadcastChannel" in globalThis ? new BroadcastChannel(NAME) : null;
 let opened = null;
@@ -55,6 +56,29 @@ export async function save(conversation) {
   others?.postMessage(conversation.id);
 }
 
+/** Keeps a conversation at once, as the page goes away: a transaction would be cut off. One that is too large is kept as it was. */
+export function stash(conversation) {
+  try {
+    localStorage.setItem(CUT + conversation.id, JSON.stringify(conversation));
+  } catch {
+    // the last save counts
+  }
+}
+
+/** Puts what was kept so among the others, unless more of it is there. */
+export async function unstash() {
+  for (const key of stashed()) {
+    const found = localStorage.getItem(key);
+    const there = JSON.stringify((await body(key.slice(CUT.length))) ?? "");
+    if (found && found.length > there.length) await save(JSON.parse(found));
+    localStorage.removeItem(key);
+  }
+}
+
+function stashed() {
+  return Object.keys(localStorage).filter((key) => key.startsWith(CUT));
+}
+
 async function forgetOldest(heads, bodies) {
   const surplus = (await wait(heads.count())) - MOST;
   if (surplus <= 0) return;
@@ -65,6 +89,7 @@ async function forgetOldest(heads, bodies) {
 }
 
 export async function remove(id) {
+  localStorage.removeItem(CUT + id);
   const { heads, bodies } = await stores("readwrite");
   heads.delete(id);
   await wait(bodies.delete(id));
@@ -72,6 +97,7 @@ export async function remove(id) {
 }
 
 export async function removeAll() {
+  for (const key of stashed()) localStorage.removeItem(key);
   const { heads, bodies } = await stores("readwrite");
   heads.clear();
   await wait(bodies.clear());
