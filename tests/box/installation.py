@@ -11,7 +11,10 @@ from tests.real_things import installed
 VENV = f"{HOME}/.local/share/ollama-proxyd/venv"
 BIN = f"{VENV}/bin"
 SOURCE = "/src"
-PARTS = ("ollama_proxyd", "scripts/make-env", "pyproject.toml", "requirements.lock", "container/config.yaml", "LICENSE")
+PARTS = (
+    *("ollama_proxyd", "scripts/make-env", "pyproject.toml", "requirements.lock", "requirements-grpc.lock"),
+    *("container/config.yaml", "LICENSE"),
+)
 INSIDE = ("box/probe.py", "box/ollama_in_box.py", "edges/host/logind_contract.py")
 """Programs of the tests' own that are run in the box."""
 WHEELS = "/wheels"

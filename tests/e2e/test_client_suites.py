@@ -20,7 +20,7 @@ NAMES = (
     *("model", "string", "test", "text-embedding-3-small"),
 )
 """What the suites call the model."""
-RUN_S = 150
+RUN_S = 280
 OWN_ROUTES = "a route of llama-server's own, which no client of OpenAI, Ollama or Anthropic has"
 
 
