@@ -24,7 +24,7 @@ os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.executable, [sys.executable, "-m", "ollama_proxyd", *sys.argv[2:]])
 """
 """Becomes the daemon, with the sockets from 3 on, and LISTEN_PID naming the process itself: sd_listen_fds(3)."""
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class NotifySocket:

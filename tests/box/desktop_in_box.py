@@ -18,7 +18,7 @@ ROOT_INSIDE = "/gnome"
 MOUNTS_INSIDE = "/gnome-mounts.sh"
 FOLDER = Path("/tmp/shell")
 SYSTEM_BUS = "/run/dbus"
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 PICTURES = ROOT / "test-artifacts" / "box"
 
 

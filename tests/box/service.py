@@ -18,7 +18,7 @@ UNITS = f"{HOME}/.config/systemd/user"
 CONFIG = f"{HOME}/.config/ollama-proxyd/config.yaml"
 STATE = f"{HOME}/.local/state/ollama-proxyd"
 BUS_NAME = "ie.fio.OllamaProxy"
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 """Longer than anything here takes on a busy machine; what is waited for comes in a fraction of it."""
 
 

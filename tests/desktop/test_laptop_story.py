@@ -22,7 +22,7 @@ from tests.upstreams.sysfs_tree import laptop as sysfs_of_a_laptop
 
 pytestmark = pytest.mark.real
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 REQUEST = {"prompt_tokens": 100, "max_tokens": 200}
 """The request whose way is asked for at every step."""
 CPU_TEMPERATURE = "class/hwmon/hwmon0/temp1_input"

@@ -30,7 +30,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, every_s: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 60.0, every_s: float = 0.02) -> T:
     """The condition's first true value; an error that says what was waited for when time is up."""
     deadline_s = time.monotonic() + timeout_s
     while True:
