@@ -32,8 +32,19 @@ FAULTS_S = 7200 if os.environ.get("FAULTS_ALL") else 900  # its first test runs 
 TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "faults": FAULTS_S, "packaging": 600}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
 GNOME = "desktop/gnome"  # one for each Shell
-SHARED = ("box", "e2e", "faults", GNOME, "packaging/test_deb", "packaging/test_wheel")
-"""Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too."""
+SHARED = (
+    "box",
+    "e2e/browser",
+    "e2e/test_client_suites",
+    "e2e",
+    "faults",
+    GNOME,
+    "packaging/test_deb",
+    "packaging/test_wheel",
+)
+"""Where tests share what is dear to start: a booted system, engines, a desktop, a package. They share a worker too.
+
+Of two that fit the first counts: what needs little of the others' has a worker of its own."""
 
 ON_VIRTUAL_TIME = (
     "services/",
