@@ -50,7 +50,8 @@ class Form:
         """Whether a block is one frame in its commonest form, with one object that every client reads."""
         if not (block.startswith(self._start) and block.endswith(self._end)):
             return False
-        if block.find(b"\n", len(self._start), len(block) - len(self._end)) >= 0:
+        end = len(block) - len(self._end)
+        if block.find(b"\n", len(self._start), end) >= 0 or block.find(b"\r", 0, end) >= 0:
             return False
         try:
             self._decoder.decode(block[len(self._start) :])

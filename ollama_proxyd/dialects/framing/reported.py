@@ -14,7 +14,9 @@ _MOST_MEMBERS = 20
 _FAILURE = 400
 """HTTP's statuses from here on, which some gateways give in an answer of status 200."""
 _JSON = msgspec.json.Decoder[Json](Any)
-_SENTENCES = ("message", "error", "detail", "msg", "errors", "error_message", "title")
+_SENTENCES = ("message", "error", "detail", "msg", "errors", "error_message", "title", "exception")
+_FAILING = ("error", "exception", "failed", "failure")
+"""How the words end by which an object says that it tells a failure, such as `response.failed`."""
 MOST_ERROR_BYTES = 4 * 1024
 """Of an error as JSON; what clients are told is a sentence and a few facts."""
 
@@ -34,8 +36,14 @@ def sentence(error: Json, wrappings: int = MOST_WRAPPINGS) -> str | None:
         return sanitize_line(error) or None
     if not isinstance(error, Mapping | list) or not wrappings:
         return None
-    inner = error[:_MOST_MEMBERS] if isinstance(error, list) else [error.get(key) for key in _SENTENCES]
+    inner = error[:_MOST_MEMBERS] if isinstance(error, list) else [*map(error.get, _SENTENCES), _response(error)]
     return next(filter(None, (sentence(each, wrappings - 1) for each in inner)), None)
+
+
+def _response(error: Mapping[str, Json]) -> Json:
+    """The object of OpenAI's Responses API that failed; in Ollama's API that member is a text, the answer's own."""
+    inner = error.get("response")
+    return inner if isinstance(inner, Mapping) else None
 
 
 class Report(msgspec.Struct):
@@ -48,6 +56,9 @@ class Report(msgspec.Struct):
     message: Json = None
     msg: Json = None
     title: Json = None
+    exception: Json = None
+    response: Json = None
+    type: Json = None
     object: Json = None
     status: Json = None
     code: Json = None
@@ -56,18 +67,20 @@ class Report(msgspec.Struct):
     @property
     def reported(self) -> Json:
         """The failure that it reports; None for none."""
-        fields = filter(None, (self.error, self.errors, self.error_message, self.detail))
+        fields = filter(None, (self.error, self.errors, self.error_message, self.detail, self.exception))
         told = next(filter(is_reported, fields), None)
         if told is None and not self._has_failed:
             return None
         if sentence(told) is None:
-            told = sentence([self.message, self.msg, self.title]) or told
+            told = sentence([self.message, self.msg, self.title, {"response": self.response}]) or told
         return told or True
 
     @property
     def _has_failed(self) -> bool:
         statuses = [each for each in (self.status, self.code) if isinstance(each, int)]
-        return "error" in (self.object, self.status) or self.success is False or max(statuses, default=0) >= _FAILURE
+        words = [each.lower() for each in (self.object, self.status, self.type) if isinstance(each, str)]
+        is_said = any(each.endswith(_FAILING) for each in words)
+        return is_said or self.success is False or max(statuses, default=0) >= _FAILURE
 
 
 def shown(error: Json, wrappings: int = MOST_WRAPPINGS) -> Json:

@@ -17,6 +17,9 @@ AROUND = codecs.BOM_UTF8 + b" \t\r\n"
 
 _NAMES = frozenset({b"data", b"event", b"error"})
 
+_FAILING = (b"error", b"exception", b"failed", b"failure")
+"""How the names of events end that tell a failure, such as `response.failed`."""
+
 _END = re.compile(rb"(?:^|(?<=[\r\n]))[ \t]*data[ \t]*:[ \t]*\[DONE\][ \t]*(?:(?:\r\n|\r|\n){1,2}|$)")
 
 
@@ -52,11 +55,12 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 
 def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
     """The data of one event; lines that are no JSON together stand each for itself, and comments say nothing."""
-    if kind != b"error" and len(lines) == 1:
+    is_failing = kind.endswith(_FAILING)
+    if not is_failing and len(lines) == 1:
         return lines if lines[0] and not lines[0].startswith(b":") else []
     said = [line for line in lines if line and not line.startswith(b":")]
     whole = b"\n".join(said)
-    if kind == b"error":
+    if is_failing:
         error = whole if is_object(whole) else msgspec.json.encode(whole.decode(errors="replace"))
         return [b'{"error":' + error + b"}"]
     return said if any(line == DONE or is_object(line) for line in said) else [whole] * bool(said)
@@ -64,7 +68,10 @@ def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
 
 _FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\r\n|\n\n|\r\r)|.+", re.DOTALL)
 _DATA = re.compile(rb"(?:^|[\r\n])data:")
-_OTHER_EVENT = re.compile(rb"^event[ \t]*:[ \t]*(?!(?:message|error)[ \t\r]*$)\S", re.MULTILINE)
+_OTHER_EVENT = re.compile(
+    rb"^event[ \t]*:[ \t]*(?!message[ \t\r]*$|[^\r\n]*(?:" + b"|".join(_FAILING) + rb")[ \t\r]*$)\S",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 def frames(block: bytes) -> list[bytes]:

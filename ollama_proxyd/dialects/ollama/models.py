@@ -1,4 +1,7 @@
-"""Ollama's lists and descriptions of models, each model with the backends that hold it."""
+"""Ollama's lists and descriptions of models, each model with the backends that hold it.
+
+An unknown size or length is 0 in the lists: typed clients (ollama-rs, Zed) take a list without it for broken.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256

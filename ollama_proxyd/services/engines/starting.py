@@ -50,11 +50,7 @@ class Starter:
             launch = Launch(
                 f"{running.spec.id}-{running.file.name}",
                 engine.words(running.values(engine.context_tokens)),
-                (
-                    *engine.facts.environment,
-                    *engine.environment,
-                    *(() if key is None else (f"{key}={running.api_key}",)),
-                ),
+                (*engine.environment, *(() if key is None else (f"{key}={running.api_key}",))),
                 running.port,
                 running.api_key,
                 most_bytes,
