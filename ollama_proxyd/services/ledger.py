@@ -222,6 +222,9 @@ class Ledger:
         """Enter a finished request."""
         self._turn_page()
         outcome = self._compared(outcome)
+        decision = outcome.decision and outcome.decision.remembered(outcome.backend_id)
+        if decision is not outcome.decision:
+            outcome = replace(outcome, decision=decision)
         self._day.add(outcome)
         self._recent.append(outcome)
         if outcome.is_cached and outcome.succeeded:

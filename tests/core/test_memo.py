@@ -6,17 +6,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from ollama_proxyd.core.fleet import BackendView, FleetView, LoadedModel, Model
+from ollama_proxyd.core.fleet import BackendView, FleetView, Hardware, LoadedModel, Model
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.memo import MOST_RESULTS, by_identity
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.cost import Candidate, Line, LineKey, line
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, decide, rank
 from ollama_proxyd.core.policy.trial import known_until_s
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
-from tests.core.reference_profile import TINY, backend, only, setting
+from tests.core.reference_profile import PROFILES, TINY, backend, only, setting
 from tests.core.test_rank_properties import machines, modes, queries, wild_fleets
 
 
@@ -112,17 +113,52 @@ def test_what_is_used_again_and_again_is_computed_once_however_much_else_passes_
     assert computed.count(used) == 1
 
 
-def test_a_request_that_comes_or_goes_compiles_no_price_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[str] = []
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The backends that were compiled."""
+    seen: list[str] = []
 
     def counted(view: BackendView, model: Model) -> float:
-        compiled.append(view.spec.id)
+        seen.append(view.spec.id)
         return known_until_s(view, model)
 
     monkeypatch.setattr("ollama_proxyd.core.policy.candidates.known_until_s", counted)
+    return seen
+
+
+def test_a_request_that_comes_or_goes_compiles_no_price_anew(compiled: list[str]) -> None:
     idle = tuple(backend(name) for name in ("npu", "igpu", "nvidia"))
     busy = (replace(idle[0], in_flight=1), *idle[1:])
     for fleet, expected in ((idle, ["npu", "igpu", "nvidia"]), (idle, []), (busy, []), (idle, [])):
         compiled.clear()
         rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
         assert compiled == expected
+
+
+def test_the_time_since_the_last_request_counts_and_compiles_no_price_anew(compiled: list[str]) -> None:
+    gaps_s = {canonical(TINY.name): (10.0,) * 9}
+    memory = Memory(is_kept_by_us=True, gaps_s=gaps_s)
+    fleet = tuple(replace(backend(name), memory=memory, loaded=()) for name in ("npu", "igpu", "nvidia"))
+    tails = []
+    for gap_s in (10.0, 20.0):
+        gaps_s[canonical(TINY.name)] = (gap_s,) * 9
+        ranked = rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked
+        tails += [each.stay.idle_tail_j for each in ranked if each.backend_id == "nvidia"]
+    assert tails[1] > tails[0] > 0
+    assert len(compiled) == len(fleet)
+
+
+def test_a_request_that_comes_or_goes_costs_work_for_its_own_backend_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def counted(candidate: Candidate, key: LineKey) -> Line:
+        drawn.append(candidate.view.spec.id)
+        return line(candidate, key)
+
+    monkeypatch.setattr("ollama_proxyd.core.policy.least_costs.line", counted)
+    idle = tuple(backend(f"b{at}", PROFILES["igpu"], hardware=Hardware.IGPU) for at in range(40))
+    busy = (*idle[:7], replace(idle[7], in_flight=1), *idle[8:])
+    for fleet, expected in ((idle, 40), (busy, 1), (idle, 1), (idle, 0)):
+        drawn.clear()
+        rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+        assert len(drawn) == expected

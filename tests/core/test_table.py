@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy import rank as ranking
 from ollama_proxyd.core.policy.cost import Candidate, Demand, price
@@ -41,10 +42,15 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-@given(fleets, queries, modes, machines, st.sampled_from((0.0, 400.0, 7000.0)))
-def test_nothing_costs_less_than_is_reckoned_however_much_of_its_prompt_is_cached(
-    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, tokens: float
+beside = st.dictionaries(st.sampled_from(("b0", "b1", "b2")), st.floats(0, 2), max_size=2)
+
+
+@given(fleets, queries, modes, machines, st.sampled_from((0.0, 400.0, 7000.0)), beside)
+def test_nothing_costs_less_than_is_reckoned_whatever_is_cached_and_whatever_works_beside_it(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState, tokens: float, slowing: dict[str, float]
 ) -> None:
+    fleet = tuple(replace(view, speeds={"tiny": Speed(samples=9, beside=slowing)}) for view in fleet)
+    query = replace(query, background={view.spec.id: 1 for view in fleet[1:]})
     if tokens:
         cached = {view.spec.id: tokens for view in fleet[::2]}
         query = replace(query, prompt_tokens=8000, cached_tokens=cached)

@@ -16,7 +16,7 @@ from ollama_proxyd.core.policy.eligibility import FitnessRule, Situation, held, 
 from ollama_proxyd.core.policy.heat import critical_heat, heat_share, noise_share
 from ollama_proxyd.core.policy.mode_limits import standing
 from ollama_proxyd.core.policy.priors import expect
-from ollama_proxyd.core.policy.residence import gaps_of, keeping
+from ollama_proxyd.core.policy.residence import keeping
 from ollama_proxyd.core.policy.trial import known_until_s
 from ollama_proxyd.core.readings import DeviceState, known
 from ollama_proxyd.core.reasons import Reason
@@ -32,7 +32,7 @@ def candidate_of(view: BackendView, situation: Situation, rules: Sequence[Fitnes
     device = device_of(view.spec, system.devices)
     settled = _settled(view.spec, view.degraded, view.loaded, view.speeds, view.watts, view.memory)
     max_temp_c = row.max_temp_c if situation.query.hints.target is None else None
-    learned = view.speeds.get(model.name), view.memory.load_s.get(model.name), gaps_of(view, model)
+    learned = view.speeds.get(model.name), view.memory.load_s.get(model.name)
     found = _compiled(settled, model, device, row, max_temp_c, *learned)
     note = why_unbound(view.spec, system.devices) if device is None else found.heat_note
     return found._replace(view=view, heat_note=note, standing=standing(view, device, known(system.games), row))

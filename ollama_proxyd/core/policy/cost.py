@@ -6,11 +6,11 @@ from typing import NamedTuple
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.modes import ModeRow
-from ollama_proxyd.core.policy.crowd import Crowd
+from ollama_proxyd.core.policy.crowd import Crowd, least_slowing
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import Keeping
+from ollama_proxyd.core.policy.residence import Keeping, gaps_of
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
@@ -109,7 +109,7 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, expected, crowd, price_w = candidate.view, candidate.expected, candidate.crowd, asked.price_of_time_w
     power_w, keeping, notes = expected.power_w, candidate.keeping, expected.notes
-    stay, stay_notes = keeping.at(view, asked.now_s) if keeping.has_tail else keeping.lasting
+    stay, stay_notes = keeping.at(view, asked.now_s)
     if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
         stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
     is_cached = asked.cached_tokens and not stay.load_s  # with its model a cache leaves the memory
@@ -154,11 +154,27 @@ def _with_caches(priced: Ranked, candidate: Candidate, asked: Demand, tokens: fl
 
 
 class Line(NamedTuple):
-    """The least that requests of one context cost on a backend, as a line over the tokens that are read and written."""
+    """The least that requests of one context cost on a backend, as a line over the tokens that are read and written.
+
+    Others at work on its chip are not in it: they come and go.
+    """
 
     fixed_j: float
     read_j: float
     write_j: float
+    busy_s: tuple[float, float, float]
+    """How long it would work alone: at first, for each token that is read, and for each that is written."""
+    work_w: float
+    """What a second of that costs, others' waiting apart."""
+    slowed: float
+    """How much longer another at work on the chip makes it at least."""
+
+    def after(self, read_tokens: float, whole: "Line") -> "Line":
+        """The same where so many tokens are read in any case; `whole` is the line of the whole prompt."""
+        first_s, read_s, write_s = self.busy_s
+        busy_s = first_s + read_s * read_tokens, 0.0, min(write_s, whole.busy_s[2])
+        fixed_j, write_j = self.fixed_j + self.read_j * read_tokens, min(self.write_j, whole.write_j)
+        return self._replace(fixed_j=fixed_j, read_j=0.0, write_j=write_j, busy_s=busy_s)
 
 
 class LineKey(NamedTuple):
@@ -175,19 +191,21 @@ def line(candidate: Candidate, key: LineKey) -> Line:
     """The same as `price` without the wait, and less what only one request knows, such as how long models stay."""
     expected, crowd, keeping, price_w = candidate.expected, candidate.crowd, candidate.keeping, key.price_w
     work_w = expected.power_w * crowd.share * (1 + candidate.noise_share + candidate.heat_share)
-    second_j = crowd.slow * (work_w + price_w * (1 + candidate.heat_share))
-    second_j += key.others_price_w * crowd.delayed + crowd.delayed_w
-    stay = keeping.arrival[0] if keeping.has_tail else keeping.lasting[0]
-    fixed_j = price_w * (stay.wake_s + stay.load_s - stay.spared_s) - stay.spared_j
+    work_w += price_w * (1 + candidate.heat_share)
+    second_j = crowd.slow * work_w + key.others_price_w * crowd.delayed + crowd.delayed_w
+    stay = keeping.arrival[0]
+    fixed_j = price_w * (stay.wake_s + stay.load_s)
     if not key.is_shared:
-        fixed_j += stay.wake_j + stay.load_j + stay.idle_tail_j
-    if keeping.has_tail and keeping.gaps_s:
+        fixed_j += stay.wake_j + stay.load_j
+    if keeping.has_tail and gaps_of(candidate.view, keeping.asked_as):
         fixed_j -= keeping.costs.again_j + price_w * keeping.costs.again_s
     first_s, each_s = expected.least_prefill_s(key.context)
+    write_s = 1 / expected.decode_tps[key.context]
     tariff = candidate.view.spec.tariff
     read_j, write_j = (0.0, 0.0) if tariff is None else tariff.token_joules
-    write_j += second_j / expected.decode_tps[key.context]
-    return Line(fixed_j + first_s * second_j, read_j + each_s * second_j, write_j)
+    slowed = least_slowing(candidate.view, candidate.model)
+    costs = fixed_j + first_s * second_j, read_j + each_s * second_j, write_j + write_s * second_j
+    return Line(*costs, (first_s, each_s, write_s), work_w, slowed)
 
 
 _FREE = (0.0, 0.0, None)

@@ -73,11 +73,8 @@ _NOTHING = Neighbours({}, 0, 0.0)
 
 def at_work(
     views: Iterable[BackendView], devices: tuple[DeviceState, ...], background: Mapping[str, int], before: Working
-) -> tuple[Working, Iterable[str]]:
-    """What is at work once these backends have changed, and the chips on which that is something else than before.
-
-    `background` is how many requests of each nobody waits for.
-    """
+) -> Working:
+    """What is at work once these backends have changed; `background` is how many of each nobody waits for."""
     changed = defaultdict[str, dict[str, Neighbour | None]](dict)
     for view in views if before else [view for view in views if view.in_flight]:
         backend_id, chip = view.spec.id, chip_of(view.spec, device_of(view.spec, devices))
@@ -87,9 +84,11 @@ def at_work(
     working = dict(before)
     for chip, news in changed.items():
         known = {**before.get(chip, _NOTHING).each, **news}
-        there = {each: known[each] for each in sorted(known)}
-        working[chip] = _all_of({each: one for each, one in there.items() if one is not None})
-    return working, changed.keys()
+        there = {each: one for each in sorted(known) if (one := known[each]) is not None}
+        working.pop(chip, None)
+        if there:
+            working[chip] = _all_of(there)
+    return working
 
 
 def _neighbour(view: BackendView, background: int) -> Neighbour:
@@ -129,6 +128,18 @@ def crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
         delayed=delayed + each_slows * min(batch, own.awaited),
         delayed_w=delayed_w,
     )
+
+
+def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
+    """The same as if nothing else were at work on the chip."""
+    own = None if there is None else there.each.get(view.spec.id)
+    return ALONE if own is None else crowd(view, model, _all_of({view.spec.id: own}))
+
+
+def least_slowing(view: BackendView, model: Model) -> float:
+    """How much longer another backend at work on the chip makes an answer at least, whichever it is."""
+    seen = view.speeds.get(model.name, _UNSEEN).beside
+    return min([NEIGHBOUR_SLOWDOWN, *[times for each, times in seen.items() if each != view.spec.id]])
 
 
 _UNSEEN = Speed()

@@ -1,7 +1,7 @@
 """The outcome of routing: every backend ranked or rejected, with its reasons by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, overload
 
@@ -154,6 +154,15 @@ class Decision:
         """The best of the others beside the backend that served."""
         others = [each for each in self.ranked[: MOST_ALTERNATIVES + 1] if each.backend_id != backend_id]
         return others[:MOST_ALTERNATIVES]
+
+    def remembered(self, backend_id: str | None) -> "Decision":
+        """The same for the books: of a large fleet the best and the one that served, without what the rest rests on."""
+        if len(self.ranked) <= MOST_ALTERNATIVES + 1:
+            return self
+        best = [*self.ranked[: MOST_ALTERNATIVES + 1]]
+        if all(each.backend_id != backend_id for each in best):
+            best += [each for each in self.ranked if each.backend_id == backend_id]
+        return replace(self, ranked=tuple(best))
 
     @property
     def backend_ids(self) -> frozenset[str]:

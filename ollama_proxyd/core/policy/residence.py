@@ -1,6 +1,6 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -139,64 +139,58 @@ def _load_s(
 def keep_of(view: BackendView, model: Model, power_w: float, price_w: float) -> tuple[float, Upkeep]:
     """How long the proxy has an unused model kept, and what that rests on."""
     costs = upkeep(view, model, power_w)
-    return keep_alive_s(costs.break_even_s(price_w), gaps_of(view, model)), costs
+    return keep_alive_s(costs.break_even_s(price_w), gaps_of(view, canonical(model.name))), costs
 
 
-def gaps_of(view: BackendView, model: Model) -> Sequence[float]:
-    """The last times between requests for a model, wherever they went; empty while they are few."""
-    found = view.memory.gaps_s.get(canonical(model.name), ()) if view.memory.gaps_s else ()
+def gaps_of(view: BackendView, asked_as: str) -> Sequence[float]:
+    """The last times between requests for a model by its canonical name, wherever they went; empty while few."""
+    found = view.memory.gaps_s.get(asked_as, ()) if view.memory.gaps_s else ()
     return found if len(found) >= FEW_GAPS else ()
 
 
 class Keeping(NamedTuple):
-    """What waking, loading and keeping a model cost, as far as the time does not matter."""
+    """What waking, loading and keeping a model cost, as far as neither the time nor the last requests matter."""
 
     arrival: tuple[Residence, tuple[Reason, ...]]
     """What it costs to have it there, and what is estimated of that."""
-    lasting: tuple[Residence, tuple[Reason, ...]]
-    """The same with the time that it stays, where it is not known when a model leaves the memory."""
     costs: Upkeep
-    gaps_s: Sequence[float]
-    stay_s: float = 0.0
+    price_w: float
+    """What a second is worth in the mode in force."""
+    asked_as: str
+    """The model's canonical name."""
     name: str | None = None
     """The model's name in memory."""
     has_tail: bool = False
 
     def at(self, view: BackendView, now_s: float) -> tuple[Residence, tuple[Reason, ...]]:
-        """The same at a moment, by when each model leaves."""
-        if not self.has_tail or not view.memory.expires_s:
-            return self.lasting
-        return _at(self, view, view.memory.expires_s, now_s)
+        """The same at a moment, by the last times between requests and by when each model leaves."""
+        if view.loaded is None:
+            return self.arrival
+        memory, gaps_s = view.memory, gaps_of(view, self.asked_as)
+        profile, is_ours = view.spec.profile, memory.is_kept_by_us
+        (found, notes), stay_s = _stay(self.arrival, self.costs, gaps_s, profile, is_ours, self.price_w)
+        if not self.has_tail:
+            return found, notes
+        leaves_s, costs = memory.expires_s, self.costs
+        left_s = max([leaves_s.get(each.name, inf) - now_s for each in view.loaded], default=0.0)
+        own_left_s = 0.0 if self.name is None else leaves_s.get(self.name, inf) - now_s
+        found = _with_tail(found, costs, gaps_s, (stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
+        if found.idle_tail_j and not memory.is_kept_by_us and costs.idle_note is not None:
+            notes += (costs.idle_note,)
+        return found, notes
 
 
 def keeping(view: BackendView, model: Model, device: DeviceState | None, power_w: float, price_w: float) -> Keeping:
     """What a model's place in memory costs, where a second is worth so much in the mode in force."""
-    costs, gaps_s = upkeep(view, model, power_w), gaps_of(view, model)
+    costs = upkeep(view, model, power_w)
     is_asleep = device is not None and device.power_state is PowerState.ASLEEP
     found, notes = _arrival(costs, model, view.loaded, is_asleep)
     if view.memory.is_off:
         found = found._replace(load_s=found.load_s + costs.start_s, load_j=found.load_j + costs.start_j)
         notes = (*notes, Reason("engine_starts", unit=view.spec.unit, start_seconds=costs.start_s))
-    if view.loaded is None:
-        return Keeping((found, notes), (found, notes), costs, gaps_s)
-    found, stay_s, note = _stay(found, costs, gaps_s, view.spec.profile, view.memory.is_kept_by_us, price_w)
-    notes = notes if note is None else (*notes, note)
-    if costs.idle_w < COUNTED_FROM_W:
-        return Keeping((found, notes), (found, notes), costs, gaps_s)
-    kept = Keeping((found, notes), (found, notes), costs, gaps_s, stay_s, _own_name(model, view.loaded), has_tail=True)
-    return kept._replace(lasting=_at(kept, view, {}, 0.0))
-
-
-def _at(
-    kept: Keeping, view: BackendView, leaves_s: Mapping[str, float], now_s: float
-) -> tuple[Residence, tuple[Reason, ...]]:
-    (found, notes), costs, name = kept.arrival, kept.costs, kept.name
-    left_s = max([leaves_s.get(each.name, inf) - now_s for each in view.loaded or ()], default=0.0)
-    own_left_s = 0.0 if name is None else leaves_s.get(name, inf) - now_s
-    found = _with_tail(found, costs, kept.gaps_s, (kept.stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
-    if found.idle_tail_j and not view.memory.is_kept_by_us and costs.idle_note is not None:
-        notes += (costs.idle_note,)
-    return found, notes
+    name = None if view.loaded is None else _own_name(model, view.loaded)
+    has_tail = view.loaded is not None and costs.idle_w >= COUNTED_FROM_W
+    return Keeping((found, notes), costs, price_w, canonical(model.name), name, has_tail)
 
 
 @by_identity
@@ -223,15 +217,20 @@ def _arrival(
 
 @by_identity
 def _stay(
-    found: Residence, costs: Upkeep, gaps_s: Sequence[float], profile: Profile, is_kept_by_us: bool, price_w: float
-) -> tuple[Residence, float, Reason | None]:
-    """How long an unused model stays, how long its idling counts, and why the proxy unloads it then."""
-    break_even_s = costs.break_even_s(price_w)
-    keep_s, note = profile.keep_alive_s if is_known(profile.keep_alive_s) else MOST_S, None
+    arrival: tuple[Residence, tuple[Reason, ...]],
+    costs: Upkeep,
+    gaps_s: Sequence[float],
+    profile: Profile,
+    is_kept_by_us: bool,
+    price_w: float,
+) -> tuple[tuple[Residence, tuple[Reason, ...]], float]:
+    """How long an unused model stays, why the proxy unloads it then, and how long its idling counts."""
+    (found, notes), break_even_s = arrival, costs.break_even_s(price_w)
+    keep_s = profile.keep_alive_s if is_known(profile.keep_alive_s) else MOST_S
     if is_kept_by_us:
         keep_s = keep_alive_s(break_even_s, gaps_s)
-        note = why_unloaded(keep_s, costs)
-    return found._replace(keep_alive_s=keep_s), keep_s if gaps_s else min(keep_s, break_even_s), note
+        notes = (*notes, why_unloaded(keep_s, costs))
+    return (found._replace(keep_alive_s=keep_s), notes), keep_s if gaps_s else min(keep_s, break_even_s)
 
 
 def _with_tail(

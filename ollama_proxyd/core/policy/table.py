@@ -1,25 +1,28 @@
 """What no single request changes of its price: compiled for each kind of work and mode, followed as the fleet changes.
 
-A table is never changed after it was made. A request that comes or goes costs work for its backend's chip alone.
+A table is never changed after it was made. A request that comes or goes costs work for its backend alone: what it
+means for those on its chip is reckoned when they are looked at.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from ollama_proxyd.core.fleet import BackendView, FleetView
-from ollama_proxyd.core.learning import Asker, context_of
-from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.fleet import BackendView, FleetView, Model
+from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.policy.candidates import candidate_of
-from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line, typical_output_tokens
-from ollama_proxyd.core.policy.crowd import Working, at_work, crowd
+from ollama_proxyd.core.policy.cost import Candidate, Demand, typical_output_tokens
+from ollama_proxyd.core.policy.crowd import Crowd, Neighbours, Working, at_work, crowd, own_crowd
 from ollama_proxyd.core.policy.decision import Rejected
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules
+from ollama_proxyd.core.policy.least_costs import Fit, Lines
 from ollama_proxyd.core.policy.mode_limits import Tier, standing_tier
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.residence import gaps_of
 from ollama_proxyd.core.readings import known
 
 MOST_TABLES = 64
@@ -29,11 +32,11 @@ Entry: TypeAlias = Candidate | Rejected
 
 
 class _Learned(NamedTuple):
-    """A fact that changes in place: how it is read, by which name, and the place of its backend in the fleet."""
+    """A fact that changes in place: how it is read, by which name, and the places in the fleet that rest on it."""
 
     read: Callable[[str], object]
     name: str
-    at: int
+    at: list[int]
 
 
 class Table(NamedTuple):
@@ -43,15 +46,18 @@ class Table(NamedTuple):
     situation: Situation
     working: Working
     entries: Sequence[Entry]
-    """By their places in the fleet."""
+    """By their places in the fleet, each without those that are at work."""
     learned: Sequence[_Learned]
     seen: Sequence[object]
     """What those were."""
+    places: Mapping[str, int]
+    """The place of each backend in the fleet."""
     order: Sequence[int]
     """The places of those that are fit, as they stand among equals."""
     numbers: Mapping[str, int]
     """The number of each backend in `order`."""
     by_chip: Mapping[str, Sequence[int]]
+    """The same for each chip."""
     unable: tuple[Rejected, ...]
     failing: Sequence[int]
     """The numbers of those with breakers."""
@@ -59,71 +65,64 @@ class Table(NamedTuple):
     """Whether heat would endanger the device of one."""
     known_until_s: float
     """Until when enough answers have shown the speed of each."""
-    lines: dict[LineKey, tuple[Sequence[Line], Collection[int]]]
-    """The least costs of `order`, and the places of those that have changed since."""
+    lines: Lines
+    """The least costs of `order`."""
     typical: dict[Asker, float | None]
     tiers: dict[bool, Mapping[Tier, Sequence[int]]]
     """The numbers by tier, where the mode's limit of watts is lifted and where it is not."""
+    met: dict[int, Candidate]
+    """What `candidate` has found."""
 
     def by_tier(self, *, lifts_power: bool) -> Mapping[Tier, Sequence[int]]:
         """The numbers of those that are fit, by where they stand in the mode."""
         if lifts_power not in self.tiers:
             found = defaultdict[Tier, list[int]](list)
-            for number, each in enumerate(self.fit):
-                found[standing_tier(each.standing, lifts_power=lifts_power)].append(number)
+            for number, at in enumerate(self.order):
+                found[standing_tier(_candidate(self.entries[at]).standing, lifts_power=lifts_power)].append(number)
             self.tiers[lifts_power] = found
         return self.tiers[lifts_power]
 
     def candidate(self, number: int) -> Candidate:
-        """One of those that are fit, by its number."""
-        return _candidate(self.entries[self.order[number]])
+        """One of those that are fit, by its number, beside those that are at work on its chip."""
+        if (found := self.met.get(number)) is None:
+            found = self.met[number] = self._beside(number, crowd)
+        return found
 
     @property
     def fit(self) -> Sequence[Candidate]:
         """All that can do the work, as they stand among equals."""
-        return [_candidate(self.entries[at]) for at in self.order]
+        return [self.candidate(number) for number in range(len(self.order))]
 
     @property
     def in_fleet(self) -> Sequence[Candidate]:
         """The same by their places in the fleet."""
-        return [each for each in self.entries if isinstance(each, Candidate)]
+        return [self.candidate(number) for number in sorted(range(len(self.order)), key=self.order.__getitem__)]
 
     def typical_tokens(self, asker: Asker) -> float | None:
         """How long answers to a program are, as was learned on all of them together."""
         if asker not in self.typical:
-            speeds = [found for each in self.fit if (found := each.view.speeds.get(each.model.name)) is not None]
-            self.typical[asker] = typical_output_tokens(speeds, asker)
+            self.typical[asker] = typical_output_tokens([each for each in self.speeds if each is not None], asker)
         return self.typical[asker]
+
+    @property
+    def speeds(self) -> Sequence[Speed | None]:
+        """What was learned of each that is fit."""
+        fit = [_candidate(self.entries[at]) for at in self.order]
+        return [each.view.speeds.get(each.model.name) for each in fit]
 
     def least_costs(self, asked: Demand) -> list[float]:
         """What a request costs at least on each that is fit, in their order."""
-        prices = asked.price_of_time_w, asked.others_price_w
-        key = LineKey(context_of(asked.prompt_tokens), *prices, is_shared=bool(asked.followers))
-        lines = self._lines_for(key)
-        read, write = asked.prompt_tokens, asked.output_tokens
-        least = (1 - NEXT_TURN) * read if asked.cached_tokens else read  # the next turn may bear its part
-        costs = [fixed_j + read_j * least + write_j * write for fixed_j, read_j, write_j in lines]
-        for backend_id, cached_tokens in asked.cached_tokens.items():
-            if (number := self.numbers.get(backend_id)) is not None:
-                left = read - cached_tokens
-                rest = self._lines_for(key._replace(context=context_of(left)))[number]
-                write_j = min(rest.write_j, lines[number].write_j)
-                costs[number] = rest.fixed_j + rest.read_j * (1 - NEXT_TURN) * left + write_j * write
-        for backend_id, wait_s in asked.waits_s.items():
-            if (number := self.numbers.get(backend_id)) is not None:
-                costs[number] += asked.price_of_time_w * wait_s
-        return costs
+        fit = Fit(len(self.order), self.numbers, self.by_chip, self._alone)
+        return self.lines.least_costs(asked, fit, self.working)
 
-    def _lines_for(self, key: LineKey) -> Sequence[Line]:
-        """The lines of all that are fit, those that have changed drawn anew."""
-        if (known_lines := self.lines.get(key)) is None:
-            lines: Sequence[Line] = [line(each, key) for each in self.fit]
-        elif known_lines[1]:
-            lines = self._relined(key, *known_lines)
-        else:
-            lines = known_lines[0]
-        self.lines[key] = lines, ()
-        return lines
+    def _alone(self, number: int) -> Candidate:
+        """One of those that are fit, as if nothing else were at work on its chip."""
+        return self._beside(number, own_crowd)
+
+    def _beside(self, number: int, meeting: Callable[[BackendView, Model, Neighbours | None], Crowd]) -> Candidate:
+        at = self.order[number]
+        view, found = self.fleet[at], _candidate(self.entries[at])
+        return found._replace(view=view, crowd=meeting(view, found.model, self.working.get(found.chip)))
 
     def followed(self, fleet: FleetView, situation: Situation) -> "Table":
         """The table of another moment."""
@@ -131,7 +130,7 @@ class Table(NamedTuple):
             return compiled(fleet, situation)
         news = [read(name) for read, name, _ in self.learned]
         anew, busier = self._changed(fleet, situation, news)
-        if not anew and fleet is self.fleet and situation.query.background == self.situation.query.background:
+        if not anew and not busier and fleet is self.fleet:
             return self
         if any(fleet[at].spec is not self.fleet[at].spec for at in anew):
             return compiled(fleet, situation)
@@ -140,50 +139,42 @@ class Table(NamedTuple):
             entries[at] = candidate_of(fleet[at], situation, rules)
         if any(_shape(entries[at]) != _shape(self.entries[at]) for at in anew):
             return _assembled(fleet, situation, entries)
-        changed = anew | busier
-        working, chips = self._at_work(fleet, situation, changed)
-        touched = changed.union(*[self.by_chip.get(chip, ()) for chip in chips])
-        _meet(fleet, entries, touched, working)
         is_news = any(now is not was for now, was in zip(news, self.seen, strict=True))
+        changed = anew | busier
+        stale = [fleet[at].spec.id for at in changed]
         return self._replace(
             fleet=fleet,
             situation=situation,
-            working=working,
+            working=self._at_work(fleet, situation, changed),
             entries=entries,
             seen=news,
             known_until_s=_known_until_s(entries) if is_news else self.known_until_s,
-            lines={key: (lines, touched.union(stale)) for key, (lines, stale) in self.lines.items()},
+            lines=self.lines.followed([self.numbers[each] for each in stale if each in self.numbers]),
             typical={} if is_news else self.typical,
+            met={},
         )
 
-    def _at_work(self, fleet: FleetView, situation: Situation, changed: set[int]) -> tuple[Working, Iterable[str]]:
-        """What is at work now, and the chips on which that has changed."""
-        background, before = situation.query.background, self.situation.query.background
-        devices = situation.system.devices
-        if background != before or devices is not self.situation.system.devices:
-            working, _ = at_work(fleet, devices, background, {})
-            return working, working.keys() | self.working.keys()
+    def _at_work(self, fleet: FleetView, situation: Situation, changed: set[int]) -> Working:
+        """What is at work now."""
+        devices, background = situation.system.devices, situation.query.background
+        if devices is not self.situation.system.devices:
+            return at_work(fleet, devices, background, {})
         return at_work([fleet[at] for at in changed], devices, background, self.working)
 
     def _changed(self, fleet: FleetView, situation: Situation, news: Sequence[object]) -> tuple[set[int], set[int]]:
         """The places of what is no longer as it was, and of that of which only the requests under way have changed."""
         pairs = zip(self.learned, news, self.seen, strict=True)
-        anew = {learned.at for learned, now, was in pairs if now is not was}
+        anew = {at for learned, now, was in pairs if now is not was for at in learned.at}
         if situation.system is not self.situation.system:
             anew.update([at for at, view in enumerate(fleet) if view.spec.is_local or view.spec.pci_address])
-        if fleet is self.fleet:
-            return anew, set()
-        both = zip(fleet, self.fleet, strict=True)
-        views = {at for at, (now_, was_) in enumerate(both) if now_ is not was_} - anew
-        busier = {at for at in views if _REST(fleet[at]) == _REST(self.fleet[at])}
-        return anew | (views - busier), busier
-
-    def _relined(self, key: LineKey, lines: Sequence[Line], stale: Iterable[int]) -> Sequence[Line]:
-        changed = list(lines)
-        for at in stale:
-            if isinstance(found := self.entries[at], Candidate):
-                changed[self.numbers[found.view.spec.id]] = line(found, key)
-        return changed
+        now_, was_ = situation.query.background, self.situation.query.background
+        busier = {self.places[each] for each in now_.keys() | was_.keys() if now_.get(each) != was_.get(each)}
+        if fleet is not self.fleet:
+            both = zip(fleet, self.fleet, strict=True)
+            views = {at for at, (now, was) in enumerate(both) if now is not was} - anew
+            same = {at for at in views if _REST(fleet[at]) == _REST(self.fleet[at])}
+            anew, busier = anew | (views - same), busier | same
+        return anew, busier - anew
 
 
 _REST = attrgetter(*[each.name for each in fields(BackendView) if each.name not in {"in_flight", "checked_at_s"}])
@@ -219,12 +210,11 @@ def compiled(fleet: FleetView, situation: Situation) -> Table:
 def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> Table:
     places = [at for at, each in enumerate(entries) if isinstance(each, Candidate)]
     order = sorted(places, key=lambda at: _candidate(entries[at]).place)
-    working, _ = at_work(fleet, situation.system.devices, situation.query.background, {})
+    working = at_work(fleet, situation.system.devices, situation.query.background, {})
     by_chip = defaultdict[str, list[int]](list)
-    for at in order:
-        by_chip[_candidate(entries[at]).chip].append(at)
-    _meet(fleet, entries, order, working)
-    learned = [each for at in order for each in _learned(at, _candidate(entries[at]))]
+    for number, at in enumerate(order):
+        by_chip[_candidate(entries[at]).chip].append(number)
+    learned = _learned(entries, order)
     return Table(
         fleet=fleet,
         situation=situation,
@@ -232,6 +222,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         entries=entries,
         learned=learned,
         seen=[read(name) for read, name, _ in learned],
+        places={view.spec.id: at for at, view in enumerate(fleet)},
         order=order,
         numbers={_candidate(entries[at]).view.spec.id: number for number, at in enumerate(order)},
         by_chip=by_chip,
@@ -239,38 +230,38 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         failing=[number for number, at in enumerate(order) if _candidate(entries[at]).view.breakers],
         is_endangered=any(_candidate(entries[at]).critical is not None for at in order),
         known_until_s=_known_until_s(entries),
-        lines={},
+        lines=Lines(),
         typical={},
         tiers={},
+        met={},
     )
-
-
-def _meet(fleet: FleetView, entries: list[Entry], places: Iterable[int], working: Working) -> None:
-    """Have backends, as they are now, meet those that are at work on their chips."""
-    for at in places:
-        if isinstance(each := entries[at], Candidate):
-            view = fleet[at]
-            entries[at] = each._replace(view=view, crowd=crowd(view, each.model, working.get(each.chip)))
 
 
 def _shape(entry: Entry) -> tuple[Any, ...]:
     """What the rest of a table rests on of one of its entries; of mappings it is which they are."""
     if isinstance(entry, Rejected):
         return (entry,)
-    view = entry.view
-    return entry.place, entry.chip, bool(view.breakers), entry.standing, entry.critical, *_sources(view)
+    view, memory = entry.view, entry.view.memory
+    sources = id(view.speeds), id(memory.load_s), id(memory.gaps_s), view.loaded is None, entry.keeping.has_tail
+    return entry.place, entry.chip, bool(view.breakers), entry.standing, entry.critical, *sources
 
 
-def _sources(view: BackendView) -> tuple[int, int, bool]:
-    return id(view.speeds), id(view.memory), view.loaded is None
+def _learned(entries: Sequence[Entry], order: Iterable[int]) -> Sequence[_Learned]:
+    """What is looked at before each decision; times between requests are those of all backends together."""
+    found, gaps = list[_Learned](), dict[tuple[int, str], _Learned]()
+    for at in order:
+        view, model, keeping = (each := _candidate(entries[at])).view, each.model, each.keeping
+        found.append(_Learned(view.speeds.get, model.name, [at]))
+        if view.loaded is not None:
+            found.append(_Learned(view.memory.load_s.get, model.name, [at]))
+        if keeping.has_tail:
+            key = id(view.memory.gaps_s), keeping.asked_as
+            gaps.setdefault(key, _Learned(partial(_has_gaps, view), keeping.asked_as, [])).at.append(at)
+    return [*found, *gaps.values()]
 
 
-def _learned(at: int, candidate: Candidate) -> Iterable[_Learned]:
-    view, model = candidate.view, candidate.model
-    yield _Learned(view.speeds.get, model.name, at)
-    if view.loaded is not None:
-        yield _Learned(view.memory.load_s.get, model.name, at)
-        yield _Learned(view.memory.gaps_s.get, canonical(model.name), at)
+def _has_gaps(view: BackendView, asked_as: str) -> bool:
+    return bool(gaps_of(view, asked_as))
 
 
 def _known_until_s(entries: Iterable[Entry]) -> float:

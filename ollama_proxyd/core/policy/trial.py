@@ -1,6 +1,6 @@
 """Which backend is tried although another seems cheaper: its prior may be wrong, and nothing else shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from math import inf
 from typing import Protocol
@@ -26,12 +26,19 @@ class Fit(Protocol):
     """The backends that can do the work, and until when enough is known of each."""
 
     @property
-    def fit(self) -> Sequence[Candidate]:
-        """All of them."""
+    def numbers(self) -> Mapping[str, int]:
+        """The number of each."""
+
+    @property
+    def speeds(self) -> Sequence[Speed | None]:
+        """What was learned of each."""
 
     @property
     def known_until_s(self) -> float:
         """Until when there is nothing to try."""
+
+    def candidate(self, number: int) -> Candidate:
+        """One of them."""
 
 
 _NO_CARDS = frozenset({*WAKE_S, Hardware.CPU})
@@ -47,17 +54,17 @@ def trial(fit: Fit, ranked: Sequence[Ranked], query: Query) -> Ranked | None:
     """
     if query.now_s < fit.known_until_s or len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
         return None
-    candidates, best = {each.view.spec.id: each for each in fit.fit}, ranked[0]
-    if any(each in candidates for each in query.waits_s):
+    numbers, best = fit.numbers, ranked[0]
+    if any(each in numbers for each in query.waits_s):
         return None
-    served = sum([_speed(each).samples for each in candidates.values()])
+    served = sum([each.samples for each in fit.speeds if each is not None])
     most_j = SHARE * served * best.cost_j
     if served and query.urgency is Priority.BEST_EFFORT:
         most_j = inf
     for each in islice(ranked, 1, None):
         if each.beyond or each.cost_j > min(max(DOUBT * best.cost_j, 0.0), most_j):
             return None
-        candidate = candidates[each.backend_id]
+        candidate = fit.candidate(numbers[each.backend_id])
         doubt = 0.0 if _wakes_card(candidate, each) else _doubt(candidate, query)
         if each.cost_j <= min(doubt * best.cost_j, most_j):
             return each

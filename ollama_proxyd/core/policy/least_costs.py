@@ -1,0 +1,107 @@
+"""What a request costs at least on each backend: by lines that are drawn once and kept while little changes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ollama_proxyd.core.learning import context_of
+from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line
+from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, Working
+
+
+class Fit(NamedTuple):
+    """The backends that can do the work, by their numbers."""
+
+    size: int
+    numbers: Mapping[str, int]
+    by_chip: Mapping[str, Sequence[int]]
+    """The numbers of those on each chip."""
+    alone: Callable[[int], Candidate]
+    """One of them, as if nothing else were at work on its chip."""
+
+
+class Lines:
+    """The lines of all backends that are fit, for each kind of request."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[LineKey, tuple[list[Line], frozenset[int]]] = {}
+        """With the numbers of those that have changed since."""
+
+    def followed(self, changed: Iterable[int]) -> "Lines":
+        """The same where some backends are no longer as they were."""
+        found, changed = Lines(), frozenset(changed)
+        found._drawn = {key: (lines, stale | changed) for key, (lines, stale) in self._drawn.items()}
+        return found
+
+    def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
+        """What a request costs at least on each, in their order, while these are at work."""
+        prices = asked.price_of_time_w, asked.others_price_w
+        key = LineKey(context_of(asked.prompt_tokens), *prices, is_shared=bool(asked.followers))
+        lines, read, write = self._of(key, fit), asked.prompt_tokens, asked.output_tokens
+        if asked.cached_tokens:
+            lines, read = (
+                self._with_caches(lines, key, asked, fit),
+                (1 - NEXT_TURN) * read,
+            )  # the next turn bears it
+        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j, _, _, _ in lines]
+        for chip, there in working.items():
+            _add_others(costs, lines, fit.by_chip.get(chip, ()), (read, write), _Others.of(there, asked.others_price_w))
+            for backend_id, own in there.each.items():
+                if (number := fit.numbers.get(backend_id)) is not None:
+                    _add_others(costs, lines, (number,), (read, write), _Others.of_one(own, asked.others_price_w))
+        for backend_id, wait_s in asked.waits_s.items():
+            if (number := fit.numbers.get(backend_id)) is not None:
+                costs[number] += asked.price_of_time_w * wait_s
+        return costs
+
+    def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, fit: Fit) -> list[Line]:
+        """The same lines, of those with a part of the prompt in their caches for the rest alone."""
+        found = list(lines)
+        for backend_id, tokens in asked.cached_tokens.items():
+            if (number := fit.numbers.get(backend_id)) is not None:
+                left = asked.prompt_tokens - tokens
+                rest = self._of(key._replace(context=context_of(left)), fit)[number]
+                found[number] = rest.after((1 - NEXT_TURN) * left, lines[number])
+        return found
+
+    def _of(self, key: LineKey, fit: Fit) -> list[Line]:
+        """The lines of all that are fit, those that have changed drawn anew."""
+        known = self._drawn.get(key)
+        if known is not None and not known[1]:
+            return known[0]
+        if known is None:
+            lines = [line(fit.alone(number), key) for number in range(fit.size)]
+        else:
+            lines = list(known[0])
+            for number in known[1]:
+                lines[number] = line(fit.alone(number), key)
+        self._drawn[key] = lines, frozenset()
+        return lines
+
+
+class _Others(NamedTuple):
+    """What is at work on a chip: how many, and what it costs that they take a second longer."""
+
+    number: int
+    second_j: float
+
+    @classmethod
+    def of(cls, there: Neighbours, price_w: float) -> "_Others":
+        """All of them."""
+        return cls(len(there.each), price_w * there.awaited + there.power_w)
+
+    @classmethod
+    def of_one(cls, one: Neighbour, price_w: float) -> "_Others":
+        """One of them, to be taken off again: it is no other to itself."""
+        return cls(-1, -price_w * one.awaited - one.power_w)
+
+
+def _add_others(
+    costs: list[float], lines: Sequence[Line], numbers: Iterable[int], tokens: tuple[float, float], others: _Others
+) -> None:
+    """Add what others at work on a chip make requests there dearer at least."""
+    read, write = tokens
+    for number in numbers:
+        each = lines[number]
+        first_s, read_s, write_s = each.busy_s
+        alone_s = first_s + read_s * read + write_s * write
+        costs[number] += each.slowed * alone_s * (each.work_w * others.number + others.second_j)
