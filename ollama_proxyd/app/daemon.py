@@ -63,7 +63,7 @@ class Daemon:
         self._reload_asked = asyncio.Event()
         self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
-        self._doors = Doors(lasting, self._server.rules, config, is_picker=options.is_picker)
+        self._doors = Doors(lasting, self._server, config, options.environ, is_picker=options.is_picker)
         self._listeners = Listeners(options.environ, config.server)
         self._frontends = FrontendSockets(options.environ, self._server)
         self._server.reconfigure(config.server, config.frontends)

@@ -1,17 +1,28 @@
-"""The doors beside HTTP: gRPC where a port is configured, and the picker where the daemon runs as one."""
+"""The doors beside HTTP: gRPC where a port is configured, paired machines, and the picker where it runs as one."""
+
+from collections.abc import Mapping
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.grpc_door import GrpcDoor
+from ollama_proxyd.app.house_door import HouseDoor
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.edges.plumbing.access import AccessRules
-from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.edges.http_api.server import HttpServer
 
 
 class Doors:
     """All of them, for the life of the daemon."""
 
-    def __init__(self, foundation: Foundation, rules: Cell[AccessRules], config: Config, *, is_picker: bool) -> None:
-        self.grpc = GrpcDoor(foundation.services, rules)
+    def __init__(
+        self,
+        foundation: Foundation,
+        server: HttpServer,
+        config: Config,
+        environ: Mapping[str, str],
+        *,
+        is_picker: bool,
+    ) -> None:
+        self.grpc = GrpcDoor(foundation.services, server.rules)
+        self.house = HouseDoor(environ, server, foundation.clock)
         self.picker = None
         if is_picker:
             from ollama_proxyd.app.picker_door import PickerDoor  # noqa: PLC0415 - the daemon does without
@@ -21,17 +32,19 @@ class Doors:
     @property
     def is_open(self) -> bool:
         """Whether calls may come that would start no daemon."""
-        return self.grpc.port is not None or self.picker is not None
+        return self.grpc.port is not None or self.house.is_open or self.picker is not None
 
     async def open(self, config: Config) -> None:
         """Begin to listen; raises ProxyError."""
         await self.grpc.open(config)
+        await self.house.open(config)
         if self.picker is not None:
             await self.picker.open(config)
 
     def reconfigure(self, config: Config) -> None:
         """Apply what may change while listening."""
         self.grpc.reconfigure(config)
+        self.house.reconfigure(config)
         if self.picker is not None:
             self.picker.reconfigure(config)
 
@@ -43,6 +56,7 @@ class Doors:
 
     async def close(self) -> None:
         """Wait for the last call."""
+        await self.house.close()
         await self.grpc.close()
         if self.picker is not None:
             await self.picker.close()

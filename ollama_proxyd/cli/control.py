@@ -13,6 +13,7 @@ from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.energy import energy
 from ollama_proxyd.cli.commands.explain import explain
 from ollama_proxyd.cli.commands.features import features
+from ollama_proxyd.cli.commands.house import house, pair, unpair
 from ollama_proxyd.cli.commands.mode import mode
 from ollama_proxyd.cli.commands.replay import replay
 from ollama_proxyd.cli.commands.simulate import simulate
@@ -85,6 +86,9 @@ OF_DAEMON = (
     advise,
     features,
     admin,
+    house,
+    pair,
+    unpair,
 )
 for command in OF_DAEMON:
     control.add_command(command)

@@ -19,6 +19,7 @@ from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.grpc_api.settings import GrpcSettings
+from ollama_proxyd.edges.house.settings import HouseSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.picker_api.settings import PickerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
@@ -148,6 +149,7 @@ class Config:
     server: ServerSettings
     grpc: GrpcSettings
     picker: PickerSettings
+    house: HouseSettings
     auth: Auth
     gateway: GatewaySettings
     keeping: KeepingSettings

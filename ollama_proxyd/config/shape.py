@@ -39,6 +39,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "sleep": "Suspend and resume.",
     "privacy": "What the books know of the programs of this machine.",
     "history": "What requests came to: times, tokens and joules, in a file beside the state.",
+    "house": "Other machines of the house, by mDNS: what they share is used here, and the other way round.",
     "picker": "The endpoint picker of a gateway: `ollama-proxyd picker`.",
     "upstream": "Timeouts for backends.",
 }

@@ -13,6 +13,7 @@ from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
+from ollama_proxyd.core.house import HouseStatus, PairingStatus, PeerStatus
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.core.reasons import Reason
@@ -175,6 +176,25 @@ class Network(Protocol):
 
     async def is_metered(self) -> bool | None:
         """Whether it is paid by the byte; None where that is not known."""
+
+
+class House(Protocol):
+    """The other machines of the house."""
+
+    def status(self) -> HouseStatus:
+        """Which are paired, and how they are."""
+
+    def show_code(self) -> AsyncGenerator[PairingStatus | PeerStatus, None]:
+        """A code for another machine; then, once one has used it, that machine. Closing it early ends the pairing.
+
+        Raises ProxyError where the code has run out, or wrong ones came.
+        """
+
+    async def join(self, code: str, address: str | None) -> PeerStatus:
+        """Pair with the machine that shows a code, found by itself where no address is given; raises ProxyError."""
+
+    async def unpair(self, name: str) -> None:
+        """Forget a machine, and cut it off; raises ProxyError where there is none of that name."""
 
 
 class StateStore(Protocol):

@@ -71,15 +71,15 @@ def _has_role(request: web.Request, caller: Caller) -> bool:
     return token is not None and token.role >= least
 
 
-def check_manager(request: web.Request) -> None:
+def check_manager(request: web.Request, what: str = "change models") -> None:
     """Raise ProxyError unless a program of this user asks, a page of this server, or who holds the token."""
     caller, has_token = caller_of(request), request.app[SETTINGS].value.token is not None
     if not caller.is_own_page_or_program:
-        message = "pages of others may not change models; use a program, or this server's own page"
+        message = f"pages of others may not {what}; use a program, or this server's own page"
         raise ProxyError(ErrorKind.FORBIDDEN, message, code="cross_site")
     uid = caller.uid if caller.unix_socket is None else caller.unix_uid
     if uid not in served_uids() and not (has_token and uid is None):
-        raise other_user("only programs of this server's own user change models")
+        raise other_user(f"only programs of this server's own user {what}")
 
 
 def is_preflight(request: web.Request) -> bool:

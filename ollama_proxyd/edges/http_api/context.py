@@ -10,6 +10,7 @@ from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import House
 
 SERVER_NAME = f"ollama-proxyd/{__version__}"
 
@@ -24,6 +25,9 @@ ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 
 ADMIN: web.AppKey[Cell[Admin | None]] = web.AppKey("admin", Cell)
 """None where the daemon keeps no changes."""
+
+HOUSE: web.AppKey[Cell[House | None]] = web.AppKey("house", Cell)
+"""None where other machines are neither used nor served."""
 
 ANTHROPIC_VERSION = "anthropic-version"
 """The header that Anthropic's clients send with every request."""

@@ -18,6 +18,7 @@ from ollama_proxyd.dialects.openai.responses import request as responses
 from ollama_proxyd.edges.http_api.efficiency import HoldRequest, ModeChoice
 from ollama_proxyd.edges.http_api.features import FlagChoice
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
+from ollama_proxyd.edges.http_api.house import PairChoice, UnpairChoice
 from ollama_proxyd.edges.http_api.renderer import Text
 from ollama_proxyd.edges.http_api.status import Switch
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
@@ -62,6 +63,8 @@ CALLS: Mapping[str, Call] = {
     "/efficiency/hold": Call("", (HoldRequest,), (_LINES,)),
     "/backends/{backend_id}": Call("", (Switch,)),
     "/api/features": Call("", (FlagChoice,)),
+    "/house/pair": Call("", (PairChoice,), _NDJSON),
+    "/house/unpair": Call("", (UnpairChoice,)),
     "/ui/render": Call("", (Text,)),
     **_PASSED,
     **_FORMS,

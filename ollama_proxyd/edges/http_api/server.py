@@ -18,6 +18,7 @@ from ollama_proxyd.edges.http_api import (
     energy,
     explain,
     features,
+    house,
     machine,
     management,
     metrics,
@@ -36,7 +37,7 @@ from ollama_proxyd.edges.http_api import (
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
-from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
@@ -51,6 +52,7 @@ from ollama_proxyd.edges.plumbing.port_owner import port_owner
 from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.ports import House
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _PORPULSION = (porpulsion, quant_advice, features)
 _STATE = (efficiency, energy, status, machine, requests)
-_OWN = (admin, websocket, *_STATE, explain, *_PORPULSION, pages, renderer, api_page)
+_OWN = (admin, house, websocket, *_STATE, explain, *_PORPULSION, pages, renderer, api_page)
 """Those of the daemon itself."""
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
@@ -76,6 +78,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[ACCESS] = Cell(rules(settings))
     app[ENTRANCES] = Cell[Entrances | None](None)
     app[ADMIN] = Cell[Admin | None](None)
+    app[HOUSE] = Cell[House | None](None)
     app[PEERS] = peers = Peers()
     app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()
@@ -135,6 +138,10 @@ class HttpServer:
     def administer(self, by: Admin) -> None:
         """Serve the admin API."""
         self._app[ADMIN].set(by)
+
+    def serve_house(self, house: House) -> None:
+        """Show the house, and have machines paired."""
+        self._app[HOUSE].set(house)
 
     @property
     def rules(self) -> Cell[AccessRules]:

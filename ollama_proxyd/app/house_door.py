@@ -1,0 +1,56 @@
+"""The house where it is configured; nothing of it is imported elsewhere."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.storage.state_file import state_path
+from ollama_proxyd.services.ports import Clock
+
+if TYPE_CHECKING:
+    from ollama_proxyd.app.household import Household
+
+
+class HouseDoor:
+    """The household or none, for the life of the daemon."""
+
+    def __init__(self, environ: Mapping[str, str], server: HttpServer, clock: Clock) -> None:
+        self._folder = state_path(environ).parent / "house"
+        self._server = server
+        self._clock = clock
+        self._household: Household | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls may come that would start no daemon."""
+        return self._household is not None
+
+    async def open(self, config: Config) -> None:
+        """Begin, where that is configured; raises ProxyError."""
+        if not config.house.enabled:
+            return
+        try:
+            made = import_module("ollama_proxyd.app.household")
+        except ModuleNotFoundError as error:
+            message = (
+                f"house.enabled is set, and the Python package {error.name} is not installed; install "
+                "ollama-proxyd[house], or remove house.enabled from the configuration"
+            )
+            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_missing") from error
+        household: Household = made.Household(self._folder, config.house, self._clock)
+        await household.open()
+        self._household = household
+        self._server.serve_house(household)
+
+    def reconfigure(self, config: Config) -> None:
+        """Apply what may change while it runs."""
+        if self._household is not None:
+            self._household.reconfigure(config.house)
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        if self._household is not None:
+            await self._household.close()

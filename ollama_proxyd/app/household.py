@@ -1,0 +1,234 @@
+"""The house: this machine's key, the machines that it is paired with, and the pairing under way."""
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.house import (
+    ATTEMPTS,
+    CODE_DIGITS,
+    PAIRING_S,
+    HouseStatus,
+    PairingStatus,
+    Peer,
+    PeerStatus,
+    bare,
+    is_code,
+)
+from ollama_proxyd.edges.house.card import Card, name_of
+from ollama_proxyd.edges.house.identity import identity_in
+from ollama_proxyd.edges.house.interfaces import changes
+from ollama_proxyd.edges.house.multicast import NUMBER_CHARACTERS, Multicast, Place
+from ollama_proxyd.edges.house.paired import Paired
+from ollama_proxyd.edges.house.pairing import Host, WrongCodeError, join
+from ollama_proxyd.edges.house.settings import HouseSettings
+from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class _Pairing:
+    """A code that is shown."""
+
+    def __init__(self, ends_s: float) -> None:
+        self.code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+        self.ends_s = ends_s
+        self.attempts_left = ATTEMPTS
+        self.met: Peer | None = None
+        self.ended = asyncio.Event()
+
+    def fail(self) -> None:
+        """A wrong code came."""
+        self.attempts_left -= 1
+        log.warning("a machine tried to pair with a wrong code; %d attempts are left", self.attempts_left)
+        if not self.attempts_left:
+            self.ended.set()
+
+
+class Household:
+    """What a daemon knows of the house; see `services.ports.House`."""
+
+    def __init__(self, folder: Path, settings: HouseSettings, clock: Clock) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._paired = Paired(folder / "peers.json")
+        self._pairing: _Pairing | None = None
+        self._trouble: str | None = None
+        self._tasks = Tasks("house")
+        self._multicast: Multicast | None = None
+
+    async def open(self) -> None:
+        """Know who we are and whom we know, and be found; raises ProxyError."""
+        try:
+            self._own = await asyncio.to_thread(identity_in, self._folder)
+            self._paired.read()
+        except (OSError, ValueError) as error:
+            message = f"the keys of this machine in {self._folder} cannot be used: {error}"
+            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_keys") from error
+        settings = self._settings
+        if settings.multicast:
+            number = self._own.fingerprint[:NUMBER_CHARACTERS]
+            self._multicast = Multicast(number, settings.port, settings.interfaces, self._is_known, self._hear)
+        self._tasks.start("interfaces", self._follow_interfaces())
+
+    def reconfigure(self, settings: HouseSettings) -> None:
+        """Share by other settings from now on."""
+        self._settings = settings
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        await self._tasks.close()
+        if self._multicast is not None:
+            await self._multicast.close()
+
+    async def _follow_interfaces(self) -> None:
+        await self._be_found()
+        async for _ in changes():
+            await self._be_found()
+
+    async def _be_found(self) -> None:
+        if self._multicast is None:
+            return
+        try:
+            await self._multicast.refresh()
+            self._trouble = None
+        except OSError as error:
+            self._trouble = f"other machines are not found by themselves: {error.strerror or error}"
+            log.warning("%s; name their addresses in house.peers", self._trouble)
+
+    def _is_known(self, number: str) -> bool:
+        return any(each.fingerprint.startswith(number) for each in self._paired.peers)
+
+    def _hear(self, number: str, place: Place | None) -> None:
+        peer = next((each for each in self._paired.peers if each.fingerprint.startswith(number)), None)
+        if peer is not None and place is not None:
+            self._keep(replace(peer, address=place.address, port=place.port))
+
+    @property
+    def _card(self) -> Card:
+        name = self._settings.name or name_of(socket.gethostname())
+        return Card(self._own.certificate, name, self._settings.port)
+
+    def status(self) -> HouseStatus:
+        """See the port."""
+        peers = tuple(self._peer_status(each) for each in self._paired.peers)
+        pairing = None if self._pairing is None else self._pairing_status(self._pairing)
+        card = self._card
+        return HouseStatus(card.name, self._own.fingerprint, card.port, peers, pairing, self._trouble)
+
+    def _peer_status(self, peer: Peer) -> PeerStatus:
+        address = f"{peer.address}:{peer.port}"
+        return PeerStatus(peer.name, peer.fingerprint, address, False, None, None, None, (), None)
+
+    def _pairing_status(self, pairing: _Pairing) -> PairingStatus:
+        left_s = max(pairing.ends_s - self._clock.monotonic(), 0.0)
+        return PairingStatus(f"{pairing.code[:4]}-{pairing.code[4:]}", left_s, pairing.attempts_left)
+
+    async def show_code(self) -> AsyncGenerator[PairingStatus | PeerStatus, None]:
+        """See the port."""
+        if self._pairing is not None:
+            message = "a code is shown already; use that one, or end the command that shows it"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, code="pairing_under_way")
+        pairing = self._pairing = _Pairing(self._clock.monotonic() + PAIRING_S)
+        host, port = Host(pairing.code, self._card, self._meet, pairing.fail), self._settings.port + 1
+        try:
+            await _opened(host, port)
+            if self._multicast is not None:
+                await self._multicast.show_pairing(port)
+            yield self._pairing_status(pairing)
+            try:
+                async with asyncio.timeout(PAIRING_S):
+                    await pairing.ended.wait()
+            except TimeoutError:
+                message = f"no machine used the code within {PAIRING_S:g} s; begin again"
+                raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_expired") from None
+            if pairing.met is None:
+                message = f"{ATTEMPTS} wrong codes came, so this one no longer counts; begin again"
+                raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_failed")
+            yield self._peer_status(pairing.met)
+        finally:
+            self._pairing = None
+            await host.close()
+            if self._multicast is not None:
+                await self._multicast.show_pairing(None)
+
+    def _meet(self, peer: Peer) -> None:
+        """The other machine knows the code."""
+        pairing = self._pairing
+        if pairing is None or pairing.ended.is_set():
+            raise ValueError("the code was used already")
+        pairing.met = self._met(peer)
+        pairing.ended.set()
+
+    async def join(self, code: str, address: str | None) -> PeerStatus:
+        """See the port."""
+        if not is_code(bare(code)):
+            message = f"the code has {CODE_DIGITS} digits; the other machine shows it: ollama-proxyctl pair"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="code")
+        host, port = await self._place(address)
+        where = f"{host} port {port}"
+        try:
+            return self._peer_status(self._met(await join(bare(code), host, port, self._card)))
+        except WrongCodeError:
+            message = f"the machine at {where} shows another code"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="code", code="wrong_code") from None
+        except (OSError, ValueError) as error:
+            why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
+            message = f"no pairing with {where}: {why}; does it show a code (ollama-proxyctl pair)?"
+            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_failed") from error
+
+    async def _place(self, address: str | None) -> tuple[str, int]:
+        """Where the machine is that shows a code; raises ProxyError where that is not certain."""
+        if address is not None:
+            host, _, port = address.partition(":")
+            return host, int(port) if port.isdigit() else self._settings.port + 1
+        found = [] if self._multicast is None else await self._multicast.pairing()
+        if len(found) == 1 and found[0].pairing_port is not None:
+            return found[0].address, found[0].pairing_port
+        said = (
+            f"{len(found)} machines show one: {', '.join(each.address for each in found)}" if found else "none is found"
+        )
+        message = f"which machine shows the code is not known, as {said}; name its address with --address"
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="address", code="no_pairing_found")
+
+    def _met(self, peer: Peer) -> Peer:
+        """A machine has shown that it may be trusted; raises OSError or ValueError."""
+        kept = self._keep(peer)
+        log.info("paired with %s at %s", kept.name, kept.address)
+        if self._multicast is not None:
+            self._multicast.look_again(kept.fingerprint[:NUMBER_CHARACTERS])
+        return kept
+
+    def _keep(self, peer: Peer) -> Peer:
+        """Know a machine from now on, under a name that no other has; raises OSError or ValueError."""
+        others = {each.name for each in self._paired.peers if each.fingerprint != peer.fingerprint}
+        names = (peer.name, *(f"{peer.name[:28]}-{number}" for number in range(2, len(others) + 3)))
+        kept = replace(peer, name=next(each for each in names if each not in others))
+        if kept not in self._paired.peers:
+            self._paired.add(kept)
+        return kept
+
+    async def unpair(self, name: str) -> None:
+        """See the port."""
+        peer = next((each for each in self._paired.peers if each.name == name), None)
+        if peer is None:
+            known = ", ".join(each.name for each in self._paired.peers) or "none"
+            message = f"no machine {name[:100]!r} is paired; there are: {known}"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="name")
+        self._paired.remove(peer)
+        log.info("%s is no longer paired", peer.name)
+
+
+async def _opened(host: Host, port: int) -> None:
+    try:
+        await host.open(port)
+    except OSError as error:
+        message = f"cannot wait for the other machine at port {port}: {error.strerror or error}; change house.port"
+        raise ProxyError(ErrorKind.UNAVAILABLE, message, code="cannot_listen") from error
