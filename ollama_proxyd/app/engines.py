@@ -7,7 +7,7 @@ from dbus_fast import BusType
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import Phase
+from ollama_proxyd.core.engine_instances import LEAVING, Phase
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec
@@ -100,10 +100,11 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: 
         return upkeep(view, file.model, expect(view, file.model).power_w).again_j
 
     def note(changed: "Changed") -> None:
-        if changed.instance.phase is Phase.GONE:
+        if changed.instance.phase in {*LEAVING, Phase.GONE}:
             fleet.note_unloaded(changed.instance.backend_id, changed.instance.model)
 
     pool.reload_j = reload_j
+    pool.waiting_for = admission.waiting_for
     pool.changed.listen(note)
     pool.evicted.listen(admission.warm.note_eviction)
 

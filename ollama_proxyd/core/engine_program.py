@@ -38,11 +38,13 @@ class ProgramFacts(NamedTuple):
     """What is known of a kind of program.
 
     key: the environment variable with the API key that it asks for; None where it has none.
+    environment: variables that an entry's own ones replace.
     """
 
     command: tuple[str, ...]
     form: Form = Form.FOLDER
     key: str | None = None
+    environment: tuple[str, ...] = ()
 
 
 PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
@@ -54,6 +56,9 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
         ),
         Form.GGUF,
         "LLAMA_API_KEY",
+        # Threads that spin while they wait take the cores from the other engines (GNU libgomp, OMP_WAIT_POLICY), and
+        # prompts kept beside the context, 8 GiB by default, are memory that no estimate has (tools/server/README.md).
+        ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0"),
     ),
     ProgramKind.VLLM: ProgramFacts(
         (

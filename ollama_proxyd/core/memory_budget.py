@@ -25,7 +25,7 @@ Budgets: TypeAlias = Mapping[str, Budget]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An engine in memory; `users` counts the requests under way on it and those that wait for it."""
+    """An engine in memory; `users` counts the requests under way on it, `waiting` those that would go to it next."""
 
     key: Hashable
     needs: Bytes
@@ -36,6 +36,7 @@ class Tenant:
     """What loading it again would cost."""
     is_pinned: bool = False
     is_leaving: bool = False
+    waiting: int = 0
 
     def worth(self, now_s: float) -> float:
         """Least recently used, weighed: joules of loading at stake, for each second that nothing asked for it."""
@@ -82,7 +83,7 @@ def never_fits(budgets: Budgets, tenants: Sequence[Tenant], needs: Bytes) -> Sho
 
 
 def decide(budgets: Budgets, tenants: Sequence[Tenant], needs: Bytes, now_s: float) -> Verdict:
-    """Whether a wish fits, and what must leave for it; idle engines leave before those at work, cheap ones first."""
+    """Whether a wish fits, and what must leave for it: what nobody waits for first, cheap ones first."""
     if (short := never_fits(budgets, tenants, needs)) is not None:
         return Verdict(short=short, is_for_good=True)
     if not _lacking(budgets, tenants, needs):
@@ -91,7 +92,7 @@ def decide(budgets: Budgets, tenants: Sequence[Tenant], needs: Bytes, now_s: flo
     if not _lacking(budgets, staying, needs):
         return Verdict()
     free = [each for each in staying if not each.is_pinned]
-    ordered = sorted(free, key=lambda each: (each.users > 0, each.worth(now_s)))
+    ordered = sorted(free, key=lambda each: (each.users > 0, each.waiting > 0, each.worth(now_s)))
     leave = _fewest(budgets, staying, ordered, needs)
     left = [each for each in staying if each not in leave]
     if lacking := _lacking(budgets, left, needs):

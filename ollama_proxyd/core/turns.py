@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 FOLLOW_UP_S = 1.0
-"""For so long the next request of a client for the model in memory is waited for; a load takes longer."""
+"""For so long at most the next request of a client for the model in memory is waited for."""
 
 
 @dataclass(slots=True)
@@ -15,11 +15,14 @@ class Turn:
     ended_s: float
 
 
-def may_change(turn: Turn, passed_s: float, now_s: float, longest_s: float, *, is_followed: bool) -> bool:
+def may_change(
+    turn: Turn, passed_s: float, now_s: float, longest_s: float, *, is_followed: bool, load_s: float = FOLLOW_UP_S
+) -> bool:
     """Whether a request for another model may go, which was passed over first at `passed_s`.
 
-    `is_followed`: a request for the present model waits that is no less urgent.
+    is_followed: a request for the present model waits that is no less urgent. load_s: what the change takes, which
+    is the longest wait for a follower that pays.
     """
     if now_s - max(passed_s, turn.begun_s) >= longest_s:
         return True
-    return not is_followed and now_s - turn.ended_s >= FOLLOW_UP_S
+    return not is_followed and now_s - turn.ended_s >= min(FOLLOW_UP_S, load_s)

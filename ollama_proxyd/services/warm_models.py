@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.requests import Hints, Priority
 from ollama_proxyd.core.residency import has_in_memory
-from ollama_proxyd.core.turns import Turn, may_change
+from ollama_proxyd.core.turns import FOLLOW_UP_S, Turn, may_change
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock
 
@@ -55,7 +55,8 @@ class WarmModels:
             return False
         now_s = self._clock.monotonic()
         ticket.passed_s = now_s if ticket.passed_s is None else ticket.passed_s
-        return not may_change(turn, ticket.passed_s, now_s, longest_s, is_followed=is_followed)
+        load_s = view.memory.load_s.get(ticket.model, FOLLOW_UP_S)
+        return not may_change(turn, ticket.passed_s, now_s, longest_s, is_followed=is_followed, load_s=load_s)
 
     def models_of(self, backend_id: str) -> Sequence[str]:
         """The models that a backend works with: of engines of ours all in memory, else the one of its turn."""

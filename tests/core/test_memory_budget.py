@@ -50,6 +50,11 @@ def test_idle_engines_leave_before_those_at_work() -> None:
     assert decide(ram(10), [busy, idle], {RAM: 5}, NOW_S).leave == ("idle",)
 
 
+def test_what_nobody_waits_for_leaves_before_what_others_will_use_next() -> None:
+    wanted, unwanted = tenant("wanted", 5, waiting=1, reload_j=0.1), tenant("unwanted", 5, reload_j=1000.0)
+    assert decide(ram(10), [wanted, unwanted], {RAM: 5}, NOW_S).leave == ("unwanted",)
+
+
 def test_engines_at_work_are_drained_where_idle_ones_do_not_suffice() -> None:
     assert decide(ram(10), [tenant("busy", 8, users=3)], {RAM: 5}, NOW_S).leave == ("busy",)
 

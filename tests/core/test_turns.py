@@ -18,3 +18,8 @@ def test_without_a_follower_the_turn_ends_a_moment_after_the_last_answer() -> No
 
 def test_a_turn_that_began_late_is_not_cut_short_by_one_that_waits_since_before() -> None:
     assert not may_change(TURN, 10.0, 120.0, LONGEST_S, is_followed=True)
+
+
+def test_no_follower_is_waited_for_longer_than_the_change_takes() -> None:
+    assert not may_change(TURN, 110.0, 110.1, LONGEST_S, is_followed=False, load_s=0.2)
+    assert may_change(TURN, 110.0, 110.3, LONGEST_S, is_followed=False, load_s=0.2)

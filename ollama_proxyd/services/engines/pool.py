@@ -62,6 +62,8 @@ class EnginePool:
         """The id of each backend that evicts, or from which an engine leaves for another."""
         self.reload_j: Callable[[BackendSpec, ModelFile], float] = lambda _spec, file: file.size_bytes
         """What loading costs; by size until the policy says it in joules."""
+        self.waiting_for: Callable[[str, str], int] = lambda _backend_id, _model: 0
+        """How many requests wait that would go to a model of a backend."""
 
     @asynccontextmanager
     async def use(self, spec: BackendSpec, file: ModelFile) -> AsyncIterator[Running]:
@@ -283,7 +285,9 @@ class EnginePool:
         return [each for each in (*self._current.values(), *self._leaving) if each.is_held]
 
     def _tenants(self) -> list[Tenant]:
-        return [each.tenant(self.reload_j(each.spec, each.file)) for each in self._held()]
+        return [
+            each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place)) for each in self._held()
+        ]
 
     def _most_bytes(self, running: Running) -> int | None:
         """Main memory that a process may have at the most: what the budget has."""

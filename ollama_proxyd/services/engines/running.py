@@ -107,11 +107,10 @@ class Running:
         """Go on to the phase that follows."""
         self.phase = after(self.phase, signal)
 
-    def tenant(self, reload_j: float) -> Tenant:
+    def tenant(self, reload_j: float, waiting: int) -> Tenant:
         """What the budget sees."""
-        return Tenant(
-            self, self.needs, self.users, self.used_s, reload_j, self.is_pinned, is_leaving=self.phase in LEAVING
-        )
+        is_leaving = self.phase in LEAVING
+        return Tenant(self, self.needs, self.users, self.used_s, reload_j, self.is_pinned, is_leaving, waiting)
 
     def values(self, context_tokens: int) -> Mapping[str, str | int]:
         """What its command is filled in with."""

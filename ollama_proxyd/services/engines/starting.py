@@ -50,7 +50,11 @@ class Starter:
             launch = Launch(
                 f"{running.spec.id}-{running.file.name}",
                 engine.words(running.values(engine.context_tokens)),
-                (*engine.environment, *(() if key is None else (f"{key}={running.api_key}",))),
+                (
+                    *engine.facts.environment,
+                    *engine.environment,
+                    *(() if key is None else (f"{key}={running.api_key}",)),
+                ),
                 running.port,
                 running.api_key,
                 most_bytes,

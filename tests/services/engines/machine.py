@@ -94,7 +94,7 @@ class Machine:
     taken: set[int] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     started: list[Process] = field(default_factory=list)
-    ports: list[int] = field(default_factory=lambda: list(range(4700, 4800)))
+    ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
 
     def free_port(self) -> int:
         return self.ports.pop(0)

@@ -10,6 +10,7 @@ from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
 from ollama_proxyd.services.engines import footprints
+from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
 from tests.services.engines.machine import GB, Case, engine_spec, file
 
@@ -160,6 +161,24 @@ async def test_twenty_requests_at_once_for_six_models_all_end_and_two_are_in_mem
     watching.cancel()
     assert most == 2
     await case.pool.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_one_request_after_the_other_evicts_at_most_half_more_than_belady(narrow: Case, seed: int) -> None:
+    wanted = Random(seed).choices("abcdef", [1 / (1 + rank) for rank in range(6)], k=200)
+    for model in wanted:
+        await narrow.used(model)
+        narrow.machine.clock.advance(1.0)
+    fewest = fewest_evictions(wanted, 2)
+    assert fewest <= narrow.pool.evictions < 1.5 * fewest
+
+
+async def test_what_the_queue_wants_next_stays(narrow: Case) -> None:
+    await narrow.used("a")
+    await narrow.used("b")
+    narrow.pool.waiting_for = lambda _backend_id, model: int(model == "a")
+    await narrow.used("c")
+    assert narrow.machine.names == ["a", "c"]
 
 
 async def test_a_process_that_ends_while_it_loads_is_told_with_its_last_words(case: Case) -> None:
