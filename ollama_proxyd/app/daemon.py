@@ -128,6 +128,7 @@ class Daemon:
         if not self._listeners.is_activated:
             await self._listeners.listen(self._server)
         self._foundation.start()
+        self._foundation.engines.recover()
         self._machine.listen(self.services, self._foundation.sensing, self._foundation.activity)
         for source in self._sources.changing:
             self._watchers.start("found", self._follow(source))

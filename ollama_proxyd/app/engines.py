@@ -1,5 +1,6 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ from dbus_fast import BusType
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import LEAVING, Phase
+from ollama_proxyd.core.engine_instances import LEAVING, Changed, Phase
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec
@@ -16,11 +17,13 @@ from ollama_proxyd.core.policy.residence import upkeep
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.on_demand import OnDemand
+from ollama_proxyd.edges.engines.records import any_in
 from ollama_proxyd.edges.host.network import SystemNetwork
 from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.sensors.topology import topology
+from ollama_proxyd.edges.storage.state_file import engines_folder
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.features import Features
@@ -30,7 +33,7 @@ from ollama_proxyd.services.ports import Backend, Clock, StateStore
 
 if TYPE_CHECKING:  # loaded only where engines are configured
     from ollama_proxyd.app.own_engines import OwnEngines
-    from ollama_proxyd.services.engines.pool import Changed, EnginePool
+    from ollama_proxyd.services.engines.pool import EnginePool
 
 
 class Engines:
@@ -70,6 +73,11 @@ class Engines:
             self.started.publish(self._own.pool)
         return self._own
 
+    def recover(self) -> None:
+        """Have the engines looked after that a daemon left behind, also where none is configured any more."""
+        if any_in(engines_folder(os.environ)):
+            self._run()
+
     @property
     def pool(self) -> "EnginePool | None":
         """The processes that the proxy runs; None where it runs none."""
@@ -99,7 +107,7 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: 
         view = fleet.view(spec.id)
         return upkeep(view, file.model, expect(view, file.model).power_w).again_j
 
-    def note(changed: "Changed") -> None:
+    def note(changed: Changed) -> None:
         if changed.instance.phase in {*LEAVING, Phase.GONE}:
             fleet.note_unloaded(changed.instance.backend_id, changed.instance.model)
 

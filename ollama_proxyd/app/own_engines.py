@@ -11,15 +11,16 @@ from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.managed import ManagedBackend
-from ollama_proxyd.edges.engines.child import ChildRunner
 from ollama_proxyd.edges.engines.model_files import ModelFolders
+from ollama_proxyd.edges.engines.runner import Runner
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.storage.state_file import state_path
+from ollama_proxyd.edges.storage.state_file import engines_folder
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Backend, Clock, StateStore
 
 
@@ -40,11 +41,11 @@ class OwnEngines:
     def __init__(self, settings: EngineSettings, deps: OwnEnginesDeps) -> None:
         self._http = deps.http
         self._wishes = deps.wishes
-        self._runner = ChildRunner(state_path(os.environ).parent / "engines", os.environ)
+        self._runner = Runner(engines_folder(os.environ), os.environ)
         self._files = ModelFolders(settings.models_dir)
         starter = Starter(self._runner, deps.clock, self._process_backend)
         room = Room(settings, deps.system, self._runner)
-        self.pool = EnginePool(starter, room, Footprints(deps.store), deps.clock)
+        self.pool = EnginePool(starter, room, Footprints(deps.store), Survivors(self._runner), deps.clock)
 
     def make(self, spec: BackendSpec) -> Backend:
         """The backend of a program."""
@@ -63,3 +64,4 @@ class OwnEngines:
     async def close(self) -> None:
         """End all processes."""
         await self.pool.close()
+        self._runner.close()

@@ -31,6 +31,8 @@ class Signal(Enum):
     """It is to make room, or to end."""
     UNUSED = "unused"
     """The last request on it has ended while it drains."""
+    LOST = "lost"
+    """A process that was taken over does not answer."""
     ENDED = "ended"
     """Its process has ended, or never began."""
 
@@ -38,6 +40,7 @@ class Signal(Enum):
 _NEXT: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.WAITING, Signal.FITS): Phase.LOADING,
     (Phase.LOADING, Signal.LOADED): Phase.READY,
+    (Phase.LOADING, Signal.LOST): Phase.WAITING,
     (Phase.LOADING, Signal.LEAVES): Phase.DRAINING,
     (Phase.READY, Signal.LEAVES): Phase.DRAINING,
     (Phase.DRAINING, Signal.UNUSED): Phase.STOPPING,
@@ -72,6 +75,23 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptEngine:
+    """What is noted of a process so that it is found again after a crash of the daemon.
+
+    mark: of what it was started with. needs: bytes as they counted in the budgets.
+    """
+
+    backend_id: str
+    model: str
+    path: str
+    size_bytes: int
+    mark: str
+    port: int
+    api_key: str
+    needs: Bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A process for one model, as it is told; bytes as they count in the budgets."""
 
@@ -100,3 +120,12 @@ class Ended:
     at_unix_s: float
     times: int = 1
     """In a row, without an answer between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A process went on to another phase."""
+
+    instance: Instance
+    reason: Reason | None = None
+    """Why it failed, or ended by itself."""

@@ -155,6 +155,7 @@ class Keeper:
         """See what is in a backend's memory still; a check that began before an answer ended says nothing of it."""
         self._show(view)
         asked_s = next((each.asked_s for each in self._deps.fleet.members if each.id == view.spec.id), -inf)
+        self._note_own(view)
         for at in [each for each in self._stays if each.backend_id == view.spec.id]:
             stay = self._stays[at]
             if stay.under_way or stay.ended_s is None or stay.ended_s > asked_s or view.loaded is None:
@@ -164,6 +165,14 @@ class Keeper:
             else:
                 unix_s, clock = expires_unix_s(view, at.model), self._deps.clock
                 self._put(at, seen(stay, None if unix_s is None else clock.monotonic() + unix_s - clock.unix()))
+
+    def _note_own(self, view: BackendView) -> None:
+        """An engine of ours that no request has loaded, such as one of an earlier start, is to leave as others do."""
+        for each in view.loaded or () if view.spec.engine is not None else ():
+            at = Place(view.spec.id, each.name)
+            if at not in self._stays:
+                now_s = self._deps.clock.monotonic()
+                self._put(at, ended(Stay(KeptBy.PROXY), now_s, None, only_loaded=False))
 
     def _note_changes(self, changes: FleetChanges) -> None:
         for at in [each for each in self._stays if each.backend_id in changes.removed]:

@@ -8,7 +8,7 @@ from ollama_proxyd.core.administration import Change, Entry, Kept, Kind, Token
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.engine_files import Shelf
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
@@ -137,6 +137,12 @@ class EngineRunner(Protocol):
 
     async def start(self, launch: Launch) -> EngineProcess:
         """Start a process."""
+
+    def keep(self, engines: Sequence[tuple[KeptEngine, EngineProcess]]) -> None:
+        """Note what runs, in place of all that was noted before; never raises."""
+
+    async def found(self) -> Sequence[tuple[KeptEngine, EngineProcess]]:
+        """The processes of earlier daemons of this user that have ended; those that nobody noted are stopped."""
 
     def main_memory(self) -> tuple[int, int]:
         """Bytes of main memory in all, and those that programs may have beside what runs."""

@@ -30,12 +30,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(start_daemon: StartDaemon, llama_program: Path, models: Path) -> Start:
+def start(start_daemon: StartDaemon, llama_program: Path, models: Path, tmp_path: Path) -> Start:
     def start(*, folder: Path = models, program: Path = llama_program, **sections: Any) -> Daemon:
         words = [str(program), "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"]
         engine = {"id": "llama", "hardware": "cpu", "command": [*words, *FLAGS], "context_tokens": 1024}
         engine |= sections.pop("engine", {})
-        return start_daemon(config_of(engines=[engine], models_dir=str(folder), **sections))
+        config = config_of(engines=[engine], models_dir=str(folder), **sections)
+        return start_daemon(config, folder=tmp_path)
 
     return start
 
@@ -166,3 +167,53 @@ def test_a_feature_flag_starts_a_process_anew_once_its_answers_have_ended(start:
     daemon.signal(signal.SIGHUP)
     assert chat(daemon, "m0").status == 200
     assert processes(models) == [after]
+
+
+def engines_of(daemon: Daemon) -> dict[str, tuple[int, int, str]]:
+    """Pid, port and phase of each engine, by its model."""
+    return {
+        each["model"]: (each["pid"], each["port"], each["phase"]) for each in daemon.get("/status").json()["engines"]
+    }
+
+
+def test_engines_outlive_a_daemon_that_is_killed_and_the_next_one_takes_them_over(start: Start, models: Path) -> None:
+    daemon = start().ready("m0", "m1")
+    assert [chat(daemon, model).status for model in ("m0", "m1")] == [200, 200]
+    before, running = engines_of(daemon), processes(models)
+    daemon.kill()
+    assert processes(models) == running
+    (notes,) = daemon.folder.glob("state/ollama-proxyd/engines/running-*.json")
+    assert notes.stat().st_mode & 0o777 == 0o600
+
+    again = start().ready("m0", "m1")
+    with ThreadPoolExecutor(20) as threads:
+        replies = list(threads.map(lambda number: chat(again, f"m{number % 2}").status, range(20)))
+    assert replies == [200] * 20
+    assert engines_of(again) == before
+    assert processes(models) == running
+    again.stop()
+    assert processes(models) == []
+    assert list(again.folder.glob("state/ollama-proxyd/engines/running-*.json")) == []
+
+
+def test_a_daemon_that_is_killed_while_engines_load_leaves_no_orphan(start: Start, models: Path) -> None:
+    daemon = start().ready("m5")
+    waiting = [daemon.sent("POST", "/v1/chat/completions", {**CHAT, "model": f"m{number}"}) for number in (3, 4, 5)]
+    wait_until(lambda: processes(models), "an engine runs")
+    daemon.kill()
+    for connection in waiting:
+        connection.close()
+    again = start(engine={"context_tokens": 2048}).ready("m5")
+    wait_until(lambda: processes(models) == [], "what would be started otherwise now has ended")
+    assert chat(again, "m5").status == 200
+    assert len(processes(models)) == 1
+
+
+def test_engines_are_ended_where_none_is_configured_any_more(
+    start: Start, start_daemon: StartDaemon, models: Path
+) -> None:
+    daemon = start().ready("m0")
+    assert chat(daemon, "m0").status == 200
+    daemon.kill()
+    start_daemon(config_of(), folder=daemon.folder).alive()
+    wait_until(lambda: processes(models) == [], "the engine of the daemon before has ended")

@@ -20,6 +20,7 @@ from ollama_proxyd.services.keeper import GRACE_S, Kept
 from ollama_proxyd.services.settings import KeepAlive, KeepingSettings
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeBackend, FakeClock, pass_by, reload, services_of, settle, words
+from tests.services.engines.machine import engine_spec
 from tests.services.test_gateway import answer, request
 
 TINY = Model("tiny:latest", size_bytes=4_700_000_000)
@@ -371,3 +372,15 @@ async def test_backends_that_are_removed_while_models_are_unloaded_do_not_end_un
     await answer(bench.services, request(target="third"))
     await pass_by(BY_ENGINE_S + GRACE_S)
     assert third.unloaded == ["tiny:latest"]
+
+
+async def test_an_engine_of_ours_that_was_running_before_leaves_too(clock: FakeClock) -> None:
+    engine = FakeBackend(engine_spec(), models=[TINY], loaded=(LoadedModel(TINY.name),))
+    services = await services_of(engine, clock=clock)
+    async with Tasks("test") as tasks:
+        services.keeper.follow(tasks)
+        await services.health.check_all()
+        (kept,) = services.keeper.kept("llama")
+        assert kept.kept_by is KeptBy.PROXY
+        await pass_by((kept.keep_s or inf) + 1)
+    assert engine.unloaded == [TINY.name]

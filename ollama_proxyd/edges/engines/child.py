@@ -1,12 +1,9 @@
-"""Runs engines as child processes, each in a session of its own, with what they write in a file that stays small."""
+"""An engine as a process in a session of its own, with what it writes in a file that stays small."""
 
 import asyncio
-import logging
 import os
 import re
-import secrets
 import signal
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +14,6 @@ from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.plumbing.port_owner import pid_at
 
-log = logging.getLogger(__name__)
-
-LOOPBACK: Final = "127.0.0.1"
 END_S: Final = 5.0
 """How long a process may take to end before it is killed."""
 MOST_LOG_BYTES: Final = 1 << 20
@@ -30,31 +24,29 @@ _TROUBLE: Final = re.compile(r"error|fail|cannot|unable", re.IGNORECASE)
 
 
 class Child:
-    """A process of ours."""
+    """A process in a session of its own, of ours or taken over from an earlier daemon."""
 
-    def __init__(self, process: asyncio.subprocess.Process, file: Path) -> None:
-        self._process = process
+    def __init__(self, pid: int, ended: asyncio.Future[str], file: Path) -> None:
+        self._pid = pid
+        self._ended = ended
         self._log = file
 
     @property
     def pid(self) -> int:
         """Its number, which is also that of its session."""
-        return self._process.pid
+        return self._pid
 
     async def ended(self) -> str:
         """Wait for its end."""
-        return how_it_ended(await self._process.wait())
+        return await asyncio.shield(self._ended)
 
     async def stop(self) -> None:
         """Ask it to end, then kill what is left of its session."""
-        waiting = asyncio.ensure_future(self._process.wait())
-        if not waiting.done():
+        if not self._ended.done():
             _signal(self.pid, signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_S):
-                await asyncio.shield(waiting)
+        await asyncio.wait({self._ended}, timeout=END_S)
         _signal(self.pid, signal.SIGKILL)
-        await waiting
+        await asyncio.wait({self._ended})
 
     async def holds(self, port: int) -> bool:
         """Whether one of its session listens there."""
@@ -71,63 +63,38 @@ class Child:
         return last_words(tail(self._log))
 
 
-class ChildRunner:
-    """Starts child processes; `folder` has what they write."""
+async def start_child(launch: Launch, file: Path, environ: Mapping[str, str]) -> Child:
+    """Start a process that writes to a file; its key is in its environment, which only its user can read."""
+    shorten(file)
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *launch.words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            env={**environ, **dict(each.split("=", 1) for each in launch.environment)},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{launch.words[0]} cannot be started: {error.strerror}") from None
+    finally:
+        os.close(handle)
+    return Child(process.pid, asyncio.ensure_future(_end_of_ours(process)), file)
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._environ = environ
 
-    def free_port(self) -> int:
-        """One that the kernel chooses."""
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
-            return port
+def taken_over(pid: int, file: Path) -> Child:
+    """A process that another one has started, so that nobody tells its status."""
+    return Child(pid, asyncio.ensure_future(_end_of_another(pid)), file)
 
-    def is_free(self, port: int) -> bool:
-        """Whether it can be bound."""
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                return False
-        return True
 
-    def new_key(self) -> str:
-        """A key of 256 bits."""
-        return secrets.token_hex(32)
+async def _end_of_ours(process: asyncio.subprocess.Process) -> str:
+    return how_it_ended(await process.wait())
 
-    def main_memory(self) -> tuple[int, int]:
-        """In all, and available."""
-        return processes.main_memory()
 
-    def log_of(self, name: str) -> Path:
-        """The file with what a process of that name wrote."""
-        return self._folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:200]}.log"
-
-    async def start(self, launch: Launch) -> Child:
-        """Start one in a session of its own; its key is in its environment, which only its user can read."""
-        file = self.log_of(launch.name)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shorten(file)
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        added = dict(each.split("=", 1) for each in launch.environment)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *launch.words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=handle,
-                stderr=handle,
-                env={**self._environ, **added},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise OSError(error.errno, f"{launch.words[0]} cannot be started: {error.strerror}") from None
-        finally:
-            os.close(handle)
-        return Child(process, file)
+async def _end_of_another(pid: int) -> str:
+    await processes.end_of(pid)
+    return "its process ended, as did the daemon before that had started it"
 
 
 def how_it_ended(status: int) -> str:

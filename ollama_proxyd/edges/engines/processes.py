@@ -1,27 +1,32 @@
 """What the kernel tells of a session of processes: its members, and how much memory they have."""
 
+import asyncio
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PROC: Final = Path("/proc")
 _KIB: Final = 1024
+_ENDED: Final = frozenset("ZX")
+"""The states of processes that have ended (proc(5))."""
 
 
 def members(session: int) -> Iterator[int]:
     """The processes of a session."""
     for each in PROC.iterdir():
-        if each.name.isdecimal() and _session_of(int(each.name)) == session:
+        if each.name.isdecimal() and session_of(int(each.name)) == session:
             yield int(each.name)
 
 
 def is_member(pid: int, session: int) -> bool:
     """Whether a process belongs to a session."""
-    return _session_of(pid) == session
+    return session_of(pid) == session
 
 
-def _session_of(pid: int) -> int | None:
+def session_of(pid: int) -> int | None:
+    """The session that a process belongs to; None where there is none."""
     try:
         return os.getsid(pid)
     except OSError:
@@ -49,10 +54,69 @@ def main_memory() -> tuple[int, int]:
     return amounts["MemTotal"], amounts["MemAvailable"]
 
 
-def began(pid: int) -> int | None:
-    """When a process began, in ticks since the machine's start; None where there is none (proc(5), starttime)."""
+class Identity(NamedTuple):
+    """A process, told apart from others that have its number at another time."""
+
+    pid: int
+    began: int | None
+    """When it began, in ticks since the machine's start (proc(5), starttime); None where there is none."""
+    boot: str
+
+
+def identity(pid: int) -> Identity:
+    """The process that has a number now."""
+    return Identity(pid, _began(pid), _boot())
+
+
+def runs(process: Identity) -> bool:
+    """Whether it runs still; one that ended and was not waited for does not."""
+    return process.began is not None and identity(process.pid) == process
+
+
+@cache
+def _boot() -> str:
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _began(pid: int) -> int | None:
     try:
         text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return int(text.rpartition(")")[2].split()[19])
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in _ENDED else int(fields[19])
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of a process's environment; None where it has none, or another user's."""
+    try:
+        words = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    begin = f"{name}=".encode()
+    return next((word[len(begin) :].decode("utf-8", "replace") for word in words if word.startswith(begin)), None)
+
+
+def with_variable(name: str) -> Iterator[tuple[int, str]]:
+    """The processes of this user that have a variable, with its value."""
+    for each in PROC.iterdir():
+        if each.name.isdecimal() and (value := variable(int(each.name), name)) is not None:
+            yield int(each.name), value
+
+
+async def end_of(pid: int) -> None:
+    """Wait until a process has ended that another one has started (pidfd_open(2)); raises OSError at most."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, has_ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, has_ended.set)
+    try:
+        await has_ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)

@@ -24,7 +24,7 @@ def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
     limits = [budget.limit for budget in budgets.values() if isfinite(budget.limit)]
     return {
         "engines": [_instance(each) for each in instances],
-        "engines_ended": [] if pool is None else [_ended(each) for each in pool.ended.values()],
+        "engines_ended": [] if pool is None else [_ended(each) for each in pool.ends],
         "memory": [
             {
                 "memory": name,

@@ -33,6 +33,11 @@ def state_path(environ: Mapping[str, str]) -> Path:
     return folder / "ollama-proxyd" / "state.json"
 
 
+def engines_folder(environ: Mapping[str, str]) -> Path:
+    """Where what engines write belongs, and the notes of those that run."""
+    return state_path(environ).parent / "engines"
+
+
 class StateFile:
     """The state on disk, readable by its owner only."""
 

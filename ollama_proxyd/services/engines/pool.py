@@ -4,44 +4,33 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from math import isfinite
-from typing import Final
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import Ended, Instance, Phase, Signal
+from ollama_proxyd.core.engine_instances import Changed, Instance, Phase, Signal
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
-from ollama_proxyd.core.memory_budget import RAM, Budgets, Tenant, decide, excess, never_fits
+from ollama_proxyd.core.memory_budget import Budgets, Tenant, decide, excess, never_fits
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.cell import Topic
+from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
+from ollama_proxyd.services.engines.patience import Patience
 from ollama_proxyd.services.engines.room import Room, no_room, why_never
 from ollama_proxyd.services.engines.running import Place, Running
 from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN_S: Final = 2.0
-PATIENCE_S: Final = 60.0
-"""How long a model waits for memory that other programs have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A process went on to another phase."""
-
-    instance: Instance
-    reason: Reason | None = None
-    """Why it failed, or ended by itself."""
-
 
 class EnginePool:
     """The one owner of processes; a request holds one by `use`."""
 
-    def __init__(self, starter: Starter, room: Room, footprints: Footprints, clock: Clock) -> None:
+    def __init__(
+        self, starter: Starter, room: Room, footprints: Footprints, survivors: Survivors, clock: Clock
+    ) -> None:
         self._starter = starter
         self.room = room
         self._footprints = footprints
@@ -51,11 +40,12 @@ class EnginePool:
         self._leaving: list[Running] = []
         self._queue: list[Running] = []
         """Those that wait for memory, the first first."""
-        self._waits_since_s: float | None = None
-        """Since when the first has waited for memory that others have."""
         self._tasks = Tasks("engines")
-        self.ended: dict[Place, Ended] = {}
-        """The last end of each that was not meant to end."""
+        self._patience = Patience(clock, self._tasks, self._advance)
+        self._survivors = survivors
+        self._has_looked = self._is_looking = False
+        """Whether it was looked for what an earlier daemon left; nothing is started meanwhile."""
+        self.ends = Ends(clock)
         self.loads, self.evictions = 0, 0
         self.changed: Topic[Changed] = Topic()
         self.evicted: Topic[str] = Topic()
@@ -75,7 +65,7 @@ class EnginePool:
                 raise running.failure.but()
             yield running
             running.is_fresh = False
-            self.ended.pop(running.place, None)
+            self.ends.forget(running.place)
         finally:
             self._release(running)
 
@@ -126,11 +116,11 @@ class EnginePool:
 
     def _advance(self) -> None:
         """Start what fits, have leave what is in the way; later wishes do not overtake the first."""
-        while self._queue:
+        while self._queue and not self._is_looking:
             first = self._queue[0]
             verdict = decide(self.budgets, self._tenants(), first.needs, self._clock.monotonic())
             if verdict.short is not None:
-                if not verdict.is_for_good and self._may_wait():
+                if not verdict.is_for_good and self._patience.may_wait():
                     return
                 self._drop(first, no_room(*first.place, verdict.short))
             elif verdict.fits:
@@ -145,29 +135,15 @@ class EnginePool:
                     log.info("%s of %s leaves the memory for %s", each.file.name, each.spec.id, first.file.name)
                     self._leave(each)
                 return
-            self._waits_since_s = None
-
-    def _may_wait(self) -> bool:
-        """Whether the first may go on waiting for what other programs have; then it is looked at again soon."""
-        now_s = self._clock.monotonic()
-        if self._waits_since_s is None:
-            self._waits_since_s = now_s
-        if now_s - self._waits_since_s > PATIENCE_S:
-            return False
-        self._tasks.start("room", self._look_again())
-        return True
-
-    async def _look_again(self) -> None:
-        await self._clock.sleep(LOOK_AGAIN_S)
-        self._advance()
+            self._patience.end()
 
     async def _load(self, running: Running) -> None:
         begun_s, engine = self._clock.monotonic(), running.spec.engine
         try:
-            probe = await self._starter.start(running, self._most_bytes(running), lambda: self._tell(running))
+            probe = await self._starter.start(running, self.room.most_bytes(running.needs), lambda: self._tell(running))
         except ProxyError as error:
             if running.phase is not Phase.STOPPING:
-                self._note_end(running, Reason("engine_not_loaded", detail=error.message))
+                self.ends.note(running, Reason("engine_not_loaded", detail=error.message))
             running.failure = error
             self._gone(running)
             return
@@ -189,14 +165,8 @@ class EnginePool:
         assert running.process is not None
         how = await running.process.ended()
         if running.phase is not Phase.STOPPING:
-            self._note_end(running, Reason("engine_ended", model=running.file.name, detail=how))
+            self.ends.note(running, Reason("engine_ended", model=running.file.name, detail=how))
         self._gone(running)
-
-    def _note_end(self, running: Running, reason: Reason) -> None:
-        before = self.ended.get(running.place)
-        times = 1 if before is None else before.times + 1
-        self.ended[running.place] = Ended(*running.place, reason, self._clock.unix(), times)
-        log.warning("backend %s: %s", running.spec.id, reason)
 
     def _leave(self, running: Running) -> None:
         """Have it take no new requests, and stop it once those under way have ended."""
@@ -224,8 +194,6 @@ class EnginePool:
 
     def _drop(self, running: Running, failure: ProxyError | None = None) -> None:
         """Forget one that never ran."""
-        if running in self._queue:
-            self._queue.remove(running)
         running.failure = failure
         self._gone(running)
 
@@ -233,8 +201,9 @@ class EnginePool:
         running.move(Signal.ENDED)
         if self._current.get(running.place) is running:
             del self._current[running.place]
-        if running in self._leaving:
-            self._leaving.remove(running)
+        for each in (self._queue, self._leaving):
+            if running in each:
+                each.remove(running)
         running.settled.set()
         running.gone.set()
         self._tell(running)
@@ -263,18 +232,53 @@ class EnginePool:
             self._leave(key)
 
     def reconcile(self, specs: Mapping[str, BackendSpec]) -> None:
-        """Have leave what is started otherwise now, or not wanted any more."""
+        """Have leave what is started otherwise now, or not wanted any more; the first time, take over what runs."""
+        if not self._has_looked:
+            self._has_looked = self._is_looking = True
+            self._tasks.start("take-over", self._take_over(specs))
         for each in tuple(self._current.values()):
             spec = specs.get(each.spec.id)
             if spec is None or not each.is_for(spec, each.file):
                 self._leave(each)
 
+    async def _take_over(self, specs: Mapping[str, BackendSpec]) -> None:
+        try:
+            taken = await self._survivors.take_over(specs, self._current)
+        finally:
+            self._is_looking = False
+        for running in taken:
+            self._current[running.place] = running
+            if running in self._queue:
+                self._queue.remove(running)
+            self._tasks.start(running.file.name, self._check(running))
+        self._survivors.note(self._held())
+        self._advance()
+
+    async def _check(self, running: Running) -> None:
+        """Serve with a process that was taken over, or have another one started where somebody waits."""
+        assert running.process is not None
+        try:
+            probe = await self._starter.ready(running, running.process)
+        except ProxyError as error:
+            log.warning("an engine of an earlier start is of no use: %s", error.message)
+            running.lose()
+            self._queue.append(running)
+            if not running.users:
+                self._drop(running)
+            self._advance()
+            return
+        log.info("%s of %s runs since an earlier start, and is taken over", running.file.name, running.spec.id)
+        self._serve(running, probe)
+
     async def close(self) -> None:
         """End all processes."""
         self._queue.clear()
+        has_all = not self._is_looking
         await self._tasks.close()
         processes = [each.process for each in self._held() if each.process is not None]
         await asyncio.gather(*(each.stop() for each in processes), return_exceptions=True)
+        if has_all:
+            self._survivors.note(())
 
     def _note_eviction(self, *concerned: Running) -> None:
         self.evictions += 1
@@ -289,12 +293,8 @@ class EnginePool:
             each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place)) for each in self._held()
         ]
 
-    def _most_bytes(self, running: Running) -> int | None:
-        """Main memory that a process may have at the most: what the budget has."""
-        limit = self.budgets[RAM].limit
-        return int(limit) if isfinite(limit) and running.needs.get(RAM) else None
-
     def _tell(self, running: Running) -> None:
         failed = running.failure is not None or running.phase is Phase.GONE
-        told = self.ended.get(running.place) if failed else None
-        self.changed.publish(Changed(running.told(), None if told is None else told.reason))
+        self.changed.publish(Changed(running.told(), self.ends.why(running.place) if failed else None))
+        if not self._is_looking:
+            self._survivors.note(self._held())

@@ -1,7 +1,7 @@
 """How much memory engines may have: what is configured, and what is counted now."""
 
 from collections.abc import Iterable
-from math import inf
+from math import inf, isfinite
 
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -41,6 +41,11 @@ class Room:
             return spec.pci_address
         alike = [each.id for each in self._system.value.devices if each.hardware is spec.hardware]
         return alike[0] if len(alike) == 1 else None
+
+    def most_bytes(self, needs: Bytes) -> int | None:
+        """Main memory that a process may have at the most, which is what all may have; None without a limit."""
+        limit = self._main(0.0).limit
+        return int(limit) if isfinite(limit) and needs.get(RAM) else None
 
     def budgets(self, ours: Iterable[Bytes]) -> Budgets:
         """How much there may be of each; `ours` is what engines have of it now."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import HELD, LEAVING, Instance, Phase, Signal, after
+from ollama_proxyd.core.engine_instances import HELD, LEAVING, Instance, KeptEngine, Phase, Signal, after
 from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
@@ -14,6 +14,11 @@ from ollama_proxyd.core.memory_budget import Bytes, Tenant
 from ollama_proxyd.services.ports import Backend, EngineProcess
 
 ENDS_WITHIN_S = 0.5
+
+
+def started_with(spec: BackendSpec, file: ModelFile) -> tuple[object, ...]:
+    """What a process is started with, so that another one is not the same."""
+    return (spec.engine, spec.slots, spec.hardware, spec.pci_address, file.path, file.size_bytes)
 
 
 class Place(NamedTuple):
@@ -70,9 +75,18 @@ class Running:
 
     def is_for(self, spec: BackendSpec, file: ModelFile) -> bool:
         """Whether it runs as another configuration would have it, with the same file."""
-        ours, theirs = self.spec, spec
-        same = (ours.engine, ours.slots, ours.hardware, ours.pci_address, self.file.path, self.file.size_bytes)
-        return same == (theirs.engine, theirs.slots, theirs.hardware, theirs.pci_address, file.path, file.size_bytes)
+        return started_with(self.spec, self.file) == started_with(spec, file)
+
+    def take(self, process: EngineProcess, kept: KeptEngine) -> None:
+        """Have a process that runs already, of which it is not known yet whether it answers."""
+        self.process, self.port, self.api_key = process, kept.port, kept.api_key
+        self.needs = kept.needs
+        self.move(Signal.FITS)
+
+    def lose(self) -> None:
+        """Have no process any more, and wait for memory anew."""
+        self.process = None
+        self.move(Signal.LOST)
 
     def note(self, probe: Probe) -> None:
         """Take what it says of itself."""

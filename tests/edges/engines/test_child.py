@@ -10,7 +10,8 @@ import pytest
 
 from ollama_proxyd.core.engine_instances import Launch
 from ollama_proxyd.edges.engines import child
-from ollama_proxyd.edges.engines.child import ChildRunner, last_words
+from ollama_proxyd.edges.engines.child import last_words
+from ollama_proxyd.edges.engines.runner import Runner
 
 LISTENS = """
 import socket, sys, time
@@ -21,8 +22,8 @@ time.sleep(99)
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> ChildRunner:
-    return ChildRunner(tmp_path / "engines", {"PATH": os.environ["PATH"]})
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path / "engines", {"PATH": os.environ["PATH"]})
 
 
 def launch(code: str, *more: str, environment: tuple[str, ...] = ()) -> Launch:
@@ -35,28 +36,28 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until_said(runner: ChildRunner, words: str) -> None:
+async def until_said(runner: Runner, words: str) -> None:
     await until(lambda: words in "".join(child.tail(runner.log_of("a/b c"))))
 
 
-async def test_how_a_process_ended_is_told_with_its_last_words(runner: ChildRunner) -> None:
+async def test_how_a_process_ended_is_told_with_its_last_words(runner: Runner) -> None:
     process = await runner.start(launch("import sys; print('1.2 E fatal error'); print('bye'); sys.exit(3)"))
     assert await process.ended() == "its process ended with status 3"
     assert await process.last_words() == "fatal error"
 
 
-async def test_what_it_writes_is_its_users_alone(runner: ChildRunner) -> None:
+async def test_what_it_writes_is_its_users_alone(runner: Runner) -> None:
     await (await runner.start(launch("print('x')"))).ended()
     file = runner.log_of("a/b c")
     assert (file.name, file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == ("a_b_c.log", 0o600, 0o700)
 
 
-async def test_a_program_that_is_not_there_is_told(runner: ChildRunner) -> None:
+async def test_a_program_that_is_not_there_is_told(runner: Runner) -> None:
     with pytest.raises(OSError, match="/nonexistent cannot be started: No such file or directory"):
         await runner.start(Launch("x", ("/nonexistent",), (), 1, "key"))
 
 
-async def test_its_variables_are_those_of_the_daemon_and_its_own(runner: ChildRunner) -> None:
+async def test_its_variables_are_those_of_the_daemon_and_its_own(runner: Runner) -> None:
     code = "import os,sys; sys.exit(os.environ['A']+('PATH' in os.environ)*'!')"
     process = await runner.start(launch(code, environment=("A=b=c",)))
     await process.ended()
@@ -64,7 +65,7 @@ async def test_its_variables_are_those_of_the_daemon_and_its_own(runner: ChildRu
 
 
 async def test_one_that_does_not_end_when_asked_is_killed_with_all_that_it_started(
-    runner: ChildRunner, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "END_S", 0.2)
     code = (
@@ -88,7 +89,7 @@ def _runs(pid: int) -> bool:
     return state != "Z"
 
 
-async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: ChildRunner) -> None:
+async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: Runner) -> None:
     port = runner.free_port()
     process = await runner.start(launch(LISTENS, str(port)))
     other = await runner.start(launch("import time; time.sleep(99)"))
@@ -101,7 +102,7 @@ async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: ChildR
         await asyncio.gather(process.stop(), other.stop())
 
 
-async def test_its_memory_is_the_kernels_count(runner: ChildRunner) -> None:
+async def test_its_memory_is_the_kernels_count(runner: Runner) -> None:
     process = await runner.start(
         launch("x=bytearray(b'1'*60_000_000);print('ready',flush=True);import time;time.sleep(99)")
     )
@@ -112,7 +113,7 @@ async def test_its_memory_is_the_kernels_count(runner: ChildRunner) -> None:
         await process.stop()
 
 
-async def test_what_it_writes_stays_small(runner: ChildRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_it_writes_stays_small(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MOST_LOG_BYTES", 1000)
     process = await runner.start(launch("import time;print('x'*5000,flush=True);time.sleep(99)"))
     await until_said(runner, "x")

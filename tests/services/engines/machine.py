@@ -1,12 +1,12 @@
 """A machine for the tests of the pool: processes that load for a while, and what they have of its memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
@@ -17,7 +17,8 @@ from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
-from ollama_proxyd.services.ports import Backend
+from ollama_proxyd.services.engines.survivors import Survivors
+from ollama_proxyd.services.ports import Backend, EngineProcess
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
 
 GB = 10**9
@@ -94,6 +95,9 @@ class Machine:
     taken: set[int] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     started: list[Process] = field(default_factory=list)
+    kept: list[tuple[KeptEngine, Process]] = field(default_factory=list)
+    left: list[tuple[KeptEngine, Process]] = field(default_factory=list)
+    """What an earlier daemon left."""
     ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
 
     def free_port(self) -> int:
@@ -113,6 +117,13 @@ class Machine:
         if process.name in self.dies or launch.port in self.taken:
             process.end()
         return process
+
+    def keep(self, engines: Sequence[tuple[KeptEngine, EngineProcess]]) -> None:
+        self.kept = [(kept, process) for kept, process in engines if isinstance(process, Process)]
+
+    async def found(self) -> Sequence[tuple[KeptEngine, Process]]:
+        await asyncio.sleep(0)
+        return [pair for pair in self.left if pair[1].runs]
 
     def main_memory(self) -> tuple[int, int]:
         return self.whole, self.whole - self.others
@@ -134,17 +145,18 @@ def file(name: str, size_bytes: float = GB) -> ModelFile:
 class Case:
     """A pool on a machine."""
 
-    def __init__(self, budget_gb: float | None = None) -> None:
-        self.machine, self.store = Machine(), MemoryStore()
+    def __init__(self, budget_gb: float | None = None, machine: Machine | None = None) -> None:
+        self.machine, self.store = machine or Machine(), MemoryStore()
         settings = EngineSettings(ram_gb=budget_gb, margin_gb=0.0)
         room = Room(settings, Cell(SystemState()), self.machine)
         self.backends: list[Answering] = []
         starter = Starter(self.machine, self.machine.clock, self.make)
-        self.pool = EnginePool(starter, room, Footprints(self.store), self.machine.clock)
+        self.pool = EnginePool(starter, room, Footprints(self.store), Survivors(self.machine), self.machine.clock)
         self.spec = engine_spec()
 
     def make(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
-        self.backends.append(Answering(spec, self.machine.started[-1]))
+        process = next(each for each in self.machine.started if each.launch.port == port)
+        self.backends.append(Answering(spec, process))
         return self.backends[-1]
 
     async def used(self, name: str, size_bytes: float = GB, for_s: float = 0.0) -> str:

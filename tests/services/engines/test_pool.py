@@ -188,11 +188,11 @@ async def test_a_process_that_ends_while_it_loads_is_told_with_its_last_words(ca
     ) as why:
         await case.used("a")
     assert why.value.code == NOT_LOADED
-    (ended,) = case.pool.ended.values()
+    (ended,) = case.pool.ends
     assert (ended.model, ended.times) == ("a", 1)
     case.machine.dies.clear()
     await case.used("a")
-    assert case.pool.ended == {}
+    assert list(case.pool.ends) == []
 
 
 async def test_a_process_that_never_is_ready_is_ended(case: Case) -> None:
@@ -225,7 +225,7 @@ async def test_one_that_died_gives_its_memory_back_and_is_started_by_the_next_re
     await narrow.used("b")
     narrow.machine.started[0].end("its process was ended by SIGKILL")
     await settle()
-    (ended,) = narrow.pool.ended.values()
+    (ended,) = narrow.pool.ends
     assert str(ended.reason) == "the process of a ended unasked: its process was ended by SIGKILL"
     await narrow.used("c")
     assert narrow.machine.names == ["b", "c"]

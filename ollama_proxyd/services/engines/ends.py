@@ -1,0 +1,38 @@
+"""The last end of each process that was not meant to end, and why."""
+
+import logging
+from collections.abc import Iterator
+
+from ollama_proxyd.core.engine_instances import Ended
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.engines.running import Place, Running
+from ollama_proxyd.services.ports import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Ends:
+    """One for each model at a backend, until it has answered again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: dict[Place, Ended] = {}
+
+    def __iter__(self) -> Iterator[Ended]:
+        return iter(tuple(self._last.values()))
+
+    def note(self, running: Running, reason: Reason) -> None:
+        """A process has ended by itself, or never was ready."""
+        before = self._last.get(running.place)
+        times = 1 if before is None else before.times + 1
+        self._last[running.place] = Ended(*running.place, reason, self._clock.unix(), times)
+        log.warning("backend %s: %s", running.spec.id, reason)
+
+    def forget(self, place: Place) -> None:
+        """It has answered."""
+        self._last.pop(place, None)
+
+    def why(self, place: Place) -> Reason | None:
+        """The reason of the last end; None where there was none."""
+        last = self._last.get(place)
+        return None if last is None else last.reason
