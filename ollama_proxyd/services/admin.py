@@ -126,6 +126,10 @@ class Admin:
             await _kept(self._store.delete_token(name, self._change(who, "delete", "tokens", name)))
             self._kept = replace(self._kept, tokens=others)
 
+    async def note(self, who: Who, action: str, kind: str, name: str) -> None:
+        """Audit what is about to be done; raises ProxyError where that cannot be kept."""
+        await _kept(self._store.note(self._change(who, action, kind, name)))
+
     async def audit(self) -> Sequence[Change]:
         """The last changes, newest first."""
         try:

@@ -1,7 +1,7 @@
 """Enters each request into the books: where it went, and how it ended."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ollama_proxyd.core.errors import ProxyError
@@ -14,6 +14,7 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.request_trace import RequestTrace
+from ollama_proxyd.services.session import Session
 
 
 class Booking:
@@ -24,14 +25,23 @@ class Booking:
         self._activity = activity
         self._ledger = ledger
         self._governor = governor
+        self._sessions: dict[Session, None] = {}
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """The requests under way, the oldest first."""
+        return tuple(self._sessions)
 
     @contextmanager
     def of(self, request: Request, arrived_s: float | None = None) -> Iterator[RequestTrace]:
         """What is known of a request while it runs; how it ended is entered into the books."""
         trace = RequestTrace(request, self._clock, self._clock.monotonic() if arrived_s is None else arrived_s)
+        session = Session(trace)
+        self._sessions[session] = None
         self._activity.begin()
         try:
-            yield trace
+            with session:
+                yield trace
             trace.error = None
         except ProxyError as error:
             trace.error = error.kind
@@ -42,6 +52,7 @@ class Booking:
             trace.error, trace.cancelled = None, True
             raise
         finally:
+            del self._sessions[session]
             self._activity.end()
             if not trace.is_told:
                 self.tell(trace, has_begun=False)

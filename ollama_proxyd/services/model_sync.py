@@ -1,4 +1,4 @@
-"""Has backends pull the models that front ends require: a few at a time, again after failures, not on battery."""
+"""Has backends pull what front ends require and what was asked for: a few at a time, again after failures."""
 
 import asyncio
 import json
@@ -27,6 +27,7 @@ from ollama_proxyd.services.watching import first_of
 
 log = logging.getLogger(__name__)
 
+MOST_ASKED = 100
 LOOK_S = 60.0
 """While models are pulled, or wait for the charger or another network, it is looked so often whether that is over."""
 
@@ -49,6 +50,8 @@ class ModelSync:
         self._deps = deps
         self._settings = SyncSettings()
         self._required: tuple[FrontendSettings, ...] = ()
+        self._asked: dict[PullAt, None] = {}
+        """What an administrator asked for, until it is there."""
         self._pulls: dict[PullAt, Pull] = {}
         self._running: dict[PullAt, asyncio.Task[None]] = {}
         self._tasks = Tasks("model_sync")
@@ -62,11 +65,36 @@ class ModelSync:
         """Have these front ends' models pulled from now on; what is no longer required is broken off."""
         self._settings = settings
         self._required = tuple(each for each in frontends if each.required_models)
+        self._look()
+
+    def ask(self, at: PullAt) -> None:
+        """Have a model pulled that no front end requires, until it is there or `withdraw` says otherwise."""
+        if len(self._asked) >= MOST_ASKED and at not in self._asked:
+            raise ProxyError(ErrorKind.OVERLOADED, f"{MOST_ASKED} models are asked for, the most; delete some first")
+        self._asked[at] = None
+        self._look()
+
+    def withdraw(self, at: PullAt) -> bool:
+        """No longer ask for a model; whether it was asked for."""
+        if at not in self._asked:
+            return False
+        del self._asked[at]
+        self._look()
+        return True
+
+    def requires(self, at: PullAt) -> bool:
+        """Whether a front end requires a model there, so that it would be pulled again."""
+        view = self._deps.fleet.view(at.backend_id)
+        return any(at.model in each.required_models and self._may_pull(view, each) for each in self._required)
+
+    def _look(self) -> None:
+        """Begin to watch where something is wanted, and end it where nothing is."""
         self._changed.set()
-        if self._required and self._watching is None:
+        is_wanted = bool(self._required or self._asked)
+        if is_wanted and self._watching is None:
             self._stops = (self._deps.fleet.checked.listen(lambda _: self._changed.set()),)
             self._watching = self._tasks.start("watch", self._watch())
-        elif not self._required and self._watching is not None:
+        elif not is_wanted and self._watching is not None:
             self._watching.cancel()
             self._watching = None
             for stop in self._stops:
@@ -100,6 +128,8 @@ class ModelSync:
             while True:
                 self._changed.clear()
                 self._keep_only(self._lacking())
+                if not (self._required or self._asked):
+                    self._look()  # which ends this
                 await self._go_on()
                 await self._until_due()
         finally:
@@ -123,7 +153,16 @@ class ModelSync:
                 for model in frontend.required_models:
                     if may_hold(view.spec, model) and held(view, Query(model=model)) is None:
                         found[PullAt(view.spec.id, model)] = None
-        return found
+        return found | self._still_asked()
+
+    def _still_asked(self) -> dict[PullAt, None]:
+        """What was asked for and is not there; of a backend that is gone nothing is."""
+        fleet, found = self._deps.fleet, dict[PullAt, None]()
+        for at in self._asked:
+            if fleet.has(at.backend_id) and held(fleet.view(at.backend_id), Query(model=at.model)) is None:
+                found[at] = None
+        self._asked = found
+        return dict(found)
 
     def _may_pull(self, view: BackendView, frontend: FrontendSettings) -> bool:
         fleet = self._deps.fleet
@@ -166,7 +205,7 @@ class ModelSync:
             why_not = Reason("pull_waits_for_turn", limit=self._settings.max_parallel)
         if why_not is not None:
             return replace(pull, reason=why_not)
-        log.info("backend %s pulls %s, which a front end requires", *pull.at)
+        log.info("backend %s pulls %s", *pull.at)
         self._running[pull.at] = self._tasks.start(f"pull {pull.at.model}", self._pull(pull.at))
         return pull.moved(PullSignal.BEGUN)
 

@@ -173,6 +173,9 @@ class AdminStore(Protocol):
     async def delete_token(self, name: str, change: Change) -> None:
         """Forget a token."""
 
+    async def note(self, change: Change) -> None:
+        """Audit what changes nothing that is kept."""
+
     async def audit(self, limit: int) -> Sequence[Change]:
         """The last changes, newest first."""
 

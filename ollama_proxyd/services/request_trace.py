@@ -21,7 +21,7 @@ from ollama_proxyd.services.ports import Clock
 class RequestTrace:
     """Made at the arrival of a request, closed once."""
 
-    _request: Request
+    request: Request
     _clock: Clock
     _arrived_s: float
     decision: Decision | None = None
@@ -86,7 +86,7 @@ class RequestTrace:
     def routed(self) -> RequestRouted:
         """Where the request went, as far as is known at this moment."""
         return RequestRouted(
-            request_id=self._request.hints.request_id,
+            request_id=self.request.hints.request_id,
             backend_id=self.backend_id,
             decision=self.decision,
             unix_s=self._clock.unix(),
@@ -96,10 +96,10 @@ class RequestTrace:
     def close(self) -> Outcome:
         """The outcome, at this moment."""
         last, energy = self.last, self.energy
-        first_s = self.first_s if self._request.stream else None
+        first_s = self.first_s if self.request.stream else None
         return Outcome(
-            request_id=self._request.hints.request_id,
-            operation=self._request.operation,
+            request_id=self.request.hints.request_id,
+            operation=self.request.operation,
             backend_id=self.backend_id,
             model=self.attempts[-1].ranked.model if self.attempts else self.cached_model,
             decision=self.decision,
@@ -118,7 +118,7 @@ class RequestTrace:
             resumed=self.resumed,
             obstacle=self.obstacle,
             instead=self.instead,
-            hints=self._request.hints,
+            hints=self.request.hints,
             is_cached=self.cached_model is not None,
             spared_j=self.spared_j,
         )

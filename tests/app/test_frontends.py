@@ -91,6 +91,28 @@ async def test_pinned_options_win_over_the_client_and_defaults_do_not(
     assert 32 in (last.get("max_tokens"), last.get("options", {}).get("num_predict"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "got"),
+    [
+        ({"model": "large:70b", "temperature": "2"}, {"model": "small:1b", "temperature": "0.25"}),
+        ({}, {"model": "small:1b", "temperature": "0.25"}),
+        ({"language": "de"}, {"model": "small:1b", "temperature": "0.25", "language": "de"}),
+    ],
+)
+async def test_pinned_options_hold_in_forms_too(
+    start: Start, engines: tuple[Engine, Engine], fields: dict[str, str], got: dict[str, str]
+) -> None:
+    pinned = {"temperature": 0.25, "model": "small:1b", "max_tokens": 9}
+    running = await start(config(engines, {"name": "kiosk", "hosts": ["kiosk.test"], "pinned": pinned}), Demo.NEVER)
+    form = aiohttp.FormData(fields)
+    form.add_field("file", b"--sound\r\n" * 99, filename="a.wav", content_type="audio/wav")
+    url = running.daemon.url + "/v1/audio/transcriptions"
+    async with running.client.post(url, data=form, headers={"Host": "kiosk.test", "X-Target-Backend": "npu"}) as reply:
+        assert (reply.status, await reply.json()) == (200, {"text": "hi"})
+    (told,) = engines[1].forms
+    assert (dict(told), len(told)) == (got, len(got))
+
+
 async def test_an_operation_that_is_not_allowed_is_refused_in_the_clients_words(
     start: Start, engines: tuple[Engine, Engine]
 ) -> None:

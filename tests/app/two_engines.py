@@ -27,6 +27,10 @@ class Engine:
         self.pulls: list[str] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.deleted: list[str] = []
+        self.forms: list[list[tuple[str, Any]]] = []
         self.pull_ends: list[dict[str, Any]] = []
         """How the next pulls end, where not well."""
 
@@ -60,12 +64,25 @@ class Engine:
         await response.write(json.dumps(last).encode() + b"\n")
         return response
 
+    async def transcribe(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        self.forms.append([(name, value) for name, value in form.items() if isinstance(value, str)])
+        return web.json_response({"text": "hi"})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        model = (await request.json())["model"]
+        if model not in self.models_here:
+            return web.json_response({"error": f"model '{model}' not found"}, status=404)
+        self.models_here.remove(model)
+        self.deleted.append(model)
+        return web.Response()
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
         if self.fails:
             return web.json_response({"error": "out of order"}, status=500)
-        await asyncio.sleep(0)
+        await self.may_answer.wait()
         said = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant"}}
         last = {**said, "message": {"role": "assistant", "content": "hi"}, "done": True, "done_reason": "stop"}
         return web.Response(body=json.dumps(last).encode() + b"\n", content_type="application/x-ndjson")
@@ -78,8 +95,14 @@ class Engine:
         choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
         if body.get("stream"):
             delta = {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}
-            text = f"data: {json.dumps({'id': 'x', 'model': body['model'], 'choices': [delta]})}\n\ndata: [DONE]\n\n"
-            return web.Response(text=text, content_type="text/event-stream")
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            first = json.dumps({"id": "x", "model": body["model"], "choices": [delta]})
+            await response.write(f"data: {first}\n\n".encode())
+            await self.may_answer.wait()
+            await response.write(b"data: [DONE]\n\n")
+            return response
+        await self.may_answer.wait()
         return web.json_response({"id": "x", "object": "chat.completion", "model": body["model"], "choices": [choice]})
 
 
@@ -94,7 +117,8 @@ async def two_engines() -> AsyncIterator[tuple[Engine, Engine]]:
             [web.get("/api/version", each.version), web.post("/api/chat", each.chat), web.post("/api/pull", each.pull)]
         )
         app.add_routes([web.post("/v1/chat/completions", each.completions)])
-        app.add_routes([web.get("/v1/models", each.models)])
+        app.add_routes([web.post("/v1/audio/transcriptions", each.transcribe)])
+        app.add_routes([web.get("/v1/models", each.models), web.delete("/api/delete", each.delete)])
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         runners.append(runner)
         await runner.setup()

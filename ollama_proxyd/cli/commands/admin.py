@@ -1,4 +1,4 @@
-"""`ollama-proxyctl admin`: backends and front ends beside the file's, tokens with roles, and who changed what."""
+"""`ollama-proxyctl admin`: backends, front ends and models, requests under way, tokens, and who changed what."""
 
 import json
 from datetime import datetime
@@ -13,6 +13,7 @@ from ollama_proxyd.cli.session import answer, json_option
 
 KIND = click.Choice(("backends", "frontends"))
 ROLES = ("read", "use", "admin")
+_backend = click.option("--backend", metavar="ID", help="At this backend.")
 
 
 @click.group()
@@ -58,6 +59,49 @@ def delete(kind: str, name: str) -> None:
 
 @admin.command()
 @json_option
+def sessions() -> None:
+    """Show the requests under way."""
+    answer(lambda daemon: daemon.get("/v1.0/sessions"), _sessions)
+
+
+@admin.command()
+@click.argument("name", metavar="ID")
+@json_option
+def end(name: str) -> None:
+    """End a request under way; its client is told."""
+    answer(lambda daemon: daemon.change("DELETE", _path("sessions", name)), lambda _: f"{name} was ended")
+
+
+@admin.command()
+@json_option
+def models() -> None:
+    """Show the models by backend, and what is being pulled."""
+    answer(lambda daemon: daemon.get("/v1.0/models"), _models)
+
+
+@admin.command("pull")
+@click.argument("model")
+@_backend
+@json_option
+def pull(model: str, backend: str | None) -> None:
+    """Have a backend pull a model; "admin models" shows how far it is."""
+    answer(
+        lambda daemon: daemon.change("PUT", _model_path(model, backend)),
+        lambda told: f"{told['Name']} at {told['Backend']} ({told['Why']}): {told['State']}",
+    )
+
+
+@admin.command("delete-model")
+@click.argument("model")
+@_backend
+@json_option
+def delete_model(model: str, backend: str | None) -> None:
+    """Have the backends that hold a model delete it, and pull it no longer."""
+    answer(lambda daemon: daemon.change("DELETE", _model_path(model, backend)), lambda _: f"{model} is gone")
+
+
+@admin.command()
+@json_option
 def tokens() -> None:
     """Show the tokens by name and role."""
     answer(lambda daemon: daemon.get("/v1.0/tokens"), _tokens)
@@ -89,6 +133,26 @@ def audit() -> None:
 
 def _path(kind: str, name: str) -> str:
     return f"/v1.0/{kind}/{quote(name, safe='')}"
+
+
+def _model_path(model: str, backend: str | None) -> str:
+    return _path("models", model) + ("" if backend is None else f"?backend={quote(backend, safe='')}")
+
+
+def _sessions(found: Any) -> str:
+    rows = [
+        (e["Identifier"], e["Application"] or "", e["Model"], e["Backend"] or "", e["State"], f"{e['Seconds']:.0f} s")
+        for e in found
+    ]
+    return table(("request", "from", "model", "backend", "state", "for"), rows) if rows else "no request is under way"
+
+
+def _models(found: Any) -> str:
+    rows = [(each["Name"], ", ".join(each["Backends"]), "held") for each in found["Models"]]
+    for each in found["Pulls"]:
+        share = f" {each['CompletedBytes'] / each['TotalBytes']:.0%}" if each["TotalBytes"] else ""
+        rows.append((each["Name"], each["Backend"], f"{each['State']}{share} {each['Reason'] or ''}".rstrip()))
+    return table(("model", "backends", "state"), rows) if rows else "there are none"
 
 
 def _rows(found: Any) -> str:

@@ -1,7 +1,7 @@
 """Forms with files (RFC 7578): where a field stands, found without a copy of the form."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request
@@ -30,6 +30,20 @@ def places(form: bytearray, content_type: str, names: Sequence[str]) -> dict[str
             raise invalid_request(f"{name} is longer than {MOST_VALUE_BYTES} bytes", name)
         found[name] = place
     return found
+
+
+def place(form: bytearray, content_type: str, pinned: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+    """Put these fields into a form: pinned ones in place of its own, defaults where it has none; raises ProxyError."""
+    boundary = _boundary(content_type)
+    for name, value in {**defaults, **pinned}.items():
+        at = places(form, content_type, (name,)).get(name)
+        if at is None:
+            first = b"--" + boundary
+            after = len(first) if form.startswith(first) else _end(form, b"\r\n" + first, 0)
+            head = f'\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            form[after:after] = head.encode() + first
+        elif name in pinned:
+            form[at] = value.encode()
 
 
 def value_at(form: bytearray, place: slice | None, name: str) -> str | None:

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import access, admin, api_page, routing_headers
+from ollama_proxyd.edges.http_api import access, admin_callers, api_page, routing_headers
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
@@ -91,7 +91,7 @@ async def _tidied(request: web.Request) -> web.Request | None:
 def _check_sender(request: web.Request) -> None:
     """Refuse other users of this machine, and who has no token."""
     if request.path not in OPEN:
-        is_open = is_public(request) or request.path in api_page.PATHS or request.path.startswith(admin.PREFIX)
+        is_open = is_public(request) or request.path in api_page.PATHS or request.path.startswith(admin_callers.PREFIX)
         access.check_sender(request, needs_token=not is_open)
         if FRONTEND in request:
             check_route(request)

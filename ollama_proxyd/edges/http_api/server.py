@@ -12,6 +12,8 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.edges.http_api import (
     admin,
+    admin_callers,
+    admin_work,
     anthropic,
     api_page,
     efficiency,
@@ -58,10 +60,8 @@ log = logging.getLogger(__name__)
 
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
-_PORPULSION = (porpulsion, quant_advice, features)
-_STATE = (efficiency, energy, status, machine, requests)
-_OWN = (admin, house, websocket, *_STATE, explain, *_PORPULSION, pages, renderer, api_page)
-"""Those of the daemon itself."""
+_STATE = (efficiency, energy, status, machine, requests, explain, porpulsion, quant_advice, features)
+_OWN = (admin, admin_work, house, websocket, *_STATE, pages, renderer, api_page)
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
@@ -106,9 +106,9 @@ def _error_renderers() -> ErrorRenderers:
     for each in (openai, ollama):
         renderers.add(each.DIALECT, each.ROUTES)
     renderers.add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
-    renderers.add(ollama.DIALECT, (*management.ROUTES, *(route for each in _PORPULSION for route in each.ROUTES)))
+    renderers.add(ollama.DIALECT, (*management.ROUTES, *porpulsion.ROUTES, *quant_advice.ROUTES, *features.ROUTES))
     renderers.add(modeld.DIALECT, modeld.ROUTES)
-    renderers.use(admin.RENDERER, admin.PREFIX, admin.ROUTES)
+    renderers.use(admin.RENDERER, admin_callers.PREFIX, (*admin.ROUTES, *admin_work.ROUTES))
     return renderers
 
 

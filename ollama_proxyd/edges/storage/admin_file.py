@@ -74,6 +74,10 @@ class AdminFile:
         """Forget a token."""
         await self._change("DELETE FROM tokens WHERE name = ?", (name,), change)
 
+    async def note(self, change: Change) -> None:
+        """Audit what changes nothing that is kept."""
+        await self._change(None, (), change)
+
     async def audit(self, limit: int) -> Sequence[Change]:
         """The last changes, newest first."""
 
@@ -86,10 +90,11 @@ class AdminFile:
 
         return await asyncio.to_thread(read)
 
-    async def _change(self, statement: str, row: tuple[object, ...], change: Change) -> None:
+    async def _change(self, statement: str | None, row: tuple[object, ...], change: Change) -> None:
         def write() -> None:
             with self._opened() as file:
-                file.execute(statement, row)
+                if statement is not None:
+                    file.execute(statement, row)
                 file.execute(
                     "INSERT INTO audit (unix_s, who, place, action, kind, name) VALUES (?, ?, ?, ?, ?, ?)", change
                 )
