@@ -27,6 +27,7 @@ from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ASLEEP, ProxyError
 from ollama_proxyd.edges.host.notify import Notifier
+from ollama_proxyd.edges.http_api.context import ADMIN
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
 from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
@@ -56,7 +57,6 @@ class Daemon:
         self._foundation = lasting = Foundation.build(config, self._kept, self._history)
         self.services = lasting.services
         found = Found(self.services.fleet, lasting.activity, lasting.clock)
-        self._sources = Sources(options.demo, found, Endpoints(lasting.clock) if options.is_picker else None)
         self._watchers = Tasks("daemon")
         self._search: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
@@ -64,6 +64,8 @@ class Daemon:
         self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
         self._doors = Doors(lasting, self._server, config, options.environ, is_picker=options.is_picker)
+        endpoints = Endpoints(lasting.clock) if options.is_picker else None
+        self._sources = Sources(options.demo, found, self._doors.house.shared, endpoints)
         self._listeners = Listeners(options.environ, config.server)
         self._frontends = FrontendSockets(options.environ, self._server)
         self._server.reconfigure(config.server, config.frontends)
@@ -72,7 +74,7 @@ class Daemon:
             RunningSettings(options.load_with, self.have, lambda: self._config, options.named),
         )
         self.admin = Admin(file, kept_in(file), settings, lasting.clock)
-        self._server.administer(self.admin)
+        self._server.app[ADMIN].set(self.admin)
         notifier = Notifier(options.environ)
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)

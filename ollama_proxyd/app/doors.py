@@ -22,7 +22,7 @@ class Doors:
         is_picker: bool,
     ) -> None:
         self.grpc = GrpcDoor(foundation.services, server.rules)
-        self.house = HouseDoor(environ, server, foundation.clock)
+        self.house = HouseDoor(environ, server, foundation)
         self.picker = None
         if is_picker:
             from ollama_proxyd.app.picker_door import PickerDoor  # noqa: PLC0415 - the daemon does without

@@ -1,6 +1,7 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ class Engines:
         self.started: Topic[EnginePool] = Topic()
         """The owner of processes, once there is one."""
         self.features = Features(store, partial(topology, str(config.sensors.sysfs_root)))
+        self.shared: Callable[[BackendConfig], Backend] | None = None
+        """Makes those of paired machines, once there is a house."""
         self._clock = clock
         self._store = store
         self._line = BusLine(BusType.SESSION, clock)
@@ -58,6 +61,8 @@ class Engines:
 
     def make(self, wanted: BackendConfig) -> Backend:
         """The backend of a configuration."""
+        if wanted.spec.machine is not None and self.shared is not None:
+            return self.shared(wanted)
         if wanted.spec.engine is not None:
             return self._run().make(wanted.spec)
         engine, unit = EngineBackend(wanted.spec, self.http, wanted.api_key, self.features.wishes), wanted.spec.unit

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ollama_proxyd.app.foundation import Foundation
+from ollama_proxyd.app.sources import Shared
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.context import HOUSE
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.state_file import state_path
-from ollama_proxyd.services.ports import Clock
 
 if TYPE_CHECKING:
     from ollama_proxyd.app.household import Household
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 class HouseDoor:
     """The household or none, for the life of the daemon."""
 
-    def __init__(self, environ: Mapping[str, str], server: HttpServer, clock: Clock) -> None:
+    def __init__(self, environ: Mapping[str, str], server: HttpServer, foundation: Foundation) -> None:
         self._folder = state_path(environ).parent / "house"
         self._server = server
-        self._clock = clock
+        self._foundation = foundation
+        self.shared = Shared()
         self._household: Household | None = None
 
     @property
@@ -40,10 +43,12 @@ class HouseDoor:
                 "ollama-proxyd[house], or remove house.enabled from the configuration"
             )
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_missing") from error
-        household: Household = made.Household(self._folder, config.house, self._clock)
+        household: Household = made.Household(
+            self._folder, config.house, made.HouseholdDeps(self._foundation, self._server, self.shared)
+        )
         await household.open()
         self._household = household
-        self._server.serve_house(household)
+        self._server.app[HOUSE].set(household)
 
     def reconfigure(self, config: Config) -> None:
         """Apply what may change while it runs."""

@@ -2,12 +2,18 @@
 
 import asyncio
 import logging
-import secrets
 import socket
-from collections.abc import AsyncGenerator
+import ssl
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from ollama_proxyd.app.foundation import Foundation
+from ollama_proxyd.app.house_guests import HouseGuests
+from ollama_proxyd.app.neighbours import Neighbours
+from ollama_proxyd.app.shown_code import ShownCode
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.house import (
     ATTEMPTS,
@@ -21,45 +27,45 @@ from ollama_proxyd.core.house import (
     is_code,
 )
 from ollama_proxyd.edges.house.card import Card, name_of
+from ollama_proxyd.edges.house.door import Door
 from ollama_proxyd.edges.house.identity import identity_in
 from ollama_proxyd.edges.house.interfaces import changes
 from ollama_proxyd.edges.house.multicast import NUMBER_CHARACTERS, Multicast, Place
 from ollama_proxyd.edges.house.paired import Paired
 from ollama_proxyd.edges.house.pairing import Host, WrongCodeError, join
 from ollama_proxyd.edges.house.settings import HouseSettings
-from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.edges.http_api.guests import guests_runner
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.inventory import Source
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 
-class _Pairing:
-    """A code that is shown."""
+class HouseholdDeps(NamedTuple):
+    """What the house rests on. shared: takes what paired machines share."""
 
-    def __init__(self, ends_s: float) -> None:
-        self.code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
-        self.ends_s = ends_s
-        self.attempts_left = ATTEMPTS
-        self.met: Peer | None = None
-        self.ended = asyncio.Event()
-
-    def fail(self) -> None:
-        """A wrong code came."""
-        self.attempts_left -= 1
-        log.warning("a machine tried to pair with a wrong code; %d attempts are left", self.attempts_left)
-        if not self.attempts_left:
-            self.ended.set()
+    foundation: Foundation
+    server: HttpServer
+    shared: Source
 
 
 class Household:
     """What a daemon knows of the house; see `services.ports.House`."""
 
-    def __init__(self, folder: Path, settings: HouseSettings, clock: Clock) -> None:
+    def __init__(self, folder: Path, settings: HouseSettings, deps: HouseholdDeps) -> None:
         self._folder = folder
-        self._settings = settings
-        self._clock = clock
+        self._settings = Cell(settings)
+        self._deps = deps
+        self._clock = clock = deps.foundation.clock
         self._paired = Paired(folder / "peers.json")
-        self._pairing: _Pairing | None = None
+        services = deps.foundation.services
+        self._guests = HouseGuests(services, self._settings, lambda: self._paired.peers)
+        self._runner = guests_runner(deps.server.app, self._guests)
+        self._neighbours = Neighbours(deps.shared, services.fleet, deps.foundation.http, clock, self._addresses)
+        self._neighbours.mains_weight = settings.mains_weight
+        self._pairing: ShownCode | None = None
         self._trouble: str | None = None
         self._tasks = Tasks("house")
         self._multicast: Multicast | None = None
@@ -72,25 +78,53 @@ class Household:
         except (OSError, ValueError) as error:
             message = f"the keys of this machine in {self._folder} cannot be used: {error}"
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_keys") from error
-        settings = self._settings
+        settings = self._settings.value
         if settings.multicast:
             number = self._own.fingerprint[:NUMBER_CHARACTERS]
             self._multicast = Multicast(number, settings.port, settings.interfaces, self._is_known, self._hear)
+        self._deps.foundation.engines.shared = self._neighbours.make
+        await self._listen(settings)
+        for each in self._paired.peers:
+            self._neighbours.add(each, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (each.certificate,)))
         self._tasks.start("interfaces", self._follow_interfaces())
+
+    async def _listen(self, settings: HouseSettings) -> None:
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        self._renew()
+        self._door = Door(server, lambda: self._context, lambda: len(server.connections))
+        try:
+            self._door.open(settings.port, settings.interfaces)
+        except OSError as error:
+            message = f"cannot listen on port {settings.port} for paired machines: {error.strerror or error}"
+            raise ProxyError(ErrorKind.UNAVAILABLE, f"{message}; change house.port", code="cannot_listen") from error
+
+    def _renew(self) -> None:
+        """Let in exactly the paired machines from now on."""
+        self._context = self._own.context(ssl.PROTOCOL_TLS_SERVER, [each.certificate for each in self._paired.peers])
+        self._guests.renew()
 
     def reconfigure(self, settings: HouseSettings) -> None:
         """Share by other settings from now on."""
-        self._settings = settings
+        self._settings.set(settings)
+        self._neighbours.mains_weight = settings.mains_weight
+        self._guests.renew()
 
     async def close(self) -> None:
         """Say goodbye."""
         await self._tasks.close()
         if self._multicast is not None:
             await self._multicast.close()
+        await self._neighbours.close()
+        await self._door.close()
+        await self._runner.cleanup()
 
     async def _follow_interfaces(self) -> None:
         await self._be_found()
         async for _ in changes():
+            with suppress(OSError):  # what was open stays
+                self._door.open(self._settings.value.port, self._settings.value.interfaces)
             await self._be_found()
 
     async def _be_found(self) -> None:
@@ -108,41 +142,54 @@ class Household:
 
     def _hear(self, number: str, place: Place | None) -> None:
         peer = next((each for each in self._paired.peers if each.fingerprint.startswith(number)), None)
-        if peer is not None and place is not None:
+        if peer is not None and place is None:
+            self._neighbours.leave(peer.fingerprint)
+        elif peer is not None and place is not None:
             self._keep(replace(peer, address=place.address, port=place.port))
 
     @property
     def _card(self) -> Card:
-        name = self._settings.name or name_of(socket.gethostname())
-        return Card(self._own.certificate, name, self._settings.port)
+        name = self._settings.value.name or name_of(socket.gethostname())
+        return Card(self._own.certificate, name, self._settings.value.port)
 
     def status(self) -> HouseStatus:
         """See the port."""
         peers = tuple(self._peer_status(each) for each in self._paired.peers)
-        pairing = None if self._pairing is None else self._pairing_status(self._pairing)
+        pairing = None if self._pairing is None else self._pairing.status()
         card = self._card
         return HouseStatus(card.name, self._own.fingerprint, card.port, peers, pairing, self._trouble)
 
     def _peer_status(self, peer: Peer) -> PeerStatus:
-        address = f"{peer.address}:{peer.port}"
-        return PeerStatus(peer.name, peer.fingerprint, address, False, None, None, None, (), None)
+        address, found = f"{peer.address}:{peer.port}", self._neighbours.find(peer.fingerprint)
+        told = None if found is None else found.told
+        if found is None or told is None:
+            why = None if found is None else found.why
+            return PeerStatus(peer.name, peer.fingerprint, address, False, None, None, None, (), why)
+        rtt_ms = None if found.rtt_s is None else found.rtt_s * 1000
+        shared = tuple(each.id for each in told.backends if each.why_not is None)
+        why = None if shared else next((each.why_not for each in told.backends), "it has no backends")
+        state = told.on_battery, told.battery_percent, rtt_ms, shared, why
+        return PeerStatus(peer.name, peer.fingerprint, address, True, *state)
 
-    def _pairing_status(self, pairing: _Pairing) -> PairingStatus:
-        left_s = max(pairing.ends_s - self._clock.monotonic(), 0.0)
-        return PairingStatus(f"{pairing.code[:4]}-{pairing.code[4:]}", left_s, pairing.attempts_left)
+    def _addresses(self, peer: Peer) -> Iterator[tuple[str, int]]:
+        """Where a machine may be: where it was last, and where the configuration says that machines are."""
+        yield peer.address, peer.port
+        for each in self._settings.value.peers:
+            host, _, port = each.partition(":")
+            yield host, int(port) if port else self._settings.value.port
 
     async def show_code(self) -> AsyncGenerator[PairingStatus | PeerStatus, None]:
         """See the port."""
         if self._pairing is not None:
             message = "a code is shown already; use that one, or end the command that shows it"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, code="pairing_under_way")
-        pairing = self._pairing = _Pairing(self._clock.monotonic() + PAIRING_S)
-        host, port = Host(pairing.code, self._card, self._meet, pairing.fail), self._settings.port + 1
+        pairing = self._pairing = ShownCode(self._clock)
+        host, port = Host(pairing.code, self._card, self._meet, pairing.fail), self._settings.value.port + 1
         try:
             await _opened(host, port)
             if self._multicast is not None:
                 await self._multicast.show_pairing(port)
-            yield self._pairing_status(pairing)
+            yield pairing.status()
             try:
                 async with asyncio.timeout(PAIRING_S):
                     await pairing.ended.wait()
@@ -188,7 +235,7 @@ class Household:
         """Where the machine is that shows a code; raises ProxyError where that is not certain."""
         if address is not None:
             host, _, port = address.partition(":")
-            return host, int(port) if port.isdigit() else self._settings.port + 1
+            return host, int(port) if port.isdigit() else self._settings.value.port + 1
         found = [] if self._multicast is None else await self._multicast.pairing()
         if len(found) == 1 and found[0].pairing_port is not None:
             return found[0].address, found[0].pairing_port
@@ -213,6 +260,8 @@ class Household:
         kept = replace(peer, name=next(each for each in names if each not in others))
         if kept not in self._paired.peers:
             self._paired.add(kept)
+            self._renew()
+        self._neighbours.add(kept, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (kept.certificate,)))
         return kept
 
     async def unpair(self, name: str) -> None:
@@ -223,6 +272,8 @@ class Household:
             message = f"no machine {name[:100]!r} is paired; there are: {known}"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="name")
         self._paired.remove(peer)
+        self._renew()
+        self._neighbours.remove(peer.fingerprint)
         log.info("%s is no longer paired", peer.name)
 
 

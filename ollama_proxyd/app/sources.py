@@ -124,6 +124,17 @@ class Found(Source):
             log.info("%s", sentence)
 
 
+class Shared(Source):
+    """What paired machines share; the house sets it."""
+
+    def __init__(self) -> None:
+        super().__init__("shared by paired machines")
+
+    async def offer(self, config: Config, *, has_better: bool) -> Backends:  # noqa: ARG002
+        """What they share now."""
+        return self.backends.value
+
+
 class Simulated(Source):
     """The demo fleet, started at its first use; it stands in where there is nothing else."""
 
@@ -149,24 +160,26 @@ class Simulated(Source):
 class Sources:
     """The sources that a command line allows, the best first, and what they offer together."""
 
-    def __init__(self, demo: Demo, found: Found, endpoints: Endpoints | None = None) -> None:
+    def __init__(self, demo: Demo, found: Found, shared: Shared, endpoints: Endpoints | None = None) -> None:
         self.found = found
+        self._shared = shared
         self.endpoints = endpoints
         """Those of a picker, in place of all others."""
         self._simulated = Simulated()
         self._is_demo_only = demo is Demo.ALWAYS
-        real: tuple[Configured | OwnRun | Found | Endpoints, ...] = (Configured(), OwnRun(), found)
+        real: tuple[Configured | OwnRun | Found | Endpoints | Shared, ...] = (Configured(), OwnRun(), found, shared)
         if endpoints is not None:
             real = (endpoints,)
         elif self._is_demo_only:
             real = ()
-        self._all = (*real, *(() if demo is Demo.NEVER else (self._simulated,)))
+        last: tuple[Simulated | Shared, ...] = () if demo is Demo.NEVER else (self._simulated,)
+        self._all = (*real, *last, *((shared,) if self._is_demo_only else ()))
         self.inventory = Inventory(*self._all)
 
     @property
     def changing(self) -> Sequence[Source]:
         """Those that find other backends by themselves."""
-        return [self.found if self.endpoints is None else self.endpoints]
+        return [self.found, self._shared] if self.endpoints is None else [self.endpoints]
 
     async def survey(self, config: Config) -> tuple[Backends, ...]:
         """What each source has for a configuration; nothing is changed by it."""

@@ -14,6 +14,7 @@ HEADS = {
     "heat_joules": "+ heat",
     "money_joules": "+ money",
     "noise_joules": "+ noise and heat",
+    "other_machine_joules": "+ other machine",
     "delay_joules": "+ delay of others",
     "late_joules": "+ beyond the wait",
     "waiting_joules": "+ waiting",
@@ -21,7 +22,7 @@ HEADS = {
 }
 """What a column is called where its term does not say it."""
 
-ADDED = ("heat_joules", "money_joules", "noise_joules", "delay_joules", "late_joules")
+ADDED = ("heat_joules", "money_joules", "noise_joules", "other_machine_joules", "delay_joules", "late_joules")
 """What cost adds to energy; shown where there is any."""
 
 SUMS = ("energy_joules", *ADDED, "waiting_joules", "cost_joules")

@@ -10,6 +10,7 @@ from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.frontends import BackendLabels
+from ollama_proxyd.core.house import Machine
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.options import NotNegative, Option, Positive, Within, Without
@@ -156,6 +157,8 @@ class BackendSpec:
         bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
     ] = False
     labels: BackendLabels = ()
+    machine: str | None = None
+    """The paired machine that shares it."""
     tariff: Tariff | None = None
     """What its tokens cost; None where it takes nothing, as far as is configured."""
     is_local: bool = True
@@ -202,10 +205,6 @@ class LoadedModel:
     expires_unix_s: float | None = None
 
 
-FAILING = "failing"
-"""The health of a backend that answers its checks and fails requests."""
-
-
 class Health(Enum):
     """Whether a backend can serve. Busy is not down."""
 
@@ -233,7 +232,8 @@ class Probe:
     start_s: float | None = None
     """How long its engine takes to start, where the proxy starts it on demand."""
     is_off: bool = False
-    """Whether the engine is stopped, and is started by the next request; its models are those of before."""
+    """Whether the engine is stopped until the next request; its models are those of before."""
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +262,9 @@ class BackendView:
     memory: Memory = NOTHING_KNOWN
     breakers: Breakers = ()
     start_s: float | None = None
-    """Seconds that its engine takes to start, where the proxy starts and stops it."""
     is_off: bool = False
-    """Whether its engine is stopped until the next request."""
+    machine: Machine | None = None
+    """These three: see Probe."""
 
     @property
     def reason(self) -> Reason | None:
@@ -294,7 +294,7 @@ class BackendView:
     @property
     def told_health(self) -> str:
         """Its health in a word: checks alone do not make it up."""
-        return FAILING if self.is_failing else self.health.value
+        return "failing" if self.is_failing else self.health.value
 
 
 FleetView = tuple[BackendView, ...]

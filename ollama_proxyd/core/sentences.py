@@ -56,6 +56,9 @@ MODES: Mapping[str, str] = {
 """Why a mode is in force."""
 
 HEALTH: Mapping[str, str] = {
+    "shares_nothing": "{backend_id} is not shared with other machines",
+    "shares_on_mains": "{backend_id} is shared on mains power only, and the machine runs on battery",
+    "shares_awake": "{backend_id} sleeps, and other machines may not wake it",
     "not_checked_yet": "not checked yet",
     "disabled_in_configuration": "disabled in the configuration",
     "switched_off": "switched off by hand",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ollama_proxyd.core.binding import chip_of, device_of, why_unbound
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, LoadedModel, Model
+from ollama_proxyd.core.house import Machine
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.memo import by_identity
@@ -18,8 +19,10 @@ from ollama_proxyd.core.policy.mode_limits import standing
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import keeping
 from ollama_proxyd.core.policy.trial import known_until_s
-from ollama_proxyd.core.readings import DeviceState, known
+from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
+
+_NOT_SEEN = Speed()
 
 
 def candidate_of(view: BackendView, situation: Situation, rules: Sequence[FitnessRule]) -> Candidate | Rejected:
@@ -35,7 +38,16 @@ def candidate_of(view: BackendView, situation: Situation, rules: Sequence[Fitnes
     learned = view.speeds.get(model.name), view.memory.load_s.get(model.name)
     found = _compiled(settled, model, device, row, max_temp_c, *learned)
     note = why_unbound(view.spec, system.devices) if device is None else found.heat_note
-    return found._replace(view=view, heat_note=note, standing=standing(view, device, known(system.games), row))
+    found = found._replace(view=view, heat_note=note, standing=standing(view, device, known(system.games), row))
+    return found if view.machine is None else _elsewhere(found, view.machine, system)
+
+
+def _elsewhere(found: Candidate, machine: Machine, system: SystemState) -> Candidate:
+    """The same on another machine: its joules count too, and so does the network until answers have shown it."""
+    weight = machine.weight(on_battery_here=known(system.on_battery) is True)
+    is_seen = found.view.speeds.get(found.model.name, _NOT_SEEN).is_sure("ttft_s")
+    network_s = 0.0 if is_seen or machine.rtt_s is None else machine.rtt_s
+    return found._replace(elsewhere_w=machine.power_w * weight, network_s=network_s)
 
 
 @by_identity

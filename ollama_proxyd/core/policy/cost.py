@@ -70,6 +70,9 @@ class Candidate(NamedTuple):
     """Its order among equals."""
     known_until_s: float
     """Until when enough answers have shown its speed."""
+    elsewhere_w: float = 0.0
+    """What the work draws on another machine, as it counts here."""
+    network_s: float = 0.0
 
 
 def price_of_time_w(row: ModeRow, hints: Hints) -> float:
@@ -118,22 +121,26 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
     delay_j = (asked.others_price_w * crowd.delayed + crowd.delayed_w) * alone_s
-    latency_s = stay.wake_s + stay.load_s + prefill_s
+    latency_s = stay.wake_s + stay.load_s + prefill_s + candidate.network_s
     queue_wait_s = _queue_wait_s(view.spec.id, asked, latency_s + decode_s) if asked.waits_s else 0.0
     latency_s += queue_wait_s
     time_s = latency_s + decode_s
     work_j = share_w * prefill_s + share_w * decode_s
     noise_j = candidate.noise_share * work_j
+    elsewhere_j = candidate.elsewhere_w * (crowd.share * (prefill_s + decode_s) + stay.load_s)
     energy_j = work_j + stay.load_j + stay.wake_j + stay.idle_tail_j
     heat_j = candidate.heat_share * ((share_w + price_w) * (prefill_s + decode_s))
     money, money_j, money_note = _money(view, asked) if view.spec.tariff is not None else _FREE
-    cost_j = energy_j + heat_j + money_j + delay_j + noise_j - stay.spared_j + price_w * (time_s - stay.spared_s)
+    cost_j = energy_j + heat_j + money_j + delay_j + noise_j + elsewhere_j
+    cost_j += price_w * (time_s - stay.spared_s) - stay.spared_j
     more_notes = (candidate.heat_note, money_note, crowd.note, candidate.noise_note)
     if stay_notes or more_notes != _NO_NOTES:
         notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
     priced = Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
+    if view.machine is not None:
+        priced = priced._replace(elsewhere_j=elsewhere_j, network_s=candidate.network_s)
     return _with_caches(priced, candidate, asked, cached_tokens) if asked.cached_tokens else priced
 
 
@@ -191,6 +198,7 @@ def line(candidate: Candidate, key: LineKey) -> Line:
     """The same as `price` without the wait, and less what only one request knows, such as how long models stay."""
     expected, crowd, keeping, price_w = candidate.expected, candidate.crowd, candidate.keeping, key.price_w
     work_w = expected.power_w * crowd.share * (1 + candidate.noise_share + candidate.heat_share)
+    work_w += candidate.elsewhere_w * crowd.share
     work_w += price_w * (1 + candidate.heat_share)
     second_j = crowd.slow * work_w + key.others_price_w * crowd.delayed + crowd.delayed_w
     stay = keeping.arrival[0]

@@ -49,6 +49,10 @@ class Ranked(NamedTuple):
     """What it costs those that they take longer."""
     noise_j: float = 0.0
     """What the fan's noise and the heat in the lap count, in a mode that minds them."""
+    elsewhere_j: float = 0.0
+    """What the work draws on another machine, as it counts here."""
+    network_s: float = 0.0
+    """How long a request is under way to another machine, and its answer back."""
     cached_tokens: float = 0.0
     """How much of the prompt it is likely to have in its cache."""
     cached_s: float = 0.0
@@ -72,6 +76,7 @@ class Ranked(NamedTuple):
         """Every term of the formula by its name, with its unit as suffix."""
         return {
             "queue_wait_s": self.queue_wait_s,
+            "network_s": self.network_s,
             "cached_tokens": self.cached_tokens,
             "prefill_s": self.prefill_s,
             "decode_s": self.decode_s,
@@ -84,6 +89,7 @@ class Ranked(NamedTuple):
             "money": self.money,
             "money_j": self.money_j,
             "noise_j": self.noise_j,
+            "other_machine_j": self.elsewhere_j,
             "delay_j": self.delay_j,
             "late_j": self.late_j,
             "price_of_time_w": self.price_of_time_w,

@@ -166,7 +166,7 @@ class Table(NamedTuple):
         pairs = zip(self.learned, news, self.seen, strict=True)
         anew = {at for learned, now, was in pairs if now is not was for at in learned.at}
         if situation.system is not self.situation.system:
-            anew.update([at for at, view in enumerate(fleet) if view.spec.is_local or view.spec.pci_address])
+            anew.update([at for at, view in enumerate(fleet) if not _is_elsewhere(view)])
         now_, was_ = situation.query.background, self.situation.query.background
         busier = {self.places[each] for each in now_.keys() | was_.keys() if now_.get(each) != was_.get(each)}
         if fleet is not self.fleet:
@@ -262,6 +262,11 @@ def _learned(entries: Sequence[Entry], order: Iterable[int]) -> Sequence[_Learne
 
 def _has_gaps(view: BackendView, asked_as: str) -> bool:
     return bool(gaps_of(view, asked_as))
+
+
+def _is_elsewhere(view: BackendView) -> bool:
+    """Whether nothing of this machine changes what it costs."""
+    return not (view.spec.is_local or view.spec.pci_address or view.machine)
 
 
 def _known_until_s(entries: Iterable[Entry]) -> float:

@@ -34,7 +34,7 @@ from ollama_proxyd.edges.backends.unloading import load_only, unload, works
 from ollama_proxyd.edges.backends.untrusted_json import text, whole
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.port_owner import command_line_at
-from ollama_proxyd.edges.plumbing.way import is_here
+from ollama_proxyd.edges.plumbing.way import Way, is_here
 from ollama_proxyd.services.cell import Cell
 
 T = TypeVar("T")
@@ -57,11 +57,13 @@ class EngineBackend:
         client: HttpClient,
         api_key: str | None = None,
         wishes: Cell[EngineWishes] | None = None,
+        way: Way | None = None,
     ) -> None:
         self._spec = spec
         self._wishes = wishes or Cell(EngineWishes())
         self._client = client
         self._api_key = api_key
+        self._way = way
         self._recognitions_left = _RECOGNITIONS if _is_unknown(spec) else 0
         self._recognised: str | None = None
         self._keep_s: dict[str, int] = {}
@@ -78,7 +80,7 @@ class EngineBackend:
         self._started: int | str | None = _NOT_LOOKED
         self._was_healthy = False
         self._engine = engine
-        self._server = Server(self._client, self._spec, base=engine.speaks[0].base, api_key=self._api_key)
+        self._server = Server(self._client, self._spec, engine.speaks[0].base, self._api_key, self._way)
         resuming = engine.continues.fields if engine.continues else {}
         options = RequestOptions(self._wishes, self._spec) if engine.takes_options else None
         keeping = Keeping(engine.keeps, self._keep_s)

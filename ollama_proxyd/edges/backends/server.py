@@ -20,7 +20,7 @@ from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
-from ollama_proxyd.edges.plumbing.way import way_to
+from ollama_proxyd.edges.plumbing.way import Way, way_to
 
 JSON_TYPE = "application/json"
 _LONGEST_S = 24 * 3600.0
@@ -57,12 +57,19 @@ class Server:
 
     __slots__ = ("_authorization", "_client", "_is_service", "_root", "_way", "who")
 
-    def __init__(self, client: HttpClient, spec: BackendSpec, base: str = "", api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        spec: BackendSpec,
+        base: str = "",
+        api_key: str | None = None,
+        way: Way | None = None,
+    ) -> None:
         address = URL(spec.endpoint)
         self.who = f"backend {spec.id} at {address.with_user(None)}"
         self._client = client
         self._is_service = not spec.is_local or spec.tariff is not None
-        self._way = way_to(address, spec.proxy, spec.ca_file)
+        self._way = way or way_to(address, spec.proxy, spec.ca_file)
         self._root = str(address).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 

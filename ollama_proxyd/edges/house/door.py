@@ -7,6 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from ollama_proxyd.edges.plumbing.tcp import LATER, notice_loss
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,6 @@ MOST_OF_ADDRESS = 4
 """So many connections of one address, and of all, may be agreeing on TLS at the same time."""
 MOST_CONNECTIONS = 128
 ACCEPT_AGAIN_S = 1.0
-_QUIET_S, _PROBE_S, _PROBES = 30, 5, 3
 
 
 class Door:
@@ -80,7 +80,7 @@ class Door:
     async def _greet(self, connection: socket.socket, who: str) -> None:
         loop = asyncio.get_running_loop()
         connection.setblocking(False)
-        notice_loss(connection, _QUIET_S, _PROBE_S, _PROBES)
+        notice_loss(connection, *LATER)
         try:
             await loop.connect_accepted_socket(
                 self._make, connection, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_S
@@ -99,15 +99,6 @@ class Door:
         for each in self._listeners.values():
             each.close()
         self._listeners.clear()
-
-
-def notice_loss(connection: socket.socket, quiet_s: int, probe_s: int, probes: int) -> None:
-    """Have the kernel find out that the other side is gone: it asks after a silence, and again and again."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, quiet_s)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_s)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (quiet_s + probe_s * probes) * 1000)
 
 
 def _listener(port: int, interface: str) -> socket.socket:

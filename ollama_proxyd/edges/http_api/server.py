@@ -135,13 +135,10 @@ class HttpServer:
         self._sites: list[web.BaseSite] = []
         self._frontend_sites: dict[int | str, list[web.BaseSite]] = {}
 
-    def administer(self, by: Admin) -> None:
-        """Serve the admin API."""
-        self._app[ADMIN].set(by)
-
-    def serve_house(self, house: House) -> None:
-        """Show the house, and have machines paired."""
-        self._app[HOUSE].set(house)
+    @property
+    def app(self) -> web.Application:
+        """All that its handlers find."""
+        return self._app
 
     @property
     def rules(self) -> Cell[AccessRules]:

@@ -25,6 +25,8 @@ from ollama_proxyd.edges.plumbing.call import (
 )
 from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.patience import Patience
+from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss
+from ollama_proxyd.edges.plumbing.way import Pinned
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
 
@@ -74,9 +76,12 @@ class _Connector(aiohttp.TCPConnector):
         due_s = asyncio.get_running_loop().time() + (timeout.sock_connect or 0.0)
         try:
             async with Patience(due_s):
-                return await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
+                made = await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        if isinstance(req.ssl, Pinned) and made.transport is not None:
+            notice_loss(made.transport.get_extra_info("socket"), *SOON)
+        return made
 
 
 class GeneralClient:

@@ -1,0 +1,44 @@
+"""The connection on which a paired machine tells how it is; its end is the news that the machine has left."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import aiohttp
+
+from ollama_proxyd.edges.plumbing.machine_words import MOST_LINE_BYTES, MachineWords, read_machine
+from ollama_proxyd.edges.plumbing.tcp import LATER, notice_loss, round_trip_s
+
+CONNECT_S = 5.0
+STATUS_PATH = "/house/status"
+
+
+class LinkError(Exception):
+    """There is no connection, or none any more; the message says why."""
+
+
+async def follow(
+    address: str, port: int, context: ssl.SSLContext, tell: Callable[[MachineWords, float | None], None]
+) -> None:
+    """Tell each word of a machine, with the round trip to it in seconds; raises LinkError at the end."""
+    host = f"[{address}]" if ":" in address else address
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+    connector = aiohttp.TCPConnector(ssl=context, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, timeout=timeout, read_bufsize=MOST_LINE_BYTES, trust_env=False
+            ) as session,
+            asyncio.timeout(2 * CONNECT_S) as begin,
+            session.get(f"https://{host}:{port}{STATUS_PATH}", allow_redirects=False) as reply,
+        ):
+            begin.reschedule(None)
+            if reply.status != 200 or reply.connection is None or reply.connection.transport is None:
+                raise LinkError(f"it answered {reply.status}")
+            connection = reply.connection.transport.get_extra_info("socket")
+            notice_loss(connection, *LATER)
+            while line := await reply.content.readline():
+                tell(read_machine(line), round_trip_s(connection))
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise LinkError(str(error) or type(error).__name__) from error
+    raise LinkError("it has closed the connection")
