@@ -29,7 +29,15 @@ settings.register_profile("house", deadline=None, max_examples=100 if NOTHING_SK
 settings.load_profile("house")
 
 FAULTS_S = 7200 if os.environ.get("FAULTS_ALL") else 900  # its first test runs the matrix: 13,000 cases, else 1,700
-TIME_LIMITS_S = {"box": 900, "desktop": 600, "e2e": 600, "extension": 600, "faults": FAULTS_S, "packaging": 600}
+TIME_LIMITS_S = {
+    "box": 900,
+    "desktop": 600,
+    "e2e": 600,
+    "extension": 600,
+    "faults": FAULTS_S,
+    "house": 600,
+    "packaging": 600,
+}
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
 GNOME = "desktop/gnome"  # one for each Shell
 SHARED = (
@@ -39,6 +47,7 @@ SHARED = (
     "e2e",
     "faults",
     GNOME,
+    "house",
     "packaging/test_deb",
     "packaging/test_wheel",
 )

@@ -51,6 +51,19 @@ def test_the_network_and_its_joules_are_terms(house: House) -> None:
     assert terms["desktop/npu"]["other_machine_joules"] > 0 == terms["npu"]["other_machine_joules"]
 
 
+def test_on_battery_the_machine_on_mains_answers(house: House) -> None:
+    """The same watts there and here: the network and the radio decide on mains, the battery elsewhere."""
+
+    def first(**machine: object) -> str:
+        body = {"model": "demo:latest", "mode": "Efficiency", "system": machine}
+        status, answer = house.laptop.ask("POST", "/routing/explain", body)
+        assert status == 200, answer
+        return str(json.loads(answer)["ranked"][0]["backend_id"])
+
+    assert "/" not in first(on_battery=False)
+    assert first(on_battery=True).startswith("desktop/")
+
+
 def test_a_reload_keeps_what_is_paired(house: House) -> None:
     house.laptop.signal(signal.SIGHUP)
     wait_until(lambda: "the configuration was reloaded" in house.laptop.log(), "the reload", 30)
