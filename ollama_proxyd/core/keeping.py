@@ -27,7 +27,7 @@ class Memory:
     expires_s: Mapping[str, float] = field(default_factory=dict)
     """When the models that it loaded leave, on the monotonic clock, by the backend's names; infinity: not foreseen."""
     gaps_s: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """The last times between requests for a model anywhere, by its canonical name."""
+    """The last times between requests for a model anywhere, by its canonical name; none where they overlapped."""
     load_s: Mapping[str, float] = field(default_factory=dict)
     """How long loading took, by the backend's names."""
     bytes_per_s: float | None = None
@@ -47,10 +47,12 @@ def keep_alive_s(break_even_s: float, gaps_s: Sequence[float]) -> float:
     """How long a model stays after its last request.
 
     Up to the break-even time it costs at most twice what would be right, whenever the next request comes (ski rental).
-    Where most of the last requests came soon, it stays until the latest of those would have come.
+    Where most of the last requests came soon, it stays until the latest of those would have come. Those that came while
+    another was under way say nothing of that.
     """
-    near = [each for each in gaps_s if each <= NEAR * break_even_s]
-    is_expected = len(gaps_s) >= FEW_GAPS and 2 * len(near) >= len(gaps_s)
+    unused_s = [each for each in gaps_s if each > 0]
+    near = [each for each in unused_s if each <= NEAR * break_even_s]
+    is_expected = len(unused_s) >= FEW_GAPS and 2 * len(near) >= len(unused_s)
     wanted_s = max(break_even_s, MARGIN * max(near)) if is_expected else break_even_s
     return min(max(wanted_s, LEAST_S), MOST_S)
 

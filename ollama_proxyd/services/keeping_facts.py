@@ -48,14 +48,15 @@ class KeepingFacts:
         return self._expires_s.setdefault(backend_id, {})
 
     def note_sent(self, backend_id: str, model: str, *, is_fresh: bool) -> None:
-        """A request for a model begins; the time since the last one ended is a gap where none was under way."""
+        """A request for a model begins: at once where another is under way, else so long after the last one ended."""
         name, now_s = canonical(model), self._clock.monotonic()
         if is_fresh:
             self._fresh.add((backend_id, model))
         if name not in self._under_way and len(self._under_way) >= MOST_MODELS:
             return
-        if not self._under_way.get(name) and name in self._ended_s:
-            self._gaps_s[name] = (*self._gaps_s.get(name, ()), now_s - self._ended_s[name])[-MOST_GAPS:]
+        if (is_at_once := self._under_way.get(name, 0) > 0) or name in self._ended_s:
+            gap_s = 0.0 if is_at_once else now_s - self._ended_s[name]
+            self._gaps_s[name] = (*self._gaps_s.get(name, ()), gap_s)[-MOST_GAPS:]
         self._under_way[name] = self._under_way.get(name, 0) + 1
 
     def note_ended(self, ended: AttemptEnded, model: Model) -> None:

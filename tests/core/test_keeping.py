@@ -39,6 +39,12 @@ def test_it_is_kept_longer_where_most_of_the_last_requests_came_soon() -> None:
     assert keep_alive_s(17.0, [20.0] * (FEW_GAPS - 1)) == 17.0
 
 
+def test_requests_that_came_beside_others_say_nothing_of_how_long_it_would_lie_unused() -> None:
+    at_once = [0.0] * 8
+    assert keep_alive_s(17.0, [*at_once, 20.0, 1000.0, 1000.0, 30.0, 1000.0]) == 17.0
+    assert keep_alive_s(17.0, [*at_once, 20.0, 25.0, 1000.0, 30.0]) == pytest.approx(33.0)
+
+
 def test_how_long_it_lies_unused_is_the_mean_of_the_last_times() -> None:
     assert idle_s([10.0, 30.0], 20.0) == 15.0
     assert idle_s((), 20.0) == 20.0

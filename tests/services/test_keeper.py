@@ -7,16 +7,18 @@ from math import inf
 
 import pytest
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason
-from ollama_proxyd.core.fleet import Health, LoadedModel, Model, Probe
+from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, Probe
 from ollama_proxyd.core.keeping import KeptBy
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import LoadAction, Request
+from ollama_proxyd.core.requests import LoadAction, Operation, Request
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.keeper import GRACE_S, Kept
+from ollama_proxyd.services.keeping_facts import KeepingFacts
 from ollama_proxyd.services.settings import KeepAlive, KeepingSettings
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeBackend, FakeClock, pass_by, reload, services_of, settle, words
@@ -330,6 +332,18 @@ async def test_the_policy_knows_when_a_model_leaves(bench: Bench) -> None:
     await pass_by(KEEP_S / 2)
     terms = bench.services.gateway.explain(Query("tiny")).ranked[0].terms
     assert terms["idle_tail_j"] == pytest.approx(9.0 * KEEP_S / 2, rel=0.1)
+
+
+async def test_a_request_beside_another_for_its_model_has_come_at_once(clock: FakeClock) -> None:
+    facts, ended = KeepingFacts(clock), AttemptEnded("nvidia", TINY.name, Operation.CHAT, "r", 0.0, 1.0)
+    for _ in range(3):
+        facts.note_sent("nvidia", TINY.name, is_fresh=False)
+    for _ in range(3):
+        facts.note_ended(ended, TINY)
+    await pass_by(5.0)
+    facts.note_sent("npu", TINY.name, is_fresh=False)
+    memory = facts.memory(BackendView(FakeBackend("nvidia").spec), is_kept_by_us=True)
+    assert memory.gaps_s[TINY.name] == (0.0, 0.0, pytest.approx(5.0))
 
 
 async def test_a_backend_that_is_removed_under_way_does_not_end_the_learning_of_gaps(bench: Bench) -> None:
