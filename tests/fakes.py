@@ -11,6 +11,7 @@ from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
+from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import (
     Accepted,
@@ -202,6 +203,9 @@ class MemoryHistory:
 
     async def books(self, asked: Asked) -> Books:
         return Books(asked)
+
+    async def series(self, asked: Asked) -> Series:
+        return Series(Books(asked))
 
     async def hours(self, since_s: float) -> EnergyHours:
         return EnergyHours(since_s)

@@ -46,11 +46,15 @@ def read_by(value: Json) -> By:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whole days, the first and the last as local dates such as 2027-01-15."""
+    """Whole days, the first and the last as local dates such as 2027-01-15.
+
+    With `since_s`, in Unix time, what ended from then on; devices are booked by days, so nothing is told of them.
+    """
 
     since: str
     until: str
     by: By = By.APP
+    since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

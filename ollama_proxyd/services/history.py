@@ -3,12 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy_books import Asked, Books, By
 from ollama_proxyd.core.energy_hours import EnergyHours, first_hour
+from ollama_proxyd.core.energy_series import DAYS, Over, Series
 from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, Values, attempt_row, count, ended_of, name, number
 from ollama_proxyd.core.modes import ModeSetting
@@ -110,6 +112,16 @@ class History:
         self.hand_over()
         today = self._clock.local_date()
         return await self.store.books(Asked(str(today - timedelta(days - 1)), str(today), by))
+
+    async def series(self, over: Over, by: By) -> Series:
+        """What the last day cost by hours, or the last thirty by days, the present one included."""
+        self.hand_over()
+        today = self._clock.local_date()
+        if over is Over.MONTH:
+            days = tuple(str(today - timedelta(ago)) for ago in reversed(range(DAYS)))
+            return replace(await self.store.series(Asked(days[0], days[-1], by)), days=days)
+        since_s = first_hour(self._clock.unix(), self._clock.local_minute())
+        return await self.store.series(Asked(str(today - timedelta(1)), str(today), by, since_s))
 
     async def hours(self) -> EnergyHours:
         """What the last day cost, hour by hour."""

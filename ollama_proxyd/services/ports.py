@@ -7,6 +7,7 @@ from typing import Protocol
 from ollama_proxyd.core.administration import Change, Entry, Kept, Kind, Token
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
+from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.engine_files import Shelf
 from ollama_proxyd.core.engine_instances import KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram
@@ -231,6 +232,9 @@ class HistoryStore(Protocol):
 
     async def books(self, asked: Asked) -> Books:
         """What days cost, what was added before included; nothing where the history cannot be read."""
+
+    async def series(self, asked: Asked) -> Series:
+        """What hours or days cost, what was added before included; nothing where it cannot be read."""
 
     async def hours(self, since_s: float) -> EnergyHours:
         """What hours cost from then on, what was added before included; nothing where it cannot be read."""

@@ -12,15 +12,21 @@ PAGES: Mapping[str, str] = {
     "/chat": "chat.html",
     "/dashboard": "dashboard.html",
     "/ui/models": "models.html",
+    "/ui/energy": "energy.html",
+    "/ui/machine": "machine.html",
     "/ui/routing": "routing.html",
     "/ui/requests": "requests.html",
 }
 """What each address shows within the frame that all pages share."""
 FRAME: Final = "frame.html"
+ICONS: Final = "icons.html"
+"""The pictures of devices and of what they do, for the pages that show them."""
 TITLES: Mapping[str, str] = {
     "chat.html": "Chat",
     "dashboard.html": "Dashboard",
     "models.html": "Models",
+    "energy.html": "Energy",
+    "machine.html": "Machine",
     "routing.html": "Routing",
     "requests.html": "Requests",
 }
@@ -68,6 +74,7 @@ def content(name: str) -> bytes:
     if name in TITLES:
         frame = (FOLDER / FRAME).read_text(encoding="utf-8")
         text = frame.replace("{{title}}", TITLES[name]).replace("{{page}}", text)
+        text = text.replace("{{icons}}", (FOLDER / ICONS).read_text(encoding="utf-8"))
         text = text.replace(f'data-page="{name}"', 'aria-current="page"')
     return text.encode()
 

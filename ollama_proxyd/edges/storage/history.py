@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
+from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.storage import history_queries
@@ -53,6 +54,10 @@ class KeptHistory:
     async def books(self, asked: Asked) -> Books:
         """What days cost, what was added before included."""
         return await self._read(lambda connection: history_queries.books(connection, asked), Books(asked))
+
+    async def series(self, asked: Asked) -> Series:
+        """What hours or days cost, what was added before included."""
+        return await self._read(lambda connection: history_queries.series(connection, asked), Series(Books(asked)))
 
     async def hours(self, since_s: float) -> EnergyHours:
         """What hours cost from then on, what was added before included."""
@@ -123,6 +128,10 @@ class NoHistory:
     async def books(self, asked: Asked) -> Books:
         """Nothing."""
         return Books(asked)
+
+    async def series(self, asked: Asked) -> Series:
+        """Nothing."""
+        return Series(Books(asked))
 
     async def hours(self, since_s: float) -> EnergyHours:
         """Nothing."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ollama_proxyd.core.energy import Source
-from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost, shortened
+from ollama_proxyd.core.energy_books import OTHERS, Asked, Books, By, Cost, DeviceCost, shortened
 from ollama_proxyd.core.energy_hours import MOST_CHANGES, SECONDS_PER_HOUR, EnergyHours, HourCost, ModeChange
+from ollama_proxyd.core.energy_series import MOST_PARTS, Part, Series
 from ollama_proxyd.core.history import Values
 
 _KEYS: Final[Mapping[By, str]] = {
@@ -17,6 +18,8 @@ _KEYS: Final[Mapping[By, str]] = {
     By.DAY: "day",
     By.MODE: "coalesce(effective_mode, '')",
 }
+_DAYS: Final = "day BETWEEN :since AND :until"
+_SINCE: Final = "unix_s >= :since_s"
 _JOULES: Final = "(prefill_j + decoding_j + load_j)"
 _COSTS: Final = """
     SELECT {key} AS key, max(program_known_by) AS known_by, count(*) AS attempts, sum(result = 'ok') AS answers,
@@ -25,23 +28,34 @@ _COSTS: Final = """
         total({joules} * (energy_source = 'attributed')) AS attributed_j,
         total({joules} * (energy_source = 'estimated')) AS estimated_j,
         total({joules} * energy_error) AS error_j
-    FROM attempts WHERE day BETWEEN ? AND ? GROUP BY 1 ORDER BY energy_j DESC, 1"""
+    FROM attempts WHERE {within} GROUP BY 1 ORDER BY energy_j DESC, 1"""
 _SPENT: Final = """
     SELECT {key} AS key, currency, total(spent) AS spent
-    FROM attempts WHERE day BETWEEN ? AND ? AND spent > 0 GROUP BY 1, 2"""
+    FROM attempts WHERE {within} AND spent > 0 GROUP BY 1, 2"""
 _SAVED: Final = """
     SELECT {key} AS key, total(saved_j) AS saved_j, count(saved_j) AS compared
-    FROM requests WHERE day BETWEEN ? AND ? AND backend IS NOT NULL GROUP BY 1"""
+    FROM requests WHERE {within} AND backend IS NOT NULL GROUP BY 1"""
 _DEVICES: Final = """
     SELECT device, account, source, sum(joules) AS energy_j, sum(error_j) AS error_j
-    FROM devices WHERE day BETWEEN ? AND ? GROUP BY 1, 2, 3 ORDER BY energy_j DESC"""
+    FROM devices WHERE day BETWEEN :since AND :until AND :since_s IS NULL GROUP BY 1, 2, 3 ORDER BY energy_j DESC"""
 _CACHED: Final = """
     SELECT count(*) AS cached, total(saved_j) AS cache_saved_j
-    FROM requests WHERE day BETWEEN ? AND ? AND result = 'cached'"""
+    FROM requests WHERE {within} AND result = 'cached'"""
+_WORST: Final = "max(CASE energy_source WHEN 'measured' THEN 0 WHEN 'attributed' THEN 1 ELSE 2 END) AS source"
+_SERIES: Final = """
+    WITH top AS (
+        SELECT {key} AS key FROM attempts WHERE {within} GROUP BY 1 ORDER BY total({joules}) DESC, 1 LIMIT {most})
+    SELECT {column} AS column, iif({key} IN top, {key}, '{others}') AS key, total({joules}) AS energy_j,
+        total({joules} * energy_error) AS error_j, {worst}
+    FROM attempts WHERE {within} GROUP BY 1, 2 ORDER BY 1, 2"""
+_COLUMNS: Final = {
+    _DAYS: "CAST(julianday(day) - julianday(:since) AS INTEGER)",
+    _SINCE: f"CAST((unix_s - :since_s) / {SECONDS_PER_HOUR} AS INTEGER)",
+}
 _HOURS: Final = f"""
     SELECT CAST((unix_s - :since) / {SECONDS_PER_HOUR} AS INTEGER) AS hour, backend, total({_JOULES}) AS energy_j,
         total({_JOULES} * energy_error) AS error_j,
-        max(CASE energy_source WHEN 'measured' THEN 0 WHEN 'attributed' THEN 1 ELSE 2 END) AS source
+        {_WORST}
     FROM attempts WHERE unix_s >= :since GROUP BY 1, 2 ORDER BY 1, 2"""  # noqa: S608 - our own names
 _CHANGES: Final = """
     SELECT unix_s, mode, effective_mode FROM modes
@@ -50,19 +64,34 @@ _RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
 
 
 def books(connection: sqlite3.Connection, asked: Asked) -> Books:
-    """What the days cost that are asked for."""
-    days, key = (asked.since, asked.until), _KEYS[asked.by]
-    saved = {row["key"]: row for row in select(connection, _SAVED.format(key=key), days)}
+    """What the time cost that is asked for."""
+    values, words = _asked(asked)
+    saved = {row["key"]: row for row in select(connection, _SAVED.format(**words), values)}
     spent: dict[str, dict[str, float]] = {}
-    for row in select(connection, _SPENT.format(key=key), days):
+    for row in select(connection, _SPENT.format(**words), values):
         spent.setdefault(row["key"], {})[row["currency"]] = row["spent"]
-    rows = select(connection, _COSTS.format(key=key, joules=_JOULES), days)
+    rows = select(connection, _COSTS.format(**words), values)
     found = [replace(_cost(row, saved, asked.by), spent=spent.get(row["key"], {})) for row in rows]
     if asked.by is By.DAY:
         found.sort(key=lambda row: row.key)
-    devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, days))
-    (cached,) = select(connection, _CACHED, days)
+    devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, values))
+    (cached,) = select(connection, _CACHED.format(**words), values)
     return Books(asked, shortened(found), devices, **cached)
+
+
+def series(connection: sqlite3.Connection, asked: Asked) -> Series:
+    """What the time cost that is asked for, hour by hour or day by day."""
+    values, words = _asked(asked)
+    rows = select(connection, _SERIES.format(column=_COLUMNS[words["within"]], **words), values)
+    parts = [Part(**{**row, "source": list(Source)[row["source"]]}) for row in rows]
+    return Series(books(connection, asked), parts)
+
+
+def _asked(asked: Asked) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The values of a question, and the words of its queries: our own names alone."""
+    words = {"key": _KEYS[asked.by], "within": _DAYS if asked.since_s is None else _SINCE, "joules": _JOULES}
+    words |= {"worst": _WORST, "others": OTHERS, "most": str(MOST_PARTS)}
+    return {"since": asked.since, "until": asked.until, "since_s": asked.since_s}, words
 
 
 def hours(connection: sqlite3.Connection, since_s: float) -> EnergyHours:

@@ -5,6 +5,7 @@ import pytest
 from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Asked, Books, By, Cost, DeviceCost
 from ollama_proxyd.core.energy_hours import EnergyHours, HourCost, ModeChange
+from ollama_proxyd.core.energy_series import Part, Series
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.reasons import Reason
 from tests.edges.http_api.conftest import Serve
@@ -108,3 +109,31 @@ async def test_the_hours_of_the_last_day_are_told_with_the_modes(serve: Serve) -
     assert (told["hours"][0]["energy_source"], told["hours"][0]["energy_error_joules"]) == (None, 0)
     assert told["modes"] == [{"unix_seconds": since_s, "mode": "Auto", "effective_mode": "Quiet"}]
     assert told["history"]["reason"] is None
+
+
+async def test_a_month_is_thirty_local_days_and_a_day_its_hours(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    asked: list[Asked] = []
+
+    class Days(MemoryHistory):
+        async def series(self, question: Asked) -> Series:
+            asked.append(question)
+            return Series(Books(question), (Part(0, "tiny", 3.0, Source.MEASURED, 0.5),))
+
+    site.services.history.store = Days()
+    month = (await site.get("/energy/series?over=month&by=model")).json
+    assert asked[0] == Asked("2026-12-17", "2027-01-15", By.MODEL)
+    assert [each["day"] for each in month["columns"]][::29] == ["2026-12-17", "2027-01-15"]
+    assert month["columns"][0]["parts"] == {"tiny": 3.0}
+    day = (await site.get("/energy/series")).json
+    assert (asked[1].by, asked[1].until, len(day["columns"])) == (By.BACKEND, "2027-01-15", 24)
+    assert day["columns"][0]["unix_seconds"] == asked[1].since_s
+    assert day["unknown"]["battery_percent"]["reason"]
+
+
+@pytest.mark.parametrize("query", ["over=year", "by=day", "by=colour", "days=3"])
+async def test_a_wrong_time_or_part_is_refused_by_its_name(serve: Serve, query: str) -> None:
+    site = await serve(FakeBackend("npu"))
+    answer = await site.get(f"/energy/series?{query}")
+    assert answer.status == 400
+    assert query.partition("=")[0] in answer.json["error"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.cli.amounts import energy
+from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Books, books_fields
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.edges.http_api.pages import FOLDER
@@ -18,20 +19,27 @@ from tests.fakes import FakeBackend
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
-BROWSER = "globalThis.document = {addEventListener() {}, hidden: false}; globalThis.window = document;"
+BROWSER = """
+globalThis.document = {addEventListener() {}, hidden: false};
+globalThis.window = document;
+globalThis.localStorage = {getItem: () => null};
+Object.defineProperty(globalThis, "navigator", {value: {languages: ["en-GB"]}, configurable: true});
+"""
 BACKEND = {"enabled": True, "health": "up", "in_flight": 0, "too_hot": None, "asleep": None, "reason": None}
 
 
 def run(module: str, expression: str) -> Any:
     """What an expression gives, with `it` for the exports of a script."""
-    source = (FOLDER / module).read_text(encoding="utf-8")
-    address = json.dumps(source)
     program = (
-        f"{BROWSER} const it = await import('data:text/javascript,' + encodeURIComponent({address}));"
+        f"{BROWSER} const it = await import({json.dumps((FOLDER / module).as_uri())});"
         f"console.log(JSON.stringify({expression}));"
     )
     done = subprocess.run(
-        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=False, timeout=30
+        ["node", "--no-warnings", "--experimental-detect-module", "--input-type=module", "-e", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -212,7 +220,7 @@ def view(told: dict[str, Any]) -> dict[str, Any]:
 def test_the_chart_stacks_the_backends_of_each_hour_the_costliest_of_the_day_lowest() -> None:
     seen = view(hours())
     assert seen["says"] == "144 J ± 120 J for answers, at most 108 J an hour"
-    assert [(each["id"], each["text"]) for each in seen["backends"]] == [("igpu", "90 J"), ("npu", "54 J")]
+    assert [(each["id"], each["text"]) for each in seen["parts"]] == [("igpu", "90 J"), ("npu", "54 J")]
     first, *empty, last = seen["bars"]
     assert sum(part["height"] for part in first["parts"]) == 100
     assert first["parts"][0]["y"] + first["parts"][0]["height"] == 100
@@ -264,7 +272,7 @@ def sentences() -> set[str]:
 @pytest.mark.parametrize("language", ["de", "fr"])
 def test_every_sentence_has_its_translation_with_the_same_values_and_none_is_left_over(language: str) -> None:
     table = run(f"{language}.js", "it.default")
-    from_server = {"The proxy does not answer", "The proxy has ended the connection"}
+    from_server = {"The proxy does not answer", "The proxy has ended the connection", *(each.value for each in Source)}
     assert set(table) == sentences() | from_server
     for sentence, translated in table.items():
         assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", translated)), sentence

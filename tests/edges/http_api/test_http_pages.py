@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ollama_proxyd.edges.http_api.pages import FILES, FOLDER, FRAME, PAGES, content
+from ollama_proxyd.edges.http_api.pages import FILES, FOLDER, FRAME, ICONS, PAGES, content
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Serve
 
@@ -22,7 +22,7 @@ def texts() -> dict[str, str]:
 
 
 def test_every_file_of_the_pages_is_served_and_no_other() -> None:
-    assert {*FILES.values(), FRAME} == set(texts())
+    assert {*FILES.values(), FRAME, ICONS} == set(texts())
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -87,7 +87,7 @@ def test_the_scripts_write_markup_in_one_place_through_the_one_policy() -> None:
 
 
 def test_the_first_page_is_small() -> None:
-    others = ("dashboard", "energy", "models.", "routing.", "requests.", "words", "chart")
+    others = ("dashboard", "energy", "books", "machine.", "models.", "routing.", "requests.", "words", "chart")
     parts = [content(name) for name in FILES.values() if not name.startswith(others)]
     assert sum(map(len, parts)) < 150_000  # not even compressed
 

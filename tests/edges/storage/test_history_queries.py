@@ -10,12 +10,14 @@ import pytest
 from ollama_proxyd.core.energy import Account, Energy, Source
 from ollama_proxyd.core.energy_books import MOST_ROWS, OTHERS, Asked, By, Cost, DeviceCost
 from ollama_proxyd.core.energy_hours import ModeChange, first_hour, hours_fields
+from ollama_proxyd.core.energy_series import MOST_PARTS, series_fields
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.history import Row, attempt_row
 from ollama_proxyd.core.programs import KnownBy, Program
+from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.storage.history_file import HistoryFile, day_of
-from ollama_proxyd.edges.storage.history_queries import books, hours
+from ollama_proxyd.edges.storage.history_queries import books, hours, series
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from ollama_proxyd.services.history import mode_row
 from tests.core.test_history import ENDED
@@ -175,3 +177,40 @@ def test_an_hour_tells_the_worst_source_of_its_joules_and_how_far_they_may_be_wr
 def test_an_hour_without_joules_has_no_source(file: HistoryFile) -> None:
     found = hours_fields(file.read(lambda connection: hours(connection, first_hour(NOW_S, 0.0))), None)["hours"][23]
     assert (found["energy_source"], found["energy_error_joules"]) == (None, 0)
+
+
+def told(file: HistoryFile, asked: Asked) -> dict[str, Any]:
+    found = file.read(lambda connection: series(connection, asked))
+    found = replace(found, days=[day_of(NOW_S - ago * DAY_S) for ago in reversed(range(30))])
+    return series_fields(found, Unavailable.because("no_battery"), None)
+
+
+def test_thirty_days_are_columns_of_the_costliest_and_the_others(file: HistoryFile) -> None:
+    first = day_of(NOW_S - 29 * DAY_S)
+    file.add([attempt(NOW_S - 30 * DAY_S), attempt(NOW_S - 29 * DAY_S), *[attempt(backend_id="cpu")] * 2])
+    file.add([attempt(model=f"m{at}") for at in range(MOST_PARTS + 1)])
+    by_model = told(file, Asked(first, TODAY, By.MODEL))
+    assert [len(by_model["columns"]), by_model["columns"][0]["day"], by_model["columns"][29]["day"]] == [
+        30,
+        first,
+        TODAY,
+    ]
+    assert by_model["columns"][0]["parts"] == {ENDED.model: 4.0}
+    last = by_model["columns"][29]["parts"]
+    assert (len(last), last[OTHERS]) == (MOST_PARTS + 1, 8.0)
+    assert by_model["total"]["energy_joules"] == sum(each["energy_joules"] for each in by_model["columns"])
+    by_backend = told(file, Asked(first, TODAY, By.BACKEND))
+    assert by_backend["columns"][29]["parts"] == {ENDED.backend_id: 4.0 * (MOST_PARTS + 1), "cpu": 8.0}
+
+
+def test_a_day_in_hours_has_the_books_of_these_hours_and_tells_no_devices(file: HistoryFile) -> None:
+    since_s = first_hour(NOW_S, 25.0)
+    drawn = {"day": TODAY, "device": "gpu", "account": "base", "source": "estimated", "joules": 2.5, "error_j": 1.0}
+    file.add([Row("devices", drawn), attempt(since_s - 1), attempt(since_s), attempt(NOW_S, cancelled=True)])
+    file.add([request("app", 5.0)])
+    found = told(file, Asked(day_of(since_s), TODAY, By.BACKEND, since_s))
+    assert [each["energy_joules"] for each in found["columns"]] == [4.0, *[0] * 22, 4.0]
+    assert (found["columns"][0]["unix_seconds"], found["columns"][0]["energy_source"]) == (since_s, "estimated")
+    assert (found["columns"][1]["energy_source"], found["columns"][0]["energy_error_joules"]) == (None, 1.0)
+    assert [(row["answers"], row["attempts"]) for row in found["rows"]] == [(1, 2)]
+    assert (found["devices"], found["base_source"]) == ([], None)

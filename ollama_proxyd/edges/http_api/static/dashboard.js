@@ -1,8 +1,9 @@
 // Puts each status on the page; what has not changed is left alone, so that nothing flickers and focus stays.
 
 import { hoursView, shapes } from "./chart.js";
-import { EnergyTable } from "./energy.js";
+import { EnergyTable } from "./books.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
+import { bar } from "./pieces.js";
 import { act, announce, failed, follow } from "./frame.js";
 import { change, read } from "./stream.js";
 import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state, unloading } from "./words.js";
@@ -12,12 +13,6 @@ let cardsMade = 0;
 let hoursShown = "";
 let hoursTimer = null;
 const HOURS_EVERY_MS = 10000;
-
-function bar(share, look) {
-  const inner = make("span", { class: "fill" });
-  inner.style.inlineSize = `${Math.round(Math.min(Math.max(share, 0), 1) * 100)}%`;
-  return make("span", { class: "bar", "data-look": look, "aria-hidden": "true" }, inner);
-}
 
 function showMode(status) {
   const row = status.modes.find((each) => each.mode === status.mode);
@@ -216,7 +211,7 @@ async function showHours(modes) {
   by("hours-axis").replaceChildren(...view.axis.map((time) => make("span", {}, time)));
   const labels = new Map(view.modes.map(({ mode, label }) => [mode, label]));
   by("hours-legend").replaceChildren(
-    ...view.backends.map(({ id, text, look }) => make("li", {}, make("span", { class: "swatch", "data-look": look }), `${id} ${text}`)),
+    ...view.parts.map(({ id, text, look }) => make("li", {}, make("span", { class: "swatch", "data-look": look }), `${id} ${text}`)),
     ...[...labels].map(([mode, label]) => make("li", {}, make("span", { class: "swatch line", "data-mode": mode }), label)));
 }
 

@@ -9,6 +9,7 @@ let isLost = false;
 let stream = null;
 
 translate();
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
 export function tellNotice(text) {
   by("notice").hidden = text === "";

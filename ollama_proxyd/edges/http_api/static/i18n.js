@@ -18,6 +18,8 @@ function first() {
 }
 
 export const language = first();
+/** The person's own variant of it: dates and numbers differ between those of one language. */
+export const locale = navigator.languages?.find((each) => each.slice(0, 2).toLowerCase() === language) ?? language;
 const table = language === "en" ? {} : (await import(`./${language}.js`)).default;
 
 /** A sentence in the person's language, with `{name}` replaced by values. */
@@ -31,7 +33,7 @@ const numbers = new Map();
 export function amount(value) {
   const digits = Math.abs(value) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
   const key = JSON.stringify(digits);
-  if (!numbers.has(key)) numbers.set(key, new Intl.NumberFormat(language, digits));
+  if (!numbers.has(key)) numbers.set(key, new Intl.NumberFormat(locale, digits));
   return numbers.get(key).format(value);
 }
 

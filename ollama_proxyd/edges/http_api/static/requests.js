@@ -1,7 +1,7 @@
 // The last requests as a table, told anew when there are more.
 
 import { act, follow } from "./frame.js";
-import { amount, language, t } from "./i18n.js";
+import { amount, locale, t } from "./i18n.js";
 import { by, fill, make } from "./page.js";
 import { read } from "./stream.js";
 
@@ -14,7 +14,7 @@ function known(value, unit = "") {
 }
 
 function row(each) {
-  const when = new Date(each.unix_seconds * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const when = new Date(each.unix_seconds * 1000).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const look = each.ended === "ok" ? "good" : "warm";
   const cells = [each.model ?? "–", each.backend ?? "–", each.application ?? "–"].map((text) => make("td", { class: "text" }, make("bdi", {}, text)));
   const figures = [known(each.prompt_tokens), known(each.completion_tokens), known(each.ttft_seconds, " s"), known(each.total_seconds, " s"), known(each.energy_joules, " J")];

@@ -1,12 +1,12 @@
 // Numbers and states in the words that people read; nothing here touches the page.
 
+import { amount, t } from "./i18n.js";
+
 const JOULES_PER_WH = 3600;
 const LEAST_WH = 0.01;
 const LEAST_MWH = 0.01;
 
-export function number(value) {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
-}
+export const number = amount;
 
 /** What a single answer needs. */
 export function joules(needed) {
@@ -18,13 +18,13 @@ export function energy(sum_j) {
   const wh = sum_j / JOULES_PER_WH;
   if (Math.abs(wh) >= LEAST_WH || wh === 0) return `${number(wh)} Wh`;
   const mwh = 1000 * wh;
-  return Math.abs(mwh) >= LEAST_MWH ? `${Number(mwh.toPrecision(2))} mWh` : `${mwh < 0 ? "-" : ""}<${LEAST_MWH} mWh`;
+  return Math.abs(mwh) >= LEAST_MWH ? `${number(Number(mwh.toPrecision(2)))} mWh` : `${mwh < 0 ? "-" : ""}<${number(LEAST_MWH)} mWh`;
 }
 
 /** From where a sum is known, and how far it may be wrong: "estimated ±50 %". */
 export function known(sums, what) {
   const [source, sum_j, error_j] = ["source", "joules", "error_joules"].map((part) => sums[`${what}_${part}`]);
-  return source && sum_j ? `${source} ±${Math.round((100 * error_j) / Math.abs(sum_j))} %` : (source ?? "");
+  return source && sum_j ? `${t(source)} ±${Math.round((100 * error_j) / Math.abs(sum_j))} %` : t(source ?? "");
 }
 
 /** The day's budget, and what its end means; nothing where there is no limit. */
