@@ -7,7 +7,8 @@ from pathlib import Path
 from ollama_proxyd.config.load import Overrides, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.administration import Entry, Kept, Kind
+from ollama_proxyd.config.written import written
+from ollama_proxyd.core.administration import Entry, Kept, Kind, Written
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.storage.admin_file import AdminFile, admin_path
@@ -70,6 +71,16 @@ class RunningSettings:
         except ConfigError as error:
             raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), code="invalid_settings") from error
         return lambda: self._have(config)
+
+    @property
+    def path(self) -> str | None:
+        """The file that applies, None where there is none."""
+        path = self._now().path
+        return None if path is None else str(path)
+
+    def written(self) -> Sequence[Written]:
+        """The options in force."""
+        return tuple(written(self._now()))
 
     def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
         """All of a kind that are in force, in the words of the file."""

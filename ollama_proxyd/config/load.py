@@ -78,7 +78,7 @@ def load(
     if config is None or checked.errors:
         raise ConfigError((*checked.errors, *checked.warnings))
     folder = Path.cwd() if found is None else found.absolute().parent
-    return replace(_with_secrets(config, checked, Secrets(environ, folder)), path=found)
+    return replace(_with_secrets(config, checked, Secrets(environ, folder)), path=found, origins=checked.origins)
 
 
 def _with_secrets(config: Config, checked: Checked, secrets: Secrets) -> Config:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from ollama_proxyd.config.problems import Problem
+from ollama_proxyd.config.problems import Origin, Problem
 from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.engine_program import EngineSettings
@@ -181,4 +181,6 @@ class Config:
     ] = Mode.BALANCED
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: Path | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
+    """Where each key was written that is not as by default."""
     warnings: tuple[Problem, ...] = ()

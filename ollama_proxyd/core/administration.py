@@ -44,6 +44,18 @@ class Entry(NamedTuple):
     values: Mapping[str, Json]
 
 
+class Written(NamedTuple):
+    """An option of the file as it is in force; `origin` is where its value was written, None where nowhere."""
+
+    key: str
+    value: Json
+    default: Json
+    origin: str | None
+    sentence: str
+    needs_restart: bool
+    """Whether another value waits for a restart; else a reload suffices."""
+
+
 class Token(NamedTuple):
     """A token by its name; the token itself is not kept, only its hash."""
 

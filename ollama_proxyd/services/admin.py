@@ -19,6 +19,7 @@ from ollama_proxyd.core.administration import (
     Role,
     Token,
     Who,
+    Written,
 )
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
@@ -30,6 +31,13 @@ class Settings(Protocol):
 
     def check(self, entries: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
         """What puts it in force; raises ProxyError with everything that is wrong."""
+
+    @property
+    def path(self) -> str | None:
+        """The file that applies, None where there is none."""
+
+    def written(self) -> Sequence[Written]:
+        """The options in force."""
 
     def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
         """All of a kind that are in force, in the words of the file."""

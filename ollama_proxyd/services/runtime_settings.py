@@ -33,6 +33,11 @@ class RuntimeSettings:
         tuning = self.tuning.value
         return tuple(key for key in self._by_hand if getattr(tuning, key) != getattr(self._base, key))
 
+    @property
+    def configured(self) -> Tuning:
+        """What applies where nothing was changed."""
+        return self._base
+
     def rebase(self, base: Tuning) -> None:
         """Take another configuration's values; what was changed stays changed."""
         self._base = base

@@ -153,6 +153,8 @@ class StatusFollower:
                 self.watch(services.system.changes(), urgent=False),
                 self.watch(services.governor.setting.changes(), urgent=True),
                 self.watch(services.governor.holds.changes(), urgent=True),
+                self.watch(services.settings.tuning.changes(), urgent=True),
+                self.watch(services.features.wishes.changes(), urgent=True),
                 self.watch(services.budget.reason.changes(), urgent=True),
             )
         finally:

@@ -12,6 +12,7 @@ from ollama_proxyd.core.holds import HOLD, LONGEST_TEXT
 from ollama_proxyd.core.modes import Mode, parse_mode
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.http_api.access import PEERS
+from ollama_proxyd.edges.http_api.configuration import configuration
 from ollama_proxyd.edges.http_api.context import SERVICES, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json, hold_json
@@ -108,7 +109,8 @@ def _efficiency(request: web.Request) -> Json:
 
 
 def _settings(settings: RuntimeSettings) -> Json:
-    return {"settings": asdict(settings.tuning.value), "changed": list(settings.changed)}
+    told = {"settings": asdict(settings.tuning.value), "configured": asdict(settings.configured)}
+    return {**told, "changed": list(settings.changed)}
 
 
 ROUTES = (
@@ -117,4 +119,5 @@ ROUTES = (
     web.post("/efficiency/hold", hold),
     web.get("/settings", settings),
     web.post("/settings", change_settings),
+    web.get("/configuration", configuration),
 )

@@ -16,6 +16,7 @@ PAGES: Mapping[str, str] = {
     "/ui/machine": "machine.html",
     "/ui/routing": "routing.html",
     "/ui/requests": "requests.html",
+    "/ui/settings": "settings.html",
 }
 """What each address shows within the frame that all pages share."""
 FRAME: Final = "frame.html"
@@ -29,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "machine.html": "Machine",
     "routing.html": "Routing",
     "requests.html": "Requests",
+    "settings.html": "Settings",
 }
 PARTS = tuple(sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".html"))
 FILES: Mapping[str, str] = {**PAGES, **{f"/ui/{name}": name for name in PARTS}}

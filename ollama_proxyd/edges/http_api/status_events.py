@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from aiohttp import hdrs, web
 
@@ -149,8 +150,9 @@ async def write(request: web.Request, response: Stream, piece: bytes) -> None:
 
 def whole(services: Services) -> dict[str, Json]:
     """The status as it is told to those who ask and to those who listen."""
-    own = {**engines_json(services.pool()), "features": enabled(services)}
-    return {**status_json(snapshot(services)), **own}
+    wanted: list[Json] = sorted(each.value for each in services.features.wishes.value.on)
+    own = {**engines_json(services.pool()), "features": enabled(services), "wanted_features": wanted}
+    return {**status_json(snapshot(services)), **own, "settings": asdict(services.settings.tuning.value)}
 
 
 def _event(status: Json) -> bytes:

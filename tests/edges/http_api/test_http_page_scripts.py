@@ -11,6 +11,7 @@ import pytest
 from ollama_proxyd.cli.amounts import energy
 from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Books, books_fields
+from ollama_proxyd.core.features import WORDS
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.edges.http_api.pages import FOLDER
 from tests.cli.test_cli_energy import ROWS, TAIL, WEEK
@@ -273,6 +274,7 @@ def sentences() -> set[str]:
 def test_every_sentence_has_its_translation_with_the_same_values_and_none_is_left_over(language: str) -> None:
     table = run(f"{language}.js", "it.default")
     from_server = {"The proxy does not answer", "The proxy has ended the connection", *(each.value for each in Source)}
+    from_server |= {word for each in WORDS.values() for word in each}
     assert set(table) == sentences() | from_server
     for sentence, translated in table.items():
         assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", translated)), sentence
