@@ -14,6 +14,8 @@ LEAN_TOKENS = 512
 """The least context that a request is capped to; it is doubled until prompt and answer fit."""
 ENGINES_CONTEXT = 4096
 """What Ollama gives a request that asks for nothing: a cap above it would be no cap."""
+BATCH_SLOTS = 8
+"""Requests at once of a process that the proxy runs with batching: twice as many as without."""
 ANSWER_TOKENS = 256
 """Room for an answer whose length the client does not limit."""
 
@@ -152,10 +154,40 @@ def as_wished(spec: BackendSpec, wishes: EngineWishes) -> BackendSpec:
     """A backend of which each process is started as the flags say; another one than before is started anew."""
     if not wishes.on or spec.engine is None or not is_own_llama_server(spec):
         return spec
-    settings = [each for feature in Feature if feature in wishes.on for each in _settings(feature, wishes)]
-    if not settings:
-        return spec
-    return replace(spec, engine=replace(spec.engine, environment=(*settings, *spec.engine.environment)))
+    engine, on = spec.engine, wishes.on
+    settings = [each for feature in Feature if feature in on for each in _settings(feature, wishes)]
+    if settings:
+        engine = replace(engine, environment=(*settings, *engine.environment))
+    if Feature.LEAN_CONTEXT in on and _is_set_by(Feature.LEAN_CONTEXT, spec):
+        engine = replace(engine, context_tokens=ENGINES_CONTEXT)
+    slots = BATCH_SLOTS if Feature.BATCHING in on and _is_set_by(Feature.BATCHING, spec) else spec.slots
+    is_same = engine is spec.engine and slots == spec.slots
+    return spec if is_same else replace(spec, engine=engine, slots=slots)
+
+
+def _is_set_by(feature: Feature, spec: BackendSpec) -> bool:
+    """Whether another command would be started for a flag."""
+    effect = _in_command(feature, spec)
+    return effect is not None and effect.way is Way.RESTART
+
+
+def _in_command(feature: Feature, spec: BackendSpec) -> Effect | None:
+    """What a flag does that the command of a llama-server of our own has a place for; what is configured counts."""
+    place, option, configured = {
+        Feature.BATCHING: ("{slots}", f"--parallel {BATCH_SLOTS}", spec.slots and f"{spec.slots} slots"),
+        Feature.LEAN_CONTEXT: ("{context}", f"--ctx-size {ENGINES_CONTEXT}", _small_context(spec)),
+    }.get(feature, ("", "", None))
+    if not place or spec.engine is None:
+        return None
+    detail = f"{configured} are configured" if configured else f"its configured command has no {place}"
+    if configured or place not in " ".join(spec.engine.command or spec.engine.facts.command):
+        return Effect(spec.id, Way.NOT_POSSIBLE, False, Reason("feature_not_here", detail=detail))
+    return Effect(spec.id, Way.RESTART, False, Reason("feature_own_engine", engine="llama-server", option=option))
+
+
+def _small_context(spec: BackendSpec) -> str | None:
+    tokens = ENGINES_CONTEXT if spec.engine is None else spec.engine.context_tokens
+    return f"{tokens} tokens of context" if tokens <= ENGINES_CONTEXT else None
 
 
 def effects(feature: Feature, views: Sequence[BackendView], wishes: EngineWishes) -> tuple[Effect, ...]:
@@ -172,6 +204,8 @@ def _effect(feature: Feature, view: BackendView, wishes: EngineWishes) -> Effect
     if (by_proxy := _by_proxy(feature, view)) is not None:
         way, reason = by_proxy
         return Effect(backend_id, way, is_on if way is Way.PROXY else False, reason)
+    if is_own_llama_server(view.spec) and (own := _in_command(feature, view.spec)) is not None:
+        return replace(own, in_force=is_on and own.way is Way.RESTART)
     if feature is Feature.BATCHING and view.slots > 1:
         return Effect(backend_id, Way.ENGINE, True, Reason("feature_slots", slots=float(view.slots)))
     if is_ollama(view.spec):

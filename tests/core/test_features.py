@@ -7,6 +7,8 @@ import pytest
 
 from ollama_proxyd.core.engine_program import EngineProgram, ProgramKind
 from ollama_proxyd.core.features import (
+    BATCH_SLOTS,
+    ENGINES_CONTEXT,
     WORDS,
     EngineWishes,
     Feature,
@@ -142,3 +144,23 @@ def test_its_processes_get_variables_over_which_those_that_are_configured_count(
     assert as_wished(OWN.spec, EngineWishes(frozenset({Feature.PREFIX_CACHE}))) is OWN.spec
     for other in (view().spec, view(engine=EngineProgram(ProgramKind.VLLM)).spec):
         assert as_wished(other, ALL) is other
+
+
+@pytest.mark.parametrize("feature", [Feature.BATCHING, Feature.LEAN_CONTEXT])
+def test_slots_and_context_of_a_llama_server_of_our_own_are_set_unless_they_are_configured(feature: Feature) -> None:
+    wishes = EngineWishes(frozenset({feature}))
+    assert way(feature, OWN, wishes) == (Way.RESTART, True)
+    assert way(feature, OWN, EngineWishes()) == (Way.RESTART, False)
+    wished = as_wished(OWN.spec, wishes)
+    assert wished.engine is not None
+    expected = (BATCH_SLOTS, 8192) if feature is Feature.BATCHING else (None, ENGINES_CONTEXT)
+    assert (wished.slots, wished.engine.context_tokens) == expected
+    small = view(Api.OPENAI, flavor="llamacpp", engine=EngineProgram(context_tokens=2048))
+    small = replace(small, spec=replace(small.spec, slots=2))
+    assert way(feature, small, wishes) == (Way.NOT_POSSIBLE, False)
+    assert as_wished(small.spec, wishes) is small.spec
+    bare = view(Api.OPENAI, flavor="llamacpp", engine=EngineProgram(command=("llama-server", "{model}", "{port}")))
+    assert as_wished(bare.spec, wishes) is bare.spec
+    (effect,) = effects(feature, [bare], wishes)
+    assert (effect.way, effect.in_force) == (Way.NOT_POSSIBLE, False)
+    assert "configured command" in str(effect.reason)

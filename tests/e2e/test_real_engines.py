@@ -217,3 +217,19 @@ def test_engines_are_ended_where_none_is_configured_any_more(
     daemon.kill()
     start_daemon(config_of(), folder=daemon.folder).alive()
     wait_until(lambda: processes(models) == [], "the engine of the daemon before has ended")
+
+
+def test_batching_sets_the_slots_of_processes_and_a_context_that_is_lean_already_stays(
+    start: Start, models: Path
+) -> None:
+    daemon = start().ready("m0")
+    flags = {}
+    for feature in ("batching", "lean_context"):
+        told = daemon.post("/api/features", {"feature": feature, "enabled": True}).json()
+        (flags[feature],) = [each for each in told if each["id"] == feature]
+    assert (flags["batching"]["enabled"], flags["batching"]["backends"][0]["way"]) == (True, "restart")
+    assert flags["lean_context"]["enabled"] is False
+    assert "1024 tokens of context are configured" in flags["lean_context"]["backends"][0]["reason"]
+    assert chat(daemon, "m0").status == 200
+    words = Path(f"/proc/{processes(models)[0]}/cmdline").read_bytes().split(b"\0")
+    assert (words[words.index(b"--parallel") + 1], words[words.index(b"--ctx-size") + 1]) == (b"8", b"1024")

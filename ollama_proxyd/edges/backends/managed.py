@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
+from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.features import EngineWishes, as_wished
@@ -115,14 +116,14 @@ class ManagedBackend:
         assert self._spec.engine is not None
         self._shelf = await self._files.look(self._spec.engine)
         await self._pool.measure(self._spec.id)
-        loaded = self._pool.running(self._spec.id)
+        loaded, wished = self._pool.running(self._spec.id), as_wished(self._spec, self._wishes.value)
         for each in loaded:
             self._learn(each)
         return Probe(
             models=tuple(self._model(each) for each in self._shelf.files),
             loaded=tuple(_loaded(each) for each in loaded),
             version=self._version,
-            slots=None if self._spec.slots else Slots(4, SlotsFrom.TOLD),
+            slots=None if self._spec.slots else Slots(wished.slots or SLOTS, SlotsFrom.TOLD),
         )
 
     def _running(self, model: str) -> Running | None:
