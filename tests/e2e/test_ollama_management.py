@@ -23,6 +23,7 @@ class StandIn:
     def __init__(self, *models: str) -> None:
         self.models = set(models)
         self.blobs: dict[str, bytes] = {}
+        self.loaded: set[str] = set()
         self.left = asyncio.Event()
         """Set when a client left in the middle of a pull."""
 
@@ -32,7 +33,8 @@ class StandIn:
             [
                 web.get("/", _says("Ollama is running")),
                 web.get("/api/version", _says({"version": "0.33.0"})),
-                web.get("/api/ps", _says({"models": []})),
+                web.get("/api/ps", self.ps),
+                web.post("/api/generate", self.generate),
                 web.get("/api/tags", self.tags),
                 web.post("/api/show", _says({"capabilities": ["completion"]})),
                 web.post("/api/pull", self.pull),
@@ -48,6 +50,16 @@ class StandIn:
     async def tags(self, _: web.Request) -> web.Response:
         rows = [{"name": name, "model": name, "digest": "a" * 64, "details": {}} for name in sorted(self.models)]
         return web.json_response({"models": rows})
+
+    async def ps(self, _: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": name, "model": name, "size": 1} for name in sorted(self.loaded)]})
+
+    async def generate(self, request: web.Request) -> web.Response:
+        """Loads and unloads, as a request without a prompt does."""
+        asked = await request.json()
+        (self.loaded.discard if asked.get("keep_alive") == 0 else self.loaded.add)(asked["model"])
+        done = {"model": asked["model"], "created_at": "2027-01-15T00:00:00Z", "response": "", "done": True}
+        return web.json_response({**done, "done_reason": "unload" if asked.get("keep_alive") == 0 else "load"})
 
     async def pull(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
@@ -76,7 +88,8 @@ class StandIn:
         return web.Response()
 
     async def delete(self, request: web.Request) -> web.Response:
-        name = f"{(await request.json())['model']}:latest"
+        asked = (await request.json())["model"]
+        name = asked if ":" in asked else f"{asked}:latest"
         if name not in self.models:
             return web.json_response({"error": f"model '{name}' not found"}, status=404)
         self.models.remove(name)

@@ -212,7 +212,21 @@ function chooseModel(name) {
   by("words").focus();
 }
 
+/** Whether the model reads pictures; null where its engine does not tell. */
+function sees() {
+  const told = picker.models.find((each) => each.name === conversation.model)?.capabilities ?? [];
+  return told.length ? told.includes("vision") : null;
+}
+
+function showSight() {
+  const isBlind = sees() === false;
+  const says = isBlind ? t("This model reads no pictures") : t("Add a picture");
+  mark(by("picture"), "aria-disabled", isBlind);
+  for (const name of ["aria-label", "title"]) mark(by("picture"), name, says);
+}
+
 async function showModel() {
+  showSight();
   say(by("model-name"), conversation.model || t("Choose a model"));
   if (!conversation.model) return say(by("model-where"), "");
   const { text, isUnable } = await picker.ask(conversation.model);
@@ -262,9 +276,10 @@ function keepTune(event) {
 // Pictures
 
 async function addPictures(files) {
+  if (files.length && sees() === false) return tellNotice(`${t("This model reads no pictures")}.`);
   for (const file of files.slice(0, MOST_PICTURES - pictures.length)) await act(async () => pictures.push(await asBase64(file)));
   if (pictures.length) showModel();
-  showPictures();
+  return showPictures();
 }
 
 function showPictures() {
@@ -331,7 +346,7 @@ by("side-close").addEventListener("click", () => showSide(false));
 by("tune").addEventListener("click", openTune);
 by("tune-form").addEventListener("submit", keepTune);
 by("mode").addEventListener("change", () => act(() => change("/efficiency", { mode: by("mode").value })));
-by("picture").addEventListener("click", () => by("picture-file").click());
+by("picture").addEventListener("click", () => (sees() === false ? tellNotice(`${t("This model reads no pictures")}.`) : by("picture-file").click()));
 by("picture-file").addEventListener("change", () => addPictures([...by("picture-file").files]));
 by("log").addEventListener("scroll", () => { isAtEnd = by("log").scrollHeight - by("log").scrollTop - by("log").clientHeight < 60; }, { passive: true });
 document.addEventListener("keydown", keys);

@@ -257,6 +257,7 @@ export default {
   "This browser": "Dieser Browser",
   "This browser does not keep the conversation: {reason}": "Dieser Browser behält die Unterhaltung nicht: {reason}",
   "This conversation": "Diese Unterhaltung",
+  "This model reads no pictures": "Dieses Modell liest keine Bilder",
   "This proxy asks for a token": "Dieser Proxy verlangt ein Token",
   "Thought for {seconds} s": "{seconds} s nachgedacht",
   "Thread hint": "Thread-Vorgabe",

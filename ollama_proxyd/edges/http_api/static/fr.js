@@ -257,6 +257,7 @@ export default {
   "This browser": "Ce navigateur",
   "This browser does not keep the conversation: {reason}": "Ce navigateur ne garde pas la conversation : {reason}",
   "This conversation": "Cette conversation",
+  "This model reads no pictures": "Ce modèle ne lit pas les images",
   "This proxy asks for a token": "Ce proxy demande un jeton d’accès",
   "Thought for {seconds} s": "Réflexion de {seconds} s",
   "Thread hint": "Indication de fils",

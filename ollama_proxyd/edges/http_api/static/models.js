@@ -29,16 +29,16 @@ async function load() {
 }
 
 function line({ name, facts, places, isLoaded, isBusy }) {
-  const button = (label, work) => {
+  const button = (label, work, question = "") => {
     const made = make("button", { type: "button", class: "second", "aria-label": `${label} ${name}` }, label);
     made.disabled = isBusy;
-    made.addEventListener("click", () => change(name, work));
+    made.addEventListener("click", () => (question === "" || confirm(question)) && change(name, work));
     return made;
   };
   const loading = isLoaded
     ? button(t("Unload"), () => send("/api/generate", { model: name, keep_alive: 0, stream: false }))
     : button(t("Load"), () => send("/api/generate", { model: name, stream: false }));
-  const remove = button(t("Delete"), () => confirm(t("Delete {name} from every place?", { name })) && send("/api/delete", { model: name }, "DELETE"));
+  const remove = button(t("Delete"), () => send("/api/delete", { model: name }, "DELETE"), t("Delete {name} from every place?", { name }));
   const chips = [...(isLoaded ? [make("span", { class: "chip", "data-look": "good" }, t("in memory"))] : []), ...places.map((each) => make("span", { class: "chip" }, each))];
   return make("li", { class: "card line" },
     make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts)),
