@@ -73,7 +73,7 @@ class Engines:
         if self._own is None:
             from ollama_proxyd.app.own_engines import OwnEngines, OwnEnginesDeps  # noqa: PLC0415
 
-            deps = OwnEnginesDeps(self.http, self._clock, self._store, self._system, self.features.wishes)
+            deps = OwnEnginesDeps(self.http, self._line, self._clock, self._store, self._system, self.features.wishes)
             self._own = OwnEngines(self._settings, deps)
             self.started.publish(self._own.pool)
         return self._own

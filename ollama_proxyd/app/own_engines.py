@@ -13,6 +13,8 @@ from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.managed import ManagedBackend
 from ollama_proxyd.edges.engines.model_files import ModelFolders
 from ollama_proxyd.edges.engines.runner import Runner
+from ollama_proxyd.edges.engines.transient import TransientUnits
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.storage.state_file import engines_folder
 from ollama_proxyd.services.cell import Cell
@@ -29,6 +31,7 @@ class OwnEnginesDeps:
     """What they work with."""
 
     http: HttpClient
+    line: BusLine
     clock: Clock
     store: StateStore
     system: Cell[SystemState]
@@ -41,7 +44,7 @@ class OwnEngines:
     def __init__(self, settings: EngineSettings, deps: OwnEnginesDeps) -> None:
         self._http = deps.http
         self._wishes = deps.wishes
-        self._runner = Runner(engines_folder(os.environ), os.environ)
+        self._runner = Runner(engines_folder(os.environ), os.environ, TransientUnits(deps.line))
         self._files = ModelFolders(settings.models_dir)
         starter = Starter(self._runner, deps.clock, self._process_backend)
         room = Room(settings, deps.system, self._runner)

@@ -76,6 +76,8 @@ HEALTH: Mapping[str, str] = {
     ),
     "engine_not_loaded": "{detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
+    "engines_as_units": "engines are transient units of this user's systemd, with its limits and its journal",
+    "engines_as_children": "engines are child processes of the daemon: {detail}",
     "failing": "{reason}[; tried again in {left_seconds:.0f} s]",
 }
 """Why a backend does not serve, or worse than it should."""

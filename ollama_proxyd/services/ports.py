@@ -127,6 +127,10 @@ class EngineProcess(Protocol):
 class EngineRunner(Protocol):
     """Starts processes; every method raises OSError where it cannot."""
 
+    @property
+    def way(self) -> Reason | None:
+        """How the last one was started, and why so; None while none was."""
+
     def free_port(self) -> int:
         """A port of loopback that nothing listens on."""
 

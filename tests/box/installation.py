@@ -84,6 +84,12 @@ def engine(name: str, hardware: str, watts: float, tokens_per_second: float, por
     }
 
 
+def own_engine(*flags: str) -> dict[str, Any]:
+    """A llama-server that the proxy runs."""
+    words = [str(_program()), "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"]
+    return {"id": "own", "hardware": "cpu", "command": [*words, "-np", "{slots}", "-c", "{context}", "-t", "1", *flags]}
+
+
 def config(**sections: Any) -> dict[str, Any]:
     """A fast device and a thrifty one, and Auto that follows at once."""
     return {

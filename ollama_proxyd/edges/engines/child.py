@@ -26,7 +26,10 @@ _TROUBLE: Final = re.compile(r"error|fail|cannot|unable", re.IGNORECASE)
 class Child:
     """A process in a session of its own, of ours or taken over from an earlier daemon."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[str], file: Path) -> None:
+    unit: str | None = None
+    """The systemd unit whose main process it is."""
+
+    def __init__(self, pid: int, ended: asyncio.Future[str], file: Path | None) -> None:
         self._pid = pid
         self._ended = ended
         self._log = file
@@ -55,12 +58,13 @@ class Child:
 
     async def memory_bytes(self) -> int | None:
         """By the kernel's count."""
-        shorten(self._log)
+        if self._log is not None:
+            shorten(self._log)
         return await asyncio.to_thread(processes.memory_of, self.pid)
 
     async def last_words(self) -> str:
         """The last line that says what went wrong, else the last one."""
-        return last_words(tail(self._log))
+        return "" if self._log is None else last_words(tail(self._log))
 
 
 async def start_child(launch: Launch, file: Path, environ: Mapping[str, str]) -> Child:

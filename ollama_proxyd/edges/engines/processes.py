@@ -40,11 +40,17 @@ def memory_of(session: int) -> int | None:
 
 
 def _proportional(pid: int) -> int | None:
+    """Where a daemon in a user name space of its own may not see that: all that it has, also what it shares."""
+    folder = PROC / str(pid)
+    return _counted(folder / "smaps_rollup", "Pss:") or _counted(folder / "status", "VmRSS:")
+
+
+def _counted(file: Path, name: str) -> int | None:
     try:
-        lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return None
-    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith("Pss:")), None)
+    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith(name)), None)
 
 
 def main_memory() -> tuple[int, int]:

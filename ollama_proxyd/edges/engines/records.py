@@ -28,6 +28,8 @@ class Noted(msgspec.Struct, frozen=True):
 
     kept: KeptEngine
     process: Identity
+    unit: str | None = None
+    """The systemd unit whose main process it is."""
 
 
 class Notes(msgspec.Struct, frozen=True):
@@ -38,10 +40,12 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """What daemons that have ended left behind; `strays` are sessions that none of them has noted."""
+    """What daemons that have ended left behind; `strays` are sessions of children that none of them has noted."""
 
-    kept: Sequence[tuple[KeptEngine, int]] = ()
+    noted: Sequence[Noted] = ()
     strays: Sequence[int] = ()
+    marks: tuple[str, ...] = ()
+    """How the marks of engines of those daemons begin."""
 
 
 class Records:
@@ -65,10 +69,9 @@ class Records:
         if self._written is None:
             self.write([])
 
-    def write(self, engines: Sequence[tuple[KeptEngine, int]]) -> None:
+    def write(self, engines: Sequence[Noted]) -> None:
         """Note what runs, in place of what was noted before."""
-        noted = [Noted(kept, processes.identity(pid)) for kept, pid in engines]
-        content, self._noted = msgspec.json.encode(Notes(self._own, noted)), len(noted)
+        content, self._noted = msgspec.json.encode(Notes(self._own, list(engines))), len(engines)
         try:
             if content != self._written:
                 self._replace(content)
@@ -101,7 +104,7 @@ class Records:
 
     def found(self) -> Found:
         """The engines of daemons that have ended, as far as they run."""
-        kept: list[tuple[KeptEngine, int]] = []
+        noted: list[Noted] = []
         owners: list[Identity] = []
         for file in sorted(self._folder.glob(f"{PREFIX}*.json"))[:MOST_FILES]:
             notes = _read(file)
@@ -109,9 +112,10 @@ class Records:
                 self._earlier.append(file)
             if notes is not None and file in self._earlier:
                 owners.append(notes.owner)
-                kept += [(each.kept, each.process.pid) for each in notes.engines if _is_it(each)]
-        known = {pid for _, pid in kept}
-        return Found(kept, [pid for pid in _sessions(owners) if pid not in known] if owners else [])
+                noted += [each for each in notes.engines if _is_it(each)]
+        known = {each.process.pid for each in noted}
+        marks = tuple(_owned_by(each) for each in owners)
+        return Found(noted, [pid for pid in _sessions(marks) if pid not in known] if owners else [], marks)
 
 
 def any_in(folder: Path) -> bool:
@@ -137,13 +141,17 @@ def _owned_by(owner: Identity) -> str:
 
 
 def _is_it(noted: Noted) -> bool:
-    """Whether a process is the one that was noted, with the same key; who started it may have ended long ago."""
+    """Whether a process is the one that was noted, with the same key; who started it may have ended long ago.
+
+    A unit's name is as good as a key, and its process may not be looked into.
+    """
+    if noted.unit is not None:
+        return processes.runs(noted.process)
     mark = processes.variable(noted.process.pid, VARIABLE) or ""
     return processes.runs(noted.process) and mark.endswith(f".{_hash(noted.kept.api_key)}")
 
 
-def _sessions(owners: Sequence[Identity]) -> Iterator[int]:
+def _sessions(marks: tuple[str, ...]) -> Iterator[int]:
     """The sessions of processes that carry the mark of one of these daemons."""
-    marks = tuple(_owned_by(each) for each in owners)
     ours = [pid for pid, mark in processes.with_variable(VARIABLE) if mark.startswith(marks)]
     yield from dict.fromkeys(session for pid in ours if (session := processes.session_of(pid)) is not None)

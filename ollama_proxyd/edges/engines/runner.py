@@ -1,30 +1,51 @@
 """Runs engines: gives each its port and its key, starts it, and finds it again after a crash."""
 
 import asyncio
+import logging
 import re
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.core.engine_instances import KeptEngine, Launch
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.engines.child import Child, start_child, taken_over
-from ollama_proxyd.edges.engines.records import Records
+from ollama_proxyd.edges.engines.records import VARIABLE, Noted, Records
+from ollama_proxyd.edges.engines.transient import TransientUnits
+from ollama_proxyd.edges.plumbing.dbus import BusError
 from ollama_proxyd.services.ports import EngineProcess
 
+log = logging.getLogger(__name__)
+
 LOOPBACK: Final = "127.0.0.1"
+
+
+OURS: Final = frozenset(
+    {
+        *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),
+        *("INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY"),
+        *("MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"),
+    }
+)
+"""What systemd says to the daemon alone (systemd.exec(5))."""
+AS_UNITS: Final = Reason("engines_as_units")
 
 
 class Runner:
     """Starts processes; `folder` has what they write, and the notes of what runs."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], units: TransientUnits) -> None:
         self._folder = folder
-        self._environ = environ
+        self._environ = {name: value for name, value in environ.items() if name not in OURS}
+        self._units = units
         self._records = Records(folder)
+        self.way: Reason | None = None
+        """How the last one was started, and why so; None while none was."""
 
     def free_port(self) -> int:
         """One that the kernel chooses."""
@@ -59,11 +80,22 @@ class Runner:
         """Start a process, which carries the mark by which it is found again."""
         self._records.begin()
         marked = replace(launch, environment=(*launch.environment, self._records.mark(launch.api_key)))
-        return await start_child(marked, self.log_of(launch.name), self._environ)
+        try:
+            process: Child = await self._units.start(marked, self._environ)
+        except BusError as error:
+            self._go(Reason("engines_as_children", detail=str(error)))
+            return await start_child(marked, self.log_of(launch.name), self._environ)
+        self._go(AS_UNITS)
+        return process
+
+    def _go(self, way: Reason) -> None:
+        if way != self.way:
+            log.info("%s", way)
+        self.way = way
 
     def keep(self, engines: Sequence[tuple[KeptEngine, EngineProcess]]) -> None:
         """Note what runs."""
-        self._records.write([(kept, process.pid) for kept, process in engines])
+        self._records.write([_noted(kept, process) for kept, process in engines])
 
     def close(self) -> None:
         """Leave no notes where nothing runs."""
@@ -73,8 +105,22 @@ class Runner:
         """What runs since an earlier start; what nobody noted is stopped."""
         found = await asyncio.to_thread(self._records.found)
         for pid in found.strays:
-            await self._taken(pid, "stray").stop()
-        return [(kept, self._taken(pid, f"{kept.backend_id}-{kept.model}")) for kept, pid in found.kept]
+            await taken_over(pid, self.log_of("stray")).stop()
+        if found.marks:
+            known = {each.unit for each in found.noted if each.unit is not None}
+            marks = tuple(f"{VARIABLE}={mark}" for mark in found.marks)
+            with suppress(OSError):  # without a manager there are no units
+                await self._units.stop_strays(marks, known)
+        return [(each.kept, await self._taken(each)) for each in found.noted]
 
-    def _taken(self, pid: int, name: str) -> EngineProcess:
-        return taken_over(pid, self.log_of(name))
+    async def _taken(self, noted: Noted) -> Child:
+        if noted.unit is not None:
+            try:
+                return await self._units.taken_over(noted.unit, noted.process.pid)
+            except OSError as error:
+                log.warning("%s is not asked of by its unit: %s", noted.kept.model, error)
+        return taken_over(noted.process.pid, self.log_of(f"{noted.kept.backend_id}-{noted.kept.model}"))
+
+
+def _noted(kept: KeptEngine, process: EngineProcess) -> Noted:
+    return Noted(kept, processes.identity(process.pid), getattr(process, "unit", None))

@@ -5,13 +5,8 @@ from typing import Any, Final
 from ollama_proxyd.edges.plumbing.dbus import Target
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.dbus_properties import PROPERTIES
+from ollama_proxyd.edges.plumbing.systemd import MANAGER, NAME, REPLACE, UNIT
 
-NAME: Final = "org.freedesktop.systemd1"
-UNIT: Final = f"{NAME}.Unit"
-MANAGER: Final = Target(NAME, "/org/freedesktop/systemd1", f"{NAME}.Manager")
-"""org.freedesktop.systemd1(5)"""
-REPLACE: Final = "replace"
-"""A job that contradicts this one gives way, such as stopping before starting."""
 OFF: Final = frozenset({"inactive", "deactivating"})
 
 

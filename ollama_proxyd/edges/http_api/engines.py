@@ -25,6 +25,7 @@ def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
     return {
         "engines": [_instance(each) for each in instances],
         "engines_ended": [] if pool is None else [_ended(each) for each in pool.ends],
+        "engine_processes": None if pool is None or pool.way is None else reason_fields(pool.way),
         "memory": [
             {
                 "memory": name,

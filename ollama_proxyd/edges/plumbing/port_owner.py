@@ -52,8 +52,13 @@ def command_line_at(port: int, proc: Path = Path("/proc")) -> CommandLine | None
         return None
 
 
+def user_at(port: int, proc: Path = Path("/proc")) -> int | None:
+    """The user whose program listens, which the kernel tells also of programs that may not be looked into."""
+    return next((user for _, user in _listening(port, proc)), None)
+
+
 def _owner(port: int, proc: Path) -> Path | None:
-    sockets = {f"socket:[{inode}]" for inode in _listening(port, proc)}
+    sockets = {f"socket:[{inode}]" for inode, _ in _listening(port, proc)}
     return next(_holders(sockets, proc), None) if sockets else None
 
 
@@ -62,17 +67,17 @@ def _words(path: Path) -> Sequence[str]:
         return file.read(_MOST_BYTES).decode("utf-8", "replace").split("\0")
 
 
-def _listening(port: int, proc: Path) -> Iterator[str]:
-    """The inodes of the sockets that listen on a port."""
+def _listening(port: int, proc: Path) -> Iterator[tuple[str, int]]:
+    """The inodes of the sockets that listen on a port, and their users."""
     for table in _TABLES:
         try:
             lines = (proc / table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         for fields in map(str.split, lines):
-            local, state, inode = fields[1], fields[3], fields[9]
+            local, state, user, inode = fields[1], fields[3], fields[7], fields[9]
             if state == LISTENING and int(local.rpartition(":")[2], 16) == port:
-                yield inode
+                yield inode, int(user)
 
 
 def _holders(sockets: set[str], proc: Path) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.patience import Patience
 from ollama_proxyd.services.engines.room import Room, no_room, why_never
+from ollama_proxyd.services.engines.roster import Roster
 from ollama_proxyd.services.engines.running import Place, Running
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
@@ -35,11 +36,7 @@ class EnginePool:
         self.room = room
         self._footprints = footprints
         self._clock = clock
-        self._current: dict[Place, Running] = {}
-        """Those that take requests, or will."""
-        self._leaving: list[Running] = []
-        self._queue: list[Running] = []
-        """Those that wait for memory, the first first."""
+        self._roster = Roster()
         self._tasks = Tasks("engines")
         self._patience = Patience(clock, self._tasks, self._advance)
         self._survivors = survivors
@@ -71,35 +68,41 @@ class EnginePool:
 
     def running(self, backend_id: str) -> tuple[Running, ...]:
         """The processes of a backend that take requests now."""
-        return tuple(each for at, each in self._current.items() if at.backend_id == backend_id and each.is_ready)
+        return self._roster.ready(backend_id)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """All of them."""
-        return tuple(each.told() for each in (*self._current.values(), *self._leaving))
+        return tuple(each.told() for each in self._roster.all)
+
+    @property
+    def way(self) -> Reason | None:
+        """How processes are started, and why so; None while none was."""
+        return self._starter.way
 
     @property
     def budgets(self) -> Budgets:
         """How much memory there may be."""
-        return self.room.budgets([each.needs for each in self._held()])
+        return self.room.budgets([each.needs for each in self._roster.held])
 
     def unfit(self, spec: BackendSpec, file: ModelFile) -> Reason | None:
         """Why a model can never be loaded there."""
         needs = self.room.needs(spec, self._footprints.expected(spec, file))
-        others = [each for each in self._tenants() if each.key is not self._current.get(Place(spec.id, file.name))]
+        others = [
+            each for each in self._tenants() if each.key is not self._roster.current.get(Place(spec.id, file.name))
+        ]
         short = never_fits(self.budgets, others, needs)
         return None if short is None else why_never(spec.id, file.name, short)
 
     def _claim(self, spec: BackendSpec, file: ModelFile) -> Running:
         at = Place(spec.id, file.name)
-        running = self._current.get(at)
+        running = self._roster.current.get(at)
         if running is not None and not running.is_for(spec, file):
             self._leave(running)
             running = None
         if running is None:
             running = Running(spec, file, self.room.needs(spec, self._footprints.expected(spec, file)))
-            self._current[at] = running
-            self._queue.append(running)
+            self._roster.wait(running)
             self._tell(running)
         running.users += 1
         self._advance()
@@ -116,15 +119,15 @@ class EnginePool:
 
     def _advance(self) -> None:
         """Start what fits, have leave what is in the way; later wishes do not overtake the first."""
-        while self._queue and not self._is_looking:
-            first = self._queue[0]
+        while self._roster.queue and not self._is_looking:
+            first = self._roster.queue[0]
             verdict = decide(self.budgets, self._tenants(), first.needs, self._clock.monotonic())
             if verdict.short is not None:
                 if not verdict.is_for_good and self._patience.may_wait():
                     return
                 self._drop(first, no_room(*first.place, verdict.short))
             elif verdict.fits:
-                self._queue.pop(0)
+                self._roster.take(first)
                 first.move(Signal.FITS)
                 self._tell(first)
                 self._tasks.start(first.file.name, self._load(first))
@@ -173,10 +176,7 @@ class EnginePool:
         if running.phase is Phase.WAITING:
             self._drop(running, ProxyError(ErrorKind.UNAVAILABLE, f"{running.file.name!r} is not to be loaded now"))
             return
-        if self._current.get(running.place) is running:
-            del self._current[running.place]
-        if running not in self._leaving:
-            self._leaving.append(running)
+        self._roster.leave(running)
         running.move(Signal.LEAVES)
         self._tell(running)
         if not running.users:
@@ -199,11 +199,7 @@ class EnginePool:
 
     def _gone(self, running: Running) -> None:
         running.move(Signal.ENDED)
-        if self._current.get(running.place) is running:
-            del self._current[running.place]
-        for each in (self._queue, self._leaving):
-            if running in each:
-                each.remove(running)
+        self._roster.forget(running)
         running.settled.set()
         running.gone.set()
         self._tell(running)
@@ -211,7 +207,7 @@ class EnginePool:
 
     async def stop(self, backend_id: str, model: str) -> None:
         """End the process of a model; raises ProxyError with IN_USE while requests are under way on it."""
-        running = self._current.get(Place(backend_id, model))
+        running = self._roster.current.get(Place(backend_id, model))
         if running is None:
             return
         if running.users:
@@ -222,7 +218,7 @@ class EnginePool:
 
     async def measure(self, backend_id: str) -> None:
         """Have the kernel's count stand for the estimates; idle engines leave where that is too much."""
-        for each in self._held():
+        for each in self._roster.held:
             if each.spec.id == backend_id:
                 await self._footprints.measure(each)
         for key in excess(self.budgets, self._tenants(), self._clock.monotonic()):
@@ -236,22 +232,20 @@ class EnginePool:
         if not self._has_looked:
             self._has_looked = self._is_looking = True
             self._tasks.start("take-over", self._take_over(specs))
-        for each in tuple(self._current.values()):
+        for each in tuple(self._roster.current.values()):
             spec = specs.get(each.spec.id)
             if spec is None or not each.is_for(spec, each.file):
                 self._leave(each)
 
     async def _take_over(self, specs: Mapping[str, BackendSpec]) -> None:
         try:
-            taken = await self._survivors.take_over(specs, self._current)
+            taken = await self._survivors.take_over(specs, self._roster.current)
         finally:
             self._is_looking = False
         for running in taken:
-            self._current[running.place] = running
-            if running in self._queue:
-                self._queue.remove(running)
+            self._roster.take(running)
             self._tasks.start(running.file.name, self._check(running))
-        self._survivors.note(self._held())
+        self._survivors.note(self._roster.held)
         self._advance()
 
     async def _check(self, running: Running) -> None:
@@ -261,21 +255,22 @@ class EnginePool:
             probe = await self._starter.ready(running, running.process)
         except ProxyError as error:
             log.warning("an engine of an earlier start is of no use: %s", error.message)
-            running.lose()
-            self._queue.append(running)
-            if not running.users:
-                self._drop(running)
-            self._advance()
+            if running.phase is Phase.LOADING and running.users:
+                running.lose()
+                self._roster.wait(running)
+                self._advance()
+            else:
+                self._drop(running, error)
             return
         log.info("%s of %s runs since an earlier start, and is taken over", running.file.name, running.spec.id)
         self._serve(running, probe)
 
     async def close(self) -> None:
         """End all processes."""
-        self._queue.clear()
+        self._roster.queue.clear()
         has_all = not self._is_looking
         await self._tasks.close()
-        processes = [each.process for each in self._held() if each.process is not None]
+        processes = [each.process for each in self._roster.held if each.process is not None]
         await asyncio.gather(*(each.stop() for each in processes), return_exceptions=True)
         if has_all:
             self._survivors.note(())
@@ -285,16 +280,14 @@ class EnginePool:
         for backend_id in {each.spec.id for each in concerned}:
             self.evicted.publish(backend_id)
 
-    def _held(self) -> list[Running]:
-        return [each for each in (*self._current.values(), *self._leaving) if each.is_held]
-
     def _tenants(self) -> list[Tenant]:
         return [
-            each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place)) for each in self._held()
+            each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place))
+            for each in self._roster.held
         ]
 
     def _tell(self, running: Running) -> None:
         failed = running.failure is not None or running.phase is Phase.GONE
         self.changed.publish(Changed(running.told(), self.ends.why(running.place) if failed else None))
         if not self._is_looking:
-            self._survivors.note(self._held())
+            self._survivors.note(self._roster.held)

@@ -8,6 +8,7 @@ from typing import Final
 from ollama_proxyd.core.engine_instances import Launch
 from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
 
@@ -29,6 +30,11 @@ class Starter:
         self._runner = runner
         self._clock = clock
         self._make = make
+
+    @property
+    def way(self) -> Reason | None:
+        """How processes are started, and why so; None while none was."""
+        return self._runner.way
 
     async def start(self, running: Running, most_bytes: int | None, begun: Callable[[], None]) -> Probe:
         """Have it run and answer; raises ProxyError, its process stopped. `begun` is told of each process."""

@@ -12,6 +12,7 @@ from ollama_proxyd.core.engine_instances import Launch
 from ollama_proxyd.edges.engines import child
 from ollama_proxyd.edges.engines.child import last_words
 from ollama_proxyd.edges.engines.runner import Runner
+from tests.edges.engines.without_systemd import runner_in
 
 LISTENS = """
 import socket, sys, time
@@ -23,7 +24,7 @@ time.sleep(99)
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    return Runner(tmp_path / "engines", {"PATH": os.environ["PATH"]})
+    return runner_in(tmp_path / "engines", {"PATH": os.environ["PATH"]})
 
 
 def launch(code: str, *more: str, environment: tuple[str, ...] = ()) -> Launch:
@@ -100,6 +101,20 @@ async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: Runner
         assert runner.is_free(runner.free_port())
     finally:
         await asyncio.gather(process.stop(), other.stop())
+
+
+async def test_it_is_told_why_there_are_no_units(runner: Runner) -> None:
+    assert runner.way is None
+    process = await runner.start(launch("print('x')"))
+    await process.ended()
+    assert str(runner.way).startswith("engines are child processes of the daemon: the bus at")
+
+
+async def test_what_systemd_says_to_the_daemon_alone_no_engine_hears(tmp_path: Path) -> None:
+    runner = runner_in(tmp_path / "engines", {"NOTIFY_SOCKET": "/run/x", "PATH": os.environ["PATH"]})
+    process = await runner.start(launch("import os; print('NOTIFY_SOCKET' in os.environ)"))
+    await process.ended()
+    assert await process.last_words() == "False"
 
 
 async def test_its_memory_is_the_kernels_count(runner: Runner) -> None:

@@ -15,6 +15,7 @@ from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.edges.engines import processes, records
 from ollama_proxyd.edges.engines.child import Child
 from ollama_proxyd.edges.engines.runner import Runner
+from tests.edges.engines.without_systemd import runner_in
 
 KEPT = KeptEngine("llama", "tiny", "/models/tiny.gguf", 5, "mark", 4711, "secret", {RAM: 1e9})
 DEAD = processes.Identity(2**22 + 1, 1, "an earlier start of the machine")
@@ -22,7 +23,7 @@ DEAD = processes.Identity(2**22 + 1, 1, "an earlier start of the machine")
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    return Runner(tmp_path / "engines", {"PATH": os.environ["PATH"]})
+    return runner_in(tmp_path / "engines", {"PATH": os.environ["PATH"]})
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def crash(folder: Path) -> Path:
 async def test_what_was_noted_is_found_and_its_end_is_seen(runner: Runner, process: Child, tmp_path: Path) -> None:
     runner.keep([(KEPT, process)])
     left = crash(tmp_path / "engines")
-    after = Runner(tmp_path / "engines", {})
+    after = runner_in(tmp_path / "engines", {})
     ((kept, found),) = await after.found()
     assert (kept, found.pid) == (KEPT, process.pid)
     assert left.exists()
@@ -72,7 +73,7 @@ async def test_what_a_daemon_has_that_runs_is_left_to_it(runner: Runner, process
     runner.keep([(KEPT, process)])
     own = records.Records(tmp_path / "engines")
     own._own = DEAD
-    assert own.found() == ([], [])
+    assert own.found() == ([], [], ())
 
 
 async def test_notes_that_cannot_be_read_are_passed_over(runner: Runner, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ async def test_another_process_of_the_same_number_or_with_another_key_is_not_tak
     other_key = replace(KEPT, api_key="another")
     runner.keep([(other_key, process)])
     crash(tmp_path / "engines")
-    assert await Runner(tmp_path / "engines", {}).found() == []
+    assert await runner_in(tmp_path / "engines", {}).found() == []
     begun = processes.identity(process.pid)
     assert not processes.runs(begun._replace(began=(begun.began or 0) - 1))
 

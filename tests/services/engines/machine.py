@@ -11,6 +11,7 @@ from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.footprints import Footprints
@@ -99,6 +100,10 @@ class Machine:
     left: list[tuple[KeptEngine, Process]] = field(default_factory=list)
     """What an earlier daemon left."""
     ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
+
+    @property
+    def way(self) -> Reason | None:
+        return Reason("engines_as_units") if self.started else None
 
     def free_port(self) -> int:
         return self.ports.pop(0)

@@ -1,0 +1,202 @@
+"""An engine as a transient unit of the user's systemd: cgroup limits, an OOM policy, and the journal for its words."""
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any, Final
+
+from dbus_fast import Message, Variant
+
+from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.edges.engines import processes
+from ollama_proxyd.edges.engines.child import END_S, Child, how_it_ended, last_words
+from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
+from ollama_proxyd.edges.plumbing.dbus_properties import PROPERTIES
+from ollama_proxyd.edges.plumbing.port_owner import pid_at, user_at
+from ollama_proxyd.edges.plumbing.systemd import MANAGER, NAME, REPLACE, SERVICE
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "ollama-proxyd-engine-"
+START_S: Final = 30.0
+SETTLE_S: Final = 1.0
+"""How long the manager may take to note the end of a process that the kernel has told."""
+_OTHER: Final = re.compile(r"[^A-Za-z0-9:_.]")
+_EXITED: Final = 1
+"""CLD_EXITED; the others are signals."""
+Values = Mapping[str, Any]
+
+
+class TransientUnit(Child):
+    """The main process of a unit."""
+
+    def __init__(self, name: str, pid: int, line: BusLine) -> None:
+        self.unit, self._name = name, name
+        self._line = line
+        super().__init__(pid, asyncio.ensure_future(self._end()), None)
+
+    async def stop(self) -> None:
+        """Have the manager stop it; by signals where it cannot be asked."""
+        if not self._ended.done():
+            with suppress(OSError):
+                await (await self._line.bus()).call(MANAGER, "StopUnit", "ss", [self._name, REPLACE])
+                await asyncio.wait({self._ended}, timeout=2 * END_S)
+        await super().stop()
+
+    async def holds(self, port: int) -> bool:
+        """Whether it listens there; where it may not be looked into, whether a program of its user does."""
+        if await asyncio.to_thread(pid_at, port) is not None:
+            return await super().holds(port)
+        return await asyncio.to_thread(user_at, port) == os.getuid()
+
+    async def last_words(self) -> str:
+        """The same of the journal; where to look where that may not be read."""
+        words = (
+            "journalctl",
+            "--user",
+            "--unit",
+            self._name,
+            "--lines",
+            "60",
+            "--output",
+            "cat",
+            "--quiet",
+            "--no-pager",
+        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            )
+            async with asyncio.timeout(END_S):
+                said, _ = await process.communicate()
+        except (OSError, TimeoutError):
+            said = b""
+        return last_words(said.decode("utf-8", "replace").splitlines()) or f"see journalctl --user --unit {self._name}"
+
+    async def _end(self) -> str:
+        await processes.end_of(self.pid)
+        try:
+            return await self._how()
+        except OSError:
+            return "its process ended"
+
+    async def _how(self) -> str:
+        """By the manager's words; the unit is let go of then."""
+        bus = await self._line.bus()
+        (path,) = await bus.call(MANAGER, "GetUnit", "s", [self._name])
+        values = await _service(bus, path)
+        if values["MainPID"]:
+            await asyncio.sleep(SETTLE_S)
+            values = await _service(bus, path)
+        await bus.call(MANAGER, "UnrefUnit", "s", [self._name])
+        if values["Result"] == "oom-kill":
+            return "the kernel ended it, since it needed more memory than there was for it (oom-kill)"
+        status = int(values["ExecMainStatus"])
+        return how_it_ended(status if values["ExecMainCode"] == _EXITED else -status)
+
+
+class TransientUnits:
+    """Starts them."""
+
+    def __init__(self, line: BusLine) -> None:
+        self._line = line
+
+    async def bus(self) -> Bus:
+        """The bus with a manager; raises OSError with the cause where there is none."""
+        bus = await self._line.bus()
+        if await bus.owner_of(NAME) is None:
+            raise BusError("no systemd of this user is on the session bus")
+        return bus
+
+    async def start(self, launch: Launch, environ: Mapping[str, str]) -> TransientUnit:
+        """Start a unit; raises OSError where it does not start, and BusError where there is no manager."""
+        bus = await self.bus()
+        program = shutil.which(launch.words[0], path=environ.get("PATH"))
+        if program is None:
+            raise OSError(f"{launch.words[0]} cannot be started: No such file or directory")
+        name = f"{PREFIX}{_OTHER.sub('_', launch.name)[:150]}-{secrets.token_hex(4)}.service"
+        await self._run(bus, name, _properties(launch, program, environ))
+        (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
+        pid = int((await _service(bus, path))["MainPID"])
+        if not pid:
+            await bus.call(MANAGER, "UnrefUnit", "s", [name])
+            raise OSError(f"its process ended at once: see journalctl --user --unit {name}")
+        return TransientUnit(name, pid, self._line)
+
+    async def taken_over(self, unit: str, pid: int) -> TransientUnit:
+        """One that an earlier daemon has started; raises OSError."""
+        bus = await self.bus()
+        await bus.call(MANAGER, "RefUnit", "s", [unit])
+        (path,) = await bus.call(MANAGER, "GetUnit", "s", [unit])
+        if (await _service(bus, path))["MainPID"] != pid:
+            raise OSError(f"{unit} has another process now")
+        return TransientUnit(unit, pid, self._line)
+
+    async def stop_strays(self, marks: tuple[str, ...], known: Collection[str]) -> None:
+        """Stop the units whose variables begin with these marks; raises OSError."""
+        bus = await self.bus()
+        (listed,) = await bus.call(MANAGER, "ListUnitsByPatterns", "asas", [[], [f"{PREFIX}*.service"]])
+        for name, path in [(each[0], each[6]) for each in listed if each[0] not in known]:
+            if any(variable.startswith(marks) for variable in (await _service(bus, path))["Environment"]):
+                await bus.call(MANAGER, "StopUnit", "ss", [name, REPLACE])
+
+    @staticmethod
+    async def _run(bus: Bus, name: str, properties: list[tuple[str, Variant]]) -> None:
+        """Wait until its program runs, or cannot."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[str] = loop.create_future()
+        with_manager = Match(MANAGER.interface, "JobRemoved", MANAGER.path, await bus.owner_of(NAME))
+        async with bus.hear(with_manager, _when_of(name, done)):
+            asked = [name, "fail", [list(each) for each in properties], []]
+            try:
+                await bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", asked)
+                async with asyncio.timeout(START_S):
+                    result = await done
+            except CallError as error:
+                raise BusError(f"{NAME} starts no transient unit: {error}") from None
+            except BaseException:  # who does not wait any longer leaves no unit behind
+                with suppress(OSError):
+                    await bus.call(MANAGER, "StopUnit", "ss", [name, REPLACE])
+                raise
+        if result != "done":
+            raise OSError(f"its unit {name} does not start ({result}): see journalctl --user --unit {name}")
+
+
+def _when_of(name: str, done: "asyncio.Future[str]") -> Callable[[Message], None]:
+    def heard(message: Message) -> None:
+        _, _, unit, result = message.body
+        if unit == name and not done.done():
+            done.set_result(result)
+
+    return heard
+
+
+def _properties(launch: Launch, program: str, environ: Mapping[str, str]) -> list[tuple[str, Variant]]:
+    """systemd.service(5), systemd.exec(5), systemd.resource-control(5)."""
+    variables = [f"{name}={value}" for name, value in environ.items()]
+    most = [] if launch.most_bytes is None else [("MemoryMax", Variant("t", launch.most_bytes))]
+    return [
+        ("Description", Variant("s", f"{PurePath(program).name} of ollama-proxyd: {launch.name}")),
+        ("Type", Variant("s", "exec")),
+        ("ExecStart", Variant("a(sasb)", [[program, list(launch.words), False]])),
+        ("Environment", Variant("as", [*filter(str.isprintable, variables), *launch.environment])),
+        ("OOMPolicy", Variant("s", "stop")),
+        ("TimeoutStopUSec", Variant("t", int(END_S * 1e6))),
+        ("UMask", Variant("u", 0o077)),
+        ("SyslogIdentifier", Variant("s", PurePath(program).name)),
+        ("CollectMode", Variant("s", "inactive-or-failed")),
+        ("AddRef", Variant("b", True)),  # it is not collected before its end was read
+        *most,
+    ]
+
+
+async def _service(bus: Bus, path: str) -> Values:
+    (values,) = await bus.call(Target(NAME, path, PROPERTIES), "GetAll", "s", [SERVICE])
+    return {name: value.value for name, value in values.items()}

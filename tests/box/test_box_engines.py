@@ -1,0 +1,100 @@
+"""Engines that the proxy runs where there is systemd: units with limits, a journal, and a life of their own."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.box import installation
+from tests.box.installation import MODEL
+from tests.box.service import PATIENCE_S, PORT, Service
+from tests.e2e import tiny_model
+from tests.e2e.harness import wait_until
+
+pytestmark = pytest.mark.real
+CHAT = {"model": MODEL, "messages": tiny_model.HELLO, "max_tokens": 4}
+BUDGET_GB = 1.5
+AT_ONCE = 20
+URL = f"http://127.0.0.1:{PORT}/v1/chat/completions"
+
+
+@pytest.fixture
+def with_engine(service: Service) -> Service:
+    """The service with one engine of its own, which has answered."""
+    service.configure(
+        installation.config(
+            backends=[], engines=[installation.own_engine()], models_dir="/models", memory_budget={"ram_gb": BUDGET_GB}
+        )
+    )
+    service.start()
+    ask(service)
+    return service
+
+
+def ask(service: Service) -> None:
+    answer = service.ask("POST", "/v1/chat/completions", CHAT)
+    assert answer.status == 200, answer.body
+
+
+def ask_at_once(service: Service) -> list[str]:
+    """From within the box, since only one thread of this process can go there."""
+    curl = "curl -s -o /dev/null -w '%{http_code}\\n' -H Content-Type:application/json"
+    script = f"for _ in $(seq {AT_ONCE}); do {curl} -d '{json.dumps(CHAT)}' {URL} & done; wait"
+    return service.box.user("bash", "-c", script).stdout.split()
+
+
+def units(service: Service) -> list[str]:
+    listed = service.systemctl("list-units", "--plain", "--no-legend", "--all", "ollama-proxyd-engine-*").stdout
+    return [line.split()[0] for line in listed.splitlines()]
+
+
+def told(service: Service) -> dict[str, Any]:
+    status: dict[str, Any] = service.ask("GET", "/status").json()
+    return status
+
+
+def test_an_engine_is_a_unit_with_limits_and_its_words_are_in_the_journal(with_engine: Service) -> None:
+    service = with_engine
+    (unit,) = units(service)
+    assert told(service)["engine_processes"]["reason_code"] == "engines_as_units"
+    assert service.show("Description", unit) == "llama-server of ollama-proxyd: own-tiny"
+    assert 1e9 < int(service.show("MemoryMax", unit)) <= BUDGET_GB * 1e9
+    assert service.show("OOMPolicy", unit) == "stop"
+    (engine,) = told(service)["engines"]
+    assert int(service.show("MainPID", unit)) == engine["pid"]
+    service.until_said("listening", unit)
+    service.until_said("transient units of this user's systemd")
+    service.systemctl("stop", "ollama-proxyd.service")
+    wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)
+
+
+def test_a_unit_outlives_a_daemon_that_is_killed_and_the_next_one_takes_it_over(with_engine: Service) -> None:
+    service = with_engine
+    before, daemon = (units(service), told(service)["engines"][0]["pid"]), service.pid()
+    service.box.user("kill", "-KILL", str(daemon))
+    service.until_replaced(daemon)
+    service.until_ready()
+    assert ask_at_once(service) == ["200"] * AT_ONCE
+    assert (units(service), told(service)["engines"][0]["pid"]) == before
+    service.until_said("runs since an earlier start, and is taken over")
+
+
+def test_how_a_unit_ended_is_told_and_the_next_request_starts_another(with_engine: Service) -> None:
+    service = with_engine
+    before = units(service)
+    service.systemctl("kill", "--signal=KILL", *before)
+    service.until_said("its process was ended by SIGKILL")
+    ask(service)
+    wait_until(lambda: len(units(service)) == 1, "the unit that failed is let go of", PATIENCE_S)
+    assert units(service) != before
+
+
+def test_an_engine_that_cannot_load_is_told_with_its_own_words(with_engine: Service) -> None:
+    service = with_engine
+    broken = installation.own_engine("--no-such-option")
+    service.configure(installation.config(backends=[], engines=[broken], models_dir="/models"))
+    service.systemctl("reload", "ollama-proxyd.service")
+    wait_until(lambda: not units(service), "the unit of the former command has ended", PATIENCE_S)
+    answer = service.ask("POST", "/v1/chat/completions", CHAT)
+    assert answer.status == 502
+    assert b"invalid argument: --no-such-option" in answer.body
