@@ -1,7 +1,7 @@
 """One attempt at one backend: the fact of its end, and what follows from a failure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from ollama_proxyd.core.faults import Fault, Work, fault_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.requests import Operation, Request
+from ollama_proxyd.core.values import value
 
 
 class Step(Enum):
@@ -126,7 +127,7 @@ class AttemptBegun(NamedTuple):
     """How long the client wants the model to stay in memory; None where it does not say."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptEnded:
     """What became of one attempt at one backend; times in seconds of the monotonic clock."""
 

@@ -1,11 +1,10 @@
 """Whether a request that may wait for the charger waits, and how that ended, in words."""
 
-from dataclasses import replace
-
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.values import replace
 
 DEFAULT_WAIT_S = 3600.0
 """How long at most, where the request does not say."""

@@ -1,10 +1,11 @@
 """What work cost in joules, from which source that is known, and how far it may be wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
 from typing import Final, NamedTuple
+
+from ollama_proxyd.core.values import value
 
 ESTIMATE_ERROR: Final = 0.5
 """Of what configured or typical watts tell: laptops of one class differ by as much, and so do loads."""
@@ -36,7 +37,7 @@ class Account(Enum):
     __hash__ = object.__hash__  # as above
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Energy:
     """The joules of one attempt beyond what its device would have drawn anyway, by phase.
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.values import value
 
 
 class FinishReason(Enum):
@@ -20,7 +21,7 @@ class FinishReason(Enum):
     UNLOAD = "unload"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens, None where the backend did not say; `estimated` when we counted frames instead."""
 
@@ -30,7 +31,7 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timings:
     """The backend's own clock, in seconds, None where it did not say."""
 
@@ -61,7 +62,7 @@ class TokenLogprob:
     top: tuple["TokenLogprob", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """The backend has begun to answer.
 
@@ -79,7 +80,7 @@ class Accepted:
     """The backend's own, of an answer that is passed on whatever it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delta:
     """A piece of the answer.
 
@@ -103,7 +104,7 @@ class Embedded:
     vectors: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """The answer is complete. Always the last event; a stream without it broke off.
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import WRITING, Operation
+from ollama_proxyd.core.values import value
 
 
 class Fault(Enum):
@@ -51,7 +51,7 @@ ABOUT_MODELS = (REFUSALS - {Fault.NO_CREDIT}) | {Fault.NOT_LOADED}
 """What makes the picture of a backend's models doubtful."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Work:
     """The facts of a request that a failure may depend on."""
 

@@ -18,14 +18,14 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.core.tariff import Tariff
+from ollama_proxyd.core.values import value
 
 BYTES_PER_GB = 10**9
 BATCHING = frozenset({"vllm", "sglang", "lmdeploy", "tgi", "ovms"})
 """Engines with continuous batching, which do not tell their limit."""
 BATCHING_SLOTS = 16
 """Far below their own limits (vLLM's max_num_seqs is 256), since neighbours slow each other."""
-_TRAITS = "backends[].characteristics."
-_MODELS = "backends[].model_capability."
+_TRAITS, _MODELS = "backends[].characteristics.", "backends[].model_capability."
 
 
 class Hardware(Enum):
@@ -99,7 +99,7 @@ class ModelRules:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BackendSpec:
     """A backend as configured or detected. `engine`: what the proxy runs for it; None where others run its engine."""
 
@@ -173,7 +173,7 @@ class BackendSpec:
         return Slots(BATCHING_SLOTS if self.flavor in BATCHING or not self.is_local else 1, SlotsFrom.ASSUMED)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Model:
     """A model that a backend holds; facts are None or empty where it does not say. `unfit`: why not to load it."""
 
@@ -236,7 +236,7 @@ class Probe:
     machine: Machine | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BackendView:
     """One backend at one moment: what policy sees.
 

@@ -1,11 +1,12 @@
 """How long an unused model is worth keeping in memory, and who says how long it stays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import replace, value
 
 LEAST_S, MOST_S = 5.0, 300.0
 """Between these a model is kept; the most is what Ollama does by itself."""
@@ -77,7 +78,7 @@ class KeptBy(Enum):
     """A program beside the proxy: it was in memory before, or something has used it since."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stay:
     """A model in a backend's memory, from the first request until it has left; times on the monotonic clock."""
 

@@ -2,9 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from math import exp, inf, log2
 from typing import NamedTuple, TypeAlias
+
+from ollama_proxyd.core.values import replace, value
 
 DECAY = 0.2
 """What a new sample weighs once there are many; the first ones weigh 1, 1/2, 1/3 … until that falls below this."""
@@ -25,14 +27,12 @@ CONTEXTS = (512, 2048, 8192, 32768)
 FASTEST_TPS = 100_000.0
 """No device writes faster; an engine that says so has a broken clock."""
 
-
 MOST_W = 2000.0
 """No device of a laptop or a workstation draws more; a sensor that says so is mistaken."""
 ENOUGH_S = 2.0
 """Watts that were measured for less time than this stand for nothing yet."""
 WATTS_MEMORY_S = 60.0
 """How long work lasts after which watts measured before it weigh a third."""
-
 
 MOST_LENGTHS = 64
 """Of so many programs and operations the lengths of answers are kept, for each model of a backend."""
@@ -59,7 +59,7 @@ Part: TypeAlias = str | tuple[str, int]
 """What is measured, of a longer context with its number."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Watts:
     """What a backend's device draws while that backend works on it: the mean over the `seconds` of work measured."""
 
@@ -78,7 +78,7 @@ class Watts:
         return self.seconds >= ENOUGH_S and is_plausible_w(self.power_w)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Speed:
     """Measured speed of one model on one backend; None until a request showed it.
 

@@ -1,15 +1,16 @@
 """When a reading of a device's power tells what a backend draws: while that backend alone works on the device."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.learning import is_plausible_w
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stretch:
     """A time with one backend alone at work on a device, and the power measured in it.
 
@@ -64,6 +65,4 @@ def alone_on(at_work: Iterable[BackendSpec], devices: tuple[DeviceState, ...]) -
         device = device_of(spec, devices)
         if device is not None:
             found.setdefault(device.id, set()).add(spec.id)
-    if not found:
-        return {}
     return {device_id: next(iter(ids)) for device_id, ids in found.items() if len(ids) == 1}

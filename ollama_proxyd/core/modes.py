@@ -23,6 +23,8 @@ class Mode(Enum):
     AUTO = "Auto"
     ULTRA_EFFICIENCY = "UltraEfficiency"
 
+    __hash__ = object.__hash__  # looked up for each request, and Enum's own is written in Python
+
 
 @dataclass(frozen=True, slots=True)
 class ModeRow:

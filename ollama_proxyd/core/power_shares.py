@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ollama_proxyd.core.battery_gauge import NOTHING_TOLD, Told
-from ollama_proxyd.core.energy import ESTIMATE_ERROR, Energy, Source, worst
+from ollama_proxyd.core.energy import ESTIMATE_ERROR, Source, worst
 from ollama_proxyd.core.events import Timings
 
 PREFILL_SHARE: Final = 1 / 15
@@ -141,18 +141,18 @@ def weighed(shares: Sequence[Share]) -> Sequence[float]:
     return by_tokens if len(by_tokens) == len(parts) and sum(by_tokens) > 0 else list(map(sum, parts))
 
 
-def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: Timings) -> Energy:
-    """The joules before and after the first token, as phases.
+def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: Timings) -> tuple[float, float, float]:
+    """The joules before and after the first token, as those of reading, writing and loading.
 
     `waited_s` is the time to the first token of a stream. An answer in one piece is split as the backend's clock says.
     """
     load_s = max(timings.load_s or 0.0, 0.0)
     if waited_s is not None:
         load_j = before_j * min(load_s / waited_s, 1.0) if waited_s > 0 else 0.0
-        return Energy(before_j - load_j, after_j, load_j)
+        return before_j - load_j, after_j, load_j
     prompt_s, decode_s = max(timings.prompt_s or 0.0, 0.0), max(timings.decode_s or 0.0, 0.0)
     total_j = before_j + after_j
     told_s = load_s + prompt_s + decode_s
     if not told_s > 0 or timings.decode_s is None:
-        return Energy(before_j, after_j)
-    return Energy(total_j * prompt_s / told_s, total_j * decode_s / told_s, total_j * load_s / told_s)
+        return before_j, after_j, 0.0
+    return total_j * prompt_s / told_s, total_j * decode_s / told_s, total_j * load_s / told_s

@@ -11,6 +11,7 @@ from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.spoken import Resume, Spoken
 from ollama_proxyd.core.upload import Upload
+from ollama_proxyd.core.values import value
 
 Json: TypeAlias = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
@@ -65,7 +66,7 @@ class MediaType(Enum):
     AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hints:
     """What a client says about routing, None where nothing, and where it came to. `deadline_ms` is Unix time."""
 
@@ -256,7 +257,7 @@ class LoadAction(Enum):
     UNLOAD = "unload"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """One request: what routing needs at once, the client's bytes, and the whole content on demand.
 

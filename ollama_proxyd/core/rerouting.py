@@ -1,13 +1,12 @@
 """Why a request comes to a backend after another attempt, told beside the reason of the decision."""
 
-from dataclasses import replace
-
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.errors import ASLEEP
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import replace
 
 
 def after_attempt(decision: Decision, last: AttemptEnded | None, moved: Reason | None, *, is_rest: bool) -> Decision:

@@ -1,12 +1,11 @@
 """What a routed request tells its client of its way: with the answer, or with the error."""
 
-from dataclasses import dataclass
-
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Routed:
     """The first event of each answer: a backend has begun, and nothing before it has reached the client.
 

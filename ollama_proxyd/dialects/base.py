@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Hints, Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
@@ -15,7 +15,7 @@ from ollama_proxyd.dialects.framing.placing import Places
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rendered:
     """A request for an engine, and the client's fields that the engine's API cannot express.
 
@@ -28,7 +28,7 @@ class Rendered:
     joiner: "Callable[[str | None], StreamReader] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ending:
     """How a passed-on answer ended: `complete` at its proper end, `error` when the engine reported a failure."""
 

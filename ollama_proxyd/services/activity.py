@@ -25,8 +25,9 @@ class Activity:
     def begin(self) -> None:
         """A request begins."""
         self.in_flight += 1
-        self._begun.set()
-        self.is_busy.set(True)
+        if self.in_flight == 1:
+            self._begun.set()
+            self.is_busy.set(True)
         self._is_working.set(True)
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from ollama_proxyd.services.ports import Clock
 
 GAVE_WAY = {DISPLACED, ASLEEP}
 """Codes of attempts that failed by no fault of their backends, and are made again."""
+_UNBOUNDED = nullcontext()
 MOST_HELD_EVENTS = 65_536
 """How much of a stream waits for a part that its client gets."""
 
@@ -97,8 +98,12 @@ class Attempt:
         try:
             self._lease.sends(self.ranked.model, self._request.keeps_s)
             self.events = self._lease.backend.answer(self._request, self.ranked.model)
-            async with self._lease.displaceable() if self._lease.is_yielding else nullcontext():
-                accepted, held = await self._first_words(_first_of(time_left_s, stalled_s))
+            within_s = _first_of(time_left_s, stalled_s)
+            if self._lease.is_yielding:
+                async with self._lease.displaceable():
+                    accepted, held = await self._first_words(within_s)
+            else:
+                accepted, held = await self._first_words(within_s)
         except (TimeoutError, StopAsyncIteration) as error:
             failure = self._silence(error, time_left_s, stalled_s)
             await self._close(failure)
@@ -111,7 +116,7 @@ class Attempt:
         return accepted, held
 
     async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s) if within_s is not None else _UNBOUNDED:
             accepted = await anext(self.events)
             first = await self._next()
         if not isinstance(accepted, Accepted):
@@ -239,7 +244,9 @@ def _kind_of(error: BaseException | None) -> ErrorKind | None:
 
 
 def _first_of(one_s: float | None, other_s: float | None) -> float | None:
-    return min((each for each in (one_s, other_s) if each is not None), default=None)
+    if one_s is None or other_s is None:
+        return other_s if one_s is None else one_s
+    return min(one_s, other_s)
 
 
 async def _nothing() -> AsyncGenerator[Event, None]:

@@ -1,7 +1,6 @@
 """What one client has of its answer, over all backends that have a part in it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ollama_proxyd.core.attempts import most_useful
 from ollama_proxyd.core.continuation import (
@@ -21,6 +20,7 @@ from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation, Request
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.attempt import Attempt
 
 NOWHERE = "the answer was about to move, and neither the new nor the old backend goes on"

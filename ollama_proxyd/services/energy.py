@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.battery_gauge import GAUGE_ERROR, BatteryGauge
@@ -18,6 +18,7 @@ from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share, by_phas
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import EnergyAccount
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock
@@ -56,8 +57,8 @@ class Metered:
         if stream and self.first_s is not None:
             waited_s = self.first_s - self.begun_s
         so_far = self.domain.so_far(share)
-        joules = by_phase(so_far.before_j, so_far.after_j, waited_s, finished.timings)
-        return replace(joules, source=so_far.source, error_share=so_far.error_share)
+        phases = by_phase(so_far.before_j, so_far.after_j, waited_s, finished.timings)
+        return Energy(*phases, source=so_far.source, error_share=so_far.error_share)
 
 
 class EnergyAccounts:
@@ -116,7 +117,8 @@ class EnergyAccounts:
         """Take note of how it ended."""
         metered.ended = ended
         if metered.is_charged:
-            self._tell(metered)
+            del self._metered[metered.share]
+            self.booked.publish(ended)
 
     def _note_end(self, ended: AttemptEnded) -> None:
         if ended.succeeded:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import inf
 
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded, Doubt, doubt
@@ -19,6 +18,7 @@ from ollama_proxyd.core.learning import Speed, Watts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import loaded_after, without
 from ollama_proxyd.core.slots import Slots
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
@@ -67,6 +67,8 @@ class Fleet:
         """Each request that is being sent to a backend; the end of its attempt follows."""
         self.attempts: Topic[AttemptEnded] = Topic()
         self.circuits = Circuits(clock)
+        self.taken: Topic[str] = Topic()
+        """The id of each backend of which a slot was taken."""
         self.freed: Topic[str] = Topic()
         """The id of each backend of which a slot was given back."""
 
@@ -167,6 +169,7 @@ class Fleet:
         lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
         member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
+        self.taken.publish(backend_id)
         return lease
 
     def leases(self, backend_id: str) -> Sequence[Lease]:

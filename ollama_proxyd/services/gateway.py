@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.rerouting import after_attempt
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.core.what_if import with_unused
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission

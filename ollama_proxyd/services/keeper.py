@@ -89,7 +89,10 @@ class Keeper:
         """When each is looked at next."""
         self._trouble: dict[Place, Reason] = {}
         """Why a model stays although its time is over."""
+        self._next_s = inf
+        """When the first is looked at."""
         self._changed = asyncio.Event()
+        """Set where one is to be looked at before that."""
         self.known = KeepingFacts(deps.clock)
         self.savings = TailSavings(deps.clock)
         deps.fleet.sent.listen(self._note_sent)
@@ -211,8 +214,10 @@ class Keeper:
         return keep_s, why_unloaded(keep_s, costs)
 
     def _model(self, at: Place) -> Model:
-        models = self._deps.fleet.view(at.backend_id).models
-        return next((each for each in models if each.name == at.model), Model(at.model))
+        for each in self._deps.fleet.view(at.backend_id).models:
+            if each.name == at.model:
+                return each
+        return Model(at.model)
 
     def _show(self, view: BackendView) -> None:
         """Have the policy know whether the proxy keeps models there."""
@@ -229,16 +234,17 @@ class Keeper:
     def _put(self, at: Place, stay: Stay) -> None:
         """Note a stay, and when it is to end."""
         self._stays[at] = stay
-        until_s, by_itself_s = inf, stay.engine_until_s
-        if self._keeps(at.backend_id) and not self._is_pinned(at):
+        until_s = inf
+        if not stay.under_way and self._keeps(at.backend_id) and not self._is_pinned(at):
             until_s = stay.until_s(self._keep_s(at)[0])
-        if until_s < inf and by_itself_s is not None and by_itself_s <= until_s + EXACT_S:
+        due_s = until_s
+        if until_s < inf and (by_itself_s := stay.engine_until_s) is not None and by_itself_s <= until_s + EXACT_S:
             until_s = by_itself_s
-            self._due_s[at] = until_s + GRACE_S
-        else:
-            self._due_s[at] = until_s
+            due_s = until_s + GRACE_S
+        self._due_s[at] = due_s
         self.known.expires_s(at.backend_id)[at.model] = until_s
-        self._changed.set()
+        if due_s < self._next_s:
+            self._changed.set()
 
     def _replan(self) -> None:
         for at, stay in list(self._stays.items()):
@@ -252,11 +258,11 @@ class Keeper:
             now_s = self._deps.clock.monotonic()
             for at in [at for at, due_s in self._due_s.items() if due_s <= now_s]:
                 await self._let_go(at)
-            next_s = min(self._due_s.values(), default=inf)
-            if next_s == inf:
+            self._next_s = min(self._due_s.values(), default=inf)
+            if self._next_s == inf:
                 await self._changed.wait()
             else:
-                await first_of(self._changed.wait(), self._deps.clock.sleep(max(next_s - now_s, 0.0)))
+                await first_of(self._changed.wait(), self._deps.clock.sleep(max(self._next_s - now_s, 0.0)))
 
     def _is_due(self, at: Place) -> bool:
         """Whether its time is over; another unload may have taken long, and its backend is gone meanwhile."""

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -15,6 +15,7 @@ from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.twins import Span, Twins
 from ollama_proxyd.core.requests import Hints, Operation
+from ollama_proxyd.core.values import replace, value
 from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.ports import Clock
 
@@ -22,7 +23,7 @@ REMEMBERED = 100
 """How many decisions are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestRouted:
     """Where a request went, or why it went nowhere.
 
@@ -37,7 +38,7 @@ class RequestRouted:
     instead: Comparison | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What became of one request.
 

@@ -31,24 +31,26 @@ class Meter:
         """Where each backend ran when its watts were learned."""
         self._stretches: dict[str, Stretch] = {}
         fleet.reconciled.listen(self._note_changes)
+        fleet.taken.listen(self._note_work)
+        fleet.freed.listen(self._note_work)
 
     def follow(self, tasks: Tasks) -> None:
         """Look whenever a sensor says something or a backend begins or ends work."""
         tasks.start("meter.sensors", self._system.follow(self._look))
-        tasks.start("meter.fleet", self._fleet.views.follow(self._look))
 
-    def _look(self, _: object) -> None:
-        """Note which backend works alone on which device, and the device's power."""
-        self._follow_conditions(Conditions.of(self._system.value))
-        devices = self._system.value.devices
-        alone = alone_on(self._fleet.at_work(), devices)
-        if not alone and not self._stretches:
-            return
-        power = {device.id: device.power_w for device in devices}
-        self._stretches = {
-            device_id: self._stretch(device_id, backend_id).after(power[device_id], len(self._fleet.leases(backend_id)))
-            for device_id, backend_id in alone.items()
-        }
+    def _look(self, system: SystemState) -> None:
+        """Note what each device draws, and under which conditions."""
+        self._follow_conditions(Conditions.of(system))
+        self._note_work()
+        power = {device.id: device.power_w for device in system.devices}
+        for device_id, stretch in self._stretches.items():
+            under_way = len(self._fleet.leases(stretch.backend_id))
+            self._stretches[device_id] = stretch.after(power[device_id], under_way)
+
+    def _note_work(self, _backend_id: str = "") -> None:
+        """Note which backend works alone on which device."""
+        alone = alone_on(self._fleet.at_work(), self._system.value.devices)
+        self._stretches = {device_id: self._stretch(device_id, each) for device_id, each in alone.items()}
 
     def _follow_conditions(self, conditions: Conditions) -> None:
         """Firmware sets watts by the power profile and the charger; what was seen under others is kept for them."""

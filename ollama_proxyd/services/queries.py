@@ -1,7 +1,5 @@
 """What routing is asked for a request, a new one or the rest of a begun answer."""
 
-from dataclasses import replace
-
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.decision import Ranked
@@ -9,6 +7,7 @@ from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.refusal import past_deadline
 from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock

@@ -1,6 +1,6 @@
 """The four backends that the design is reckoned with, and short ways to ask the policy about them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from ollama_proxyd.core.auto import choose
@@ -73,7 +73,7 @@ def ask(
     **query: Any,
 ) -> Decision:
     """The decision for a request for the tiny model; Hints' fields and Query's may be given alike."""
-    hints = {name: query.pop(name) for name in tuple(query) if name in Hints.__slots__}
+    hints = {name: query.pop(name) for name in tuple(query) if name in [each.name for each in fields(Hints)]}
     in_force = setting(mode, system) if isinstance(mode, Mode) else mode
     return rank(Query(**{"model": "tiny", **query}, hints=Hints(**hints)), fleet, system, in_force)
 

@@ -1,6 +1,6 @@
 """What was saved against the mode Performance, told honestly."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -36,7 +36,7 @@ def compared(
     row: ModeRow = FASTEST,
     **query: Any,
 ) -> Comparison | None:
-    hints = {name: query.pop(name) for name in tuple(query) if name in Hints.__slots__}
+    hints = {name: query.pop(name) for name in tuple(query) if name in [each.name for each in fields(Hints)]}
     asked = Query(**{"model": "tiny", **query}, hints=Hints(**hints))
     assessment = assess(asked, fleet, system, setting(mode, system))
     return compare(decide(assessment), assessment, row, lambda view: view.loaded)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.fleet import FleetView
-from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.fleet import FleetView, Health, LoadedModel
+from ollama_proxyd.core.learning import Answer, Speed, learn
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy import rank as ranking
+from ollama_proxyd.core.policy import table as tables
 from ollama_proxyd.core.policy.cost import Candidate, Demand, price
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.mode_limits import tier
@@ -96,3 +97,28 @@ def test_a_place_from_the_end_and_a_part_are_those_of_the_whole() -> None:
     assert ranked == tuple(ranked)
     with pytest.raises(IndexError):
         ranked[6]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("learns", "begins", "ends", "loads", "fails")), st.integers(0, 3)), max_size=8)
+)
+def test_a_table_that_was_followed_is_that_of_the_moment(changes: list[tuple[str, int]]) -> None:
+    tables._tables.clear()
+    shown = [dict[str, Speed]() for _ in range(4)]
+    fleet = [replace(view, speeds=speeds) for view, speeds in zip(many(4), shown, strict=True)]
+    answer = Answer(ttft_s=0.2, decode_tps=40.0, output_tokens=90.0)
+    for moment, (change, at) in enumerate((("starts", 0), *changes)):
+        view = fleet[at]
+        if change == "learns":
+            shown[at][TINY.name] = learn(shown[at].get(TINY.name), answer, moment)
+        elif change in {"begins", "ends"}:
+            fleet[at] = replace(view, in_flight=max(view.in_flight + (1 if change == "begins" else -1), 0))
+        elif change == "loads":
+            fleet[at] = replace(view, loaded=() if view.loaded else (LoadedModel(TINY.name),))
+        elif change == "fails":
+            fleet[at] = replace(view, health=Health.DOWN if view.health is Health.UP else Health.UP)
+        followed = tuple(rank(QUERY, tuple(fleet), UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked)
+        remembered = dict(tables._tables)
+        tables._tables.clear()
+        assert followed == tuple(rank(QUERY, tuple(fleet), UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked)
+        tables._tables.update(remembered)

@@ -50,6 +50,17 @@ def _elsewhere(found: Candidate, machine: Machine, system: SystemState) -> Candi
     return found._replace(elsewhere_w=machine.power_w * weight, network_s=network_s)
 
 
+def taught(before: Candidate, view: BackendView, row: ModeRow) -> Candidate:
+    """The same backend once nothing but what is learned of it has changed."""
+    expected = expect(view, before.model)
+    return before._replace(
+        view=view,
+        expected=expected,
+        keeping=keeping(view, before.model, before.device, expected.power_w, row.price_of_time_w),
+        known_until_s=known_until_s(view, before.model),
+    )
+
+
 @by_identity
 def _settled(
     spec: BackendSpec,

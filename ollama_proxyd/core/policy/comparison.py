@@ -1,7 +1,6 @@
 """What was saved: the same request on the backend that the mode Performance would have chosen at the same moment."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.fleet import BackendView, LoadedModel
@@ -11,6 +10,7 @@ from ollama_proxyd.core.policy.priors import MOST
 from ollama_proxyd.core.policy.rank import Assessment, best_under
 from ollama_proxyd.core.policy.residence import Upkeep
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import replace, value
 
 LoadedBeside: TypeAlias = Callable[[BackendView], tuple[LoadedModel, ...] | None]
 """What the day of Performance would have in a backend's memory."""
@@ -37,7 +37,7 @@ class Side(NamedTuple):
         return ranked.stay.wake_s + ranked.stay.load_s + ranked.prefill_s + self.share * ranked.decode_s
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Comparison:
     """The backend that served, and the choice of Performance; they may be the same.
 

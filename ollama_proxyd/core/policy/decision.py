@@ -1,7 +1,6 @@
 """The outcome of routing: every backend ranked or rejected, with its reasons by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, overload
 
@@ -10,6 +9,7 @@ from ollama_proxyd.core.policy.crowd import ALONE, Crowd
 from ollama_proxyd.core.policy.residence import Residence
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.tariff import Tariff
+from ollama_proxyd.core.values import replace, value
 
 MOST_ALTERNATIVES = 8
 """So many of the other backends are told of a request that was served."""
@@ -139,7 +139,7 @@ class Rejected(NamedTuple):
     rejections: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """Where a request goes; every backend is in exactly one of the two lists.
 

@@ -1,7 +1,6 @@
 """Which backends may serve a request: a table of small rules, each of which can say no with its reason."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,9 +14,10 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Api
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Situation:
     """What the rules look at beside the backend: the request, the mode, the machine, and the requests under way."""
 
@@ -84,12 +84,14 @@ def unfit(
 
 def limit_rules(query: Query) -> Sequence[LimitRule]:
     """The limits that a request has."""
-    limits = {
-        _hint_power: query.hints.max_power_watts,
-        _hint_latency: query.hints.max_latency_ms,
-        _deadline: query.time_left_s,
-    }
-    return [rule for rule, limit in limits.items() if limit is not None]
+    rules: list[LimitRule] = []
+    if query.hints.max_power_watts is not None:
+        rules.append(_hint_power)
+    if query.hints.max_latency_ms is not None:
+        rules.append(_hint_latency)
+    if query.time_left_s is not None:
+        rules.append(_deadline)
+    return rules
 
 
 def _frontend(view: BackendView, _model: Model | None, situation: Situation) -> Reason | None:

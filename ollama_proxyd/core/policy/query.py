@@ -1,14 +1,15 @@
 """What routing needs to know of a request."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority
+from ollama_proxyd.core.values import value
 from ollama_proxyd.core.workload import Followers, QueueAhead
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Query:
     """The facts of one request that decide where it goes.
 

@@ -1,7 +1,6 @@
 """Orders the backends for a request: those that may serve it, the best first, and why not the others."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import isfinite
 from operator import itemgetter
@@ -30,6 +29,7 @@ from ollama_proxyd.core.policy.table import Table, table_of
 from ollama_proxyd.core.policy.trial import trial
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 
 _Place: TypeAlias = tuple[Tier, float, tuple[bool, int, str], Ranked]
 """Where a backend stands: its tier, its cost, and what decides between equals."""
@@ -37,7 +37,7 @@ _EQUAL = 1e-9
 """What is cheaper by less than this share is as dear: sums of the same terms differ in their last digits."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Assessment:
     """The backends that can do the work, and what is asked of them."""
 
@@ -60,7 +60,7 @@ def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSet
     table = table_of(fleet, situation)
     asker = query.hints.asker.program.name, query.operation.value
     asked = demand(query, setting.row, table.typical_tokens(asker))
-    failing = failing_of([table.candidate(number) for number in table.failing], query)
+    failing = failing_of([table.candidate(number) for number in table.failing], query) if table.failing else ()
     return Assessment(fleet, situation, asked, table, failing)
 
 
@@ -91,10 +91,12 @@ def decide(assessment: Assessment) -> Decision:
 def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, ...]]:
     """The backends in their order, and those that a limit keeps out."""
     situation, table = assessment.situation, assessment.table
-    aside = {each.view.spec.id for each in assessment.failing}
+    aside = {each.view.spec.id for each in assessment.failing} if assessment.failing else frozenset[str]()
     if table.is_endangered or is_strict(situation) or limit_rules(situation.query):
         return _order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment)
     backend_ids = frozenset(table.numbers) - aside
+    if len(table.order) == 1 and not aside:
+        return (_priced(table.candidate(0), assessment),), ()
     return Ranking(backend_ids, _lazily(assessment, {table.numbers[each] for each in aside})), ()
 
 

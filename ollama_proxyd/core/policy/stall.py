@@ -1,13 +1,12 @@
 """When a backend that says nothing counts as stalled, before and within an answer, by what it was seen to need."""
 
-from dataclasses import replace
-
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.learning import Speed, context_of
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.policy.residence import LOAD_BYTES_PER_S, TYPICAL_MODEL_BYTES
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.values import replace
 
 ENOUGH_SAMPLES = 3
 """So many answers tell how quick a backend is with a model."""

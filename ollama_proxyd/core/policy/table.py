@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from itertools import compress
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.fleet import BackendView, FleetView, Model
 from ollama_proxyd.core.learning import Asker, Speed
-from ollama_proxyd.core.policy.candidates import candidate_of
+from ollama_proxyd.core.policy.candidates import candidate_of, taught
 from ollama_proxyd.core.policy.cost import Candidate, Demand, typical_output_tokens
 from ollama_proxyd.core.policy.crowd import Crowd, Neighbours, Working, at_work, crowd, own_crowd
 from ollama_proxyd.core.policy.decision import Rejected
@@ -129,18 +130,21 @@ class Table(NamedTuple):
         if len(fleet) != len(self.fleet):
             return compiled(fleet, situation)
         news = [read(name) for read, name, _ in self.learned]
-        anew, busier = self._changed(fleet, situation, news)
-        if not anew and not busier and fleet is self.fleet:
+        is_news = any(map(is_not, news, self.seen))
+        anew, busier = self._changed(fleet, situation)
+        if not anew and not busier and not is_news and fleet is self.fleet:
             return self
         if any(fleet[at].spec is not self.fleet[at].spec for at in anew):
             return compiled(fleet, situation)
         entries, rules = list(self.entries), fitness_rules(situation.query) if anew else ()
+        learned = {at for each in compress(self.learned, map(is_not, news, self.seen)) for at in each.at} - anew
         for at in anew:
             entries[at] = candidate_of(fleet[at], situation, rules)
-        if any(_shape(entries[at]) != _shape(self.entries[at]) for at in anew):
+        for at in learned:
+            entries[at] = taught(_candidate(entries[at]), fleet[at], situation.setting.row)
+        if any(_shape(entries[at]) != _shape(self.entries[at]) for at in anew | learned):
             return _assembled(fleet, situation, entries)
-        is_news = any(now is not was for now, was in zip(news, self.seen, strict=True))
-        changed = anew | busier
+        changed = anew | busier | learned
         stale = [fleet[at].spec.id for at in changed]
         return self._replace(
             fleet=fleet,
@@ -161,17 +165,15 @@ class Table(NamedTuple):
             return at_work(fleet, devices, background, {})
         return at_work([fleet[at] for at in changed], devices, background, self.working)
 
-    def _changed(self, fleet: FleetView, situation: Situation, news: Sequence[object]) -> tuple[set[int], set[int]]:
+    def _changed(self, fleet: FleetView, situation: Situation) -> tuple[set[int], set[int]]:
         """The places of what is no longer as it was, and of that of which only the requests under way have changed."""
-        pairs = zip(self.learned, news, self.seen, strict=True)
-        anew = {at for learned, now, was in pairs if now is not was for at in learned.at}
+        anew = set[int]()
         if situation.system is not self.situation.system:
             anew.update([at for at, view in enumerate(fleet) if not _is_elsewhere(view)])
         now_, was_ = situation.query.background, self.situation.query.background
         busier = {self.places[each] for each in now_.keys() | was_.keys() if now_.get(each) != was_.get(each)}
         if fleet is not self.fleet:
-            both = zip(fleet, self.fleet, strict=True)
-            views = {at for at, (now, was) in enumerate(both) if now is not was} - anew
+            views = set(compress(range(len(fleet)), map(is_not, fleet, self.fleet))) - anew
             same = {at for at in views if _REST(fleet[at]) == _REST(self.fleet[at])}
             anew, busier = anew | (views - same), busier | same
         return anew, busier - anew

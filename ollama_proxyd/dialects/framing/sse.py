@@ -32,8 +32,9 @@ def events(block: bytes) -> list[bytes]:
         if line.startswith(b"data:"):
             data.append(line[5:].strip())
         elif not line:
-            found += _payloads(kind, data)
-            data, kind = [], b""
+            if data or kind:
+                found += _payloads(kind, data)
+                data, kind = [], b""
         elif not line.startswith(b":"):
             name, value = _field(line)
             if name == b"event":
@@ -41,7 +42,7 @@ def events(block: bytes) -> list[bytes]:
             elif name:
                 kind = name if name == b"error" else kind
                 data.append(value)
-    return found + _payloads(kind, data)
+    return found + _payloads(kind, data) if data or kind else found
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:

@@ -68,7 +68,7 @@ class Choice(msgspec.Struct):
     @property
     def reported(self) -> Json:
         """The failure that ended it; None for none."""
-        if is_reported(self.error):
+        if self.error is not None and is_reported(self.error):
             return self.error
         return f"the answer ended with {self.finish_reason!r}" if self.finish_reason in FAILURES else None
 
@@ -120,8 +120,12 @@ class Frame(Report):
         """The failure that it reports, for itself or in an answer; None for none."""
         if not self.choices:
             return super().reported
-        told = (self.error, *(choice.reported for choice in self.choices))
-        return next(filter(is_reported, told), None)
+        if self.error is not None and is_reported(self.error):
+            return self.error
+        for choice in self.choices:
+            if (told := choice.reported) is not None:
+                return told
+        return None
 
 
 FRAME = msgspec.json.Decoder(Frame)

@@ -4,7 +4,6 @@ import codecs
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Read
 from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.base import Dialect, Rendered, StreamReader, unreadable
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
@@ -98,7 +98,8 @@ class Exchange:
         self.in_flight += 1
         try:
             posted = _posted(dialect, request, rendered)
-            async with self._server.post(rendered.path, posted, request.hints.request_id) as reply:
+            reply = await self._server.post(rendered.path, posted, request.hints.request_id)
+            try:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
                 rest_s = self._server.rest_s(reply)
@@ -116,6 +117,8 @@ class Exchange:
                         yield event
                 for event in await stream.end():
                     yield event
+            finally:
+                reply.end()
         except ProxyError as error:
             raise await off_loop(len(request.body), partial(unquoted, error, request)) from error
         finally:

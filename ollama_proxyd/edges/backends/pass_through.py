@@ -98,22 +98,29 @@ class PassThrough:
 
     def _readable(self, block: bytes) -> Iterator[bytes]:
         """The frames of a block as every client can read them; raises ProxyError for an error."""
+        is_of_calls = self._calls.concern(block)
         for frame in self._dialect.frames(block):
-            payloads = tuple(self._dialect.payloads(frame))
-            if not payloads and self._dialect.is_comment(frame):
+            if not is_of_calls and self._form.is_plain(frame):
                 yield frame
-            for payload in payloads:
-                is_alone = len(payloads) == 1 and self._dialect.is_regular(frame)
-                if payload == DONE:
-                    if DONE in self._dialect.closing:  # in other APIs it says nothing
-                        yield frame if is_alone else self._dialect.framed(payload)
-                elif is_alone and self._is_aside(frame, payload):
-                    yield frame
-                elif is_alone and self._form.is_strict(payload):
-                    told = self._calls.mended(payload)
-                    yield frame if told is payload else self._dialect.framed(told)
-                else:
-                    yield from self._mended(payload)
+            else:
+                yield from self._as_clients_read(frame)
+
+    def _as_clients_read(self, frame: bytes) -> Iterator[bytes]:
+        """What clients can read of a frame."""
+        payloads = tuple(self._dialect.payloads(frame))
+        if not payloads and self._dialect.is_comment(frame):
+            yield frame
+        for payload in payloads:
+            is_alone = len(payloads) == 1 and self._dialect.is_regular(frame)
+            if payload == DONE:
+                yield frame if is_alone else self._dialect.framed(payload)
+            elif is_alone and self._is_aside(frame, payload):
+                yield frame
+            elif is_alone and self._form.is_strict(payload):
+                told = self._calls.mended(payload)
+                yield frame if told is payload else self._dialect.framed(told)
+            else:
+                yield from self._mended(payload)
 
     def _is_aside(self, frame: bytes, payload: bytes) -> bool:
         """Whether a frame is an object beside the answer; clients of events tell it by its name."""
@@ -153,11 +160,13 @@ class PassThrough:
         if reader.has_read and not self._first:
             self._first = block
         self._held += block
-        is_end = self._has_read and self._dialect.stream_ending(block, 1).complete
-        if not (means_something or is_end) and len(self._held) < MOST_HELD_BYTES:
+        if not means_something and len(self._held) < MOST_HELD_BYTES and not self._is_end(block):
             return b""
         self._begun, block, self._held = True, self._held, b""
         return block
+
+    def _is_end(self, block: bytes) -> bool:
+        return self._has_read and self._dialect.stream_ending(block, 1).complete
 
     def finish(self) -> Finished:
         """How the stream ended; raises when that was no proper end."""

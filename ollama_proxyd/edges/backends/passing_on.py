@@ -71,7 +71,8 @@ def _path(base: str, endpoint: str) -> str:
 
 async def _answer(server: Server, path: str, request: Request, model: str) -> AsyncGenerator[Event, None]:
     posted = await off_loop(len(request.body), partial(_posted, request, model))
-    async with server.post(path, posted, request.hints.request_id) as reply:
+    reply = await server.post(path, posted, request.hints.request_id)
+    try:
         kind = _content_type(reply)
         if not request.stream:
             body = await reply.body()
@@ -90,6 +91,8 @@ async def _answer(server: Server, path: str, request: Request, model: str) -> As
         if reply.broken is not None:
             raise reply.broken
         yield Finished()
+    finally:
+        reply.end()
 
 
 def _read(body: bytes, name: str | None) -> tuple[bytes, Usage]:

@@ -73,9 +73,11 @@ class Server:
         self._root = str(address).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
-    @asynccontextmanager
-    async def post(self, path: str, posted: Posted, request_id: str = "") -> AsyncGenerator[Reply, None]:
-        """Send a request that is answered at length; a status of 400 or more raises what it means."""
+    async def post(self, path: str, posted: Posted, request_id: str = "") -> Reply:
+        """Send a request that is answered at length; a status of 400 or more raises what it means.
+
+        Who has the reply calls its `end`.
+        """
         body = posted.body
         headers = {"Content-Type": posted.content_type, "Accept": posted.accept, **self._authorization}
         if not isinstance(body, bytes):
@@ -83,10 +85,13 @@ class Server:
         if _PLAIN_ID.fullmatch(request_id):
             headers["X-Request-ID"] = request_id
         call = Call("POST", self._url(path), self.who, headers, body, pause_s=posted.pause_s, way=self._way)
-        async with self._client.ask(call) as reply:
-            if reply.status >= 400:
+        reply = await self._client.send(call)
+        if reply.status >= 400:
+            try:
                 raise refusal(reply, await reply.error_text())
-            yield reply
+            finally:
+                reply.end()
+        return reply
 
     @asynccontextmanager
     async def manage(self, asked: Management) -> AsyncGenerator[Reply, None]:

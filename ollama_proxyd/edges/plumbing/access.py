@@ -6,11 +6,11 @@ import re
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.peers import is_hidden, served_uids
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
@@ -41,7 +41,7 @@ class Connection(Protocol):
         """An option's value."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caller:
     """What a request shows of its sender; each header with all its values.
 

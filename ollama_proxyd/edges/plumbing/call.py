@@ -4,13 +4,14 @@ import errno
 import os
 import ssl
 from collections.abc import AsyncIterable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 from yarl import URL
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way
 
 KEEP_ALIVE_S = 4.0
@@ -28,7 +29,7 @@ Take: TypeAlias = Callable[[bytes], bool]
 OWN_HEADERS = {"Accept": "*/*", "User-Agent": f"ollama-proxyd/{__version__}", "Accept-Encoding": "identity"}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One request; `who` names the server in errors ("backend npu at http://…")."""
 

@@ -47,6 +47,14 @@ class HttpClient:
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncGenerator[Reply, None]:
         """Send a request; on leaving before the answer's end the connection is closed at once."""
+        reply = await self.send(call)
+        try:
+            yield reply
+        finally:
+            reply.end()
+
+    async def send(self, call: Call) -> Reply:
+        """Send a request; who has the reply calls its `end`."""
         wait_s = self.timeouts.first_byte_s if call.first_byte_s is None else call.first_byte_s
         due_s = asyncio.get_running_loop().time() + wait_s
         try:
@@ -62,13 +70,14 @@ class HttpClient:
                 raise self._cut_off(call.who) from None
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
         reply = Reply(answer, call.who, due_s, self._idle_s(call), self._limits)
+        reply.on_end = self._open.discard
         self._open.add(reply)
         try:
             _refuse_detours(answer, call.who)
-            yield reply
-        finally:
-            self._open.discard(reply)
+        except ProxyError:
             reply.end()
+            raise
+        return reply
 
     def _idle_s(self, call: Call) -> float:
         """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""

@@ -1,6 +1,7 @@
 """An answer of a backend as it comes in, within its deadlines and limits."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class Reply:
         self._noted_bytes = 0
         self._limits = limits
         self.broken: ProxyError | None = None
+        self.on_end: Callable[[Reply], None] | None = None
+        """Is told when reading has ended."""
         self._timer = self._loop.call_at(min(due_s, self._asked_s + idle_s), self._look_at_the_time)
         self.who = who
         self.status = answer.status
@@ -146,6 +149,8 @@ class Reply:
     def end(self) -> None:
         """Reading has ended: close the connection, unless the whole answer was read and it can be kept."""
         self._timer.cancel()
+        if self.on_end is not None:
+            self.on_end(self)
         self._answer.close()
 
     def cut_off(self, error: Exception) -> None:
