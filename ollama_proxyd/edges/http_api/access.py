@@ -2,6 +2,8 @@
 
 import re
 import socket
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -26,6 +28,11 @@ RULES: web.RequestKey[AccessRules] = web.RequestKey("rules", AccessRules)
 """Whom the front end of a request lets in; absent at the daemon's own address."""
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
+_SHOWN = (hdrs.HOST, hdrs.ORIGIN, "Sec-Fetch-Site", hdrs.AUTHORIZATION, "x-api-key")
+"""The headers by which a sender is let in."""
+LET_IN: web.AppKey[WeakKeyDictionary[object, Sequence[object]]] = web.AppKey("let_in", WeakKeyDictionary)
+"""By connection, the rules and those headers of the last request that had the token, or needed none."""
+
 PREFLIGHT_VALID_S = 600
 
 _METHODS = "GET, HEAD, POST"
@@ -39,9 +46,27 @@ def rules(settings: ServerSettings) -> AccessRules:
     return AccessRules(names, settings.allowed_origins, settings.token, settings.other_users)
 
 
+def add_rules(app: web.Application, settings: ServerSettings) -> None:
+    """Have an application let in by these rules."""
+    app[ACCESS] = Cell(rules(settings))
+    app[LET_IN] = WeakKeyDictionary()
+
+
 def rules_of(request: web.Request) -> AccessRules:
     """The rules of the place that a request came to."""
     return request[RULES] if RULES in request else request.app[ACCESS].value
+
+
+def is_as_before(request: web.Request, app: web.Application) -> bool:
+    """Whether the same rules have let in a request of the same connection that showed the same."""
+    transport = request.transport
+    known = None if transport is None or request.method == hdrs.METH_OPTIONS else app[LET_IN].get(transport)
+    return known is not None and known == _shown(request)
+
+
+def _shown(request: web.Request) -> Sequence[object]:
+    headers = request.headers
+    return [rules_of(request), *[headers.getall(name, ()) for name in _SHOWN]]
 
 
 def check_host(request: web.Request) -> None:
@@ -59,6 +84,9 @@ def check_sender(request: web.Request, *, needs_token: bool) -> None:
         except ProxyError:
             if not _has_role(request, caller):
                 raise
+        else:
+            if request.transport is not None:
+                request.app[LET_IN][request.transport] = _shown(request)
 
 
 def _has_role(request: web.Request, caller: Caller) -> bool:

@@ -13,6 +13,7 @@ from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import FRONTEND, LARGE_BODIES, REQUEST_ID, SETTINGS
 from ollama_proxyd.edges.http_api.frontends import settings_of
+from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.large import off_loop
 
 T = TypeVar("T")
@@ -53,28 +54,32 @@ async def read_json(request: web.Request, parse: Callable[[bytes], T]) -> T:
 
 async def _taken(request: web.Request, take: Callable[[bytes], None]) -> int:
     try:
-        return await _read(request, take)
+        return await _read(request, request.app, take)
     except ProxyError as error:
         log.warning("request %s: its body is refused: %s", request.get(REQUEST_ID, "without a name"), error.message)
         request.app[BODIES].refused.publish(error.code or error.kind.value)
         raise
 
 
-async def _read(request: web.Request, take: Callable[[bytes], None]) -> int:
-    most_bytes, allowed = _limit(request)
-    _check_headers(request, most_bytes, allowed)
-    settings, bodies, content = request.app[SETTINGS].value, request.app[BODIES], request.content
-    bodies.hold(request, request.content_length or 0, settings.max_bodies_bytes)
+async def _read(request: web.Request, app: web.Application, take: Callable[[bytes], None]) -> int:
+    settings, bodies, content = app[SETTINGS].value, app[BODIES], request.content
+    most_bytes, allowed = _limit(request, app, settings)
+    announced_bytes = request.content_length or 0
+    _check_headers(request, announced_bytes, most_bytes, allowed)
+    bodies.hold(request, announced_bytes, settings.max_bodies_bytes)
     begun_s = asyncio.get_running_loop().time()
     size_bytes = 0
     try:
         while not content.at_eof():
-            due_s = begun_s + _allowed_s(size_bytes, settings.body_timeout_s)
-            part = await content.readany() if content.is_eof() else await _next_part(content, due_s)
+            if content.is_eof():
+                part = content.read_nowait()
+            else:
+                part = await _next_part(content, begun_s + _allowed_s(size_bytes, settings.body_timeout_s))
             size_bytes += len(part)
             if size_bytes > most_bytes:
                 raise _too_large(most_bytes, allowed)
-            bodies.hold(request, size_bytes, settings.max_bodies_bytes)
+            if size_bytes > announced_bytes:
+                bodies.hold(request, size_bytes, settings.max_bodies_bytes)
             take(part)
     except TimeoutError:
         raise _too_slow(size_bytes, settings.body_timeout_s) from None
@@ -88,11 +93,10 @@ async def _next_part(content: StreamReader, due_s: float) -> bytes:
         return await content.readany()
 
 
-def _limit(request: web.Request) -> tuple[int, str]:
+def _limit(request: web.Request, app: web.Application, settings: ServerSettings) -> tuple[int, str]:
     """The largest body of a route in bytes, and what says so."""
-    if request.match_info.handler not in request.app[LARGE_BODIES]:
+    if request.match_info.handler not in app[LARGE_BODIES]:
         return SMALL_BYTES, "this route takes"
-    settings = request.app[SETTINGS].value
     if FRONTEND in request and (own := settings_of(request)) is not None and own.max_body_bytes is not None:
         return min(own.max_body_bytes, settings.max_bodies_bytes), f"the front end {own.name} takes"
     if settings.max_bodies_bytes < settings.max_body_bytes:
@@ -115,12 +119,12 @@ def _too_slow(size_bytes: int, timeout_s: float) -> ProxyError:
     return ProxyError(ErrorKind.INVALID_REQUEST, message, code="body_timeout")
 
 
-def _check_headers(request: web.Request, most_bytes: int, allowed: str) -> None:
+def _check_headers(request: web.Request, announced_bytes: int, most_bytes: int, allowed: str) -> None:
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.lower() != "identity":
         message = f"a body with Content-Encoding {encoding[:40]!r} is not read; send it without compression"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Content-Encoding", code="unsupported_media_type")
-    if (request.content_length or 0) > most_bytes:
+    if announced_bytes > most_bytes:
         raise _too_large(most_bytes, allowed)
 
 

@@ -39,27 +39,23 @@ async def models(services: Services, frontend: Frontend | None) -> tuple[Entry, 
     return _models(services, frontend)
 
 
-def named(services: Services, parse: Parse) -> Parse:
-    """A parser that takes a body without a model where one model alone can do what is asked.
+def named(services: Services, parse: Parse, body: bytes, hints: Hints) -> Request:
+    """What a parser makes of a body; one without a model is taken where one model alone can do what is asked.
 
     llama.cpp's own clients name none, since its server has but one.
     """
-
-    def read(body: bytes, hints: Hints) -> Request:
-        try:
-            return parse(body, hints)
-        except ProxyError as error:
-            entries = _models(services, hints.frontend)
-            if error.code != MODEL_REQUIRED or not entries:
-                raise
-            fields = decode_fields(body)
-            asked = parse(with_model(body, fields, entries[0].model.name), hints)
-            names = [entry.model.name for entry in _models(services, hints.frontend, asked.operation)]
-            if len(names) != 1:
-                raise error.but(message=f"model is required; available: {', '.join(names) or 'none'}") from error
-            return parse(with_model(body, fields, names[0]), hints)
-
-    return read
+    try:
+        return parse(body, hints)
+    except ProxyError as error:
+        entries = _models(services, hints.frontend)
+        if error.code != MODEL_REQUIRED or not entries:
+            raise
+        fields = decode_fields(body)
+        asked = parse(with_model(body, fields, entries[0].model.name), hints)
+        names = [entry.model.name for entry in _models(services, hints.frontend, asked.operation)]
+        if len(names) != 1:
+            raise error.but(message=f"model is required; available: {', '.join(names) or 'none'}") from error
+        return parse(with_model(body, fields, names[0]), hints)
 
 
 def _models(

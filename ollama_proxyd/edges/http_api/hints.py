@@ -4,7 +4,6 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs
@@ -17,6 +16,7 @@ from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.log_wish import NAMES, LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -25,6 +25,7 @@ LOG_LEVEL, LOG_INFER = "X-Log-Level", "X-Log-Infer"
 
 _ID = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 _AGE = re.compile(r"[0-9]{1,10}", re.ASCII)
+_ANY_CACHE = CacheControl()
 _process = secrets.token_hex(5)
 _number = itertools.count(1)
 
@@ -41,7 +42,7 @@ def read_hints(
         if field in found:
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
-    cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL, ()))
+    cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL)) if hdrs.CACHE_CONTROL in headers else _ANY_CACHE
     return Hints(request_id=request_id, asker=asker, cache=cache, frontend=frontend, **found)
 
 
@@ -50,7 +51,7 @@ def _cache_control(lines: Iterable[str]) -> CacheControl:
     said = [part.partition("=") for line in lines for part in line.lower().split(",")]
     directives = {name.strip(): value.strip() for name, _, value in said}
     if not directives:
-        return CacheControl()
+        return _ANY_CACHE
     age, is_stored = directives.get("max-age", ""), "no-store" not in directives
     max_age_s = float(age) if _AGE.fullmatch(age) else None
     return CacheControl(is_stored and "no-cache" not in directives, is_stored, max_age_s)
@@ -58,6 +59,8 @@ def _cache_control(lines: Iterable[str]) -> CacheControl:
 
 def with_log_wish(hints: Hints, query: Mapping[str, str], headers: Mapping[str, str]) -> Hints:
     """The hints with what the client wants logged of its request, by modeld's names; ProxyError for another word."""
+    if not query and LOG_LEVEL not in headers and LOG_INFER not in headers:
+        return hints
     said = {"log": query.get("log"), LOG_LEVEL: headers.get(LOG_LEVEL)}
     field, word = next(((name, word) for name, word in said.items() if word is not None), (LOG_INFER, None))
     if word is None:

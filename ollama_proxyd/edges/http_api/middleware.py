@@ -28,15 +28,16 @@ _ANSWERED_HERE = routing_headers.unrouted("the proxy answers this itself")
 @web.middleware
 async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in and bring out an answer, whatever happens; only a client that left gets none."""
+    app = request.app
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
-        if (entrances := request.app[ENTRANCES].value) is not None:
+        if (entrances := app[ENTRANCES].value) is not None:
             entrances.enter(request)
-        access.check_host(request)
-        if access.is_preflight(request):
-            return access.preflight_reply(request)
-        _check_sender(request)
+        is_known = access.is_as_before(request, app)
+        if (preflight := None if is_known else _let_in(request)) is not None:
+            return preflight
+        check_route(request)
         await send_100(request)
         return await handler(request)
     except ProxyError as error:
@@ -50,7 +51,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:  # noqa: BLE001 - one request may fail by a fault of ours; the server and the other requests go on
         return await _fail_unexpectedly(request)
     finally:
-        request.app[BODIES].let_go(request)
+        app[BODIES].let_go(request)
 
 
 async def complete(request: web.Request, response: web.StreamResponse) -> None:
@@ -88,13 +89,15 @@ async def _tidied(request: web.Request) -> web.Request | None:
     return tidy
 
 
-def _check_sender(request: web.Request) -> None:
-    """Refuse other users of this machine, and who has no token."""
+def _let_in(request: web.Request) -> web.StreamResponse | None:
+    """Refuse foreign pages, other users, and who has no token; the answer where a browser asks first."""
+    access.check_host(request)
+    if access.is_preflight(request):
+        return access.preflight_reply(request)
     if request.path not in OPEN:
         is_open = is_public(request) or request.path in api_page.PATHS or request.path.startswith(admin_callers.PREFIX)
         access.check_sender(request, needs_token=not is_open)
-        if FRONTEND in request:
-            check_route(request)
+    return None
 
 
 def _check_target(request: web.Request) -> None:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.programs import NOBODY, UNKNOWN, Asker, KnownBy, Program, of_user_agent
-from ollama_proxyd.edges.http_api.context import SETTINGS
+from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.peers import Peers, is_from_here, pid_behind
 from ollama_proxyd.edges.plumbing.programs import ProgramSearch
 
@@ -32,10 +32,10 @@ class Programs:
         self._search = ProgramSearch()
         self._turn = asyncio.Lock()
 
-    async def of(self, request: web.Request) -> Asker:
+    async def of(self, request: web.Request, settings: ServerSettings) -> Asker:
         """Who sent a request; nobody where the configuration does not want it known."""
         transport = request.transport
-        if transport is None or not request.app[SETTINGS].value.names_programs:
+        if transport is None or not settings.names_programs:
             return NOBODY
         asker = self._askers.get(transport)
         if asker is None:

@@ -11,6 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.context import SERVER_NAME
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers, error_reply
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id
+from ollama_proxyd.edges.http_api.hot_routes import HotRoutes
 
 MOST_HEADER_BYTES = 64 * 1024
 """All programs on localhost share their cookies, and browsers send them all."""
@@ -25,6 +26,7 @@ class Runner(web.AppRunner):
         made.__class__ = _Server
         assert isinstance(made, _Server)
         made.renderers = self.app[RENDERERS]
+        made.request_handler = HotRoutes(self.app, made.request_handler)  # type: ignore[assignment]
         return made
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple, cast
 
@@ -15,13 +14,14 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Flow, Resumed
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Parse, Stamps
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_json
 from ollama_proxyd.edges.http_api.catalog import named
-from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVICES, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
@@ -103,10 +103,10 @@ def answering(dialect: ClientDialect, parse: Parse) -> Handler:
     """A handler for one call of a dialect whose body is JSON."""
 
     async def ask(request: web.Request, hints: Hints) -> Request:
-        read = named(services_of(request), parse)
+        read = partial(named, services_of(request), parse)
         if hints.frontend is not None:
             return await read_json(request, parsing(request, dialect, read, hints))
-        return await read_json(request, lambda body: read(body, hints))
+        return await read_json(request, partial(read, hints=hints))
 
     return answering_what(ask, dialect)
 
@@ -116,13 +116,14 @@ def answering_what(ask: Ask, dialect: ClientDialect) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         begun_ns = time.monotonic_ns()
-        services = services_of(request)
-        asker = await request.app[PROGRAMS].of(request)
+        app = request.app
+        services = app[SERVICES]
+        asker = await app[PROGRAMS].of(request, app[SETTINGS].value)
         hints = read_hints(request.headers, request[REQUEST_ID], asker, request.get(FRONTEND))
         if hints.frontend is not None:
             services.frontends.admit(hints.frontend.name)
         hints = with_log_wish(hints, request.query, request.headers)
-        with request.app[BODIES] as bodies:
+        with app[BODIES] as bodies:
             services.gateway.check_capacity(bodies.arriving)
             asked = await ask(request, hints)
         if hints.frontend is not None:

@@ -46,7 +46,7 @@ _DATA = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """Answer the requests of one client until it leaves."""
-    asker = await request.app[PROGRAMS].of(request)
+    asker = await request.app[PROGRAMS].of(request, request.app[SETTINGS].value)
     hints = read_hints(request.headers, request[REQUEST_ID], asker, request.get(FRONTEND))
     limit = min(MOST_MESSAGE_BYTES, request.app[SETTINGS].value.max_body_bytes)
     socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=limit, compress=False)
