@@ -156,8 +156,8 @@ class Speed:
     @property
     def told_tps(self) -> float | None:
         """How fast it writes, with the shortest prompts that were seen."""
-        part = self.nearest("decode_tps", 0)
-        return self.longer[part] if self.decode_tps is None and part is not None else self.decode_tps
+        part = self.nearest("decode_tps", 0) if self.decode_tps is None else None
+        return self.decode_tps if part is None else self.longer[part]
 
     def nearest(self, part: str, context: int) -> tuple[str, int] | None:
         """Where a part was seen that lies nearest to a context, a shorter one rather than a longer one."""

@@ -17,6 +17,7 @@ _LOCAL = ":local"
 """How Ollama's clients say that they do not mean a model of its cloud."""
 
 
+@lru_cache(maxsize=1024)
 def canonical(name: str) -> str:
     """The name in lower case, without Ollama's default registry and with its default tag `latest`."""
     lowered = name.strip().lower()

@@ -81,8 +81,7 @@ class Delivery:
     def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:
         """The client gets what follows from this attempt at a backend."""
         if self.begun is None:
-            model = next((each for each in view.models if each.name == attempt.ranked.model), None)
-            self._held = None if model is None else Held(view, model)
+            self._held = next((Held(view, each) for each in view.models if each.name == attempt.ranked.model), None)
         self._attempt = attempt
         self.left = frozenset()
         self._transcript.read_by(accepted.read)

@@ -90,9 +90,8 @@ class Keeper:
         self._trouble: dict[Place, Reason] = {}
         """Why a model stays although its time is over."""
         self._next_s = inf
-        """When the first is looked at."""
+        """When the first is looked at; `_changed` is set where one is to be looked at before that."""
         self._changed = asyncio.Event()
-        """Set where one is to be looked at before that."""
         self.known = KeepingFacts(deps.clock)
         self.savings = TailSavings(deps.clock)
         deps.fleet.sent.listen(self._note_sent)
@@ -214,10 +213,8 @@ class Keeper:
         return keep_s, why_unloaded(keep_s, costs)
 
     def _model(self, at: Place) -> Model:
-        for each in self._deps.fleet.view(at.backend_id).models:
-            if each.name == at.model:
-                return each
-        return Model(at.model)
+        models = self._deps.fleet.view(at.backend_id).models
+        return next((each for each in models if each.name == at.model), Model(at.model))
 
     def _show(self, view: BackendView) -> None:
         """Have the policy know whether the proxy keeps models there."""

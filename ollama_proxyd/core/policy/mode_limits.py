@@ -106,8 +106,8 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
     if query.hints.target is not None and not query.hints.strict_limits:
         return ()
     found = candidate.standing
-    most, wait_s = _longest_wait_s(situation), priced.queue_wait_s
-    if most is not None and wait_s and query.waited_s + wait_s > most:
+    wait_s = priced.queue_wait_s
+    if wait_s and (most := _longest_wait_s(situation)) is not None and query.waited_s + wait_s > most:
         waited_s = query.waited_s if wait_s <= most else None  # told where it tips the scales
         values = {"wait_seconds": wait_s, "waited_seconds": waited_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
@@ -139,8 +139,8 @@ def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
 
 def is_any_too_busy(situation: Situation) -> bool:
     """Whether any backend may be busy for longer than the mode waits."""
-    query, most = situation.query, _longest_wait_s(situation)
-    if most is None or not query.waits_s:
+    query = situation.query
+    if not query.waits_s or (most := _longest_wait_s(situation)) is None:
         return False
     queued_s = max([each.wait_s(inf) for each in query.queues.values()], default=0.0)
     return query.waited_s + max(query.waits_s.values()) + queued_s > most

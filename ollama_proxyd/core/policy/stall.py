@@ -29,19 +29,17 @@ PAUSE_TOKENS = 100.0
 def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
     """The request with the longest pauses within its answer, streamed or in one piece; tools' calls may come whole."""
     speed = view.speeds.get(ranked.model)
-    if speed is None or not _is_known(speed):
+    if speed is None or (told_tps := _known_tps(speed)) is None:
         return replace(request, whole_pause_s=LEAST_PAUSE_S)
-    tokens_s = (
-        PAUSE_TOKENS
-        * speed.slowdown({view.spec.id: max(view.in_flight - 1, 0)}, view.spec.id)
-        / (speed.told_tps or 1.0)
-    )
+    own_id = view.spec.id
+    tokens_s = PAUSE_TOKENS * speed.slowdown({own_id: max(view.in_flight - 1, 0)}, own_id) / told_tps
     pause_s = None if request.needs_tools else max(LEAST_PAUSE_S, tokens_s)
     return replace(request, pause_s=pause_s, whole_pause_s=max(LEAST_WHOLE_PAUSE_S, tokens_s))
 
 
-def _is_known(speed: Speed) -> bool:
-    return speed.samples >= ENOUGH_SAMPLES and bool(speed.told_tps)
+def _known_tps(speed: Speed) -> float | None:
+    """How fast a backend writes, once enough answers have shown it."""
+    return (speed.told_tps or None) if speed.samples >= ENOUGH_SAMPLES else None
 
 
 def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> float | None:
@@ -51,9 +49,10 @@ def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> floa
     tools, may come at its end only, so its length counts as well: the client's limit, else a long one.
     """
     speed = view.speeds.get(ranked.model)
-    if speed is None or not _is_known(speed) or not speed.ttft_s or not _is_reading_known(speed, request):
+    told_tps = None if speed is None else _known_tps(speed)
+    if speed is None or told_tps is None or not speed.ttft_s or not _is_reading_known(speed, request):
         return None
-    token_s = 1 / (speed.told_tps or 1.0)
+    token_s = 1 / told_tps
     writing_s = 0.0
     if not request.stream or request.needs_tools:
         usual = max(speed.output_tokens or 0.0, LONG_ANSWER_TOKENS)

@@ -39,10 +39,13 @@ def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
     frame = readable(FRAME, body)
     ending = _ending_in((frame,), Usage())
-    vectors = readable(_VECTORS, body)
     has_message = frame is not None and any(choice.has_message for choice in frame.choices or ())
-    is_answer = has_message or (vectors is not None and bool(vectors.data))
-    return Ending(ending.finished, ending.error is None and is_answer, ending.error)
+    return Ending(ending.finished, ending.error is None and (has_message or _has_vectors(body)), ending.error)
+
+
+def _has_vectors(body: bytes) -> bool:
+    vectors = readable(_VECTORS, body)
+    return vectors is not None and bool(vectors.data)
 
 
 def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:

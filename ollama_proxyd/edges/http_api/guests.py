@@ -88,7 +88,7 @@ class _Entrance(Entrances):
 class _Machines(Programs):
     """Who asks is a machine; which of its programs is not told."""
 
-    async def of(self, request: web.Request) -> Asker:
+    async def of(self, request: web.Request, settings: ServerSettings) -> Asker:  # noqa: ARG002 - see Programs
         """See Programs."""
         return Asker(of_user_agent(request[FRONTEND].name))
 

@@ -62,7 +62,7 @@ def cost(energy: Energy | None) -> dict[str, str]:
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:
     """The headers of a request for which a decision was made; `backend_id` None when no backend was tried."""
     used = next((ranked for ranked in decision.ranked if ranked.backend_id == backend_id), None)
-    others = ",".join(ranked.backend_id for ranked in decision.alternatives(backend_id))
+    others = ",".join([ranked.backend_id for ranked in decision.alternatives(backend_id)])
     headers = _headers(backend_id, str(decision.reason), used, others)
     if ignored := ", ".join(ignored_fields):
         headers[IGNORED_FIELDS] = header_text(ignored)

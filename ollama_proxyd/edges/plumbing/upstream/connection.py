@@ -8,7 +8,14 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, PIECE_BYTES, BrokenOffError, Take
 from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
-from ollama_proxyd.edges.plumbing.upstream.head import Field, NotHttpError, check_field, headers_of, is_framed
+from ollama_proxyd.edges.plumbing.upstream.head import (
+    MOST_HEADERS,
+    Field,
+    NotHttpError,
+    headers_of,
+    is_framed,
+    too_much,
+)
 
 _MOST_HELD_BYTES: Final = 256 * 1024
 """So much of an answer waits for its reader before the server has to wait."""
@@ -213,7 +220,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header or a trailer."""
-        check_field(self._fields, name, value)
+        if len(self._fields) >= MOST_HEADERS or len(name) + len(value) > MOST_HEADER_BYTES:
+            raise too_much(len(self._fields))
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:

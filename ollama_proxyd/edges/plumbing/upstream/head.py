@@ -9,7 +9,7 @@ from yarl import URL
 from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, OWN_HEADERS
 
 _UNSAFE = re.compile(r"[\r\n\0]")
-_MOST_HEADERS = 500
+MOST_HEADERS = 500
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 Field = tuple[bytes, bytes]
@@ -33,12 +33,11 @@ def request_head(method: str, url: URL, headers: Mapping[str, str], size_bytes: 
     return f"{method} {target} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n{lines}\r\n\r\n".encode()
 
 
-def check_field(fields: list[Field], name: bytes, value: bytes) -> None:
-    """Raise NotHttpError where a header is too large, or one too many."""
-    if len(fields) >= _MOST_HEADERS:
-        raise NotHttpError(f"more than {_MOST_HEADERS} headers")
-    if len(name) + len(value) > MOST_HEADER_BYTES:
-        raise NotHttpError(f"a header of more than {MOST_HEADER_BYTES} bytes")
+def too_much(headers: int) -> NotHttpError:
+    """What is wrong with the next header after so many: it is one too many, or too large."""
+    if headers >= MOST_HEADERS:
+        return NotHttpError(f"more than {MOST_HEADERS} headers")
+    return NotHttpError(f"a header of more than {MOST_HEADER_BYTES} bytes")
 
 
 def headers_of(fields: list[Field]) -> CIMultiDict[str]:
