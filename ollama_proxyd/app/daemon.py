@@ -79,7 +79,9 @@ class Daemon:
         self._status = ServiceStatus(notifier, self.services, lambda: self._server.url.removeprefix("http://"))
         self._watchdog = Watchdog(notifier, lambda: self._server.addresses, lasting.clock)
         break_off = partial(lasting.http.cut_off, code=ASLEEP)
-        self._sleep = Sleep(lasting.activity, lasting.gate, lasting.detector, break_off, lasting.reconnect)
+        self._sleep = Sleep(
+            lasting.activity, lasting.gate, lasting.detector, break_off, lasting.reconnect, lasting.engines.leave_cards
+        )
         self.ended = asyncio.Event()
         """Set when it is to end."""
 

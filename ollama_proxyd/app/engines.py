@@ -1,5 +1,6 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import upkeep
-from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.on_demand import OnDemand
 from ollama_proxyd.edges.engines.records import any_in
@@ -82,6 +83,16 @@ class Engines:
         """Have the engines looked after that a daemon left behind, also where none is configured any more."""
         if any_in(engines_folder(os.environ)):
             self._run()
+
+    def note_games(self, system: SystemState) -> None:
+        """A game has the cards for itself; what works there still is looked at again with the next reading."""
+        if self._own is not None and (known(system.games) or 0) > 0:
+            self._own.pool.leave_cards()
+
+    async def leave_cards(self) -> None:
+        """Have idle engines leave the memory of cards before the machine sleeps."""
+        if self._own is not None:
+            await asyncio.gather(*(each.gone.wait() for each in self._own.pool.leave_cards()))
 
     @property
     def pool(self) -> "EnginePool | None":

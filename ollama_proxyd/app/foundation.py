@@ -134,6 +134,7 @@ class Foundation:
         self.services.keeper.follow(self.tasks)
         self.services.answers.follow(self.tasks)
         self.services.power_saver.follow(self.sensing.system, self.tasks)
+        self.tasks.start("engines.games", self.sensing.system.follow(self.engines.note_games))
 
     async def _recall(self) -> None:
         """What was learned before the start is known again."""

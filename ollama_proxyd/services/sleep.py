@@ -1,7 +1,9 @@
 """Ends work in good order before the machine sleeps, and begins anew when it has woken up."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.readings import SystemState, known
@@ -17,7 +19,12 @@ ASLEEP = "the machine goes to sleep; ask again when it has woken up"
 BROKEN_OFF = "the machine goes to sleep"
 RETRY_S = 5.0
 SHARE_TO_FINISH = 0.8
-"""How much of the time before the machine sleeps requests get to finish; in the rest they are broken off."""
+"""How much of the time before the machine sleeps requests get to finish; in the next share they are broken off."""
+SHARE_TO_BREAK_OFF = 0.1
+
+
+async def _nothing() -> None:
+    """Where nothing is to be freed."""
 
 
 @dataclass(slots=True)
@@ -31,6 +38,8 @@ class Sleep:
     """Ends the work of every backend; what can go on does so after the sleep, other clients are told why."""
     _reconnect: Callable[[], Awaitable[None]]
     """Drops the connections from before and checks every backend at once."""
+    _release: Callable[[], Awaitable[None]] = field(default=_nothing)
+    """Frees what the machine would have to save."""
     is_asleep: Cell[bool] = field(default_factory=lambda: Cell(False))
 
     async def prepare(self, within_s: float) -> None:
@@ -39,13 +48,15 @@ class Sleep:
         self.is_asleep.set(True)
         self._detector.remember()
         log.info("the machine goes to sleep; requests under way: %d", self._activity.in_flight)
-        if await self._activity.quiet(within_s * SHARE_TO_FINISH):
-            return
-        log.warning(
-            "requests still run and are broken off, because the machine goes to sleep; what can go on does so after it"
-        )
-        self._break_off(BROKEN_OFF)
-        await self._activity.quiet(within_s * (1 - SHARE_TO_FINISH))
+        if not await self._activity.quiet(within_s * SHARE_TO_FINISH):
+            log.warning(
+                "requests still run and are broken off, because the machine goes to sleep; what can go on does so later"
+            )
+            self._break_off(BROKEN_OFF)
+            await self._activity.quiet(within_s * SHARE_TO_BREAK_OFF)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s * (1 - SHARE_TO_FINISH - SHARE_TO_BREAK_OFF)):
+                await self._release()
 
     async def resume(self) -> None:
         """Begin anew: with new connections, and with backends that were looked at."""

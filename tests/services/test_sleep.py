@@ -94,6 +94,24 @@ async def test_a_request_that_ends_in_time_is_not_broken_off() -> None:
     assert night.engines.done == []
 
 
+@pytest.mark.parametrize("frees", [True, False])
+async def test_what_the_machine_would_have_to_save_is_freed_once_requests_have_ended_as_far_as_there_is_time(
+    frees: bool,
+) -> None:
+    activity, gate = Activity(FakeClock()), Gate()
+    engines = Engines(activity)
+
+    async def release() -> None:
+        engines.done.append(f"released beside {activity.in_flight}")
+        await asyncio.sleep(0.0 if frees else 3600.0)
+
+    detector = GpuLossDetector(FakeFleet(FakeClock()), Learner())
+    sleep = Sleep(activity, gate, detector, engines.break_off, engines.reconnect, release)
+    activity.begin()
+    await sleep.prepare(1.0)
+    assert engines.done == ["the machine goes to sleep", "released beside 0"]
+
+
 async def test_a_request_that_takes_too_long_is_broken_off_with_the_reason() -> None:
     night = Night()
     night.activity.begin()

@@ -15,7 +15,7 @@ from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.patience import Patience
-from ollama_proxyd.services.engines.room import Room, no_room, why_never
+from ollama_proxyd.services.engines.room import CARDS, Room, no_room, why_never
 from ollama_proxyd.services.engines.roster import Roster
 from ollama_proxyd.services.engines.running import Place, Running
 from ollama_proxyd.services.engines.starting import Starter
@@ -215,6 +215,13 @@ class EnginePool:
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
         self._leave(running)
         await running.gone.wait()
+
+    def leave_cards(self) -> list[Running]:
+        """Have idle engines leave the memory of cards, which a game wants, or a sleep would have to save."""
+        leaving = [each for each in self._roster.idle if each.spec.hardware in CARDS and not each.is_pinned]
+        for each in leaving:
+            self._leave(each)
+        return leaving
 
     async def measure(self, backend_id: str) -> None:
         """Have the kernel's count stand for the estimates; idle engines leave where that is too much."""

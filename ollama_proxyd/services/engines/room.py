@@ -14,7 +14,7 @@ from ollama_proxyd.services.ports import EngineRunner
 
 _IN_MAIN_MEMORY = frozenset({Hardware.CPU, Hardware.IGPU, Hardware.NPU, Hardware.UNKNOWN})
 """What such a device works with lies in main memory, beside its own count where it has one."""
-_CARDS = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
+CARDS = frozenset({Hardware.NVIDIA, Hardware.AMDGPU})
 PROCESS_BYTES = 300e6
 """Main memory of a process whose model lies on a card."""
 
@@ -55,7 +55,7 @@ class Room:
             if device.id != "cpu":
                 found[device.id] = self._of(device, sum([each.get(device.id, 0.0) for each in held]))
         limit = self._device_limit
-        for hardware in _CARDS:
+        for hardware in CARDS:
             found.setdefault(hardware.value, Budget(limit, limit))
         return found
 

@@ -22,6 +22,11 @@ class Roster:
         """Those that have memory."""
         return [each for each in self.all if each.is_held]
 
+    @property
+    def idle(self) -> list[Running]:
+        """Those that could answer, and have nothing to do."""
+        return [each for each in self.current.values() if each.is_ready and not each.users]
+
     def ready(self, backend_id: str) -> tuple[Running, ...]:
         """The processes of a backend that take requests now."""
         return tuple(each for at, each in self.current.items() if at.backend_id == backend_id and each.is_ready)

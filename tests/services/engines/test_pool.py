@@ -9,10 +9,11 @@ import pytest
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.services.engines import footprints
 from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
-from tests.services.engines.machine import GB, Case, engine_spec, file
+from tests.services.engines.machine import GB, PROGRAM, Case, engine_spec, file
 
 ONE = GB * footprints.SHARE + footprints.OVERHEAD_BYTES
 """What a model of one gigabyte is expected to need."""
@@ -302,3 +303,16 @@ async def test_the_phases_of_a_load_are_told(case: Case) -> None:
     assert list(dict.fromkeys(told)) == [
         *(Phase.WAITING, Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.STOPPING, Phase.GONE)
     ]
+
+
+async def test_idle_engines_leave_a_card_that_others_want_and_those_at_work_stay(case: Case) -> None:
+    pinning = EngineProgram(command=PROGRAM.command, pinned=("c",))
+    card = engine_spec("card", program=pinning, hardware=Hardware.NVIDIA)
+    await case.used("in main memory")
+    async with case.pool.use(card, file("a")):
+        for name in "bc":
+            async with case.pool.use(card, file(name)):
+                pass
+        (leaving,) = case.pool.leave_cards()
+        await leaving.gone.wait()
+        assert case.machine.names == ["a", "c", "in main memory"]
