@@ -28,6 +28,8 @@ PREFIX: Final = "ollama-proxyd-engine-"
 START_S: Final = 30.0
 SETTLE_S: Final = 1.0
 """How long the manager may take to note the end of a process that the kernel has told."""
+JOURNAL_S: Final = (0.0, 0.2, 1.0)
+"""Between looks for words that the journal may have late."""
 _OTHER: Final = re.compile(r"[^A-Za-z0-9:_.]")
 _EXITED: Final = 1
 """CLD_EXITED; the others are signals."""
@@ -58,48 +60,50 @@ class TransientUnit(Child):
 
     async def last_words(self) -> str:
         """The same of the journal; where to look where that may not be read."""
-        words = (
-            "journalctl",
-            "--user",
-            "--unit",
-            self._name,
-            "--lines",
-            "60",
-            "--output",
-            "cat",
-            "--quiet",
-            "--no-pager",
-        )
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-            )
-            async with asyncio.timeout(END_S):
-                said, _ = await process.communicate()
-        except (OSError, TimeoutError):
-            said = b""
-        return last_words(said.decode("utf-8", "replace").splitlines()) or f"see journalctl --user --unit {self._name}"
+        return await _words_of(self._name)
 
     async def _end(self) -> str:
         await processes.end_of(self.pid)
         try:
-            return await self._how()
+            return await _how_it_ended(await self._line.bus(), self._name)
         except OSError:
             return "its process ended"
 
-    async def _how(self) -> str:
-        """By the manager's words; the unit is let go of then."""
-        bus = await self._line.bus()
-        (path,) = await bus.call(MANAGER, "GetUnit", "s", [self._name])
+
+async def _how_it_ended(bus: Bus, name: str) -> str:
+    """By the manager's words; the unit is let go of then."""
+    (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
+    values = await _service(bus, path)
+    if values["MainPID"]:
+        await asyncio.sleep(SETTLE_S)
         values = await _service(bus, path)
-        if values["MainPID"]:
-            await asyncio.sleep(SETTLE_S)
-            values = await _service(bus, path)
-        await bus.call(MANAGER, "UnrefUnit", "s", [self._name])
-        if values["Result"] == "oom-kill":
-            return "the kernel ended it, since it needed more memory than there was for it (oom-kill)"
-        status = int(values["ExecMainStatus"])
-        return how_it_ended(status if values["ExecMainCode"] == _EXITED else -status)
+    await bus.call(MANAGER, "UnrefUnit", "s", [name])
+    if values["Result"] == "oom-kill":
+        return "the kernel ended it, since it needed more memory than there was for it (oom-kill)"
+    status = int(values["ExecMainStatus"])
+    return how_it_ended(status if values["ExecMainCode"] == _EXITED else -status)
+
+
+async def _words_of(name: str) -> str:
+    """The last words of a unit's processes; where to look where the journal has none, or may not be read."""
+    for pause_s in JOURNAL_S:
+        await asyncio.sleep(pause_s)
+        if words := last_words(await _journal(f"_SYSTEMD_USER_UNIT={name}")):
+            return words
+    return f"see journalctl --user --unit {name}"
+
+
+async def _journal(match: str) -> list[str]:
+    options = ("--user", "--lines=60", "--output=cat", "--quiet", "--no-pager")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "journalctl", *options, match, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(END_S):
+            said, _ = await process.communicate()
+    except (OSError, TimeoutError):
+        return []
+    return said.decode("utf-8", "replace").splitlines()
 
 
 class TransientUnits:
@@ -126,8 +130,7 @@ class TransientUnits:
         (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
         pid = int((await _service(bus, path))["MainPID"])
         if not pid:
-            await bus.call(MANAGER, "UnrefUnit", "s", [name])
-            raise OSError(f"its process ended at once: see journalctl --user --unit {name}")
+            raise OSError(f"{await _how_it_ended(bus, name)}: {await _words_of(name)}")
         return TransientUnit(name, pid, self._line)
 
     async def taken_over(self, unit: str, pid: int) -> TransientUnit:
