@@ -56,8 +56,14 @@ class Client:
         """The answer of a GET request."""
         return self._decoded(self._open("GET", path))
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer of a POST request."""
+    def text(self, path: str) -> str:
+        """The text that a GET request is answered with."""
+        return self._open("GET", path).read().decode("utf-8", "replace")
+
+    def post(self, path: str, body: Mapping[str, Any], *, slow: bool = False) -> Any:
+        """The answer of a POST request, which may wait for answers under way where it is slow."""
+        if slow:
+            self._wait_long(ANSWER_S)
         return self._decoded(self._open("POST", path, body))
 
     def change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -84,8 +90,7 @@ class Client:
 
     def events(self) -> Iterator[tuple[str, Any]]:
         """Each event with its data: "message" is the whole status, "request" a request's way."""
-        self._connection.close()
-        self._connection.timeout = SILENT_S
+        self._wait_long(SILENT_S)
         reply, kind = self._open("GET", "/status/events?requests"), "message"
         try:
             while line := reply.readline():
@@ -99,14 +104,17 @@ class Client:
 
     def lines(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[str]:
         """The lines of an answer as they come; it may take long to begin."""
-        self._connection.close()
-        self._connection.timeout = ANSWER_S
+        self._wait_long(ANSWER_S)
         reply = self._open("POST", path, body, headers)
         try:
             while line := reply.readline():
                 yield line.decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
+
+    def _wait_long(self, seconds: float) -> None:
+        self._connection.close()
+        self._connection.timeout = seconds
 
     def close(self) -> None:
         """End the connection, and any hold with it."""

@@ -11,10 +11,12 @@ from ollama_proxyd.cli.commands.calibrate import calibrate
 from ollama_proxyd.cli.commands.config import config
 from ollama_proxyd.cli.commands.doctor import doctor
 from ollama_proxyd.cli.commands.energy import energy
+from ollama_proxyd.cli.commands.engines import engines
 from ollama_proxyd.cli.commands.explain import explain
 from ollama_proxyd.cli.commands.features import features
 from ollama_proxyd.cli.commands.house import house, pair, unpair
 from ollama_proxyd.cli.commands.mode import mode
+from ollama_proxyd.cli.commands.models import models
 from ollama_proxyd.cli.commands.replay import replay
 from ollama_proxyd.cli.commands.simulate import simulate
 from ollama_proxyd.cli.commands.watch import watch
@@ -75,6 +77,8 @@ def install_service(away: bool, purge: bool) -> None:
 OF_DAEMON = (
     mode,
     backends,
+    engines,
+    models,
     energy,
     explain,
     watch,

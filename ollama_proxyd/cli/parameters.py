@@ -1,4 +1,4 @@
-"""Arguments that the shell can complete: names of modes and of backends."""
+"""Arguments that the shell can complete: names of modes, of backends and of models."""
 
 import click
 from click.shell_completion import CompletionItem
@@ -47,5 +47,21 @@ class BackendId(click.ParamType[str]):
         return [CompletionItem(each["id"], help=each["name"]) for each in found if each["id"].startswith(incomplete)]
 
 
+class ModelId(click.ParamType[str]):
+    """A model by its name."""
+
+    name = "model"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """The names that begin so, none where no daemon answers."""
+        try:
+            with ctx.ensure_object(Asked).reach() as daemon:
+                found = daemon.get("/models")["models"]
+        except Failed:
+            return []
+        return [CompletionItem(each["id"]) for each in found if each["id"].startswith(incomplete)]
+
+
 MODE = ModeName()
 BACKEND = BackendId()
+MODEL = ModelId()

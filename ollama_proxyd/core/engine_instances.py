@@ -108,6 +108,8 @@ class Instance:
     port: int | None = None
     started_s: float | None = None
     """How long it took to be ready."""
+    loaded_percent: int | None = None
+    """How much of its model is in main memory while it loads, about; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

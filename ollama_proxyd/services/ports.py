@@ -149,6 +149,9 @@ class EngineRunner(Protocol):
     async def found(self) -> Sequence[tuple[KeptEngine, EngineProcess]]:
         """The processes of earlier daemons of this user that have ended; those that nobody noted are stopped."""
 
+    async def log(self, name: str) -> list[str]:
+        """The last lines that a process of that name wrote; none where there are none."""
+
     def main_memory(self) -> tuple[int, int]:
         """Bytes of main memory in all, and those that programs may have beside what runs."""
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from ollama_proxyd.core.engine_instances import KeptEngine, Launch
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines import processes
-from ollama_proxyd.edges.engines.child import Child, start_child, taken_over
+from ollama_proxyd.edges.engines.child import Child, start_child, tail, taken_over
 from ollama_proxyd.edges.engines.records import VARIABLE, Noted, Records
 from ollama_proxyd.edges.engines.transient import TransientUnits
 from ollama_proxyd.edges.plumbing.dbus import BusError
@@ -75,6 +76,10 @@ class Runner:
     def log_of(self, name: str) -> Path:
         """The file with what a process of that name wrote."""
         return self._folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:200]}.log"
+
+    async def log(self, name: str) -> list[str]:
+        """Printable ones, of the file's end."""
+        return [printable(line) for line in await asyncio.to_thread(tail, self.log_of(name))]
 
     async def start(self, launch: Launch) -> Child:
         """Start a process, which carries the mark by which it is found again."""

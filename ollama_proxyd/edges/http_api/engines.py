@@ -1,12 +1,19 @@
-"""The engines that the proxy runs, as `GET /status` tells them: each process, and modeld's numbers of memory."""
+"""The engines that the proxy runs: their part of `GET /status`, stopping one, and what one wrote."""
 
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from ollama_proxyd.core.engine_instances import Ended, Instance, Phase
-from ollama_proxyd.core.memory_budget import Budgets, total
+import msgspec
+from aiohttp import web
+
+from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields
+from ollama_proxyd.core.engine_instances import Phase
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.http_api.access import check_manager
+from ollama_proxyd.edges.http_api.context import services_of
+from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 
 if TYPE_CHECKING:  # loaded only where engines are configured
     from ollama_proxyd.services.engines.pool import EnginePool
@@ -15,25 +22,25 @@ if TYPE_CHECKING:  # loaded only where engines are configured
 _MB = 2**20
 
 
+class EngineChoice(msgspec.Struct):
+    """The body that stops an engine: the one of a model, or all of a backend."""
+
+    backend: str
+    model: str | None = None
+
+
 def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
     """What runs, what waits, and what ended unasked; modeld's keys are 0 where the proxy runs nothing."""
     instances = () if pool is None else pool.instances
-    budgets: Budgets = {} if pool is None else pool.budgets
+    memory = [] if pool is None else list(memory_fields(instances, budgets := pool.budgets))
+    limits = [] if pool is None else [each.limit for each in budgets.values() if isfinite(each.limit)]
     margin = 0.0 if pool is None else pool.room.settings.margin_gb * 10**9
     held = [each.needs for each in instances if each.phase is not Phase.WAITING]
-    limits = [budget.limit for budget in budgets.values() if isfinite(budget.limit)]
     return {
-        "engines": [_instance(each) for each in instances],
-        "engines_ended": [] if pool is None else [_ended(each) for each in pool.ends],
+        "engines": [instance_fields(each) for each in instances],
+        "engines_ended": [] if pool is None else [ended_fields(each) for each in pool.ends],
         "engine_processes": None if pool is None or pool.way is None else reason_fields(pool.way),
-        "memory": [
-            {
-                "memory": name,
-                "limit_bytes": int(budget.limit) if isfinite(budget.limit) else None,
-                "used_bytes": int(total(held, name)),
-            }
-            for name, budget in budgets.items()
-        ],
+        "memory": memory,
         "budget_mb": int(sum(limits)) // _MB,
         "used_est_mb": int(sum(sum(each.values()) for each in held)) // _MB,
         "margin_mb": int(margin) // _MB,
@@ -44,20 +51,50 @@ def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
     }
 
 
-def _instance(each: Instance) -> dict[str, Json]:
-    return {
-        "backend": each.backend_id,
-        "model": each.model,
-        "phase": each.phase.value,
-        "memory_bytes": {name: int(amount) for name, amount in each.needs.items()},
-        "memory_measured": each.is_measured,
-        "in_use": each.users,
-        "pid": each.pid,
-        "port": each.port,
-        "load_seconds": each.started_s,
-    }
+async def stop(request: web.Request) -> web.Response:
+    """End the engine of a model, or all of a backend, once their requests have ended; the next request starts one."""
+    check_manager(request)
+    choice = await read_struct(request, EngineChoice)
+    services = services_of(request)
+    pool = _pool_of(request, choice.backend)
+    chosen = [
+        each.model
+        for each in pool.instances
+        if each.backend_id == choice.backend and choice.model in {None, each.model} and each.phase is not Phase.GONE
+    ]
+    if choice.model is not None and not chosen:
+        raise _no_engine(choice.backend, choice.model)
+    for model in chosen:
+        await pool.stop(choice.backend, model, drains=True)
+        services.fleet.note_unloaded(choice.backend, model)
+    return json_reply({"backend": choice.backend, "stopped": list(dict.fromkeys(chosen))})
 
 
-def _ended(each: Ended) -> dict[str, Json]:
-    told = {"backend": each.backend_id, "model": each.model, "unix": int(each.at_unix_s), "times": each.times}
-    return {**told, **reason_fields(each.reason)}
+async def log(request: web.Request) -> web.Response:
+    """The last lines that the engine of a model wrote."""
+    check_manager(request)
+    backend_id, model = request.query.get("backend", ""), request.query.get("model", "")
+    pool = _pool_of(request, backend_id)
+    if not (lines := await pool.starter.log(backend_id, model)):
+        raise _no_engine(backend_id, model)
+    return web.Response(text="\n".join(lines) + "\n")
+
+
+def _pool_of(request: web.Request, backend_id: str) -> "EnginePool":
+    """What runs the engines of a backend; raises ProxyError for one that others run."""
+    services = services_of(request)
+    pool = services.pool()
+    ours = [view.spec.id for view in services.fleet.views.value if view.spec.engine is not None]
+    if pool is None or backend_id not in ours:
+        there_are = f"there are: {', '.join(ours)}" if ours else "name a program in engines of the configuration"
+        message = f"{backend_id[:100]!r} is no engine that the proxy runs; {there_are}"
+        raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message, param="backend")
+    return pool
+
+
+def _no_engine(backend_id: str, model: str) -> ProxyError:
+    message = f"no engine of {backend_id} has run for {model[:100]!r}; see ollama-proxyctl engines"
+    return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
+
+
+ROUTES = (web.post("/engines/stop", stop), web.get("/engines/log", log))

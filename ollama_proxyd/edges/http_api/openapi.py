@@ -16,9 +16,11 @@ from ollama_proxyd.dialects.openai import passed
 from ollama_proxyd.dialects.openai import request as openai
 from ollama_proxyd.dialects.openai.responses import request as responses
 from ollama_proxyd.edges.http_api.efficiency import HoldRequest, ModeChoice
+from ollama_proxyd.edges.http_api.engines import EngineChoice
 from ollama_proxyd.edges.http_api.features import FlagChoice
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.house import PairChoice, UnpairChoice
+from ollama_proxyd.edges.http_api.model_loads import ModelChoice
 from ollama_proxyd.edges.http_api.renderer import Text
 from ollama_proxyd.edges.http_api.status import Switch
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
@@ -66,6 +68,10 @@ CALLS: Mapping[str, Call] = {
     "/house/pair": Call("", (PairChoice,), _NDJSON),
     "/house/unpair": Call("", (UnpairChoice,)),
     "/ui/render": Call("", (Text,)),
+    "/engines/stop": Call("", (EngineChoice,)),
+    "/models/load": Call("", (ModelChoice,), _NDJSON),
+    "/models/switch": Call("", (ModelChoice,), _NDJSON),
+    "/models/unload": Call("", (ModelChoice,)),
     **_PASSED,
     **_FORMS,
 }
@@ -75,6 +81,7 @@ _OTHER_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "/metrics": ("text/plain",),
     "/healthz": ("text/plain",),
     "/readyz": ("text/plain",),
+    "/engines/log": ("text/plain",),
     "/": ("text/plain",),
     "/docs": ("text/html",),
     "/api/metrics": _SSE,

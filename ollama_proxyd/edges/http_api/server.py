@@ -18,12 +18,14 @@ from ollama_proxyd.edges.http_api import (
     api_page,
     efficiency,
     energy,
+    engines,
     explain,
     features,
     house,
     machine,
     management,
     metrics,
+    model_loads,
     modeld,
     ollama,
     openai,
@@ -61,8 +63,7 @@ log = logging.getLogger(__name__)
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _STATE = (efficiency, energy, status, machine, requests, explain, porpulsion, quant_advice, features)
-_OWN = (admin, admin_work, house, websocket, *_STATE, pages, renderer, api_page)
-_AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
+_OWN = (admin, admin_work, house, websocket, *_STATE, engines, model_loads, pages, renderer, api_page)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -91,7 +92,9 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[LARGE_BODIES] = frozenset(route.handler for each in _DOORS for route in each.INFERENCE)
     app[RENDERERS] = _error_renderers()
     app[KEPT] = no_responses()
-    served = {route.handler for each in (*_AT_FRONTENDS, websocket, explain) for route in each.ROUTES}
+    served = {
+        route.handler for each in (*_DOORS, websocket, explain) if each is not management for route in each.ROUTES
+    }
     app[SERVED] = frozenset(served | {status.alive, status.ready, status.version})
     for each in (*_DOORS, *_OWN):
         app.add_routes(deferred(each.ROUTES))
@@ -103,10 +106,9 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
 def _error_renderers() -> ErrorRenderers:
     """Each route's errors in the words of its API."""
     renderers = ErrorRenderers()
-    for each in (openai, ollama):
-        renderers.add(each.DIALECT, each.ROUTES)
-    renderers.add(openai.DIALECT, (*passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
-    renderers.add(ollama.DIALECT, (*management.ROUTES, *porpulsion.ROUTES, *quant_advice.ROUTES, *features.ROUTES))
+    renderers.add(openai.DIALECT, (*openai.ROUTES, *passed.ROUTES, *responses.ROUTES, *websocket.ROUTES))
+    of_ollama = (ollama, management, porpulsion, quant_advice, features)
+    renderers.add(ollama.DIALECT, [route for each in of_ollama for route in each.ROUTES])
     renderers.add(modeld.DIALECT, modeld.ROUTES)
     renderers.use(admin.RENDERER, admin_callers.PREFIX, (*admin.ROUTES, *admin_work.ROUTES))
     return renderers

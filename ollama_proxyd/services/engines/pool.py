@@ -32,7 +32,8 @@ class EnginePool:
     def __init__(
         self, starter: Starter, room: Room, footprints: Footprints, survivors: Survivors, clock: Clock
     ) -> None:
-        self._starter = starter
+        self.starter = starter
+        starter.news = self._tell
         self.room = room
         self._footprints = footprints
         self._clock = clock
@@ -78,7 +79,7 @@ class EnginePool:
     @property
     def way(self) -> Reason | None:
         """How processes are started, and why so; None while none was."""
-        return self._starter.way
+        return self.starter.way
 
     @property
     def budgets(self) -> Budgets:
@@ -141,16 +142,15 @@ class EnginePool:
             self._patience.end()
 
     async def _load(self, running: Running) -> None:
-        begun_s, engine = self._clock.monotonic(), running.spec.engine
+        begun_s = self._clock.monotonic()
         try:
-            probe = await self._starter.start(running, self.room.most_bytes(running.needs), lambda: self._tell(running))
+            probe = await self.starter.start(running, self.room.most_bytes(running.needs))
         except ProxyError as error:
             if running.phase is not Phase.STOPPING:
                 self.ends.note(running, Reason("engine_not_loaded", detail=error.message))
             running.failure = error
             self._gone(running)
             return
-        assert engine is not None
         running.load_s = self._clock.monotonic() - begun_s
         self._serve(running, probe)
         self.loads += 1
@@ -205,12 +205,12 @@ class EnginePool:
         self._tell(running)
         self._advance()
 
-    async def stop(self, backend_id: str, model: str) -> None:
-        """End the process of a model; raises ProxyError with IN_USE while requests are under way on it."""
+    async def stop(self, backend_id: str, model: str, *, drains: bool = False) -> None:
+        """End the process of a model; raises ProxyError with IN_USE while requests are under way, unless it drains."""
         running = self._roster.current.get(Place(backend_id, model))
         if running is None:
             return
-        if running.users:
+        if running.users and not drains:
             message = f"backend {backend_id} works with {model!r}"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
         self._leave(running)
@@ -259,7 +259,7 @@ class EnginePool:
         """Serve with a process that was taken over, or have another one started where somebody waits."""
         assert running.process is not None
         try:
-            probe = await self._starter.ready(running, running.process)
+            probe = await self.starter.ready(running, running.process)
         except ProxyError as error:
             log.warning("an engine of an earlier start is of no use: %s", error.message)
             if running.phase is Phase.LOADING and running.users:

@@ -49,6 +49,8 @@ class Running:
     backend: Backend | None = None
     probe: Probe | None = None
     """What it said when it was ready."""
+    loaded_percent: int | None = None
+    """While it loads."""
     failure: ProxyError | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,4 +152,5 @@ class Running:
             None if self.process is None else self.process.pid,
             self.port or None,
             self.load_s,
+            self.loaded_percent if self.phase is Phase.LOADING else None,
         )

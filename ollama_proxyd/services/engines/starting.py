@@ -8,7 +8,9 @@ from typing import Final
 from ollama_proxyd.core.engine_instances import Launch
 from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
 
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 
 FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 1.0
+MOST_PERCENT: Final = 99
+"""It is loaded once it answers."""
 PORTS_TRIED: Final = 3
 """Another program may take a port between the look for it and its use."""
 
@@ -30,31 +34,37 @@ class Starter:
         self._runner = runner
         self._clock = clock
         self._make = make
+        self.news: Callable[[Running], None] = lambda _running: None
+        """Told of each process, and of what it has loaded."""
 
     @property
     def way(self) -> Reason | None:
         """How processes are started, and why so; None while none was."""
         return self._runner.way
 
-    async def start(self, running: Running, most_bytes: int | None, begun: Callable[[], None]) -> Probe:
-        """Have it run and answer; raises ProxyError, its process stopped. `begun` is told of each process."""
+    async def log(self, backend_id: str, model: str) -> list[str]:
+        """The last lines that the process of a model wrote; none where none ever ran."""
+        return await self._runner.log(log_name(backend_id, model))
+
+    async def start(self, running: Running, most_bytes: int | None) -> Probe:
+        """Have it run and answer; raises ProxyError, its process stopped."""
         for _ in range(PORTS_TRIED - 1):
             try:
-                return await self._start(running, most_bytes, begun)
+                return await self._start(running, most_bytes)
             except ProxyError:
                 if self._runner.is_free(running.port):
                     raise
                 log.info("port %d was taken meanwhile; another one is tried", running.port)
-        return await self._start(running, most_bytes, begun)
+        return await self._start(running, most_bytes)
 
-    async def _start(self, running: Running, most_bytes: int | None, begun: Callable[[], None]) -> Probe:
+    async def _start(self, running: Running, most_bytes: int | None) -> Probe:
         engine = running.spec.engine
         assert engine is not None
         try:
             running.port, running.api_key = self._runner.free_port(), self._runner.new_key()
             key = engine.facts.key
             launch = Launch(
-                f"{running.spec.id}-{running.file.name}",
+                log_name(*running.place),
                 engine.words(running.values(engine.context_tokens)),
                 (
                     *engine.facts.environment,
@@ -68,7 +78,7 @@ class Starter:
             running.process = process = await self._runner.start(launch)
         except OSError as error:
             raise _failure(running, f"{error.strerror or error}") from None
-        begun()
+        self.news(running)
         return await self.ready(running, process)
 
     async def ready(self, running: Running, process: EngineProcess) -> Probe:
@@ -106,6 +116,21 @@ class Starter:
             if ended.done():
                 raise _failure(running, ": ".join(filter(None, (ended.result(), await process.last_words()))))
             pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
+            await self._measure(running, process)
+
+    async def _measure(self, running: Running, process: EngineProcess) -> None:
+        """How far it is, by its memory: a model that goes to a card leaves no trace in the main one."""
+        found, size = await process.memory_bytes(), running.file.size_bytes
+        if found is not None and size and list(running.needs) == [RAM]:
+            percent = min(int(100 * (found - OVERHEAD_BYTES) / size), MOST_PERCENT)
+            if percent > (running.loaded_percent or 0):
+                running.loaded_percent = percent
+                self.news(running)
+
+
+def log_name(backend_id: str, model: str) -> str:
+    """By which the log of a process is found."""
+    return f"{backend_id}-{model}"
 
 
 def _failure(running: Running, why: str) -> ProxyError:

@@ -130,6 +130,9 @@ class Machine:
         await asyncio.sleep(0)
         return [pair for pair in self.left if pair[1].runs]
 
+    async def log(self, name: str) -> list[str]:
+        return [f"{name} spoke"] if self.started else []
+
     def main_memory(self) -> tuple[int, int]:
         return self.whole, self.whole - self.others
 

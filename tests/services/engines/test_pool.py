@@ -316,3 +316,21 @@ async def test_idle_engines_leave_a_card_that_others_want_and_those_at_work_stay
         (leaving,) = case.pool.leave_cards()
         await leaving.gone.wait()
         assert case.machine.names == ["a", "c", "in main memory"]
+
+
+async def test_while_it_loads_it_tells_how_much_of_its_model_is_in_memory(case: Case) -> None:
+    case.machine.sizes["tiny"] = int(footprints.OVERHEAD_BYTES + 0.4 * GB)
+    told: list[tuple[Phase, int | None]] = []
+    case.pool.changed.listen(lambda changed: told.append((changed.instance.phase, changed.instance.loaded_percent)))
+    await case.used("tiny")
+    assert (Phase.LOADING, 40) in told
+    assert told[-1] == (Phase.READY, None)
+
+
+async def test_a_model_that_is_stopped_by_hand_answers_first_what_is_under_way(case: Case) -> None:
+    async with case.holding("tiny"):
+        stopped = asyncio.create_task(case.pool.stop("llama", "tiny", drains=True))
+        await pass_by(5)
+        assert case.machine.names == ["tiny"]
+    await stopped
+    assert case.machine.names == []

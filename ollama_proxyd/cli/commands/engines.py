@@ -1,0 +1,90 @@
+"""`ollama-proxyctl engines`: the processes that the proxy runs, their memory, and what they wrote."""
+
+from typing import Any
+
+import click
+
+from ollama_proxyd.cli.failures import Failed
+from ollama_proxyd.cli.parameters import BACKEND, MODEL
+from ollama_proxyd.cli.progress import follow
+from ollama_proxyd.cli.render_engines import engines as shown
+from ollama_proxyd.cli.session import answer, asked, json_option
+
+KEYS = ("engines", "engines_ended", "memory", "loads_total", "evictions_total")
+SHOWN_LINES = 40
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def engines(context: click.Context) -> None:
+    """Show, start and stop engines that the proxy runs; without a command, list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@engines.command("list")
+@json_option
+def list_() -> None:
+    """Show each engine, what ended unasked and why, and the memory budgets."""
+    answer(_status, shown)
+
+
+@engines.command()
+@click.argument("backend_id", type=BACKEND, metavar="ID")
+@click.argument("model", type=MODEL)
+@json_option
+def start(backend_id: str, model: str) -> None:
+    """Start the engine of a model, and show how far it is."""
+    told = follow("/models/load", {"model": model, "backend": backend_id})
+    if not asked().as_json:
+        click.echo(f"{model} is loaded at {backend_id} after {told['seconds']:.1f} s")
+
+
+@engines.command()
+@click.argument("backend_id", type=BACKEND, metavar="ID")
+@click.argument("model", type=MODEL, required=False)
+@json_option
+def stop(backend_id: str, model: str | None) -> None:
+    """Stop the engine of a model, or all of a backend.
+
+    Their requests end before. The next request for a model starts it again; `backends disable` keeps it stopped.
+    """
+    body = {"backend": backend_id, "model": model}
+    answer(
+        lambda daemon: daemon.post("/engines/stop", body, slow=True),
+        lambda told: f"stopped at {backend_id}: {', '.join(told['stopped']) or 'nothing ran'}",
+    )
+
+
+@engines.command()
+@click.argument("backend_id", type=BACKEND, metavar="ID")
+@click.argument("model", type=MODEL, required=False)
+@click.option("-n", "--lines", type=click.IntRange(1, 1000), default=SHOWN_LINES, help="How many of the last lines.")
+@json_option
+def log(backend_id: str, model: str | None, lines: int) -> None:
+    """Show what the engine of a model wrote last.
+
+    Without a model it is the one that ran last.
+    """
+    from urllib.parse import urlencode  # noqa: PLC0415 - loaded with the client, which other commands need not wait for
+
+    def ask(daemon: Any) -> list[str]:
+        query = urlencode({"backend": backend_id, "model": model or _last(daemon, backend_id)})
+        return daemon.text(f"/engines/log?{query}").splitlines()[-lines:]  # type: ignore[no-any-return]
+
+    answer(ask, "\n".join)
+
+
+def _status(daemon: Any) -> Any:
+    status = daemon.get("/status")
+    return {key: status[key] for key in KEYS}
+
+
+def _last(daemon: Any, backend_id: str) -> str:
+    """The model whose engine runs, or ended last; raises Failed where there is none."""
+    status = _status(daemon)
+    for each in (*status["engines"], *sorted(status["engines_ended"], key=lambda each: -each["unix"])):
+        if each["backend"] == backend_id:
+            return str(each["model"])
+    raise Failed(f"no engine of {backend_id} runs, and none has failed; name a model")

@@ -1,0 +1,85 @@
+"""Engines that the proxy runs, their memory, and models, as text that a person reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ollama_proxyd.cli.amounts import number
+from ollama_proxyd.cli.brief import brief
+from ollama_proxyd.cli.render import table
+
+_GB = 10**9
+
+
+def engines(told: Any) -> str:
+    """Each engine in a line, then what ended unasked and why, then the memory."""
+    rows = [
+        (each["backend"], each["model"], phase(each), _gigabytes(each), _use(each), _process(each))
+        for each in told["engines"]
+    ]
+    running = table(("engine", "model", "state", "memory", "requests", "process"), rows) if rows else "nothing runs"
+    return "\n".join([running, *troubles(told["engines_ended"]), *memory(told["memory"])])
+
+
+def phase(each: Any) -> str:
+    """Where a process stands, with how far it is while it loads."""
+    percent = each["loaded_percent"]
+    return str(each["phase"]) if percent is None else f"{each['phase']}, about {percent} %"
+
+
+def troubles(ended: Sequence[Any]) -> list[str]:
+    """Why engines ended that were not meant to."""
+    return [f"{each['backend']}: {each['reason']}{_times(each)}" for each in ended]
+
+
+def memory(all_of_them: Sequence[Any]) -> list[str]:
+    """How much of each memory engines have, and may have."""
+    return [
+        f"memory {each['memory']}: {number(each['used_bytes'] / _GB)} GB of "
+        f"{'any amount' if each['limit_bytes'] is None else number(each['limit_bytes'] / _GB) + ' GB'}"
+        for each in all_of_them
+        if each["used_bytes"] or each["limit_bytes"] is not None
+    ]
+
+
+def loads_of(model: str, status: Any) -> list[dict[str, Any]]:
+    """The backends that have a model, each with whether it is in memory, or how far it is."""
+    running = {(each["backend"], each["model"]): phase(each) for each in status["engines"]}
+    found = []
+    for each in status["backends"]:
+        own = next((name for name in each["models"] if model in {name, f"{name}:latest"}), None)
+        if own is not None:
+            is_loaded = None if each["loaded_models"] is None else own in each["loaded_models"]
+            state = running.get((each["id"], own)) or {True: "in memory", False: "on disk", None: "not told"}[is_loaded]
+            found.append({"id": each["id"], "state": state})
+    return found
+
+
+def table_of_models(all_of_them: Sequence[Any]) -> str:
+    """Each model in a line."""
+    rows = [
+        (
+            each["name"],
+            f"{number(each['size'] / _GB)} GB" if each.get("size") else "",
+            (each.get("details") or {}).get("quantization_level") or "",
+            brief(", ".join(f"{at['id']} {at['state']}" for at in each["backends"])),
+        )
+        for each in all_of_them
+    ]
+    return table(("model", "size", "weights", "at"), rows) if rows else "no backend has a model"
+
+
+def _gigabytes(each: Any) -> str:
+    how = "" if each["memory_measured"] else "about "
+    return ", ".join(f"{name} {how}{number(amount / _GB)} GB" for name, amount in each["memory_bytes"].items())
+
+
+def _use(each: Any) -> str:
+    return str(each["in_use"]) if each["in_use"] else ""
+
+
+def _process(each: Any) -> str:
+    return "" if each["pid"] is None else f"{each['pid']}, port {each['port']}"
+
+
+def _times(each: Any) -> str:
+    return f" ({each['times']} times in a row)" if each["times"] > 1 else ""

@@ -1,0 +1,39 @@
+"""The engines that the proxy runs, and the memory that they have, as every surface tells them."""
+
+from collections.abc import Iterable, Iterator
+from math import isfinite
+
+from ollama_proxyd.core.engine_instances import Ended, Instance, Phase
+from ollama_proxyd.core.memory_budget import Budgets, total
+from ollama_proxyd.core.reasons import reason_fields
+from ollama_proxyd.core.requests import Json
+
+
+def instance_fields(each: Instance) -> dict[str, Json]:
+    """One process."""
+    return {
+        "backend": each.backend_id,
+        "model": each.model,
+        "phase": each.phase.value,
+        "loaded_percent": each.loaded_percent,
+        "memory_bytes": {name: int(amount) for name, amount in each.needs.items()},
+        "memory_measured": each.is_measured,
+        "in_use": each.users,
+        "pid": each.pid,
+        "port": each.port,
+        "load_seconds": each.started_s,
+    }
+
+
+def ended_fields(each: Ended) -> dict[str, Json]:
+    """Why a process ended that was not meant to, or did not load."""
+    told = {"backend": each.backend_id, "model": each.model, "unix": int(each.at_unix_s), "times": each.times}
+    return {**told, **reason_fields(each.reason)}
+
+
+def memory_fields(instances: Iterable[Instance], budgets: Budgets) -> Iterator[dict[str, Json]]:
+    """Each memory: what engines may have, None without a limit, and what they count as having."""
+    held = [each.needs for each in instances if each.phase is not Phase.WAITING]
+    for name, budget in budgets.items():
+        limit = int(budget.limit) if isfinite(budget.limit) else None
+        yield {"memory": name, "limit_bytes": limit, "used_bytes": int(total(held, name))}

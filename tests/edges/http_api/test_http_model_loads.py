@@ -1,0 +1,113 @@
+"""Loading, unloading and switching models over HTTP, and stopping the engines that the proxy runs."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Accepted, Finished, FinishReason
+from ollama_proxyd.core.fleet import LoadedModel
+from ollama_proxyd.edges.http_api.context import SERVICES
+from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
+from tests.edges.http_api.conftest import Answer, Serve, Site
+from tests.fakes import FakeBackend
+from tests.services.engines.machine import GB, Case
+from tests.services.engines.run_by_us import RunByUs, with_pool
+
+LOADS = (Accepted(), Finished(FinishReason.LOAD))
+
+
+def lines(answer: Answer) -> list[Any]:
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+def app_of(server: HttpServer) -> Any:
+    return server._app
+
+
+async def run_by_us(serve: Serve, case: Case, *models: str) -> tuple[Site, RunByUs]:
+    backend = RunByUs(case, *models)
+    site = await serve(backend)
+    app_of(site.server)._state[SERVICES] = with_pool(site.services, case)
+    return site, backend
+
+
+async def test_loading_tells_how_far_it_is_and_at_last_where_the_model_is(serve: Serve) -> None:
+    case = Case()
+    case.machine.sizes["big"] = int(OVERHEAD_BYTES + 0.4 * GB)
+    site, _ = await run_by_us(serve, case, "big")
+    answer = await site.post("/models/load", {"model": "big"})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
+    *steps, last = lines(answer)
+    assert {"status": "loading", "backend": "llama", "model": "big", "percent": 40} in steps
+    assert (last["status"], last["backend"], last["model"]) == ("success", "llama", "big")
+    (engine,) = (await site.get("/status")).json["engines"]
+    assert (engine["phase"], engine["loaded_percent"]) == ("ready", None)
+    await case.pool.close()
+
+
+async def test_any_backend_loads_where_one_is_named_and_without_a_stream_one_object_comes(serve: Serve) -> None:
+    npu, igpu = FakeBackend("npu", *LOADS), FakeBackend("igpu", *LOADS)
+    site = await serve(npu, igpu)
+    for each in (npu, igpu):
+        answer = await site.post("/models/load", {"model": "tiny", "backend": each.spec.id, "stream": False})
+        assert answer.json["backend"] == each.spec.id
+        assert len(each.requests) == 1
+
+
+async def test_what_fails_before_the_first_line_has_its_status(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", ProxyError(ErrorKind.NO_ROOM, "it needs 9 GB, there are 2")))
+    assert (await site.post("/models/load", {"model": "nothing"})).status == 404
+    answer = await site.post("/models/load", {"model": "tiny"})
+    assert (answer.status, "9 GB" in answer.body.decode()) == (507, True)
+
+
+async def test_unloading_tells_where_it_was(serve: Serve) -> None:
+    npu = FakeBackend("npu")
+    npu.loaded = (LoadedModel("tiny:latest"),)
+    site = await serve(npu)
+    answer = await site.post("/models/unload", {"model": "tiny"})
+    assert (answer.json["backends"], npu.unloaded) == (["npu"], ["tiny:latest"])
+    again = await site.post("/models/unload", {"model": "tiny"})
+    assert (again.json["backends"], again.json["reason_code"]) == ([], "not_in_memory")
+
+
+async def test_switching_has_the_others_of_that_backend_leave(serve: Serve) -> None:
+    npu = FakeBackend("npu", *LOADS, models=("tiny:latest", "old:latest"))
+    npu.loaded = (LoadedModel("tiny:latest"), LoadedModel("old:latest"))
+    site = await serve(npu)
+    *_, last = lines(await site.post("/models/switch", {"model": "tiny"}))
+    assert (last["unloaded"], npu.unloaded) == (["old:latest"], ["old:latest"])
+
+
+async def test_a_stopped_engine_is_gone_and_the_next_load_starts_it_again(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a", "b")
+    for model in "ab":
+        await site.post("/models/load", {"model": model})
+    assert (await site.post("/engines/stop", {"backend": "llama", "model": "a"})).json["stopped"] == ["a"]
+    assert case.machine.names == ["b"]
+    assert (await site.post("/engines/stop", {"backend": "llama"})).json["stopped"] == ["b"]
+    await site.post("/models/load", {"model": "a"})
+    assert case.machine.names == ["a"]
+    assert (await site.get("/engines/log?backend=llama&model=a")).body == b"llama-a spoke\n"
+    await case.pool.close()
+
+
+async def test_an_engine_that_is_none_is_told_with_those_that_there_are(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a")
+    for answer in (await site.post("/engines/stop", {"backend": "npu"}), await site.get("/engines/log?backend=npu")):
+        assert (answer.status, "there are: llama" in answer.body.decode()) == (404, True)
+    assert (await site.post("/engines/stop", {"backend": "llama", "model": "a"})).status == 404
+    assert (await (await serve()).get("/engines/log?backend=npu")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/models/load", "/models/unload", "/models/switch", "/engines/stop"])
+async def test_pages_of_others_change_nothing(serve: Serve, path: str) -> None:
+    npu = FakeBackend("npu", *LOADS)
+    site = await serve(npu)
+    answer = await site.post(path, {"model": "tiny", "backend": "npu"}, headers={"Origin": "https://example.org"})
+    assert (answer.status, npu.requests) == (403, [])
