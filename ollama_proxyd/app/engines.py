@@ -48,6 +48,8 @@ class Engines:
         self._own: OwnEngines | None = None
         self.started: Topic[EnginePool] = Topic()
         """The owner of processes, once there is one."""
+        self.changed: Topic[Changed] = Topic()
+        """A process went on, or told how far it is."""
         self.features = Features(store, partial(topology, str(config.sensors.sysfs_root)))
         self.shared: Callable[[BackendConfig], Backend] | None = None
         """Makes those of paired machines, once there is a house."""
@@ -76,6 +78,7 @@ class Engines:
 
             deps = OwnEnginesDeps(self.http, self._line, self._clock, self._store, self._system, self.features.wishes)
             self._own = OwnEngines(self._settings, deps)
+            self._own.pool.changed.listen(self.changed.publish)
             self.started.publish(self._own.pool)
         return self._own
 

@@ -103,6 +103,7 @@ class Foundation:
             history=history,
             budget=day,
             pool=lambda: engines.pool,
+            engine_news=engines.changed,
             power_saver=PowerSaver(fleet, governor, energy, clock),
             features=engines.features,
         )

@@ -1,11 +1,13 @@
 """The daemon's JSON as text that a tired person can read; the keys are those of docs/http-api.md."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ollama_proxyd.cli import render_engines
 from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.brief import brief
 from ollama_proxyd.cli.render_today import today
+from ollama_proxyd.cli.tables import table
 
 LIMITS = (
     ("max_power_watts", "at most {:g} W"),
@@ -27,6 +29,7 @@ def status(now: Any) -> str:
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         **({"front ends": frontends(now["frontends"])} if now["frontends"] else {}),
         **({"models to pull": model_sync(now["model_sync"])} if now["model_sync"] else {}),
+        **({"engines": render_engines.engines(now)} if now["engines"] or now["engines_ended"] else {}),
         "machine": machine(now["system"]),
         "today": today(now),
     }
@@ -211,16 +214,6 @@ def machine_lines(now: Any) -> dict[str, str]:
         "quiet hours": QUIET.get(now["quiet_hours"]) or _unknown(now, "quiet_hours"),
     }
     return lines | ({"games": f"{now['games']} running"} if now["games"] else {})
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> str:
-    """Columns as wide as their widest cell, numbers to the right; columns and heads without content are left out."""
-    lines = [tuple(row) for row in rows]
-    columns = [at for at in range(len(heads)) if any(line[at] for line in lines)]
-    shown = [tuple(heads), *lines] if any(heads) else lines
-    widths = {at: max(len(line[at]) for line in shown) for at in columns}
-    sides = {at: "<" if numbers_from is None or at < numbers_from else ">" for at in columns}
-    return "\n".join("  ".join(f"{line[at]:{sides[at]}{widths[at]}}" for at in columns).rstrip() for line in shown)
 
 
 def _hold(hold: Any) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ollama_proxyd.cli.amounts import known, number
-from ollama_proxyd.cli.render import table
+from ollama_proxyd.cli.tables import table
 
 HEADS = {
     "prefill_joules": "prompt",

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ollama_proxyd.cli.amounts import count, energy, known, money, number
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.render_today import budget, difference
+from ollama_proxyd.cli.tables import table
 
 SOURCES = ("measured", "attributed", "estimated")
 SHOWN_ROWS = 20

@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.brief import brief
-from ollama_proxyd.cli.render import table
+from ollama_proxyd.cli.tables import table
 
 _GB = 10**9
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ollama_proxyd.cli.amounts import count, number
-from ollama_proxyd.cli.render import SLEEP, machine_lines, quantity, table
+from ollama_proxyd.cli.render import SLEEP, machine_lines, quantity
+from ollama_proxyd.cli.tables import table
 
 _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 

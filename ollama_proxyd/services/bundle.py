@@ -1,7 +1,7 @@
 """What driving edges may use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ollama_proxyd.core.readings import SystemState
@@ -9,7 +9,7 @@ from ollama_proxyd.core.topology import Topology
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.budget import DailyBudget
-from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.features import Features
 from ollama_proxyd.services.fleet import Fleet
@@ -25,7 +25,7 @@ from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 if TYPE_CHECKING:  # loaded only where engines are configured
-    from ollama_proxyd.services.engines.pool import EnginePool
+    from ollama_proxyd.services.engines.pool import Changed, EnginePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,5 @@ class Services:
 
     pool: Callable[[], "EnginePool | None"] = lambda: None
     """The owner of the engines that the proxy runs; None where it runs none."""
+    engine_news: "Topic[Changed]" = field(default_factory=Topic)
+    """One of them went on, or told how far it is."""

@@ -143,7 +143,7 @@ class StatusFollower:
 
     async def follow(self, services: Services) -> None:
         """Note every change of the services; never returns."""
-        topics = (services.ledger.routed, services.ledger.outcomes)
+        topics = (services.ledger.routed, services.ledger.outcomes, services.engine_news)
         stops = [topic.listen(lambda _: self.note(urgent=False)) for topic in topics]
         try:
             await asyncio.gather(

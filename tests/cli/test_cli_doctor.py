@@ -12,17 +12,8 @@ from typing import Any
 import pytest
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli.doctor.checks import (
-    CHECKS,
-    ConfigFacts,
-    Device,
-    DoctorFacts,
-    Finding,
-    HttpFacts,
-    Level,
-    examine,
-    worst,
-)
+from ollama_proxyd.cli.doctor.checks import CHECKS, Finding, Level, examine, worst
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
 from ollama_proxyd.cli.doctor.gather import Places, gather
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
@@ -36,7 +27,7 @@ HEALTHY = DoctorFacts(
     on_the_bus=True,
     http=HttpFacts(URL, version=__version__),
     config=ConfigFacts("/home/me/.config/ollama-proxyd/config.yaml"),
-    status=NOW,
+    status={**NOW, "engines": [{"phase": "ready"}]},
     system_bus=None,
     services={"org.freedesktop.UPower": True, "net.hadess.PowerProfiles": True},
     energy_counters={"/sys/class/powercap/intel-rapl:0/energy_uj": True},
@@ -73,6 +64,21 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         Level.WARNING,
         "one name and different files: tiny:latest on npu+cpu and igpu",
         "ollama cp",
+    ),
+    (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "engines_ended": [
+                    {"backend": "llama", "model": "tiny", "times": 2, "reason": "its process ended with status 1"}
+                ],
+            },
+        ),
+        Level.WARNING,
+        "its process ended with status 1, 2 times in a row",
+        "ollama-proxyctl engines log llama tiny",
     ),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (

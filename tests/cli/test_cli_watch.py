@@ -71,6 +71,9 @@ NOW: dict[str, Any] = {
     "unloading": {"models": 0, "saved_joules": 0.0},
     "frontends": [],
     "model_sync": [],
+    "engines": [],
+    "engines_ended": [],
+    "memory": [],
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }
 

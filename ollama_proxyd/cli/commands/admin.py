@@ -8,8 +8,8 @@ from urllib.parse import quote
 import click
 
 from ollama_proxyd.cli.failures import Failed
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import answer, json_option
+from ollama_proxyd.cli.tables import table
 
 KIND = click.Choice(("backends", "frontends"))
 ROLES = ("read", "use", "admin")

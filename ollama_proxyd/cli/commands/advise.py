@@ -8,9 +8,10 @@ import click
 from ollama_proxyd.cli import session
 from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.parameters import BACKEND
-from ollama_proxyd.cli.render import quantity, table
+from ollama_proxyd.cli.render import quantity
 from ollama_proxyd.cli.render_machine import size
 from ollama_proxyd.cli.session import json_option, say
+from ollama_proxyd.cli.tables import table
 
 _FITS = {True: "yes", False: "no", None: "unknown"}
 

@@ -8,8 +8,8 @@ import click
 from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import BACKEND
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import asked, json_option, say
+from ollama_proxyd.cli.tables import table
 
 if TYPE_CHECKING:
     from ollama_proxyd.cli.calibration import Target

@@ -18,7 +18,7 @@ SHOWN_LINES = 40
 @json_option
 @click.pass_context
 def engines(context: click.Context) -> None:
-    """Show, start and stop engines that the proxy runs; without a command, list them."""
+    """Show, start and stop engines that the proxy runs."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import answer, json_option
+from ollama_proxyd.cli.tables import table
 
 _IN_FORCE = {True: "in force", False: "not in force", None: "not told"}
 

@@ -16,7 +16,7 @@ at_backend = click.option("--backend", type=BACKEND, metavar="ID", help="The bac
 @json_option
 @click.pass_context
 def models(context: click.Context) -> None:
-    """Show, load, unload and pull models; without a command, list them."""
+    """Show, load, unload and pull models."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 

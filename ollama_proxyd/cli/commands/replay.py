@@ -9,8 +9,8 @@ import click
 from ollama_proxyd.cli.amounts import count, number
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import MODE
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import json_option, say
+from ollama_proxyd.cli.tables import table
 
 MOST_DAYS = 366
 

@@ -6,8 +6,8 @@ import click
 
 from ollama_proxyd.cli.amounts import number
 from ollama_proxyd.cli.parameters import MODE
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import json_option, say
+from ollama_proxyd.cli.tables import table
 
 MACHINES = ("laptop", "handheld", "workstation", "unseen")
 DAYS = ("day", "agents", "chat")

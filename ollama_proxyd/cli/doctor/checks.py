@@ -1,75 +1,17 @@
-"""The doctor's facts about this machine, and its judgements: each a small function of them."""
+"""The doctor's judgements, each a small function of its facts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ollama_proxyd import __version__
 from ollama_proxyd.cli.brief import halves
+from ollama_proxyd.cli.doctor.facts import DoctorFacts
 from ollama_proxyd.cli.failures import HOW_TO_START
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
 NO_SYSTEM_BUS = "start it with: sudo systemctl start dbus; in a container it does not matter"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpFacts:
-    """Where the daemon listens, or should.
-
-    `version` is the daemon's if it answers, `refusal` why it refuses to tell. Else `holder` names the program that has
-    the port, as far as the kernel tells.
-    """
-
-    url: str
-    version: str | None = None
-    refusal: str = ""
-    holder: str | None = None
-    port_taken: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigFacts:
-    """The file, None for the built-in defaults, and a line for each problem."""
-
-    path: str | None
-    errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device node that engines use, and the group that may."""
-
-    path: str
-    group: str
-    open_to_us: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorFacts:
-    """Everything at once.
-
-    `session_bus` and `system_bus` say why there is none, None where there is one. `status` is the answer to GET
-    /status, None without one. `services` are names on the system bus, each with whether it is there or can be started.
-    `energy_counters` are files, each with whether it can be read. `leftovers` are files of an earlier ollama-proxy;
-    `old_daemon` says that it runs.
-    """
-
-    session_bus: str | None
-    on_the_bus: bool
-    http: HttpFacts
-    config: ConfigFacts
-    status: Any
-    system_bus: str | None
-    services: Mapping[str, bool]
-    energy_counters: Mapping[str, bool]
-    devices: tuple[Device, ...]
-    leftovers: tuple[str, ...]
-    old_daemon: bool
-    backends: Any = ()
-    """The answer to GET /backends."""
 
 
 class Level(IntEnum):
@@ -205,6 +147,18 @@ def models(facts: DoctorFacts) -> Finding | None:
     return Finding(Level.WARNING, says, "pull it anew on each, or give one another name: ollama cp")
 
 
+def engines(facts: DoctorFacts) -> Finding | None:
+    """Whether the engines that the proxy runs stay up and load; only a daemon that runs some knows."""
+    told = facts.status or {}
+    if not told.get("engines") and not told.get("engines_ended"):
+        return None
+    if not (ended := told["engines_ended"]):
+        return Finding(Level.OK, "those that the proxy started run")
+    says = "; ".join(f"{halves(each['reason'])[0]}, {each['times']} times in a row" for each in ended)
+    which = " ".join((ended[0]["backend"], ended[0]["model"]))
+    return Finding(Level.WARNING, says, f"see what it wrote: ollama-proxyctl engines log {which}")
+
+
 def service(names: tuple[str, ...], without: str, do: str) -> Check:
     """A check whether Auto has one of these services of the system bus."""
 
@@ -267,6 +221,7 @@ CHECKS: Mapping[str, Check] = {
     "configuration": configuration,
     "backends": backends,
     "models": models,
+    "engines": engines,
     "session bus": session_bus,
     "battery": service((UPOWER,), "Auto cannot follow the battery", "install the package upower"),
     "power profiles": service(

@@ -12,7 +12,8 @@ from dbus_fast import BusType
 
 from ollama_proxyd.cli import session_bus
 from ollama_proxyd.cli.client import default_url, host_and_port, reach
-from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER, ConfigFacts, Device, DoctorFacts, HttpFacts
+from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Unreachable
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError

@@ -10,6 +10,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is_healthy, metrics, row
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
+from ollama_proxyd.edges.dbus_api.engines import engine_properties, stop_engine
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, unknown
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.features import feature_rows, set_feature
@@ -95,12 +96,20 @@ class Backends:
                 "UnloadModels": Unloader(services.fleet).unload_idle,
                 "ListFeatures": lambda: feature_rows(services),
                 "SetFeature": partial(set_feature, services),
+                "StopEngine": partial(stop_engine, services),
             },
         )
         self._compare(self._views)
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
+        stop = self._services.engine_news.listen(self._tell_engines)
+        try:
+            await self._follow()
+        finally:
+            stop()
+
+    async def _follow(self) -> None:
         await asyncio.gather(
             self._services.fleet.views.follow(self._tell_fleet),
             self._services.system.follow(self._tell_system),
@@ -135,6 +144,10 @@ class Backends:
             self._by_id[view.spec.id] = backend
             self._objects.add(backend.exported)
 
+    def _tell_engines(self, _: object) -> None:
+        self.exported.tell(measured=False)
+        self._move()
+
     def _tell_system(self, _: SystemState) -> None:
         self._tell_steady()
         self._move()
@@ -165,6 +178,7 @@ class Backends:
             "WaitingByPriority": dict(queue.by_priority),
             "OldestWaitSeconds": number(queue.oldest_wait_seconds),
             "Deferred": self._services.gateway.deferral.waiting.value,
+            **engine_properties(self._services.pool()),
         }
 
     @property

@@ -19,6 +19,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.core.status import Status
 from ollama_proxyd.edges.http_api.counters import PREFIX, Counters
+from ollama_proxyd.edges.http_api.engine_metrics import engine_metrics
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.status import snapshot
 
@@ -112,6 +113,7 @@ class StatusGauges(Collector):
         yield _modes(status)
         yield from _frontends(status)
         yield from _model_sync(services, status)
+        yield from engine_metrics(services.pool())
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is to collect is known only when asked."""

@@ -87,8 +87,8 @@ async def _progress(
     services: Services, choice: ModelChoice, hints: Hints, work: asyncio.Task[dict[str, Json]]
 ) -> AsyncGenerator[Json, None]:
     """What engines that the proxy runs tell of the model, and at last what came of it; raises ProxyError."""
-    news, pool, told = asyncio.Event(), services.pool(), None
-    stops = [] if pool is None else [pool.changed.listen(lambda _: news.set())]
+    news, told = asyncio.Event(), None
+    stop = services.engine_news.listen(lambda _: news.set())
     work.add_done_callback(lambda _: news.set())
     try:
         while not work.done():
@@ -99,8 +99,7 @@ async def _progress(
                 yield dict(step or ())
         yield await work
     finally:
-        for each in stops:
-            each()
+        stop()
 
 
 def _step(services: Services, choice: ModelChoice, hints: Hints) -> tuple[tuple[str, Json], ...] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -125,9 +126,15 @@ class Desk:
         self.service = BusService(self.services, self.line, clock, ENDPOINT)
 
     @classmethod
-    async def start(cls, address: str, *backends: FakeBackend, store: StateStore | None = None) -> "Desk":
+    async def start(
+        cls,
+        address: str,
+        *backends: FakeBackend,
+        store: StateStore | None = None,
+        around: Callable[[Services], Services] = lambda services: services,
+    ) -> "Desk":
         clock = SteppedClock()
-        desk = cls(await services_of(*backends, store=store, clock=clock), address, clock)
+        desk = cls(around(await services_of(*backends, store=store, clock=clock)), address, clock)
         await desk.service.start()
         return desk
 

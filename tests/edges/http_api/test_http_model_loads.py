@@ -1,5 +1,6 @@
 """Loading, unloading and switching models over HTTP, and stopping the engines that the proxy runs."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
 from tests.edges.http_api.conftest import Answer, Serve, Site
+from tests.edges.http_api.test_http_metrics import scrape
 from tests.fakes import FakeBackend
 from tests.services.engines.machine import GB, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
@@ -103,6 +105,30 @@ async def test_an_engine_that_is_none_is_told_with_those_that_there_are(serve: S
         assert (answer.status, "there are: llama" in answer.body.decode()) == (404, True)
     assert (await site.post("/engines/stop", {"backend": "llama", "model": "a"})).status == 404
     assert (await (await serve()).get("/engines/log?backend=npu")).status == 404
+
+
+async def test_metrics_count_engines_by_state_their_loads_and_their_memory(serve: Serve) -> None:
+    case = Case(budget_gb=50)
+    site, _ = await run_by_us(serve, case, "a")
+    await site.post("/models/load", {"model": "a"})
+    value = await scrape(site)
+    assert (value("engines", state="ready"), value("engines", state="loading")) == (1, 0)
+    assert (value("engine_loads_total"), value("engine_evictions_total")) == (1, 0)
+    assert value("engine_memory_limit_bytes", memory="ram") == 50 * GB
+    assert (value("engine_memory_used_bytes", memory="ram") or 0) > GB
+    await case.pool.close()
+
+
+async def test_who_listens_hears_of_each_step(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a")
+    async with site.client.get("/status/events") as events:
+        await events.content.readline()
+        await site.post("/models/load", {"model": "a"})
+        async with asyncio.timeout(20):
+            while b'"phase":"ready"' not in await events.content.readline():
+                pass
+    await case.pool.close()
 
 
 @pytest.mark.parametrize("path", ["/models/load", "/models/unload", "/models/switch", "/engines/stop"])

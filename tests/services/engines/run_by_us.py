@@ -30,4 +30,4 @@ class RunByUs(FakeBackend):
 
 def with_pool(services: Services, case: Case) -> Services:
     """The services of a proxy that runs engines."""
-    return replace(services, pool=lambda: case.pool)
+    return replace(services, pool=lambda: case.pool, engine_news=case.pool.changed)

@@ -8,6 +8,9 @@ import { ask, read } from "./stream.js";
 const MOST_LINE = 1024 * 1024;
 let pulling = null; // what ends the pull under way
 let busy = new Set();
+let engines = { running: [], failed: [] }; // what the proxy runs, and what ended unasked
+
+const isFor = (name) => (each) => [each.model, `${each.model}:latest`].includes(name);
 
 function send(path, body, method = "POST", signal = undefined) {
   return ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
@@ -23,12 +26,14 @@ async function load() {
     places: backends.filter((each) => each.models.includes(model.name)).map((each) => each.id),
     isLoaded: inMemory.has(model.name),
     isBusy: busy.has(model.name),
+    loading: engines.running.filter(isFor(model.name)).find((each) => each.phase === "loading" || each.phase === "waiting"),
+    troubles: engines.failed.filter(isFor(model.name)).map((each) => each.reason),
   }));
   by("none").hidden = rows.length > 0;
   fill(by("models"), rows, () => rows.map(line));
 }
 
-function line({ name, facts, places, isLoaded, isBusy }) {
+function line({ name, facts, places, isLoaded, isBusy, loading: under, troubles }) {
   const button = (label, work, question = "") => {
     const made = make("button", { type: "button", class: "second", "aria-label": `${label} ${name}` }, label);
     made.disabled = isBusy;
@@ -39,9 +44,10 @@ function line({ name, facts, places, isLoaded, isBusy }) {
     ? button(t("Unload"), () => send("/api/generate", { model: name, keep_alive: 0, stream: false }))
     : button(t("Load"), () => send("/api/generate", { model: name, stream: false }));
   const remove = button(t("Delete"), () => send("/api/delete", { model: name }, "DELETE"), t("Delete {name} from every place?", { name }));
-  const chips = [...(isLoaded ? [make("span", { class: "chip", "data-look": "good" }, t("in memory"))] : []), ...places.map((each) => make("span", { class: "chip" }, each))];
+  const step = under && (under.phase === "waiting" ? t("waits for memory") : under.loaded_percent === null ? t("is loading") : t("is loading, {percent} %", { percent: under.loaded_percent }));
+  const chips = [...(step ? [make("span", { class: "chip", "data-look": "busy" }, step)] : []), ...(isLoaded ? [make("span", { class: "chip", "data-look": "good" }, t("in memory"))] : []), ...places.map((each) => make("span", { class: "chip" }, each))];
   return make("li", { class: "card line" },
-    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts)),
+    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts), ...troubles.map((each) => make("p", { class: "small" }, each))),
     make("p", { class: "chips" }, ...chips), make("p", { class: "row" }, loading, remove));
 }
 
@@ -103,7 +109,8 @@ by("pull").addEventListener("submit", pull);
 by("cancel").addEventListener("click", () => pulling?.abort());
 let seen = "";
 follow((status) => {
-  const now = JSON.stringify(status.backends.map((each) => [each.id, each.health, each.models, each.loaded_models]));
+  engines = { running: status.engines, failed: status.engines_ended };
+  const now = JSON.stringify([engines, ...status.backends.map((each) => [each.id, each.health, each.models, each.loaded_models])]);
   if (now !== seen) act(load);
   seen = now;
 });

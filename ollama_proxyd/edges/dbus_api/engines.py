@@ -1,0 +1,36 @@
+"""The engines that the proxy runs in D-Bus's words."""
+
+from typing import TYPE_CHECKING, Any
+
+from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields
+from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, invalid, unknown
+from ollama_proxyd.edges.dbus_api.values import plain_facts
+from ollama_proxyd.services.bundle import Services
+
+if TYPE_CHECKING:  # loaded only where engines are configured
+    from ollama_proxyd.services.engines.pool import EnginePool
+
+
+def engine_properties(pool: "EnginePool | None") -> dict[str, Any]:
+    """What the object of all backends tells of them; all empty where the proxy runs none."""
+    if pool is None:
+        return {"Engines": [], "EnginesEnded": [], "EngineMemory": []}
+    instances = pool.instances
+    return {
+        "Engines": [plain_facts(instance_fields(each)) for each in instances],
+        "EnginesEnded": [plain_facts(ended_fields(each)) for each in pool.ended.values()],
+        "EngineMemory": [plain_facts(each) for each in memory_fields(instances, pool.budgets)],
+    }
+
+
+async def stop_engine(services: Services, backend_id: str, model: str) -> None:
+    """End the engine of a model, once its requests have ended."""
+    pool = services.pool()
+    ours = [view.spec.id for view in services.fleet.views.value if view.spec.engine is not None]
+    if pool is None or backend_id not in ours:
+        raise unknown(UNKNOWN_BACKEND, backend_id, "backend that the proxy runs", ours)
+    running = [each.model for each in pool.instances if each.backend_id == backend_id]
+    if model not in running:
+        raise invalid(f"no engine of {backend_id} runs for {model!r}; there are: {', '.join(running) or 'none'}")
+    await pool.stop(backend_id, model, drains=True)
+    services.fleet.note_unloaded(backend_id, model)
