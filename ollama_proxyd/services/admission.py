@@ -1,17 +1,18 @@
 """Grants the slots of backends; a request that finds none waits here, not in the engine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ollama_proxyd.core.admission import AdmissionQueue, Ticket, due_s
 from ollama_proxyd.core.binding import shares_memory
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.queue_refusals import queue_full, queue_timeout
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
 from ollama_proxyd.core.workload import Followers, QueueAhead, slot_wait_s
@@ -28,8 +29,6 @@ from ollama_proxyd.services.warm_models import WarmModels
 
 RECONSIDER_S = 0.25
 """While requests wait, it is looked so often whether a change of mode, health or heat lets one go."""
-QUEUE_FULL, QUEUE_TIMEOUT = "queue_full", "queue_timeout"
-SOONEST_RETRY_S = 1.0
 
 Decide: TypeAlias = Callable[[Query], Decision]
 """Decides again; raises ProxyError where nothing can serve the request."""
@@ -78,6 +77,18 @@ class Admission:
         """How many requests may wait."""
         return self._settings.max_length
 
+    @property
+    def most_of_a_model(self) -> int:
+        """How many may wait for one model."""
+        most = self._settings.max_per_model
+        return self.max_length if most is None else min(most, self.max_length)
+
+    def _lengths(self, model: str) -> Iterator[tuple[str, int, int]]:
+        """How many wait, all of them and those for one model, and how many may, each by its option."""
+        yield "max_length", len(self._queue), self._settings.max_length
+        if self._settings.max_per_model is not None:
+            yield "max_per_model", sum(each.model == model for each in self._queue), self._settings.max_per_model
+
     def waiting_for(self, backend_id: str, model: str) -> int:
         """How many requests wait that would go to a model there now."""
         return sum(each.preferred == backend_id and each.model == model for each in self._queue)
@@ -119,8 +130,9 @@ class Admission:
         is_next = not self._queue or not self._queue.is_waited_for(best.backend_id)
         if is_next and self._may_begin(query) and (lease := self._take(query, decision)) is not None:
             return decision, lease
-        if len(self._queue) >= self._settings.max_length:
-            raise self._full(query, decision)
+        for option, count, most in self._lengths(best.model):
+            if count >= most:
+                raise self._full(option, count, query, decision)
         waiting = _Waiting(
             kind=query.kind,
             priority=query.urgency,
@@ -269,24 +281,12 @@ class Admission:
         self._queue.admit(self._choose)
         self._watch()
 
-    def _full(self, query: Query, decision: Decision) -> ProxyError:
+    def _full(self, option: str, count: int, query: Query, decision: Decision) -> ProxyError:
         wait_s = min([each.queue_wait_s for each in decision.ranked])
-        place = 1 + self._queue.ahead_of(query.urgency)
-        message = (
-            f"{len(self._queue)} requests wait already, the most that routing.queue.max_length allows; "
-            f"this one would have place {place} and wait about {wait_s:.0f} s; try again later"
-        )
-        retry_s = max(wait_s / (len(self._queue) + 1), SOONEST_RETRY_S)
-        return ProxyError(ErrorKind.OVERLOADED, message, retry_after_s=retry_s, code=QUEUE_FULL)
+        return queue_full(f"routing.queue.{option}", count, 1 + self._queue.ahead_of(query.urgency), wait_s)
 
     def _timed_out(self, waiting: _Waiting) -> ProxyError:
-        waited_s = self._clock.monotonic() - waiting.arrived_s
-        left_s = waiting.query.time_left_s
-        if left_s is not None and waited_s >= left_s:
-            message = f"the request waited {waited_s:.1f} s for a backend, until deadline_ms"
-            return ProxyError(ErrorKind.UPSTREAM_TIMEOUT, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
-        message = f"no backend was free for {waited_s:.0f} s, the longest that routing.queue.max_wait_s allows"
-        return ProxyError(ErrorKind.UNAVAILABLE, message, retry_after_s=SOONEST_RETRY_S, code=QUEUE_TIMEOUT)
+        return queue_timeout(self._clock.monotonic() - waiting.arrived_s, waiting.query.time_left_s)
 
 
 def _of(ticket: Ticket) -> _Waiting:

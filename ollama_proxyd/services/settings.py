@@ -90,6 +90,11 @@ class QueueSettings:
     max_length: Annotated[
         int, Within(0, 100_000), Option("routing.queue.", "The limit of waiting requests; further ones are refused.")
     ] = 512
+    max_per_model: Annotated[
+        int | None,
+        Within(0, 100_000),
+        Option("routing.queue.", "The limit of waiting requests for one model; null: that of all."),
+    ] = None
     max_wait_s: Annotated[
         Positive,
         Option("routing.queue.", "The longest wait of a request for a backend, in seconds; in the background twice."),

@@ -214,6 +214,17 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench: Be
     assert "place 1" in clients.error("d").message
 
 
+async def test_the_queue_of_one_model_may_be_shorter_than_that_of_all(bench: Bench) -> None:
+    clients = await bench(Engine("npu", slots=1, models=("tiny", "other")), queue=QueueSettings(max_per_model=1))
+    for name in "abc":
+        await clients.ask(name)
+    error = clients.error("c")
+    assert (error.kind, error.code) == (ErrorKind.OVERLOADED, "queue_full")
+    assert "routing.queue.max_per_model" in error.message
+    await clients.ask("d", model="other")
+    assert not clients.tasks["d"].done()
+
+
 async def test_a_wait_is_bounded(bench: Bench) -> None:
     clients = await bench(Engine("npu", slots=1), queue=QueueSettings(max_wait_s=30))
     await clients.ask("a")

@@ -138,7 +138,8 @@ class EngineBackend:
         dialect = self._exchange.dialect_for(request)
         action = request.load_action
         if action is not None and not dialect.answers_loads:
-            return load_only(request, action)
+            how = self._engine.unloading if self.can_unload else None
+            return load_only(self._server, how, request, model)
         if dialect is not engine.speaks[0]:
             return self._exchange.answer_or_translate(request, model)
         if request.operation is Operation.EMBEDDING and engine.counts_tokens and request.api is not engine.api:

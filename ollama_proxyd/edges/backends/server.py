@@ -117,12 +117,14 @@ class Server:
         """For how long a service is to be left alone after a good answer, None where it does not say so."""
         return rest_s(reply.headers) if self._is_service else None
 
-    async def fetch(self, path: str, question: Mapping[str, Json] | None = None) -> Json:
-        """A short answer that must be JSON."""
-        reply, body = await self.ask(path, question)
+    async def fetch(self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False) -> Json:
+        """A short answer that must be JSON; one that may be as late as the first word of an answer is waited for."""
+        reply, body = await self.ask(path, question, is_patient=is_patient)
         return _decoded(reply, body)
 
-    async def ask(self, path: str, question: Mapping[str, Json] | None = None) -> tuple[Reply, bytes]:
+    async def ask(
+        self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False
+    ) -> tuple[Reply, bytes]:
         """A short answer, with a POST if there is a question; a status of 400 or more raises what it means."""
         headers = {"Accept": JSON_TYPE, **self._authorization}
         method, body = "GET", None
@@ -135,7 +137,7 @@ class Server:
             self.who,
             headers,
             body,
-            first_byte_s=self._client.timeouts.probe_s,
+            first_byte_s=self._client.timeouts.first_byte_s if is_patient else self._client.timeouts.probe_s,
             way=self._way,
             keeps=question is not None,  # until the next health check none would be kept
         )

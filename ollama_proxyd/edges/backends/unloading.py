@@ -17,13 +17,15 @@ _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishRe
 class Unloading:
     """The request that unloads.
 
-    path, body: what is posted for a model. slots: where an engine that would cut off answers tells what is under way;
-    the model's name takes the place of the braces.
+    path, body: what is posted for a model. slots: where an engine that would cut off answers tells what is under way.
+    loads: what is asked so that the model is loaded, and answered once it is; None where a load asks for nothing.
+    The model's name takes the place of the braces.
     """
 
     path: str
     body: Callable[[str], Mapping[str, Json]]
     slots: str | None = None
+    loads: str | None = None
 
 
 async def unload(server: Server, how: Unloading, model: str) -> None:
@@ -42,8 +44,11 @@ async def works(server: Server, how: Unloading, model: str) -> bool:
     return any(truth(each, "is_processing") for each in items({"slots": told}, "slots"))
 
 
-async def load_only(request: Request, action: LoadAction) -> AsyncGenerator[Event, None]:
-    """The answer to a request that only loads or unloads a model, for an engine that has no such request."""
+async def load_only(server: Server, how: Unloading | None, request: Request, model: str) -> AsyncGenerator[Event, None]:
+    """The answer to a request that only loads or unloads a model, for an engine whose API has no such request."""
+    action = request.load_action or LoadAction.LOAD
+    if action is LoadAction.LOAD and how is not None and how.loads is not None:
+        await server.fetch(how.loads.format(quote(model, safe="")), is_patient=True)
     ignored = tuple(name for name in ("keep_alive",) if name in request.content().options.known)
     yield Accepted(ignored)
     yield Finished(_LOAD_REASONS[action])

@@ -4,6 +4,7 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
+from ollama_proxyd.core.engine_instances import Instance, Phase
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.policy.query import Query
@@ -60,26 +61,56 @@ async def list_models(request: web.Request) -> web.Response:
     )
 
 
-def instances(services: Services) -> list[Json]:
-    """Each model in the memory of each backend that tells, and what is under way there."""
+def manager(services: Services, started_unix: int) -> dict[str, Json]:
+    """Modeld's part of the status: how all of it stands, and each model in memory or on its way there."""
+    told = instances(services)
+    can_serve = any(view.can_serve for view in services.fleet.views.value)
+    is_loading = any(each["state"] == "loading" for each in told)
+    pool, now_unix = services.pool(), int(services.clock.unix())
+    ended = [] if pool is None else sorted(pool.ended.values(), key=lambda each: each.at_unix_s)
+    return {
+        "instances": list(told),
+        "state": "error" if not can_serve else "loading" if is_loading else "ready",
+        "last_error": str(ended[-1].reason) if ended else None,
+        "uptime_seconds": max(now_unix - started_unix, 0),
+        "server_time_unix": now_unix,
+    }
+
+
+def instances(services: Services) -> list[dict[str, Json]]:
+    """Each model in the memory of each backend that tells, or on its way there, and what is under way with it."""
     last_s = {(each.backend_id, each.model): each.unix_s for each in services.ledger.recent()}
+    pool = services.pool()
+    ours = {} if pool is None else {(each.backend_id, each.model): each for each in pool.instances}
+    views = {view.spec.id: view for view in services.fleet.views.value}
+    sizes: dict[tuple[str, str], int | None] = {at: int(max(each.needs.values())) for at, each in ours.items()}
+    for view in views.values():
+        sizes |= {(view.spec.id, each.name): each.size_vram_bytes or each.size_bytes for each in view.loaded or ()}
     return [
         {
-            "model_id": loaded.name,
-            "backend": view.spec.id,
-            "state": _state(view),
-            "last_used_unix": None if (used_s := last_s.get((view.spec.id, loaded.name))) is None else int(used_s),
-            "est_vram_mb": None if (size := loaded.size_vram_bytes or loaded.size_bytes) is None else size // _MB,
-            "queue_len": services.admission.waiting_for(view.spec.id, loaded.name),
-            "inflight": sum(each.under_way.model == loaded.name for each in services.fleet.leases(view.spec.id)),
-            "max_queue_depth": services.admission.max_length,
+            "model_id": model,
+            "backend": backend_id,
+            "state": _state(views[backend_id], ours.get((backend_id, model))),
+            "last_used_unix": None if (used_s := last_s.get((backend_id, model))) is None else int(used_s),
+            "est_vram_mb": None if size is None else size // _MB,
+            "queue_len": services.admission.waiting_for(backend_id, model),
+            "inflight": sum(each.under_way.model == model for each in services.fleet.leases(backend_id)),
+            "max_queue_depth": services.admission.most_of_a_model,
+            "port": own.port if (own := ours.get((backend_id, model))) is not None else None,
+            "pid": own.pid if own is not None else None,
         }
-        for view in services.fleet.views.value
-        for loaded in view.loaded or ()
+        for (backend_id, model), size in sizes.items()
+        if backend_id in views
     ]
 
 
-def _state(view: BackendView) -> str:
+_STATES = {Phase.WAITING: "loading", Phase.LOADING: "loading", Phase.DRAINING: "draining", Phase.STOPPING: "draining"}
+"""In modeld's words."""
+
+
+def _state(view: BackendView, own: Instance | None) -> str:
+    if own is not None and own.phase in _STATES:
+        return _STATES[own.phase]
     if view.health is Health.DISABLED:
         return "draining"
     return "ready" if view.can_serve else "error"

@@ -11,7 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
-from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, STARTED_AT, services_of
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events, whole
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, thermal_json
@@ -54,7 +54,7 @@ async def ready(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
     services = services_of(request)
-    return json_reply({**whole(services), "instances": modeld.instances(services)})
+    return json_reply({**whole(services), **modeld.manager(services, request.app[STARTED_AT])})
 
 
 async def backends(request: web.Request) -> web.Response:

@@ -3,7 +3,9 @@
 import pytest
 
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.requests import Api, Hints
+from ollama_proxyd.dialects.ollama.parse import parse_generate
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from tests.upstreams.engines import ENGINES
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
@@ -42,6 +44,16 @@ async def test_a_router_of_llama_servers_unloads_what_does_not_work() -> None:
         await backend.unload("tiny")
     assert [(each.method, each.path) for each in engine.asked[-2:]] == [("GET", "/slots"), ("POST", "/models/unload")]
     assert engine.asked[-1].json == {"model": "tiny"}
+
+
+async def test_a_router_is_had_to_load_by_asking_for_the_slots_of_the_model() -> None:
+    request = parse_generate(b'{"model":"tiny"}', Hints())
+    async with serving(router(works=False)) as engine, a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "llamacpp"), client)
+        await backend.probe()
+        events = [event async for event in backend.answer(request, "tiny")]
+    assert (engine.asked[-1].method, engine.asked[-1].path) == ("GET", "/slots")
+    assert isinstance(events[-1], Finished)
 
 
 async def test_a_router_whose_model_works_is_left_alone() -> None:

@@ -50,6 +50,18 @@ async def test_loading_tells_how_far_it_is_and_at_last_where_the_model_is(serve:
     await case.pool.close()
 
 
+async def test_modelds_instances_tell_the_engine_of_a_model(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a")
+    await site.post("/models/load", {"model": "a"})
+    status = (await site.get("/status")).json
+    (instance,) = status["instances"]
+    assert (instance["model_id"], instance["state"], instance["pid"]) == ("a", "ready", 0)
+    assert (instance["queue_len"], instance["inflight"], status["state"], status["last_error"]) == (0, 0, "ready", None)
+    assert status["uptime_seconds"] >= 0
+    await case.pool.close()
+
+
 async def test_any_backend_loads_where_one_is_named_and_without_a_stream_one_object_comes(serve: Serve) -> None:
     npu, igpu = FakeBackend("npu", *LOADS), FakeBackend("igpu", *LOADS)
     site = await serve(npu, igpu)

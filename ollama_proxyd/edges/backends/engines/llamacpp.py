@@ -70,6 +70,8 @@ ENGINE = Engine(
     # It renders the chat with a mark in place of the last message and ends the prompt there, so that no template can
     # trim what was spoken; thinking goes on where the message has no content (common/chat.cpp).
     continues=Continues(thinking=True),
-    # A router alone unloads; it ends answers under way after 10 s, and asking for slots would load the model again.
-    unloading=Unloading("/models/unload", lambda model: {"model": model}, "/slots?model={}&autoload=false"),
+    # A router alone unloads; it ends answers under way after 10 s, and asking for slots loads the model.
+    unloading=Unloading(
+        "/models/unload", lambda model: {"model": model}, "/slots?model={}&autoload=false", "/slots?model={}"
+    ),
 )
