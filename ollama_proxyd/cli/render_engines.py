@@ -28,7 +28,7 @@ def phase(each: Any) -> str:
 
 def troubles(ended: Sequence[Any]) -> list[str]:
     """Why engines ended that were not meant to."""
-    return [f"{each['backend']}: {each['reason']}{_times(each)}" for each in ended]
+    return [f"{each['backend']}: {each['reason']}{times(each)}" for each in ended]
 
 
 def memory(all_of_them: Sequence[Any]) -> list[str]:
@@ -37,7 +37,6 @@ def memory(all_of_them: Sequence[Any]) -> list[str]:
         f"memory {each['memory']}: {number(each['used_bytes'] / _GB)} GB of "
         f"{'any amount' if each['limit_bytes'] is None else number(each['limit_bytes'] / _GB) + ' GB'}"
         for each in all_of_them
-        if each["used_bytes"] or each["limit_bytes"] is not None
     ]
 
 
@@ -81,5 +80,6 @@ def _process(each: Any) -> str:
     return "" if each["pid"] is None else f"{each['pid']}, port {each['port']}"
 
 
-def _times(each: Any) -> str:
-    return f" ({each['times']} times in a row)" if each["times"] > 1 else ""
+def times(each: Any) -> str:
+    """How often in a row, where that is more than once."""
+    return f", {each['times']} times in a row" if each["times"] > 1 else ""

@@ -32,8 +32,9 @@ def ended_fields(each: Ended) -> dict[str, Json]:
 
 
 def memory_fields(instances: Iterable[Instance], budgets: Budgets) -> Iterator[dict[str, Json]]:
-    """Each memory: what engines may have, None without a limit, and what they count as having."""
+    """Each memory: what engines may have, None without a limit, and what they have, about."""
     held = [each.needs for each in instances if each.phase is not Phase.WAITING]
     for name, budget in budgets.items():
-        limit = int(budget.limit) if isfinite(budget.limit) else None
-        yield {"memory": name, "limit_bytes": limit, "used_bytes": int(total(held, name))}
+        limit, used = int(budget.limit) if isfinite(budget.limit) else None, int(total(held, name))
+        if limit is not None or used:
+            yield {"memory": name, "limit_bytes": limit, "used_bytes": used}

@@ -73,7 +73,8 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
     ProgramKind.OVMS: ProgramFacts(
         (
             *("ovms", "--model_path", "{model}", "--model_name", "{name}", "--task", "text_generation"),
-            *("--rest_bind_address", "127.0.0.1", "--rest_port", "{port}"),
+            # Both listen on all interfaces unless they are told (docs/parameters.md of the model server).
+            *("--rest_bind_address", "127.0.0.1", "--rest_port", "{port}", "--grpc_bind_address", "127.0.0.1"),
         )
     ),
 }

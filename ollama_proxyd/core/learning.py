@@ -111,7 +111,7 @@ class Speed:
     def weighs_until_s(self, least: float) -> float:
         """Until when it stands for at least so many requests."""
         weight = self.weight_at(self.at_s)
-        return self.at_s + HALF_LIFE_S * log2(weight / least) if weight > 0 else -inf
+        return self.at_s + HALF_LIFE_S * (log2(weight) - log2(least)) if weight > 0 else -inf
 
     def prior(self, now_s: float) -> "Speed":
         """The same as a first guess for other conditions: what is seen there soon counts more."""

@@ -9,10 +9,9 @@ import pytest
 from ollama_proxyd.core.events import Accepted, Finished, FinishReason
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.core.management import Managed
-from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
 from tests.cli.conftest import Ctl, ServedDaemon
 from tests.fakes import FakeBackend
-from tests.services.engines.machine import GB, Case
+from tests.services.engines.machine import ONE_GB_MODEL, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
 
 LOADS = (Accepted(), Finished(FinishReason.LOAD))
@@ -47,7 +46,7 @@ def ollama(serve: Callable[..., ServedDaemon], control_socket: socket) -> FakeBa
 
 
 def test_an_engine_is_started_with_its_progress_and_stopped(ours: ServedDaemon, ctl: Ctl, case: Case) -> None:
-    case.machine.sizes["big"] = int(OVERHEAD_BYTES + 0.4 * GB)
+    case.machine.sizes["big"] = int(0.405 * ONE_GB_MODEL)
     assert "nothing runs" in ctl("engines").output
     started = ctl("engines", "start", "llama", "big")
     assert "llama big loading" in started.stderr

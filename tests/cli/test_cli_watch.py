@@ -205,3 +205,14 @@ def test_when_the_daemon_ends_watching_ends_with_69(daemon: ServedDaemon, start:
     status, _, error = program.finish()
     assert status == 69
     assert error.endswith(" has ended; start it with: ollama-proxyd\n")
+
+
+def test_an_engine_is_told_at_each_step_and_why_it_ended() -> None:
+    step = {"backend": "llama", "model": "tiny", "phase": "loading", "loaded_percent": 40}
+    (line,) = differences(NOW, {**NOW, "engines": [step]})
+    assert (line.what, line.name, line.says) == ("engine", "llama tiny", "loading, about 40 %")
+    ended = {"backend": "llama", "model": "tiny", "reason": "its process ended with status 1", "times": 2}
+    (line,) = differences({**NOW, "engines": [step]}, {**NOW, "engines_ended": [ended]})
+    assert line.says == "its process ended with status 1, 2 times in a row"
+    (line,) = differences({**NOW, "engines": [step]}, NOW)
+    assert line.says == "has ended"

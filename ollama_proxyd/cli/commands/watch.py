@@ -9,6 +9,7 @@ import click
 
 from ollama_proxyd.cli import render
 from ollama_proxyd.cli.printable import printable
+from ollama_proxyd.cli.render_engines import phase, times
 from ollama_proxyd.cli.session import asked, json_option, json_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ STEPS = {"battery_percent": 5.0, "hottest_celsius": 5.0, "fan_percent": 10.0}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One change: its kind (mode, backend, machine, request), its name if it has one, and the text.
+    """One change: its kind (mode, backend, engine, machine, request), its name if it has one, and the text.
 
     `facts` is for programs, such as a bar.
     """
@@ -38,7 +39,8 @@ class Difference:
 def watch() -> None:
     """Print each change as it comes, until Ctrl-C.
 
-    Changes are those of the mode, the backends and the machine, and where each request went.
+    Changes are those of the mode, the backends, the engines that the proxy runs and the machine, and where each
+    request went.
     """
     with asked().reach() as daemon:
         try:
@@ -82,7 +84,7 @@ def settled(told: Any, now: Any) -> Any:
 
 def differences(before: Any, now: Any) -> list[Difference]:
     """What has changed; everything, where there is nothing before."""
-    return [*_mode(before, now), *_backends(before, now), *_machine(before, now)]
+    return [*_mode(before, now), *_backends(before, now), *_engines(before, now), *_machine(before, now)]
 
 
 def _mode(before: Any, now: Any) -> Iterator[Difference]:
@@ -100,6 +102,19 @@ def _backends(before: Any, now: Any) -> Iterator[Difference]:
             yield Difference("backend", each["id"], _told(each), facts)
     for gone in old:
         yield Difference("backend", gone, "was removed")
+
+
+def _engines(before: Any, now: Any) -> Iterator[Difference]:
+    """Where each engine of ours stands, and why some ended."""
+    old, new = {} if before is None else _standing(before), _standing(now)
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) != new.get(name):
+            yield Difference("engine", name, new.get(name, "has ended"))
+
+
+def _standing(status: Any) -> dict[str, str]:
+    ended = {f"{each['backend']} {each['model']}": f"{each['reason']}{times(each)}" for each in status["engines_ended"]}
+    return {**ended, **{f"{each['backend']} {each['model']}": phase(each) for each in status["engines"]}}
 
 
 def _told(each: Any) -> str:

@@ -8,6 +8,7 @@ from ollama_proxyd import __version__
 from ollama_proxyd.cli.brief import halves
 from ollama_proxyd.cli.doctor.facts import DoctorFacts
 from ollama_proxyd.cli.failures import HOW_TO_START
+from ollama_proxyd.cli.render_engines import times
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
@@ -154,7 +155,7 @@ def engines(facts: DoctorFacts) -> Finding | None:
         return None
     if not (ended := told["engines_ended"]):
         return Finding(Level.OK, "those that the proxy started run")
-    says = "; ".join(f"{halves(each['reason'])[0]}, {each['times']} times in a row" for each in ended)
+    says = "; ".join(f"{halves(each['reason'])[0]}{times(each)}" for each in ended)
     which = " ".join((ended[0]["backend"], ended[0]["model"]))
     return Finding(Level.WARNING, says, f"see what it wrote: ollama-proxyctl engines log {which}")
 

@@ -110,9 +110,10 @@ class Running:
 
     @property
     def served_name(self) -> str:
-        """Its own name of the model; some programs give it the path."""
+        """Its own name of the model; mlx_lm.server gives it the path, after all models that it finds elsewhere."""
         names = [] if self.probe is None else [each.name for each in self.probe.models]
-        return self.file.name if self.file.name in names or not names else names[0]
+        known = [each for each in (self.file.name, self.file.path) if each in names]
+        return (known or names[-1:] or [self.file.name])[0]
 
     @property
     def is_pinned(self) -> bool:

@@ -10,7 +10,6 @@ from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyE
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
 
@@ -120,9 +119,9 @@ class Starter:
 
     async def _measure(self, running: Running, process: EngineProcess) -> None:
         """How far it is, by its memory: a model that goes to a card leaves no trace in the main one."""
-        found, size = await process.memory_bytes(), running.file.size_bytes
-        if found is not None and size and list(running.needs) == [RAM]:
-            percent = min(int(100 * (found - OVERHEAD_BYTES) / size), MOST_PERCENT)
+        found, needed = await process.memory_bytes(), running.needs.get(RAM)
+        if found is not None and needed and len(running.needs) == 1:
+            percent = min(int(100 * found / needed), MOST_PERCENT)
             if percent > (running.loaded_percent or 0):
                 running.loaded_percent = percent
                 self.news(running)

@@ -11,11 +11,10 @@ from ollama_proxyd.core.events import Accepted, Finished, FinishReason
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.server import HttpServer
-from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES
 from tests.edges.http_api.conftest import Answer, Serve, Site
 from tests.edges.http_api.test_http_metrics import scrape
 from tests.fakes import FakeBackend
-from tests.services.engines.machine import GB, Case
+from tests.services.engines.machine import GB, ONE_GB_MODEL, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
 
 LOADS = (Accepted(), Finished(FinishReason.LOAD))
@@ -38,7 +37,7 @@ async def run_by_us(serve: Serve, case: Case, *models: str) -> tuple[Site, RunBy
 
 async def test_loading_tells_how_far_it_is_and_at_last_where_the_model_is(serve: Serve) -> None:
     case = Case()
-    case.machine.sizes["big"] = int(OVERHEAD_BYTES + 0.4 * GB)
+    case.machine.sizes["big"] = int(0.405 * ONE_GB_MODEL)
     site, _ = await run_by_us(serve, case, "big")
     answer = await site.post("/models/load", {"model": "big"})
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-ndjson")

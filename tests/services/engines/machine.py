@@ -14,7 +14,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.engines.footprints import Footprints
+from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES, SHARE, Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
@@ -23,6 +23,8 @@ from ollama_proxyd.services.ports import Backend, EngineProcess
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
 
 GB = 10**9
+ONE_GB_MODEL = GB * SHARE + OVERHEAD_BYTES
+"""What a model of one gigabyte is expected to need."""
 PROGRAM = EngineProgram(command=("run", "{model}", "{name}", "{port}"), environment=("A=1",))
 
 

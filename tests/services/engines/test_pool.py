@@ -9,14 +9,11 @@ import pytest
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import Hardware
+from ollama_proxyd.core.fleet import Hardware, Model, Probe
 from ollama_proxyd.services.engines import footprints
 from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
-from tests.services.engines.machine import GB, PROGRAM, Case, engine_spec, file
-
-ONE = GB * footprints.SHARE + footprints.OVERHEAD_BYTES
-"""What a model of one gigabyte is expected to need."""
+from tests.services.engines.machine import GB, ONE_GB_MODEL, PROGRAM, Case, engine_spec, file
 
 
 @pytest.fixture
@@ -29,7 +26,7 @@ async def case() -> AsyncIterator[Case]:
 @pytest.fixture
 async def narrow() -> AsyncIterator[Case]:
     """Two models of a gigabyte fit."""
-    case = Case(budget_gb=2.5 * ONE / GB)
+    case = Case(budget_gb=2.5 * ONE_GB_MODEL / GB)
     yield case
     await case.pool.close()
 
@@ -140,7 +137,7 @@ async def test_it_is_waited_for_so_long_only(case: Case) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_twenty_requests_at_once_for_six_models_all_end_and_two_are_in_memory_at_most(seed: int) -> None:
-    case, dice, most = Case(budget_gb=2.5 * ONE / GB), Random(seed), 0
+    case, dice, most = Case(budget_gb=2.5 * ONE_GB_MODEL / GB), Random(seed), 0
 
     async def watch() -> None:
         nonlocal most
@@ -319,7 +316,7 @@ async def test_idle_engines_leave_a_card_that_others_want_and_those_at_work_stay
 
 
 async def test_while_it_loads_it_tells_how_much_of_its_model_is_in_memory(case: Case) -> None:
-    case.machine.sizes["tiny"] = int(footprints.OVERHEAD_BYTES + 0.4 * GB)
+    case.machine.sizes["tiny"] = int(0.405 * ONE_GB_MODEL)
     told: list[tuple[Phase, int | None]] = []
     case.pool.changed.listen(lambda changed: told.append((changed.instance.phase, changed.instance.loaded_percent)))
     await case.used("tiny")
@@ -334,3 +331,12 @@ async def test_a_model_that_is_stopped_by_hand_answers_first_what_is_under_way(c
         assert case.machine.names == ["tiny"]
     await stopped
     assert case.machine.names == []
+
+
+async def test_a_program_that_gives_the_model_its_path_is_asked_by_that(case: Case) -> None:
+    async with case.pool.use(case.spec, file("tiny")) as running:
+        assert running.served_name == "tiny"
+        running.note(Probe(models=(Model("cached/other"), Model("/models/tiny.gguf"))))
+        assert running.served_name == "/models/tiny.gguf"
+        running.note(Probe(models=(Model("cached/other"), Model("/mnt/models/tiny.gguf"))))
+        assert running.served_name == "/mnt/models/tiny.gguf"
