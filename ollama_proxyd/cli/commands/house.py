@@ -7,8 +7,8 @@ import click
 
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.printable import printable, printable_data
-from ollama_proxyd.cli.render import table
 from ollama_proxyd.cli.session import answer, asked, json_option, json_text
+from ollama_proxyd.cli.tables import table
 
 
 @click.command()
