@@ -18,7 +18,7 @@ def engine_properties(pool: "EnginePool | None") -> dict[str, Any]:
     instances = pool.instances
     return {
         "Engines": [plain_facts(instance_fields(each)) for each in instances],
-        "EnginesEnded": [plain_facts(ended_fields(each)) for each in pool.ended.values()],
+        "EnginesEnded": [plain_facts(ended_fields(each)) for each in pool.ends],
         "EngineMemory": [plain_facts(each) for each in memory_fields(instances, pool.budgets)],
     }
 

@@ -32,8 +32,8 @@ def engine_metrics(pool: "EnginePool | None") -> Iterator[Metric]:
     yield CounterMetricFamily(f"{PREFIX}_engine_evictions", what, value=pool.evictions)
     what = "Failures in a row of engines that ended unasked, or did not load"
     failures = GaugeMetricFamily(f"{PREFIX}_engine_failures", what, labels=("backend_id",))
-    for backend_id in dict.fromkeys(each.backend_id for each in pool.ended.values()):
-        times = [each.times for each in pool.ended.values() if each.backend_id == backend_id]
+    for backend_id in dict.fromkeys(each.backend_id for each in pool.ends):
+        times = [each.times for each in pool.ends if each.backend_id == backend_id]
         failures.add_metric((backend_id,), max(times))
     yield failures
     limit = GaugeMetricFamily(f"{PREFIX}_engine_memory_limit_bytes", "Memory that they may have", labels=("memory",))

@@ -1,4 +1,4 @@
-"""The engines that the proxy runs: their part of `GET /status`, stopping one, and what one wrote."""
+"""Models in memory: the engines that the proxy runs, their part of `GET /status`, stopping one, and what it wrote."""
 
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.edges.http_api import model_loads
 from ollama_proxyd.edges.http_api.access import check_manager
 from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
@@ -97,4 +98,4 @@ def _no_engine(backend_id: str, model: str) -> ProxyError:
     return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
 
 
-ROUTES = (web.post("/engines/stop", stop), web.get("/engines/log", log))
+ROUTES = (*model_loads.ROUTES, web.post("/engines/stop", stop), web.get("/engines/log", log))

@@ -67,7 +67,7 @@ def manager(services: Services, started_unix: int) -> dict[str, Json]:
     can_serve = any(view.can_serve for view in services.fleet.views.value)
     is_loading = any(each["state"] == "loading" for each in told)
     pool, now_unix = services.pool(), int(services.clock.unix())
-    ended = [] if pool is None else sorted(pool.ended.values(), key=lambda each: each.at_unix_s)
+    ended = [] if pool is None else sorted(pool.ends, key=lambda each: each.at_unix_s)
     return {
         "instances": list(told),
         "state": "error" if not can_serve else "loading" if is_loading else "ready",

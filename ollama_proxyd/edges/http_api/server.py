@@ -25,7 +25,6 @@ from ollama_proxyd.edges.http_api import (
     machine,
     management,
     metrics,
-    model_loads,
     modeld,
     ollama,
     openai,
@@ -63,7 +62,8 @@ log = logging.getLogger(__name__)
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _STATE = (efficiency, energy, status, machine, requests, explain, porpulsion, quant_advice, features)
-_OWN = (admin, admin_work, house, websocket, *_STATE, engines, model_loads, pages, renderer, api_page)
+_OWN = (admin, admin_work, house, websocket, *_STATE, engines, pages, renderer, api_page)
+_AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
@@ -92,9 +92,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[LARGE_BODIES] = frozenset(route.handler for each in _DOORS for route in each.INFERENCE)
     app[RENDERERS] = _error_renderers()
     app[KEPT] = no_responses()
-    served = {
-        route.handler for each in (*_DOORS, websocket, explain) if each is not management for route in each.ROUTES
-    }
+    served = {route.handler for each in (*_AT_FRONTENDS, websocket, explain) for route in each.ROUTES}
     app[SERVED] = frozenset(served | {status.alive, status.ready, status.version})
     for each in (*_DOORS, *_OWN):
         app.add_routes(deferred(each.ROUTES))
