@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ollama_proxyd.core.engine_instances import Changed
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.topology import Topology
 from ollama_proxyd.services.admission import Admission
@@ -25,7 +26,7 @@ from ollama_proxyd.services.power_saver import PowerSaver
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 
 if TYPE_CHECKING:  # loaded only where engines are configured
-    from ollama_proxyd.services.engines.pool import Changed, EnginePool
+    from ollama_proxyd.services.engines.pool import EnginePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +58,5 @@ class Services:
 
     pool: Callable[[], "EnginePool | None"] = lambda: None
     """The owner of the engines that the proxy runs; None where it runs none."""
-    engine_news: "Topic[Changed]" = field(default_factory=Topic)
+    engine_news: Topic[Changed] = field(default_factory=Topic)
     """One of them went on, or told how far it is."""
