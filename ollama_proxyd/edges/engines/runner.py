@@ -78,8 +78,9 @@ class Runner:
         return self._folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:200]}.log"
 
     async def log(self, name: str) -> list[str]:
-        """Printable ones, of the file's end."""
-        return [printable(line) for line in await asyncio.to_thread(tail, self.log_of(name))]
+        """Printable ones, of the journal for units, else of the file's end."""
+        lines = await self._units.log(name) if self.way == AS_UNITS else []
+        return [printable(line) for line in lines or await asyncio.to_thread(tail, self.log_of(name))]
 
     async def start(self, launch: Launch) -> Child:
         """Start a process, which carries the mark by which it is found again."""

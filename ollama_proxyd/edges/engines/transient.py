@@ -94,6 +94,7 @@ async def _words_of(name: str) -> str:
 
 
 async def _journal(match: str) -> list[str]:
+    """The last lines that match; none where the journal may not be read."""
     options = ("--user", "--lines=60", "--output=cat", "--quiet", "--no-pager")
     try:
         process = await asyncio.create_subprocess_exec(
@@ -125,13 +126,17 @@ class TransientUnits:
         program = shutil.which(launch.words[0], path=environ.get("PATH"))
         if program is None:
             raise OSError(f"{launch.words[0]} cannot be started: No such file or directory")
-        name = f"{PREFIX}{_OTHER.sub('_', launch.name)[:150]}-{secrets.token_hex(4)}.service"
+        name = f"{PREFIX}{_readable(launch.name)}-{secrets.token_hex(4)}.service"
         await self._run(bus, name, _properties(launch, program, environ))
         (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
         pid = int((await _service(bus, path))["MainPID"])
         if not pid:
             raise OSError(f"{await _how_it_ended(bus, name)}: {await _words_of(name)}")
         return TransientUnit(name, pid, self._line)
+
+    async def log(self, name: str) -> list[str]:
+        """The last lines of all units that were started under this name, or another that differs in odd characters."""
+        return await _journal(f"--unit={PREFIX}{_readable(name)}-????????.service")
 
     async def taken_over(self, unit: str, pid: int) -> TransientUnit:
         """One that an earlier daemon has started; raises OSError."""
@@ -170,6 +175,11 @@ class TransientUnits:
                 raise
         if result != "done":
             raise OSError(f"its unit {name} does not start ({result}): see journalctl --user --unit {name}")
+
+
+def _readable(name: str) -> str:
+    """Without what the name of a unit cannot have."""
+    return _OTHER.sub("_", name)[:150]
 
 
 def _when_of(name: str, done: "asyncio.Future[str]") -> Callable[[Message], None]:
