@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -30,8 +30,6 @@ CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 _SHOWN = (hdrs.HOST, hdrs.ORIGIN, "Sec-Fetch-Site", hdrs.AUTHORIZATION, "x-api-key")
 """The headers by which a sender is let in."""
-LET_IN: web.AppKey[WeakKeyDictionary[object, Sequence[object]]] = web.AppKey("let_in", WeakKeyDictionary)
-"""By connection, the rules and those headers of the last request that had the token, or needed none."""
 
 PREFLIGHT_VALID_S = 600
 
@@ -46,10 +44,15 @@ def rules(settings: ServerSettings) -> AccessRules:
     return AccessRules(names, settings.allowed_origins, settings.token, settings.other_users)
 
 
-def add_rules(app: web.Application, settings: ServerSettings) -> None:
-    """Have an application let in by these rules."""
-    app[ACCESS] = Cell(rules(settings))
-    app[LET_IN] = WeakKeyDictionary()
+class Door(web.RequestHandler):
+    """A connection that remembers whom it let in; over TLS transports take no weak reference, so it is kept here."""
+
+    __slots__ = ("let_in",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.let_in: Sequence[object] | None = None
+        """The rules and headers of the last request that had the token, or needed none."""
 
 
 def rules_of(request: web.Request) -> AccessRules:
@@ -57,10 +60,10 @@ def rules_of(request: web.Request) -> AccessRules:
     return request[RULES] if RULES in request else request.app[ACCESS].value
 
 
-def is_as_before(request: web.Request, app: web.Application) -> bool:
+def is_as_before(request: web.Request) -> bool:
     """Whether the same rules have let in a request of the same connection that showed the same."""
-    transport = request.transport
-    known = None if transport is None or request.method == hdrs.METH_OPTIONS else app[LET_IN].get(transport)
+    door = request.protocol
+    known = door.let_in if isinstance(door, Door) and request.method != hdrs.METH_OPTIONS else None
     return known is not None and known == _shown(request)
 
 
@@ -85,8 +88,8 @@ def check_sender(request: web.Request, *, needs_token: bool) -> None:
             if not _has_role(request, caller):
                 raise
         else:
-            if request.transport is not None:
-                request.app[LET_IN][request.transport] = _shown(request)
+            if isinstance(request.protocol, Door):
+                request.protocol.let_in = _shown(request)
 
 
 def _has_role(request: web.Request, caller: Caller) -> bool:

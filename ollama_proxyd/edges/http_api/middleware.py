@@ -34,7 +34,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_target(request)
         if (entrances := app[ENTRANCES].value) is not None:
             entrances.enter(request)
-        is_known = access.is_as_before(request, app)
+        is_known = access.is_as_before(request)
         if (preflight := None if is_known else _let_in(request)) is not None:
             return preflight
         check_route(request)

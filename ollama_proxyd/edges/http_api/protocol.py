@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import ContentLengthError, HttpProcessingError, LineTooLong, TransferEncodingError
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.access import Door
 from ollama_proxyd.edges.http_api.context import SERVER_NAME
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers, error_reply
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id
@@ -39,7 +40,7 @@ class _Server(web.Server):
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
-class _Protocol(web.RequestHandler):
+class _Protocol(Door):
     """A connection; it keeps the path of the last request line, for what the parser refuses has none."""
 
     __slots__ = ("_path",)

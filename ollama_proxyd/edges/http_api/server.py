@@ -38,7 +38,7 @@ from ollama_proxyd.edges.http_api import (
     status,
     websocket,
 )
-from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, add_rules, rules
+from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
 from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
@@ -76,7 +76,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app = web.Application(middlewares=[front], client_max_size=settings.max_body_bytes)
     app[SERVICES] = services
     app[SETTINGS] = Cell(settings)
-    add_rules(app, settings)
+    app[ACCESS] = Cell(rules(settings))
     app[ENTRANCES] = Cell[Entrances | None](None)
     app[ADMIN] = Cell[Admin | None](None)
     app[HOUSE] = Cell[House | None](None)
