@@ -103,7 +103,7 @@ async def test_a_request_that_has_no_byte_yet_is_sent_anew_after_the_sleep(
     lock = await logind.lock(0)
     asked = asyncio.create_task(client.post("/api/chat", json={**CHAT, "stream": False}))
     fleet = daemon.services.fleet
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for views in fleet.views.changes():
             if any(view.in_flight for view in views):
                 break
@@ -112,6 +112,6 @@ async def test_a_request_that_has_no_byte_yet_is_sent_anew_after_the_sleep(
     assert (daemon.services.admission.waiting.value, asked.done()) == (1, False)
     assert all(view.health.value == "up" for view in fleet.views.value)
     await wake_up(daemon, logind)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await daemon.services.admission.waiting.until(lambda count: not count)
     asked.cancel()

@@ -41,7 +41,7 @@ class Manager:
         writer.close()
 
     async def fed(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await asyncio.get_running_loop().sock_recv(self._ear, 1000)
 
     def close(self) -> None:

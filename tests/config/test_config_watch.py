@@ -39,7 +39,7 @@ class Watching:
 
     async def noticed(self) -> bool:
         assert self._next is not None
-        done, _ = await asyncio.wait([self._next], timeout=2)
+        done, _ = await asyncio.wait([self._next], timeout=20)
         return bool(done) and self._next.exception() is None
 
     async def quiet(self) -> bool:

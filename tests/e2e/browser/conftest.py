@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
@@ -175,3 +175,35 @@ def answered(page: Page) -> None:
     """Wait until no answer is under way."""
     page.locator('#log[aria-busy="false"]').wait_for()
     page.locator(".message.assistant").last.locator(".message-foot button").first.wait_for(timeout=ANSWERED_MS)
+
+
+MOST_BLOCKS = 20
+_COUNT = """() => {
+    window.most = { blocks: 0, letters: 0 };
+    const top = (each) => each.target.className === "answer";
+    new MutationObserver((changes) => {
+        const added = (some) => some.flatMap((each) => [...each.addedNodes]);
+        const written = changes.filter((each) => each.type === "characterData").map((each) => each.target);
+        const grown = [...new Set([...added(changes), ...written])];
+        const letters = grown.reduce((sum, each) => sum + each.textContent.length, 0);
+        window.most.blocks = Math.max(window.most.blocks, added(changes.filter(top)).length);
+        window.most.letters = Math.max(window.most.letters, letters);
+    }).observe(document.querySelector("#messages"), { childList: true, subtree: true, characterData: true });
+}"""
+
+
+class Work(NamedTuple):
+    """The most that one task of the page laid out: what keeps each from being a long one, on any machine."""
+
+    blocks: int
+    letters: int
+
+
+def count_work(page: Page) -> None:
+    """Count from now on what is laid out."""
+    page.evaluate(_COUNT)
+
+
+def most_work(page: Page) -> Work:
+    """What one task has laid out at most, since `count_work`."""
+    return Work(**page.evaluate("window.most"))

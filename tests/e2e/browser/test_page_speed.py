@@ -1,61 +1,28 @@
-"""What the page itself costs: how soon the first words are seen, and that long answers leave it free."""
+"""What the page itself costs: the first words are seen as they come, and that long answers leave it free."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import expect
 
-from tests.e2e.browser.conftest import Engine, answered, send
+from tests.e2e.browser.conftest import MOST_BLOCKS, Engine, answered, count_work, most_work, send
 from tests.e2e.harness import Daemon
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("browser"), pytest.mark.timeout(120)]
-TRIES = 5
-BARE = """async () => {
-    const body = JSON.stringify({ model: "scripted", messages: [{ role: "user", content: "go" }] });
-    const begun = performance.now();
-    const reply = await fetch("/api/chat", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    const reader = reply.body.getReader();
-    await reader.read();
-    const took = performance.now() - begun;
-    while (!(await reader.read()).done);
-    return took;
-}"""
-WATCH = """() => {
-    window.seen = new Promise((done) => {
-        const look = new MutationObserver(() => {
-            const last = [...document.querySelectorAll(".answer")].at(-1);
-            if (last?.textContent) { look.disconnect(); done(performance.now()); }
-        });
-        const begin = () => { window.begun = performance.now(); };
-        document.querySelector("#words").addEventListener("keydown", begin, { once: true, capture: true });
-        look.observe(document.querySelector("#messages"), { childList: true, subtree: true, characterData: true });
-    });
-}"""
-COUNT = """() => {
-    window.most = 0;
-    new MutationObserver((changes) => {
-        const inside = changes.filter((each) => each.target.className === "answer");
-        const added = inside.flatMap((each) => [...each.addedNodes]);
-        window.most = Math.max(window.most, added.length);
-    }).observe(document.querySelector("#messages"), { childList: true, subtree: true });
-}"""
-"""The blocks that one task of the page lays out: what keeps it from being a long one, on any machine."""
 
 
-def first_words_ms(page: Page) -> float:
-    page.locator("#new").click()
-    page.evaluate(WATCH)
-    send(page, "go")
-    took_ms = float(page.evaluate("window.seen.then((at) => at - window.begun)"))
-    answered(page)
-    return took_ms
-
-
-def test_the_first_words_are_seen_soon_after_they_come(visit: Any, engine: Engine, scripted_daemon: Daemon) -> None:
+def test_the_first_words_are_seen_as_they_come_with_no_clock_and_no_rendering_in_their_way(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
     page = visit(scripted_daemon).open()
-    bare_ms = min(float(page.evaluate(BARE)) for _ in range(TRIES))
-    page_ms = min(first_words_ms(page) for _ in range(TRIES))
-    assert page_ms < bare_ms + 100 * max(1.0, bare_ms / 10)  # 30 ms on a machine without other work
+    page.route("**/ui/render", lambda route: None)
+    page.clock.install()
+    page.clock.pause_at(datetime.now(tz=UTC) + timedelta(hours=1))
+    engine.script.says("The first", " words", holds_after=1)
+    send(page, "go")
+    expect(page.locator(".answer")).to_have_text("The first")
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_an_answer_of_two_thousand_tokens_leaves_the_page_free(
@@ -64,9 +31,9 @@ def test_an_answer_of_two_thousand_tokens_leaves_the_page_free(
     page = visit(scripted_daemon).open()
     words = ["A sentence with *some* words. ", "And `code`.\n\n", "- an item\n- another\n\n", "## A head\n\n"]
     engine.script.says(*words * 500)
-    page.evaluate(COUNT)
+    count_work(page)
     send(page, "go")
     answered(page)
     page.wait_for_function("() => document.querySelectorAll('.answer h4').length === 500")
     assert page.locator(".answer > .block").count() > 1000
-    assert page.evaluate("window.most") <= 20
+    assert most_work(page).blocks <= MOST_BLOCKS

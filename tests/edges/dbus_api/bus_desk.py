@@ -23,7 +23,7 @@ ROOT = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 DAEMON_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-DEADLINE_S = 10.0
+DEADLINE_S = 20
 ENDPOINT = "http://127.0.0.1:18080"
 
 

@@ -239,12 +239,12 @@ async def test_a_client_that_leaves_frees_its_backend(serve: Serve, name: str) -
 async def test_a_deadline_is_passed_on_and_frees_the_backend(serve: Serve, name: str) -> None:
     backend = FakeBackend("nvidia", Accepted(), Delta(text="Hi"), asyncio.Event(), Finished())
     site = await serve(backend)
-    call = site.call(name, asked(), timeout=1)
+    call = site.call(name, asked(), timeout=3)
     assert await call.code() is StatusCode.DEADLINE_EXCEEDED
     async with asyncio.timeout(10):
         await backend.closed.wait()
     left_ms = (backend.requests[0][0].hints.deadline_ms or 0) - site.services.clock.unix() * 1000
-    assert 0 < left_ms < 1100
+    assert 0 < left_ms < 3100
 
 
 async def test_a_token_is_asked_for_in_the_metadata_of_every_service(serve: Serve) -> None:

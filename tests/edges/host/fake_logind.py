@@ -34,7 +34,7 @@ class Lock:
             return True
 
     async def released(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.is_held:  # noqa: ASYNC110 - another process's end of a pipe
                 await asyncio.sleep(0.005)
 
@@ -60,7 +60,7 @@ class FakeLogind:
 
     async def lock(self, number: int) -> Lock:
         """The lock of this number, once it was taken."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.locks) <= number:
                 self._taken.clear()
                 await self._taken.wait()

@@ -72,7 +72,7 @@ def watch(sleeper: Sleeper, line: BusLine, tasks: Tasks) -> None:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110 - what comes over the bus
             await asyncio.sleep(0.005)
 

@@ -49,7 +49,7 @@ class Person:
         self._properties = Target(NAME, PATH, PROPERTIES)
 
     async def sees(self, profile: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await self._looks() != profile:  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.005)
 
@@ -69,7 +69,7 @@ async def person(private_bus: PrivateBus) -> AsyncIterator[Person]:
 
 
 async def until(saver: PowerSaver, *, is_held: bool) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while saver.is_held is not is_held:  # noqa: ASYNC110 - the hold is another process's
             await asyncio.sleep(0.002)
 
@@ -130,6 +130,9 @@ async def test_a_refusal_is_told_once_and_changes_nothing(
         with caplog.at_level("INFO"):
             for _ in range(3):
                 saver.is_wanted.set(True)
+                async with asyncio.timeout(20):
+                    while "is not held" not in caplog.text:  # noqa: ASYNC110 - only the log tells
+                        await asyncio.sleep(0.01)
                 await asyncio.sleep(0.05)
                 saver.is_wanted.set(False)
                 await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.http_api import server
 from tests.edges.http_api.conftest import Serve, Site
 
-WITHIN_S = 5
+WITHIN_S = 20
 
 
 @asynccontextmanager

@@ -246,7 +246,7 @@ async def raw(port: int, data: bytes) -> bytes:
     """What the server answers to these very bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         answer = await reader.read(4096)
     writer.close()
     return answer

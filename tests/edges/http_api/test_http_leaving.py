@@ -84,7 +84,7 @@ async def test_a_client_that_leaves_frees_the_engine_and_the_slot(
     async with site_of(serve, writer) as (site, engine, model):
         body = {**CHAT, "model": model, "stream": stream}
         asked = asyncio.create_task(site.client.post(path, json=body))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await writer.asked.wait()
             if frames and stream:
                 await (await asked).content.readline()
@@ -110,5 +110,5 @@ async def test_a_client_that_reads_nothing_makes_the_engine_wait(serve: Serve, e
                 await asyncio.sleep(0.05)
             assert writer.written < MOST_BYTES
             reply.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await engine.left.wait()

@@ -84,7 +84,7 @@ async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: Http
     await asyncio.sleep(0.05)
     assert (server.connections, server.requests) == (0, 0)
     await server.go_on()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
     assert server.requests == 1
     writer.close()

@@ -127,7 +127,7 @@ async def test_the_longest_wait_is_there_while_a_request_waits(serve: Serve) -> 
     site = await serve(FakeBackend(spec_of("npu", slots=1), Accepted(), Delta("first"), asyncio.Event()))
     assert (await scrape(site))("queue_oldest_wait_seconds") is None
     requests = [asyncio.create_task(site.chat(stream=True)) for _ in range(2)]
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await site.services.admission.waiting.until(lambda count: count == 1)
     value = await scrape(site)
     assert value("queue_depth", priority="normal") == 1

@@ -17,7 +17,6 @@ from ollama_proxyd.edges.plumbing.peers import Owner, Place, is_hidden, owner_by
 from tests.edges.http_api.conftest import Serve
 
 STRANGER = 65534
-LIMIT_S = 0.0002
 WAYS = (owner_by_netlink, owner_by_table)
 HOSTS = ("127.0.0.1", "127.0.0.5", "::1")
 
@@ -67,12 +66,21 @@ def test_an_ipv4_address_in_ipv6_is_one_of_ipv4() -> None:
     assert place_of(("::ffff:127.0.0.1", 5, 0, 0)) == (socket.AF_INET, "127.0.0.1", 5)
 
 
-def test_the_kernel_answers_in_time() -> None:
+def processor_s(work: Callable[[], object]) -> float:
+    """The processor time of doing it many times."""
+    before_s = time.process_time()
+    for _ in range(200):
+        work()
+    return time.process_time() - before_s
+
+
+def test_asking_the_kernel_costs_less_than_the_connection_itself() -> None:
+    def connect() -> None:
+        with connected("127.0.0.1"):
+            pass
+
     with connected("127.0.0.1") as (_, peer, own):
-        before = time.process_time()
-        for _ in range(200):
-            owner_by_netlink(peer, own)
-        assert (time.process_time() - before) / 200 < LIMIT_S
+        assert processor_s(lambda: owner_by_netlink(peer, own)) < processor_s(connect)
 
 
 def ask_as_stranger(pipe: Connection, host: str, port: int, paths: Sequence[str]) -> None:

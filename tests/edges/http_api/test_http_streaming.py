@@ -28,7 +28,7 @@ BROKEN = ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend broke off")
 
 
 async def next_lines(reply: Any) -> bytes:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         return bytes(await reply.content.readuntil(b"\n"))
 
 
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_the_queue_takes_no_slot_and_no_place(serve: 
     body = {**CHAT, "stream": stream}
     works, waits, last = (asyncio.create_task(site.post(path, body)) for _ in range(3))
     waiting = site.services.admission.waiting
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await waiting.until(lambda count: count == 2)
         waits.cancel()
         await waiting.until(lambda count: count == 1)
@@ -214,7 +214,7 @@ async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
     body = json.dumps({**CHAT, "stream": True}).encode()
     head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
     assert answer.endswith(b"\r\n\r\n" + b"".join(SSE_FRAMES))

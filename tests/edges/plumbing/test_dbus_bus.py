@@ -71,7 +71,7 @@ async def test_a_bus_that_reads_nothing_for_very_long_is_given_up(private_bus: P
 
     with pytest.raises(BusError, match=f"has not read the last {MOST_WAITING} messages"):
         send_many()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bus.disconnected()
     private_bus.resume()
 
@@ -95,7 +95,7 @@ async def test_a_write_after_the_bus_has_gone_is_harmless_and_the_end_is_still_n
     bus = await connect(private_bus.address)
     private_bus.stop()
     bus.send(changed(1))  # nothing has been read yet, so nobody knows
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bus.disconnected()
     assert not bus.is_connected
 
@@ -189,7 +189,7 @@ async def test_a_bus_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -
 async def lost_bus(private_bus: PrivateBus) -> Bus:
     bus = await connect(private_bus.address)
     private_bus.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bus.disconnected()
     return bus
 

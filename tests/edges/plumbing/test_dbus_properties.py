@@ -43,7 +43,7 @@ async def following(bus: PrivateBus, *remotes: Remote, retry_s: float = 30.0) ->
 
 
 async def following_state(states: States) -> Properties | Unavailable:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return (await anext(states))[0]
 
 

@@ -12,7 +12,7 @@ SHORT_S = 0.05
 
 async def ends_in_time(patience: Patience) -> bool:
     """Whether a block that waits for ever was ended."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         try:
             async with patience:
                 await asyncio.Event().wait()

@@ -12,6 +12,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.plumbing.call import PIECE_BYTES, Call, Take
 from ollama_proxyd.edges.plumbing.http import Timeouts
+from ollama_proxyd.edges.plumbing.upstream import pool
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import request_head
 from ollama_proxyd.edges.plumbing.upstream.pool import Pool, takes
@@ -150,7 +151,8 @@ async def test_a_connection_whose_answer_had_no_clean_end_is_not_used_again(answ
         assert raw.connections == 2
 
 
-async def test_words_that_nobody_asked_for_end_a_kept_connection() -> None:
+async def test_words_that_nobody_asked_for_end_a_kept_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "KEEP_ALIVE_S", 600)
     says, is_closed = asyncio.Event(), asyncio.Event()
 
     async def script(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +167,7 @@ async def test_words_that_nobody_asked_for_end_a_kept_connection() -> None:
         async with client.ask(call(raw.url)) as reply:
             await reply.body()
         says.set()
-        async with asyncio.timeout(2):  # kept ones are closed after 4 s
+        async with asyncio.timeout(20):
             await is_closed.wait()
 
 
@@ -342,7 +344,7 @@ async def test_leaving_while_a_head_is_awaited_closes_the_socket_at_once() -> No
         task = asyncio.create_task(pool.ask(call(raw.url), 2.0))
         await is_asked.wait()
         task.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await is_left.wait()
         await pool.close()
 

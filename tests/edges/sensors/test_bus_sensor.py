@@ -51,7 +51,7 @@ class Reports:
         self._queue.put_nowait(sensed)
 
     async def next(self) -> Sensed:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self._queue.get()
 
     @property

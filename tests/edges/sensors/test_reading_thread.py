@@ -63,12 +63,12 @@ async def test_trouble_of_a_sensor_is_raised_where_it_was_asked() -> None:
 async def test_a_reading_that_hangs_keeps_neither_those_behind_it_nor_those_before_it(impatient: None) -> None:
     thread, go_on = ReadingThread(), threading.Event()
     before, hung, behind = (asyncio.ensure_future(thread.do(each)) for each in (here, hanging(go_on), here))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await before != await behind, "another thread goes on"
     assert not hung.done()
     assert await thread.do(here) == behind.result()
     go_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await hung
         while True:
             if all(each.ident != before.result() for each in threading.enumerate()):
@@ -85,6 +85,6 @@ async def test_a_fault_of_ours_ends_its_reading_and_no_other(impatient: None) ->
     faulty, behind = asyncio.ensure_future(thread.do(fault)), asyncio.ensure_future(thread.do(here))
     with pytest.raises(OSError, match="by a fault of the proxy"):
         await faulty
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await behind != here()
         assert await thread.do(here) != here()
