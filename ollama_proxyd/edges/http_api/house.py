@@ -73,7 +73,7 @@ def _house(request: web.Request) -> House:
     house = request.app[HOUSE].value
     if house is None:
         message = "other machines are not used; set house.enabled: true in the configuration, and restart"
-        raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_off")
+        raise ProxyError(ErrorKind.INVALID_REQUEST, message, code="house_off")
     return house
 
 
