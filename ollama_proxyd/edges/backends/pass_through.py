@@ -113,7 +113,8 @@ class PassThrough:
         for payload in payloads:
             is_alone = len(payloads) == 1 and self._dialect.is_regular(frame)
             if payload == DONE:
-                yield frame if is_alone else self._dialect.framed(payload)
+                if DONE in self._dialect.closing:  # in other APIs it says nothing
+                    yield frame if is_alone else self._dialect.framed(payload)
             elif is_alone and self._is_aside(frame, payload):
                 yield frame
             elif is_alone and self._form.is_strict(payload):
