@@ -123,11 +123,13 @@ class TransientUnits:
     async def start(self, launch: Launch, environ: Mapping[str, str]) -> TransientUnit:
         """Start a unit; raises OSError where it does not start, and BusError where there is no manager."""
         bus = await self.bus()
-        program = shutil.which(launch.words[0], path=environ.get("PATH"))
-        if program is None:
-            raise OSError(f"{launch.words[0]} cannot be started: No such file or directory")
+        given = launch.words[0]
+        found = shutil.which(given, path=environ.get("PATH"))
+        if found is None and not PurePath(given).is_absolute():
+            raise OSError(f"{given} cannot be started: No such file or directory")
         name = f"{PREFIX}{_readable(launch.name)}-{secrets.token_hex(4)}.service"
-        await self._run(bus, name, _properties(launch, program, environ))
+        # The manager may see what is hidden from the daemon, whose /tmp is its own (PrivateTmp=).
+        await self._run(bus, name, _properties(launch, found or given, environ))
         (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
         pid = int((await _service(bus, path))["MainPID"])
         if not pid:
