@@ -71,7 +71,8 @@ def log(backend_id: str, model: str | None, lines: int) -> None:
 
     def ask(daemon: Any) -> list[str]:
         query = urlencode({"backend": backend_id, "model": model or _last(daemon, backend_id)})
-        return daemon.text(f"/engines/log?{query}").splitlines()[-lines:]  # type: ignore[no-any-return]
+        written: str = daemon.text(f"/engines/log?{query}")
+        return written.splitlines()[-lines:]
 
     answer(ask, "\n".join)
 

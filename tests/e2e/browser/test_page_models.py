@@ -56,9 +56,9 @@ def served() -> Iterator[Served]:
 def page(visit: Any, served: Served, start_daemon: StartDaemon) -> Page:
     """The page of a daemon in front of it."""
     backend = {"id": "box", "endpoint": served.url, "type": "ollama", "hardware": "cpu"}
-    shown = visit(start_daemon(config_of(backend)).ready("calm")).open("/ui/models")
+    shown: Page = visit(start_daemon(config_of(backend)).ready("calm")).open("/ui/models")
     expect(shown.locator("#models h2")).to_have_text(["calm:latest"])
-    return shown  # type: ignore[no-any-return]
+    return shown
 
 
 def pull(page: Page, name: str) -> None:
