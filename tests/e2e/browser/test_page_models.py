@@ -108,7 +108,11 @@ def test_what_a_real_llama_server_cannot_do_is_told_and_nothing_is_called_done(v
     model = page.locator("#models > li").first
     name = model.locator("h2").inner_text()
     page.once("dialog", lambda dialog: dialog.accept())
-    model.get_by_role("button", name="Delete").click()
+    refused: list[str] = []
+    page.on("response", lambda reply: refused.append(reply.url) if reply.url.endswith("/api/delete") else None)
+    with page.expect_response(lambda reply: bool(refused) and reply.url.endswith("/api/ps")):
+        model.get_by_role("button", name="Delete").click()
+    page.wait_for_timeout(500)  # the list has been read again, and the words are still there
     expect(page.locator("#notice")).to_contain_text("no backend here keeps models by requests")
     pull(page, "tiny")
     expect(page.locator("#pull-says")).to_contain_text("no backend here keeps models by requests")

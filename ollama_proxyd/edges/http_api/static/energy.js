@@ -1,7 +1,7 @@
 // Energy: the last day in hours or the last thirty days, whose it was, what was saved, and how each sum is known.
 
 import { clock, shapes, stacks } from "./chart.js";
-import { act, follow } from "./frame.js";
+import { follow, refresh } from "./frame.js";
 import { amount, locale, t } from "./i18n.js";
 import { by, make, mark, say } from "./page.js";
 import { charge, facts, table } from "./pieces.js";
@@ -161,9 +161,9 @@ for (const id of ["over", "by"])
   by(id).addEventListener("click", ({ target }) => {
     if (target.dataset.value) history.replaceState(null, "", `#${Object.values({ ...wish(), [id]: target.dataset.value }).join(",")}`);
     showChoices();
-    act(load);
+    refresh(load);
   });
-window.addEventListener("hashchange", () => act(load));
+window.addEventListener("hashchange", () => refresh(load));
 
 let seen = "";
 let timer = null;
@@ -173,6 +173,6 @@ follow((now) => {
   const key = JSON.stringify([now.today.requests, now.today.idle_tail_joules, now.system.battery_percent, now.system.on_battery, new Date().getHours()]);
   if (key === seen || timer !== null) return;
   seen = key;
-  timer = setTimeout(() => { timer = null; act(load); }, isFirst ? 0 : EVERY_MS);
+  timer = setTimeout(() => { timer = null; refresh(load); }, isFirst ? 0 : EVERY_MS);
 });
 showChoices();

@@ -7,6 +7,7 @@ import { NeedsToken, Stream, forgetToken, hasToken, keepToken } from "./stream.j
 let shown = null;
 let isLost = false;
 let stream = null;
+let isOfRefresh = false; // whether the notice is of something that nobody asked for
 
 translate();
 document.querySelector(".pages [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
@@ -14,6 +15,7 @@ document.querySelector(".pages [aria-current]")?.scrollIntoView({ inline: "cente
 export function tellNotice(text) {
   by("notice").hidden = text === "";
   say(by("notice"), text);
+  isOfRefresh = false;
 }
 
 export function announce(text) {
@@ -39,6 +41,17 @@ export async function act(what) {
   } catch (error) {
     failed(error);
     return undefined;
+  }
+}
+
+/** Does what nobody asked for, such as showing news: what a person was told stays to be read. */
+export async function refresh(what) {
+  try {
+    await what();
+    if (isOfRefresh) tellNotice("");
+  } catch (error) {
+    failed(error);
+    isOfRefresh = true;
   }
 }
 

@@ -1,6 +1,6 @@
 // The machine: what it is made of, and what its devices say now. Nothing here asks a device: it shows what was read.
 
-import { act, follow } from "./frame.js";
+import { follow, refresh } from "./frame.js";
 import { amount, t } from "./i18n.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
 import { bar, charge, facts } from "./pieces.js";
@@ -143,7 +143,7 @@ async function begin() {
 }
 
 follow(async (status) => {
-  if (cpu === null) await act(begin);
+  if (cpu === null) await refresh(begin);
   showDevices(status.devices);
   showPower(status.system);
   if (cpu !== null) showMemory(status.system);

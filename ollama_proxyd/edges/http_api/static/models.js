@@ -1,6 +1,6 @@
 // The models: where each is, what it takes, and getting, loading, unloading and deleting them.
 
-import { act, announce, follow, reasonOf } from "./frame.js";
+import { act, announce, follow, reasonOf, refresh } from "./frame.js";
 import { amount, t } from "./i18n.js";
 import { by, fill, make, say } from "./page.js";
 import { ask, read } from "./stream.js";
@@ -53,10 +53,10 @@ function line({ name, facts, places, isLoaded, isBusy, loading: under, troubles 
 
 async function change(name, work) {
   busy.add(name);
-  await act(load);
+  await refresh(load);
   await act(work);
   busy.delete(name);
-  await act(load);
+  await refresh(load);
 }
 
 async function pull(event) {
@@ -72,7 +72,7 @@ async function pull(event) {
     told(pulling.signal.aborted ? t("Cancelled; what was loaded is kept for the next try.") : t("That did not work: {reason}", { reason: reasonOf(error) }));
   }
   show(false);
-  await act(load);
+  await refresh(load);
 }
 
 async function progress(reply) {
@@ -111,6 +111,6 @@ let seen = "";
 follow((status) => {
   engines = { running: status.engines, failed: status.engines_ended };
   const now = JSON.stringify([engines, ...status.backends.map((each) => [each.id, each.health, each.models, each.loaded_models])]);
-  if (now !== seen) act(load);
+  if (now !== seen) refresh(load);
   seen = now;
 });

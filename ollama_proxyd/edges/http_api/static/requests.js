@@ -1,6 +1,6 @@
 // The last requests as a table, told anew when there are more.
 
-import { act, follow } from "./frame.js";
+import { follow, refresh } from "./frame.js";
 import { amount, locale, t } from "./i18n.js";
 import { by, fill, make } from "./page.js";
 import { read } from "./stream.js";
@@ -35,6 +35,6 @@ follow((status) => {
   const now = `${status.today.requests} ${status.last_decision?.unix_seconds} ${status.last_decision?.ended}`;
   if (now === seen || isDue) return;
   isDue = true;
-  setTimeout(() => { isDue = false; act(load); }, seen === null ? 0 : PAUSE_MS);
+  setTimeout(() => { isDue = false; refresh(load); }, seen === null ? 0 : PAUSE_MS);
   seen = now;
 });

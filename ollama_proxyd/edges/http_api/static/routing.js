@@ -1,7 +1,7 @@
 // What if: a mode, a battery and a prompt, and the table of candidates with every term of their price.
 
 import { explain, models } from "./asking.js";
-import { act, follow } from "./frame.js";
+import { act, follow, refresh } from "./frame.js";
 import { t } from "./i18n.js";
 import { by, fill, make } from "./page.js";
 import { table } from "./why.js";
@@ -40,6 +40,6 @@ follow((status) => {
   const modes = status.modes.map(({ mode, label }) => [mode, label]);
   fill(by("mode"), modes, () => [make("option", { value: "" }, t("as it is")), ...modes.map(([mode, label]) => make("option", { value: mode, lang: "en" }, label))]);
   const now = JSON.stringify([status.effective_mode, status.backends.map((each) => [each.id, each.health, each.enabled])]);
-  if (now !== seen) act(begin);
+  if (now !== seen) refresh(begin);
   seen = now;
 });

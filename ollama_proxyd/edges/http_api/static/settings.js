@@ -1,6 +1,6 @@
 // The settings: what can be changed while the daemon runs, and what the file owns.
 
-import { act, announce, follow, reasonOf } from "./frame.js";
+import { act, announce, follow, reasonOf, refresh } from "./frame.js";
 import { amount, choose, chosen, t } from "./i18n.js";
 import { by, fill, make, say } from "./page.js";
 import { NeedsToken, ask, read } from "./stream.js";
@@ -184,7 +184,7 @@ follow(async (status) => {
   const now = JSON.stringify([status.settings, status.features, status.wanted_features, status.backends.map((each) => each.id), status.frontends.map(({ requests, errors, refused, ...each }) => each)]);
   if (now !== seen) {
     seen = now;
-    await act(load);
+    await refresh(load);
   }
   if (configuration !== null) showFrontends(status.frontends, configuration.named_in_file);
 });
