@@ -149,7 +149,7 @@ async def test_a_pull_that_fails_is_told_and_can_be_withdrawn(start: Start, engi
     assert "file does not exist" in told["Pulls"][0]["Reason"]
     assert await ours("DELETE", "/v1.0/models/typo:3b") == (204, None)
     assert (await ours("GET", "/v1.0/models"))[1]["Pulls"] == []
-    assert engines[0].deleted == []
+    assert engines[0].asked_to_delete == []
     rows = [(each["action"], each["name"]) for each in (await ours("GET", "/v1.0/audit"))[1]]
     assert ("delete", "typo:3b at gpu") in rows
 

@@ -30,6 +30,7 @@ class Engine:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.deleted: list[str] = []
+        self.asked_to_delete: list[str] = []
         self.forms: list[list[tuple[str, Any]]] = []
         self.pull_ends: list[dict[str, Any]] = []
         """How the next pulls end, where not well."""
@@ -71,6 +72,7 @@ class Engine:
 
     async def delete(self, request: web.Request) -> web.Response:
         model = (await request.json())["model"]
+        self.asked_to_delete.append(model)
         if model not in self.models_here:
             return web.json_response({"error": f"model '{model}' not found"}, status=404)
         self.models_here.remove(model)

@@ -15,6 +15,8 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Delta, Event, Finished
 from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.dialects.anthropic.dialect import Anthropic
+from ollama_proxyd.edges.backends.pass_through import PassThrough
 from tests.edges.backends.test_exchange import (
     API_CHAT,
     CHAT,
@@ -262,3 +264,19 @@ async def test_a_large_answer_that_comes_steadily_is_taken_however_long_it_takes
     async with serving(FakeEngine({CHAT: handler})) as raw, backend_at(raw.url, Api.OPENAI) as backend:
         events = await events_of(backend, hurried(Api.OPENAI))
     assert isinstance(events[-1], Finished)
+
+
+def test_another_apis_mark_of_the_end_reaches_no_client() -> None:
+    events = (
+        {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+    )
+    words = b"".join(
+        b"event: %s\ndata: %s\n\n" % (str(each["type"]).encode(), json.dumps(each).encode()) for each in events
+    )
+    reader = PassThrough(Anthropic(), anthropic_request(), None, "the backend")
+    passed = reader.feed(words + b"data: [DONE]\n\n")
+    told = b"".join(each.frame or b"" for each in passed)
+    assert b'"hi"' in told
+    assert b"[DONE]" not in told
