@@ -275,7 +275,7 @@ def test_another_apis_mark_of_the_end_reaches_no_client() -> None:
     words = b"".join(
         b"event: %s\ndata: %s\n\n" % (str(each["type"]).encode(), json.dumps(each).encode()) for each in events
     )
-    reader = PassThrough(Anthropic(), anthropic_request(), None, "the backend")
+    reader = PassThrough(Anthropic(), anthropic_request(stream=True), None, "the backend")
     passed = reader.feed(words + b"data: [DONE]\n\n")
     told = b"".join(each.frame or b"" for each in passed)
     assert b'"hi"' in told
