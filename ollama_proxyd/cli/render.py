@@ -29,7 +29,7 @@ def status(now: Any) -> str:
         **({"queue": queue(now["queue"])} if now["queue"]["waiting"] or now["queue"]["deferred"] else {}),
         **({"front ends": frontends(now["frontends"])} if now["frontends"] else {}),
         **({"models to pull": model_sync(now["model_sync"])} if now["model_sync"] else {}),
-        **({"engines": render_engines.engines(now)} if now["engines"] or now["engines_ended"] else {}),
+        **({"engines": render_engines.engines(now)} if any(map(now.get, render_engines.ANY_OF)) else {}),
         "machine": machine(now["system"]),
         "today": today(now),
     }

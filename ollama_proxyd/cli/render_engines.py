@@ -8,6 +8,8 @@ from ollama_proxyd.cli.brief import brief
 from ollama_proxyd.cli.tables import table
 
 _GB = 10**9
+ANY_OF = ("engines", "engines_ended", "models_unusable")
+"""Of these one at least is told."""
 
 
 def engines(told: Any) -> str:
@@ -17,7 +19,8 @@ def engines(told: Any) -> str:
         for each in told["engines"]
     ]
     running = table(("engine", "model", "state", "memory", "requests", "process"), rows) if rows else "nothing runs"
-    return "\n".join([running, *troubles(told["engines_ended"]), *memory(told["memory"])])
+    unusable = [f"{each['backend']}: {each['reason']}" for each in told["models_unusable"]]
+    return "\n".join([running, *troubles(told["engines_ended"]), *unusable, *memory(told["memory"])])
 
 
 def phase(each: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from math import isfinite
 
 from ollama_proxyd.core.engine_instances import Ended, Instance, Phase
+from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.memory_budget import Budgets, total
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
@@ -29,6 +30,11 @@ def ended_fields(each: Ended) -> dict[str, Json]:
     """Why a process ended that was not meant to, or did not load."""
     told = {"backend": each.backend_id, "model": each.model, "unix": int(each.at_unix_s), "times": each.times}
     return {**told, **reason_fields(each.reason)}
+
+
+def unusable_fields(fleet: FleetView) -> list[Json]:
+    """What looks like a model in the folder of an engine, and is none."""
+    return [{"backend": each.spec.id, **reason_fields(why)} for each in fleet for why in each.unusable]
 
 
 def memory_fields(instances: Iterable[Instance], budgets: Budgets) -> Iterator[dict[str, Json]]:

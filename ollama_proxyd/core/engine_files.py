@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.gguf import GgufFacts
+from ollama_proxyd.core.reasons import Reason
 
 
 class ModelFile(NamedTuple):
@@ -25,15 +26,9 @@ class ModelFile(NamedTuple):
         return self.model.size_bytes or 0
 
 
-class Unusable(NamedTuple):
-    """Something in the folder that is no model, although it looks like one."""
-
-    path: str
-    why: str
-
-
 class Shelf(NamedTuple):
     """What a folder of models has."""
 
     files: tuple[ModelFile, ...] = ()
-    unusable: tuple[Unusable, ...] = ()
+    unusable: tuple[Reason, ...] = ()
+    """Why something in it is no model, although it looks like one."""

@@ -216,10 +216,7 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a backend said when its health was checked.
-
-    `loaded` is None when the backend cannot tell which models are in memory; `slots` None likewise.
-    """
+    """What a backend said when its health was checked; `loaded` and `slots` are None where it cannot tell."""
 
     models: tuple[Model, ...]
     loaded: tuple[LoadedModel, ...] | None = None
@@ -234,6 +231,8 @@ class Probe:
     is_off: bool = False
     """Whether the engine is stopped until the next request; its models are those of before."""
     machine: Machine | None = None
+    unusable: tuple[Reason, ...] = ()
+    """Why files that look like models are none."""
 
 
 @value
@@ -264,7 +263,8 @@ class BackendView:
     start_s: float | None = None
     is_off: bool = False
     machine: Machine | None = None
-    """These three: see Probe."""
+    unusable: tuple[Reason, ...] = ()
+    """These four: see Probe."""
 
     @property
     def reason(self) -> Reason | None:

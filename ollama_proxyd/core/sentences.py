@@ -75,6 +75,7 @@ HEALTH: Mapping[str, str] = {
         "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
     "engine_not_loaded": "{detail}",
+    "model_unusable": "{path} is no model that can be used: {detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
     "engines_as_units": "engines are transient units of this user's systemd, with its limits and its journal",
     "engines_as_children": "engines are child processes of the daemon: {detail}",

@@ -269,7 +269,8 @@ class Fleet:
             self._members[backend_id].slot_misses.clear()
             log.info("backend %s is up; models: %d", backend_id, len(probe.models))
         spec = replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec
-        told = {name: getattr(probe, name) for name in ("models", "loaded", "version", "start_s", "is_off", "machine")}
+        names = ("models", "loaded", "version", "start_s", "is_off", "machine", "unusable")
+        told = {name: getattr(probe, name) for name in names}
         known = with_slots(now, spec, probe.slots)
         seen_s = self._clock.monotonic()
         self._put(replace(known, spec=spec, health=Health.UP, health_reason=None, checked_at_s=seen_s, **told))

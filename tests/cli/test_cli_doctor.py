@@ -80,6 +80,25 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "its process ended with status 1, 2 times in a row",
         "ollama-proxyctl engines log llama tiny",
     ),
+    (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "models_unusable": [
+                    {
+                        "backend": "llama",
+                        "reason": "/m/torn.gguf is no model that can be used: it is cut short",
+                        "reason_details": {"path": "/m/torn.gguf"},
+                    }
+                ],
+            },
+        ),
+        Level.WARNING,
+        "/m/torn.gguf is no model that can be used: it is cut short",
+        "replace or remove: /m/torn.gguf",
+    ),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (
         "port",

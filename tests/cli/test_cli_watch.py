@@ -73,6 +73,7 @@ NOW: dict[str, Any] = {
     "model_sync": [],
     "engines": [],
     "engines_ended": [],
+    "models_unusable": [],
     "memory": [],
     "history": {"reason": None, "reason_code": None, "reason_details": {}},
 }

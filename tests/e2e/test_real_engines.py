@@ -103,6 +103,9 @@ def test_a_broken_file_is_told_by_the_engines_own_words(start: Start, models: Pa
     (folder / "torn.gguf").write_bytes((models / "m3.gguf").read_bytes()[:-2_000_000])
     daemon = start(folder=folder).ready("odd")
     assert daemon.models() == {"odd"}
+    (torn,) = daemon.get("/status").json()["models_unusable"]
+    assert (torn["backend"], torn["reason_code"]) == ("llama", "model_unusable")
+    assert torn["reason_details"]["path"] == str(folder / "torn.gguf")
     reply = chat(daemon, "odd")
     (ended,) = daemon.get("/status").json()["engines_ended"]
     assert (ended["model"], ended["reason_code"]) == ("odd", "engine_not_loaded")

@@ -10,7 +10,7 @@ from ollama_proxyd.cli.progress import follow
 from ollama_proxyd.cli.render_engines import engines as shown
 from ollama_proxyd.cli.session import answer, asked, json_option
 
-KEYS = ("engines", "engines_ended", "memory", "loads_total", "evictions_total")
+KEYS = ("engines", "engines_ended", "models_unusable", "memory", "loads_total", "evictions_total")
 SHOWN_LINES = 40
 
 

@@ -12,6 +12,8 @@ from ollama_proxyd.cli.render_engines import times
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
+MOST_TOLD = 5
+"""So many of one kind are named."""
 NO_SYSTEM_BUS = "start it with: sudo systemctl start dbus; in a container it does not matter"
 
 
@@ -151,10 +153,12 @@ def models(facts: DoctorFacts) -> Finding | None:
 def engines(facts: DoctorFacts) -> Finding | None:
     """Whether the engines that the proxy runs stay up and load; only a daemon that runs some knows."""
     told = facts.status or {}
-    if not told.get("engines") and not told.get("engines_ended"):
-        return None
-    if not (ended := told["engines_ended"]):
-        return Finding(Level.OK, "those that the proxy started run")
+    ended, unusable = told.get("engines_ended"), told.get("models_unusable")
+    if not ended and unusable:
+        says = "; ".join(each["reason"] for each in unusable[:MOST_TOLD])
+        return Finding(Level.WARNING, says, f"replace or remove: {unusable[0]['reason_details']['path']}")
+    if not ended:
+        return Finding(Level.OK, "those that the proxy started run") if told.get("engines") else None
     says = "; ".join(f"{halves(each['reason'])[0]}{times(each)}" for each in ended)
     which = " ".join((ended[0]["backend"], ended[0]["model"]))
     return Finding(Level.WARNING, says, f"see what it wrote: ollama-proxyctl engines log {which}")

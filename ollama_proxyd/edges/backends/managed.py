@@ -58,11 +58,6 @@ class ManagedBackend:
         """What this backend is."""
         return self._spec
 
-    @property
-    def shelf(self) -> Shelf:
-        """What was found on the disk last."""
-        return self._shelf
-
     def keep(self, model: str, seconds: float | None) -> None:
         """Processes keep their models until they are ended."""
 
@@ -124,6 +119,7 @@ class ManagedBackend:
             loaded=tuple(_loaded(each) for each in loaded),
             version=self._version,
             slots=None if self._spec.slots else Slots(wished.slots or SLOTS, SlotsFrom.TOLD),
+            unusable=self._shelf.unusable,
         )
 
     def _running(self, model: str) -> Running | None:

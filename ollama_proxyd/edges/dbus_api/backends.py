@@ -178,7 +178,7 @@ class Backends:
             "WaitingByPriority": dict(queue.by_priority),
             "OldestWaitSeconds": number(queue.oldest_wait_seconds),
             "Deferred": self._services.gateway.deferral.waiting.value,
-            **engine_properties(self._services.pool()),
+            **engine_properties(self._services),
         }
 
     @property

@@ -1,22 +1,21 @@
 """The engines that the proxy runs in D-Bus's words."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields
+from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields, unusable_fields
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, invalid, unknown
 from ollama_proxyd.edges.dbus_api.values import plain_facts
 from ollama_proxyd.services.bundle import Services
 
-if TYPE_CHECKING:  # loaded only where engines are configured
-    from ollama_proxyd.services.engines.pool import EnginePool
 
-
-def engine_properties(pool: "EnginePool | None") -> dict[str, Any]:
+def engine_properties(services: Services) -> dict[str, Any]:
     """What the object of all backends tells of them; all empty where the proxy runs none."""
+    pool = services.pool()
     if pool is None:
-        return {"Engines": [], "EnginesEnded": [], "EngineMemory": []}
+        return {"Engines": [], "EnginesEnded": [], "EngineMemory": [], "ModelsUnusable": []}
     instances = pool.instances
     return {
+        "ModelsUnusable": [plain_facts(each) for each in unusable_fields(services.fleet.views.value)],
         "Engines": [plain_facts(instance_fields(each)) for each in instances],
         "EnginesEnded": [plain_facts(ended_fields(each)) for each in pool.ends],
         "EngineMemory": [plain_facts(each) for each in memory_fields(instances, pool.budgets)],

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.core.counts import human_count
-from ollama_proxyd.core.engine_files import ModelFile, Shelf, Unusable
+from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import EngineProgram, Form
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.gguf import GgufFacts
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.plumbing.gguf import GgufError, read_gguf
 
 DEEPEST: Final = 3
@@ -21,6 +23,8 @@ MOST_ENTRIES: Final = 10_000
 """So many names in a folder with its subfolders are looked at."""
 MOST_KNOWN: Final = 1000
 """The facts of so many files are kept."""
+MOST_UNUSABLE: Final = 20
+"""So many of those that cannot be used are told."""
 _PART: Final = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 _PROJECTOR: Final = re.compile(r"(^|[-_.])mmproj([-_.]|$)", re.IGNORECASE)
 """A part of a model that sees, which is no model by itself."""
@@ -48,20 +52,24 @@ _GGUF, _FOLDER = "gguf", "folder"
 def _shelf(root: Path, form: str) -> Shelf:
     root = root.expanduser()
     found: dict[str, ModelFile] = {}
-    unusable: list[Unusable] = []
+    unusable: list[Reason] = []
     try:
         os.scandir(root).close()
     except OSError as error:
-        return Shelf(unusable=(Unusable(str(root), f"the folder cannot be read: {error.strerror}"),))
+        return Shelf(unusable=(_unusable(root, f"the folder cannot be read: {error.strerror}"),))
     for path in _candidates(root, form):
         one = _gguf(path) if form == _GGUF else _folder(path)
-        if isinstance(one, Unusable):
+        if isinstance(one, Reason):
             unusable.append(one)
         elif one is not None and one.name in found:
-            unusable.append(Unusable(one.path, f"{found[one.name].path} has the same name"))
+            unusable.append(_unusable(path, f"{found[one.name].path} has the same name"))
         elif one is not None:
             found[one.name] = one
-    return Shelf(tuple(found.values()), tuple(unusable))
+    return Shelf(tuple(found.values()), tuple(unusable[:MOST_UNUSABLE]))
+
+
+def _unusable(path: Path, why: str) -> Reason:
+    return Reason("model_unusable", path=printable(str(path)), detail=printable(why))
 
 
 def _candidates(root: Path, form: str) -> Iterator[Path]:
@@ -79,7 +87,7 @@ def _candidates(root: Path, form: str) -> Iterator[Path]:
             yield here
 
 
-def _gguf(path: Path) -> ModelFile | Unusable | None:
+def _gguf(path: Path) -> ModelFile | Reason | None:
     """A model in one file or the first of several; None for what belongs to another file."""
     part = _PART.match(path.stem)
     if _PROJECTOR.search(path.stem) or (part is not None and int(part["number"]) != 1):
@@ -88,11 +96,11 @@ def _gguf(path: Path) -> ModelFile | Unusable | None:
     try:
         states = [each.stat() for each in parts]
     except OSError as error:
-        return Unusable(str(path), f"{Path(str(error.filename)).name} cannot be read: {error.strerror}")
+        return _unusable(path, f"{Path(str(error.filename)).name} cannot be read: {error.strerror}")
     try:
         facts = _facts(path, tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in states))
     except GgufError as error:
-        return Unusable(str(path), str(error))
+        return _unusable(path, str(error))
     model = Model(
         path.stem if part is None else part["name"],
         sum(each.st_size for each in states),
@@ -118,13 +126,13 @@ def _parts(path: Path, part: re.Match[str]) -> list[Path]:
     return [path.with_name(f"{part['name']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
 
 
-def _folder(path: Path) -> ModelFile | Unusable:
+def _folder(path: Path) -> ModelFile | Reason:
     try:
         weights = [each for each in path.iterdir() if each.suffix in {*_WEIGHTS, ".xml"}]
         size = sum(each.stat().st_size for each in weights)
         changed_s = path.stat().st_mtime
     except OSError as error:
-        return Unusable(str(path), f"it cannot be read: {error.strerror}")
+        return _unusable(path, f"it cannot be read: {error.strerror}")
     return ModelFile(Model(path.name, size, modified_at=_time(changed_s), format="safetensors"), str(path))
 
 

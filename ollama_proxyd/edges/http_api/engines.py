@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields
+from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields, unusable_fields
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
@@ -15,6 +15,7 @@ from ollama_proxyd.edges.http_api import model_loads
 from ollama_proxyd.edges.http_api.access import check_manager
 from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.services.bundle import Services
 
 if TYPE_CHECKING:  # loaded only where engines are configured
     from ollama_proxyd.services.engines.pool import EnginePool
@@ -30,8 +31,9 @@ class EngineChoice(msgspec.Struct):
     model: str | None = None
 
 
-def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
+def engines_json(services: Services) -> dict[str, Json]:
     """What runs, what waits, and what ended unasked; modeld's keys are 0 where the proxy runs nothing."""
+    pool = services.pool()
     instances = () if pool is None else pool.instances
     memory = [] if pool is None else list(memory_fields(instances, budgets := pool.budgets))
     limits = [] if pool is None else [each.limit for each in budgets.values() if isfinite(each.limit)]
@@ -40,6 +42,7 @@ def engines_json(pool: "EnginePool | None") -> dict[str, Json]:
     return {
         "engines": [instance_fields(each) for each in instances],
         "engines_ended": [] if pool is None else [ended_fields(each) for each in pool.ends],
+        "models_unusable": unusable_fields(services.fleet.views.value),
         "engine_processes": None if pool is None or pool.way is None else reason_fields(pool.way),
         "memory": memory,
         "budget_mb": int(sum(limits)) // _MB,

@@ -151,7 +151,7 @@ async def write(request: web.Request, response: Stream, piece: bytes) -> None:
 def whole(services: Services) -> dict[str, Json]:
     """The status as it is told to those who ask and to those who listen."""
     wanted: list[Json] = sorted(each.value for each in services.features.wishes.value.on)
-    own = {**engines_json(services.pool()), "features": enabled(services), "wanted_features": wanted}
+    own = {**engines_json(services), "features": enabled(services), "wanted_features": wanted}
     return {**status_json(snapshot(services)), **own, "settings": asdict(services.settings.tuning.value)}
 
 

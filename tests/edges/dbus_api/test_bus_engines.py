@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.fleet import Model, Probe
+from ollama_proxyd.core.reasons import Reason
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.dbus_api.bus_desk import ROOT, Desk, Program, Refused, until_named
 from tests.services.engines.machine import GB, Case
@@ -53,6 +55,14 @@ async def test_why_one_did_not_load_is_told_until_it_has(program: Program, case:
     await case.used("small")
     await asyncio.sleep(0)
     assert await program.get("Backends", "EnginesEnded") == []
+
+
+async def test_what_is_no_usable_model_is_told(program: Program, desk: Desk) -> None:
+    assert await program.get("Backends", "ModelsUnusable") == []
+    torn = Reason("model_unusable", path="/m/torn.gguf", detail="it is cut short")
+    desk.services.fleet.note_up("llama", Probe((Model("big"),), unusable=(torn,)))
+    (told,) = await program.get("Backends", "ModelsUnusable")
+    assert (told["backend"], told["reason_details"]["path"]) == ("llama", "/m/torn.gguf")
 
 
 async def test_what_is_no_engine_of_ours_is_refused_with_those_that_are(program: Program) -> None:

@@ -56,7 +56,7 @@ async def test_a_model_of_which_a_part_is_missing_is_named_with_the_part(folder:
     gguf(folder / "big-00001-of-00002.gguf")
     shelf = await look(folder)
     assert shelf.files == ()
-    assert [each.why for each in shelf.unusable] == [
+    assert [each.values["detail"] for each in shelf.unusable] == [
         "big-00002-of-00002.gguf cannot be read: No such file or directory"
     ]
 
@@ -66,14 +66,19 @@ async def test_links_are_followed_and_those_to_nowhere_told(folder: Path, tmp_pa
     (folder / "dangling.gguf").symlink_to(tmp_path / "nowhere")
     shelf = await look(folder)
     assert [(each.name, each.size_bytes) for each in shelf.files] == [("link", 277)]
-    assert [each.why for each in shelf.unusable] == ["dangling.gguf cannot be read: No such file or directory"]
+    assert [each.values["detail"] for each in shelf.unusable] == [
+        "dangling.gguf cannot be read: No such file or directory"
+    ]
 
 
 async def test_what_only_bears_the_name_is_told(folder: Path) -> None:
     (folder / "page.gguf").write_text("<!doctype html>")
     (folder / "empty.gguf").touch()
     (folder / "folder.gguf").mkdir()
-    assert [Path(each.path).name for each in (await look(folder)).unusable] == ["empty.gguf", "page.gguf"]
+    assert [Path(str(each.values["path"])).name for each in (await look(folder)).unusable] == [
+        "empty.gguf",
+        "page.gguf",
+    ]
 
 
 async def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
@@ -81,7 +86,7 @@ async def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
     assert (await look(folder)).unusable == ()
     (folder / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
     (one,) = (await look(folder)).unusable
-    assert one.why == f"it is cut short, in {folder}/a.gguf"
+    assert one.values["detail"] == f"it is cut short, in {folder}/a.gguf"
 
 
 async def test_two_of_one_name_are_told_and_the_first_counts(folder: Path) -> None:
@@ -89,7 +94,7 @@ async def test_two_of_one_name_are_told_and_the_first_counts(folder: Path) -> No
     gguf(folder / "b" / "x.gguf")
     shelf = await look(folder)
     assert [each.path for each in shelf.files] == [str(folder / "a" / "x.gguf")]
-    assert [each.why for each in shelf.unusable] == [f"{folder}/a/x.gguf has the same name"]
+    assert [each.values["detail"] for each in shelf.unusable] == [f"{folder}/a/x.gguf has the same name"]
 
 
 async def test_projectors_belong_to_other_models(folder: Path) -> None:
@@ -100,7 +105,7 @@ async def test_projectors_belong_to_other_models(folder: Path) -> None:
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     (one,) = (await look(tmp_path / "gone")).unusable
-    assert one.why == "the folder cannot be read: No such file or directory"
+    assert one.values["detail"] == "the folder cannot be read: No such file or directory"
 
 
 async def test_a_loop_of_links_and_a_deep_tree_end(folder: Path) -> None:
@@ -115,6 +120,12 @@ async def test_no_more_than_so_many_names_are_looked_at(folder: Path, monkeypatc
         gguf(folder / f"{number}" / "m.gguf")
     monkeypatch.setattr(model_files, "MOST_ENTRIES", 12)
     assert len((await look(folder)).files) + len((await look(folder)).unusable) < 9
+
+
+async def test_a_folder_of_broken_files_is_told_in_a_few(folder: Path) -> None:
+    for number in range(model_files.MOST_UNUSABLE + 5):
+        (folder / f"{number}.gguf").touch()
+    assert len((await look(folder)).unusable) == model_files.MOST_UNUSABLE
 
 
 async def test_folders_of_weights_are_models_for_other_programs(folder: Path) -> None:
