@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import Union
 
 from ollama_proxyd.core.requests import Priority
-from ollama_proxyd.core.workload import Ahead, Followers, yielded_s
+from ollama_proxyd.core.workload import NO_FOLLOWERS, Ahead, Followers, yielded_s
 
 ADVANCE_S = {Priority.BEST_EFFORT: 0.0, Priority.NORMAL: 120.0, Priority.HIGH: 240.0, Priority.CRITICAL: 600.0}
 """How much earlier a request may arrive and still stand behind one of this priority: nothing waits for ever."""
@@ -114,6 +114,9 @@ class AdmissionQueue:
     def __init__(self) -> None:
         self._lines: dict[Hashable, _Line] = {}
         self._by_backend: dict[str, dict[_Line, None]] = {}
+        """Those that each can serve."""
+        self._preferring: dict[str, dict[_Line, None]] = {}
+        """Those that would take each."""
         self._tickets: dict[Ticket, None] = {}
         self._added = 0
         self._depth = dict.fromkeys(Priority, 0)
@@ -143,18 +146,21 @@ class AdmissionQueue:
 
     def ahead(self, backend_id: str, but: Ticket | None = None) -> tuple[Ahead, ...]:
         """The work that waits for a backend, by its lines, without a request's own."""
-        lines = self._by_backend.get(backend_id, ())
-        return tuple([line.ahead(but) for line in lines if line.preferred == backend_id])
+        return tuple([line.ahead(but) for line in self._preferring.get(backend_id, ())])
 
-    def followers(self, backend_id: str, asked: str | None, but: Ticket | None = None) -> Followers:
-        """The others that ask for a model and that a backend can serve."""
-        lines = [
-            line
-            for line in self._by_backend.get(backend_id, ())
-            if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT
-        ]
-        found = [line.ahead(but) for line in lines]
-        return Followers(sum([each.awaited for each in found]), sum([each.work_s for each in found]))
+    def followers(self, asked: str | None, but: Ticket | None = None) -> dict[str, Followers]:
+        """The others that ask for a model, by the backends that can serve them; most lines are of the same ones."""
+        sums: dict[frozenset[str], Followers] = {}
+        for line in self._lines.values():
+            if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT:
+                each = line.ahead(but)
+                sums[line.backends] = sums.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
+        found: dict[str, Followers] = {}
+        for backends, own in sums.items():
+            for backend_id in backends:
+                known = found.get(backend_id)
+                found[backend_id] = own if known is None else known.and_also(*own)
+        return found
 
     def is_waited_for(self, backend_id: str) -> bool:
         """Whether a request waits that a backend can serve."""
@@ -179,8 +185,8 @@ class AdmissionQueue:
 
     def is_asked_for(self, model: str | None, backend_id: str, priority: Priority) -> bool:
         """Whether a request waits for a model of a backend that is at least so urgent."""
-        heads = [line.head for line in self._by_backend.get(backend_id, ())]
-        return any(each.model == model and each.preferred == backend_id and each.priority >= priority for each in heads)
+        heads = [line.head for line in self._preferring.get(backend_id, ())]
+        return any(each.model == model and each.priority >= priority for each in heads)
 
     def move(self, ticket: Ticket, backends: frozenset[str], preferred: str, expected_s: float) -> None:
         """Note where a request can go now, and where it would."""
@@ -226,6 +232,7 @@ class AdmissionQueue:
             line = self._lines[key] = _Line(key, ticket)
             for backend_id in line.backends:
                 self._by_backend.setdefault(backend_id, {})[line] = None
+            self._preferring.setdefault(line.preferred, {})[line] = None
         line.enter(ticket)
 
     def _leave(self, ticket: Ticket) -> None:
@@ -236,3 +243,4 @@ class AdmissionQueue:
             del self._lines[line.key]
             for backend_id in line.backends:
                 del self._by_backend[backend_id][line]
+            del self._preferring[line.preferred][line]

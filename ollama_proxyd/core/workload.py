@@ -57,10 +57,17 @@ class Followers(NamedTuple):
     number: int
     work_s: float
 
+    def and_also(self, number: int, work_s: float) -> "Followers":
+        """These and more of them."""
+        return Followers(self.number + number, self.work_s + work_s)
+
     def left_after(self, start_s: float, elsewhere: int) -> float:
         """How many still wait when a device has started, while so many other backends go on to serve them."""
         left = self.number * (1 - start_s * elsewhere / self.work_s) if self.work_s > 0 else 0.0
         return max(left - SETTLED, 0.0)
+
+
+NO_FOLLOWERS = Followers(0, 0.0)
 
 
 class QueueAhead(NamedTuple):

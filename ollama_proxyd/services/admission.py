@@ -15,7 +15,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.queue_refusals import queue_full, queue_timeout
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
-from ollama_proxyd.core.workload import Followers, QueueAhead, slot_wait_s
+from ollama_proxyd.core.workload import QueueAhead, slot_wait_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -105,11 +105,8 @@ class Admission:
     def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
         """The query with the estimated wait for each backend whose slots are taken."""
         waits_s, queues, background = dict[str, float](), dict[str, QueueAhead](), dict[str, int]()
-        followers, now_s = dict[str, Followers](), self._clock.monotonic()
+        followers, now_s = self._queue.followers(query.model, waiting), self._clock.monotonic()
         at_once_s = due_s(now_s - query.waited_s, query.urgency)
-        if self._queue:
-            for view in self._fleet.views.value:
-                followers[view.spec.id] = self._queue.followers(view.spec.id, query.model, waiting)
         for view in [each for each in self._fleet.views.value if each.in_flight]:
             backend_id, leases = view.spec.id, self._fleet.leases(view.spec.id)
             if yielding := sum([each.is_yielding for each in leases]):

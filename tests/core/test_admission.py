@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ollama_proxyd.core.admission import ADVANCE_S, AdmissionQueue, Ticket
 from ollama_proxyd.core.requests import Priority
-from ollama_proxyd.core.workload import MOST_YIELDED_S
+from ollama_proxyd.core.workload import MOST_YIELDED_S, Followers
 
 BEST_EFFORT, NORMAL, HIGH, CRITICAL = Priority
 
@@ -273,6 +273,20 @@ def test_of_a_long_line_whose_every_request_changes_its_mind_only_a_few_are_aske
 
     queue.admit(choose)
     assert len(asked) <= 8
+
+
+def test_who_shares_what_starts_a_device_is_known_by_backend_at_the_work_of_one_look_at_each_line() -> None:
+    queue = queue_of(
+        [
+            ticket(1, NORMAL, "a", "b", asked="m", expected_s=2.0),
+            ticket(2, NORMAL, "b", asked="m", expected_s=3.0),
+            ticket(3, BEST_EFFORT, "b", asked="m"),
+            ticket(4, NORMAL, "a", asked="other"),
+        ]
+    )
+    assert queue.followers("m") == {"a": Followers(1, 2.0), "b": Followers(2, 5.0)}
+    own = next(iter(queue))
+    assert queue.followers("m", own) == {"a": Followers(0, 0.0), "b": Followers(1, 3.0)}
 
 
 def test_those_that_left_do_not_fill_a_line() -> None:

@@ -17,7 +17,7 @@ from ollama_proxyd.core.policy.mode_limits import tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
-from ollama_proxyd.core.workload import UnderWay
+from ollama_proxyd.core.workload import Ahead, Followers, QueueAhead, UnderWay
 from tests.core.reference_profile import TINY, backend, setting
 from tests.core.test_rank_properties import fleets, machines, modes, queries
 
@@ -44,6 +44,34 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 beside = st.dictionaries(st.sampled_from(("b0", "b1", "b2")), st.floats(0, 2), max_size=2)
+
+
+waiting = st.builds(
+    lambda number, each_s, slots: (Followers(number, each_s * number), (Ahead(0.0, 90.0, each_s * number),), slots),
+    st.integers(0, 40),
+    st.floats(0, 60),
+    st.integers(1, 4),
+)
+
+
+@given(fleets, queries, modes, machines, st.lists(waiting, max_size=4), st.floats(0, 200))
+def test_nothing_costs_less_than_is_reckoned_whatever_waits(
+    fleet: FleetView,
+    query: Query,
+    mode: Mode,
+    machine: SystemState,
+    waits: list[tuple[Followers, tuple[Ahead, ...], int]],
+    due_s: float,
+) -> None:
+    ids = [view.spec.id for view in fleet]
+    followers = {name: each for name, (each, _, _) in zip(ids, waits, strict=False)}
+    queues = {name: QueueAhead(due_s, slots, lines) for name, (_, lines, slots) in zip(ids, waits, strict=False)}
+    query = replace(query, followers=followers, queues=queues, waits_s=dict.fromkeys(queues, 1.0))
+    assessment = assess(query, fleet, machine, setting(mode))
+    asked, table = assessment.asked, assessment.table
+    for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
+        cost_j = price(candidate, asked).cost_j
+        assert not least_j > cost_j + 1e-6 * abs(cost_j) + 1e-6
 
 
 @given(fleets, queries, modes, machines, st.sampled_from((0.0, 400.0, 7000.0)), beside)

@@ -190,8 +190,8 @@ class LineKey(NamedTuple):
     context: int
     price_w: float
     others_price_w: float
-    is_shared: bool
-    """Whether others wait that would share what starts a device."""
+    sharing: int
+    """How many share what starts a device, at the most."""
 
 
 def line(candidate: Candidate, key: LineKey) -> Line:
@@ -203,8 +203,7 @@ def line(candidate: Candidate, key: LineKey) -> Line:
     second_j = crowd.slow * work_w + key.others_price_w * crowd.delayed + crowd.delayed_w
     stay = keeping.arrival[0]
     fixed_j = price_w * (stay.wake_s + stay.load_s)
-    if not key.is_shared:
-        fixed_j += stay.wake_j + stay.load_j
+    fixed_j += (stay.wake_j + stay.load_j) / key.sharing
     if keeping.has_tail and gaps_of(candidate.view, keeping.asked_as):
         fixed_j -= keeping.costs.again_j + price_w * keeping.costs.again_s
     first_s, each_s = expected.least_prefill_s(key.context)

@@ -1,11 +1,13 @@
 """What a request costs at least on each backend: by lines that are drawn once and kept while little changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil
 from typing import NamedTuple
 
 from ollama_proxyd.core.learning import context_of
 from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line
 from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, Working
+from ollama_proxyd.core.workload import SETTLED, Followers
 
 
 class Fit(NamedTuple):
@@ -35,7 +37,7 @@ class Lines:
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
         """What a request costs at least on each, in their order, while these are at work."""
         prices = asked.price_of_time_w, asked.others_price_w
-        key = LineKey(context_of(asked.prompt_tokens), *prices, is_shared=bool(asked.followers))
+        key = LineKey(context_of(asked.prompt_tokens), *prices, _most_sharing(asked.followers.values()))
         lines, read, write = self._of(key, fit), asked.prompt_tokens, asked.output_tokens
         if asked.cached_tokens:
             lines, read = (
@@ -50,7 +52,9 @@ class Lines:
                     _add_others(costs, lines, (number,), (read, write), _Others.of_one(own, asked.others_price_w))
         for backend_id, wait_s in asked.waits_s.items():
             if (number := fit.numbers.get(backend_id)) is not None:
-                costs[number] += asked.price_of_time_w * wait_s
+                first_s, read_s, write_s = lines[number].busy_s
+                queue, work_s = asked.queues.get(backend_id), first_s + read_s * read + write_s * write
+                costs[number] += asked.price_of_time_w * (wait_s + (queue.wait_s(work_s) if queue else 0.0))
         return costs
 
     def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, fit: Fit) -> list[Line]:
@@ -76,6 +80,12 @@ class Lines:
                 lines[number] = line(fit.alone(number), key)
         self._drawn[key] = lines, frozenset()
         return lines
+
+
+def _most_sharing(followers: Iterable[Followers]) -> int:
+    """How many share what starts a device, at the most; in powers of two, since lines are drawn for each."""
+    most = max([each.number for each in followers], default=0) - SETTLED
+    return 1 << ceil(most).bit_length() if most > 0 else 1
 
 
 class _Others(NamedTuple):
