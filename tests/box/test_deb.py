@@ -13,7 +13,7 @@ from tests.box.box import Box
 from tests.box.installation import MODEL
 from tests.box.service import BUS_NAME, SOCKET, UNIT, Service
 from tests.e2e import tiny_model
-from tests.packaging.checkout import copy
+from tests.packaging.checkout import QUICK, copy
 from tests.real_things import installed
 
 pytestmark = pytest.mark.real
@@ -26,9 +26,8 @@ def debian_box(box_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     out = tmp_path_factory.mktemp("deb")
     script = copy(tmp_path_factory.mktemp("project") / "checkout") / "scripts/build-deb"
     command = [str(script), "--find-links", str(wheels), str(out)]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False
-    )
+    environ = os.environ | QUICK | {"PYTHON": sys.executable}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     package = Path(done.stdout.strip())
     model = tiny_model.build(tmp_path_factory.mktemp("model") / "tiny.gguf")

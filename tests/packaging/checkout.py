@@ -11,6 +11,8 @@ from tests.real_things import ROOT
 PARTS = ("ollama_proxyd", "systemd", "dbus", "scripts", "man", "completions", "gnome-extension", "docs", "config")
 FILES = ("pyproject.toml", "requirements.lock", "README.md", "LICENSE", "CHANGELOG.md")
 TOOLS = ("sh", "dirname", "basename", "msgfmt", "glib-compile-schemas")
+QUICK = {"DPKG_DEB_COMPRESSOR_LEVEL": "0"}
+"""Packages that only tests unpack are not squeezed."""
 Done = subprocess.CompletedProcess[str]
 Picture = dict[str, tuple[int, str | bytes]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.checkout import copy
+from tests.packaging.checkout import QUICK, copy
 from tests.real_things import NOT_TRIED
 
 EXPECTED = (
@@ -31,7 +31,7 @@ EXPECTED = (
 
 def built(checkout: Path, out: Path) -> Path:
     """The package that the checkout's script builds."""
-    environ = os.environ | {"SOURCE_DATE_EPOCH": "1700000000", "PYTHON": sys.executable}
+    environ = os.environ | QUICK | {"SOURCE_DATE_EPOCH": "1700000000", "PYTHON": sys.executable}
     command = [str(checkout / "scripts/build-deb"), str(out)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "could not be fetched" in done.stderr:
