@@ -49,10 +49,13 @@ class Delivery:
         """The end of the whole answer."""
         self.obstacle: Obstacle | None = None
         """Why it did not go on where it broke."""
+        self.backend_id: str | None = None
+        """Where the answer comes from now, None while it comes from nowhere."""
         self._attempt: Attempt | None = None
         self._transcript = Transcript()
         self._former = Timings()
-        self._is_to_move = False
+        self.is_to_move = False
+        """Whether it is left at its next event."""
         self._held: Held | None = None
         """The model that began."""
         self._failover = Failover.SAME_MODEL
@@ -72,6 +75,7 @@ class Delivery:
     def break_off(self, backend_id: str, error: ProxyError) -> None:
         """A backend broke off what the client has begun to read."""
         self._failures = [error]
+        self._leave()
         if error.code == ASLEEP:
             self.cause = ASLEEP
             return
@@ -82,7 +86,7 @@ class Delivery:
         """The client gets what follows from this attempt at a backend."""
         if self.begun is None:
             self._held = next((Held(view, each) for each in view.models if each.name == attempt.ranked.model), None)
-        self._attempt = attempt
+        self._attempt, self.backend_id = attempt, attempt.ranked.backend_id
         self.left = frozenset()
         self._transcript.read_by(accepted.read)
         before, tokens = self._transcript.tokens(), self._transcript.tokens
@@ -111,12 +115,10 @@ class Delivery:
 
     def _heard(self, flow: Flow) -> Flow:
         """What flows, until the answer is about to move."""
-        return Flow(lambda tell: flow.pour(lambda event: tell(self.hear(event)) and not self._is_to_move))
+        return Flow(lambda tell: flow.pour(lambda event: tell(self.hear(event)) and not self.is_to_move))
 
-    @property
-    def backend_id(self) -> str | None:
-        """Where the answer comes from now."""
-        return None if self._attempt is None else self._attempt.ranked.backend_id
+    def _leave(self) -> None:
+        self.is_to_move, self.backend_id = False, None
 
     def resume(self, failover: Failover) -> Obstacle | None:
         """Turn the request into one that goes on from what the client has; why not, where it cannot."""
@@ -140,16 +142,17 @@ class Delivery:
 
     def move(self, why: Reason) -> None:
         """Have the rest come from another backend, from the next event on."""
-        self._is_to_move, self.moved = True, why
+        self.is_to_move, self.moved = True, why
 
     def moves(self) -> bool:
         """Whether the present backend is left now; the request is then the one for the rest."""
-        if not self._is_to_move:
+        if not self.is_to_move:
             return False
-        self._is_to_move = False
+        self.is_to_move = False
         rest = self.rest(self._failover)
         if self.finished is not None or rest is None or rest.max_tokens == 0 or self._attempt is None:
             return False
+        self._leave()
         self.request, self.cause, self._failures = rest, "moved", []
         self.left = frozenset({self._attempt.ranked.backend_id})
         self._attempt.moved = True

@@ -257,14 +257,12 @@ class Gateway:
                 break
             query = replace(query, now_s=self._deps.clock.monotonic(), spares_failing=failed)
             assessment, decision = self._decide(foresee(query), trace, delivery)
-        if delivery.left and not decision.ranked:
-            delivery.left = frozenset()  # where it came from it can go on
-            assessment, decision = self._decide(foresee(self.queries.of(delivery)), trace, delivery)
         return self._noted(query, trace, delivery, (assessment, decision))
 
     def _choose_again(self, trace: RequestTrace, delivery: Delivery, query: Query) -> Decision:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
-        query = replace(query, time_left_s=self.queries.left_s(query), now_s=self._deps.clock.monotonic())
+        time_left_s, now_s = self.queries.left_s(query), self._deps.clock.monotonic()
+        query = replace(query, time_left_s=time_left_s, now_s=now_s, tried=delivery.tried | delivery.left)
         assessment, decision = self._decide(query, trace, delivery)
         if not decision.ranked and being_tried(decision):
             return decision
@@ -284,10 +282,13 @@ class Gateway:
         return decision
 
     def _decide(self, query: Query, trace: RequestTrace, delivery: Delivery) -> tuple[Assessment, Decision]:
-        """A decision and what it rests on."""
+        """A decision and what it rests on; an answer that was to move goes on where it was if nothing else can."""
         deps = self._deps
         assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)
         decision = decide(assessment)
+        if delivery.left and not decision.ranked:
+            delivery.left = frozenset()
+            return self._decide(replace(query, tried=delivery.tried), trace, delivery)
         return assessment, after_attempt(decision, trace.last, delivery.moved, is_rest=query.able is not None)
 
     def check_capacity(self, arriving: int = 0) -> None:

@@ -58,13 +58,17 @@ class Migrator:
         now_s = self._deps.clock.monotonic()
         serving = [view.spec.id for view in self._deps.fleet.views.value if view.can_serve]
         for delivery in tuple(self._under_way):
-            has_choice = any(each != delivery.backend_id for each in serving)
-            if has_choice and delivery.finished is None and now_s - delivery.since_s >= LEAST_STAY_S:
-                self._consider(delivery)
+            backend_id = delivery.backend_id
+            if backend_id is None or delivery.is_to_move or delivery.finished is not None:
+                continue
+            if now_s - delivery.since_s < LEAST_STAY_S:
+                continue
+            if any(each != backend_id for each in serving):
+                self._consider(delivery, backend_id)
 
-    def _consider(self, delivery: Delivery) -> None:
-        rest, backend_id = delivery.rest(self.failover), delivery.backend_id
-        if rest is None or rest.spoken is None or backend_id is None:
+    def _consider(self, delivery: Delivery, backend_id: str) -> None:
+        rest = delivery.rest(self.failover)
+        if rest is None or rest.spoken is None:
             return
         left = tokens_left(rest.spoken.tokens, rest.max_tokens)
         if left < LEAST_LEFT_TOKENS:

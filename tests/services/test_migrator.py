@@ -19,7 +19,9 @@ from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.settings import GatewaySettings
-from tests.fakes import ASKED, FakeBackend, pass_by, reload, services_of
+from tests.fakes import ASKED, FakeBackend, pass_by, reload, services_of, spec_of
+
+ONE_SLOT = spec_of("nvidia", slots=1)
 
 
 class Answer:
@@ -193,6 +195,57 @@ async def test_an_answer_goes_on_where_it_was_when_the_better_place_is_gone() ->
     reason = str(told.decision and told.decision.reason)
     assert "it was to move elsewhere in the middle of an answer" in reason
     assert "moved here" not in reason
+
+
+async def waiting_after(first: FakeBackend, services: Services) -> tuple[Answer, asyncio.Task[None]]:
+    """An answer that broke off at its backend and waits for a slot of the other one, longer than it has to stay."""
+    answer = Answer(services)
+    hearing = asyncio.create_task(answer.hear_all())
+    await first.closed.wait()
+    services.fleet.set_enabled(first.spec.id, False)
+    await pass_by(LEAST_STAY_S)
+    services.gateway.migrator.look()
+    return answer, hearing
+
+
+async def test_an_answer_that_waits_to_go_on_elsewhere_has_no_place_to_move_from() -> None:
+    broken = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    pieces = Delta(text="lo"), Delta(text=" world"), Delta(text=".")
+    first = FakeBackend("npu", Accepted(), Delta(text="Hel"), broken)
+    other = FakeBackend(ONE_SLOT, Accepted(), *pieces, Finished(usage=Usage(5, 3)))
+    services = await services_of(first, other, mode=Mode.EFFICIENCY)
+    with services.fleet.lease("nvidia"):
+        answer, hearing = await waiting_after(first, services)
+    await hearing
+    assert answer.heard[1:6] == [Delta(text="Hel"), Resumed(), *pieces]
+    assert len(other.requests) == 1
+    told = services.ledger.recent()[-1]
+    assert (told.backend_id, told.error) == ("nvidia", None)
+    assert len(told.resumed) == 1
+
+
+async def test_an_answer_goes_on_where_it_was_although_others_have_taken_its_slot() -> None:
+    """The better place is gone before the answer is there, and what waited has the slot that it left."""
+    go_on, work = asyncio.Event(), asyncio.Event()
+    first, other = FakeBackend(ONE_SLOT, *long_answer(go_on)), FakeBackend(spec_of("npu", slots=1), *rest())
+    services = await services_of(first, other, mode=Mode.PERFORMANCE)
+    answer = await moving(services, go_on)
+    services.governor.select(Mode.EFFICIENCY)
+    services.gateway.migrator.look()
+    first.script = Accepted(), Delta(text="other"), work, Finished()
+    with services.fleet.lease("npu"):
+        second = asyncio.create_task(Answer(services, replace(ASKED, hints=Hints(target="nvidia"))).hear_all())
+        await pass_by(0.1)
+        hearing = asyncio.create_task(answer.hear_all())
+        await pass_by(1.0)
+        services.fleet.set_enabled("npu", False)
+        await pass_by(1.0)
+    first.script = rest()
+    work.set()
+    await asyncio.gather(hearing, second)
+    assert answer.heard[-2:-1] == [Delta(text=" world")]
+    told = services.ledger.recent()[-1]
+    assert (told.backend_id, told.error) == ("nvidia", None)
 
 
 def test_a_rest_is_as_long_as_usual_answers_leave_it_and_then_as_long_again() -> None:
