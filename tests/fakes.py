@@ -29,6 +29,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, 
 from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeTable
+from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Chat, Json, Message, Operation, Request
@@ -209,6 +210,9 @@ class MemoryHistory:
 
     async def hours(self, since_s: float) -> EnergyHours:
         return EnergyHours(since_s)
+
+    async def habits(self, since: str, today: str, hour: int) -> Habits:
+        return Habits()
 
     async def recent(self, limit: int) -> Sequence[Values]:
         return [row.values for row in self.rows if row.table == "attempts"][-limit:]

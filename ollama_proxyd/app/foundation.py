@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeAlias
 
 from ollama_proxyd.app.engines import Engines, follow_pool
+from ollama_proxyd.app.loading_ahead import load_ahead
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.edges.plumbing.clock import SystemClock
@@ -33,6 +35,7 @@ from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.model_sync import ModelSync, SyncDeps
 from ollama_proxyd.services.ports import Backend, Clock, HistoryStore, StateStore
 from ollama_proxyd.services.power_saver import PowerSaver
+from ollama_proxyd.services.prewarm import PrewarmDeps, Prewarmer
 from ollama_proxyd.services.resume_check import GpuLossDetector
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 from ollama_proxyd.services.sensing import Sensing
@@ -66,6 +69,7 @@ class Foundation:
     detector: GpuLossDetector
     engines: Engines
     services: Services
+    prewarmer: Prewarmer
     tasks: Tasks = field(default_factory=lambda: Tasks("foundation"))
 
     @classmethod
@@ -107,7 +111,8 @@ class Foundation:
             power_saver=PowerSaver(fleet, governor, energy, clock),
             features=engines.features,
         )
-        return cls(clock, activity, gate, sensing, meter, learner, detector, engines, services)
+        ahead = PrewarmDeps(fleet, governor, history, services.keeper, system, clock, partial(load_ahead, gateway))
+        return cls(clock, activity, gate, sensing, meter, learner, detector, engines, services, Prewarmer(ahead))
 
     @property
     def http(self) -> HttpClient:
@@ -134,6 +139,7 @@ class Foundation:
         self.services.gateway.migrator.follow(self.tasks)
         self.services.keeper.follow(self.tasks)
         self.services.answers.follow(self.tasks)
+        self.prewarmer.follow(self.tasks)
         self.services.power_saver.follow(self.sensing.system, self.tasks)
         self.tasks.start("engines.games", self.sensing.system.follow(self.engines.note_games))
 
@@ -155,6 +161,7 @@ class Foundation:
         services.budget.reconfigure(config.budget)
         services.admission.reconfigure(config.queue)
         services.keeper.reconfigure(config.keeping)
+        self.prewarmer.reconfigure(is_on=config.keeping.prewarm)
         services.frontends.reconfigure(config.frontends, config.model_sync)
         self.http.timeouts = config.timeouts
 

@@ -131,3 +131,16 @@ WHY_KEPT: Mapping[KeptBy, Reason] = {
     KeptBy.PROXY: Reason("kept_by_engine"),
 }
 """Why it is not for the proxy to say how long a model stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that stays in memory, for a person and for programs."""
+
+    model: str
+    kept_by: KeptBy
+    keep_s: float | None
+    """How long the proxy has it kept after its last request; None where others say so."""
+    left_s: float | None
+    """Seconds until it is unloaded; None while it works, and where others say so."""
+    reason: Reason

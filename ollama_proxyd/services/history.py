@@ -15,6 +15,8 @@ from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.history import CACHED, OK, MakeRow, Row, Values, attempt_row, count, ended_of, name, number
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.power_domain import Key
+from ollama_proxyd.core.prewarm import DAYS as PREWARM_DAYS
+from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.energy import EnergyAccounts
@@ -122,6 +124,11 @@ class History:
             return replace(await self.store.series(Asked(days[0], days[-1], by)), days=days)
         since_s = first_hour(self._clock.unix(), self._clock.local_minute())
         return await self.store.series(Asked(str(today - timedelta(1)), str(today), by, since_s))
+
+    async def habits(self) -> Habits:
+        """When each model was first asked for in the present hour of the last days."""
+        today, hour = self._clock.local_date(), int(self._clock.local_minute() // 60)
+        return await self.store.habits(str(today - timedelta(PREWARM_DAYS)), str(today), hour)
 
     async def hours(self) -> EnergyHours:
         """What the last day cost, hour by hour."""

@@ -15,6 +15,7 @@ from ollama_proxyd.core.keeping import (
     EXACT_S,
     MOST_S,
     WHY_KEPT,
+    Kept,
     KeptBy,
     Stay,
     begun,
@@ -52,19 +53,6 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A model that stays in memory, for a person and for programs."""
-
-    model: str
-    kept_by: KeptBy
-    keep_s: float | None
-    """How long the proxy has it kept after its last request; None where others say so."""
-    left_s: float | None
-    """Seconds until it is unloaded; None while it works, and where others say so."""
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
 class KeeperDeps:
     """What a keeper works with."""
 
@@ -89,6 +77,8 @@ class Keeper:
         """When each is looked at next."""
         self._trouble: dict[Place, Reason] = {}
         """Why a model stays although its time is over."""
+        self.wanted_until_s: dict[Place, float] = {}
+        """Until when a model stays at least that was loaded for requests that will come."""
         self._next_s = inf
         """When the first is looked at; `_changed` is set where one is to be looked at before that."""
         self._changed = asyncio.Event()
@@ -146,7 +136,10 @@ class Keeper:
         stay = self._stays.get(at)
         if stay is None:
             return
-        stay = ended(stay, now_s, attempt.asked_s, only_loaded=attempt.finish is FinishReason.LOAD)
+        only_loaded = attempt.finish is FinishReason.LOAD
+        if not only_loaded:
+            self.wanted_until_s.pop(at, None)
+        stay = ended(stay, now_s, attempt.asked_s, only_loaded=only_loaded)
         is_down = self._deps.fleet.view(at.backend_id).health is not Health.UP
         if not stay.under_way and (attempt.keeps_s == 0 or is_down):
             self._forget(at)
@@ -210,6 +203,7 @@ class Keeper:
         price_w = self._deps.governor.setting.value.row.price_of_time_w
         model = self._model(at)
         keep_s, costs = keep_of(view, model, expect(view, model).power_w, price_w)
+        keep_s = max(keep_s, self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic())
         return keep_s, why_unloaded(keep_s, costs)
 
     def _model(self, at: Place) -> Model:
@@ -226,6 +220,7 @@ class Keeper:
         self._stays.pop(at, None)
         self._due_s.pop(at, None)
         self._trouble.pop(at, None)
+        self.wanted_until_s.pop(at, None)
         self.known.expires_s(at.backend_id).pop(at.model, None)
 
     def _put(self, at: Place, stay: Stay) -> None:

@@ -16,6 +16,7 @@ from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.history import MakeRow, Values
 from ollama_proxyd.core.house import HouseStatus, PairingStatus, PeerStatus
 from ollama_proxyd.core.management import Managed, Management
+from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.readings import Sensed
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json, Request
@@ -245,6 +246,9 @@ class HistoryStore(Protocol):
 
     async def hours(self, since_s: float) -> EnergyHours:
         """What hours cost from then on, what was added before included; nothing where it cannot be read."""
+
+    async def habits(self, since: str, today: str, hour: int) -> Habits:
+        """When each model was first asked for in an hour of the days from `since` to the one before `today`."""
 
     async def recent(self, limit: int) -> Sequence[Values]:
         """The last attempts, the oldest first; none where the history cannot be read."""

@@ -81,6 +81,14 @@ class KeepingSettings:
             "or as long as their engine keeps them. A client's own keep_alive always counts.",
         ),
     ] = KeepAlive.BREAK_EVEN
+    prewarm: Annotated[
+        bool,
+        Option(
+            "routing.",
+            "Whether a model that is usually wanted at this hour is loaded beforehand, on the charger, where the wait "
+            "that it spares is worth more joules than it costs.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

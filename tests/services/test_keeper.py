@@ -11,13 +11,13 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason
 from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, Probe
-from ollama_proxyd.core.keeping import KeptBy
+from ollama_proxyd.core.keeping import Kept, KeptBy
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import LoadAction, Operation, Request
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.keeper import GRACE_S, Kept
+from ollama_proxyd.services.keeper import GRACE_S
 from ollama_proxyd.services.keeping_facts import KeepingFacts
 from ollama_proxyd.services.settings import KeepAlive, KeepingSettings
 from ollama_proxyd.services.tasks import Tasks

@@ -12,6 +12,7 @@ from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.history import MakeRow, Row, Values
+from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.storage import history_queries
 from ollama_proxyd.edges.storage.history_file import HistoryFile
@@ -62,6 +63,10 @@ class KeptHistory:
     async def hours(self, since_s: float) -> EnergyHours:
         """What hours cost from then on, what was added before included."""
         return await self._read(lambda connection: history_queries.hours(connection, since_s), EnergyHours(since_s))
+
+    async def habits(self, since: str, today: str, hour: int) -> Habits:
+        """When each model was first asked for in an hour of these days."""
+        return await self._read(lambda connection: history_queries.habits(connection, since, today, hour), Habits())
 
     async def recent(self, limit: int) -> Sequence[Values]:
         """The last attempts, the oldest first."""
@@ -136,6 +141,10 @@ class NoHistory:
     async def hours(self, since_s: float) -> EnergyHours:
         """Nothing."""
         return EnergyHours(since_s)
+
+    async def habits(self, since: str, today: str, hour: int) -> Habits:  # noqa: ARG002
+        """Nothing."""
+        return Habits()
 
     async def recent(self, limit: int) -> Sequence[Values]:  # noqa: ARG002
         """Nothing."""

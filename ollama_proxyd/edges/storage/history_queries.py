@@ -10,6 +10,7 @@ from ollama_proxyd.core.energy_books import OTHERS, Asked, Books, By, Cost, Devi
 from ollama_proxyd.core.energy_hours import MOST_CHANGES, SECONDS_PER_HOUR, EnergyHours, HourCost, ModeChange
 from ollama_proxyd.core.energy_series import MOST_PARTS, Part, Series
 from ollama_proxyd.core.history import Values
+from ollama_proxyd.core.prewarm import OWN_PROGRAM, Habits
 
 _KEYS: Final[Mapping[By, str]] = {
     By.APP: "program",
@@ -60,6 +61,13 @@ _HOURS: Final = f"""
 _CHANGES: Final = """
     SELECT unix_s, mode, effective_mode FROM modes
     WHERE unix_s >= coalesce((SELECT max(unix_s) FROM modes WHERE unix_s < ?), 0) ORDER BY unix_s DESC LIMIT ?"""
+_HABITS: Final = """
+    SELECT model, min(CAST(strftime('%s', unix_s, 'unixepoch', 'localtime') AS INTEGER) % 3600) AS first_s
+    FROM requests WHERE day >= :since AND day < :today AND result = 'ok' AND program <> :own AND model IS NOT NULL
+        AND strftime('%H', unix_s, 'unixepoch', 'localtime') = :hour
+    GROUP BY model, day"""
+_USED_DAYS: Final = """
+    SELECT count(DISTINCT day) AS days FROM requests WHERE day >= :since AND day < :today AND program <> :own"""
 _RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
 
 
@@ -100,6 +108,16 @@ def hours(connection: sqlite3.Connection, since_s: float) -> EnergyHours:
     costs = tuple(HourCost(**{**row, "source": list(Source)[row["source"]]}) for row in rows)
     changes = select(connection, _CHANGES, [since_s, MOST_CHANGES])[::-1]
     return EnergyHours(since_s, costs, tuple(ModeChange(**row) for row in changes))
+
+
+def habits(connection: sqlite3.Connection, since: str, today: str, hour: int) -> Habits:
+    """When each model was first asked for in an hour of the days from one to another, the latter not included."""
+    values = {"since": since, "today": today, "hour": f"{hour:02}", "own": OWN_PROGRAM}
+    first_s: dict[str, list[float]] = {}
+    for row in select(connection, _HABITS, values):
+        first_s.setdefault(row["model"], []).append(row["first_s"])
+    (used,) = select(connection, _USED_DAYS, values)
+    return Habits(used["days"], first_s)
 
 
 def recent(connection: sqlite3.Connection, limit: int) -> Sequence[Values]:

@@ -1,5 +1,6 @@
 """What the history answers: whose energy it was, day by day."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ollama_proxyd.core.history import Row, attempt_row
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.edges.storage.history_file import HistoryFile, day_of
-from ollama_proxyd.edges.storage.history_queries import books, hours, series
+from ollama_proxyd.edges.storage.history_queries import books, habits, hours, series
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from ollama_proxyd.services.history import mode_row
 from tests.core.test_history import ENDED
@@ -214,3 +215,23 @@ def test_a_day_in_hours_has_the_books_of_these_hours_and_tells_no_devices(file: 
     assert (found["columns"][1]["energy_source"], found["columns"][0]["energy_error_joules"]) == (None, 1.0)
     assert [(row["answers"], row["attempts"]) for row in found["rows"]] == [(1, 2)]
     assert (found["devices"], found["base_source"]) == ([], None)
+
+
+def test_habits_are_the_first_requests_of_other_programs_in_an_hour_of_the_days_before(file: HistoryFile) -> None:
+    noon_s = time.mktime((2027, 1, 15, 12, 0, 0, 0, 0, -1))
+    other = request("ollama-proxyd", None)
+
+    def at(days_ago: int, second: float, model: str = "tiny", row: Row | None = None, **more: Any) -> Row:
+        row = row or request("editor", None)
+        changed = {"model": model, "unix_s": noon_s - days_ago * DAY_S + second, **more}
+        return Row(row.table, {**row.values, **changed})
+
+    file.add(
+        [
+            *(at(1, 600), at(1, 700), at(2, 60), at(2, 3700), at(3, -5, "other"), at(4, 30, result="timeout")),
+            *(at(0, 5), at(5, 100, row=other), at(20, 9)),
+        ]
+    )
+    days = [day_of(noon_s - ago * DAY_S) for ago in (14, 0)]
+    found = file.read(lambda connection: habits(connection, days[0], days[1], 12))
+    assert (found.days, {name: sorted(each) for name, each in found.first_s.items()}) == (4, {"tiny": [60, 600]})
