@@ -11,7 +11,7 @@ from tests.e2e.browser.conftest import PICTURES, answered, send
 from tests.e2e.harness import Daemon, StartDaemon, config_of
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
-WIDTHS = (360, 768, 1280, 1920)
+WIDTHS = (360, 768, 1280, 1920, 3840)
 AXE = Axe()
 
 
@@ -22,6 +22,14 @@ def demo(session_daemons: StartDaemon) -> Daemon:
     daemon = session_daemons(config, options=["--demo"]).ready("demo")
     daemon.post("/api/chat", {"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": False})
     return daemon
+
+
+_CUT_OFF = """() => [...document.querySelectorAll(".card")].filter((card) => {
+    const edge = card.getBoundingClientRect().right;
+    const isCut = (each) => !each.closest(".wide, .unseen") && each.getBoundingClientRect().right > edge + 1;
+    return [...card.querySelectorAll("*")].some(isCut);
+}).map((card) => card.textContent.slice(0, 80))"""
+"""The cards out of which something sticks."""
 
 
 def violations(page: Page) -> list[str]:
@@ -46,12 +54,40 @@ def test_every_page_fits_every_width_and_keeps_nobody_out(visit: Any, demo: Daem
     page = visit(demo, color_scheme=theme, reduced_motion="reduce").open(path)
     fill(page, path)
     for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
+        page.set_viewport_size({"width": width, "height": 900 if width < 3000 else 2160})
         page.screenshot(path=PICTURES / f"{path.rpartition('/')[2]}-{theme}-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+        assert page.evaluate(_CUT_OFF) == [], width
     assert violations(page) == []
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert violations(page) == []
+
+
+_LEFT_IN_ENGLISH = """async (language) => {
+    const table = (await import(`/ui/${language}.js`)).default;
+    const found = [];
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const said = walk.currentNode.textContent.trim();
+        const isEnglish = Object.hasOwn(table, said) && table[said] !== said;
+        if (isEnglish && !walk.currentNode.parentElement.closest("[lang=en], bdi")) found.push(said);
+    }
+    return found;
+}"""
+"""The sentences that were not translated; what a server, a file or a program is called stays as it is."""
+
+
+@pytest.mark.parametrize("language", ["de", "fr"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_speaks_the_persons_language_and_fits(visit: Any, demo: Daemon, path: str, language: str) -> None:
+    page = visit(demo, locale=language, reduced_motion="reduce").open(path)
+    fill(page, path)
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"{path.rpartition('/')[2]}-{language}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+        assert page.evaluate(_CUT_OFF) == [], width
+    assert page.evaluate(_LEFT_IN_ENGLISH, language) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -12,6 +12,7 @@ from ollama_proxyd.cli.amounts import energy
 from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.energy_books import Books, books_fields
 from ollama_proxyd.core.features import WORDS
+from ollama_proxyd.core.modes import DEFAULT_TABLE
 from ollama_proxyd.core.readings import Reading, Unavailable
 from ollama_proxyd.edges.http_api.pages import FOLDER
 from tests.cli.test_cli_energy import ROWS, TAIL, WEEK
@@ -136,14 +137,14 @@ def test_the_days_budget_and_what_power_saver_brought_are_a_line_each_where_ther
     ]
 
 
-def test_the_books_are_the_table_of_the_terminal() -> None:
+def test_the_books_have_the_rows_that_they_have_in_a_terminal() -> None:
     told = books_fields(Books(WEEK, ROWS, (TAIL,)), Reading(57.0, 0.0), None)
     assert run("words.js", f"it.books({json.dumps(told)})") == {
-        "heads": ["app", "energy", "battery", "money", "answers", "known"],
+        "heads": ["Program", "Energy", "of the battery", "Money", "Answers", "Known"],
         "rows": [
             ["org.gnome.Chat", "1.24 Wh", "2.2 %", "", "31", "measured ±10 %"],
             ["aider, by its own word", "5.6 mWh", "<0.1 %", "0.021 EUR", "2", "estimated ±50 %"],
-            ["not known", "0 Wh", "0.0 %", "", "1", ""],
+            ["not known", "0 Wh", "0 %", "", "1", ""],
             ["idle, models in memory", "0.4 Wh", "0.7 %", "", "", "estimated ±50 %"],
             ["together", "1.65 Wh", "2.9 %", "0.021 EUR", "34", "estimated ±20 %"],
         ],
@@ -154,7 +155,7 @@ def test_the_books_are_the_table_of_the_terminal() -> None:
 def test_books_without_a_battery_say_why_they_have_no_percent() -> None:
     told = books_fields(Books(WEEK, ROWS), Unavailable.because("no_battery"), None)
     shown = run("words.js", f"it.books({json.dumps(told)})")
-    assert "battery" not in shown["heads"]
+    assert "of the battery" not in shown["heads"]
     assert shown["notes"] == ["Percent of the battery: unknown: this machine has no battery."]
 
 
@@ -275,6 +276,7 @@ def test_every_sentence_has_its_translation_with_the_same_values_and_none_is_lef
     table = run(f"{language}.js", "it.default")
     from_server = {"The proxy does not answer", "The proxy has ended the connection", *(each.value for each in Source)}
     from_server |= {word for each in WORDS.values() for word in each}
+    from_server |= {word for row in DEFAULT_TABLE.values() for word in (row.label, row.description)}
     assert set(table) == sentences() | from_server
     for sentence, translated in table.items():
         assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", translated)), sentence

@@ -61,11 +61,11 @@ export function hoursView(told, nowSeconds, energy, label = (mode) => mode) {
     label: label(each.effective_mode),
     x: x(each.unix_seconds),
     width: x(told.modes[at + 1]?.unix_seconds ?? nowSeconds) - x(each.unix_seconds),
-    title: `${label(each.effective_mode)} from ${clock(each.unix_seconds)}`,
+    title: t("{mode} from {time}", { mode: label(each.effective_mode), time: clock(each.unix_seconds) }),
   }));
   return {
     ...view,
-    says: view.most > 0 ? `${energy(view.total)} ± ${energy(view.error)} for answers, at most ${energy(view.most)} an hour` : (told.history.reason ?? "No answers in these hours"),
+    says: view.most > 0 ? `${t("{energy} for answers", { energy: `${energy(view.total)} ± ${energy(view.error)}` })}, ${t("at most {energy} an hour", { energy: energy(view.most) })}` : (told.history.reason ?? t("No answers in these hours")),
     modes,
     axis: told.hours.filter((_, at) => at % 6 === 0).map((hour) => clock(hour.unix_seconds)),
   };

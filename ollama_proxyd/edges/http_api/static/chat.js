@@ -236,7 +236,7 @@ async function showModel() {
 }
 
 function showMode() {
-  fill(by("mode"), status.modes.map((each) => each.mode), () => status.modes.map((each) => make("option", { value: each.mode, lang: "en" }, each.label)));
+  fill(by("mode"), status.modes.map((each) => each.mode), () => status.modes.map((each) => make("option", { value: each.mode }, t(each.label))));
   by("mode").value = status.mode;
   by("mode").title = status.reason;
 }

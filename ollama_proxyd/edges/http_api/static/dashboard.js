@@ -2,9 +2,10 @@
 
 import { hoursView, shapes } from "./chart.js";
 import { EnergyTable } from "./books.js";
+import { act, announce, failed, follow } from "./frame.js";
+import { amount, locale, t } from "./i18n.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
 import { bar } from "./pieces.js";
-import { act, announce, failed, follow } from "./frame.js";
 import { change, read } from "./stream.js";
 import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state, unloading } from "./words.js";
 
@@ -17,14 +18,14 @@ const HOURS_EVERY_MS = 10000;
 function showMode(status) {
   const row = status.modes.find((each) => each.mode === status.mode);
   const effective = status.modes.find((each) => each.mode === status.effective_mode);
-  const title = row === effective ? row.label : `${row.label} → ${effective.label}`;
-  if (by("mode-title").textContent !== title) announce(`Mode: ${title}. ${status.reason}`);
+  const title = row === effective ? t(row.label) : `${t(row.label)} → ${t(effective.label)}`;
+  if (by("mode-title").textContent !== title) announce(t("Mode: {mode}. {reason}", { mode: title, reason: status.reason }));
   say(by("mode-title"), title);
   say(by("mode-reason"), capital(status.reason));
   say(by("mode-about"), about(effective));
   const holds = status.holds.length > 1 ? status.holds : [];
   by("holds").hidden = holds.length === 0;
-  fill(by("holds"), holds, () => holds.map((hold) => make("li", {}, held(hold))));
+  fill(by("holds"), holds, () => holds.map((hold) => make("li", {}, held(hold, status.modes))));
   fill(by("modes"), status.modes.map((each) => each.label), () => status.modes.map(modeButton));
   for (const button of by("modes").children) {
     mark(button, "aria-pressed", button.dataset.mode === status.mode);
@@ -32,12 +33,18 @@ function showMode(status) {
   }
 }
 
-function held(hold) {
-  return `${hold.mode} held by ${hold.application_id || "a program"}${hold.reason ? `: ${hold.reason}` : ""}`;
+function held({ mode, application_id: program, reason }, modes) {
+  const values = { mode: labelOf(mode, modes), program };
+  const says = program ? t("{mode} held by {program}", values) : t("{mode} held by a program", values);
+  return reason ? `${says}: ${reason}` : says;
+}
+
+function labelOf(mode, modes) {
+  return t(modes.find((each) => each.mode === mode)?.label ?? mode);
 }
 
 function modeButton(row) {
-  const button = make("button", { type: "button", "data-mode": row.mode, title: row.description }, row.label);
+  const button = make("button", { type: "button", "data-mode": row.mode, title: t(row.description) }, t(row.label));
   button.addEventListener("click", () => act(() => change("/efficiency", { mode: row.mode })));
   return button;
 }
@@ -48,9 +55,9 @@ function newCard(id) {
     name: make("h3", { id: `name-${cardsMade++}` }),
     kind: make("p", { class: "quiet small" }),
     state: make("span", { class: "chip" }),
-    reason: make("p", { class: "why" }),
+    reason: make("p", { class: "why", lang: "en" }),
     figures: make("dl", { class: "figures" }),
-    models: make("ul", { class: "models", "aria-label": "Models" }),
+    models: make("ul", { class: "models", "aria-label": t("Models") }),
     gaps: make("details", { class: "gaps" }),
     toggle: make("button", { type: "button", role: "switch", class: "switch" }, make("span", { class: "knob" })),
   };
@@ -101,19 +108,19 @@ function showBackend(parts, backend, isLast) {
   parts.gaps.hidden = gaps.length === 0;
   fill(parts.gaps, gaps, () => gapLines(gaps));
   mark(parts.toggle, "aria-checked", backend.enabled);
-  mark(parts.toggle, "aria-label", `Use ${backend.id}`);
+  mark(parts.toggle, "aria-label", t("Use {name}", { name: backend.id }));
 }
 
 function cardFigures(backend) {
   return [
-    ["Speed", backend.tokens_per_second, "", backend.tokens_per_second === null ? "" : "tokens/s"],
-    ["Draws", backend.power_watts, "W", rated(backend)],
-    ["Heat", backend.temperature_celsius, "°C"],
+    [t("Speed"), backend.tokens_per_second, "", backend.tokens_per_second === null ? "" : t("tokens/s")],
+    [t("Draws"), backend.power_watts, "W", rated(backend)],
+    [t("Heat"), backend.temperature_celsius, "°C"],
   ];
 }
 
 function figure([name, value, unit, note = ""]) {
-  const told = value === null ? [make("span", { class: "quiet" }, "unknown")] : [make("b", {}, number(value)), ` ${unit}`];
+  const told = value === null ? [make("span", { class: "quiet" }, t("unknown"))] : [make("b", {}, number(value)), ` ${unit}`];
   const notes = note ? [make("small", { class: "quiet" }, note)] : [];
   return make("div", {}, make("dt", {}, name), make("dd", {}, ...told, ...notes));
 }
@@ -123,31 +130,31 @@ const SHOWN_MODELS = 4;
 function models(names) {
   const items = names.slice(0, SHOWN_MODELS).map((name) => make("li", {}, name));
   const more = names.length - SHOWN_MODELS;
-  return more > 0 ? [...items, make("li", { class: "more", title: names.slice(SHOWN_MODELS).join(", ") }, `and ${more} more`)] : items;
+  return more > 0 ? [...items, make("li", { class: "more", title: names.slice(SHOWN_MODELS).join(", ") }, t("and {count} more", { count: amount(more) }))] : items;
 }
 
-const GAPS = { power_watts: "draws", temperature_celsius: "heat", asleep: "sleep", too_hot: "too hot", tokens_per_second: "speed", rated_power_watts: "rated power", loaded_models: "loaded models" };
+const GAPS = { power_watts: t("Draws"), temperature_celsius: t("Heat"), asleep: t("Sleep"), too_hot: t("Too hot"), tokens_per_second: t("Speed"), rated_power_watts: t("Rated power"), loaded_models: t("Models in memory") };
 
 function gapLines(gaps) {
   const reasons = new Map();
   for (const [key, { reason: why }] of gaps) reasons.set(why, [...(reasons.get(why) ?? []), GAPS[key] ?? key]);
-  const lines = [...reasons].map(([why, names]) => make("p", {}, `${capital(names.join(", "))}: ${why}`));
-  return [make("summary", {}, "Why is something unknown?"), ...lines];
+  const lines = [...reasons].map(([why, names]) => make("p", {}, `${names.join(", ")}: `, make("span", { lang: "en" }, why)));
+  return [make("summary", {}, t("Why is something unknown?")), ...lines];
 }
 
 function showLast(last) {
   by("last").hidden = last === null;
   by("last-none").hidden = last !== null;
   if (last === null) return;
-  say(by("last-backend"), last.backend ?? "No backend");
+  say(by("last-backend"), last.backend ?? t("No backend"));
   say(by("last-model"), last.model ?? "");
   say(by("last-ended"), ended(last.ended));
   mark(by("last-ended"), "data-look", last.ended === null ? "busy" : last.ended === "ok" ? "good" : "warm");
   say(by("last-reason"), capital(last.reason));
   const bars = last.energy_joules === null ? [] : energyBars(last);
   fill(by("last-bars"), bars, () => bars.flatMap(([name, needed_j, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, joules(needed_j)))]));
-  const when = new Date(last.unix_seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  say(by("last-when"), `${when}${bars.length ? ", estimated before it was sent" : ""}`);
+  const when = new Date(last.unix_seconds * 1000).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  say(by("last-when"), bars.length ? t("{time}, estimated before it was sent", { time: when }) : when);
 }
 
 /** The energy that was expected, beside that of the quickest backend where that is another. */
@@ -155,7 +162,7 @@ function energyBars(last) {
   const other = last.instead_of_joules ?? 0;
   const most = Math.max(last.energy_joules, other) || 1;
   const bars = [[last.backend, last.energy_joules, last.energy_joules / most, "own"]];
-  return last.instead_of === null ? bars : [...bars, [`${last.instead_of}, the quickest`, other, other / most, "other"]];
+  return last.instead_of === null ? bars : [...bars, [t("{name}, the quickest", { name: last.instead_of }), other, other / most, "other"]];
 }
 
 function showLine(id, text) {
@@ -165,13 +172,13 @@ function showLine(id, text) {
 
 function showToday(status) {
   const today = status.today;
-  const failed = today.errors ? `${today.errors} failed` : "";
+  const failed = today.errors ? t("{count} failed", { count: amount(today.errors) }) : "";
   const figures = [
-    ["Requests", today.requests, "", failed],
-    ["Tokens", today.prompt_tokens + today.completion_tokens, "", `${today.completion_tokens.toLocaleString("en")} written`],
-    ["Energy", energy(today.energy_joules), "", known(today, "energy")],
-    ["Idle tail", energy(today.idle_tail_joules), "", known(today, "idle_tail")],
-    ...(spent(today) ? [["Money", spent(today), "", "estimated"]] : []),
+    [t("Requests"), today.requests, "", failed],
+    [t("Tokens"), today.prompt_tokens + today.completion_tokens, "", t("{count} written", { count: amount(today.completion_tokens) })],
+    [t("Energy"), energy(today.energy_joules), "", known(today, "energy")],
+    [t("Idle tail"), energy(today.idle_tail_joules), "", known(today, "idle_tail")],
+    ...(spent(today) ? [[t("Money"), spent(today), "", t("estimated")]] : []),
   ];
   fill(by("today"), figures, () => figures.map(todayFigure));
   showLine("budget", budget(status.budget));
@@ -185,7 +192,7 @@ function showToday(status) {
 }
 
 function todayFigure([name, value, , note]) {
-  const told = typeof value === "number" ? value.toLocaleString("en") : value;
+  const told = typeof value === "number" ? amount(value) : value;
   return make("div", {}, make("dt", {}, name), make("dd", {}, make("b", {}, told), ...(note ? [make("small", { class: "quiet" }, note)] : [])));
 }
 
@@ -205,14 +212,14 @@ async function showHours(modes) {
     hoursShown = "again";
     return;
   }
-  const view = hoursView(told, Date.now() / 1000, energy, (mode) => modes.find((each) => each.mode === mode)?.label ?? mode);
+  const view = hoursView(told, Date.now() / 1000, energy, (mode) => labelOf(mode, modes));
   say(by("hours-says"), view.says);
   by("hours").replaceChildren(...shapes(view));
   by("hours-axis").replaceChildren(...view.axis.map((time) => make("span", {}, time)));
   const labels = new Map(view.modes.map(({ mode, label }) => [mode, label]));
   by("hours-legend").replaceChildren(
     ...view.parts.map(({ id, text, look }) => make("li", {}, make("span", { class: "swatch", "data-look": look }), `${id} ${text}`)),
-    ...[...labels].map(([mode, label]) => make("li", {}, make("span", { class: "swatch line", "data-mode": mode }), label)));
+    ...[...labels].map(([mode, label]) => make("li", {}, make("span", { class: "swatch strip", "data-mode": mode }), label)));
 }
 
 function showMachine(system) {
@@ -221,7 +228,7 @@ function showMachine(system) {
 }
 
 function machineValue(text, share, why) {
-  if (text === null) return make("dd", {}, make("span", { class: "quiet" }, "unknown"), ...(why ? [make("small", { class: "quiet" }, why)] : []));
+  if (text === null) return make("dd", {}, make("span", { class: "quiet" }, t("unknown")), ...(why ? [make("small", { class: "quiet", lang: "en" }, why)] : []));
   return make("dd", {}, text, ...(share === null ? [] : [bar(share, "plain")]));
 }
 
@@ -230,7 +237,7 @@ function capital(text) {
 }
 
 function show(status) {
-  document.title = `${status.effective_mode} · ollama-proxyd`;
+  document.title = `${labelOf(status.effective_mode, status.modes)} · ollama-proxyd`;
   showMode(status);
   showBackends(status);
   showLast(status.last_decision);

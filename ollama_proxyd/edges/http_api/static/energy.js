@@ -6,7 +6,7 @@ import { amount, locale, t } from "./i18n.js";
 import { by, make, mark, say } from "./page.js";
 import { charge, facts, table } from "./pieces.js";
 import { read } from "./stream.js";
-import { energy, known } from "./words.js";
+import { energy, known, percent } from "./words.js";
 
 const EVERY_MS = 10000; // the books are read from a file, which need not be done for each answer
 const SOURCES = ["measured", "attributed", "estimated"];
@@ -82,11 +82,6 @@ function worst(cost) {
 
 function knownOf(cost) {
   return known({ energy_source: worst(cost), energy_joules: cost.energy_joules, energy_error_joules: cost.error_joules }, "energy");
-}
-
-function percent(share) {
-  if (share === null) return "–";
-  return share > 0 && share < 0.1 ? `<${amount(0.1)} %` : `${amount(Math.round(10 * share) / 10)} %`;
 }
 
 function savedOf(cost) {

@@ -38,7 +38,7 @@ by("question").addEventListener("submit", (event) => event.preventDefault());
 let seen = "";
 follow((status) => {
   const modes = status.modes.map(({ mode, label }) => [mode, label]);
-  fill(by("mode"), modes, () => [make("option", { value: "" }, t("as it is")), ...modes.map(([mode, label]) => make("option", { value: mode, lang: "en" }, label))]);
+  fill(by("mode"), modes, () => [make("option", { value: "" }, t("as it is")), ...modes.map(([mode, label]) => make("option", { value: mode }, t(label)))]);
   const now = JSON.stringify([status.effective_mode, status.backends.map((each) => [each.id, each.health, each.enabled])]);
   if (now !== seen) refresh(begin);
   seen = now;
