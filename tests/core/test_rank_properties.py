@@ -189,7 +189,8 @@ def test_what_another_mode_would_choose_is_the_first_of_its_ranking(
 def test_a_lower_price_of_time_never_picks_a_backend_of_higher_energy(
     fleet: FleetView, query: Query, one_w: float, other_w: float
 ) -> None:
-    idle = tuple(replace(view, in_flight=0) for view in fleet)  # what others lose is worth the price as well
+    # What others lose is worth the price as well, and so is how long a model stays: its tail is another at each price.
+    idle = tuple(with_profile(replace(view, in_flight=0), idle_w=0) for view in fleet)
     thrifty, hasty = (rank(query, idle, UNKNOWN_SYSTEM, priced(each)) for each in sorted((one_w, other_w)))
     assert thrifty.ranked[0].energy_j <= hasty.ranked[0].energy_j * (1 + 1e-9)
     assert thrifty.ranked[0].terms["time_s"] >= hasty.ranked[0].terms["time_s"] * (1 - 1e-9) or one_w == other_w
