@@ -163,7 +163,8 @@ def _with_caches(priced: Ranked, candidate: Candidate, asked: Demand, tokens: fl
 class Line(NamedTuple):
     """The least that requests of one context cost on a backend, as a line over the tokens that are read and written.
 
-    Others at work on its chip are not in it: they come and go.
+    Others at work on its chip are not in it: they come and go. Where it shares a chip, what its own work costs those
+    beside it is taken off, since that is in the sums of the chip.
     """
 
     fixed_j: float
@@ -178,10 +179,19 @@ class Line(NamedTuple):
 
     def after(self, read_tokens: float, whole: "Line") -> "Line":
         """The same where so many tokens are read in any case; `whole` is the line of the whole prompt."""
+        first_s, read_s, _ = self.busy_s
+        write_s, write_j = min((each.busy_s[2], each.write_j) for each in (self, whole))
+        busy_s = first_s + read_s * read_tokens, 0.0, write_s
+        return self._replace(
+            fixed_j=self.fixed_j + self.read_j * read_tokens, read_j=0.0, write_j=write_j, busy_s=busy_s
+        )
+
+    def less_own(self, second_j: float) -> "Line":
+        """The same without what its own work, taken for another's, would cost for each second that it takes longer."""
+        less_j = self.slowed * (self.work_w + second_j)
         first_s, read_s, write_s = self.busy_s
-        busy_s = first_s + read_s * read_tokens, 0.0, min(write_s, whole.busy_s[2])
-        fixed_j, write_j = self.fixed_j + self.read_j * read_tokens, min(self.write_j, whole.write_j)
-        return self._replace(fixed_j=fixed_j, read_j=0.0, write_j=write_j, busy_s=busy_s)
+        costs = self.fixed_j - less_j * first_s, self.read_j - less_j * read_s, self.write_j - less_j * write_s
+        return Line(*costs, *self[3:])
 
 
 class LineKey(NamedTuple):

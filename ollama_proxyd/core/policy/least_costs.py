@@ -15,8 +15,8 @@ class Fit(NamedTuple):
 
     size: int
     numbers: Mapping[str, int]
-    by_chip: Mapping[str, Sequence[int]]
-    """The numbers of those on each chip."""
+    shared: Mapping[str, Sequence[int]]
+    """The numbers of those on each chip that several share."""
     alone: Callable[[int], Candidate]
     """One of them, as if nothing else were at work on its chip."""
 
@@ -38,18 +38,17 @@ class Lines:
         """What a request costs at least on each, in their order, while these are at work."""
         prices = asked.price_of_time_w, asked.others_price_w
         key = LineKey(context_of(asked.prompt_tokens), *prices, _most_sharing(asked.followers.values()))
-        lines, read, write = self._of(key, fit), asked.prompt_tokens, asked.output_tokens
+        lines, read, write = self._of(key, fit, working), asked.prompt_tokens, asked.output_tokens
         if asked.cached_tokens:
-            lines, read = (
-                self._with_caches(lines, key, asked, fit),
-                (1 - NEXT_TURN) * read,
-            )  # the next turn bears it
+            lines = self._with_caches(lines, key, asked, (fit, working))
+            read *= 1 - NEXT_TURN  # the next turn bears it
         costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j, _, _, _ in lines]
-        for chip, there in working.items():
-            _add_others(costs, lines, fit.by_chip.get(chip, ()), (read, write), _Others.of(there, asked.others_price_w))
-            for backend_id, own in there.each.items():
-                if (number := fit.numbers.get(backend_id)) is not None:
-                    _add_others(costs, lines, (number,), (read, write), _Others.of_one(own, asked.others_price_w))
+        for chip, numbers in fit.shared.items():
+            if (there := working.get(chip)) is not None:
+                count, second_j = len(there.each), _second_j(there, asked.others_price_w)
+                for at in numbers:
+                    _, _, _, (first_s, read_s, write_s), work_w, slowed = lines[at]
+                    costs[at] += slowed * (first_s + read_s * read + write_s * write) * (work_w * count + second_j)
         for backend_id, wait_s in asked.waits_s.items():
             if (number := fit.numbers.get(backend_id)) is not None:
                 first_s, read_s, write_s = lines[number].busy_s
@@ -57,61 +56,46 @@ class Lines:
                 costs[number] += asked.price_of_time_w * (wait_s + (queue.wait_s(work_s) if queue else 0.0))
         return costs
 
-    def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, fit: Fit) -> list[Line]:
+    def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> list[Line]:
         """The same lines, of those with a part of the prompt in their caches for the rest alone."""
-        found = list(lines)
+        found, (fit, _) = list(lines), there
         for backend_id, tokens in asked.cached_tokens.items():
             if (number := fit.numbers.get(backend_id)) is not None:
                 left = asked.prompt_tokens - tokens
-                rest = self._of(key._replace(context=context_of(left)), fit)[number]
+                rest = self._of(key._replace(context=context_of(left)), *there)[number]
                 found[number] = rest.after((1 - NEXT_TURN) * left, lines[number])
         return found
 
-    def _of(self, key: LineKey, fit: Fit) -> list[Line]:
+    def _of(self, key: LineKey, fit: Fit, working: Working) -> list[Line]:
         """The lines of all that are fit, those that have changed drawn anew."""
         known = self._drawn.get(key)
         if known is not None and not known[1]:
             return known[0]
         if known is None:
-            lines = [line(fit.alone(number), key) for number in range(fit.size)]
+            lines = [_drawn(fit.alone(number), key, fit, working) for number in range(fit.size)]
         else:
             lines = list(known[0])
             for number in known[1]:
-                lines[number] = line(fit.alone(number), key)
+                lines[number] = _drawn(fit.alone(number), key, fit, working)
         self._drawn[key] = lines, frozenset()
         return lines
+
+
+def _drawn(candidate: Candidate, key: LineKey, fit: Fit, working: Working) -> Line:
+    """The line of one, without its own part in the sums of a chip that it shares."""
+    found, there = line(candidate, key), working.get(candidate.chip)
+    own = None if there is None else there.each.get(candidate.view.spec.id)
+    if own is None or candidate.chip not in fit.shared:
+        return found
+    return found.less_own(_second_j(own, key.others_price_w))
+
+
+def _second_j(at_work: Neighbour | Neighbours, price_w: float) -> float:
+    """What it costs that what is at work takes a second longer."""
+    return price_w * at_work.awaited + at_work.power_w
 
 
 def _most_sharing(followers: Iterable[Followers]) -> int:
     """How many share what starts a device, at the most; in powers of two, since lines are drawn for each."""
     most = max([each.number for each in followers], default=0) - SETTLED
     return 1 << ceil(most).bit_length() if most > 0 else 1
-
-
-class _Others(NamedTuple):
-    """What is at work on a chip: how many, and what it costs that they take a second longer."""
-
-    number: int
-    second_j: float
-
-    @classmethod
-    def of(cls, there: Neighbours, price_w: float) -> "_Others":
-        """All of them."""
-        return cls(len(there.each), price_w * there.awaited + there.power_w)
-
-    @classmethod
-    def of_one(cls, one: Neighbour, price_w: float) -> "_Others":
-        """One of them, to be taken off again: it is no other to itself."""
-        return cls(-1, -price_w * one.awaited - one.power_w)
-
-
-def _add_others(
-    costs: list[float], lines: Sequence[Line], numbers: Iterable[int], tokens: tuple[float, float], others: _Others
-) -> None:
-    """Add what others at work on a chip make requests there dearer at least."""
-    read, write = tokens
-    for number in numbers:
-        each = lines[number]
-        first_s, read_s, write_s = each.busy_s
-        alone_s = first_s + read_s * read + write_s * write
-        costs[number] += each.slowed * alone_s * (each.work_w * others.number + others.second_j)

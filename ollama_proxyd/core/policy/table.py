@@ -57,8 +57,8 @@ class Table(NamedTuple):
     """The places of those that are fit, as they stand among equals."""
     numbers: Mapping[str, int]
     """The number of each backend in `order`."""
-    by_chip: Mapping[str, Sequence[int]]
-    """The same for each chip."""
+    shared: Mapping[str, Sequence[int]]
+    """The numbers of those on each chip that several share."""
     unable: tuple[Rejected, ...]
     failing: Sequence[int]
     """The numbers of those with breakers."""
@@ -113,7 +113,7 @@ class Table(NamedTuple):
 
     def least_costs(self, asked: Demand) -> list[float]:
         """What a request costs at least on each that is fit, in their order."""
-        fit = Fit(len(self.order), self.numbers, self.by_chip, self._alone)
+        fit = Fit(len(self.order), self.numbers, self.shared, self._alone)
         return self.lines.least_costs(asked, fit, self.working)
 
     def _alone(self, number: int) -> Candidate:
@@ -227,7 +227,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         places={view.spec.id: at for at, view in enumerate(fleet)},
         order=order,
         numbers={_candidate(entries[at]).view.spec.id: number for number, at in enumerate(order)},
-        by_chip=by_chip,
+        shared={chip: numbers for chip, numbers in by_chip.items() if len(numbers) > 1},
         unable=tuple([each for each in entries if isinstance(each, Rejected)]),
         failing=[number for number, at in enumerate(order) if _candidate(entries[at]).view.breakers],
         is_endangered=any(_candidate(entries[at]).critical is not None for at in order),
