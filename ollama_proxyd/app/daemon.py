@@ -237,7 +237,7 @@ class Daemon:
             raise
         self._sources.inventory.put(offers)
         self._config = config
-        configure_logging(config.log.level, self._options.environ)
+        configure_logging(config.log.level, self._options.environ, syslog=config.log.syslog)
         self._server.reconfigure(config.server, prepared.frontends)
         await self._frontends.put(prepared)
         self._doors.reconfigure(config)

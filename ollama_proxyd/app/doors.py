@@ -1,10 +1,11 @@
-"""The doors beside HTTP: gRPC where a port is configured, paired machines, and the picker where it runs as one."""
+"""The doors beside HTTP: gRPC, paired machines, the picker where it runs as one, and what telemetry leaves by."""
 
 from collections.abc import Mapping
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.grpc_door import GrpcDoor
 from ollama_proxyd.app.house_door import HouseDoor
+from ollama_proxyd.app.telemetry import Telemetry
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.edges.http_api.server import HttpServer
 
@@ -23,6 +24,7 @@ class Doors:
     ) -> None:
         self.grpc = GrpcDoor(foundation.services, server.rules)
         self.house = HouseDoor(environ, server, foundation)
+        self.telemetry = Telemetry(foundation.services)
         self.picker = None
         if is_picker:
             from ollama_proxyd.app.picker_door import PickerDoor  # noqa: PLC0415 - the daemon does without
@@ -38,6 +40,7 @@ class Doors:
         """Begin to listen; raises ProxyError."""
         await self.grpc.open(config)
         await self.house.open(config)
+        self.telemetry.reconfigure(config.telemetry)
         if self.picker is not None:
             await self.picker.open(config)
 
@@ -45,6 +48,7 @@ class Doors:
         """Apply what may change while listening."""
         self.grpc.reconfigure(config)
         self.house.reconfigure(config)
+        self.telemetry.reconfigure(config.telemetry)
         if self.picker is not None:
             self.picker.reconfigure(config)
 
@@ -56,6 +60,7 @@ class Doors:
 
     async def close(self) -> None:
         """Wait for the last call."""
+        await self.telemetry.close()
         await self.house.close()
         await self.grpc.close()
         if self.picker is not None:

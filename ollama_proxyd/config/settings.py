@@ -19,11 +19,13 @@ from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.grpc_api.settings import GrpcSettings
+from ollama_proxyd.edges.host.syslog import SyslogAddress
 from ollama_proxyd.edges.house.settings import HouseSettings
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.picker_api.settings import PickerSettings
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.storage.settings import HistorySettings
+from ollama_proxyd.edges.telemetry.settings import TelemetrySettings
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.settings import (
     GatewaySettings,
@@ -136,6 +138,14 @@ class LogSettings:
     """What is logged."""
 
     level: Annotated[LogLevel, Option("monitoring.log_level", "The lowest level that is logged.")] = LogLevel.INFO
+    syslog: Annotated[
+        SyslogAddress | None,
+        Option(
+            "monitoring.",
+            "Where lines of log go as well: the socket of a syslog daemon such as /dev/log, or an address for UDP such "
+            "as 192.0.2.1:514; null: nowhere.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,7 @@ class Config:
     power_saver: PowerSaverSettings
     timeouts: Timeouts
     log: LogSettings
+    telemetry: TelemetrySettings
     engine: EngineSettings
     backends: tuple[BackendConfig, ...] = ()
     api_keys: tuple[ApiKeySource, ...] = ()

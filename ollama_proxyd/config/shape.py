@@ -33,6 +33,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "efficiency.auto": "The thresholds of the Auto mode.",
     "efficiency.quiet_hours": "The hours in which the Auto mode takes Quiet.",
     "monitoring": "Metrics, logs and health checks.",
+    "telemetry": "What attempts came to, for a collector of OpenTelemetry.",
     "detection": "The search for engines when no backend is configured.",
     "sensors": "Battery, heat, fans and power of this machine.",
     "dbus": "The API on the session bus.",

@@ -1,0 +1,58 @@
+"""Lines of log for a syslog daemon beside standard error: here by its socket, or elsewhere by UDP."""
+
+import logging
+import os
+from logging.handlers import SysLogHandler
+from socket import AF_UNIX, SOCK_DGRAM
+from socket import socket as Socket  # noqa: N812 - a field has its name
+from typing import Annotated, Final, TypeAlias
+
+from ollama_proxyd.core.options import Like
+from ollama_proxyd.edges.host.journal import IDENTIFIER, PrintableFormatter
+
+SyslogAddress: TypeAlias = Annotated[
+    str,
+    Like(
+        r"^(/[^\0]+|([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$",
+        "a socket such as /dev/log, or an address such as 192.0.2.1:514",
+    ),
+]
+MOST_CHARACTERS: Final = 960
+"""RFC 3164, section 4.1: a packet has at most 1024 bytes, with what stands before the line."""
+
+
+class _OneLine(PrintableFormatter):
+    """A record is one line, since each line would be one of its own there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, bounded."""
+        return " ".join(super().format(record).splitlines())[:MOST_CHARACTERS]
+
+
+class Syslog(SysLogHandler):
+    """Waits for nobody: what the daemon does not take at once is lost there."""
+
+    socket: Socket | None
+
+    def createSocket(self) -> None:  # noqa: N802 - the name that logging calls
+        """Have a socket that never waits; raises OSError where nobody listens."""
+        if isinstance(self.address, str):
+            with Socket(AF_UNIX, SOCK_DGRAM) as probe:
+                probe.connect(self.address)
+            self.socket, self.unixsocket, self.socktype = Socket(AF_UNIX, SOCK_DGRAM), False, SOCK_DGRAM
+        else:
+            super().createSocket()
+        if self.socket is not None:
+            self.socket.setblocking(False)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Standard error has the line."""
+
+
+def syslog_handler(address: str) -> Syslog:
+    """Sends there; raises OSError where nobody listens at a socket."""
+    host, _, port = address.rpartition(":")
+    handler = Syslog(address if address.startswith("/") else (host.strip("[]"), int(port)))
+    handler.ident, handler.append_nul = f"{IDENTIFIER}[{os.getpid()}]: ", False
+    handler.setFormatter(_OneLine("%(message)s"))
+    return handler

@@ -1,0 +1,1 @@
+"""What attempts came to, told to a collector of OpenTelemetry; imported only where one is configured."""

@@ -1,0 +1,133 @@
+"""What attempts came to reaches a collector of OpenTelemetry, and no word of a prompt or an answer with it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from ollama_proxyd.app.sources import Demo
+from tests.app.conftest import Running, Start
+from tests.app.test_reload import CALM, END, FRAME
+from tests.real_things import ROOT
+from tests.upstreams.engines import openai_list
+from tests.upstreams.fake_engines import FakeEngine, Says, serving, streams
+
+TAKEN = Says(b"", headers={"Content-Type": "application/x-protobuf"})
+SECRET = "the frog sings at noon"
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[FakeEngine]:
+    chat = streams(FRAME, END, content_type="text/event-stream")
+    routes = {"GET /v1/models": Says(openai_list("m")), "POST /v1/chat/completions": chat}
+    async with serving(FakeEngine(routes)) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[FakeEngine]:
+    async with serving(FakeEngine({"POST /v1/traces": TAKEN, "POST /v1/metrics": TAKEN})) as collector:
+        yield collector
+
+
+def config(engine: FakeEngine, collector: FakeEngine | None, **telemetry: Any) -> dict[str, Any]:
+    backend = {"id": "box", "type": "openai", "endpoint": engine.url}
+    told = {} if collector is None else {"telemetry": {"otlp_endpoint": collector.url, **telemetry}}
+    return {**CALM, "backends": [backend], "routing": {"retries": 0}, **told}
+
+
+async def ask(running: Running, number: int = 1) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": SECRET}], "stream": True}
+
+    async def one() -> None:
+        async with running.client.post(f"{running.daemon.url}/v1/chat/completions", json=body) as reply:
+            assert reply.status == 200
+            await reply.read()
+
+    await asyncio.gather(*(one() for _ in range(number)))
+
+
+async def heard(collector: FakeEngine, path: str) -> list[bytes]:
+    """What came there, once something has."""
+    async with asyncio.timeout(30):
+        while True:
+            if found := [each.body for each in collector.asked if each.path == path]:
+                return found
+            await asyncio.sleep(0.05)
+
+
+def attributes(of: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in of.attributes}
+
+
+async def test_each_attempt_is_a_span_and_counts_in_metrics_without_a_word_of_it(
+    start: Start, engine: FakeEngine, collector: FakeEngine
+) -> None:
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running, 20)
+    (traces,) = await heard(collector, "/v1/traces")
+    (scope,) = ExportTraceServiceRequest.FromString(traces).resource_spans[0].scope_spans
+    assert [each.name for each in scope.spans] == ["chat m"] * 20
+    span, facts = scope.spans[0], attributes(scope.spans[0])
+    assert (facts["gen_ai.operation.name"], facts["ollama_proxyd.backend"]) == ("chat", "box")
+    assert facts["ollama_proxyd.energy_joules"] >= 0
+    assert span.start_time_unix_nano < span.end_time_unix_nano
+    (metrics, *_) = await heard(collector, "/v1/metrics")
+    (told,) = ExportMetricsServiceRequest.FromString(metrics).resource_metrics[0].scope_metrics
+    found = {each.name: each for each in told.metrics}
+    assert sum(each.count for each in found["gen_ai.client.operation.duration"].histogram.data_points) == 20
+    assert found["ollama_proxyd.energy"].unit == "J"
+    everything = b"".join(each.body for each in collector.asked)
+    assert not any(word.encode() in everything for word in SECRET.split() if len(word) > 3)
+
+
+async def test_a_collector_that_is_not_there_costs_no_answer_and_is_told_once(
+    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
+    collector.routes["POST /v1/traces"] = Says("no", 400)
+    running = await start(config(engine, collector), Demo.NEVER)
+    for _ in range(3):
+        await ask(running)
+        await asyncio.sleep(0.3)
+    assert len([each for each in lines if "takes no telemetry" in each]) == 1
+    assert not [each for each in collector.asked if each.path == "/v1/metrics"]
+    collector.routes["POST /v1/traces"] = TAKEN
+    await ask(running)
+    await heard(collector, "/v1/metrics")
+    assert len([each for each in lines if "takes telemetry again" in each]) == 1
+
+
+async def test_a_reload_ends_it_and_what_waits_is_sent_before(
+    start: Start, engine: FakeEngine, collector: FakeEngine
+) -> None:
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    await asyncio.sleep(0.1)
+    await running.rewrite(config(engine, None))
+    await heard(collector, "/v1/traces")
+    count = len(collector.asked)
+    await ask(running)
+    await asyncio.sleep(0.3)
+    assert len(collector.asked) == count
+
+
+async def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
+    code = "import sys, ollama_proxyd.app.daemon; sys.exit('opentelemetry' in sys.modules)"
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT)
+    assert await program.wait() == 0
+
+
+async def test_a_missing_package_is_named_and_costs_nothing_else(
+    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ollama_proxyd.edges.telemetry.exporter", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    (told,) = [each for each in lines if "is not installed" in each]
+    assert "install ollama-proxyd[otlp]" in told
