@@ -3,13 +3,13 @@
 import os
 import shutil
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.desktop.gnome.desktop import Desktop, StartDesktop
+from tests.desktop.gnome.desktop import Desktop, HoldDesktop, StartDesktop
 from tests.desktop.gnome.packing import unpacked_extension
 from tests.real_things import NOT_TRIED, installed
 
@@ -80,23 +80,32 @@ def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start_desktop(suite: str, root: Path, extension: Path) -> Iterator[StartDesktop]:
-    """Starts desktops that live as long as the module: `start_desktop({"LANGUAGE": "de"})`."""
-    with ExitStack() as stack:
+def hold_desktop(suite: str, root: Path, extension: Path) -> HoldDesktop:
+    """Runs desktops, each for as long as its `with` lasts."""
 
-        def start(environment: Mapping[str, str] | None = None) -> Desktop:
-            desktop = Desktop(suite, root, extension, environment)
+    @contextmanager
+    def hold(environment: Mapping[str, str] | None = None) -> Iterator[Desktop]:
+        with closing(Desktop(suite, root, extension, environment)) as desktop:
             _running.append(desktop)
-            stack.callback(desktop.close)
-            stack.callback(_running.remove, desktop)
-            return desktop
+            try:
+                yield desktop
+            finally:
+                _running.remove(desktop)
 
-        yield start
+    return hold
+
+
+@pytest.fixture
+def start_desktop(hold_desktop: HoldDesktop) -> Iterator[StartDesktop]:
+    """Starts desktops that end with the test: each that runs on takes its share of the processors."""
+    with ExitStack() as stack:
+        yield lambda environment=None: stack.enter_context(hold_desktop(environment))
 
 
 @pytest.fixture(scope="module")
-def module_desktop(start_desktop: StartDesktop) -> Desktop:
-    return start_desktop()
+def module_desktop(hold_desktop: HoldDesktop) -> Iterator[Desktop]:
+    with hold_desktop() as desktop:
+        yield desktop
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -142,3 +142,9 @@ class StartDesktop(Protocol):
     """Starts a desktop; the environment is added to the session's."""
 
     def __call__(self, environment: Mapping[str, str] | None = None) -> Desktop: ...
+
+
+class HoldDesktop(Protocol):
+    """Runs a desktop until the `with` ends."""
+
+    def __call__(self, environment: Mapping[str, str] | None = None) -> AbstractContextManager[Desktop]: ...

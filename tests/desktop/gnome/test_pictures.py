@@ -1,10 +1,11 @@
 """A picture of each state on each screen, light and dark and in each language; nothing in it may be cut."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.desktop.gnome.desktop import TITLE, Desktop, StartDesktop
+from tests.desktop.gnome.desktop import TITLE, Desktop, HoldDesktop
 from tests.desktop.gnome.stand_in import StandIn
 from tests.desktop.gnome.states import APPLICATION, STATES, State
 from tests.desktop.gnome.test_screens import IS_CUT, TITLES, furnish
@@ -54,10 +55,10 @@ class Photographer:
 
 
 @pytest.fixture(scope="module", params=SCREENS, ids="-".join)
-def photographer(request: pytest.FixtureRequest, start_desktop: StartDesktop) -> Photographer:
+def photographer(request: pytest.FixtureRequest, hold_desktop: HoldDesktop) -> Iterator[Photographer]:
     screen, language = request.param
-    desktop = start_desktop({"MONITOR": screen, "LANG": "en_US.UTF-8", "LANGUAGE": language})
-    return Photographer(desktop, screen, language)
+    with hold_desktop({"MONITOR": screen, "LANG": "en_US.UTF-8", "LANGUAGE": language}) as desktop:
+        yield Photographer(desktop, screen, language)
 
 
 def shown(photographer: Photographer, state: State) -> StandIn:
