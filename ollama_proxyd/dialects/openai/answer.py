@@ -34,6 +34,8 @@ class AnswerMessage(msgspec.Struct):
     role: Json = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    refusal: str | None = None
+    """What a model says in place of what it was asked for."""
     tool_calls: list[AnswerCall] | None = None
     function_call: AnswerFunction | None = None
 

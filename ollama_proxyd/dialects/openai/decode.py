@@ -68,7 +68,7 @@ class ChunkDecoder(BlockDecoder):
             raise UnreadableError
         if (error := frame.reported) is not None:
             raise error_in_answer(error)
-        self.has_read = self.has_read or frame.choices is not None
+        self.has_read = self.has_read or bool(frame.choices)
         usage = usage_of(frame.usage, frame.timings)
         self._usage = usage or self._usage
         if frame.timings is not None:
@@ -107,7 +107,7 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
         return _streamed(body, top_logprobs)
     if (error := frame.reported) is not None:
         raise error_in_answer(error)
-    choice = _first(frame)
+    choice = _first(frame) or next(iter(frame.choices or ()), None)
     if choice is None or not choice.has_message:
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer holds no message")
     message = choice.said
@@ -152,7 +152,7 @@ def _delta(
     content = message.content
     text, thinking = (content, "") if isinstance(content, str) else said_in(content)
     delta = Delta(
-        text=text or choice.text or "",
+        text=text or choice.text or message.refusal or "",
         thinking=thinking or message.reasoning_content or message.reasoning or "",
         tool_calls=calls,
         logprobs=logprobs_of(choice.logprobs, top_logprobs),

@@ -179,6 +179,6 @@ class PassThrough:
         ending = self._dialect.stream_ending(b"".join((head, *self._blocks)), self._frames)
         if ending.error is not None:
             raise ending.error
-        if not ending.complete:
+        if not ending.complete or not (self._begun or self._has_read):
             raise incomplete(self._who)
         return ending.finished

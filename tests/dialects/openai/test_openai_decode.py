@@ -80,6 +80,7 @@ def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int
         ({"content": None, "reasoning": None, "tool_calls": None}, None),
         ({"role": "assistant", "content": ""}, None),
         ({"content": "x", "unheard_of": {"a": 1}}, Delta(text="x")),
+        ({"content": None, "refusal": "x"}, Delta(text="x")),
     ],
 )
 def test_deltas_are_read_in_every_spelling(delta: dict[str, Any], event: Delta | None) -> None:
@@ -137,8 +138,10 @@ def test_finish_reasons_are_translated(word: str, reason: FinishReason) -> None:
 
 def test_done_is_a_proper_end_without_a_reason_but_not_of_nothing() -> None:
     assert decoded(sse(chunk({"content": "a"}), "[DONE]"))[-1] == Finished(usage=Usage(None, 1, estimated=True))
-    with pytest.raises(ProxyError, match="before it was complete"):
-        decoded(sse("[DONE]"))
+    nothing: dict[str, Any] = {"choices": []}
+    for block in (sse("[DONE]"), sse(nothing, "[DONE]")):
+        with pytest.raises(ProxyError, match="before it was complete"):
+            decoded(block)
 
 
 @pytest.mark.parametrize("block", [b"", sse(chunk({"content": "half"})), sse({"choices": [], "usage": USAGE})])
@@ -264,6 +267,10 @@ def test_a_whole_chat_becomes_one_delta_and_the_end() -> None:
 
 def test_a_whole_answer_without_text_is_only_an_end() -> None:
     assert decode_answer(b'{"choices":[{"message":{"content":null},"finish_reason":null}]}') == [Finished()]
+
+
+def test_a_whole_answer_is_the_first_one_whatever_its_number() -> None:
+    assert decode_answer(b'{"choices":[{"index":7,"message":{"content":"x"}}]}') == [Delta(text="x"), Finished()]
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,15 @@ async def test_nothing_of_a_stream_without_a_good_frame_reaches_the_client(engin
     assert "oops" not in f"{error.message}{error.detail}"
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_mark_of_the_end_alone_is_no_answer(client: Api) -> None:
+    routes = {CHAT: streams(b'data: {"choices":[]}\n\n', b"data: [DONE]\n\n", content_type=SSE)}
+    async with serving(FakeEngine(routes)) as server, backend_at(server.url, Api.OPENAI) as backend:
+        before, error = await until_it_fails(backend, asked(client, stream=True))
+    assert frames(before) == b""
+    assert "before it was complete" in error.message
+
+
 def pieces(*chunks: bytes, before_s: float = 0.0, pause_s: float = 0.0, content_type: str = "application/json") -> Any:
     """A handler that works for some time and then sends its answer with pauses; it never closes the connection."""
 
