@@ -26,11 +26,10 @@ SLEEP_UNKNOWN = Unavailable.because("sleep_unknown")
 class BackendStatus:
     """One backend now.
 
-    `outside_mode`: why it serves in the mode in force only where no other can; None where it is within the mode.
-    `rated_power_watts` is configured, `power_watts` is what its device draws now. `too_hot`: heat keeps requests off
-    it, unless nothing else can serve. `tokens_per_second` is that of its most asked model. `slots` are how many
-    requests it answers at once, `slots_from` how that is known. `off`: its engine, the systemd `unit`, is stopped
-    until the next request.
+    `outside_mode`: why it serves in the mode in force only where no other can; None within the mode. `power_watts` is
+    what its device draws now. `too_hot`: heat keeps requests off it, unless nothing else can serve.
+    `tokens_per_second` is that of its most asked model. `slots` are the requests that it answers at once. `off`: its
+    engine, the systemd `unit`, is stopped until the next request. `machine`: the paired one that shares it, if any.
     """
 
     id: str
@@ -53,6 +52,7 @@ class BackendStatus:
     tokens_per_second: float | Unavailable
     unit: str | None
     off: bool
+    machine: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +250,7 @@ def backend_status(view: BackendView, system: SystemState, row: ModeRow, now_s: 
         tokens_per_second=NOT_LEARNED if learned_tps is None else learned_tps,
         unit=spec.unit,
         off=view.is_off,
+        machine=spec.machine,
     )
 
 
@@ -270,9 +271,8 @@ def rated_power_watts(view: BackendView) -> float | Unavailable:
 def device_statuses(system: SystemState, fleet: FleetView) -> tuple[DeviceStatus, ...]:
     """Each device with the backends that run on it."""
     bound = [(device_of(view.spec, system.devices), view.spec.id) for view in fleet]
-    return tuple(
-        DeviceStatus(device, tuple(backend_id for on, backend_id in bound if on is device)) for device in system.devices
-    )
+    there = {id(device): tuple(each for on, each in bound if on is device) for device in system.devices}
+    return tuple(DeviceStatus(device, there[id(device)]) for device in system.devices)
 
 
 def most_asked(view: BackendView) -> Speed:

@@ -35,8 +35,9 @@ HEALTHY = DoctorFacts(
     leftovers=(),
     old_daemon=False,
     backends=[{"id": "npu", "digests": {"tiny:latest": "a1"}}],
+    house={"enabled": True, "trouble": None, "peers": [{"name": "desktop", "reason": None}]},
 )
-STOPPED = replace(HEALTHY, on_the_bus=False, status=None, backends=(), http=HttpFacts(URL))
+STOPPED = replace(HEALTHY, on_the_bus=False, status=None, backends=(), house=None, http=HttpFacts(URL))
 
 
 def with_backends(*states: tuple[str, str | None]) -> Any:
@@ -47,6 +48,11 @@ def with_backends(*states: tuple[str, str | None]) -> Any:
 def with_digests(**digests: str) -> DoctorFacts:
     backends = [{"id": backend_id, "digests": {"tiny:latest": digest}} for backend_id, digest in digests.items()]
     return replace(HEALTHY, backends=backends)
+
+
+def with_house(trouble: str | None = None, **peers: str | None) -> DoctorFacts:
+    told = [{"name": name, "reason": why} for name, why in peers.items()]
+    return replace(HEALTHY, house={"enabled": True, "trouble": trouble, "peers": told})
 
 
 TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
@@ -99,6 +105,9 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "/m/torn.gguf is no model that can be used: it is cut short",
         "replace or remove: /m/torn.gguf",
     ),
+    ("house", with_house(), Level.WARNING, "no machine is paired", "ollama-proxyctl pair"),
+    ("house", with_house(trouble="no network"), Level.WARNING, "no network", "house.peers"),
+    ("house", with_house(desktop="off"), Level.WARNING, "no paired machine can be used: desktop (off)", "same network"),
     ("daemon", replace(HEALTHY, on_the_bus=False), Level.WARNING, "not on this session bus", "user service"),
     (
         "port",
@@ -398,3 +407,9 @@ def test_a_token_that_is_asked_for_is_no_stranger(places: Places, serve: Callabl
     facts = gather(places, serve(token="a secret").listen())
     assert "OLLAMA_PROXY_TOKEN" in facts.http.refusal
     assert not facts.http.port_taken
+
+
+def test_the_house_is_well_while_one_machine_is_there_and_unsaid_where_it_is_not_used() -> None:
+    (found,) = [each for each in examine(with_house(desktop=None, tower="off")) if each.subject == "house"]
+    assert (found.level, found.says) == (Level.OK, "used: desktop; not now: tower (off)")
+    assert not [each for each in examine(replace(HEALTHY, house=None)) if each.subject == "house"]

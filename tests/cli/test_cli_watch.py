@@ -43,7 +43,7 @@ MACHINE: dict[str, Any] = {
     "games": 0,
     "unknown": {},
 }
-NPU |= {"unit": None, "off": False}
+NPU |= {"unit": None, "off": False, "machine": None}
 NO_LIMIT: Any = {"limit_watt_hours": None, "spent_watt_hours": 1.2, "reason": None, "incomplete": None}
 DAY: Any = {
     "requests": 0,

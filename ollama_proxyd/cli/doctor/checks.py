@@ -164,6 +164,25 @@ def engines(facts: DoctorFacts) -> Finding | None:
     return Finding(Level.WARNING, says, f"see what it wrote: ollama-proxyctl engines log {which}")
 
 
+def house(facts: DoctorFacts) -> Finding | None:
+    """Whether the paired machines are there, and share something; nothing where other machines are not used."""
+    told = facts.house or {}
+    if not told.get("enabled"):
+        return None
+    if told["trouble"]:
+        return Finding(
+            Level.WARNING, told["trouble"], "name their addresses in house.peers: ollama-proxyctl config edit"
+        )
+    if not told["peers"]:
+        return Finding(Level.WARNING, "no machine is paired", "show a code on one of them: ollama-proxyctl pair")
+    away = [f"{each['name']} ({each['reason']})" for each in told["peers"] if each["reason"]]
+    if len(away) == len(told["peers"]):
+        do = "look whether they run and are in the same network; this machine's own backends answer meanwhile"
+        return Finding(Level.WARNING, f"no paired machine can be used: {', '.join(away)}", do)
+    there = [each["name"] for each in told["peers"] if not each["reason"]]
+    return Finding(Level.OK, "; ".join([f"used: {', '.join(there)}", *(f"not now: {each}" for each in away)]))
+
+
 def service(names: tuple[str, ...], without: str, do: str) -> Check:
     """A check whether Auto has one of these services of the system bus."""
 
@@ -227,6 +246,7 @@ CHECKS: Mapping[str, Check] = {
     "backends": backends,
     "models": models,
     "engines": engines,
+    "house": house,
     "session bus": session_bus,
     "battery": service((UPOWER,), "Auto cannot follow the battery", "install the package upower"),
     "power profiles": service(

@@ -61,3 +61,5 @@ class DoctorFacts:
     old_daemon: bool
     backends: Any = ()
     """The answer to GET /backends."""
+    house: Any = None
+    """The answer to GET /house."""

@@ -48,7 +48,7 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
     no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
     configured = client_url(loaded.server.host, loaded.server.port) if loaded else default_url()
-    http, status, backends = _daemon(url, configured, loaded.server.token if loaded else None)
+    http, status, backends, house = _daemon(url, configured, loaded.server.token if loaded else None)
     return DoctorFacts(
         session_bus=no_session_bus,
         on_the_bus=names.get(session_bus.NAME, False),
@@ -62,6 +62,7 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
         leftovers=tuple(str(path) for name in OLD_FILES if (path := places.home / name).exists()),
         old_daemon=names.get(OLD_NAME, False),
         backends=backends,
+        house=house,
     )
 
 
@@ -75,21 +76,21 @@ def _config(places: Places) -> tuple[ConfigFacts, Config | None]:
     return ConfigFacts(path, warnings=tuple(map(str, loaded.warnings))), loaded
 
 
-def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any]:
-    """Where the daemon is, and its status and backends if it answers."""
+def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any, Any]:
+    """Where the daemon is, and its status, backends and house if it answers."""
     where = url or configured
     try:
         with reach(url, configured, token) as daemon:
             about = daemon.version()
             facts = HttpFacts(about["endpoint"], version=about["version"])
-            return facts, daemon.get("/status"), daemon.get("/backends")
+            return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house")
     except Unreachable:
         if not where.startswith("http:"):
-            return HttpFacts(where), None, ()
+            return HttpFacts(where), None, (), None
         host, port = host_and_port(where)
-        return HttpFacts(where, holder=port_owner(port), port_taken=_listens(host, port)), None, ()
+        return HttpFacts(where, holder=port_owner(port), port_taken=_listens(host, port)), None, (), None
     except Failed as error:
-        return HttpFacts(where, refusal=error.message), None, ()
+        return HttpFacts(where, refusal=error.message), None, (), None
 
 
 def _listens(host: str, port: int) -> bool:

@@ -53,6 +53,7 @@ def details(view: BackendView) -> dict[str, Variant]:
         "measured_power_watts": ("d", _or(measured_power_w(view), _NOT_MEASURED)),
         "unit": ("s", spec.unit),
         "off": ("b", view.is_off),
+        "machine": ("s", spec.machine),
         "max_model_size_gb": ("d", _or(most_bytes and most_bytes / BYTES_PER_GB, _NO_LIMIT)),
         "supports_generate": ("b", _can(view, "completion")),
         "supports_stream": ("b", _can(view, "completion")),
