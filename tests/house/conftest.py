@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -25,10 +25,17 @@ def run(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True)
 
 
+class Radio(NamedTuple):
+    """How long each frame is under way, and the share of them that is lost."""
+
+    delay_s: float
+    loss: float
+
+
 class Machine:
     """A namespace with an interface at the switch, and what runs in it."""
 
-    def __init__(self, switch: str, name: str, number: int, folder: Path) -> None:
+    def __init__(self, switch: str, name: str, number: int, folder: Path, radio: Radio | None = None) -> None:
         self.space, self.name, self.address = f"{switch}-{name}", name, f"10.77.0.{number}"
         self.folder = folder / name
         self._switch, self._cable = switch, f"v{name[:8]}"
@@ -36,25 +43,22 @@ class Machine:
         for each in (self.folder, self.folder / "run"):
             each.mkdir(mode=0o700)
         run("ip", "netns", "add", self.space)
-        run(
-            "ip",
-            "link",
-            "add",
-            self._cable,
-            "netns",
-            switch,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            self.space,
-        )
+        self._radio = None if radio is None else self._sends(switch, radio)
+        if radio is None:
+            ends = ("netns", switch, "type", "veth", "peer", "name", "eth0", "netns", self.space)
+            run("ip", "link", "add", self._cable, *ends)
         run("ip", "-n", switch, "link", "set", self._cable, "master", "br0", "up")
         run("ip", "-n", self.space, "address", "add", f"{self.address}/24", "dev", "eth0")
         run("ip", "-n", self.space, "link", "set", "eth0", "up")
         run("ip", "-n", self.space, "link", "set", "lo", "up")
+
+    def _sends(self, switch: str, radio: Radio) -> subprocess.Popen[str]:
+        """A radio in place of a cable."""
+        words = (sys.executable, str(ROOT / "tests/house/radio.py"), self.space, switch, self._cable)
+        process = subprocess.Popen((*words, *map(str, radio)), stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        return process
 
     def start(self, **house: Any) -> None:
         """Run the daemon with the demo fleet."""
@@ -139,19 +143,23 @@ class Machine:
 
     def close(self) -> None:
         self.stop()
+        if self._radio is not None:
+            self._radio.kill()
+            self._radio.communicate()
         subprocess.run(("ip", "netns", "del", self.space), check=False, capture_output=True)
 
 
 class House:
     """The machines."""
 
-    def __init__(self, folder: Path) -> None:
-        self._switch = f"hs{os.getpid()}"
+    def __init__(self, folder: Path, radio: Radio | None = None) -> None:
+        self._switch = f"hs{os.getpid()}{'' if radio is None else 'r'}"
         run("ip", "netns", "add", self._switch)
         run("ip", "-n", self._switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         run("ip", "-n", self._switch, "link", "set", "br0", "up")
         names = ("desktop", "laptop", "stranger")
-        self.machines = [Machine(self._switch, name, at, folder) for at, name in enumerate(names, 1)]
+        ways = {"laptop": radio}
+        self.machines = [Machine(self._switch, name, at, folder, ways.get(name)) for at, name in enumerate(names, 1)]
         self.desktop, self.laptop, self.stranger = self.machines
 
     def pair(self) -> None:
@@ -172,11 +180,12 @@ class House:
         subprocess.run(("ip", "netns", "del", self._switch), check=False, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+@contextmanager
+def paired(folder: Path, radio: Radio | None = None) -> Iterator[House]:
+    """A house whose desktop and laptop are paired."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    house = House(tmp_path_factory.mktemp("house"))
+    house = House(folder, radio)
     try:
         house.desktop.start()
         house.laptop.start()
@@ -184,3 +193,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
     finally:
         house.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with paired(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def far_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The laptop is in the garden: each frame takes 40 ms there, and one of fifty is lost."""
+    with paired(tmp_path_factory.mktemp("far-house"), Radio(0.04, 0.02)) as house:
+        yield house
