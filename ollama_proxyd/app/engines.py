@@ -109,12 +109,19 @@ class Engines:
             self._own.reconfigure(settings)
 
     async def close(self) -> None:
-        """End all processes of ours, and all connections."""
+        """End all processes of ours, and all connections; a restart keeps what lives without the daemon."""
         if self._own is not None:
-            await self._own.close()
+            await self._own.close(keeps_units=await self._is_restarting())
         await self.http.close()
         await self._line.close()
         await self._system_line.close()
+
+    async def _is_restarting(self) -> bool:
+        """Whether the service manager starts the daemon anew at once; not where it cannot be asked."""
+        try:
+            return await self._units.is_restarting(os.getpid())
+        except OSError:
+            return False
 
 
 def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: Cell[EngineWishes]) -> None:

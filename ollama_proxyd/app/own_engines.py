@@ -64,7 +64,7 @@ class OwnEngines:
         self.pool.room.settings = settings
         self._files.folder = settings.models_dir
 
-    async def close(self) -> None:
-        """End all processes."""
-        await self.pool.close()
+    async def close(self, *, keeps_units: bool) -> None:
+        """End all processes, or leave those that are units to the next daemon."""
+        await self.pool.close(keeps_units=keeps_units)
         self._runner.close()

@@ -105,6 +105,9 @@ class Units(Protocol):
 class EngineProcess(Protocol):
     """A process that was started for one model."""
 
+    unit: str | None
+    """The systemd unit whose main process it is; None for a child of the daemon."""
+
     @property
     def pid(self) -> int:
         """Its number."""

@@ -79,6 +79,17 @@ def test_a_unit_outlives_a_daemon_that_is_killed_and_the_next_one_takes_it_over(
     service.until_said("runs since an earlier start, and is taken over")
 
 
+def test_a_unit_outlives_a_restart_of_the_service_and_no_stop(with_engine: Service) -> None:
+    service = with_engine
+    before = units(service), told(service)["engines"][0]["pid"]
+    service.systemctl("restart", "ollama-proxyd.service")
+    service.until_ready()
+    assert ask_at_once(service) == ["200"] * AT_ONCE
+    assert (units(service), told(service)["engines"][0]["pid"]) == before
+    service.systemctl("stop", "ollama-proxyd.service")
+    wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)
+
+
 def test_how_a_unit_ended_is_told_and_the_next_request_starts_another(with_engine: Service) -> None:
     service = with_engine
     before = units(service)

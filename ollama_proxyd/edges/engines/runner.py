@@ -129,4 +129,4 @@ class Runner:
 
 
 def _noted(kept: KeptEngine, process: EngineProcess) -> Noted:
-    return Noted(kept, processes.identity(process.pid), getattr(process, "unit", None))
+    return Noted(kept, processes.identity(process.pid), process.unit)

@@ -6,6 +6,7 @@ from ollama_proxyd.edges.plumbing.dbus import Target
 
 NAME: Final = "org.freedesktop.systemd1"
 UNIT: Final = f"{NAME}.Unit"
+JOB: Final = f"{NAME}.Job"
 SERVICE: Final = f"{NAME}.Service"
 MANAGER: Final = Target(NAME, "/org/freedesktop/systemd1", f"{NAME}.Manager")
 REPLACE: Final = "replace"

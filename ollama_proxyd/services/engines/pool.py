@@ -272,15 +272,16 @@ class EnginePool:
         log.info("%s of %s runs since an earlier start, and is taken over", running.file.name, running.spec.id)
         self._serve(running, probe)
 
-    async def close(self) -> None:
-        """End all processes."""
+    async def close(self, *, keeps_units: bool = False) -> None:
+        """End all processes, but those that are units where the next daemon is to take them over."""
         self._roster.queue.clear()
         has_all = not self._is_looking
         await self._tasks.close()
-        processes = [each.process for each in self._roster.held if each.process is not None]
-        await asyncio.gather(*(each.stop() for each in processes), return_exceptions=True)
+        kept = self._roster.units if keeps_units else []
+        others = [each.process for each in self._roster.held if each.process is not None and each not in kept]
+        await asyncio.gather(*(each.stop() for each in others), return_exceptions=True)
         if has_all:
-            self._survivors.note(())
+            self._survivors.note(kept)
 
     def _note_eviction(self, *concerned: Running) -> None:
         self.evictions += 1
@@ -288,10 +289,8 @@ class EnginePool:
             self.evicted.publish(backend_id)
 
     def _tenants(self) -> list[Tenant]:
-        return [
-            each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place))
-            for each in self._roster.held
-        ]
+        held = self._roster.held
+        return [each.tenant(self.reload_j(each.spec, each.file), self.waiting_for(*each.place)) for each in held]
 
     def _tell(self, running: Running) -> None:
         failed = running.failure is not None or running.phase is Phase.GONE

@@ -27,6 +27,12 @@ class Roster:
         """Those that could answer, and have nothing to do."""
         return [each for each in self.current.values() if each.is_ready and not each.users]
 
+    @property
+    def units(self) -> list[Running]:
+        """Those that answer, and could without this daemon."""
+        own = [each for each in self.current.values() if each.is_ready]
+        return [each for each in own if each.process is not None and each.process.unit is not None]
+
     def ready(self, backend_id: str) -> tuple[Running, ...]:
         """The processes of a backend that take requests now."""
         return tuple(each for at, each in self.current.items() if at.backend_id == backend_id and each.is_ready)

@@ -1,5 +1,6 @@
 """The part of systemd's user manager that is used, on a bus of the test's own: org.freedesktop.systemd1(5)."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from dbus_fast.aio import MessageBus
 from tests.desktop.private_bus import PrivateBus
 
 NAME = "org.freedesktop.systemd1"
+JOB = "/org/freedesktop/systemd1/job/7"
 UNITS = "/org/freedesktop/systemd1/unit/"
 
 
@@ -19,6 +21,8 @@ class FakeManager:
         self.states: dict[str, str] = {}
         self.jobs: list[tuple[str, str, str]] = []
         self.changed: Callable[[str, str], None] = lambda _unit, _state: None
+        self.job_of_own: str | None = None
+        """The type of the job of the test's own unit."""
         self._bus: MessageBus | None = None
 
     async def start(self, bus: PrivateBus) -> None:
@@ -44,9 +48,19 @@ class FakeManager:
         return "o", [UNITS + message.body[0].replace(".", "_2e")]
 
     def _Get(self, message: Message) -> tuple[str, list[Any]]:  # noqa: N802
+        job = self.job_of_own
+        if message.body == [f"{NAME}.Unit", "Job"]:
+            return "v", [Variant("(uo)", [0, "/"] if job is None else [7, JOB])]
+        if message.body == [f"{NAME}.Job", "JobType"]:
+            return "v", [Variant("s", str(job))]
         unit = str(message.path).removeprefix(UNITS).replace("_2e", ".")
         assert message.body == [f"{NAME}.Unit", "ActiveState"]
         return "v", [Variant("s", self.states.get(unit, "inactive"))]
+
+    def _GetUnitByPID(self, message: Message) -> tuple[str, list[Any]]:  # noqa: N802
+        if message.body != [os.getpid()]:
+            raise KeyError(message.body[0])
+        return "o", [UNITS + "own_2eservice"]
 
     def _StartUnit(self, message: Message) -> tuple[str, list[Any]]:  # noqa: N802
         return self._job(message, "active")

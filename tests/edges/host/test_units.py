@@ -1,5 +1,6 @@
 """Units of engines are started, stopped and looked at by the user's manager."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,6 +51,19 @@ async def test_only_what_was_stopped_is_off(manager: FakeManager, units: UserUni
 async def test_a_manager_that_refuses_says_why(manager: FakeManager, units: UserUnits) -> None:
     with pytest.raises(OSError, match=r"Unit nope\.service not found"):
         await units.start("nope.service")
+
+
+@pytest.mark.parametrize(("job", "is_restarting"), [(None, False), ("stop", False), ("restart", True)])
+async def test_a_restart_is_told_from_a_stop(
+    manager: FakeManager, units: UserUnits, job: str | None, is_restarting: bool
+) -> None:
+    manager.job_of_own = job
+    assert await units.is_restarting(os.getpid()) is is_restarting
+
+
+async def test_what_runs_in_no_unit_is_not_restarted_by_anyone(manager: FakeManager, units: UserUnits) -> None:
+    with pytest.raises(OSError, match="not found"):
+        await units.is_restarting(1)
 
 
 async def test_without_a_bus_there_is_no_manager() -> None:

@@ -34,6 +34,7 @@ class Process:
     def __init__(self, machine: "Machine", launch: Launch) -> None:
         self.machine, self.launch = machine, launch
         self.pid = len(machine.started)
+        self.unit = machine.unit
         self.began_s = machine.clock.monotonic()
         self.name = launch.words[2]
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -101,6 +102,8 @@ class Machine:
     kept: list[tuple[KeptEngine, Process]] = field(default_factory=list)
     left: list[tuple[KeptEngine, Process]] = field(default_factory=list)
     """What an earlier daemon left."""
+    unit: str | None = None
+    """Of each process that is started."""
     ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
 
     @property
