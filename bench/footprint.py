@@ -74,7 +74,7 @@ class Bench:
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._buses = buses_for(processes)
-        self._backend_port = _backend(processes)
+        self._backend_port = start_backend(processes)
         self._number = 0
 
     def start(self) -> tuple[Server, float]:
@@ -112,7 +112,8 @@ def _config(port: int, backend_port: int) -> Mapping[str, Any]:
     return {"server": {"http_port": port}, "backends": [backend]}
 
 
-def _backend(processes: Processes) -> int:
+def start_backend(processes: Processes) -> int:
+    """The suite's backend; its port."""
     backend = processes.start("backend", Command((tools.build("backend"),)), port=0)
     deadline_s = time.monotonic() + PATIENCE_S
     while not backend.log.read_text().endswith("\n"):
