@@ -1,10 +1,10 @@
 """What finished requests teach about a backend's speed and watts: weighted means, never from failures."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from math import exp, inf, log2
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.values import replace, value
 
@@ -48,7 +48,7 @@ class Length(NamedTuple):
     samples: int = 1
 
     def after(self, tokens: float, *, is_cut: bool) -> "Length":
-        """The same after one more answer; one that was cut shows that they are at least so long."""
+        """The same after one more; one that was cut shows that they are at least so long."""
         if is_cut and tokens <= self.tokens:
             return self
         share = max(DECAY, 1 / (self.samples + 1))
@@ -123,13 +123,10 @@ class Speed:
         shown = frozenset(part for part, value in known.items() if value is not None)
         return replace(self.prior(self.at_s), samples=min(self.samples, 1), seen_once=shown | self.longer.keys())
 
-    def slowed(self, by: str, slowing: float) -> "Speed":
-        """The same after an answer beside others; a mean of the factors as they are, since they may be zero."""
-        known, slowing = self.beside.get(by, NEIGHBOUR_SLOWDOWN), min(max(slowing, 0.0), MOST_SLOWING)
-        return replace(self, beside={**self.beside, by: known + DECAY * (slowing - known)})
-
     def slowdown(self, beside: Mapping[str, float], own_id: str) -> float:
         """How many times longer an answer takes beside so many other requests, by backend."""
+        if not beside:
+            return 1.0
         counts = {each: count if each == own_id else min(count, 1.0) for each, count in beside.items()}
         return 1 + sum([self.beside.get(each, NEIGHBOUR_SLOWDOWN) * count for each, count in counts.items()])
 
@@ -140,15 +137,6 @@ class Speed:
         known = self.longer.get(("decode_tps", context)) if context else self.decode_tps
         return known if self.is_sure(part) else None
 
-    def answered(self, asker: Asker, tokens: float, *, is_cut: bool) -> "Speed":
-        """The same after an answer of so many tokens."""
-        lengths = dict(self.lengths)
-        known = lengths.pop(asker, None)
-        lengths[asker] = Length(tokens) if known is None else known.after(tokens, is_cut=is_cut)
-        if len(lengths) > MOST_LENGTHS:
-            lengths.pop(next(iter(lengths)))
-        return replace(self, lengths=lengths)
-
     def is_sure(self, part: Part) -> bool:
         """Whether two requests have shown a part, so that it counts by itself."""
         return self.samples >= ENOUGH_SAMPLES and part not in self.seen_once
@@ -156,7 +144,7 @@ class Speed:
     @property
     def told_tps(self) -> float | None:
         """How fast it writes, with the shortest prompts that were seen."""
-        part = self.nearest("decode_tps", 0) if self.decode_tps is None else None
+        part = self.nearest("decode_tps", 0) if self.decode_tps is None and self.longer else None
         return self.decode_tps if part is None else self.longer[part]
 
     def nearest(self, part: str, context: int) -> tuple[str, int] | None:
@@ -193,57 +181,73 @@ def context_of(tokens: float) -> int:
 
 
 def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
-    """The speed after one more finished request; None and absurd values (not above zero, not finite) teach nothing.
+    """The speed after one more whole answer; None and absurd values (not above zero, not finite) teach nothing.
 
-    Only answers that came whole are samples: a failure says nothing about speed, so callers never pass one. Configured
-    values take no part here; `expected` weighs them against measurements at each decision, so a changed configuration
-    counts at once.
+    Configured values take no part here: `expected` weighs them at each decision, so a change counts at once.
     """
-    before = speed or Speed()
-    decode_at = context_of(answer.context_tokens)
-    parts: dict[Part, float | None] = {
-        "ttft_s": _sane(answer.ttft_s),
-        ("prefill_tps", context_of(answer.read_tokens)): _fast(answer.prefill_tps),
-        ("decode_tps", decode_at) if decode_at else "decode_tps": _fast(answer.decode_tps),
-        "output_tokens": _length(before.output_tokens, answer),
-    }
-    shown = {part: value for part, value in parts.items() if value is not None}
-    before = _of_others(before, answer)
+    before, tokens = speed or Speed(), _sane(answer.output_tokens)
+    beside, lengths = _beside(before.beside, answer), _lengths(before.lengths, answer, tokens)
+    if answer.is_cut and (tokens or 0.0) <= (before.output_tokens or 0.0):
+        tokens = None  # it tells no more than was known
+    shown = _shown(answer, tokens)
     if not shown:
-        return before
+        is_same = beside is before.beside and lengths is before.lengths
+        return before if is_same else replace(before, beside=beside, lengths=lengths)
     weight = before.weight_at(at_s)
-    share = max(DECAY, 1 / (weight + 1))
-    short = ("ttft_s", "decode_tps", "output_tokens")
-    known: dict[Part, float | None] = {**{part: getattr(before, part) for part in short}, **dict(before.longer)}
-    first = frozenset(part for part in shown if known.get(part) is None)
-    known.update({part: _next(known.get(part), value, share) for part, value in shown.items()})
+    share, seen_once = max(DECAY, 1 / (weight + 1)), set(before.seen_once)
+    short = {"ttft_s": before.ttft_s, "decode_tps": before.decode_tps, "output_tokens": before.output_tokens}
+    known: dict[Any, Any] = {**short, **before.longer}
+    for part, sample in shown:
+        if (was := known.get(part)) is None:
+            seen_once.add(part)
+            known[part] = sample
+        else:
+            seen_once.discard(part)
+            known[part] = _mean(was, sample, share)
     return Speed(
-        known["ttft_s"],
-        known["decode_tps"],
-        known["output_tokens"],
+        known.pop("ttft_s"),
+        known.pop("decode_tps"),
+        known.pop("output_tokens"),
         samples=before.samples + 1,
-        longer={part: value for part, value in known.items() if isinstance(part, tuple) and value is not None},
-        beside=before.beside,
-        lengths=before.lengths,
-        seen_once=(before.seen_once - shown.keys()) | first,
+        longer=known,
+        beside=beside,
+        lengths=lengths,
+        seen_once=frozenset(seen_once),
         weight=weight + 1,
         at_s=at_s,
     )
 
 
-def _of_others(speed: Speed, answer: Answer) -> Speed:
-    """The same after what an answer showed of those beside it and of those that ask alike."""
-    if (tokens := _sane(answer.output_tokens)) is not None:
-        speed = speed.answered(answer.asker, tokens, is_cut=answer.is_cut)
+def _shown(answer: Answer, output_tokens: float | None) -> Sequence[tuple[Part, float]]:
+    """The parts of a speed that an answer shows."""
+    decode_at = context_of(answer.context_tokens)
+    parts: tuple[tuple[Part, float | None], ...] = (
+        ("ttft_s", _sane(answer.ttft_s)),
+        (("prefill_tps", context_of(answer.read_tokens)), _fast(answer.prefill_tps)),
+        (("decode_tps", decode_at) if decode_at else "decode_tps", _fast(answer.decode_tps)),
+        ("output_tokens", output_tokens),
+    )
+    return [(part, value) for part, value in parts if value is not None]
+
+
+def _lengths(before: Mapping[Asker, Length], answer: Answer, tokens: float | None) -> Mapping[Asker, Length]:
+    """The lengths of answers after one more; the last ones are remembered."""
+    if tokens is None:
+        return before
+    lengths = dict(before)
+    known = lengths.pop(answer.asker, None)
+    lengths[answer.asker] = Length(tokens) if known is None else known.after(tokens, is_cut=answer.is_cut)
+    if len(lengths) > MOST_LENGTHS:
+        lengths.pop(next(iter(lengths)))
+    return lengths
+
+
+def _beside(before: Mapping[str, float], answer: Answer) -> Mapping[str, float]:
+    """How others slow it after an answer beside one; a mean of the factors as they are, since they may be zero."""
     if answer.beside is None or answer.slowing is None:
-        return speed
-    return speed.slowed(answer.beside, answer.slowing)
-
-
-def _length(before: float | None, answer: Answer) -> float | None:
-    """What an answer shows of the length of all; one that was cut tells no more than was known where it is shorter."""
-    tokens = _sane(answer.output_tokens)
-    return None if answer.is_cut and tokens is not None and tokens <= (before or 0.0) else tokens
+        return before
+    known, slowing = before.get(answer.beside, NEIGHBOUR_SLOWDOWN), min(max(answer.slowing, 0.0), MOST_SLOWING)
+    return {**before, answer.beside: known + DECAY * (slowing - known)}
 
 
 def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:
@@ -281,10 +285,6 @@ _ALONE = 0.1
 def is_plausible_w(power_w: float) -> bool:
     """Whether a device at work can draw this: nothing draws nothing."""
     return 0 < power_w <= MOST_W
-
-
-def _next(before: float | None, sample: float, weight: float) -> float:
-    return sample if before is None else _mean(before, sample, weight)
 
 
 def _mean(before: float, sample: float, weight: float) -> float:

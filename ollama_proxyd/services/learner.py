@@ -6,6 +6,7 @@ from types import MappingProxyType
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
+from ollama_proxyd.core.policy.crowd import ALONE
 from ollama_proxyd.core.readings import Conditions, SystemState
 from ollama_proxyd.core.requests import WRITING
 
@@ -13,6 +14,7 @@ MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
 MOST_AHEAD = 10.0
 """How many times faster than by our clock a backend may say it wrote; clients that read slowly explain less."""
+_NOT_SEEN = Speed()
 
 
 class Learner:
@@ -66,7 +68,7 @@ class Learner:
         """Learn from an attempt what it would have been alone; failures teach nothing."""
         if ended.succeeded:
             speeds = self._speeds.setdefault(ended.backend_id, {})
-            known = speeds.get(ended.model, Speed())
+            known = speeds.get(ended.model, _NOT_SEEN)
             speeds[ended.model] = learn(known, what_it_showed(ended, known), ended.ended_s)
 
 
@@ -97,9 +99,12 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
 
 def _beside(ended: AttemptEnded) -> Mapping[str, float]:
     """The other requests that were under way on the same chip, by backend."""
-    begun = ended.decision.ranked[0].crowd.beside if ended.decision is not None and ended.decision.ranked else {}
-    others: dict[str, float] = {each: count for each, count in begun.items() if each != ended.backend_id}
-    return others | ({ended.backend_id: ended.neighbours} if ended.neighbours > 0 else {})
+    others: dict[str, float] = {}
+    if ended.decision is not None and ended.decision.ranked and (crowd := ended.decision.ranked[0].crowd) is not ALONE:
+        others = {each: count for each, count in crowd.beside.items() if each != ended.backend_id}
+    if ended.neighbours > 0:
+        others[ended.backend_id] = ended.neighbours
+    return others
 
 
 def _read_tokens(ended: AttemptEnded) -> float:
@@ -112,7 +117,8 @@ def _may_be_cached(ended: AttemptEnded) -> bool:
     """Whether only a part of the prompt was read, as it seems, of an engine that does not tell."""
     if ended.usage.cached_tokens is not None or ended.decision is None:
         return False
-    return any(each.cached_tokens for each in ended.decision.ranked[:1])
+    ranked = ended.decision.ranked
+    return bool(ranked and ranked[0].cached_tokens)
 
 
 def _read_s(ended: AttemptEnded, slow: float) -> float | None:

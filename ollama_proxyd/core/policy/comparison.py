@@ -7,7 +7,7 @@ from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
-from ollama_proxyd.core.policy.rank import Assessment, best_under
+from ollama_proxyd.core.policy.rank import Assessment, best_under, has_no_choice
 from ollama_proxyd.core.policy.residence import Upkeep
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import replace, value
@@ -28,7 +28,7 @@ class Side(NamedTuple):
     def work_j(self) -> float:
         """Reading the prompt and writing the answer."""
         ranked = self.ranked
-        return ranked.prefill_j + self.share * ranked.decode_j
+        return ranked.power_w * ranked.crowd.share * (ranked.prefill_s + self.share * ranked.decode_s)
 
     @property
     def busy_s(self) -> float:
@@ -76,10 +76,10 @@ def compare(
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
     Performance chooses by what it would have in memory itself: what lies warm there drew later requests.
-    Where nothing could differ, in Performance itself or where the client named the backend, nothing is compared.
+    Where nothing could differ, in Performance itself or where it has no choice, nothing is compared.
     """
     served = decision.ranked[0]
-    if decision.effective_mode is Mode.PERFORMANCE or assessment.situation.query.hints.target is not None:
+    if decision.effective_mode is Mode.PERFORMANCE or has_no_choice(assessment, performance):
         return _comparison(decision, assessment, served)
     fleet = tuple([_with(view, loaded(view)) for view in assessment.fleet])
     beside = replace(assessment, fleet=fleet)

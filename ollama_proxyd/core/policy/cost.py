@@ -1,6 +1,6 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -246,17 +246,19 @@ def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | Non
     return money, money_j, Reason("money_counted", currency=costs.currency, **values)
 
 
-def typical_output_tokens(speeds: Sequence[Speed], asker: Asker) -> float | None:
+def typical_output_tokens(speeds: Iterable[Speed], asker: Asker) -> float | None:
     """The mean of what was learned on each backend, weighed by how often; None where nothing was.
 
     A program's own answers count, and where it had none those to all.
     """
-    own = [each.lengths[asker] for each in speeds if asker in each.lengths]
-    if own:
-        return sum([each.tokens * each.samples for each in own]) / sum([each.samples for each in own])
-    tokens, samples = 0.0, 0
+    own_tokens, own_samples, tokens, samples = 0.0, 0, 0.0, 0
     for speed in speeds:
+        if (own := speed.lengths.get(asker)) is not None:
+            own_tokens += own.tokens * own.samples
+            own_samples += own.samples
         if speed.samples > 0 and is_known(speed.output_tokens):
             tokens += speed.output_tokens * speed.samples
             samples += speed.samples
+    if own_samples:
+        return own_tokens / own_samples
     return tokens / samples if samples else None

@@ -76,7 +76,9 @@ def at_work(
 ) -> Working:
     """What is at work once these backends have changed; `background` is how many of each nobody waits for."""
     changed = defaultdict[str, dict[str, Neighbour | None]](dict)
-    for view in views if before else [view for view in views if view.in_flight]:
+    for view in views:
+        if not (view.in_flight or before):
+            continue
         backend_id, chip = view.spec.id, chip_of(view.spec, device_of(view.spec, devices))
         now = _neighbour(view, background.get(backend_id, 0)) if view.in_flight else None
         if before.get(chip, _NOTHING).each.get(backend_id) != now:

@@ -116,6 +116,8 @@ def _alone(query: Query) -> dict[str, Any]:
 
 def _although(reason: Reason, exceeded: tuple[Reason, ...], situation: Situation) -> Reason:
     """The reason with the limits that gave way, and those that the request lifts."""
+    if not exceeded:
+        return reason
     lifted = tuple([each for each in exceeded if is_lifted(each, situation)])
     conceded = tuple([each for each in exceeded if each not in lifted])
     if lifted:

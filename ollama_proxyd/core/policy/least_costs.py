@@ -30,7 +30,10 @@ class Lines:
 
     def followed(self, changed: Iterable[int]) -> "Lines":
         """The same where some backends are no longer as they were."""
-        found, changed = Lines(), frozenset(changed)
+        found = Lines()
+        if not self._drawn:
+            return found
+        changed = frozenset(changed)
         found._drawn = {key: (lines, stale | changed) for key, (lines, stale) in self._drawn.items()}
         return found
 

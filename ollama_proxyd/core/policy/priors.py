@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any, NamedTuple, TypeGuard
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Model, Profile
-from ollama_proxyd.core.learning import CONTEXTS, Speed, Watts, context_of, expected
+from ollama_proxyd.core.learning import CONTEXTS, ENOUGH_SAMPLES, Part, Speed, Watts, context_of, expected
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import is_mixture
 from ollama_proxyd.core.reasons import Reason
@@ -106,11 +106,11 @@ def _expect(spec: BackendSpec, model: Model, degraded: Reason | None, speed: Spe
     if degraded:
         ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
         prefill_tps = None
-    sure = {part for part in ("ttft_s", "decode_tps") if speed.is_sure(part)}
+    sure = {"ttft_s", "decode_tps"} - speed.seen_once if speed.samples >= ENOUGH_SAMPLES else set[Part]()
     if measured_w is not None:
         sure.add("power_w")
     ttft_s = min(expected(ttft_s, speed.ttft_s, is_sure="ttft_s" in sure), MOST)
-    by_context = _decode_tps(decode_tps, speed)
+    by_context = _decode_tps(decode_tps, speed, is_sure="decode_tps" in sure)
     guesses = [note for part, note in prior.notes if part not in sure]
     notes = [*guesses]
     if speed.samples > 0:
@@ -132,9 +132,9 @@ _TYPICAL_TOKENS = tuple(sqrt(least * most) for least, most in pairwise((*CONTEXT
 """The middle of each longer context."""
 
 
-def _decode_tps(prior: float, speed: Speed) -> tuple[float, ...]:
+def _decode_tps(prior: float, speed: Speed, *, is_sure: bool) -> tuple[float, ...]:
     """How fast a backend writes in each context: as seen there, else as in the nearest that was seen."""
-    short = max(expected(prior, speed.decode_tps, is_sure=speed.is_sure("decode_tps")), SLOWEST_TPS)
+    short = max(expected(prior, speed.decode_tps, is_sure=is_sure), SLOWEST_TPS)
     if not speed.longer:
         return (short,) * len(_ALL_CONTEXTS)
     found = []

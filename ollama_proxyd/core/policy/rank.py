@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from ollama_proxyd.core.fleet import FleetView
-from ollama_proxyd.core.modes import ModeSetting
+from ollama_proxyd.core.modes import ModeRow, ModeSetting
 from ollama_proxyd.core.policy.balancing import balanced
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Ranking, Rejected
@@ -76,7 +76,8 @@ def decide(assessment: Assessment) -> Decision:
         ranked = (tried, *[each for each in ranked if each is not tried])
     if query.hints.frontend is not None:
         ranked = balanced(ranked, query, assessment.fleet)
-    rejected = table.unable + limited + _set_aside(assessment, last_resort)
+    aside = _set_aside(assessment, last_resort) if assessment.failing else ()
+    rejected = table.unable + limited + aside
     return Decision(
         ranked=ranked,
         rejected=rejected,
@@ -156,6 +157,20 @@ def _set_aside(assessment: Assessment, used: Sequence[Ranked]) -> tuple[Rejected
     query, used_ids = assessment.situation.query, {each.backend_id for each in used}
     aside = (each for each in assessment.failing if each.view.spec.id not in used_ids)
     return tuple([Rejected(each.view.spec.id, (why_aside(each, query),)) for each in aside])
+
+
+def has_no_choice(assessment: Assessment, row: ModeRow) -> bool:
+    """Whether a mode sends a request where it went: there by name, or to the only one that fits.
+
+    What is in memory changes how long a model stays, so it must be unknown; and no limit may refuse anything.
+    """
+    query, table = assessment.situation.query, assessment.table
+    if query.hints.target is not None:
+        return True
+    is_refused = row.strict or query.hints.strict_limits or table.is_endangered or limit_rules(query)
+    if len(table.order) != 1 or assessment.failing or is_refused:
+        return False
+    return table.candidate(0).view.loaded is None
 
 
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:

@@ -49,7 +49,7 @@ def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> floa
     tools, may come at its end only, so its length counts as well: the client's limit, else a long one.
     """
     speed = view.speeds.get(ranked.model)
-    told_tps = None if speed is None else _known_tps(speed)
+    told_tps = None if speed is None or not speed.ttft_s else _known_tps(speed)
     if speed is None or told_tps is None or not speed.ttft_s or not _is_reading_known(speed, request):
         return None
     token_s = 1 / told_tps

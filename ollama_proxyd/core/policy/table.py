@@ -57,6 +57,8 @@ class Table(NamedTuple):
     """The places of those that are fit, as they stand among equals."""
     numbers: Mapping[str, int]
     """The number of each backend in `order`."""
+    number_at: Mapping[int, int]
+    """The same by its place in the fleet."""
     shared: Mapping[str, Sequence[int]]
     """The numbers of those on each chip that several share."""
     unable: tuple[Rejected, ...]
@@ -102,14 +104,17 @@ class Table(NamedTuple):
     def typical_tokens(self, asker: Asker) -> float | None:
         """How long answers to a program are, as was learned on all of them together."""
         if asker not in self.typical:
-            self.typical[asker] = typical_output_tokens([each for each in self.speeds if each is not None], asker)
+            self.typical[asker] = typical_output_tokens(filter(None, self.speeds), asker)
         return self.typical[asker]
 
     @property
     def speeds(self) -> Sequence[Speed | None]:
         """What was learned of each that is fit."""
-        fit = [_candidate(self.entries[at]) for at in self.order]
-        return [each.view.speeds.get(each.model.name) for each in fit]
+        return [
+            each.view.speeds.get(each.model.name)
+            for each in map(self.entries.__getitem__, self.order)
+            if type(each) is Candidate
+        ]
 
     def least_costs(self, asked: Demand) -> list[float]:
         """What a request costs at least on each that is fit, in their order."""
@@ -122,7 +127,8 @@ class Table(NamedTuple):
 
     def _beside(self, number: int, meeting: Callable[[BackendView, Model, Neighbours | None], Crowd]) -> Candidate:
         at = self.order[number]
-        view, found = self.fleet[at], _candidate(self.entries[at])
+        view, found = self.fleet[at], self.entries[at]
+        assert isinstance(found, Candidate)
         return found._replace(view=view, crowd=meeting(view, found.model, self.working.get(found.chip)))
 
     def followed(self, fleet: FleetView, situation: Situation) -> "Table":
@@ -138,14 +144,16 @@ class Table(NamedTuple):
             return compiled(fleet, situation)
         entries, rules = list(self.entries), fitness_rules(situation.query) if anew else ()
         learned = {at for each in compress(self.learned, map(is_not, news, self.seen)) for at in each.at} - anew
+        is_same = True
         for at in anew:
             entries[at] = candidate_of(fleet[at], situation, rules)
+            is_same &= _shape(entries[at]) == _shape(self.entries[at])
         for at in learned:
-            entries[at] = taught(_candidate(entries[at]), fleet[at], situation.setting.row)
-        if any(_shape(entries[at]) != _shape(self.entries[at]) for at in anew | learned):
+            entries[at] = after = taught(before := _candidate(entries[at]), fleet[at], situation.setting.row)
+            is_same &= after.keeping.has_tail is before.keeping.has_tail
+        if not is_same:
             return _assembled(fleet, situation, entries)
         changed = anew | busier | learned
-        stale = [fleet[at].spec.id for at in changed]
         return self._replace(
             fleet=fleet,
             situation=situation,
@@ -153,7 +161,7 @@ class Table(NamedTuple):
             entries=entries,
             seen=news,
             known_until_s=_known_until_s(entries) if is_news else self.known_until_s,
-            lines=self.lines.followed([self.numbers[each] for each in stale if each in self.numbers]),
+            lines=self.lines.followed(map(self.number_at.__getitem__, changed & self.number_at.keys())),
             typical={} if is_news else self.typical,
             met={},
         )
@@ -163,19 +171,19 @@ class Table(NamedTuple):
         devices, background = situation.system.devices, situation.query.background
         if devices is not self.situation.system.devices:
             return at_work(fleet, devices, background, {})
-        return at_work([fleet[at] for at in changed], devices, background, self.working)
+        return at_work(map(fleet.__getitem__, changed), devices, background, self.working)
 
     def _changed(self, fleet: FleetView, situation: Situation) -> tuple[set[int], set[int]]:
         """The places of what is no longer as it was, and of that of which only the requests under way have changed."""
         anew = set[int]()
         if situation.system is not self.situation.system:
             anew.update([at for at, view in enumerate(fleet) if not _is_elsewhere(view)])
-        now_, was_ = situation.query.background, self.situation.query.background
-        busier = {self.places[each] for each in now_.keys() | was_.keys() if now_.get(each) != was_.get(each)}
+        busier, now_, was_ = set[int](), situation.query.background, self.situation.query.background
+        if now_ != was_:
+            busier.update([self.places[each] for each in now_.keys() | was_ if now_.get(each) != was_.get(each)])
         if fleet is not self.fleet:
-            views = set(compress(range(len(fleet)), map(is_not, fleet, self.fleet))) - anew
-            same = {at for at in views if _REST(fleet[at]) == _REST(self.fleet[at])}
-            anew, busier = anew | (views - same), busier | same
+            for at in compress(range(len(fleet)), map(is_not, fleet, self.fleet)):
+                (busier if _REST(fleet[at]) == _REST(self.fleet[at]) else anew).add(at)
         return anew, busier - anew
 
 
@@ -227,6 +235,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         places={view.spec.id: at for at, view in enumerate(fleet)},
         order=order,
         numbers={_candidate(entries[at]).view.spec.id: number for number, at in enumerate(order)},
+        number_at={at: number for number, at in enumerate(order)},
         shared={chip: numbers for chip, numbers in by_chip.items() if len(numbers) > 1},
         unable=tuple([each for each in entries if isinstance(each, Rejected)]),
         failing=[number for number, at in enumerate(order) if _candidate(entries[at]).view.breakers],
