@@ -83,8 +83,11 @@ class HttpClient:
         """The longest pause within an answer; a question with a deadline of its own bears none beyond that."""
         if call.idle_s is not None:
             return call.idle_s
-        bounds = (self.timeouts.idle_s, call.first_byte_s, call.pause_s)
-        return min([each for each in bounds if each is not None])
+        idle_s = self.timeouts.idle_s
+        for bound_s in (call.first_byte_s, call.pause_s):
+            if bound_s is not None:
+                idle_s = min(idle_s, bound_s)
+        return idle_s
 
     def _silence(self, error: TimeoutError, who: str, wait_s: float) -> str:
         if isinstance(error, ConnectTimeoutError):

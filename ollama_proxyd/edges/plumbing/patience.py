@@ -15,25 +15,28 @@ class Patience:
     1,000 connections made at once). So a timer that is late waits as long again as it was late, a few times.
     """
 
-    __slots__ = ("_due_s", "_extensions_left", "_limit", "_loop", "_timer", "was_ended")
+    __slots__ = ("_cancelling", "_due_s", "_extensions_left", "_is_over", "_loop", "_task", "_timer", "was_ended")
 
     def __init__(self, due_s: float) -> None:
         self._due_s = due_s
         self._extensions_left = _MOST_EXTENSIONS
+        self._is_over = False
         self.was_ended = False
 
     async def __aenter__(self) -> "Patience":
-        self._loop = asyncio.get_running_loop()
-        self._limit = asyncio.timeout(None)
-        await self._limit.__aenter__()
-        self._timer = self._loop.call_at(self._due_s, self._look)
+        self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can wait")
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer: asyncio.Handle = self._loop.call_at(self._due_s, self._look)
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        await self._limit.__aexit__(kind, error, trace)
+        if self._is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def _look(self) -> None:
         late_s = self._loop.time() - self._due_s
@@ -42,9 +45,18 @@ class Patience:
             self._due_s += 2 * late_s
             self._timer = self._loop.call_at(self._due_s, self._look)
         else:
-            self._limit.reschedule(0.0)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End the block by the means of `asyncio.timeout`, once what has come by now was looked at."""
+        self._timer.cancel()
+        self._timer = self._loop.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        self._is_over = True
+        self._task.cancel()
 
     def end(self) -> None:
         """End the block before its time."""
         self.was_ended = True
-        self._limit.reschedule(0.0)
+        self._give_up()

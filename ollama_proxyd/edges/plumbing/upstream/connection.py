@@ -62,18 +62,26 @@ class Connection(asyncio.Protocol):
     # what its owner asks of it
 
     async def ask(self, head: bytes, body: bytes, *, is_head: bool, keeps: bool) -> None:
-        """Send a request, and wait for the head of its answer; raises NotHttpError, OSError, EOFError."""
+        """Send a request, and wait for the head of its answer; raises NotHttpError, OSError, EOFError.
+
+        Where none comes the connection is closed.
+        """
         self._begin(is_head=is_head)
         self._keeps = keeps
-        if len(body) < LARGE_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._unsent = memoryview(body)
-            self._send_more()
-        while not self.status and self._error is None:
-            await self._wait()
-        if self._error is not None and not self.status:
+        try:
+            if len(body) < LARGE_BYTES:
+                self._transport.write(head + body)
+            else:
+                self._transport.write(head)
+                self._unsent = memoryview(body)
+                self._send_more()
+            while not self.status and self._error is None:
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+        if not self.status and self._error is not None:
+            self.abort()
             raise self._error
 
     async def read(self) -> bytes:

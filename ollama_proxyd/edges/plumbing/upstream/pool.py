@@ -44,24 +44,25 @@ class Pool:
         is lost by asking once more on a new one.
         """
         origin = (call.url.host or "", call.url.port or 80)
+        body = call.body if isinstance(call.body, bytes) else b""
+        head = request_head(call.method, call.url, call.headers, len(body), keeps=call.keeps)
+        is_head = call.method == "HEAD"
         try:
-            if call.keeps and (kept := self._kept(origin)) is not None:
+            if call.keeps and (connection := self._kept(origin)) is not None:
                 try:
-                    return await _sent(kept, call)
+                    await connection.ask(head, body, is_head=is_head, keeps=True)
                 except (EOFError, OSError):
-                    if kept.has_received:
+                    if connection.has_received:
                         raise
-            return await _sent(await self._connected(origin, call.who, connect_s), call)
-        except EOFError:
-            message = f"{call.who} closed the connection without an answer"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from None
-        except NotHttpError as error:
-            message = f"{call.who} answered something that is not HTTP: {error}"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, message) from error
+                else:
+                    return connection
+            connection = await self._connected(origin, call.who, connect_s)
+            await connection.ask(head, body, is_head=is_head, keeps=call.keeps)
         except ConnectTimeoutError:
             raise
-        except OSError as error:
-            raise failed(call.who, error, connecting=False) from error
+        except (EOFError, NotHttpError, OSError) as error:
+            raise _failure(call.who, error) from error
+        return connection
 
     def _kept(self, origin: Origin) -> Connection | None:
         idle, now_s = self._idle[origin], self._loop.time()
@@ -123,16 +124,13 @@ class Pool:
         self._idle.clear()
 
 
-async def _sent(connection: Connection, call: Call) -> Connection:
-    """The connection with the head of an answer; it is closed where none comes."""
-    body = call.body if isinstance(call.body, bytes) else b""
-    try:
-        head = request_head(call.method, call.url, call.headers, len(body), keeps=call.keeps)
-        await connection.ask(head, body, is_head=call.method == "HEAD", keeps=call.keeps)
-    except BaseException:
-        connection.abort()
-        raise
-    return connection
+def _failure(who: str, error: EOFError | NotHttpError | OSError) -> ProxyError:
+    """What the client is told where no answer came."""
+    if isinstance(error, OSError):
+        return failed(who, error, connecting=False)
+    if isinstance(error, NotHttpError):
+        return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} answered something that is not HTTP: {error}")
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{who} closed the connection without an answer")
 
 
 def _is_address(host: str) -> bool:
