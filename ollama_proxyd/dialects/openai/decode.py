@@ -69,7 +69,8 @@ class ChunkDecoder(BlockDecoder):
         if (error := frame.reported) is not None:
             raise error_in_answer(error)
         self.has_read = self.has_read or bool(frame.choices)
-        usage = usage_of(frame.usage, frame.timings)
+        is_counted = frame.usage is not None or frame.timings is not None
+        usage = usage_of(frame.usage, frame.timings) if is_counted else None
         self._usage = usage or self._usage
         if frame.timings is not None:
             self._timings = timings_of(frame.timings)

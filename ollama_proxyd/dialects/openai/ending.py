@@ -57,7 +57,8 @@ def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:
         if frame is None:
             continue
         error = frame.reported or error
-        usage = usage_of(frame.usage, frame.timings) or usage
+        if frame.usage is not None or frame.timings is not None:
+            usage = usage_of(frame.usage, frame.timings) or usage
         timings = frame.timings or timings
         for choice in frame.choices or ():
             reason = finish_reason(choice.finish_reason) if choice.finish_reason else reason

@@ -80,7 +80,7 @@ class PassThrough:
         try:
             for frame in self._readable(block):
                 kept.append(frame)
-                if self._dialect.end_of_answer(frame) is not None:
+                if self._end_mark in frame and self._dialect.end_of_answer(frame) is not None:
                     self.ended = self._is_closed = True
                     break
         except ProxyError as failure:
@@ -156,7 +156,7 @@ class PassThrough:
     def _begin(self, block: bytes) -> bytes:
         """All that was held back, with the block, once that means something."""
         reader = self._dialect.decoder(self._request)
-        means_something = bool(reader.feed(block))
+        means_something = bool(reader.feed(block, most=1))
         self._has_read |= reader.has_read
         if reader.has_read and not self._first:
             self._first = block

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -147,7 +148,13 @@ class Server:
             return reply, await reply.body()
 
     def _url(self, path: str) -> URL:
-        return URL(self._root + path, encoded=True)
+        return _url(self._root + path)
+
+
+@lru_cache(maxsize=256)
+def _url(address: str) -> URL:
+    """One object for each address: it remembers its parts."""
+    return URL(address, encoded=True)
 
 
 def refusal(reply: Reply, body: str) -> ProxyError:
