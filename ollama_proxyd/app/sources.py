@@ -5,18 +5,21 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ollama_proxyd.app.endpoints import Endpoints
 from ollama_proxyd.config.settings import Config, DetectionSettings
 from ollama_proxyd.edges.backends.detect import Look, detect, detect_late
-from ollama_proxyd.edges.demo.fleet import DemoFleet, start_demo
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import BackendConfig, Backends, Inventory, Source
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.settings import SensingSettings
 from ollama_proxyd.services.watching import Pace
+
+if TYPE_CHECKING:
+    from ollama_proxyd.edges.demo.fleet import DemoFleet
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +150,8 @@ class Simulated(Source):
         if has_better:
             return ()
         if self._fleet is None:
+            from ollama_proxyd.edges.demo.fleet import start_demo  # noqa: PLC0415 - memory that most daemons spare
+
             self._fleet = await start_demo()
         specs = (replace(spec, is_local=False) for spec in self._fleet.specs)  # no device of this machine is simulated
         return tuple(BackendConfig(spec) for spec in specs)

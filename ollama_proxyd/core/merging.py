@@ -1,7 +1,8 @@
 """Merges the reports of several sensors into one state of the machine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any, Final
 
 from ollama_proxyd.core.binding import device_of
@@ -18,6 +19,7 @@ from ollama_proxyd.core.readings import (
     Unavailable,
 )
 
+_READINGS: Final = attrgetter(*DEVICE_READINGS)
 _PARTS: Final = tuple(field.name for field in fields(SystemState) if field.name != "devices")
 
 
@@ -27,7 +29,8 @@ def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSp
     The hottest device and the fastest fan are those of the backends' devices, else of all. Without a fan speed there,
     the machine's own fan counts, since it cools them too.
     """
-    parts = {name: _best(sensed.system.get(name, NO_SENSOR) for sensed in said) for name in _PARTS}
+    systems = [sensed.system for sensed in said]
+    parts = {name: _best([each[name] for each in systems if name in each]) for name in _PARTS}
     was = {device.id: device for device in before.devices}
     devices = tuple(_device(each, was.get(each[0].id)) for each in _by_id(said))
     concerned = [device for device in devices if any(device_of(spec, devices) is device for spec in specs)] or devices
@@ -63,8 +66,9 @@ def _by_id(said: Sequence[Sensed]) -> list[list[DeviceState]]:
 def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
     """A counter's reading is a new one also where it says the same: nothing was drawn since."""
     parts: dict[str, Any] = {}
-    for name in DEVICE_READINGS:
-        part = _best(getattr(device, name) for device in said)
+    each_said = [_READINGS(device) for device in said]
+    for name, *told in zip(DEVICE_READINGS, *each_said, strict=True):
+        part = told[0] if len(told) == 1 else _best(told)
         parts[name] = part if before is None or name == "energy_j" else _kept(part, getattr(before, name))
     hardware = (device.hardware for device in said if device.hardware is not Hardware.UNKNOWN)
     power_state = (device.power_state for device in said if device.power_state is not PowerState.UNKNOWN)
@@ -77,8 +81,10 @@ def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
     )
 
 
-def _best(parts: Iterable[Maybe[Any]]) -> Maybe[Any]:
+def _best(parts: Sequence[Maybe[Any]]) -> Maybe[Any]:
     """The latest reading, else the first reason that says more than that there is no sensor."""
+    if len(parts) == 1:
+        return parts[0]
     best: Maybe[Any] = NO_SENSOR
     for part in parts:
         if isinstance(part, Unavailable):
@@ -118,6 +124,8 @@ def _fan_percent(
 
 
 def _kept(now: Maybe[Any], before: Maybe[Any]) -> Maybe[Any]:
+    if now is before:
+        return before
     if isinstance(now, Reading) and isinstance(before, Reading) and _said(now) == _said(before):
         return before
     return now

@@ -60,9 +60,12 @@ class Stretch:
 
 def alone_on(at_work: Iterable[BackendSpec], devices: tuple[DeviceState, ...]) -> Mapping[str, str]:
     """By device id, the backend that is the only one at work there."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, str] = {}
+    shared: set[str] = set()
     for spec in at_work:
         device = device_of(spec, devices)
-        if device is not None:
-            found.setdefault(device.id, set()).add(spec.id)
-    return {device_id: next(iter(ids)) for device_id, ids in found.items() if len(ids) == 1}
+        if device is not None and found.setdefault(device.id, spec.id) != spec.id:
+            shared.add(device.id)
+    for device_id in shared:
+        del found[device_id]
+    return found

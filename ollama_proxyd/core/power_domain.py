@@ -22,8 +22,8 @@ Key: TypeAlias = tuple[str, Account, Source]
 class Expected(NamedTuple):
     """What is charged next, by consumer, as far as is known without a reading."""
 
-    active_j: Mapping[Consumer, float]
-    tail_j: Mapping[Consumer, float]
+    active_j: dict[Consumer, float]
+    tail_j: dict[Consumer, float]
     seconds: float
     awake_s: float
 
@@ -78,7 +78,9 @@ class PowerDomain:
 
     def consumer(self, consumer_id: str) -> Consumer:
         """A device of the domain by its id."""
-        return self.consumers.setdefault(consumer_id, Consumer(consumer_id))
+        if (found := self.consumers.get(consumer_id)) is None:
+            found = self.consumers[consumer_id] = Consumer(consumer_id)
+        return found
 
     def begin(self, consumer: Consumer, now_s: float, power_w: float) -> Share:
         """An attempt begins, during which its device is expected to draw so much."""
@@ -154,20 +156,16 @@ class PowerDomain:
         self.is_measured, self._is_asleep = gauge is not None, is_asleep and self._can_sleep
         if self._is_asleep:
             self._base_w.value, self._base_w.spread = 0.0, 0.0
-        return [share for each in self.consumers.values() for share in each.ended()]
+        return [share for each in self.consumers.values() if each.shares for share in each.ended()]
 
     def _charge(self, measured: Measured | None) -> None:
-        expected = Expected(
-            {each: each.active_j for each in self.consumers.values() if each.shares},
-            {each: self._idle_w(each) * each.tail_s for each in self.consumers.values() if each.tail_s},
-            self._now_s - self._charged_s,
-            self._awake_s,
-        )
+        expected = self._expected()
         base_j = None if self._base_w.value is None else self._base_w.value * self._awake_s
         tail_j, active_j = sum(expected.tail_j.values()), sum(expected.active_j.values())
         if measured is None:
             source, error_share = Source.ESTIMATED, ESTIMATE_ERROR
-            parts = Split(base_j or 0.0, tail_j, self._charge_by_estimate(expected.active_j))
+            charged_j = self._charge_by_estimate(expected.active_j) if expected.active_j else 0.0
+            parts = Split(base_j or 0.0, tail_j, charged_j)
             self._guessed_j += sum(parts)
         else:
             source, error_share = measured.source, measured.error_share
@@ -178,10 +176,21 @@ class PowerDomain:
             self._enter((self.id, Account.BASE, source), parts.base_j, error_share)
         if measured is not None:
             error_share = self._error(measured, parts.tail_j)
-        self._charge_tails(expected.tail_j, parts.tail_j, source, error_share)
+        if expected.tail_j:
+            self._charge_tails(expected.tail_j, parts.tail_j, source, error_share)
         self._charged_s, self._awake_s = self._now_s, 0.0
         for each in self.consumers.values():
             each.active_j = each.tail_s = 0.0
+
+    def _expected(self) -> Expected:
+        expected = Expected({}, {}, self._now_s - self._charged_s, self._awake_s)
+        for each in self.consumers.values():
+            if each.shares:
+                expected.active_j[each] = each.active_j
+            if each.tail_s:
+                idle_w = each.idle_w if self._tail_w.value is None else self._tail_w.value
+                expected.tail_j[each] = idle_w * each.tail_s
+        return expected
 
     def _charge_tails(
         self, expected: Mapping[Consumer, float], tail_j: float, source: Source, error_share: float
@@ -232,9 +241,6 @@ class PowerDomain:
         left_s = consumer.left_s
         is_context = self._can_sleep and left_s is not None and self._now_s - left_s <= CONTEXT_S
         return consumer.is_resident or is_context
-
-    def _idle_w(self, consumer: Consumer) -> float:
-        return consumer.idle_w if self._tail_w.value is None else self._tail_w.value
 
     def _told(self, consumer: Consumer) -> Told:
         """What its work needs: as its own instruments showed when they worked, else as the battery shows."""

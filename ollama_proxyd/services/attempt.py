@@ -116,23 +116,19 @@ class Attempt:
         return accepted, held
 
     async def _first_words(self, within_s: float | None) -> tuple[Accepted, list[Event]]:
+        """What the backend accepted, and its events up to the first that reaches the client."""
         async with asyncio.timeout(within_s) if within_s is not None else _UNBOUNDED:
             accepted = await anext(self.events)
-            first = await self._next()
+            held = [event := await self._next()]
         if not isinstance(accepted, Accepted):
             raise TypeError(f"backend {self.ranked.backend_id} answered before it accepted: {accepted!r}")
         self.first_s = self._clock.monotonic()
         self._energy.first(self._metered, self.first_s)
-        return accepted, await self._held_from(first)
-
-    async def _held_from(self, event: Event) -> list[Event]:
-        """The events up to the first that reaches the client."""
-        held = [event]
         while not is_heard(self._request, event) and not (self._request.stream and len(held) > MOST_HELD_EVENTS):
             held.append(event := await self._next())
         if isinstance(event, Finished):
             self.finished = event
-        return held
+        return accepted, held
 
     async def _next(self) -> Event:
         """The next event; none flows before the client has its first words."""

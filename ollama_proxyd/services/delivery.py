@@ -56,8 +56,8 @@ class Delivery:
         self._former = Timings()
         self.is_to_move = False
         """Whether it is left at its next event."""
-        self._held: Held | None = None
-        """The model that began."""
+        self._began: tuple[BackendView, str] | None = None
+        """The backend that began, and its name of the model."""
         self._failover = Failover.SAME_MODEL
 
     @property
@@ -85,11 +85,11 @@ class Delivery:
     def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:
         """The client gets what follows from this attempt at a backend."""
         if self.begun is None:
-            self._held = next((Held(view, each) for each in view.models if each.name == attempt.ranked.model), None)
+            self._began = view, attempt.ranked.model
         self._attempt, self.backend_id = attempt, attempt.ranked.backend_id
         self.left = frozenset()
         self._transcript.read_by(accepted.read)
-        before, tokens = self._transcript.tokens(), self._transcript.tokens
+        tokens, before = self._transcript.tokens, 0 if self.begun is None else self._transcript.tokens()
         attempt.count_tokens = lambda: tokens() - before
         self.begun = self.begun or self.request
 
@@ -160,9 +160,11 @@ class Delivery:
 
     def is_same_model(self, view: BackendView, model: Model | None) -> bool:
         """Whether a backend's model may go on with what another's has begun."""
-        if model is None or self._held is None or self._failover is Failover.ANY_CANDIDATE:
+        if model is None or self._began is None or self._failover is Failover.ANY_CANDIDATE:
             return True
-        return are_same_weights(self._held, Held(view, model))
+        first, name = self._began
+        held = next((Held(first, each) for each in first.models if each.name == name), None)
+        return held is None or are_same_weights(held, Held(view, model))
 
     def end_at_limit(self) -> Finished | None:
         """The end of an answer that broke when the client's own limit was reached, None for any other."""

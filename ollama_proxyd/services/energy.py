@@ -52,7 +52,7 @@ class Metered:
     def energy(self, *, stream: bool, finished: Finished) -> Energy:
         """What it cost as far as is known."""
         share, waited_s = self.share, None
-        if self.ended is None:
+        if self.ended is None and not self.is_charged:
             self.domain.advance(self.clock.monotonic())
         if stream and self.first_s is not None:
             waited_s = self.first_s - self.begun_s
@@ -96,9 +96,10 @@ class EnergyAccounts:
         now_s, device = self._clock.monotonic(), device_of(spec, self._system.value.devices)
         domain = self._domain_of(device, spec.id)
         consumer = domain.consumer(spec.id if device is None else device.id)
-        share = domain.begin(consumer, now_s, max(power_w, LEAST_W))
+        domain.advance(now_s)
         if consumer.tail_s and not domain.is_measured:
             self._settle(domain, now_s, None)
+        share = consumer.begin(max(power_w, LEAST_W))
         consumer.idle_w, consumer.owner = idle_power_w(spec.profile, spec.hardware), (spec.id, model)
         metered = self._metered[share] = Metered(domain, share, spec, model, now_s, prompt_tokens, self._clock)
         return metered

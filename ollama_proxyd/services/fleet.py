@@ -131,7 +131,7 @@ class Fleet:
 
     def at_work(self) -> Sequence[BackendSpec]:
         """The backends on which requests are under way, replaced and removed ones where they were."""
-        return [each.config.spec for each in (*self._members.values(), *self._draining) if each.in_flight]
+        return [each.config.spec for each in (*self._members.values(), *self._draining) if each.leases]
 
     def has(self, backend_id: str) -> bool:
         """Whether there is such a backend."""
@@ -174,9 +174,10 @@ class Fleet:
 
     def leases(self, backend_id: str) -> Sequence[Lease]:
         """The slots of a backend that are taken, those of replaced and removed ones of that id included."""
-        member = self._members.get(backend_id)
-        members = [each for each in (member, *self._draining) if each is not None and each.id == backend_id]
-        return [lease for each in members for lease in each.leases]
+        leases = [*member.leases] if (member := self._members.get(backend_id)) is not None else []
+        if self._draining:
+            leases += [lease for each in self._draining if each.id == backend_id for lease in each.leases]
+        return leases
 
     def give_back(self, lease: Lease) -> None:
         """A slot of a backend is free again."""
@@ -186,7 +187,7 @@ class Fleet:
     def _count_down(self, lease: Lease) -> None:
         member = lease.member
         del member.leases[lease]
-        if member in self._draining and not member.in_flight:
+        if member in self._draining and not member.leases:
             self._draining.remove(member)
             if member.id not in self._members and not self.leases(member.id):
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
@@ -218,7 +219,7 @@ class Fleet:
 
     def _learn(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """What passed through changes the picture at once; for the rest the backend is asked when that is needed."""
-        member, now = lease.member, self.view(ended.backend_id)
+        member, now = lease.member, self.views.value[self._index[ended.backend_id]]
         breakers = self.circuits.after_end(now, ended, failure.retry_after_s if failure else None)
         loaded, is_doubtful = loaded_after(now, ended), ended.fault in ABOUT_MODELS
         if breakers is not now.breakers or loaded is not now.loaded:

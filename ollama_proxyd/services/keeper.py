@@ -108,7 +108,7 @@ class Keeper:
 
     def _kept(self, at: Place, stay: Stay) -> Kept:
         until_s, now_s = self.known.expires_s(at.backend_id).get(at.model, inf), self._deps.clock.monotonic()
-        if stay.kept_by is not KeptBy.PROXY or not self._keeps(at.backend_id):
+        if stay.kept_by is not KeptBy.PROXY or not self._deps.fleet.view(at.backend_id).memory.is_kept_by_us:
             return Kept(at.model, stay.kept_by, None, None, WHY_KEPT[stay.kept_by])
         keep_s, why = self._keep_s(at)
         left_s = None if until_s == inf else max(until_s - now_s, 0.0)
@@ -126,13 +126,14 @@ class Keeper:
         stay = begun(self._stays.get(at), is_loaded=is_others, client_says=sent.keeps_s is not None)
         self.savings.end(at)
         self._trouble.pop(at, None)
-        is_ours = stay.kept_by is KeptBy.PROXY and self._keeps(at.backend_id)
+        is_ours = stay.kept_by is KeptBy.PROXY and view.memory.is_kept_by_us
         fleet.backend(at.backend_id).keep(at.model, self._keep_s(at)[0] if is_ours else None)
         self._put(at, stay)
 
     def _note_ended(self, attempt: AttemptEnded) -> None:
         at, now_s = Place(attempt.backend_id, attempt.model), self._deps.clock.monotonic()
-        self.known.note_ended(attempt, self._model(at))
+        if (load_s := self.known.note_ended(attempt)) is not None:
+            self.known.learn_load(at.backend_id, self._model(at), load_s)
         stay = self._stays.get(at)
         if stay is None:
             return
@@ -178,7 +179,7 @@ class Keeper:
     def _note_left(self, at: Place, stay: Stay) -> None:
         """A model has left the memory."""
         view = self._deps.fleet.view(at.backend_id)
-        if stay.kept_by is KeptBy.PROXY and stay.ended_s is not None and self._keeps(at.backend_id) and not view.loaded:
+        if stay.kept_by is KeptBy.PROXY and stay.ended_s is not None and view.memory.is_kept_by_us and not view.loaded:
             model = self._model(at)
             _, costs = keep_of(view, model, expect(view, model).power_w, 0.0)
             stays_s = view.spec.profile.keep_alive_s or MOST_S
@@ -193,10 +194,6 @@ class Keeper:
             return False
         backend = fleet.backend(backend_id)
         return backend.can_keep or backend.can_unload
-
-    def _is_pinned(self, at: Place) -> bool:
-        engine = self._deps.fleet.view(at.backend_id).spec.engine
-        return engine is not None and at.model in engine.pinned
 
     def _keep_s(self, at: Place) -> tuple[float, Reason]:
         view = self._deps.fleet.view(at.backend_id)
@@ -227,7 +224,9 @@ class Keeper:
         """Note a stay, and when it is to end."""
         self._stays[at] = stay
         until_s = inf
-        if not stay.under_way and self._keeps(at.backend_id) and not self._is_pinned(at):
+        view = self._deps.fleet.view(at.backend_id)
+        is_pinned = view.spec.engine is not None and at.model in view.spec.engine.pinned
+        if not stay.under_way and view.memory.is_kept_by_us and not is_pinned:
             until_s = stay.until_s(self._keep_s(at)[0])
         due_s = until_s
         if until_s < inf and (by_itself_s := stay.engine_until_s) is not None and by_itself_s <= until_s + EXACT_S:

@@ -59,18 +59,18 @@ class KeepingFacts:
             self._gaps_s[name] = (*self._gaps_s.get(name, ()), gap_s)[-MOST_GAPS:]
         self._under_way[name] = self._under_way.get(name, 0) + 1
 
-    def note_ended(self, ended: AttemptEnded, model: Model) -> None:
-        """A request for a model has ended."""
+    def note_ended(self, ended: AttemptEnded) -> float | None:
+        """A request for a model has ended; how long the model was loaded for it, None where that was not seen."""
         name, load_s = canonical(ended.model), ended.timings.load_s or 0.0
         is_fresh = (ended.backend_id, ended.model) in self._fresh
         self._fresh.discard((ended.backend_id, ended.model))
         if name in self._under_way:
             self._under_way[name] = max(self._under_way[name] - 1, 0)
             self._ended_s[name] = self._clock.monotonic()
-        if is_fresh and ended.succeeded and load_s >= SHORTEST_LOAD_S:
-            self._learn_load(ended.backend_id, model, load_s)
+        return load_s if is_fresh and load_s >= SHORTEST_LOAD_S and ended.succeeded else None
 
-    def _learn_load(self, backend_id: str, model: Model, load_s: float) -> None:
+    def learn_load(self, backend_id: str, model: Model, load_s: float) -> None:
+        """Loading a model took so long."""
         loads = self._load_s.setdefault(backend_id, {})
         if model.name in loads or len(loads) < MOST_MODELS:
             loads[model.name] = sqrt(loads.get(model.name, load_s) * load_s)

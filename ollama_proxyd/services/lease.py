@@ -41,6 +41,11 @@ class Member:
     """Of checks, in a row."""
     slot_misses: dict[int, int] = field(default_factory=dict)
     """How many trials in a row showed that it does not answer so many requests at once."""
+    id: str = field(init=False)
+    """The backend's id."""
+
+    def __post_init__(self) -> None:
+        self.id = self.config.spec.id
 
     @property
     def in_flight(self) -> int:
@@ -66,11 +71,6 @@ class Member:
             self.allowance = Allowance(limit, limit, now_s)
         self.allowance.take(now_s)
         return self.allowance.wait_s(now_s)
-
-    @property
-    def id(self) -> str:
-        """The backend's id."""
-        return self.config.spec.id
 
     def is_for(self, config: BackendConfig) -> bool:
         """Whether it can go on under another configuration."""

@@ -210,11 +210,16 @@ class Ledger:
         """Enter an attempt: it is its backend's, whatever becomes of the request."""
         self._turn_page()
         _pay(self._day.spent, ended)
-        self._totals.setdefault(ended.backend_id, BackendTotals()).add(ended)
+        self._of(ended.backend_id).add(ended)
+
+    def _of(self, backend_id: str) -> BackendTotals:
+        if (totals := self._totals.get(backend_id)) is None:
+            totals = self._totals[backend_id] = BackendTotals()
+        return totals
 
     def charge(self, ended: AttemptEnded) -> None:
         """Enter what an attempt cost, as soon as that is known."""
-        totals, energy = self._totals.setdefault(ended.backend_id, BackendTotals()), ended.energy
+        totals, energy = self._of(ended.backend_id), ended.energy
         totals.energy_j += energy.total_j
         totals.energy_error_j += energy.error_j
         totals.energy_source = worst(totals.energy_source or energy.source, energy.source)

@@ -28,6 +28,8 @@ class SlotTrials:
 
     def begin(self, lease: Lease, view: BackendView, model: str) -> None:
         """A slot was taken, `view` is from before; beside answers of the same model it shows whether both go on."""
+        if not view.in_flight:
+            return
         others = [each for each in self._fleet.leases(view.spec.id) if each is not lease]
         if others and view.slots_from in _UNCERTAIN and len(others) + 1 >= view.slots and _all_write(others, model):
             lease.on_begun = lambda: self._judge(lease, others)

@@ -339,7 +339,7 @@ async def test_a_request_beside_another_for_its_model_has_come_at_once(clock: Fa
     for _ in range(3):
         facts.note_sent("nvidia", TINY.name, is_fresh=False)
     for _ in range(3):
-        facts.note_ended(ended, TINY)
+        facts.note_ended(ended)
     await pass_by(5.0)
     facts.note_sent("npu", TINY.name, is_fresh=False)
     memory = facts.memory(BackendView(FakeBackend("nvidia").spec), is_kept_by_us=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from ollama_proxyd.cli.failures import BadConfig, Failed
-from ollama_proxyd.cli.install import parts
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def edit(file: Path | None) -> None:
 
 def _open_editor(file: Path) -> bool:
     """Edit a file, a new one from the template; returns whether there is one then."""
+    from ollama_proxyd.cli.install import parts  # noqa: PLC0415 - memory that the daemon, which reports here too, spares
+
     template, is_new = parts.template("config.yaml"), not os.path.lexists(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, SystemState, Unavailable, known
@@ -83,7 +82,7 @@ def _mean(readings: Iterable[Maybe[float]], otherwise: Unavailable) -> Maybe[flo
     there = [reading for reading in readings if isinstance(reading, Reading)]
     if not there:
         return otherwise
-    return Reading(fmean(each.value for each in there), max(each.at_s for each in there))
+    return Reading(sum(each.value for each in there) / len(there), max(each.at_s for each in there))
 
 
 def _any_throttling(system: SystemState) -> Maybe[bool]:

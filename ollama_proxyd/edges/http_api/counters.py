@@ -63,22 +63,22 @@ class Counters:
 
     def count_refused_body(self, why: str) -> None:
         """Count the body of a request that was not taken."""
-        self._bodies.add((why,))
+        self._bodies.sums[(why,)] += 1
 
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""
         backend_id = outcome.backend_id or NOBODY
         model = self._bounded(backend_id, outcome.model)
-        self._requests.add((backend_id, model, _status(outcome)))
+        self._requests.sums[backend_id, model, _status(outcome)] += 1
         if outcome.decision is not None:
             mode = outcome.decision.effective_mode.value
-            self._decisions.add((backend_id, _why(outcome, outcome.decision), mode))
+            self._decisions.sums[backend_id, _why(outcome, outcome.decision), mode] += 1
         for failed in outcome.retried:
-            self._retries.add((failed,))
+            self._retries.sums[(failed,)] += 1
         for cause in outcome.resumed:
-            self._resumed.add((cause,))
+            self._resumed.sums[(cause,)] += 1
         if outcome.obstacle is not None:
-            self._broken.add((outcome.obstacle.value,))
+            self._broken.sums[(outcome.obstacle.value,)] += 1
         if outcome.backend_id is not None:
             self._queue_wait.note((), outcome.queue_wait_s)
             self._duration.note((backend_id, model), outcome.total_s)
@@ -88,16 +88,16 @@ class Counters:
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt brought, and what is to pay for it."""
         if ended.spent:
-            self._money.add((ended.backend_id, ended.currency), amount(ended.spent))
+            self._money.sums[ended.backend_id, ended.currency] += amount(ended.spent)
         if ended.skipped_frames:
-            self._skipped.add((ended.backend_id,), ended.skipped_frames)
+            self._skipped.sums[(ended.backend_id,)] += ended.skipped_frames
         labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)
         tokens = amount(ended.usage.completion_tokens)
-        self._prompt_tokens.add(labels, amount(ended.usage.prompt_tokens))
-        self._tokens.add(labels, tokens)
-        if ended.succeeded and tokens > 1 and ended.writing_s:
-            self._speed.note(labels, (tokens - 1) / ended.writing_s)
-            self._between.note(labels, ended.writing_s * 1000 / (tokens - 1))
+        self._prompt_tokens.sums[labels] += amount(ended.usage.prompt_tokens)
+        self._tokens.sums[labels] += tokens
+        if tokens > 1 and (writing_s := ended.writing_s) and ended.succeeded:
+            self._speed.note(labels, (tokens - 1) / writing_s)
+            self._between.note(labels, writing_s * 1000 / (tokens - 1))
 
     def count_energy(self, ended: AttemptEnded) -> None:
         """Count what one attempt cost, once that is known."""
@@ -107,14 +107,14 @@ class Counters:
         joules, error_j, source = amount(energy.total_j), amount(energy.error_j), energy.source.value
         model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
         program = name if name in self._programs else OTHER, source
-        self._joules_of_models.add(model, joules)
-        self._error_of_models.add(model, error_j)
-        self._joules_of_programs.add(program, joules)
-        self._error_of_programs.add(program, error_j)
+        self._joules_of_models.sums[model] += joules
+        self._error_of_models.sums[model] += error_j
+        self._joules_of_programs.sums[program] += joules
+        self._error_of_programs.sums[program] += error_j
 
     def count_opened(self, opened: BreakerOpened) -> None:
         """Count a breaker that opened."""
-        self._opened.add((opened.backend_id, opened.fault.value))
+        self._opened.sums[opened.backend_id, opened.fault.value] += 1
 
     def _tally(self, name: str, what: str, *labels: str) -> Tally:
         self.tallies.append(Tally(name, _said(what, labels), *labels))

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable
+from operator import attrgetter
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.policy.decision import Decision, Ranked
@@ -36,6 +37,7 @@ MOST_CHARACTERS = 512
 
 _PLAIN = str.maketrans({"°": " ", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"})
 """Signs that have a plain form which Unicode does not know: dashes, times, the apostrophe."""
+_ID = attrgetter("backend_id")
 
 
 def answered(first: Routed) -> dict[str, str]:
@@ -61,12 +63,17 @@ def cost(energy: Energy | None) -> dict[str, str]:
 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:
     """The headers of a request for which a decision was made; `backend_id` None when no backend was tried."""
-    used = next((ranked for ranked in decision.ranked if ranked.backend_id == backend_id), None)
-    others = ",".join([ranked.backend_id for ranked in decision.alternatives(backend_id)])
+    ranked = decision.ranked
+    used = ranked[0] if ranked and ranked[0].backend_id == backend_id else _of(ranked, backend_id)
+    others = ",".join(map(_ID, decision.alternatives(backend_id))) if len(ranked) > 1 or used is None else ""
     headers = _headers(backend_id, str(decision.reason), used, others)
     if ignored := ", ".join(ignored_fields):
         headers[IGNORED_FIELDS] = header_text(ignored)
     return headers
+
+
+def _of(ranked: Iterable[Ranked], backend_id: str | None) -> Ranked | None:
+    return next((each for each in ranked if each.backend_id == backend_id), None)
 
 
 def unrouted(why: str, backend_id: str | None = None) -> dict[str, str]:

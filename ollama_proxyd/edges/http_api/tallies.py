@@ -1,6 +1,7 @@
 """Sums and distributions by labels as plain numbers: a request only adds to them, a scrape makes metrics of them."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -19,11 +20,7 @@ class Tally:
         self.name = name
         self.what = what
         self.labels = labels
-        self.sums: dict[Labels, float] = {}
-
-    def add(self, values: Labels, amount: float = 1.0) -> None:
-        """Add to one of them."""
-        self.sums[values] = self.sums.get(values, 0.0) + amount
+        self.sums: defaultdict[Labels, float] = defaultdict(float)
 
 
 class Spread:
