@@ -107,6 +107,7 @@ def _config(port: int, backend_port: int) -> Mapping[str, Any]:
         "type": "openai",
         "endpoint": f"http://127.0.0.1:{backend_port}",
         "hardware": "cpu",
+        "slots": 1024,
         "characteristics": {"power_watts": 28, "avg_latency_ms": 100, "max_tokens_per_second": 50},
     }
     return {"server": {"http_port": port}, "backends": [backend]}
