@@ -54,6 +54,7 @@ CALLS: Mapping[str, Call] = {
     "/v1/completions": Call("A completion.", (openai.Head, openai.CompletionBody), _SSE),
     "/v1/embeddings": Call("Embeddings.", (openai.Head, openai.EmbeddingBody)),
     "/v1/responses": Call("A response.", (responses.Body,), _SSE),
+    "/v1/responses/compact": Call("A conversation summed up.", (responses.Body,)),
     "/v1/messages": Call("A message.", (anthropic.Body,), _SSE),
     "/v1/messages/count_tokens": Call("How many tokens a message has.", (anthropic.Body,)),
     "/api/chat": Call("A chat.", (ollama.ChatRequest,), _NDJSON),

@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request
+from ollama_proxyd.dialects.openai.responses.compact import COMPACT_PATH, Compaction
 from ollama_proxyd.dialects.openai.responses.dialect import PATH, Responses
 from ollama_proxyd.dialects.openai.responses.items import render_items
 from ollama_proxyd.edges.http_api.body import read_body
@@ -17,6 +18,12 @@ _ONE = f"{PATH}/{{id:[^/]+}}"
 async def create(request: web.Request) -> web.StreamResponse:
     """A response, streamed or whole."""
     dialect = Responses(kept_of(request))
+    return await answering(dialect, dialect.parse)(request)
+
+
+async def compact(request: web.Request) -> web.StreamResponse:
+    """The user's messages, and a summary of all the rest."""
+    dialect = Compaction(kept_of(request))
     return await answering(dialect, dialect.parse)(request)
 
 
@@ -50,7 +57,11 @@ def _json(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
 
 
-INFERENCE = (web.post(PATH, create), web.post(PATH.removeprefix("/v1"), create))
+INFERENCE = tuple(
+    web.post(each, answer)
+    for path, answer in ((PATH, create), (COMPACT_PATH, compact))
+    for each in (path, path.removeprefix("/v1"))
+)
 ROUTES = (
     *INFERENCE,
     web.get(_ONE, retrieve),

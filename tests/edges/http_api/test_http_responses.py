@@ -205,3 +205,51 @@ async def test_the_token_guards_what_is_kept(serve: Serve) -> None:
     site = await serve(FakeBackend("npu"), listen=ServerSettings(port=0, token="secret"))
     for method, path in (("POST", PATH), ("GET", f"{PATH}/x"), ("DELETE", f"{PATH}/x")):
         assert (await site.ask(method, path)).status == 401
+
+
+async def test_a_conversation_is_summed_up_and_the_summary_stands_for_it_later(serve: Serve) -> None:
+    backend = FakeBackend("npu", *words("They like tea.")[:-1], Finished(usage=Usage(30, 4)))
+    site = await serve(backend)
+    said = [
+        {"role": "user", "content": "I like tea"},
+        {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm"}]},
+        {"role": "assistant", "content": "Noted."},
+    ]
+    made = await site.post(f"{PATH}/compact", {"model": "tiny", "input": said, "instructions": "be kind"})
+    assert [message.role for message in chat_of(backend).messages] == ["system", "user", "assistant", "user"]
+    assert made.json["object"] == "response.compaction"
+    assert [item["type"] for item in made.json["output"]] == ["message", "compaction"]
+    assert made.json["output"][0]["content"] == "I like tea"
+    assert made.json["usage"]["total_tokens"] == 34
+    assert (await site.get(f"{PATH}/{made.json['id']}")).status == 404, "it is no response and is not kept"
+    later = [*made.json["output"], {"role": "user", "content": "What do I like?"}]
+    await site.post(PATH, {"model": "tiny", "input": later})
+    told = chat_of(backend).messages
+    assert [message.role for message in told] == ["user", "assistant", "user"]
+    assert "They like tea." in str(told[1])
+
+
+async def test_a_response_that_is_kept_can_be_summed_up_and_nothing_cannot(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    first = await kept(site)
+    made = await site.post(f"{PATH}/compact", {"model": "tiny", "previous_response_id": first})
+    assert [message.role for message in chat_of(backend).messages] == ["user", "assistant", "user"]
+    assert [item["type"] for item in made.json["output"]] == ["message", "compaction"]
+    nothing = await site.post(f"{PATH}/compact", {"model": "tiny"})
+    assert (nothing.status, nothing.json["error"]["param"]) == (400, "input")
+
+
+async def test_a_model_that_sums_nothing_up_is_an_error_and_no_empty_summary(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", Accepted(), Delta(thinking="Hm"), Finished()))
+    answer = await site.post(f"{PATH}/compact", {"model": "tiny", "input": "hello", "stream": True})
+    assert answer.status == 502
+    assert "no summary" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("content", [None, "", "gAAAAABo", "ollama-proxyd:", "ollama-proxyd:%%", "ollama-proxyd:/w=="])
+async def test_a_summary_that_was_made_elsewhere_is_refused_where_it_is(serve: Serve, content: str | None) -> None:
+    site = await serve(FakeBackend("npu"))
+    item = {"type": "compaction", "encrypted_content": content}
+    answer = await site.post(PATH, {"model": "tiny", "input": [{"role": "user", "content": "hi"}, item]})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "input[1].encrypted_content")

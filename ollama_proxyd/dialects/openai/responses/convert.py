@@ -7,6 +7,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request, present
 from ollama_proxyd.dialects.openai.options import unsupported
 from ollama_proxyd.dialects.openai.responses.request import Body, Choice, Item, Part, TextFormat, WireTool
+from ollama_proxyd.dialects.openai.responses.sealing import opened
 
 _HANDLED = frozenset(
     {
@@ -136,6 +137,8 @@ def _message(item: Item, field: str) -> dict[str, Json]:
         if item.output is None or not item.call_id:
             raise invalid_request(f"{field} needs an output and a call_id", field)
         return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output, f"{field}.output")}
+    if kind == "compaction":
+        return {"role": "assistant", "content": opened(item.encrypted_content, f"{field}.encrypted_content")}
     raise unsupported(field, f"items of type '{kind[:40]}' have no translation")
 
 

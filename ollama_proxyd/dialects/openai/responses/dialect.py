@@ -55,7 +55,8 @@ class Responses(ClientDialect):
         self._kept = kept
         self._asked = Body()
         self._fields: Mapping[str, Json] = {}
-        self._items: list[Json] = []
+        self.items: list[Json] = []
+        """The conversation, with what went before."""
         self._origins: tuple[int | None, ...] = ()
         self._encoder: ResponseEncoder | None = None
 
@@ -63,7 +64,7 @@ class Responses(ClientDialect):
         """The request, as a chat that holds what went before; raises ProxyError."""
         self._fields = fields = decode_object(body)
         self._asked = asked = convert_typed(fields, Body)
-        self._items = items = [*self._before(asked), *self._given(fields.get("input"))]
+        self.items = items = [*self._before(asked), *self._given(fields.get("input"))]
         if not items:
             raise invalid_request("input is required", "input")
         if len(items) > MOST_MESSAGES:
@@ -83,7 +84,7 @@ class Responses(ClientDialect):
     def _given(self, given: Json) -> list[Json]:
         """The input as items; references become what they name."""
         if isinstance(given, str):
-            return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+            return [user_message(given)]
         return [self._resolved(item, f"input[{index}]") for index, item in enumerate(given or ())]
 
     def _resolved(self, item: dict[str, Json], field: str) -> Json:
@@ -142,11 +143,16 @@ class Responses(ClientDialect):
 
     def _keep(self, key: str, response_id: str, response: bytes, output: list[Json]) -> None:
         """Keep a finished response with its input, of which every item has an id."""
-        entry = KeptResponse(response, _by_id(self._items, f"in_{key}"), _by_id(output, f"out_{key}"))
+        entry = KeptResponse(response, by_id(self.items, f"in_{key}"), by_id(output, f"out_{key}"))
         self._kept.keep(response_id, entry)
 
 
-def _by_id(items: Sequence[Json], prefix: str) -> dict[str, bytes]:
+def user_message(text: str) -> dict[str, Json]:
+    """A person's words as an item."""
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def by_id(items: Sequence[Json], prefix: str) -> dict[str, bytes]:
     """The JSON of items by their ids; one without an id, or with another's, gets one."""
     found: dict[str, bytes] = {}
     for index, item in enumerate(items):

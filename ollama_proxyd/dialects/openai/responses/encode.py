@@ -174,11 +174,12 @@ class ResponseEncoder:
 
     def _finished(self, finished: Finished) -> bytes:
         why = _INCOMPLETE.get(finished.reason)
+        energy = energy_in(finished) if self._request.hints.include_energy else {}
         ending = {
             "status": "completed" if why is None else "incomplete",
             "incomplete_details": None if why is None else {"reason": why},
             "output": self._output,
-            "usage": {**_usage(finished.usage), **(energy_in(finished) if self._request.hints.include_energy else {})},
+            "usage": {**usage_of(finished.usage), **energy},
         }
         body = msgspec.json.encode({**self._head, **ending})
         if self._keep is not None:
@@ -191,7 +192,7 @@ def _part(kind: str, text: str, logprobs: list[Json]) -> dict[str, Json]:
     return {**part, "annotations": [], "logprobs": logprobs} if kind == _TEXT else part
 
 
-def _usage(usage: Usage) -> dict[str, Json]:
+def usage_of(usage: Usage) -> dict[str, Json]:
     """Tokens in the form of Responses, which has no unknown; no engine tells those of thinking apart."""
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return {

@@ -27,6 +27,7 @@ class Item(msgspec.Struct):
     arguments: str | None = None
     output: str | list[Part] | None = None
     summary: list[Part] | None = None
+    encrypted_content: str | None = None
 
 
 class WireTool(msgspec.Struct):
