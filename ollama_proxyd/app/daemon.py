@@ -29,6 +29,7 @@ from ollama_proxyd.core.errors import ASLEEP, ProxyError
 from ollama_proxyd.edges.host.notify import Notifier
 from ollama_proxyd.edges.http_api.context import ADMIN
 from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.http_api.status import GRPC_ENDPOINT
 from ollama_proxyd.edges.storage.history import KeptHistory, NoHistory
 from ollama_proxyd.edges.storage.history_file import HistoryFile, history_path
 from ollama_proxyd.edges.storage.state_file import KeptState, StateFile, state_path
@@ -96,6 +97,11 @@ class Daemon:
         return self._doors.grpc.port
 
     @property
+    def grpc_endpoint(self) -> str | None:
+        """What clients of gRPC on this machine call, None where it is not served."""
+        return self._doors.grpc.endpoint
+
+    @property
     def picker_port(self) -> int | None:
         """Where endpoints are picked, None where they are not."""
         return None if self._doors.picker is None else self._doors.picker.port
@@ -116,7 +122,7 @@ class Daemon:
         Requests may wait already in the service manager's sockets: they are taken up once backends are known.
         """
         await self._open()
-        await self._machine.show(self.services, self.url)
+        await self._machine.show(self.services, self.url, self.grpc_endpoint or "")
         self._machine.prepare_for_sleep(self._sleep, Awake(self._foundation.activity, self._foundation.sensing.system))
         self._status.follow(self._sleep.is_asleep, self._machine.bus_trouble, self._watchers)
         if self._status.is_heard:
@@ -142,6 +148,7 @@ class Daemon:
         if self._listeners.is_activated:
             await self._listeners.listen(self._server)
         await self._doors.open(self._config)
+        self._server.app[GRPC_ENDPOINT].set(self.grpc_endpoint)
 
     async def _end_when_idle(self) -> None:
         is_found_elsewhere = self._doors.is_open or self._frontends  # nothing would start it for a call there

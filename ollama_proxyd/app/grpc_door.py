@@ -1,15 +1,19 @@
 """The gRPC server where a port for it is configured; nothing of it is imported elsewhere."""
 
 import asyncio
+import logging
 from importlib import import_module
 from typing import Any
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.grpc_api.settings import Door
+from ollama_proxyd.edges.http_api.settings import client_url
 from ollama_proxyd.edges.plumbing.access import AccessRules
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+
+log = logging.getLogger(__name__)
 
 
 class GrpcDoor:
@@ -19,12 +23,18 @@ class GrpcDoor:
         self._services = services
         self._rules = rules
         self._server: Any = None
+        self._host = ""
         self._stopping: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int | None:
         """Where it is served, None where it is not."""
         return None if self._server is None else int(self._server.port)
+
+    @property
+    def endpoint(self) -> str | None:
+        """What a client on this machine calls, such as 127.0.0.1:50051; None where there is no server."""
+        return None if self.port is None else client_url(self._host, self.port).removeprefix("http://")
 
     async def open(self, config: Config) -> None:
         """Begin to listen where that is configured; raises ProxyError."""
@@ -40,7 +50,8 @@ class GrpcDoor:
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="grpc_missing") from error
         server = edge.GrpcServer(self._services, config.grpc, self._rules, _door(config))
         await server.start()
-        self._server = server
+        self._server, self._host = server, config.server.host
+        log.info("gRPC listens on %s", self.endpoint)
 
     def reconfigure(self, config: Config) -> None:
         """Apply what may change while listening."""

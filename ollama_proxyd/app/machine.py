@@ -59,10 +59,13 @@ class Machine:
         self._tasks.start("power-saver", self._system_bus.keep(held.follow, lambda _: None))
         self._tasks.start("system-bus", self._look_for_the_system_bus())
 
-    async def show(self, services: Services, url: str) -> None:
-        """Be on the session bus as soon as there is one, if that is wanted; `url` is where clients find the daemon."""
+    async def show(self, services: Services, url: str, grpc_endpoint: str) -> None:
+        """Be on the session bus as soon as there is one, if that is wanted.
+
+        url: where clients find the daemon. grpc_endpoint: what those of gRPC call, "" where it is not served.
+        """
         if self._is_shown:
-            self._service = BusService(services, self._session_bus, self._clock, url)
+            self._service = BusService(services, self._session_bus, self._clock, url, grpc_endpoint)
             await self._service.start()
 
     def prepare_for_sleep(self, sleep: Sleep, awake: Awake) -> None:

@@ -96,6 +96,12 @@ async def test_twenty_streams_go_on_over_a_reload_a_switch_of_the_mode_and_the_e
     assert all(view.in_flight == 0 for view in running.services.fleet.views.value)
 
 
+async def test_where_it_is_served_is_told_by_the_version(start: Start) -> None:
+    running = await start(CONFIG, Demo.NEVER)
+    async with running.client.get(f"{running.daemon.url}/version") as reply:
+        assert (await reply.json())["grpc_endpoint"] == f"127.0.0.1:{running.daemon.grpc_port}"
+
+
 async def test_nothing_of_grpc_is_imported_unless_it_is_asked_for() -> None:
     code = "import sys, ollama_proxyd.app.daemon; sys.exit(any(n in sys.modules for n in ('grpc', 'google.protobuf')))"
     program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT)

@@ -55,6 +55,12 @@ def with_house(trouble: str | None = None, **peers: str | None) -> DoctorFacts:
     return replace(HEALTHY, house={"enabled": True, "trouble": trouble, "peers": told})
 
 
+def test_where_grpc_is_served_is_told_beside_the_daemon_s_own_address() -> None:
+    served = replace(HEALTHY, http=HttpFacts(URL, version=__version__, grpc_endpoint="127.0.0.1:50051"))
+    told = [finding.says for finding in examine(served)]
+    assert f"the daemon answers at {URL}, and gRPC at 127.0.0.1:50051" in told
+
+
 TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
     ("daemon", STOPPED, Level.ERROR, "it does not run", "start it with: ollama-proxyd"),
     (

@@ -64,7 +64,8 @@ def port(facts: DoctorFacts) -> Finding:
     """Whether requests reach the daemon."""
     http = facts.http
     if http.version is not None:
-        return Finding(Level.OK, f"the daemon answers at {http.url}")
+        too = "" if http.grpc_endpoint is None else f", and gRPC at {http.grpc_endpoint}"
+        return Finding(Level.OK, f"the daemon answers at {http.url}{too}")
     if http.refusal:
         return Finding(Level.WARNING, http.refusal)
     if http.port_taken:

@@ -9,12 +9,13 @@ from typing import Any
 class HttpFacts:
     """Where the daemon listens, or should.
 
-    `version` is the daemon's if it answers, `refusal` why it refuses to tell. Else `holder` names the program that has
-    the port, as far as the kernel tells.
+    `version` is the daemon's if it answers, `grpc_endpoint` where it serves gRPC too, `refusal` why it refuses to
+    tell. Else `holder` names the program that has the port, as far as the kernel tells.
     """
 
     url: str
     version: str | None = None
+    grpc_endpoint: str | None = None
     refusal: str = ""
     holder: str | None = None
     port_taken: bool = False

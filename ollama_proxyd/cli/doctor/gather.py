@@ -82,7 +82,7 @@ def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFa
     try:
         with reach(url, configured, token) as daemon:
             about = daemon.version()
-            facts = HttpFacts(about["endpoint"], version=about["version"])
+            facts = HttpFacts(about["endpoint"], version=about["version"], grpc_endpoint=about.get("grpc_endpoint"))
             return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house")
     except Unreachable:
         if not where.startswith("http:"):

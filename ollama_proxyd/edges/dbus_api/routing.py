@@ -35,9 +35,9 @@ LONGEST_SLEEP_S = 3600.0
 class Routing:
     """The object /ie/fio/OllamaProxy/Routing."""
 
-    def __init__(self, services: Services, sender: SignalSender, clock: Clock, endpoint: str) -> None:
+    def __init__(self, services: Services, sender: SignalSender, clock: Clock, endpoints: tuple[str, str]) -> None:
         self._services = services
-        self._endpoint = endpoint
+        self._endpoint, self._grpc_endpoint = endpoints
         self._ledger = services.ledger
         self._clock = clock
         self._moved: Cell[int] = Cell(0)
@@ -100,6 +100,7 @@ class Routing:
             "Savings": _levers(power_saver(services), unloading(services)),
             "Today": _today(today(services), services.budget.now),
             "Endpoint": self._endpoint,
+            "GrpcEndpoint": self._grpc_endpoint,
         }
 
     def _stats(self) -> dict[str, Variant]:

@@ -41,11 +41,13 @@ class BusService:
     """The D-Bus face of the daemon, from `start` to `stop`; without a bus it waits for one and nothing else suffers.
 
     line: the shared connection to the session bus; its maker closes it. endpoint: the URL at which clients find the
-    daemon. `start` returns at once: it neither waits for the bus nor fails without one.
+    daemon. grpc_endpoint: what clients of gRPC call, "" where it is not served. `start` returns at once: it neither
+    waits for the bus nor fails without one.
     """
 
-    def __init__(self, services: Services, line: BusLine, clock: Clock, endpoint: str) -> None:
-        self._services, self._line, self._clock, self._endpoint = services, line, clock, endpoint
+    def __init__(self, services: Services, line: BusLine, clock: Clock, endpoint: str, grpc_endpoint: str = "") -> None:
+        self._services, self._line, self._clock = services, line, clock
+        self._endpoints = endpoint, grpc_endpoint
         self._tasks = Tasks("dbus")
         self._answers = Tasks("dbus-answers")
         self._names: Names | None = None
@@ -102,7 +104,7 @@ class BusService:
         return (
             Efficiency(services, sender, bus),
             Backends(services, sender, objects, clock),
-            Routing(services, sender, clock, self._endpoint),
+            Routing(services, sender, clock, self._endpoints),
             Thermal(services, sender, clock),
             SystemStateObject(services, sender),
         )

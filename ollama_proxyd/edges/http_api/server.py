@@ -80,6 +80,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[ENTRANCES] = Cell[Entrances | None](None)
     app[ADMIN] = Cell[Admin | None](None)
     app[HOUSE] = Cell[House | None](None)
+    app[status.GRPC_ENDPOINT] = Cell[str | None](None)
     app[PEERS] = peers = Peers()
     app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()

@@ -16,7 +16,10 @@ from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events, whole
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, thermal_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.services.cell import Cell
 
+GRPC_ENDPOINT: web.AppKey[Cell[str | None]] = web.AppKey("grpc_endpoint", Cell)
+"""What clients of gRPC call, None where it is not served."""
 CHECKED_WITHIN_S = 3.0
 """How long the answer waits for the first check of a backend that was switched on."""
 
@@ -92,8 +95,8 @@ async def thermal(request: web.Request) -> web.Response:
 
 async def version(request: web.Request) -> web.Response:
     """What this program is and where it listens; the name tells it from the engines that it imitates."""
-    endpoint = request.app[ENDPOINT]()
-    return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL, "endpoint": endpoint})
+    where = {"endpoint": request.app[ENDPOINT](), "grpc_endpoint": request.app[GRPC_ENDPOINT].value}
+    return json_reply({"name": "ollama-proxyd", "version": __version__, "ollama_api": API_LEVEL, **where})
 
 
 ROUTES = (

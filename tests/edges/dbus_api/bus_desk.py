@@ -25,6 +25,7 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 DAEMON_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEADLINE_S = 20
 ENDPOINT = "http://127.0.0.1:18080"
+GRPC_ENDPOINT = "127.0.0.1:18081"
 
 
 class Refused(Exception):
@@ -123,7 +124,7 @@ class Desk:
         self.clock = clock
         self.services = services
         self.line = BusLine(address, clock)
-        self.service = BusService(self.services, self.line, clock, ENDPOINT)
+        self.service = BusService(self.services, self.line, clock, ENDPOINT, GRPC_ENDPOINT)
 
     @classmethod
     async def start(

@@ -18,7 +18,7 @@ from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Hints
-from tests.edges.dbus_api.bus_desk import ENDPOINT, Desk, Program, Refused, paused
+from tests.edges.dbus_api.bus_desk import ENDPOINT, GRPC_ENDPOINT, Desk, Program, Refused, paused
 from tests.fakes import FakeBackend, words
 
 
@@ -323,6 +323,7 @@ async def test_what_was_saved_today_is_absent_until_something_was_compared(
 
 async def test_clients_find_the_daemon(program: Program) -> None:
     assert await program.get("Routing", "Endpoint") == ENDPOINT
+    assert await program.get("Routing", "GrpcEndpoint") == GRPC_ENDPOINT
 
 
 async def test_the_books_of_some_days_come_as_over_http(program: Program) -> None:

@@ -100,7 +100,7 @@ async def test_a_property_on_the_bus_has_the_value_of_its_key_over_http(serve: S
 async def test_the_day_and_the_last_decision_are_the_same_on_the_bus(serve: Serve) -> None:
     site = await busy(serve)
     status = (await site.get("/status")).json
-    routing = unpack_variants(dict(Routing(site.services, None, FakeClock(), "").exported.values()))  # type: ignore[arg-type]
+    routing = unpack_variants(dict(Routing(site.services, None, FakeClock(), ("", "")).exported.values()))  # type: ignore[arg-type]
     for ours, theirs in ((status["today"], routing["Today"]), (status["last_decision"], routing["LastDecision"])):
         assert theirs
         for key in theirs.keys() & ours.keys():

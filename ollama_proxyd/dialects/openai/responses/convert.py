@@ -1,6 +1,6 @@
 """Writes a call of the Responses API as a chat, which every engine can be asked for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ollama_proxyd.core.requests import Json
@@ -119,27 +119,49 @@ def _joined(messages: list[dict[str, Json]], message: dict[str, Json]) -> bool:
 
 def _message(item: Item, field: str) -> dict[str, Json]:
     kind = item.type or "message"
-    if kind == "message":
-        if item.role is None or item.content is None:
-            missing = "role" if item.role is None else "content"
-            raise invalid_request(f"{field}.{missing} is required", f"{field}.{missing}")
-        return {"role": item.role, "content": _content(item.content, f"{field}.content")}
-    if kind == "reasoning":
-        parts = item.content if isinstance(item.content, list) and item.content else item.summary or ()
-        return {"role": "assistant", "reasoning_content": "".join(part.text or "" for part in parts)}
-    if kind == "function_call":
-        if not item.name or not item.call_id:
-            raise invalid_request(f"{field} needs a name and a call_id", field)
-        function = {"name": item.name, "arguments": item.arguments or "{}"}
-        call = {"type": "function", "id": item.call_id, "function": function}
-        return {"role": "assistant", "tool_calls": [call]}
-    if kind == "function_call_output":
-        if item.output is None or not item.call_id:
-            raise invalid_request(f"{field} needs an output and a call_id", field)
-        return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output, f"{field}.output")}
-    if kind == "compaction":
-        return {"role": "assistant", "content": opened(item.encrypted_content, f"{field}.encrypted_content")}
-    raise unsupported(field, f"items of type '{kind[:40]}' have no translation")
+    write = _KINDS.get(kind)
+    if write is None:
+        raise unsupported(field, f"items of type '{kind[:40]}' have no translation")
+    return write(item, field)
+
+
+def _said(item: Item, field: str) -> dict[str, Json]:
+    if item.role is None or item.content is None:
+        missing = "role" if item.role is None else "content"
+        raise invalid_request(f"{field}.{missing} is required", f"{field}.{missing}")
+    return {"role": item.role, "content": _content(item.content, f"{field}.content")}
+
+
+def _thought(item: Item, _field: str) -> dict[str, Json]:
+    parts = item.content if isinstance(item.content, list) and item.content else item.summary or ()
+    return {"role": "assistant", "reasoning_content": "".join(part.text or "" for part in parts)}
+
+
+def _called(item: Item, field: str) -> dict[str, Json]:
+    if not item.name or not item.call_id:
+        raise invalid_request(f"{field} needs a name and a call_id", field)
+    function = {"name": item.name, "arguments": item.arguments or "{}"}
+    call = {"type": "function", "id": item.call_id, "function": function}
+    return {"role": "assistant", "tool_calls": [call]}
+
+
+def _returned(item: Item, field: str) -> dict[str, Json]:
+    if item.output is None or not item.call_id:
+        raise invalid_request(f"{field} needs an output and a call_id", field)
+    return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output, f"{field}.output")}
+
+
+def _summed_up(item: Item, field: str) -> dict[str, Json]:
+    return {"role": "assistant", "content": opened(item.encrypted_content, f"{field}.encrypted_content")}
+
+
+_KINDS: Mapping[str, Callable[[Item, str], dict[str, Json]]] = {
+    "message": _said,
+    "reasoning": _thought,
+    "function_call": _called,
+    "function_call_output": _returned,
+    "compaction": _summed_up,
+}
 
 
 def _content(content: str | list[Part], field: str) -> Json:
