@@ -211,5 +211,5 @@ async def test_the_daemon_tells_the_bus_where_clients_find_it(start: Start) -> N
     running = await start({"sensors": {"enabled": False}})
     service = running.daemon._machine._service
     assert service is not None
-    assert service._endpoint == running.daemon.url
+    assert service._endpoints[0] == running.daemon.url
     assert not running.daemon.url.endswith(":0")

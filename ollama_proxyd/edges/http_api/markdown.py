@@ -34,7 +34,10 @@ _SIDES = {"text-align:left": "left", "text-align:right": "right", "text-align:ce
 _KINDS = {each for each in STANDARD_TYPES.values() if each}
 _CLASSES = {"span": _KINDS, "th": set(_SIDES.values()), "td": set(_SIDES.values())}
 _TURNS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
-"""Signs that turn the direction of what follows, with which text can look like another (CVE-2021-42574)."""
+"""Signs that turn the direction of what follows, with which text can look like another (CVE-2021-42574).
+
+They are taken out last: an answer can write them as entities too.
+"""
 
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
@@ -52,7 +55,7 @@ _MARKDOWN = (
 
 def blocks(text: str) -> list[dict[str, Any]]:
     """The blocks of a text: each one's HTML, and the line after its last; ValueError where that is too much."""
-    tokens = _MARKDOWN.parse(text.translate(_TURNS))
+    tokens = _MARKDOWN.parse(text)
     told, size = [], 0
     for group in _groups(tokens):
         html = _clean(_MARKDOWN.renderer.render(group, _MARKDOWN.options, {}))
@@ -92,7 +95,7 @@ def _clean(html: str) -> str:
         url_schemes={"http", "https", "mailto"},
         url_relative="deny",
     )
-    return cleaned
+    return cleaned.translate(_TURNS)
 
 
 def answer(line: bytes) -> bytes:

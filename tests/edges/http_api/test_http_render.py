@@ -77,6 +77,7 @@ def test_no_answer_becomes_anything_but_harmless_html(text: str) -> None:
 
 def test_signs_that_turn_the_direction_are_left_out() -> None:
     assert html("a\u202eb\u2066c\u202c\u2069 `\u202ed`") == "<p>abc <code>d</code></p>\n"
+    assert html("a&#x202E;b&#8294;c") == "<p>abc</p>\n", "as entities too"
 
 
 def test_each_block_says_where_it_ends() -> None:
