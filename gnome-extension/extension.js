@@ -44,7 +44,6 @@ export default class OllamaProxyExtension extends Extension {
         const icons = new Icons(this.dir.get_child('icons'));
         this._notifications = new Notifications(icons, title(), () => this._showMenu());
         this._daemon = new Daemon({
-            objects: ['routing', 'fleet'],
             changed: before => this._sync(before),
             throttling: event => this._tell(this._news.throttling(event, this._nowS())),
         });
@@ -109,8 +108,7 @@ export default class OllamaProxyExtension extends Extension {
 
     _watch() {
         const showsWork = this._settings.get_string('indicator') === 'working';
-        const isOpen = this._isMenuOpen;
-        this._daemon.watch({routing: isOpen, backends: isOpen, fleet: isOpen || showsWork});
+        this._daemon.watch([...this._isMenuOpen ? ['routing', 'backends'] : [], ...this._isMenuOpen || showsWork ? ['fleet'] : []]);
     }
 
     _remember(token) {

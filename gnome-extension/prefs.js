@@ -23,8 +23,8 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
                 errors.forgetStart();
             pages.forEach(each => each.show());
         };
-        const daemon = new Daemon({objects: ['daemon', 'routing', 'systemState', 'thermal'], withDetails: true, changed: show});
-        daemon.watch({routing: true, systemState: true, thermal: true, backends: true});
+        const daemon = new Daemon({withDetails: true, changed: show});
+        daemon.watch(['routing', 'systemState', 'thermal', 'backends']);
         const start = () => daemon.start().catch(error => {
             if (!isCancelled(error)) // else nobody looks any more
                 errors.tellStart(error);

@@ -61,7 +61,7 @@ export class MachinePage {
         if (this._charted === key)
             return;
         this._charted = key;
-        await this._daemon.ask('routing', 'GetEnergyHours', ([hours]) => {
+        await this._daemon.ask('routing', 'GetEnergyHours', '()', [], ([hours]) => {
             const {state} = this._daemon;
             this._chart.show(this._facts.day(hours, {...state, nowS: Date.now() / 1000, timeOf}));
         }).catch(quiet);

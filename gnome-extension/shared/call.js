@@ -11,12 +11,15 @@ export const OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager';
 export const BACKEND = `${NAME}.Backend`;
 export const OBJECTS = {
     daemon: {path: ROOT, iface: NAME},
+    backends: {path: null, iface: BACKEND}, // of any path: many objects
     efficiency: {path: `${ROOT}/Efficiency`, iface: `${NAME}.Efficiency`},
     routing: {path: `${ROOT}/Routing`, iface: `${NAME}.Routing`},
     fleet: {path: `${ROOT}/Backends`, iface: `${NAME}.Backends`},
     systemState: {path: `${ROOT}/SystemState`, iface: `${NAME}.SystemState`},
     thermal: {path: `${ROOT}/Thermal`, iface: `${NAME}.Thermal`},
 };
+
+export const PART_OF = Object.fromEntries(Object.entries(OBJECTS).map(([part, {iface}]) => [iface, part]));
 
 const ANSWER_WITHIN_MS = 5000;
 
@@ -52,6 +55,10 @@ export const isTimeout = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.T
 
 /** Whether the bus does not know how to start the daemon. */
 export const isMissing = error => isOf(error, Gio.DBusError, Gio.DBusError.SERVICE_UNKNOWN);
+
+/** Whether the daemon is too old to have that. */
+export const isUnknown = error => isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_METHOD) ||
+    isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_INTERFACE) || isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_OBJECT);
 
 /** What went wrong, without D-Bus's own words around it; empty where there was no answer. */
 export function messageOf(error) {

@@ -4,7 +4,7 @@
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {BACKEND, call, callBus, isMissing, isTimeout, messageOf, NAME, OBJECT_MANAGER, OBJECTS, PROPERTIES, quiet, ROOT} from './call.js';
+import {BACKEND, call, callBus, isCancelled, isMissing, isTimeout, isUnknown, messageOf, NAME, OBJECT_MANAGER, OBJECTS, PART_OF, PROPERTIES, quiet, ROOT} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
 const START_WITHIN_MS = 30000;
@@ -12,15 +12,15 @@ const SETTING_TYPES = {boolean: 'b', string: 's', number: 'd'};
 
 /** Follows the daemon from construction to `destroy`: it comes and goes, and nothing here waits for it. */
 export class Daemon {
-    constructor({objects, withDetails = false, changed, throttling = null}) {
-        this._objects = objects;
+    constructor({withDetails = false, changed, throttling = null}) {
         this._withDetails = withDetails;
         this._changed = changed;
         this._throttling = throttling;
         this._bus = Gio.DBus.session;
         this._cancellable = new Gio.Cancellable();
-        this._watched = {};
-        this._session = null;
+        this._watched = [];
+        this._subscriptions = new Map();
+        this._owner = null;
         this._state = Object.freeze({...NOTHING, presence: Presence.LOADING});
         this._nameWatch = Gio.bus_watch_name_on_connection(
             this._bus, NAME, Gio.BusNameWatcherFlags.NONE,
@@ -35,52 +35,59 @@ export class Daemon {
     destroy() {
         Gio.bus_unwatch_name(this._nameWatch);
         this._cancellable.cancel();
-        this._closeSession();
+        this._leave();
         this._changed = this._throttling = () => {};
     }
 
-    /** Which measurements somebody looks at. They move all the time, so that the rest are not followed. */
-    watch(wanted) {
-        this._watched = wanted;
-        if (this._session)
-            this._followMeasurements(this._session);
+    /** Which parts of the state somebody looks at. They move all the time, so that the rest are not followed. */
+    watch(parts) {
+        this._watched = parts;
+        if (this._owner)
+            this._follow();
     }
 
     /** Asks a daemon that did not answer once more, and the bus whether a missing one is installed by now. */
     retry() {
-        if (this._session && this._state.presence === Presence.SILENT)
-            this._load(this._session);
+        if (this._state.presence === Presence.SILENT)
+            this._load();
         if (this._state.presence === Presence.MISSING)
             this._lookForIt();
     }
 
-    async setMode(token) {
-        await this._askEfficiency('SetMode', '(s)', [token]);
+    setMode(token) {
+        return this.ask('efficiency', 'SetMode', '(s)', [token]);
     }
 
     /** Holds a mode above the chosen one; the daemon keeps the time, or watches the charger where there is none. */
-    async hold(token, id, seconds = null) {
-        const [how, signature, more] = seconds === null ? ['UntilCharged', '(sss)', []] : ['For', '(sssu)', [seconds]];
-        await this._askEfficiency(`HoldMode${how}`, signature, [token, '', id, ...more]);
+    hold(token, id, seconds = null) {
+        return seconds === null ? this.ask('efficiency', 'HoldModeUntilCharged', '(sss)', [token, '', id])
+            : this.ask('efficiency', 'HoldModeFor', '(sssu)', [token, '', id, seconds]);
     }
 
-    async ask(what, method, hear) {
-        await call(NAME, OBJECTS[what].path, OBJECTS[what].iface, method, null, this._cancellable, {hear});
-    }
-
-    async enable(path, isEnabled) {
-        await call(this._session?.owner ?? NAME, path, PROPERTIES, 'Set',
-            new GLib.Variant('(ssv)', [BACKEND, 'Enabled', new GLib.Variant('b', isEnabled)]), this._cancellable);
-    }
-
-    async changeSettings(entries) {
+    changeSettings(entries) {
         const typed = Object.entries(entries)
             .map(([key, value]) => [key, new GLib.Variant(SETTING_TYPES[typeof value], value)]);
-        await this._askEfficiency('ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
+        return this.ask('efficiency', 'ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
     }
 
-    async resetSettings(keys) {
-        await this._askEfficiency('ResetSettings', '(as)', [keys]);
+    enable(path, isEnabled) {
+        return this._askAt(path, PROPERTIES, 'Set', '(ssv)', [BACKEND, 'Enabled', new GLib.Variant('b', isEnabled)]);
+    }
+
+    ask(part, method, signature = '()', values = [], hear = undefined) {
+        const {path, iface} = OBJECTS[part];
+        return this._askAt(path, iface, method, signature, values, hear);
+    }
+
+    async _askAt(path, iface, method, signature, values, hear) {
+        const owner = this._owner;
+        try {
+            await call(owner ?? NAME, path, iface, method, new GLib.Variant(signature, values), this._cancellable, {hear});
+        } catch (error) {
+            if (owner && owner === this._owner && isTimeout(error))
+                this._miss(error);
+            throw error;
+        }
     }
 
     /** Has the bus start the daemon. */
@@ -102,193 +109,174 @@ export class Daemon {
     }
 
     /** Whether the bus could start it, where it does not run. */
-    async _lookForIt() {
-        await callBus('ListActivatableNames', null, this._cancellable, {
-            hear: ([names]) => {
-                if ([Presence.ABSENT, Presence.MISSING].includes(this._state.presence))
-                    this._tell({presence: names.includes(NAME) ? Presence.ABSENT : Presence.MISSING});
-            },
-        }).catch(quiet);
-    }
-
-    async _askEfficiency(method, signature, values) {
-        const session = this._session;
-        const {path, iface} = OBJECTS.efficiency;
-        try {
-            await call(session?.owner ?? NAME, path, iface, method, new GLib.Variant(signature, values),
-                this._cancellable);
-        } catch (error) {
-            if (session && isTimeout(error))
-                this._miss(session, error);
-            throw error;
-        }
+    _lookForIt() {
+        const hear = ([names]) => {
+            if ([Presence.ABSENT, Presence.MISSING].includes(this._state.presence))
+                this._tell({presence: names.includes(NAME) ? Presence.ABSENT : Presence.MISSING});
+        };
+        callBus('ListActivatableNames', null, this._cancellable, {hear}).catch(quiet);
     }
 
     _appear(owner) {
         if (this._cancellable.is_cancelled())
             return;
-        this._closeSession();
-        const session = {owner, cancellable: new Gio.Cancellable(), subscriptions: [], measured: {}};
-        this._session = session;
+        this._leave();
+        this._owner = owner;
+        this._here = new Gio.Cancellable();
+        this._isAwaited = false;
         this._tell({...NOTHING, presence: Presence.LOADING});
-        this._subscribe(session);
-        this._load(session);
+        this._subscribe();
+        this._load();
     }
 
     _vanish() {
-        this._closeSession();
+        this._leave();
         if (this._state.presence === Presence.STARTING)
             return;
         this._tell(NOTHING);
         this._lookForIt();
     }
 
-    _closeSession() {
-        if (!this._session)
-            return;
-        this._session.cancellable.cancel();
-        [...this._session.subscriptions, ...Object.values(this._session.measured)]
-            .forEach(id => this._bus.signal_unsubscribe(id));
-        this._session = null;
+    _leave() {
+        this._here?.cancel();
+        this._owner = null;
+        this._subscriptions.forEach(id => this._bus.signal_unsubscribe(id));
+        this._subscriptions.clear();
     }
 
-    _subscribe(session) {
-        const listen = (...which) => session.subscriptions.push(this._listen(session, ...which));
-        const reload = () => this._loadBackends(session).catch(quiet);
+    _subscribe() {
         const {fleet, thermal} = OBJECTS;
-        session.subscriptions.push(this._follow(session, 'efficiency'));
+        const refresh = () => this._refresh().catch(quiet);
         for (const member of ['InterfacesAdded', 'InterfacesRemoved'])
-            listen(OBJECT_MANAGER, member, ROOT, null, reload);
-        listen(fleet.iface, 'BackendStatusChanged', fleet.path, null, () => {
-            if (!session.measured.backends) // else its properties have been heard already
-                reload();
-        });
+            this._listen(member, OBJECT_MANAGER, member, ROOT, null, refresh);
+        // Where the backends are followed, their properties have been heard already.
+        this._listen('status', fleet.iface, 'BackendStatusChanged', fleet.path, null,
+            () => this._subscriptions.has('backends') || refresh());
         if (!this._throttling)
             return;
         for (const [member, isThrottling] of [['ThrottlingStarted', true], ['ThrottlingStopped', false]]) {
-            listen(thermal.iface, member, thermal.path, null,
-                (_path, [id]) => this._tellThrottling(session, id, isThrottling));
+            this._listen(member, thermal.iface, member, thermal.path, null,
+                (_path, [id]) => this._tellThrottling(id, isThrottling));
         }
     }
 
-    _listen(session, iface, member, path, arg0, heard) {
-        return this._bus.signal_subscribe(session.owner, iface, member, path, arg0, Gio.DBusSignalFlags.NONE,
+    _listen(key, iface, member, path, arg0, heard) {
+        const id = this._bus.signal_subscribe(this._owner, iface, member, path, arg0, Gio.DBusSignalFlags.NONE,
             (_bus, _sender, at, _iface, _member, parameters) => {
-                if (session !== this._session)
-                    return;
                 heard(at, parameters.recursiveUnpack());
                 this.retry(); // a silent daemon speaks again
             });
+        this._subscriptions.set(key, id);
     }
 
-    /** Follows the properties of an object, or those of all backends. */
-    _follow(session, what) {
-        if (what !== 'backends') {
-            const {path, iface} = OBJECTS[what];
-            return this._listen(session, PROPERTIES, 'PropertiesChanged', path, iface,
-                (_path, change) => this._merge(session, what, change));
-        }
-        // Any path: an object manager's children are told apart by their interface.
-        return this._listen(session, PROPERTIES, 'PropertiesChanged', null, BACKEND,
-            (path, change) => this._mergeBackend(session, path, change));
-    }
-
-    _followMeasurements(session) {
-        for (const what of [...this._objects, 'backends']) {
-            if (this._watched[what] && !session.measured[what]) {
-                session.measured[what] = this._follow(session, what);
-                if (this._state.presence === Presence.RUNNING)
-                    (what === 'backends' ? this._loadBackends(session) : this._loadObject(session, what)).catch(quiet);
-            } else if (!this._watched[what] && session.measured[what]) {
-                this._bus.signal_unsubscribe(session.measured[what]);
-                delete session.measured[what];
+    /** Follows the properties of the mode and of what is watched, and of nothing else any more. */
+    _follow() {
+        const wanted = ['efficiency', ...this._watched];
+        const begun = wanted.filter(part => !this._subscriptions.has(part));
+        for (const part of Object.keys(OBJECTS)) {
+            if (!wanted.includes(part) && this._subscriptions.has(part)) {
+                this._bus.signal_unsubscribe(this._subscriptions.get(part));
+                this._subscriptions.delete(part);
             }
         }
+        for (const part of begun) {
+            const {path, iface} = OBJECTS[part];
+            this._listen(part, PROPERTIES, 'PropertiesChanged', path, iface, (at, change) => this._merge(part, at, change));
+        }
+        if (begun.length > 0 && this._state.presence === Presence.RUNNING)
+            this._refresh().catch(quiet);
     }
 
-    async _load(session) {
-        this._followMeasurements(session);
+    async _load() {
+        const {_here: here} = this;
+        this._follow();
         try {
-            // The mode is what the tile cannot do without; a daemon without the rest is an old one.
-            await Promise.all([
-                this._loadObject(session, 'efficiency'),
-                this._loadBackends(session).catch(() => this._tellOf(session, {lacksBackends: true})),
-                ...this._objects.map(what => this._loadObject(session, what).catch(quiet)),
-            ]);
-            session.isAwaited = false;
-            this._tellOf(session, {presence: Presence.RUNNING, trouble: ''});
+            await this._refresh().catch(error => this._loadOld(error));
+            this._isAwaited = false;
+            this._tell({presence: Presence.RUNNING, trouble: ''});
         } catch (error) {
-            this._miss(session, error);
+            if (!here.is_cancelled())
+                this._miss(error);
         }
     }
 
     /** Without the answer of a daemon that is stopped or busy: the next one is waited for, however long it takes. */
-    async _miss(session, why) {
-        this._tellOf(session, {presence: Presence.SILENT, trouble: messageOf(why)});
-        if (session !== this._session || session.isAwaited || !isTimeout(why))
+    async _miss(why) {
+        const {_here: here} = this;
+        this._tell({presence: Presence.SILENT, trouble: messageOf(why)});
+        if (this._isAwaited || !isTimeout(why))
             return;
-        session.isAwaited = true;
-        await call(session.owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, session.cancellable,
-            {withinMs: GLib.MAXINT32}).catch(quiet);
-        if (session === this._session)
-            this._load(session);
+        this._isAwaited = true;
+        await call(this._owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, here, {withinMs: GLib.MAXINT32}).catch(quiet);
+        if (!here.is_cancelled())
+            this._load();
     }
 
-    async _loadObject(session, what) {
-        const {path, iface} = OBJECTS[what];
-        await call(session.owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]),
-            session.cancellable, {hear: ([properties]) => this._tellOf(session, {[what]: properties})});
-    }
-
-    async _loadBackends(session) {
-        await call(session.owner, ROOT, OBJECT_MANAGER, 'GetManagedObjects', null, session.cancellable, {
+    /** One call tells everything. */
+    _refresh() {
+        return call(this._owner, ROOT, OBJECT_MANAGER, 'GetManagedObjects', null, this._here, {
             hear: ([objects]) => {
-                const backends = Object.fromEntries(Object.entries(objects)
-                    .filter(([, interfaces]) => interfaces[BACKEND])
-                    .map(([path, interfaces]) => [path, interfaces[BACKEND]]));
-                this._tellOf(session, {backends, lacksBackends: false});
+                const news = {backends: {}, lacksBackends: false};
+                for (const [path, interfaces] of Object.entries(objects)) {
+                    for (const [iface, properties] of Object.entries(interfaces)) {
+                        if (PART_OF[iface] === 'backends')
+                            news.backends[path] = properties;
+                        else if (PART_OF[iface])
+                            news[PART_OF[iface]] = properties;
+                    }
+                }
+                this._tell(news);
                 if (this._withDetails)
-                    Object.values(backends).forEach(({Id: id}) => this._loadDetails(session, id));
+                    this._loadDetails(news.backends);
             },
         });
     }
 
-    async _loadDetails(session, id) {
+    /** The mode is what the tile cannot do without; a daemon without the rest is an old one. */
+    async _loadOld(error) {
+        if (!isUnknown(error))
+            throw error;
+        await this._loadObject('efficiency');
+        this._tell({lacksBackends: true});
+    }
+
+    async _loadObject(part) {
+        const {path, iface} = OBJECTS[part];
+        await call(this._owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]), this._here,
+            {hear: ([properties]) => this._tell({[part]: properties})});
+    }
+
+    /** What the properties of the objects below the root do not tell. */
+    _loadDetails(backends) {
+        this._loadObject('daemon').catch(quiet);
         const {path, iface} = OBJECTS.fleet;
-        const tell = details => this._tellOf(session, {details: {...this._state.details, [id]: details}});
-        // Of a failure, the row says it where the details would stand.
-        await call(session.owner, path, iface, 'GetBackendDetails', new GLib.Variant('(s)', [id]),
-            session.cancellable, {hear: ([details]) => tell(details)}).catch(error => tell({failure: messageOf(error)}));
+        for (const {Id: id} of Object.values(backends)) {
+            const tell = details => this._tell({details: {...this._state.details, [id]: details}});
+            // Of a failure, the row says it where the details would stand.
+            call(this._owner, path, iface, 'GetBackendDetails', new GLib.Variant('(s)', [id]), this._here,
+                {hear: ([details]) => tell(details)}).catch(error => isCancelled(error) || tell({failure: messageOf(error)}));
+        }
     }
 
-    _merge(session, what, [, changed, invalidated]) {
-        this._tellOf(session, {[what]: {...this._state[what], ...changed}});
+    _merge(part, path, [, changed, invalidated]) {
+        const {[part]: before} = this._state;
+        if (part !== 'backends')
+            this._tell({[part]: {...before, ...changed}});
+        else if (Object.hasOwn(before, path))
+            this._tell({backends: {...before, [path]: {...before[path], ...changed}}});
         if (invalidated.length > 0)
-            this._loadObject(session, what).catch(quiet);
+            this._refresh().catch(quiet);
     }
 
-    _mergeBackend(session, path, [, changed]) {
-        const {backends} = this._state;
-        if (Object.hasOwn(backends, path))
-            this._tellOf(session, {backends: {...backends, [path]: {...backends[path], ...changed}}});
-    }
-
-    async _tellThrottling(session, id, isThrottling) {
-        const {path, iface} = OBJECTS.thermal;
-        let device = {};
-        // The news is worth telling without the device's name, too.
-        await call(session.owner, path, iface, 'GetHardwareState', new GLib.Variant('(s)', [id]),
-            session.cancellable, {hear: ([told]) => (device = told)}).catch(quiet);
-        await this._loadBackends(session).catch(quiet);
-        const isThere = ({Hardware: kind, InFlight: n}) => kind === device.hardware && n > 0;
-        const isWorking = Object.values(this._state.backends).some(isThere);
-        if (session === this._session)
-            this._throttling({id, name: device.name, reason: device.throttling, isThrottling, isWorking});
-    }
-
-    _tellOf(session, news) {
-        if (session === this._session)
-            this._tell(news);
+    async _tellThrottling(id, isThrottling) {
+        const {_here: here} = this;
+        await this._refresh().catch(quiet); // the news is worth telling without the device's name, too
+        if (here.is_cancelled())
+            return;
+        const {backends, thermal: {Devices: devices = []}} = this._state;
+        const device = devices.find(each => each.id === id) ?? {};
+        const isWorking = Object.values(backends).some(each => each.Hardware === device.hardware && each.InFlight > 0);
+        this._throttling({id, name: device.name, reason: device.throttling, isThrottling, isWorking});
     }
 
     _tell(news) {

@@ -75,7 +75,7 @@ class StandIn:
         if member == "GetAll" and message.body == [interface]:
             return Message.new_method_return(message, "a{sv}", [values])
         if member == "GetManagedObjects" and self._has_manager:
-            managed = {path: {name: its} for path, (name, its) in self.objects.items() if name == f"{NAME}.Backend"}
+            managed = {path: {name: its} for path, (name, its) in self.objects.items()}
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [managed])
         if member == "SetMode":
             self._change("Efficiency", {"CurrentMode": Variant("s", message.body[0])})

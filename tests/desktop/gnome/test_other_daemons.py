@@ -96,7 +96,7 @@ def test_what_a_daemon_refuses_is_told_in_its_words(desktop: Desktop) -> None:
 
 def test_a_daemon_that_cannot_tell_its_mode_is_asked_again_on_request(desktop: Desktop) -> None:
     desktop.daemon.end()
-    with StandIn(desktop.session.session_bus.address, OLD, refused={"GetAll": "still asleep"}) as daemon:
+    with StandIn(desktop.session.session_bus.address, OLD, refused={"GetManagedObjects": "still asleep"}) as daemon:
         desktop.until_subtitle("Not answering")
         desktop.open_menu()
         desktop.until_menu_says("Still asleep")
@@ -105,7 +105,7 @@ def test_a_daemon_that_cannot_tell_its_mode_is_asked_again_on_request(desktop: D
         desktop.until_subtitle("Balanced")
 
 
-def test_a_change_right_after_an_answer_is_not_undone_by_it_when_another_answer_is_late(desktop: Desktop) -> None:
+def test_a_change_before_a_late_answer_is_not_undone_by_it(desktop: Desktop) -> None:
     desktop.daemon.end()
     with StandIn(
         desktop.session.session_bus.address,
@@ -113,7 +113,7 @@ def test_a_change_right_after_an_answer_is_not_undone_by_it_when_another_answer_
         backends={"npu": {"Health": Variant("s", "up")}},
         held={"GetManagedObjects"},
     ) as daemon:
-        wait_until(lambda: {"GetAll", "GetManagedObjects"} <= set(daemon.asked), "it is asked for all it has")
+        wait_until(lambda: "GetManagedObjects" in daemon.asked, "it is asked for all it has")
         daemon.change("Efficiency", CurrentMode=Variant("s", "Quiet"))
         daemon.answer()
         desktop.until_subtitle("Quiet")
