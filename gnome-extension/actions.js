@@ -5,10 +5,10 @@ import Gio from 'gi://Gio';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 
+import {_} from './format.js';
 import {isCancelled, messageOf} from './shared/call.js';
 import {modeIcon, modeOf, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
-import {_} from './text.js';
 import {dashboardUri, OWN_ID} from './viewModel.js';
 
 const HELD_S = 3600;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What is said of the backends: one line for all of them, and a row for each in trouble. Pure.
 
-import {facts, fill, known, power, speed, temperature, words} from './format.js';
+import {facts, fill, known, power, speed, temperature, words, _, ngettext} from './format.js';
 import {phrase, reasonOf} from './reasons.js';
-import {_, ngettext} from './text.js';
 
 const WORST_FIRST = ['down', 'degraded', 'hot'];
 const READY = ['ready', 'asleep'];

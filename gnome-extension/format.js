@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Numbers and sentences for people. Pure.
+// Numbers and sentences in the person's language. Pure, but for gettext.
 
-import {_} from './text.js';
+import GLib from 'gi://GLib';
+
+const DOMAIN = 'ollama-proxy@fio.ie'; // both processes bind it when they load the extension
+export const _ = message => GLib.dgettext(DOMAIN, message);
+export const ngettext = (one, many, n) => GLib.dngettext(DOMAIN, one, many, n);
 
 export const JOULES_PER_WATT_HOUR = 3600;
 const LEAST_WATT_HOURS = 0.01;

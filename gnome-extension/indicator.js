@@ -7,8 +7,8 @@ import Shell from 'gi://Shell';
 import {formatTime} from 'resource:///org/gnome/shell/misc/dateUtils.js';
 import {QuickMenuToggle, SystemIndicator} from 'resource:///org/gnome/shell/ui/quickSettings.js';
 
+import {_} from './format.js';
 import {ModeMenu} from './modeMenu.js';
-import {_} from './text.js';
 import {menuView, panelView, tileView, title} from './viewModel.js';
 
 /** Words that the desktop knows: what a program is called, else the name of its file, and a time as its clock has it. */

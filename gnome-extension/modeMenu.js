@@ -8,8 +8,8 @@ import * as Main from 'resource:///org/gnome/shell/ui/main.js';
 import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 import {ensureActorVisibleInScrollView} from 'resource:///org/gnome/shell/misc/animationUtils.js';
 
+import {_} from './format.js';
 import {HoldRow, ModeRow, NoteRow, TroubleRow} from './rows.js';
-import {_} from './text.js';
 
 /** A section whose items scroll, also to where the keyboard's focus goes. */
 class ScrolledSection extends PopupMenu.PopupMenuSection {
@@ -41,9 +41,15 @@ class ScrolledSection extends PopupMenu.PopupMenuSection {
         (this.actor.vadjustment ?? this.actor.vscroll.adjustment).value = 0;
     }
 
-    /** Scrolls to an item when the keyboard reaches it. */
+    addMenuItem(item) {
+        super.addMenuItem(item);
+        this.followFocus(item);
+    }
+
+    /** Scrolls to an item, also to one of a section in this one, when the keyboard reaches it. */
     followFocus(item) {
-        item.connect('key-focus-in', () => ensureActorVisibleInScrollView(this.actor, item));
+        if (item instanceof PopupMenu.PopupBaseMenuItem)
+            item.connect('key-focus-in', () => ensureActorVisibleInScrollView(this.actor, item));
     }
 }
 
@@ -52,29 +58,27 @@ export class ModeMenu {
     constructor(menu, {actions, icons}) {
         this._menu = menu;
         this._icons = icons;
-        this._note = new NoteRow();
-        menu.addMenuItem(this._note);
-        this._start = menu.addAction('', () => actions.start());
+        this._choose = token => actions.choose(token);
         this._all = new ScrolledSection();
-        menu.addMenuItem(this._all);
-        this._modes = new PopupMenu.PopupMenuSection();
-        this._trouble = new PopupMenu.PopupMenuSection();
-        this._fleet = new NoteRow();
-        this._energy = new NoteRow();
-        this._addMode = () => this._added(new ModeRow(icons), item => item.connect('activate', () => actions.choose(item.token)));
-        this._addTrouble = () => this._added(new TroubleRow(icons));
-        this._aboveHold = new PopupMenu.PopupSeparatorMenuItem();
-        this._aboveFleet = new PopupMenu.PopupSeparatorMenuItem();
-        this._hold = new HoldRow();
-        this._hold.connect('activate', () => actions.hold(this._hold.ends));
-        [this._modes, this._aboveHold, this._hold].forEach(item => this._all.addMenuItem(item));
+        const add = (item, to = this._all) => {
+            to.addMenuItem(item);
+            return item;
+        };
+        this._note = add(new NoteRow(), menu);
+        this._start = menu.addAction('', () => actions.start());
+        add(this._all, menu);
+        this._modes = add(new PopupMenu.PopupMenuSection());
+        this._aboveHold = add(new PopupMenu.PopupSeparatorMenuItem());
+        this._hold = add(new HoldRow(ends => actions.hold(ends)));
         this._charged = this._all.addAction('', () => actions.holdUntilCharged());
-        [this._aboveFleet, this._fleet, this._trouble, this._energy, new PopupMenu.PopupSeparatorMenuItem()]
-            .forEach(item => this._all.addMenuItem(item));
+        this._aboveFleet = add(new PopupMenu.PopupSeparatorMenuItem());
+        this._fleet = add(new NoteRow());
+        this._trouble = add(new PopupMenu.PopupMenuSection());
+        this._energy = add(new NoteRow());
+        add(new PopupMenu.PopupSeparatorMenuItem());
         this._unload = this._all.addAction('', () => actions.unload());
         this._dashboard = this._all.addAction(_('Open Dashboard'), () => actions.openDashboard());
-        this._settings = this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
-        [this._hold, this._charged, this._fleet, this._energy, this._unload, this._dashboard, this._settings].forEach(item => this._all.followFocus(item));
+        this._all.addAction(_('AI Efficiency Settings'), () => actions.openSettings());
         menu.connect('open-state-changed', (_menu, isOpen) => isOpen && this._all.rewind());
     }
 
@@ -90,25 +94,22 @@ export class ModeMenu {
 
     /** Shows what menuView made. */
     sync({header, note, modes, hold, charged, unload, fleet, trouble, energy, dashboard, start}) {
-        const isThere = modes.length > 0;
         // Right to left, the Shell cuts what is below the title.
         const isRtl = this._menu.actor.text_direction === Clutter.TextDirection.RTL;
         this._menu.setHeader(this._icons.get(header.icon), header.title, isRtl ? '' : header.sentence);
         this._note.present(isRtl ? header.sentence || note : note);
         this._hold.present(hold);
         this._aboveHold.visible = hold !== null;
-        for (const [item, label] of [[this._charged, charged], [this._unload, unload]]) {
+        for (const [item, label] of [[this._charged, charged], [this._unload, unload], [this._start, start]]) {
             item.label.text = label;
             item.visible = label !== '';
         }
-        this._start.label.text = start ?? '';
-        this._start.visible = start !== null;
-        this._present(this._modes, modes, this._addMode);
-        this._present(this._trouble, trouble, this._addTrouble);
+        this._present(this._modes, modes, () => new ModeRow(this._icons, this._choose));
+        this._present(this._trouble, trouble, () => new TroubleRow(this._icons));
         this._fleet.present(fleet);
         this._energy.present(energy);
-        this._modes.actor.visible = isThere;
-        this._aboveFleet.visible = isThere && (fleet !== '' || energy !== '');
+        this._modes.actor.visible = modes.length > 0;
+        this._aboveFleet.visible = fleet !== '' || energy !== '';
         this._dashboard.visible = dashboard !== null;
     }
 
@@ -146,21 +147,13 @@ export class ModeMenu {
     }
 
     /** Rows stay where they are, so that the keyboard's focus does, too. */
-    _present(section, views, add) {
+    _present(section, views, make) {
         const rows = section._getMenuItems();
         rows.slice(views.length).forEach(row => row.destroy());
-        views.forEach((view, i) => {
-            const row = rows[i] ?? add();
-            if (!rows[i])
-                section.addMenuItem(row);
-            row.token = view.token;
-            row.present(view);
-        });
-    }
-
-    _added(row, furnish = () => {}) {
-        furnish(row);
-        this._all.followFocus(row);
-        return row;
+        for (const row of views.slice(rows.length).map(make)) {
+            section.addMenuItem(row);
+            this._all.followFocus(row);
+        }
+        section._getMenuItems().forEach((row, i) => row.present(views[i]));
     }
 }

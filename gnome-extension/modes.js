@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The efficiency modes as the daemon tells them: their names, their icons and which comes next. Pure.
 
-import {facts, words} from './format.js';
-import {_} from './text.js';
+import {facts, words, _} from './format.js';
 
 export const AUTO = 'Auto';
 const FIRST_CHOICE = 'Balanced';

@@ -2,11 +2,10 @@
 // Which changes are news for the person, and in which words. Pure: the time is handed in.
 
 import {backendName} from './backendView.js';
-import {capital, facts, fill, words} from './format.js';
+import {capital, facts, fill, words, _} from './format.js';
 import {AUTO, modeIcon, modeOf} from './modes.js';
 import {phrase, reasonOf, spoken} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
-import {_} from './text.js';
 
 /** The same news makes no banner again before this long. */
 export const QUIET_S = 60;

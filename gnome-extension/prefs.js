@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The preferences window: three pages, and the connection to the daemon for as long as the window is open.
+import Adw from 'gi://Adw';
+import Gtk from 'gi://Gtk';
+
 import {ExtensionPreferences} from 'resource:///org/gnome/Shell/Extensions/js/extensions/prefs.js';
 
-import {isCancelled} from './shared/call.js';
+import {fill, _} from './format.js';
 import {AutoPage} from './prefs/autoPage.js';
-import {Errors} from './prefs/errors.js';
 import {GeneralPage} from './prefs/generalPage.js';
 import {MachinePage} from './prefs/machinePage.js';
+import {isCancelled, messageOf} from './shared/call.js';
 import {Daemon} from './shared/daemon.js';
 import {Presence} from './shared/daemonState.js';
 
@@ -16,24 +19,30 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
         window.search_enabled = true;
         window.set_default_size(680, 760);
 
-        const errors = new Errors(window);
-        let pages = [];
+        let toast = null;
+        let startToast = null; // that it could not be started, until it runs
+        const tell = (error, template = '{reason}') => {
+            if (isCancelled(error)) // nobody looks any more
+                return null;
+            toast?.dismiss();
+            toast = toastOf(fill(template, {reason: messageOf(error) || _('It has not answered yet')}));
+            window.add_toast(toast);
+            return toast;
+        };
+        const daemon = new Daemon({withDetails: true, changed: () => show()});
+        const start = () => daemon.start()
+            .catch(error => (startToast = tell(error, _('The daemon could not be started: {reason}'))));
+        const general = new GeneralPage(this.getSettings());
+        const auto = new AutoPage(daemon, tell, start);
+        const machine = new MachinePage(daemon, tell, start);
+        [general, auto, machine].forEach(each => window.add(each.page));
         const show = () => {
             if (daemon.state.presence === Presence.RUNNING)
-                errors.forgetStart();
-            pages.forEach(each => each.show());
+                startToast?.dismiss();
+            auto.show();
+            machine.show();
         };
-        const daemon = new Daemon({withDetails: true, changed: show});
         daemon.watch(['routing', 'systemState', 'thermal', 'backends']);
-        const start = () => daemon.start().catch(error => {
-            if (!isCancelled(error)) // else nobody looks any more
-                errors.tellStart(error);
-        });
-        const auto = new AutoPage(daemon, message => errors.tell(message), start);
-        const machine = new MachinePage(daemon, message => errors.tell(message), start);
-        const general = new GeneralPage(this.getSettings());
-        [general, auto, machine].forEach(each => window.add(each.page));
-        pages = [auto, machine];
         show();
 
         window.connect('close-request', () => {
@@ -43,4 +52,9 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
             return false;
         });
     }
+}
+
+/** A toast cuts off its own title; this one takes as many lines as it needs, and stays until it is read. */
+function toastOf(message) {
+    return new Adw.Toast({custom_title: new Gtk.Label({label: message, wrap: true, xalign: 0}), timeout: 0});
 }

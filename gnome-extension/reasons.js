@@ -2,9 +2,8 @@
 // The daemon's reasons in the person's language, by their codes (docs/reasons.md of the daemon). Pure.
 // A code that is not known here stays as the daemon's sentence.
 
-import {capital, facts, fill, percent, words} from './format.js';
+import {capital, facts, fill, percent, words, _} from './format.js';
 import {modeOf} from './modes.js';
-import {_} from './text.js';
 
 const DEEPEST = 3;
 const MODES = new Set(['mode', 'next_mode']);

@@ -90,8 +90,9 @@ class OllamaProxyTroubleRow extends PopupMenu.PopupBaseMenuItem {
 /** Holds a mode for a while, or ends what an application holds, with its icon. */
 export const HoldRow = GObject.registerClass(
 class OllamaProxyHoldRow extends PopupMenu.PopupImageMenuItem {
-    constructor() {
+    constructor(chosen) {
         super('', '');
+        this.connect('activate', () => chosen(this._ends));
     }
 
     present(hold) {
@@ -99,7 +100,7 @@ class OllamaProxyHoldRow extends PopupMenu.PopupImageMenuItem {
         if (!hold)
             return;
         this.label.text = hold.label;
-        this.ends = hold.ends;
+        this._ends = hold.ends;
         const icon = Shell.AppSystem.get_default().lookup_app(`${hold.application}.desktop`)?.get_icon() ?? null;
         this._icon.set({gicon: icon, visible: icon !== null});
     }
@@ -108,16 +109,18 @@ class OllamaProxyHoldRow extends PopupMenu.PopupImageMenuItem {
 /** A mode that can be chosen. */
 export const ModeRow = GObject.registerClass(
 class OllamaProxyModeRow extends PopupMenu.PopupImageMenuItem {
-    constructor(icons) {
+    constructor(icons, chosen) {
         super('', icons.get('ai-mode-other'));
         this._icons = icons;
+        this.connect('activate', () => chosen(this._token));
         this._inUse = new St.Label({
             opacity: ASIDE, x_expand: true, x_align: Clutter.ActorAlign.END, y_align: Clutter.ActorAlign.CENTER,
         });
         this.add_child(this._inUse);
     }
 
-    present({label, icon, checked, inUse, accessibleName}) {
+    present({token, label, icon, checked, inUse, accessibleName}) {
+        this._token = token;
         this.label.text = label;
         this.setIcon(this._icons.get(icon));
         this.setOrnament(checked ? PopupMenu.Ornament.CHECK : PopupMenu.Ornament.NONE);

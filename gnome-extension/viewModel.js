@@ -2,11 +2,10 @@
 // What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
 
 import {fleetLine, fleetTrouble, inFlight, troubleRows} from './backendView.js';
-import {JOULES_PER_WATT_HOUR, capital, energy, facts, fill, known, percent, small, words} from './format.js';
+import {JOULES_PER_WATT_HOUR, capital, energy, facts, fill, known, percent, small, words, _} from './format.js';
 import {AUTO, listModes, modeIcon, modeOf} from './modes.js';
 import {phrase, reasonOf} from './reasons.js';
 import {Presence} from './shared/daemonState.js';
-import {_} from './text.js';
 
 /** Characters that fit below the menu's title; a longer sentence has a row of its own. */
 const LONGEST_SUBTITLE = 45;
@@ -97,16 +96,6 @@ function holdRow({efficiency}, {nameOf}) {
     return {label, ends: true, application: id};
 }
 
-/** What can be done besides, by its name: empty where it cannot. */
-function extras({efficiency, backends}) {
-    const isFree = Array.isArray(efficiency.ActiveHolds) && efficiency.ActiveHolds.length === 0;
-    const isLoaded = Object.values(backends).some(({LoadedModels: models}) => Array.isArray(models) && models.length > 0);
-    return {
-        charged: isFree && efficiency.Charging === true ? _('Performance Until Charged') : '',
-        unload: isLoaded ? _('Unload Models') : '',
-    };
-}
-
 function modeRows({efficiency}) {
     const {token: used} = inForce({efficiency});
     return listModes(efficiency).map(({token, label, description}) => {
@@ -180,19 +169,22 @@ function header(state, said) {
 /** The menu behind the tile; `desktop` knows how programs are called and a time is written. */
 export function menuView(state, desktop) {
     if (state.presence !== Presence.RUNNING) {
-        const [, said, start = null] = absence(state);
+        const [, said, start = ''] = absence(state);
         const nothing = {modes: [], hold: null, charged: '', unload: '', fleet: '', trouble: [], energy: '', dashboard: null};
         return {...header(state, said), ...nothing, start};
     }
+    const isFree = state.efficiency.ActiveHolds?.length === 0;
+    const isLoaded = Object.values(state.backends).some(({LoadedModels: models}) => models?.length > 0);
     return {
         ...header(state, sentence(state, inForce(state).label, desktop)),
         modes: modeRows(state),
         hold: holdRow(state, desktop),
-        ...extras(state),
+        charged: isFree && state.efficiency.Charging === true ? _('Performance Until Charged') : '',
+        unload: isLoaded ? _('Unload Models') : '',
         fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
         trouble: troubleRows(state.backends),
         energy: energyToday(state),
         dashboard: dashboardUri(state),
-        start: null,
+        start: '',
     };
 }

@@ -4,12 +4,11 @@ import Adw from 'gi://Adw';
 import GObject from 'gi://GObject';
 import Gtk from 'gi://Gtk';
 
-import {messageOf} from '../shared/call.js';
+import {_} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DaemonSettings} from './daemonSettings.js';
 import {TimeButton} from './timeButton.js';
-import {_} from '../text.js';
 
 /** The page and what it has to let go of. */
 export class AutoPage {
@@ -17,7 +16,7 @@ export class AutoPage {
         this._daemon = daemon;
         this._tell = tell;
         this._settings = new DaemonSettings(entries => daemon.changeSettings(entries),
-            error => this._tell(messageOf(error)), () => this.show());
+            tell, () => this.show());
         this._rows = new Map();
         this._notice = new DaemonNotice(start);
         this._groups = [this._quietHours(), this._battery(), this._back()];
@@ -39,8 +38,10 @@ export class AutoPage {
             row.visible = !there || value !== undefined;
             control.visible = value !== undefined; // an unknown number is not 0
             back.visible = changedSettings.includes(key);
+            this._isShowing = true;
             if (value !== undefined)
                 show(value);
+            this._isShowing = false;
         }
         this._backToAll.visible = changedSettings.length > 0;
     }
@@ -48,7 +49,6 @@ export class AutoPage {
     /** Nobody looks any more. */
     close() {
         this._settings.close();
-        this._tell = () => {};
     }
 
     _quietHours() {
@@ -56,8 +56,7 @@ export class AutoPage {
             title: _('Quiet Hours'), description: _('In these hours Auto takes Quiet: slow fans and a cool lap.'),
         });
         const on = new Gtk.Switch({valign: Gtk.Align.CENTER});
-        this._add(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, value => give(on, 'active', value));
-        on.connect('notify::active', () => this._want('quiet_hours_enabled', on.active));
+        this._addControl(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, 'active');
         for (const [key, title] of [['quiet_hours_start', _('From')], ['quiet_hours_end', _('To')]]) {
             const time = new TimeButton(title, value => this._want(key, value));
             const row = this._add(group, key, {title}, time.button, value => time.show(value));
@@ -70,70 +69,61 @@ export class AutoPage {
         const group = new Adw.PreferencesGroup({
             title: _('Battery'), description: _('Charge in percent at which Auto switches modes.'),
         });
-        const rows = [
-            ['critical_battery_percent', _('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],
-            ['low_battery_percent', _('Low'), _('On battery below this, Auto takes Efficiency')],
-            ['full_battery_percent', _('Full'), _('Plugged in above this, Auto takes Performance')],
-        ];
-        for (const [key, title, subtitle] of rows) {
+        const rows = {
+            critical_battery_percent: [_('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],
+            low_battery_percent: [_('Low'), _('On battery below this, Auto takes Efficiency')],
+            full_battery_percent: [_('Full'), _('Plugged in above this, Auto takes Performance')],
+        };
+        for (const [key, [title, subtitle]] of Object.entries(rows)) {
             const spin = Gtk.SpinButton.new_with_range(0, 100, 1);
             spin.set({numeric: true, valign: Gtk.Align.CENTER});
             spin.update_property([Gtk.AccessibleProperty.LABEL], [title]);
-            this._add(group, key, {title, subtitle}, spin, value => give(spin, 'value', value));
-            spin.connect('notify::value', () => this._want(key, spin.value));
+            this._addControl(group, key, {title, subtitle}, spin, 'value');
         }
         return group;
     }
 
     _back() {
         const group = new Adw.PreferencesGroup();
-        const button = new Gtk.Button({label: _('_Back to the Configuration'), use_underline: true, halign: Gtk.Align.CENTER});
-        button.add_css_class('pill');
-        button.connect('clicked', () => this._reset([]));
-        group.add(button);
-        this._backToAll = button;
+        this._backToAll = new Gtk.Button({
+            css_classes: ['pill'], label: _('_Back to the Configuration'), use_underline: true, halign: Gtk.Align.CENTER,
+        });
+        this._backToAll.connect('clicked', () => this._reset([]));
+        group.add(this._backToAll);
         return group;
+    }
+
+    _addControl(group, key, properties, control, property) {
+        this._add(group, key, properties, control, value => {
+            // Even a value that is there already would end what a person does: a switch on its way, a number half typed.
+            if (control[property] !== value)
+                control[property] = value;
+        });
+        control.connect(`notify::${property}`, () => this._want(key, control[property]));
     }
 
     /** The way back stands before the control, so that nothing moves away under the pointer when it appears. */
     _add(group, key, properties, control, show) {
         const row = new Adw.ActionRow({...properties, activatable_widget: control});
         const back = new Gtk.Button({
-            icon_name: 'edit-undo-symbolic', valign: Gtk.Align.CENTER, visible: false,
+            css_classes: ['flat'], icon_name: 'edit-undo-symbolic', valign: Gtk.Align.CENTER, visible: false,
             tooltip_text: _('Changed here: back to the value of the configuration'),
         });
-        back.add_css_class('flat');
         back.connect('clicked', () => this._reset([key]));
         row.add_suffix(back);
         row.add_suffix(control);
         group.add(row);
-        this._rows.set(key, {row, back, control, show: value => this._quietly(() => show(value))});
+        this._rows.set(key, {row, back, control, show});
         return row;
     }
 
     /** A row that is made to show something is not a person who wants it. */
-    _quietly(show) {
-        this._showing = true;
-        show();
-        this._showing = false;
-    }
-
     _want(key, value) {
-        if (!this._showing)
+        if (!this._isShowing)
             this._settings.want(key, value);
     }
 
-    async _reset(keys) {
-        try {
-            await this._daemon.resetSettings(keys);
-        } catch (error) {
-            this._tell(messageOf(error));
-        }
+    _reset(keys) {
+        this._daemon.ask('efficiency', 'ResetSettings', '(as)', [keys]).catch(this._tell);
     }
-}
-
-/** Even a value that is there already would end what a person does: a switch on its way, a number half typed. */
-function give(control, property, value) {
-    if (control[property] !== value)
-        control[property] = value;
 }

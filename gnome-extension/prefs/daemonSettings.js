@@ -12,8 +12,8 @@ export class DaemonSettings {
         this._changed = changed;
         this._told = {};
         this._wanted = new Map();
-        this._sending = null;
-        this._closed = false;
+        this._isSending = false;
+        this._isClosed = false;
     }
 
     /** The daemon says what its settings are. */
@@ -26,37 +26,27 @@ export class DaemonSettings {
     }
 
     /** A person wants another value. */
-    want(key, value) {
-        if (this._closed || this.shown(key) === value)
-            return Promise.resolve();
+    async want(key, value) {
+        if (this._isClosed || this.shown(key) === value)
+            return;
         this._wanted.set(key, value);
-        this._sending ??= this._sendAll();
-        return this._sending;
+        if (this._isSending)
+            return;
+        this._isSending = true;
+        while (this._wanted.size > 0 && !this._isClosed)
+            await this._sendOnce(); // eslint-disable-line no-await-in-loop -- one change at a time
+        this._isSending = false;
     }
 
     /** Nobody looks any more: answers that are still to come change nothing. */
     close() {
-        this._closed = true;
-    }
-
-    async _sendAll() {
-        try {
-            while (this._wanted.size > 0 && !this._closed)
-                await this._sendOnce(); // eslint-disable-line no-await-in-loop -- one change at a time
-        } finally {
-            this._sending = null;
-        }
+        this._isClosed = true;
     }
 
     async _sendOnce() {
         const entries = Object.fromEntries(this._wanted);
-        let refusal = null;
-        try {
-            await this._send(entries);
-        } catch (error) {
-            refusal = error;
-        }
-        if (this._closed)
+        const refusal = await this._send(entries).then(() => null, error => error);
+        if (this._isClosed)
             return;
         for (const [key, value] of Object.entries(entries)) {
             if (this._wanted.get(key) === value)

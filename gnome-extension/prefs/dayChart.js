@@ -3,8 +3,8 @@
 import Adw from 'gi://Adw';
 import Gdk from 'gi://Gdk';
 import Gtk from 'gi://Gtk';
+import {_} from '../format.js';
 
-import {_} from '../text.js';
 
 /** Of libadwaita's palette; further backends look like the last. */
 const COLOURS = ['#3584e4', '#2ec27e', '#ff7800', '#9141ac', '#9a9996'];

@@ -5,21 +5,19 @@ import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import Gtk from 'gi://Gtk';
 
-import {messageOf, quiet} from '../shared/call.js';
-import {fill} from '../format.js';
+import {quiet} from '../shared/call.js';
+import {fill, _} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DayChart} from './dayChart.js';
-import {Facts} from './facts.js';
+import {backendFacts, daemonFacts, dayFacts, deviceFacts, powerFacts} from './facts.js';
 import {KeyedRows} from './keyedRows.js';
-import {_} from '../text.js';
 
 /** The page. */
 export class MachinePage {
     constructor(daemon, tell, start) {
         this._daemon = daemon;
         this._tell = tell;
-        this._facts = new Facts();
         this._notice = new DaemonNotice(start);
         this.page = new Adw.PreferencesPage({name: 'machine', title: _('This Machine'), icon_name: 'computer-symbolic'});
         this.page.add(this._notice.group);
@@ -45,14 +43,12 @@ export class MachinePage {
         const {routing, systemState, thermal} = state;
         this._askHours(state);
         this._dashboard.visible = Boolean(routing.Endpoint);
-        this._about.rows.show(withIds(this._facts.daemon(state)));
-        this._power.rows.show(withIds(this._facts.power(systemState)));
+        this._about.show(daemonFacts(state));
+        this._power.show(powerFacts(systemState));
         const backends = Object.entries(state.backends).map(([path, each]) =>
-            ({path, ...this._facts.backend({...each, details: state.details[each.Id] ?? {}})}));
-        this._showThings(this._backends, backends,
-            state.lacksBackends ? '' : _('No backend is configured and none was found.'));
-        this._showThings(this._devices, (thermal.Devices ?? []).map(each => this._facts.device(each)),
-            _('This daemon tells of no device.'));
+            ({path, ...backendFacts({...each, details: state.details[each.Id] ?? {}})}));
+        this._backends.show(backends, state.lacksBackends ? '' : _('No backend is configured and none was found.'));
+        this._devices.show((thermal.Devices ?? []).map(deviceFacts), _('This daemon tells of no device.'));
     }
 
     /** The chart is asked for anew when a request has ended or the mode has changed. */
@@ -63,28 +59,23 @@ export class MachinePage {
         this._charted = key;
         await this._daemon.ask('routing', 'GetEnergyHours', '()', [], ([hours]) => {
             const {state} = this._daemon;
-            this._chart.show(this._facts.day(hours, {...state, nowS: Date.now() / 1000, timeOf}));
+            this._chart.show(dayFacts(hours, {...state, nowS: Date.now() / 1000, timeOf}));
         }).catch(quiet);
     }
 
-    async _enable(path, isEnabled) {
-        try {
-            await this._daemon.enable(path, isEnabled);
-        } catch (error) {
-            this._tell(messageOf(error));
-            this.show();
-        }
-    }
-
-    _showThings({group, rows}, things, none) {
-        group.description = things.length > 0 ? '' : none;
-        rows.show(things);
+    _enable(path, isEnabled) {
+        this._daemon.enable(path, isEnabled).catch(error => this._tell(error) && this.show());
     }
 
     _group(title, make) {
         const group = new Adw.PreferencesGroup({title});
+        const rows = new KeyedRows(make, row => group.add(row), row => group.remove(row));
         this.page.add(group);
-        return {group, rows: new KeyedRows(make, row => group.add(row), row => group.remove(row))};
+        const show = (things, none = '') => {
+            group.description = things.length > 0 ? '' : none;
+            rows.show(things);
+        };
+        return {group, show};
     }
 
     _dashboardButton() {
@@ -103,18 +94,10 @@ function timeOf(unixSeconds) {
     return GLib.DateTime.new_from_unix_local(unixSeconds).format(is24h ? '%H:%M' : '%-I:%M %p');
 }
 
-function withIds(facts) {
-    return facts.map(each => ({...each, id: each.title}));
-}
-
 function factRow() {
     const row = new Adw.ActionRow({use_markup: false, subtitle_lines: 0, subtitle_selectable: true});
     row.add_css_class('property');
-    const show = fact => {
-        row.title = fact.title;
-        row.subtitle = fact.text;
-    };
-    return {row, show};
+    return {row, show: ({title, text: subtitle}) => row.set({title, subtitle})};
 }
 
 function thingRow() {
@@ -125,11 +108,10 @@ function thingRow() {
     trouble.add_css_class('warning');
     row.add_suffix(trouble);
     const facts = new KeyedRows(factRow, each => row.add_row(each), each => row.remove(each));
-    const show = thing => {
-        row.title = thing.title;
-        row.subtitle = thing.subtitle;
-        trouble.visible = thing.trouble;
-        facts.show(withIds(thing.facts));
+    const show = ({title, subtitle, trouble: isInTrouble, facts: each}) => {
+        row.set({title, subtitle});
+        trouble.visible = isInTrouble;
+        facts.show(each);
     };
     return {row, show};
 }

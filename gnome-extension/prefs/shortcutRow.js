@@ -4,8 +4,8 @@ import Adw from 'gi://Adw';
 import Gdk from 'gi://Gdk';
 import Gtk from 'gi://Gtk';
 
+import {_} from '../format.js';
 import {meaning} from './accelerator.js';
-import {_} from '../text.js';
 
 /** The row; it is off until a person has pressed a key. */
 export class ShortcutRow {

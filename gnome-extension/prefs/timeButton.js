@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A button that shows a time of day, and lets another one be chosen in a popover.
 import Gtk from 'gi://Gtk';
-import {_} from '../text.js';
-
+import {_} from '../format.js';
 
 /** The button; a value is "22:00", as the daemon writes it. */
 export class TimeButton {

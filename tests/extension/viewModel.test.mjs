@@ -34,8 +34,8 @@ for (const {mode: token, label} of TABLE.filter(({mode}) => mode !== 'Auto')) {
 for (const [presence, subtitle, says, start] of [
     [Presence.MISSING, 'Not installed', 'ollama-proxyd is not installed', 'How to Install'],
     [Presence.ABSENT, 'Not running', 'Requests are not served until it is started', 'Start'],
-    [Presence.STARTING, 'Starting…', 'Starting…', null],
-    [Presence.LOADING, 'Connecting…', 'Connecting…', null],
+    [Presence.STARTING, 'Starting…', 'Starting…', ''],
+    [Presence.LOADING, 'Connecting…', 'Connecting…', ''],
     [Presence.SILENT, 'Not answering', 'Not answering', 'Try Again'],
 ]) {
     test(`a daemon that is ${presence} shows “${subtitle}” and neither modes nor figures`, () => {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {Facts} from '../../../gnome-extension/prefs/facts.js';
+import {backendFacts, daemonFacts, dayFacts, deviceFacts, powerFacts} from '../../../gnome-extension/prefs/facts.js';
 import {NOTHING} from '../../../gnome-extension/shared/daemonState.js';
 
-const facts = new Facts();
 const NAN = Number.NaN;
 const BACKEND = {
     Id: 'npu', Name: 'The NPU', Hardware: 'npu', Health: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
@@ -12,7 +11,7 @@ const BACKEND = {
     details: {engine: 'ollama', endpoint: 'http://127.0.0.1:11434'},
 };
 const text = (thing, title) => thing.facts.find(each => each.title === title)?.text.replaceAll('\u00a0', ' ');
-const backend = changes => facts.backend({...BACKEND, ...changes});
+const backend = changes => backendFacts({...BACKEND, ...changes});
 
 test('what is known of a backend is told with its unit', () => {
     const npu = backend({});
@@ -46,7 +45,7 @@ test('a measured 0 is a value', () => {
 });
 
 test('a property that an old daemon lacks is unknown, not an error', () => {
-    const old = facts.backend({Id: 'npu', details: {}});
+    const old = backendFacts({Id: 'npu', details: {}});
     assert.equal(old.title, 'npu');
     assert.equal(old.subtitle, 'Unknown hardware · Not checked yet');
     assert.equal(text(old, 'Power draw'), 'Unknown: the daemon gives no reason');
@@ -77,7 +76,7 @@ test('the state of a backend is told in the same words as in the menu', () => {
 });
 
 test('a device that sleeps is not shown with numbers from before', () => {
-    const gpu = facts.device({id: '0000:01:00.0', hardware: 'nvidia', name: 'RTX', asleep: true,
+    const gpu = deviceFacts({id: '0000:01:00.0', hardware: 'nvidia', name: 'RTX', asleep: true,
         unknown: {temperature_celsius: {reason: 'it sleeps'}}});
     assert.equal(gpu.subtitle, 'NVIDIA GPU · asleep');
     assert.equal(text(gpu, 'Temperature'), 'Unknown: it sleeps');
@@ -85,7 +84,7 @@ test('a device that sleeps is not shown with numbers from before', () => {
 });
 
 test('a device says how warm it is, what it draws, how its fan turns and whether it is throttled', () => {
-    const cpu = facts.device({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature_celsius: 61.2,
+    const cpu = deviceFacts({id: 'cpu', hardware: 'cpu', name: 'Ultra 7', asleep: false, temperature_celsius: 61.2,
         power_watts: 14.25, fan_percent: 41, fan_rpm: 2300, utilisation_percent: 17, memory_used_bytes: 9 * 2 ** 30,
         memory_total_bytes: 32 * 2 ** 30, throttling: 'thermal limit'});
     assert.equal(cpu.subtitle.replaceAll('\u00a0', ' '), 'Processor · 61 °C · 14 W · throttled');
@@ -97,11 +96,11 @@ test('a device says how warm it is, what it draws, how its fan turns and whether
 });
 
 test('a fan of which only the turns are known is told by them', () => {
-    assert.equal(text(facts.device({id: 'cpu', fan_rpm: 900, unknown: {fan_percent: {reason: 'no maximum'}}}), 'Fan'),
+    assert.equal(text(deviceFacts({id: 'cpu', fan_rpm: 900, unknown: {fan_percent: {reason: 'no maximum'}}}), 'Fan'),
         '900 turns a minute');
 });
 
-const power = state => Object.fromEntries(facts.power(state).map(({title, text: value}) => [title, value]));
+const power = state => Object.fromEntries(powerFacts(state).map(({title, text: value}) => [title, value]));
 
 test('a machine without a battery gives the reason instead of -1 %', () => {
     const words = power({BatteryPercent: -1, OnBattery: false, QuietHours: false, PowerProfile: '',
@@ -124,7 +123,7 @@ test('a daemon that tells nothing of the machine is survived', () => {
 });
 
 test('Auto is shown with the mode that it took and why', () => {
-    const told = (title, efficiency) => facts.daemon({...NOTHING, efficiency}).find(each => each.title === title).text;
+    const told = (title, efficiency) => daemonFacts({...NOTHING, efficiency}).find(each => each.title === title).text;
     const auto = {CurrentMode: 'Auto', EffectiveMode: 'Quiet', Reason: 'these are the quiet hours'};
     assert.equal(told('Mode', auto), 'Auto · Quiet');
     assert.equal(told('Reason', auto), 'These are the quiet hours');
@@ -134,10 +133,10 @@ test('Auto is shown with the mode that it took and why', () => {
 });
 
 test('a daemon that does not tell its version is called too old', () => {
-    const [version, address] = facts.daemon(NOTHING);
+    const [version, address] = daemonFacts(NOTHING);
     assert.equal(version.text, 'Unknown: this daemon is too old to say');
     assert.equal(address.known, false);
-    assert.equal(facts.daemon({...NOTHING, daemon: {Version: '0.2.0'}})[0].text, '0.2.0');
+    assert.equal(daemonFacts({...NOTHING, daemon: {Version: '0.2.0'}})[0].text, '0.2.0');
 });
 
 test('the last 24 hours are shares of the costliest, the costliest backend lowest, with the modes below', () => {
@@ -145,13 +144,13 @@ test('the last 24 hours are shares of the costliest, the costliest backend lowes
     const hours = [hour(0, {npu: 1800, igpu: 5400}), ...Array.from({length: 23}, (_each, i) => hour(i + 1, {}))];
     const modes = [{unix_seconds: -60, effective_mode: 'Balanced'}, {unix_seconds: 43200, effective_mode: 'UltraEfficiency'}];
     const told = {backends: {a: {Id: 'igpu', Name: 'Intel Arc'}}, efficiency: {}, nowS: 82800, timeOf: at => `${at / 3600}`};
-    const day = facts.day({hours, modes, history: {}}, told);
+    const day = dayFacts({hours, modes, history: {}}, told);
     assert.equal(day.says.replaceAll('\u00a0', ' '), '2 Wh for answers, at most 2 Wh an hour');
     assert.deepEqual(day.bars[0], [{look: 0, share: 0.75}, {look: 1, share: 0.25}]);
     assert.deepEqual(day.bars[23].map(each => each.share), [0, 0]);
     assert.deepEqual(day.stretches.map(({from, to}) => [from, to]), [[0, 0.5], [0.5, 23 / 24]]);
     assert.deepEqual(day.axis, ['0', '6', '12', '18']);
     assert.deepEqual(day.legend.map(each => each.text.replaceAll('\u00a0', ' ')), ['Intel Arc 1.5 Wh', 'npu 0.5 Wh', 'Balanced', 'Ultra Efficiency']);
-    const none = facts.day({hours: hours.slice(1), modes: [], history: {reason: 'the history is off'}}, told);
+    const none = dayFacts({hours: hours.slice(1), modes: [], history: {reason: 'the history is off'}}, told);
     assert.deepEqual([none.says, none.legend], ['The history is off', []]);
 });
