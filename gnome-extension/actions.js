@@ -28,13 +28,10 @@ export class Actions {
 
     /** A click on the tile. */
     click(openMenu) {
-        if (this._daemon.state.presence === Presence.MISSING)
-            openMenu();
-        else if (!this._wakes())
-            this._clickAs(this._settings.get_string('click-action'), openMenu);
-    }
-
-    _clickAs(action, openMenu) {
+        const isMissing = this._daemon.state.presence === Presence.MISSING;
+        if (!isMissing && this._wakes())
+            return;
+        const action = isMissing ? 'open-menu' : this._settings.get_string('click-action');
         if (action === 'open-menu')
             openMenu();
         else if (action === 'cycle')
@@ -54,20 +51,18 @@ export class Actions {
 
     /** Chooses a mode; answers whether the daemon took it. */
     choose(token) {
-        return this._try(() => this._daemon.setMode(token), _('The mode could not be changed'));
+        return this._change(() => this._daemon.setMode(token));
     }
 
     /** Holds Performance for a while, or ends every hold, which choosing the chosen mode once more does. */
     hold(ends) {
-        if (ends)
-            this.choose(this._efficiency.CurrentMode);
-        else
-            this._try(() => this._daemon.hold('Performance', OWN_ID, HELD_S), _('The mode could not be changed'));
+        return ends ? this.choose(this._efficiency.CurrentMode)
+            : this._change(() => this._daemon.hold('Performance', OWN_ID, HELD_S));
     }
 
     /** Holds Performance until the battery is full or the charger is unplugged. */
     holdUntilCharged() {
-        this._try(() => this._daemon.hold('Performance', OWN_ID), _('The mode could not be changed'));
+        return this._change(() => this._daemon.hold('Performance', OWN_ID));
     }
 
     /** Has idle backends let go of the models in their memory. */
@@ -115,6 +110,10 @@ export class Actions {
             return false;
         this.start();
         return true;
+    }
+
+    _change(act) {
+        return this._try(act, _('The mode could not be changed'));
     }
 
     _open(uri) {

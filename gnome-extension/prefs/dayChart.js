@@ -36,11 +36,8 @@ export class DayChart {
         this._area.update_property([Gtk.AccessibleProperty.LABEL], [day.says]);
         while (this._axis.get_first_child())
             this._axis.remove(this._axis.get_first_child());
-        for (const label of day.axis) {
-            const time = new Gtk.Label({label, xalign: 0});
-            ['caption', 'dim-label'].forEach(each => time.add_css_class(each));
-            this._axis.append(time);
-        }
+        for (const label of day.axis)
+            this._axis.append(new Gtk.Label({css_classes: ['caption', 'dim-label'], label, xalign: 0}));
         const sign = each => `<span foreground="${colourOf(each)}">${each.mode ? '▬' : '■'}</span>\u00a0${each.text}`;
         this._legend.label = day.legend.map(sign).join('   ');
         this._legend.visible = day.legend.length > 0;
