@@ -9,10 +9,9 @@ import {_} from './format.js';
 import {isCancelled, messageOf} from './shared/call.js';
 import {modeIcon, modeOf, nextMode, otherSide} from './modes.js';
 import {Presence} from './shared/daemonState.js';
-import {dashboardUri, OWN_ID} from './viewModel.js';
+import {dashboardUri, HOW_TO_INSTALL, OWN_ID} from './viewModel.js';
 
 const HELD_S = 3600;
-const HOW_TO_INSTALL = 'https://fio.ie/ollama-proxy';
 
 /** The notification of what the person wanted and did not get. */
 export const FAILED = 'failed';

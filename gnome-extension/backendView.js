@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is said of the backends: one line for all of them, and a row for each in trouble. Pure.
 
-import {facts, fill, known, power, speed, temperature, words, _, ngettext} from './format.js';
+import {facts, fill, known, percent, power, small, speed, temperature, words, _, ngettext} from './format.js';
 import {phrase, reasonOf} from './reasons.js';
 
 const WORST_FIRST = ['down', 'degraded', 'hot'];
@@ -9,7 +9,6 @@ const READY = ['ready', 'asleep'];
 
 export const inFlight = backend => Math.max(0, known(backend.InFlight) ?? 0);
 export const backendName = backend => words(backend.Name) || words(backend.Id) || _('Unnamed backend');
-
 
 function stateOf(backend) {
     if (backend.Health === 'disabled' || backend.Enabled === false)
@@ -61,20 +60,49 @@ export function fleetTrouble(backends) {
     return states.every(state => ['off', 'down'].includes(state)) ? _('No backend is up') : '';
 }
 
+function waiting({WaitingByPriority: counts, Deferred: deferred}) {
+    const n = [...Object.values(facts(counts)), deferred].reduce((sum, each) => sum + (known(each) ?? 0), 0);
+    return n > 0 ? [fill(ngettext('{n} waiting', '{n} waiting', n), {n})] : [];
+}
+
+const list = value => Array.isArray(value) ? value.map(facts) : [];
+
+/** How far an engine that the daemon runs has come; empty where it serves. */
+export function enginePhase({phase, loaded_percent: part}) {
+    if (phase === 'waiting')
+        return _('Waiting for memory');
+    if (phase !== 'loading')
+        return '';
+    return known(part) === null ? _('Loading') : fill(_('Loading, {percent}'), {percent: percent(part)});
+}
+
+function loading({Engines: engines}) {
+    const all = list(engines).filter(enginePhase);
+    const told = ({model, ...engine}) => fill(_('{model}: {state}'), {model, state: small(enginePhase(engine))});
+    return all.length > 1 ? [fill(_('{n} models are loading'), {n: all.length})] : all.map(told);
+}
+
+/** The rows of the models whose engine ended unasked or did not load. */
+export const endedRows = ({EnginesEnded: ended}) => list(ended).map(told => {
+    const state = told.reason_code === 'engine_ended' ? _('Ended unexpectedly') : _('Could not be loaded');
+    const status = fill(_('{state}: {reason}'), {state, reason: words(facts(told.reason_details).detail) || words(told.reason)});
+    return {name: words(told.model), status, icon: 'ai-state-down', accessibleName: `${words(told.model)}, ${status}`};
+});
+
 /** What all the backends do, in one line. */
-export function fleetLine(backends, waiting) {
+export function fleetLine({backends, fleet}) {
     const all = Object.values(backends).map(facts);
     const trouble = all.length === 0 ? _('No backends are configured') : fleetTrouble(backends);
     if (trouble)
         return trouble;
     const working = all.filter(backend => inFlight(backend) > 0);
-    const queue = waiting > 0 ? [fill(ngettext('{n} waiting', '{n} waiting', waiting), {n: waiting})] : [];
+    const rest = [...loading(fleet), ...waiting(fleet)];
     if (working.length === 0) {
         const states = all.map(backend => stateOf(backend)[0]);
         const ready = states.filter(state => READY.includes(state)).length;
         const isUnchecked = ready === 0 && !states.some(state => WORST_FIRST.includes(state));
         const idle = ready > 0 ? [fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready})] : [];
-        return [...isUnchecked ? [_('Not checked yet')] : idle, ...queue].join(' · ');
+        return [...isUnchecked ? [_('Not checked yet')] : idle, ...rest].join(' · ');
     }
     const watts = working.map(({PowerWatts}) => known(PowerWatts));
     const tokensPerSecond = working.length === 1 ? known(working[0].TokensPerSecond) : null;
@@ -83,6 +111,6 @@ export function fleetLine(backends, waiting) {
             : fill(ngettext('{n} backend answers', '{n} backends answer', working.length), {n: working.length}),
         ...tokensPerSecond === null ? [] : [speed(tokensPerSecond)],
         ...watts.includes(null) ? [] : [power(watts.reduce((sum, each) => sum + each, 0))],
-        ...queue,
+        ...rest,
     ].join(' · ');
 }

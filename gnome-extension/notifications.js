@@ -10,8 +10,8 @@ const isOfProperties = () => 'addNotification' in MessageTray.Source.prototype;
 /** What the extension tells outside its own widgets; `destroy` takes all of it away. */
 export class Notifications {
     /** `activated` opens what a click on a notification asks for. */
-    constructor(icons, title, activated) {
-        this._icons = icons;
+    constructor(icon, title, activated) {
+        this._icon = icon;
         this._title = title;
         this._activated = activated;
         this._source = null;
@@ -33,7 +33,7 @@ export class Notifications {
             return;
         }
         shown?.destroy();
-        const notification = this._make(title, body, this._icons.get(icon));
+        const notification = this._make(title, body, this._icon(icon));
         const urgency = isQuiet ? MessageTray.Urgency.LOW : MessageTray.Urgency.NORMAL;
         if (isOfProperties()) {
             notification.set({isTransient, urgency});
@@ -60,9 +60,9 @@ export class Notifications {
     flash(icon, label) {
         const display = Main.osdWindowManager;
         if (display.showAll) // GNOME 49 and later
-            display.showAll(this._icons.get(icon), label);
+            display.showAll(this._icon(icon), label);
         else
-            display.show(-1, this._icons.get(icon), label);
+            display.show(-1, this._icon(icon), label);
     }
 
     _make(title, body, gicon) {
@@ -75,7 +75,7 @@ export class Notifications {
         if (this._source)
             return this._source;
         const source = isOfProperties()
-            ? new MessageTray.Source({title: this._title, icon: this._icons.get('ai-mode-auto')})
+            ? new MessageTray.Source({title: this._title, icon: this._icon('ai-mode-auto')})
             : new MessageTray.Source(this._title, 'emblem-system-symbolic');
         source.connect('destroy', () => (this._source = null));
         Main.messageTray.add(source);

@@ -42,13 +42,12 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
             auto.show();
             machine.show();
         };
-        daemon.watch(['routing', 'systemState', 'thermal', 'backends']);
+        daemon.watch(['routing', 'fleet', 'systemState', 'thermal', 'backends']);
         show();
 
         window.connect('close-request', () => {
             daemon.destroy();
             general.close();
-            auto.close();
             return false;
         });
     }

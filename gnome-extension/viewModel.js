@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the widgets show, worked out from what the daemon told. Pure: no Shell, no D-Bus, no clock.
 
-import {fleetLine, fleetTrouble, inFlight, troubleRows} from './backendView.js';
+import {endedRows, fleetLine, fleetTrouble, inFlight, troubleRows} from './backendView.js';
 import {JOULES_PER_WATT_HOUR, capital, energy, facts, fill, known, percent, small, words, _} from './format.js';
 import {AUTO, listModes, modeIcon, modeOf} from './modes.js';
 import {phrase, reasonOf} from './reasons.js';
@@ -12,6 +12,8 @@ const LONGEST_SUBTITLE = 45;
 
 /** By which its holds are known as the extension's own. */
 export const OWN_ID = 'ie.fio.OllamaProxy.Extension';
+
+export const HOW_TO_INSTALL = 'https://fio.ie/ollama-proxy';
 
 /** Less than this is no difference. */
 const LEAST_PERCENT = 1;
@@ -42,7 +44,7 @@ function inForce({efficiency}) {
 export function tileView(state) {
     const isRunning = state.presence === Presence.RUNNING;
     const chosen = isRunning ? words(state.efficiency.CurrentMode) : AUTO;
-    const trouble = isRunning && !state.lacksBackends ? fleetTrouble(state.backends) : '';
+    const trouble = isRunning ? fleetTrouble(state.backends) : '';
     return {
         title: title(),
         subtitle: isRunning ? trouble || inForce(state).label : absence(state)[0],
@@ -65,7 +67,7 @@ export function panelView(state, when) {
 
 /** What the mode in force is, and why. */
 function sentence({efficiency}, label, {nameOf, timeOf}) {
-    const holds = Array.isArray(efficiency.ActiveHolds) ? efficiency.ActiveHolds : [];
+    const {ActiveHolds: holds = []} = efficiency;
     const isChosen = efficiency.CurrentMode !== AUTO && holds.length === 0 &&
         efficiency.CurrentMode === (words(efficiency.EffectiveMode) || efficiency.CurrentMode);
     const told = reasonOf(efficiency);
@@ -82,11 +84,11 @@ function sentence({efficiency}, label, {nameOf, timeOf}) {
     return why ? fill(_('{mode}: {reason}'), {mode: label, reason: why}) : label;
 }
 
+const NO_HOLD = {label: '', ends: false, application: ''};
+
 /** The row about holds: it ends them, and where there are none it makes one. */
 function holdRow({efficiency}, {nameOf}) {
-    const {ActiveHolds: holds} = efficiency;
-    if (!Array.isArray(holds)) // an old daemon
-        return null;
+    const {ActiveHolds: holds = []} = efficiency;
     if (holds.length === 0)
         return {label: _('Performance for 1 Hour'), ends: false, application: ''};
     const id = words(holds[0].ApplicationId);
@@ -107,11 +109,6 @@ function modeRows({efficiency}) {
             accessibleName: description ? fill(_('{mode}: {reason}'), {mode: named, reason: description}) : named,
         };
     });
-}
-
-function waiting({fleet}) {
-    const counts = [...Object.values(facts(fleet.WaitingByPriority)), fleet.Deferred];
-    return counts.reduce((sum, each) => sum + (known(each) ?? 0), 0);
 }
 
 function spentToday(today, joules) {
@@ -170,7 +167,7 @@ function header(state, said) {
 export function menuView(state, desktop) {
     if (state.presence !== Presence.RUNNING) {
         const [, said, start = ''] = absence(state);
-        const nothing = {modes: [], hold: null, charged: '', unload: '', fleet: '', trouble: [], energy: '', dashboard: null};
+        const nothing = {modes: [], hold: NO_HOLD, charged: '', unload: '', fleet: '', trouble: [], energy: '', dashboard: null};
         return {...header(state, said), ...nothing, start};
     }
     const isFree = state.efficiency.ActiveHolds?.length === 0;
@@ -181,8 +178,8 @@ export function menuView(state, desktop) {
         hold: holdRow(state, desktop),
         charged: isFree && state.efficiency.Charging === true ? _('Performance Until Charged') : '',
         unload: isLoaded ? _('Unload Models') : '',
-        fleet: state.lacksBackends ? '' : fleetLine(state.backends, waiting(state)),
-        trouble: troubleRows(state.backends),
+        fleet: fleetLine(state),
+        trouble: [...troubleRows(state.backends), ...endedRows(state.fleet)],
         energy: energyToday(state),
         dashboard: dashboardUri(state),
         start: '',

@@ -7,16 +7,12 @@ import Gtk from 'gi://Gtk';
 import {_} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
-import {DaemonSettings} from './daemonSettings.js';
-import {TimeButton} from './timeButton.js';
 
-/** The page and what it has to let go of. */
 export class AutoPage {
     constructor(daemon, tell, start) {
         this._daemon = daemon;
         this._tell = tell;
-        this._settings = new DaemonSettings(entries => daemon.changeSettings(entries),
-            tell, () => this.show());
+        this._wanted = new Map(); // what a person chose and the daemon has not answered to yet
         this._rows = new Map();
         this._notice = new DaemonNotice(start);
         this._groups = [this._quietHours(), this._battery(), this._back()];
@@ -24,18 +20,15 @@ export class AutoPage {
         [this._notice.group, ...this._groups].forEach(group => this.page.add(group));
     }
 
-    /** Show what the daemon says now. */
+    /** Shows what the daemon says now. */
     show() {
         const {state} = this._daemon;
-        const {Settings: settings, ChangedSettings: changedSettings = []} = state.efficiency;
+        const {Settings: told = {}, ChangedSettings: changedSettings = []} = state.efficiency;
         const isRunning = state.presence === Presence.RUNNING;
-        const there = isRunning && settings !== undefined;
-        this._notice.show(state, isRunning && !there);
-        this._settings.told(settings ?? {});
-        this._groups.forEach(group => (group.sensitive = there));
-        for (const [key, {row, back, control, show}] of this._rows) {
-            const value = this._settings.shown(key);
-            row.visible = !there || value !== undefined;
+        this._notice.show(state);
+        this._groups.forEach(group => (group.sensitive = isRunning));
+        for (const [key, {back, control, show}] of this._rows) {
+            const value = this._wanted.get(key) ?? told[key];
             control.visible = value !== undefined; // an unknown number is not 0
             back.visible = changedSettings.includes(key);
             this._isShowing = true;
@@ -46,11 +39,6 @@ export class AutoPage {
         this._backToAll.visible = changedSettings.length > 0;
     }
 
-    /** Nobody looks any more. */
-    close() {
-        this._settings.close();
-    }
-
     _quietHours() {
         const group = new Adw.PreferencesGroup({
             title: _('Quiet Hours'), description: _('In these hours Auto takes Quiet: slow fans and a cool lap.'),
@@ -58,8 +46,8 @@ export class AutoPage {
         const on = new Gtk.Switch({valign: Gtk.Align.CENTER});
         this._addControl(group, 'quiet_hours_enabled', {title: _('Keep Quiet Hours')}, on, 'active');
         for (const [key, title] of [['quiet_hours_start', _('From')], ['quiet_hours_end', _('To')]]) {
-            const time = new TimeButton(title, value => this._want(key, value));
-            const row = this._add(group, key, {title}, time.button, value => time.show(value));
+            const {button, show} = timeButton(title, value => this._want(key, value));
+            const row = this._add(group, key, {title}, button, show);
             on.bind_property('active', row, 'sensitive', GObject.BindingFlags.SYNC_CREATE);
         }
         return group;
@@ -69,12 +57,11 @@ export class AutoPage {
         const group = new Adw.PreferencesGroup({
             title: _('Battery'), description: _('Charge in percent at which Auto switches modes.'),
         });
-        const rows = {
-            critical_battery_percent: [_('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],
-            low_battery_percent: [_('Low'), _('On battery below this, Auto takes Efficiency')],
-            full_battery_percent: [_('Full'), _('Plugged in above this, Auto takes Performance')],
-        };
-        for (const [key, [title, subtitle]] of Object.entries(rows)) {
+        for (const [key, title, subtitle] of [
+            ['critical_battery_percent', _('Critical'), _('On battery below this, Auto takes Ultra Efficiency')],
+            ['low_battery_percent', _('Low'), _('On battery below this, Auto takes Efficiency')],
+            ['full_battery_percent', _('Full'), _('Plugged in above this, Auto takes Performance')],
+        ]) {
             const spin = Gtk.SpinButton.new_with_range(0, 100, 1);
             spin.set({numeric: true, valign: Gtk.Align.CENTER});
             spin.update_property([Gtk.AccessibleProperty.LABEL], [title]);
@@ -113,17 +100,58 @@ export class AutoPage {
         row.add_suffix(back);
         row.add_suffix(control);
         group.add(row);
-        this._rows.set(key, {row, back, control, show});
+        this._rows.set(key, {back, control, show});
         return row;
     }
 
-    /** A row that is made to show something is not a person who wants it. */
-    _want(key, value) {
-        if (!this._isShowing)
-            this._settings.want(key, value);
+    /** A row that is made to show something is not a person who wants it. Until the answer, the row shows what is wanted. */
+    async _want(key, value) {
+        if (this._isShowing)
+            return;
+        this._wanted.set(key, value);
+        await this._daemon.changeSetting(key, value).catch(this._tell);
+        if (this._wanted.get(key) === value)
+            this._wanted.delete(key);
+        this.show();
     }
 
     _reset(keys) {
         this._daemon.ask('efficiency', 'ResetSettings', '(as)', [keys]).catch(this._tell);
     }
 }
+
+/** Shows a time of day, "22:00" as the daemon writes it, and lets another one be chosen in a popover. */
+function timeButton(title, chosen) {
+    let shown = '';
+    const spins = [[23, _('Hour')], [59, _('Minute')]].map(([last, name]) => {
+        const spin = Gtk.SpinButton.new_with_range(0, last, 1);
+        spin.set({orientation: Gtk.Orientation.VERTICAL, numeric: true, wrap: true, width_chars: 2});
+        spin.update_property([Gtk.AccessibleProperty.LABEL], [name]);
+        spin.connect('output', () => {
+            spin.text = twoDigits(spin);
+            return true;
+        });
+        return spin;
+    });
+    const box = new Gtk.Box({spacing: 6, halign: Gtk.Align.CENTER});
+    box.set_direction(Gtk.TextDirection.LTR); // a time is written so everywhere
+    const colon = new Gtk.Label({label: ':', accessible_role: Gtk.AccessibleRole.PRESENTATION});
+    [spins[0], colon, spins[1]].forEach(each => box.append(each));
+    const popover = new Gtk.Popover({child: box});
+    popover.connect('closed', () => {
+        const value = spins.map(twoDigits).join(':');
+        if (value !== shown)
+            chosen(value);
+    });
+    const button = new Gtk.MenuButton({popover, valign: Gtk.Align.CENTER, css_classes: ['numeric']});
+    const show = value => {
+        shown = value;
+        button.label = value;
+        button.update_property([Gtk.AccessibleProperty.LABEL], [`${title}: ${value}`]);
+        if (!button.active) // else a person is choosing
+            value.split(':').forEach((number, i) => (spins[i].value = Number(number)));
+    };
+    return {button, show};
+}
+
+const twoDigits = spin => String(spin.get_value_as_int()).padStart(2, '0');

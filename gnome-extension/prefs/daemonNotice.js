@@ -5,6 +5,7 @@ import Gtk from 'gi://Gtk';
 
 import {fill, _} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
+import {HOW_TO_INSTALL} from '../viewModel.js';
 
 /** The group; it is not there while everything is well. */
 export class DaemonNotice {
@@ -16,21 +17,17 @@ export class DaemonNotice {
         this._row = new Adw.ActionRow({use_markup: false, subtitle_lines: 0, title_lines: 0});
         this._row.add_prefix(new Gtk.Image({icon_name: 'dialog-information-symbolic'}));
         this._row.add_suffix(this._button);
-        this.group = new Adw.PreferencesGroup({visible: false});
+        this.group = new Adw.PreferencesGroup();
         this.group.add(this._row);
     }
 
-    show({presence, trouble}, tooOld = false) {
-        const words = {
-            [Presence.MISSING]: [_('ollama-proxyd Is Not Installed'), 'https://fio.ie/ollama-proxy'],
-            [Presence.ABSENT]: [_('The Daemon Is Not Running'),
-                _('ollama-proxyd is started by the next click on the tile, or here.')],
-            [Presence.STARTING]: [_('The Daemon Is Starting'), ''],
+    show({presence, trouble}) {
+        const [title = '', subtitle = ''] = {
+            [Presence.MISSING]: [_('ollama-proxyd Is Not Installed'), HOW_TO_INSTALL],
+            [Presence.ABSENT]: [_('The Daemon Is Not Running'), _('ollama-proxyd is started by the next click on the tile, or here.')],
+            [Presence.STARTING]: [_('The Daemon Is Starting')],
             [Presence.SILENT]: [_('The Daemon Does Not Answer'), trouble && fill(_('It said: {reason}'), {reason: trouble})],
-            tooOld: [_('This Daemon Is Too Old'),
-                _('It cannot be told these settings yet. Update ollama-proxyd, or write them in its configuration file.')],
-        };
-        const [title, subtitle] = words[tooOld ? 'tooOld' : presence] ?? ['', ''];
+        }[presence] ?? [];
         this._row.set({title, subtitle});
         this.group.visible = title !== '';
         this._button.visible = presence === Presence.ABSENT || presence === Presence.STARTING;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What was found on this machine, as titles and texts. Pure.
-import {backendRow} from '../backendView.js';
+import {backendRow, endedRows, enginePhase} from '../backendView.js';
 import {capital, energy, figure, fill, known, percent, power, speed, temperature, words, _} from '../format.js';
 import {modeOf} from '../modes.js';
 import {reasonOf, spoken} from '../reasons.js';
@@ -8,79 +8,81 @@ import {reasonOf, spoken} from '../reasons.js';
 const HOUR_S = 3600;
 
 export function daemonFacts({daemon, efficiency, routing}) {
-    const tooOld = _('this daemon is too old to say');
     const tokens = new Set([efficiency.CurrentMode, efficiency.EffectiveMode].filter(Boolean));
-    const modes = [...tokens].map(token => modeOf(efficiency, token).label);
-    return [
-        fact(_('Version'), daemon.Version, tooOld),
-        fact(_('Address for programs'), routing.Endpoint, tooOld),
-        fact(_('Mode'), modes.join(' · '), tooOld),
-        fact(_('Reason'), spoken(reasonOf(efficiency), efficiency), tooOld),
-    ];
+    return facts({
+        version: daemon.Version, endpoint: routing.Endpoint, reason: spoken(reasonOf(efficiency), efficiency),
+        modes: [...tokens].map(token => modeOf(efficiency, token).label).join(' · '),
+    }, {}, [
+        [_('Version'), 'version'],
+        [_('Address for programs'), 'endpoint'],
+        [_('Mode'), 'modes'],
+        [_('Reason'), 'reason'],
+    ]);
 }
 
 export function backendFacts(backend) {
-    const {details} = backend;
-    const why = key => backend.Unknown?.[key]?.reason;
-    const missing = key => details.unknown?.[key]?.reason ?? details.failure;
-    const row = backendRow(backend);
+    const {failure, unknown, ...details} = backend.details;
+    const failed = failure && {engine: {reason: failure}, endpoint: {reason: failure}};
+    const {state, id, name, status} = backendRow(backend);
     return {
-        id: row.id,
-        title: row.name,
-        subtitle: [hardware(backend.Hardware), row.status].join(' · '),
-        trouble: row.state === 'down',
+        id,
+        title: name,
+        subtitle: [hardware(backend.Hardware), status].join(' · '),
+        trouble: state === 'down',
         enabled: backend.Enabled !== false,
-        facts: [
-            fact(_('Engine'), details.engine, missing('engine')),
-            fact(_('Address'), details.endpoint, missing('endpoint')),
-            fact(_('Models'), backend.Models && (backend.Models.join(', ') || _('None'))),
-            fact(_('Measured speed'), measured(backend.TokensPerSecond, speed), why('TokensPerSecond')),
-            fact(_('Temperature'), measured(backend.TemperatureCelsius, temperature), why('TemperatureCelsius')),
-            fact(_('Power draw'), measured(backend.PowerWatts, power), why('PowerWatts')),
-            fact(_('Sleep'), why('Asleep') ? null : sleep(backend.Asleep), why('Asleep')),
-        ],
+        facts: facts({...details, ...backend}, {...unknown, ...backend.Unknown, ...failed}, [
+            [_('Engine'), 'engine'],
+            [_('Address'), 'endpoint'],
+            [_('Models'), 'Models', models => models.join(', ') || _('None')],
+            [_('Measured speed'), 'TokensPerSecond', speed],
+            [_('Temperature'), 'TemperatureCelsius', temperature],
+            [_('Power draw'), 'PowerWatts', power],
+            [_('Sleep'), 'Asleep', sleep],
+        ]),
     };
 }
 
 export function deviceFacts(device) {
-    const why = key => device.unknown?.[key]?.reason;
-    const degrees = measured(device.temperature_celsius, temperature);
-    const watts = measured(device.power_watts, power);
-    const short = [hardware(device.hardware)];
-    if (device.asleep)
-        short.push(_('asleep'));
-    else
-        short.push(...[degrees, watts].filter(Boolean));
-    if (device.throttling)
-        short.push(_('throttled'));
+    const degrees = known(device.temperature_celsius);
+    const watts = known(device.power_watts);
+    const measured = [...degrees === null ? [] : [temperature(degrees)], ...watts === null ? [] : [power(watts)]];
+    const short = [hardware(device.hardware), ...device.asleep ? [_('asleep')] : measured];
+    const turns = rpm => fill(_('{number} turns a minute'), {number: figure(rpm)});
+    const isTurning = known(device.fan_rpm) !== null;
     return {
         id: device.id,
         title: words(device.name) || device.id,
-        subtitle: short.join(' · '),
+        subtitle: [...short, ...device.throttling ? [_('throttled')] : []].join(' · '),
         trouble: Boolean(device.throttling),
-        facts: [
-            fact(_('Temperature'), degrees, why('temperature_celsius')),
-            fact(_('Power draw'), watts, why('power_watts')),
-            fact(_('Fan'), fan(device), why('fan_percent') ?? why('fan_rpm')),
-            fact(_('Use'), measuredPercent(device.utilisation_percent), why('utilisation_percent')),
-            fact(_('Memory in use'), memory(device), why('memory_used_bytes') ?? why('memory_total_bytes')),
-            fact(_('Sleep'), why('asleep') ? null : sleep(device.asleep), why('asleep')),
-            fact(_('Throttled'), why('throttling') ? null : device.throttling || _('No'), why('throttling')),
-        ],
+        facts: facts({...device, throttling: device.throttling || _('No')}, device.unknown, [
+            [_('Temperature'), 'temperature_celsius', temperature],
+            [_('Power draw'), 'power_watts', power],
+            known(device.fan_percent) === null && isTurning ? [_('Fan'), 'fan_rpm', turns]
+                : [_('Fan'), 'fan_percent', part => [whole(part), ...isTurning ? [turns(device.fan_rpm)] : []].join(' · ')],
+            [_('Use'), 'utilisation_percent', whole],
+            [_('Memory in use'), known(device.memory_total_bytes) === null ? 'memory_total_bytes' : 'memory_used_bytes',
+                used => fill(_('{used} of {total} GiB'), {used: gib(used), total: gib(device.memory_total_bytes)})],
+            [_('Sleep'), 'asleep', sleep],
+            [_('Throttled'), 'throttling'],
+        ]),
     };
 }
 
 export function powerFacts(state) {
-    const why = key => state.Unknown?.[key]?.reason;
-    const source = state.OnBattery ? _('On battery') : _('Plugged in');
-    const quiet = state.QuietHours ? _('Now') : _('Not now');
     const profile = {'power-saver': _('Power Saver'), 'balanced': _('Balanced'), 'performance': _('Performance')};
-    return [
-        fact(_('Power source'), why('OnBattery') || state.OnBattery === undefined ? null : source, why('OnBattery')),
-        fact(_('Battery'), state.BatteryPercent < 0 ? null : measuredPercent(state.BatteryPercent), why('BatteryPercent')),
-        fact(_('Power profile'), profile[state.PowerProfile] ?? state.PowerProfile, why('PowerProfile')),
-        fact(_('Quiet hours'), why('QuietHours') || state.QuietHours === undefined ? null : quiet, why('QuietHours')),
-    ];
+    return facts(state, state.Unknown, [
+        [_('Power source'), 'OnBattery', isOn => isOn ? _('On battery') : _('Plugged in')],
+        [_('Battery'), 'BatteryPercent', whole],
+        [_('Power profile'), 'PowerProfile', name => profile[name] ?? name],
+        [_('Quiet hours'), 'QuietHours', areNow => areNow ? _('Now') : _('Not now')],
+    ]);
+}
+
+/** The engines that the daemon runs, by their models, and those that ended or did not load. */
+export function engineFacts(fleet) {
+    const running = (fleet.Engines ?? []).map(engine => ({title: engine.model, text: enginePhase(engine) || _('Ready'), by: engine.backend}));
+    const ended = endedRows(fleet).map(({name: title, status: text}) => ({title, text, by: 'ended'}));
+    return [...running, ...ended].map(each => ({...each, id: `${each.by} ${each.title}`}));
 }
 
 /** The last 24 hours as shares of the costliest one, up to now; `timeOf` writes a time as the desktop does. */
@@ -116,25 +118,16 @@ function hardware(kind) {
 }
 
 const sleep = isAsleep => isAsleep ? _('Asleep') : _('Awake');
+const whole = part => percent(Math.round(part));
+const gib = bytes => figure(bytes / 2 ** 30);
 
-const measured = (value, write) => known(value) === null ? null : write(value);
-const measuredPercent = value => measured(value, each => percent(Math.round(each)));
-
-function fan({fan_percent: part, fan_rpm: turnsPerMinute}) {
-    const turns = measured(turnsPerMinute, rpm => fill(_('{number} turns a minute'), {number: figure(rpm)}));
-    return [measuredPercent(part), turns].filter(Boolean).join(' · ');
-}
-
-function memory({memory_used_bytes: used, memory_total_bytes: total}) {
-    if (known(used) === null || known(total) === null)
-        return null;
-    const [usedGib, totalGib] = [used, total].map(bytes => figure(bytes / 2 ** 30));
-    return fill(_('{used} of {total} GiB'), {used: usedGib, total: totalGib});
-}
-
-/** A fact, or why it is not known. */
-function fact(title, value, reason) {
-    const isKnown = value !== undefined && value !== null && value !== '';
-    const text = isKnown ? String(value) : fill(_('Unknown: {reason}'), {reason: reason || _('the daemon gives no reason')});
-    return {id: title, title, text, known: isKnown};
+/** Rows of [title, key, how its value is written] as {id, title, text}; of what is not known, the reason. */
+function facts(values, unknown, rows) {
+    return rows.map(([title, key, write = String]) => {
+        const {[key]: value} = values;
+        const reason = unknown?.[key]?.reason;
+        const isKnown = !reason && value !== undefined && value !== '' && !Number.isNaN(value);
+        const why = fill(_('Unknown: {reason}'), {reason: reason || _('the daemon gives no reason')});
+        return {id: title, title, text: isKnown ? write(value) : why};
+    });
 }

@@ -5,9 +5,13 @@ import Gio from 'gi://Gio';
 import Gtk from 'gi://Gtk';
 
 import {_} from '../format.js';
-import {ShortcutRow} from './shortcutRow.js';
+import {modeOf} from '../modes.js';
+import {shortcutRow} from './shortcutRow.js';
 
-/** The page and what it has to let go of. */
+const MODES = ['Performance', 'Balanced', 'Efficiency', 'Quiet', 'UltraEfficiency'];
+const SHORTCUT = 'cycle-mode-shortcut';
+
+/** The page; it follows the settings until `close`. */
 export class GeneralPage {
     constructor(settings) {
         this._settings = settings;
@@ -21,10 +25,11 @@ export class GeneralPage {
             this._switch('notify-backends', _('A Backend Is Down')),
             this._switch('notify-throttling', _('A Device Is Throttled'), _('While a request runs there')),
         ]);
-        this._group({title: _('Keyboard')}, [this._shortcut()]);
+        const {row, show} = shortcutRow(_('Next Mode'), keys => settings.set_strv(SHORTCUT, keys ? [keys] : []));
+        this._follow(SHORTCUT, () => show(settings.get_strv(SHORTCUT)[0] ?? ''));
+        this._group({title: _('Keyboard')}, [row]);
     }
 
-    /** Let go of the settings. */
     close() {
         this._handlers.forEach(id => this._settings.disconnect(id));
     }
@@ -37,33 +42,16 @@ export class GeneralPage {
 
     _quickSettings() {
         const click = this._choice('click-action', {title: _('Clicking the Tile')}, {
-            'toggle-auto': _('Toggles Auto'),
-            'cycle': _('Next mode'),
-            'open-menu': _('Opens the menu'),
+            'toggle-auto': _('Toggles Auto'), 'cycle': _('Next mode'), 'open-menu': _('Opens the menu'),
         });
         const mode = this._choice('manual-mode',
-            {title: _('Mode Without Auto'), subtitle: _('What a click takes when it switches Auto off')}, {
-                Performance: _('Performance'),
-                Balanced: _('Balanced'),
-                Efficiency: _('Efficiency'),
-                Quiet: _('Quiet'),
-                UltraEfficiency: _('Ultra Efficiency'),
-            });
+            {title: _('Mode Without Auto'), subtitle: _('What a click takes when it switches Auto off')},
+            Object.fromEntries(MODES.map(token => [token, modeOf({}, token).label])));
         this._follow('click-action', () => (mode.sensitive = this._settings.get_string('click-action') === 'toggle-auto'));
         const indicator = this._choice('indicator', {title: _('Icon in the Top Bar')}, {
-            never: _('Never'),
-            working: _('While answering'),
-            always: _('Always'),
+            never: _('Never'), working: _('While answering'), always: _('Always'),
         });
         return [click, mode, indicator];
-    }
-
-    _shortcut() {
-        const key = 'cycle-mode-shortcut';
-        const row = new ShortcutRow(_('Next Mode'),
-            accelerator => this._settings.set_strv(key, accelerator ? [accelerator] : []));
-        this._follow(key, () => row.show(this._settings.get_strv(key)[0] ?? ''));
-        return row.row;
     }
 
     /** A row that offers a few values by their names. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The page "About this machine": what the daemon found, and of everything unknown the reason.
+// The page "This Machine": what the daemon found, and of everything unknown the reason.
 import Adw from 'gi://Adw';
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
@@ -8,47 +8,68 @@ import Gtk from 'gi://Gtk';
 import {quiet} from '../shared/call.js';
 import {fill, _} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
+import {dashboardUri} from '../viewModel.js';
 import {DaemonNotice} from './daemonNotice.js';
 import {DayChart} from './dayChart.js';
-import {backendFacts, daemonFacts, dayFacts, deviceFacts, powerFacts} from './facts.js';
-import {KeyedRows} from './keyedRows.js';
+import {backendFacts, daemonFacts, dayFacts, deviceFacts, engineFacts, powerFacts} from './facts.js';
 
-/** The page. */
+/** Rows for things that come and go: what is still there keeps its row, so that focus and opened rows stay. */
+export class KeyedRows {
+    constructor(make, add, remove) {
+        this._make = make;
+        this._add = add;
+        this._remove = remove;
+        this._rows = new Map();
+    }
+
+    show(items) {
+        const old = this._rows;
+        if ([...old.keys()].join('\n') !== items.map(({id}) => id).join('\n')) {
+            this._rows = new Map(items.map(item => [item.id, old.get(item.id) ?? this._make()]));
+            old.forEach(({row}) => this._remove(row));
+            this._rows.forEach(({row}) => this._add(row));
+        }
+        items.forEach(item => this._rows.get(item.id).show(item));
+    }
+}
+
 export class MachinePage {
     constructor(daemon, tell, start) {
         this._daemon = daemon;
         this._tell = tell;
         this._notice = new DaemonNotice(start);
+        this._chart = new DayChart();
         this.page = new Adw.PreferencesPage({name: 'machine', title: _('This Machine'), icon_name: 'computer-symbolic'});
         this.page.add(this._notice.group);
         this._about = this._group(_('Daemon'), factRow);
-        this._chart = new DayChart();
         this.page.add(this._chart.group);
         this._backends = this._group(_('Backends'), () => backendRow((path, on) => this._enable(path, on)));
+        this._engines = this._group(_('Engines'), factRow);
         this._devices = this._group(_('Devices'), thingRow);
         this._power = this._group(_('Battery and Power'), factRow);
-        this._dashboard = this._dashboardButton();
-        this._about.group.header_suffix = this._dashboard;
+        this._about.group.header_suffix = this._dashboardButton();
     }
 
-    /** Show what is known now. */
+    /** Shows what is known now. */
     show() {
         const {state} = this._daemon;
-        const there = state.presence === Presence.RUNNING;
+        const isRunning = state.presence === Presence.RUNNING;
         this._notice.show(state);
-        for (const {group} of [this._about, this._chart, this._backends, this._devices, this._power])
-            group.visible = there;
-        if (!there)
+        for (const {group} of [this._about, this._chart, this._backends, this._engines, this._devices, this._power])
+            group.visible = isRunning;
+        if (!isRunning)
             return;
-        const {routing, systemState, thermal} = state;
         this._askHours(state);
-        this._dashboard.visible = Boolean(routing.Endpoint);
+        this._about.group.header_suffix.visible = dashboardUri(state) !== null;
         this._about.show(daemonFacts(state));
-        this._power.show(powerFacts(systemState));
+        this._power.show(powerFacts(state.systemState));
         const backends = Object.entries(state.backends).map(([path, each]) =>
             ({path, ...backendFacts({...each, details: state.details[each.Id] ?? {}})}));
-        this._backends.show(backends, state.lacksBackends ? '' : _('No backend is configured and none was found.'));
-        this._devices.show((thermal.Devices ?? []).map(deviceFacts), _('This daemon tells of no device.'));
+        this._backends.show(backends, _('No backend is configured and none was found.'));
+        const engines = engineFacts(state.fleet);
+        this._engines.show(engines);
+        this._engines.group.visible = engines.length > 0;
+        this._devices.show((state.thermal.Devices ?? []).map(deviceFacts), _('This daemon tells of no device.'));
     }
 
     /** The chart is asked for anew when a request has ended or the mode has changed. */
@@ -79,12 +100,9 @@ export class MachinePage {
     }
 
     _dashboardButton() {
-        const button = new Gtk.Button({label: _('Open Dashboard'), valign: Gtk.Align.CENTER});
-        button.add_css_class('flat');
-        button.connect('clicked', () => {
-            const uri = `${this._daemon.state.routing.Endpoint}/dashboard`;
-            new Gtk.UriLauncher({uri}).launch(button.get_root(), null, null);
-        });
+        const button = new Gtk.Button({css_classes: ['flat'], label: _('Open Dashboard'), valign: Gtk.Align.CENTER});
+        button.connect('clicked', () =>
+            new Gtk.UriLauncher({uri: dashboardUri(this._daemon.state)}).launch(button.get_root(), null, null));
         return button;
     }
 }
@@ -95,17 +113,16 @@ function timeOf(unixSeconds) {
 }
 
 function factRow() {
-    const row = new Adw.ActionRow({use_markup: false, subtitle_lines: 0, subtitle_selectable: true});
-    row.add_css_class('property');
+    const row = new Adw.ActionRow({css_classes: ['property'], use_markup: false, subtitle_lines: 0, subtitle_selectable: true});
     return {row, show: ({title, text: subtitle}) => row.set({title, subtitle})};
 }
 
 function thingRow() {
     const row = new Adw.ExpanderRow({use_markup: false, subtitle_lines: 0});
     const trouble = new Gtk.Image({
-        icon_name: 'dialog-warning-symbolic', accessible_role: Gtk.AccessibleRole.PRESENTATION, // the subtitle says it
+        css_classes: ['warning'], icon_name: 'dialog-warning-symbolic',
+        accessible_role: Gtk.AccessibleRole.PRESENTATION, // the subtitle says it
     });
-    trouble.add_css_class('warning');
     row.add_suffix(trouble);
     const facts = new KeyedRows(factRow, each => row.add_row(each), each => row.remove(each));
     const show = ({title, subtitle, trouble: isInTrouble, facts: each}) => {

@@ -56,10 +56,6 @@ export const isTimeout = error => isOf(error, Gio.IOErrorEnum, Gio.IOErrorEnum.T
 /** Whether the bus does not know how to start the daemon. */
 export const isMissing = error => isOf(error, Gio.DBusError, Gio.DBusError.SERVICE_UNKNOWN);
 
-/** Whether the daemon is too old to have that. */
-export const isUnknown = error => isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_METHOD) ||
-    isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_INTERFACE) || isOf(error, Gio.DBusError, Gio.DBusError.UNKNOWN_OBJECT);
-
 /** What went wrong, without D-Bus's own words around it; empty where there was no answer. */
 export function messageOf(error) {
     if (isTimeout(error))

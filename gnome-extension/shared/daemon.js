@@ -4,7 +4,7 @@
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 
-import {BACKEND, call, callBus, isCancelled, isMissing, isTimeout, isUnknown, messageOf, NAME, OBJECT_MANAGER, OBJECTS, PART_OF, PROPERTIES, quiet, ROOT} from './call.js';
+import {BACKEND, call, callBus, isCancelled, isMissing, isTimeout, messageOf, NAME, OBJECT_MANAGER, OBJECTS, PART_OF, PROPERTIES, quiet, ROOT} from './call.js';
 import {NOTHING, Presence} from './daemonState.js';
 
 const START_WITHIN_MS = 30000;
@@ -64,10 +64,11 @@ export class Daemon {
             : this.ask('efficiency', 'HoldModeFor', '(sssu)', [token, '', id, seconds]);
     }
 
-    changeSettings(entries) {
-        const typed = Object.entries(entries)
-            .map(([key, value]) => [key, new GLib.Variant(SETTING_TYPES[typeof value], value)]);
-        return this.ask('efficiency', 'ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
+    /** Once the daemon has taken the new value it counts as told: the signal may come later. */
+    async changeSetting(key, value) {
+        await this.ask('efficiency', 'ChangeSettings', '(a{sv})', [{[key]: new GLib.Variant(SETTING_TYPES[typeof value], value)}]);
+        const {efficiency} = this._state;
+        this._tell({efficiency: {...efficiency, Settings: {...efficiency.Settings, [key]: value}}});
     }
 
     enable(path, isEnabled) {
@@ -191,7 +192,7 @@ export class Daemon {
         const {_here: here} = this;
         this._follow();
         try {
-            await this._refresh().catch(error => this._loadOld(error));
+            await this._refresh();
             this._isAwaited = false;
             this._tell({presence: Presence.RUNNING, trouble: ''});
         } catch (error) {
@@ -216,7 +217,7 @@ export class Daemon {
     _refresh() {
         return call(this._owner, ROOT, OBJECT_MANAGER, 'GetManagedObjects', null, this._here, {
             hear: ([objects]) => {
-                const news = {backends: {}, lacksBackends: false};
+                const news = {backends: {}};
                 for (const [path, interfaces] of Object.entries(objects)) {
                     for (const [iface, properties] of Object.entries(interfaces)) {
                         if (PART_OF[iface] === 'backends')
@@ -232,29 +233,17 @@ export class Daemon {
         });
     }
 
-    /** The mode is what the tile cannot do without; a daemon without the rest is an old one. */
-    async _loadOld(error) {
-        if (!isUnknown(error))
-            throw error;
-        await this._loadObject('efficiency');
-        this._tell({lacksBackends: true});
-    }
-
-    async _loadObject(part) {
-        const {path, iface} = OBJECTS[part];
-        await call(this._owner, path, PROPERTIES, 'GetAll', new GLib.Variant('(s)', [iface]), this._here,
-            {hear: ([properties]) => this._tell({[part]: properties})});
-    }
-
     /** What the properties of the objects below the root do not tell. */
     _loadDetails(backends) {
-        this._loadObject('daemon').catch(quiet);
-        const {path, iface} = OBJECTS.fleet;
+        const {daemon, fleet} = OBJECTS;
+        const ask = ({path, iface}, method, argument, hear) =>
+            call(this._owner, path, iface, method, new GLib.Variant('(s)', [argument]), this._here, {hear});
+        ask({...daemon, iface: PROPERTIES}, 'GetAll', NAME, ([properties]) => this._tell({daemon: properties})).catch(quiet);
         for (const {Id: id} of Object.values(backends)) {
             const tell = details => this._tell({details: {...this._state.details, [id]: details}});
             // Of a failure, the row says it where the details would stand.
-            call(this._owner, path, iface, 'GetBackendDetails', new GLib.Variant('(s)', [id]), this._here,
-                {hear: ([details]) => tell(details)}).catch(error => isCancelled(error) || tell({failure: messageOf(error)}));
+            ask(fleet, 'GetBackendDetails', id, ([details]) => tell(details))
+                .catch(error => isCancelled(error) || tell({failure: messageOf(error)}));
         }
     }
 

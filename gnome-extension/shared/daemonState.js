@@ -23,5 +23,4 @@ export const NOTHING = Object.freeze({
     thermal: Object.freeze({}),
     backends: Object.freeze({}), // properties by path
     details: Object.freeze({}), // answers of GetBackendDetails by backend
-    lacksBackends: false, // an old daemon does not tell which there are
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {existsSync} from 'node:fs';
 import {test} from 'node:test';
 
-import {backendRow, fleetLine, fleetTrouble, troubleRows} from '../../gnome-extension/backendView.js';
+import {backendRow, endedRows, fleetLine, fleetTrouble, troubleRows} from '../../gnome-extension/backendView.js';
 import {backend, fleet} from './daemonStates.mjs';
 
 const BUSY = {InFlight: 1, TokensPerSecond: 22.6, PowerWatts: 12};
@@ -63,7 +63,27 @@ for (const [what, backends, waiting, line] of [
     ['all off', [backend({Enabled: false})], 0, 'Backends are off'],
     ['none checked yet', [backend({Health: 'unknown'})], 0, 'Not checked yet'],
 ])
-    test(`the line of a fleet with ${what}: “${line}”`, () => assert.equal(fleetLine(fleet(...backends), waiting), line));
+    test(`the line of a fleet with ${what}: “${line}”`, () => assert.equal(fleetLine({backends: fleet(...backends), fleet: {Deferred: waiting}}), line));
+
+test('an engine that the daemon starts is told until it serves, and several by their number', () => {
+    const line = (...Engines) => fleetLine({backends: fleet(backend()), fleet: {Engines}});
+    const engine = {backend: 'llama', model: 'qwen3:4b', phase: 'loading'};
+    assert.equal(line(engine), '1 backend ready · qwen3:4b: loading');
+    assert.equal(line({...engine, loaded_percent: 40}), '1 backend ready · qwen3:4b: loading, 40%');
+    assert.equal(line({...engine, phase: 'waiting'}), '1 backend ready · qwen3:4b: waiting for memory');
+    assert.equal(line(engine, {...engine, model: 'phi4'}), '1 backend ready · 2 models are loading');
+    assert.equal(line({...engine, phase: 'ready'}), '1 backend ready');
+    assert.equal(fleetLine({backends: fleet(backend()), fleet: {Engines: 'none', Deferred: 'x'}}), '1 backend ready');
+});
+
+test('an engine that ended unasked or did not load has a row in trouble, with its last words', () => {
+    const told = {model: 'qwen3:4b', reason: 'the process of qwen3:4b ended unasked: killed', reason_details: {detail: 'killed'}};
+    const [ended, failed, odd] = endedRows({EnginesEnded: [
+        {...told, reason_code: 'engine_ended'}, {model: 'phi4', reason: 'no such file', reason_code: 'engine_not_loaded'}, null]});
+    assert.deepEqual([ended.name, ended.status, ended.accessibleName], ['qwen3:4b', 'Ended unexpectedly: killed', 'qwen3:4b, Ended unexpectedly: killed']);
+    assert.deepEqual([failed.status, odd.name], ['Could not be loaded: no such file', '']);
+    assert.deepEqual(endedRows({}), []);
+});
 
 test('while one can serve, or is not checked yet, the tile has no trouble to tell', () => {
     assert.equal(fleetTrouble(fleet(backend(DOWN), backend({Id: 'npu'}))), '');

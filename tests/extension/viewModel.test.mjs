@@ -48,12 +48,10 @@ for (const [presence, subtitle, says, start] of [
     });
 }
 
-test('trouble wins in the tile, unless an old daemon does not tell its backends', () => {
+test('trouble wins in the tile', () => {
     const subtitle = more => tileView(running({...more, efficiency: efficiency('Balanced')})).subtitle;
     assert.equal(subtitle({backends: fleet(backend({Health: 'down'}))}), 'No backend is up');
     assert.equal(subtitle({backends: {}}), 'No backends');
-    assert.equal(subtitle({backends: {}, lacksBackends: true}), 'Balanced');
-    assert.equal(menuView(running({lacksBackends: true})).fleet, '');
     assert.equal(tileView(running({backends: {}})).icon, 'ai-state-down');
 });
 
@@ -64,8 +62,8 @@ test('a daemon that cannot tell says what went wrong, however long that is', () 
     assert.deepEqual([silent(long).header.sentence, silent(long).note], ['', `T${long.slice(1)}`]);
 });
 
-test('an old daemon that tells little of its mode breaks nothing', () => {
-    const state = running({efficiency: {}, lacksBackends: true});
+test('a daemon that tells little of its mode breaks nothing', () => {
+    const state = running({backends: UP, efficiency: {}});
     assert.equal(tileView(state).subtitle, 'Unknown mode');
     assert.equal(menuView(state).modes.length, TABLE.length);
     assert.equal(tileView(running({backends: UP, efficiency: {CurrentMode: 'Quiet'}})).subtitle, 'Quiet');
@@ -98,7 +96,6 @@ test('Performance can be held for an hour, which the header tells by the clock, 
     const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000};
     assert.deepEqual(row([own]), {label: 'Stop Now', ends: true, application: OWN_ID});
     assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true, application: ''});
-    assert.equal(row(undefined), null);
     const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
     assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until 1800000000$/);
 });

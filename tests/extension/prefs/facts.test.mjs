@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {backendFacts, daemonFacts, dayFacts, deviceFacts, powerFacts} from '../../../gnome-extension/prefs/facts.js';
+import {backendFacts, daemonFacts, dayFacts, deviceFacts, engineFacts, powerFacts} from '../../../gnome-extension/prefs/facts.js';
 import {NOTHING} from '../../../gnome-extension/shared/daemonState.js';
 
 const NAN = Number.NaN;
@@ -100,6 +100,17 @@ test('a fan of which only the turns are known is told by them', () => {
         '900 turns a minute');
 });
 
+test('the engines that the daemon runs are told by their models, with those that ended', () => {
+    const fleet = {
+        Engines: [{backend: 'llama', model: 'phi4', phase: 'ready'}, {backend: 'llama', model: 'qwen3', phase: 'loading', loaded_percent: 7}],
+        EnginesEnded: [{backend: 'llama', model: 'phi4', reason: 'x', reason_code: 'engine_ended', reason_details: {detail: 'killed'}}],
+    };
+    assert.deepEqual(engineFacts(fleet).map(({title, text}) => [title, text]),
+        [['phi4', 'Ready'], ['qwen3', 'Loading, 7%'], ['phi4', 'Ended unexpectedly: killed']]);
+    assert.equal(new Set(engineFacts(fleet).map(({id}) => id)).size, 3);
+    assert.deepEqual(engineFacts({}), []);
+});
+
 const power = state => Object.fromEntries(powerFacts(state).map(({title, text: value}) => [title, value]));
 
 test('a machine without a battery gives the reason instead of -1 %', () => {
@@ -129,13 +140,13 @@ test('Auto is shown with the mode that it took and why', () => {
     assert.equal(told('Reason', auto), 'These are the quiet hours');
     assert.equal(told('Mode', {CurrentMode: 'UltraEfficiency', EffectiveMode: 'UltraEfficiency'}), 'Ultra Efficiency');
     assert.equal(told('Mode', {CurrentMode: 'Whisper'}), 'Whisper');
-    assert.equal(told('Reason', {CurrentMode: 'Whisper'}), 'Unknown: this daemon is too old to say');
+    assert.equal(told('Reason', {CurrentMode: 'Whisper'}), 'Unknown: the daemon gives no reason');
 });
 
-test('a daemon that does not tell its version is called too old', () => {
+test('a version that the daemon does not tell is unknown', () => {
     const [version, address] = daemonFacts(NOTHING);
-    assert.equal(version.text, 'Unknown: this daemon is too old to say');
-    assert.equal(address.known, false);
+    assert.equal(version.text, 'Unknown: the daemon gives no reason');
+    assert.equal(address.text, 'Unknown: the daemon gives no reason');
     assert.equal(daemonFacts({...NOTHING, daemon: {Version: '0.2.0'}})[0].text, '0.2.0');
 });
 

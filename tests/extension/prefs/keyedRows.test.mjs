@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {KeyedRows} from '../../../gnome-extension/prefs/keyedRows.js';
+import {KeyedRows} from '../../../gnome-extension/prefs/machinePage.js';
 
 function list() {
     const there = [];

@@ -2,6 +2,9 @@
 // The menu behind the tile: the modes, a line about the backends, those in trouble, the day's energy, the ways out.
 
 import Clutter from 'gi://Clutter';
+import GObject from 'gi://GObject';
+import Pango from 'gi://Pango';
+import Shell from 'gi://Shell';
 import St from 'gi://St';
 
 import * as Main from 'resource:///org/gnome/shell/ui/main.js';
@@ -9,7 +12,125 @@ import * as PopupMenu from 'resource:///org/gnome/shell/ui/popupMenu.js';
 import {ensureActorVisibleInScrollView} from 'resource:///org/gnome/shell/misc/animationUtils.js';
 
 import {_} from './format.js';
-import {HoldRow, ModeRow, NoteRow, TroubleRow} from './rows.js';
+
+/** How strongly words beside the point are drawn; the theme's own colour stays. */
+const ASIDE = 178;
+
+/** As wide as a row's text about is, until it is known. */
+const ABOUT_WIDE = 314;
+
+/** A label that takes as many lines as it needs. */
+const WrappedLabel = GObject.registerClass(
+class OllamaProxyWrappedLabel extends St.Label {
+    constructor(properties = {}) {
+        super({x_expand: true, y_align: Clutter.ActorAlign.CENTER, ...properties});
+        this.clutter_text.set({
+            line_wrap: true,
+            line_wrap_mode: Pango.WrapMode.WORD_CHAR,
+            ellipsize: Pango.EllipsizeMode.NONE,
+        });
+    }
+
+    vfunc_allocate(box) {
+        this._givenWidth = box.get_width();
+        super.vfunc_allocate(box);
+    }
+
+    /** Quick Settings before GNOME 51 ask for the height at no width, and would get that of a single line. */
+    vfunc_get_preferred_height(forWidth) {
+        this._guessedWidth = this._givenWidth || ABOUT_WIDE;
+        return super.vfunc_get_preferred_height(forWidth < 0 ? this._guessedWidth : forWidth);
+    }
+
+    present(words) {
+        this.text = words;
+        if (this._givenWidth !== this._guessedWidth)
+            this.queue_relayout();
+    }
+});
+
+/** One line about the whole, as long as there is anything to say. */
+const NoteRow = GObject.registerClass(
+class OllamaProxyNoteRow extends PopupMenu.PopupBaseMenuItem {
+    constructor() {
+        super({activate: false, hover: false, style_class: 'ollama-proxy-note'});
+        this.label = new WrappedLabel({opacity: ASIDE});
+        this.label_actor = this.label;
+        this.add_child(this.label);
+    }
+
+    present(sentence) {
+        this.visible = sentence !== '';
+        this.label.present(sentence);
+    }
+});
+
+/** A backend in trouble: the sign of its state, its name, and below it what is wrong. */
+const TroubleRow = GObject.registerClass(
+class OllamaProxyTroubleRow extends PopupMenu.PopupBaseMenuItem {
+    constructor(icon) {
+        super({activate: false, hover: false});
+        this._iconOf = icon;
+        this._icon = new St.Icon({style_class: 'popup-menu-icon', y_align: Clutter.ActorAlign.START});
+        this.label = new WrappedLabel();
+        this._status = new WrappedLabel({style_class: 'ollama-proxy-aside', opacity: ASIDE});
+        const column = new St.Widget({
+            layout_manager: new Clutter.BoxLayout({orientation: Clutter.Orientation.VERTICAL}), x_expand: true,
+        });
+        column.add_child(this.label);
+        column.add_child(this._status);
+        this.add_child(this._icon);
+        this.add_child(column);
+    }
+
+    present({icon, name, status, accessibleName}) {
+        this._icon.gicon = this._iconOf(icon);
+        this.label.present(name);
+        this._status.present(status);
+        this.accessible_name = accessibleName;
+    }
+});
+
+/** Holds a mode for a while, or ends what an application holds, with its icon. */
+const HoldRow = GObject.registerClass(
+class OllamaProxyHoldRow extends PopupMenu.PopupImageMenuItem {
+    constructor(chosen) {
+        super('', '');
+        this.connect('activate', () => chosen(this._ends));
+    }
+
+    present({label, ends, application}) {
+        this.visible = label !== '';
+        this.label.text = label;
+        this._ends = ends;
+        const icon = Shell.AppSystem.get_default().lookup_app(`${application}.desktop`)?.get_icon() ?? null;
+        this._icon.set({gicon: icon, visible: icon !== null});
+    }
+});
+
+/** A mode that can be chosen. */
+const ModeRow = GObject.registerClass(
+class OllamaProxyModeRow extends PopupMenu.PopupImageMenuItem {
+    constructor(icon, chosen) {
+        super('', icon('ai-mode-other'));
+        this._iconOf = icon;
+        this.connect('activate', () => chosen(this._token));
+        this._inUse = new St.Label({
+            opacity: ASIDE, x_expand: true, x_align: Clutter.ActorAlign.END, y_align: Clutter.ActorAlign.CENTER,
+        });
+        this.add_child(this._inUse);
+    }
+
+    present({token, label, icon, checked, inUse, accessibleName}) {
+        this._token = token;
+        this.label.text = label;
+        this.setIcon(this._iconOf(icon));
+        this.setOrnament(checked ? PopupMenu.Ornament.CHECK : PopupMenu.Ornament.NONE);
+        this._inUse.text = inUse;
+        this._inUse.visible = inUse !== '';
+        this.accessible_name = accessibleName;
+    }
+});
 
 /** A section whose items scroll, also to where the keyboard's focus goes. */
 class ScrolledSection extends PopupMenu.PopupMenuSection {
@@ -55,9 +176,9 @@ class ScrolledSection extends PopupMenu.PopupMenuSection {
 
 /** Fills a QuickToggleMenu, which owns and destroys the items, and ends it. */
 export class ModeMenu {
-    constructor(menu, {actions, icons}) {
+    constructor(menu, {actions, icon}) {
         this._menu = menu;
-        this._icons = icons;
+        this._iconOf = icon;
         this._choose = token => actions.choose(token);
         this._all = new ScrolledSection();
         const add = (item, to = this._all) => {
@@ -96,16 +217,16 @@ export class ModeMenu {
     sync({header, note, modes, hold, charged, unload, fleet, trouble, energy, dashboard, start}) {
         // Right to left, the Shell cuts what is below the title.
         const isRtl = this._menu.actor.text_direction === Clutter.TextDirection.RTL;
-        this._menu.setHeader(this._icons.get(header.icon), header.title, isRtl ? '' : header.sentence);
+        this._menu.setHeader(this._iconOf(header.icon), header.title, isRtl ? '' : header.sentence);
         this._note.present(isRtl ? header.sentence || note : note);
         this._hold.present(hold);
-        this._aboveHold.visible = hold !== null;
+        this._aboveHold.visible = hold.label !== '';
         for (const [item, label] of [[this._charged, charged], [this._unload, unload], [this._start, start]]) {
             item.label.text = label;
             item.visible = label !== '';
         }
-        this._present(this._modes, modes, () => new ModeRow(this._icons, this._choose));
-        this._present(this._trouble, trouble, () => new TroubleRow(this._icons));
+        this._present(this._modes, modes, () => new ModeRow(this._iconOf, this._choose));
+        this._present(this._trouble, trouble, () => new TroubleRow(this._iconOf));
         this._fleet.present(fleet);
         this._energy.present(energy);
         this._modes.actor.visible = modes.length > 0;
