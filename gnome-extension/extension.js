@@ -90,7 +90,7 @@ export default class OllamaProxyExtension extends Extension {
         this._notifications = new Notifications(this._icon, title(), () => this._showMenu());
         this._daemon = new Daemon({
             changed: before => this._changed(before),
-            throttling: event => this._tell(this._news.throttling(event, nowS())),
+            throttling: event => this._tell(this._news.throttling(event, this._nowS())),
         });
         this._actions = new Actions({
             daemon: this._daemon,
@@ -129,7 +129,7 @@ export default class OllamaProxyExtension extends Extension {
         const {state} = this._daemon;
         this._sync();
         this._remember(words(state.efficiency.CurrentMode));
-        this._tell(this._news.compare(before, state, nowS()));
+        this._tell(this._news.compare(before, state, this._nowS()));
         const isBack = state.presence === Presence.RUNNING && before.presence !== Presence.RUNNING;
         if (isBack || state.efficiency.CurrentMode !== before.efficiency.CurrentMode)
             this._notifications.withdraw(FAILED);
@@ -174,6 +174,8 @@ export default class OllamaProxyExtension extends Extension {
                 this._notifications.show(each, each.topic === 'backends' ? this._actions.ofTrouble() : []);
         }
     }
-}
 
-const nowS = () => GLib.get_monotonic_time() / MICROSECONDS_PER_SECOND;
+    _nowS() {
+        return GLib.get_monotonic_time() / MICROSECONDS_PER_SECOND;
+    }
+}

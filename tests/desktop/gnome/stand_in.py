@@ -1,4 +1,4 @@
-"""A daemon of another age or in a bad state: it has on the bus what a test gives it, and answers as late as wanted."""
+"""A daemon in a bad state, or one that tells little: it has what a test gives it, and answers as late as wanted."""
 
 import asyncio
 import threading
@@ -20,24 +20,22 @@ Values = Mapping[str, Variant]
 class StandIn:
     """Has the daemon's name from construction to `close`.
 
-    efficiency, backends: its properties; without backends it has no object manager. others: those of
-    more objects. held: the members that it answers only when it is told to `answer`. refused: what it
-    answers with an error, as member -> message. asked: the members that were called.
+    efficiency, backends, others: the properties of its objects. held: the members that it answers only when it is told
+    to `answer`. refused: what it answers with an error, as member -> message. asked: the members that were called.
     """
 
     def __init__(
         self,
         address: str,
         efficiency: Values,
-        backends: Mapping[str, Values] | None = None,
+        backends: Mapping[str, Values],
         refused: Mapping[str, str] | None = None,
         held: Collection[str] = (),
         others: Mapping[str, Values] | None = None,
     ) -> None:
         told = {"Efficiency": efficiency, **(others or {})}
         self.objects = {f"{ROOT}/{name}": (f"{NAME}.{name}", dict(values)) for name, values in told.items()}
-        self._has_manager = backends is not None
-        for name, values in (backends or {}).items():
+        for name, values in backends.items():
             self.objects[f"{ROOT}/Backends/{name}"] = (f"{NAME}.Backend", dict(values))
         self.held = set(held)
         self._unanswered: list[Message] = []
@@ -69,12 +67,10 @@ class StandIn:
         return True
 
     def _reply(self, message: Message) -> Message:
-        member, (interface, values) = str(message.member), self.objects.get(str(message.path), ("", {}))
+        member = str(message.member)
         if member in self.refused:
             return Message.new_error(message, ERROR, self.refused[member])
-        if member == "GetAll" and message.body == [interface]:
-            return Message.new_method_return(message, "a{sv}", [values])
-        if member == "GetManagedObjects" and self._has_manager:
+        if member == "GetManagedObjects":
             managed = {path: {name: its} for path, (name, its) in self.objects.items()}
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [managed])
         if member == "SetMode":

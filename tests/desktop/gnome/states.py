@@ -88,8 +88,37 @@ def all_down() -> Mapping[str, Values]:
     return {id_: {**told, "Health": Variant("s", "down"), **REFUSED} for id_, told in FLEET.items()}
 
 
-def state(subtitle: str, efficiency: Values, backends: Mapping[str, Values] = FLEET) -> State:
-    return State(subtitle, efficiency, backends, ROUTING)
+def state(
+    subtitle: str, efficiency: Values, backends: Mapping[str, Values] = FLEET, fleet: Values | None = None
+) -> State:
+    return State(subtitle, efficiency, backends, ROUTING if fleet is None else {**ROUTING, "Backends": fleet})
+
+
+ENGINES = {
+    "Engines": Variant(
+        "aa{sv}",
+        [
+            {
+                "backend": Variant("s", "cpu"),
+                "model": Variant("s", "Qwen2.5-Coder-7B"),
+                "phase": Variant("s", "loading"),
+                "loaded_percent": Variant("x", 40),
+            }
+        ],
+    ),
+    "EnginesEnded": Variant(
+        "aa{sv}",
+        [
+            {
+                "backend": Variant("s", "nvidia"),
+                "model": Variant("s", "gpt-oss-20b"),
+                "reason": Variant("s", "the process of gpt-oss-20b ended unasked: killed for lack of memory"),
+                "reason_code": Variant("s", "engine_ended"),
+                "reason_details": Variant("a{sv}", {"detail": Variant("s", "killed for lack of memory")}),
+            }
+        ],
+    ),
+}
 
 
 STATES: Mapping[str, State] = {
@@ -117,6 +146,7 @@ STATES: Mapping[str, State] = {
         mode("Auto", "Quiet", "hot", temperature_celsius=Variant("d", 92.0)),
         {**FLEET, "cpu": {**FLEET["cpu"], **HOT, **ANSWERING}},
     ),
+    "engines": state("Balanced", mode("Balanced"), fleet=ENGINES),
     "no-backend-up": state("No backend is up", mode("Balanced"), all_down()),
     "no-backends": state("No backends", mode("Balanced"), {}),
     "hold-of-a-program": state(

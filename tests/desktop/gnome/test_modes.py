@@ -1,13 +1,18 @@
 """Real clicks on the modes: the daemon's mode and the next request's way follow them; what others choose is shown."""
 
+import asyncio
 import sys
 import time
 
 import pytest
+from dbus_fast import Message
+from dbus_fast.aio import MessageBus
 
 from tests.desktop.gnome.desktop import TILE, Desktop
+from tests.desktop.gnome.stand_in import NAME, ROOT
 from tests.e2e.harness import wait_until
 
+EFFICIENCY = (f"{ROOT}/Efficiency", f"{NAME}.Efficiency")
 ROUTES = {"Performance": "nvidia", "Balanced": "igpu", "Efficiency": "npu", "Quiet": "npu", "UltraEfficiency": "npu"}
 """Where a request goes in each mode that a person can choose by hand."""
 
@@ -103,3 +108,38 @@ def test_a_mode_chosen_over_the_bus_is_shown(desktop: Desktop, capsys: pytest.Ca
             f"\nGNOME {desktop.shell.version}: a mode chosen over the bus is in the tile after {median_ms:.1f} ms "
             f"(at most {took_ms[-1]:.1f} ms), {median_ms / trip_ms:.1f} times as long as the call itself\n"
         )
+
+
+async def _switch_and_hold(address: str, number: int) -> None:
+    """A program that chooses modes and holds others, and then leaves without a word."""
+    bus = await MessageBus(bus_address=address).connect()
+    labels = [*ROUTES, "Auto"]
+    for step in range(10):
+        for member, signature, body in (
+            ("SetMode", "s", [labels[(number + step) % 6]]),
+            ("HoldMode", "sss", [labels[(number + step) % 5], "", f"org.example.Program{number}"]),
+        ):
+            await bus.call(Message(NAME, EFFICIENCY[0], EFFICIENCY[1], member, signature=signature, body=body))
+    bus.disconnect()
+    await bus.wait_for_disconnect()
+
+
+def test_twenty_programs_that_switch_and_hold_at_once_leave_the_tile_as_the_daemon_has_it(desktop: Desktop) -> None:
+    desktop.start_in("Balanced")
+    desktop.open_menu()
+
+    async def all_at_once() -> None:
+        address = desktop.session.session_bus.address
+        await asyncio.gather(*(_switch_and_hold(address, number) for number in range(20)))
+
+    asyncio.run(all_at_once())
+    wait_until(lambda: desktop.daemon.get("Efficiency", "ActiveHolds") == [], "all holds have ended")
+    chosen, in_force = (desktop.daemon.get("Efficiency", f"{which}Mode") for which in ("Current", "Effective"))
+    labels = labels_of(desktop)
+    desktop.shell.until(
+        f"{TILE}.subtitle === {labels[in_force]!r} && {TILE}.checked === {str(chosen == 'Auto').lower()}"
+    )
+    wait_until(
+        lambda: [each for each in labels.values() if desktop.is_checked(each)] == [labels[chosen]], "it is checked"
+    )
+    desktop.until_menu_says("Performance for 1 Hour")
