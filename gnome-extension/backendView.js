@@ -86,7 +86,7 @@ function loading({Engines: engines}) {
 export const endedRows = ({EnginesEnded: ended}) => list(ended).map(told => {
     const state = told.reason_code === 'engine_ended' ? _('Ended unexpectedly') : _('Could not be loaded');
     const status = fill(_('{state}: {reason}'), {state, reason: words(facts(told.reason_details).detail) || words(told.reason)});
-    return {name: words(told.model), status, icon: 'ai-state-down', accessibleName: `${words(told.model)}, ${status}`};
+    return {backend: told.backend, name: words(told.model), status, icon: 'ai-state-down', accessibleName: `${words(told.model)}, ${status}`};
 });
 
 /** What all the backends do, in one line. */

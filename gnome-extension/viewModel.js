@@ -171,6 +171,7 @@ export function menuView(state, desktop) {
         return {...header(state, said), ...nothing, start};
     }
     const isFree = state.efficiency.ActiveHolds?.length === 0;
+    const inTrouble = troubleRows(state.backends); // whose rows say why
     const isLoaded = Object.values(state.backends).some(({LoadedModels: models}) => models?.length > 0);
     return {
         ...header(state, sentence(state, inForce(state).label, desktop)),
@@ -179,7 +180,7 @@ export function menuView(state, desktop) {
         charged: isFree && state.efficiency.Charging === true ? _('Performance Until Charged') : '',
         unload: isLoaded ? _('Unload Models') : '',
         fleet: fleetLine(state),
-        trouble: [...troubleRows(state.backends), ...endedRows(state.fleet)],
+        trouble: [...inTrouble, ...endedRows(state.fleet).filter(({backend}) => inTrouble.every(({id}) => id !== backend))],
         energy: energyToday(state),
         dashboard: dashboardUri(state),
         start: '',

@@ -74,7 +74,7 @@ HEALTH: Mapping[str, str] = {
         "the engine probably fell back to the CPU: since the machine woke up, {model} writes {tokens_per_second:.3g} "
         "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
-    "engine_not_loaded": "{detail}",
+    "engine_not_loaded": "{model} did not load: {detail}",
     "model_unusable": "{path} is no model that can be used: {detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
     "engines_as_units": "engines are transient units of this user's systemd, with its limits and its journal",

@@ -173,6 +173,13 @@ for (const [what, today, line] of [
     });
 }
 
+test('an engine that ended has a row, unless that of its backend says so already', () => {
+    const ended = {backend: 'igpu', model: 'phi4', reason: 'x', reason_code: 'engine_ended', reason_details: {detail: 'killed'}};
+    const names = more => menuView(running({backends: fleet(backend(more)), fleet: {EnginesEnded: [ended]}})).trouble.map(({name}) => name);
+    assert.deepEqual(names({}), ['phi4']);
+    assert.deepEqual(names({Reason: 'it did not load phi4'}), ['iGPU']);
+});
+
 test('requests that wait, also for the charger, are counted in the backends\' line', () => {
     const line = told => menuView(running({backends: UP, fleet: told})).fleet;
     assert.equal(line({WaitingByPriority: {normal: 2, critical: 1}, Deferred: 3}), '1 backend ready · 6 waiting');

@@ -147,7 +147,8 @@ class EnginePool:
             probe = await self.starter.start(running, self.room.most_bytes(running.needs))
         except ProxyError as error:
             if running.phase is not Phase.STOPPING:
-                self.ends.note(running, Reason("engine_not_loaded", detail=error.message))
+                why = error.cause or error.message
+                self.ends.note(running, Reason("engine_not_loaded", model=running.file.name, detail=why))
             running.failure = error
             self._gone(running)
             return

@@ -135,4 +135,4 @@ def log_name(backend_id: str, model: str) -> str:
 def _failure(running: Running, why: str) -> ProxyError:
     """What a client is told; by its code the model is left alone there for a while."""
     message = f"backend {running.spec.id} could not load model {running.file.name!r}: {why}"
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=NOT_LOADED)
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=NOT_LOADED, cause=why)

@@ -51,6 +51,8 @@ async def test_why_one_did_not_load_is_told_until_it_has(program: Program, case:
         await case.used("small")
     (ended,) = await program.get("Backends", "EnginesEnded")
     assert (ended["model"], ended["reason_code"], ended["times"]) == ("small", "engine_not_loaded", 1)
+    assert ended["reason"] == f"small did not load: {ended['reason_details']['detail']}"
+    assert "small" not in ended["reason_details"]["detail"], "the cause alone"
     case.machine.dies.clear()
     await case.used("small")
     await asyncio.sleep(0)
