@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is said of the backends: one line for all of them, and a row for each in trouble. Pure.
 
-import {facts, fill, known, percent, power, small, speed, temperature, words, _, ngettext} from './format.js';
+import {capital, facts, fill, known, percent, power, small, speed, temperature, words, _, ngettext} from './format.js';
 import {phrase, reasonOf} from './reasons.js';
 
 const WORST_FIRST = ['down', 'degraded', 'hot'];
@@ -25,6 +25,9 @@ function stateOf(backend) {
         return ['hot', _('Too hot')];
     if (inFlight(backend) > 0)
         return ['working', _('Answering')];
+    const outside = phrase(backend.OutsideMode);
+    if (outside)
+        return ['outside', capital(outside)];
     return backend.Asleep === true ? ['asleep', _('Asleep')] : ['ready', _('Ready')];
 }
 
@@ -100,9 +103,14 @@ export function fleetLine({backends, fleet}) {
     if (working.length === 0) {
         const states = all.map(backend => stateOf(backend)[0]);
         const ready = states.filter(state => READY.includes(state)).length;
-        const isUnchecked = ready === 0 && !states.some(state => WORST_FIRST.includes(state));
-        const idle = ready > 0 ? [fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready})] : [];
-        return [...isUnchecked ? [_('Not checked yet')] : idle, ...rest].join(' · ');
+        const outside = states.filter(state => state === 'outside').length;
+        const isUnchecked = ready + outside === 0 && !states.some(state => WORST_FIRST.includes(state));
+        return [
+            ...ready + outside > 0 ? [fill(ngettext('{n} backend ready', '{n} backends ready', ready), {n: ready})] : [],
+            ...outside > 0 ? [fill(_('{n} not in this mode'), {n: outside})] : [],
+            ...isUnchecked ? [_('Not checked yet')] : [],
+            ...rest,
+        ].join(' · ');
     }
     const watts = working.map(({PowerWatts}) => known(PowerWatts));
     const tokensPerSecond = working.length === 1 ? known(working[0].TokensPerSecond) : null;

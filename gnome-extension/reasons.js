@@ -8,8 +8,8 @@ import {modeOf} from './modes.js';
 const DEEPEST = 3;
 const MODES = new Set(['mode', 'next_mode']);
 
-/** The templates of a code, the fullest first: one counts where all of its values were told. */
-const templates = () => ({
+/** Why a mode is in force: the templates of a code, the fullest first: one counts where all of its values were told. */
+const ofModes = () => ({
     as_chosen: [_('as chosen')],
     none_chosen: [_('the default, as none was chosen')],
     held: [_('held by {application_id}')],
@@ -33,6 +33,17 @@ const templates = () => ({
     fan_still_loud: [_('fan slows down, {fan_percent}')],
     performance_degraded: [_('throttled: {detail}')],
     budget_ultra: [_('today’s {limit_watt_hours} Wh are spent')],
+});
+
+/** Why a backend serves worse than it should, or not. */
+const ofBackends = () => ({
+    outside_mode: [_('not in this mode: {limits}')],
+    limit_power: [_('{power_watts} W > {limit_watts} W')],
+    limit_temperature: [_('{temperature_celsius} °C > {limit_celsius} °C')],
+    limit_fan: [_('fan at {fan_percent}, above {limit_percent}')],
+    limit_throttling: [_('throttled: {detail}')],
+    limit_game: [_('kept for a game that runs')],
+    limit_critical_heat: [_('{temperature_celsius} °C is critical')],
     failing: [_('{reason}; tried again in {left_seconds} s'), '{reason}'],
     fails_refused: [_('it refuses connections')],
     fails_reset: [_('it broke off its answers')],
@@ -58,7 +69,7 @@ export const spoken = (told, efficiency) => capital(phrase(told, efficiency));
 /** A reason as a part of a line. */
 export function phrase(told, efficiency = {}, depth = DEEPEST) {
     const {reason, reason_code: code, reason_details: details} = facts(told);
-    const all = templates();
+    const all = {...ofModes(), ...ofBackends()};
     const values = depth > 0 && Object.hasOwn(all, words(code)) ? valuesOf(facts(details), efficiency, depth) : null;
     const template = values && all[code].find(each => isTold(each, values));
     return template ? fill(template, values) : words(reason);
@@ -72,6 +83,8 @@ function valuesOf(details, efficiency, depth) {
             return [name, percent(Number(value))];
         if (typeof value === 'number' || typeof value === 'bigint')
             return [name, new Intl.NumberFormat(undefined, {maximumFractionDigits: 1}).format(value)];
+        if (Array.isArray(value))
+            return [name, value.map(each => phrase(each, efficiency, depth - 1)).join(', ')];
         return [name, typeof value === 'string' ? value : phrase(value, efficiency, depth - 1)];
     }));
 }

@@ -10,10 +10,19 @@ import {backend, fleet} from './daemonStates.mjs';
 const BUSY = {InFlight: 1, TokensPerSecond: 22.6, PowerWatts: 12};
 const DOWN = {Health: 'down', Reason: 'connection refused'};
 
+const OUTSIDE = {
+    reason: 'x', reason_code: 'outside_mode', reason_details: {limits: [
+        {reason: 'x', reason_code: 'limit_power', reason_details: {power_watts: 55, limit_watts: 15}},
+        {reason: 'x', reason_code: 'limit_throttling', reason_details: {detail: 'power cap'}},
+    ]},
+};
+
 for (const [what, told, state, status] of [
     ['up', {}, 'ready', 'Ready'],
     ['asleep', {Asleep: true}, 'asleep', 'Asleep'],
     ['at work', BUSY, 'working', 'Answering'],
+    ['beyond the mode', {OutsideMode: OUTSIDE}, 'outside', 'Not in this mode: 55\u00a0W > 15\u00a0W, throttled: power cap'],
+    ['beyond the mode and at work', {...BUSY, OutsideMode: OUTSIDE}, 'working', 'Answering'],
     ['too hot', {TooHot: true}, 'hot', 'Too hot'],
     ['too hot with a thermometer', {TooHot: true, TemperatureCelsius: 91.4}, 'hot', 'Too hot: 91\u00a0°C'],
     ['disabled', {Health: 'disabled', Enabled: false, Reason: 'switched off'}, 'off', 'Off'],
@@ -53,6 +62,8 @@ for (const [what, backends, waiting, line] of [
     ['all of them idle', [backend(), backend({Id: 'npu', Asleep: true}), backend({Id: 'off', Enabled: false})], 0, '2 backends ready'],
     ['one idle', [backend()], 0, '1 backend ready'],
     ['one idle beside a hot one', [backend(), backend({Id: 'npu', TooHot: true})], 0, '1 backend ready'],
+    ['one beyond the mode', [backend(), backend({Id: 'gpu', OutsideMode: OUTSIDE})], 0, '1 backend ready · 1 not in this mode'],
+    ['all beyond the mode', [backend({OutsideMode: OUTSIDE})], 1, '0 backends ready · 1 not in this mode · 1 waiting'],
     ['a hot one alone', [backend({TooHot: true})], 0, ''],
     ['one at work', [backend({...BUSY, Name: 'Intel Arc'}), backend({Id: 'npu'})], 0,
         'Intel Arc answers · 23\u00a0tok/s · 12\u00a0W'],

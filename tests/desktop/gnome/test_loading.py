@@ -32,9 +32,11 @@ def test_the_menu_lists_the_daemons_modes_and_checks_the_chosen_one(desktop: Des
 
 
 def test_the_menu_has_one_line_for_all_backends_that_are_well(desktop: Desktop) -> None:
-    desktop.daemon.start()
+    desktop.start_in("Performance")
     desktop.open_menu()
     desktop.until_menu_says(f"{len(desktop.daemon.call('Backends', 'ListBackends'))} backends ready")
+    desktop.start_in("Efficiency")
+    desktop.until_menu_says("2 backends ready · 2 not in this mode")
 
 
 def test_after_a_request_the_menu_says_what_the_day_took(desktop: Desktop) -> None:
