@@ -8,6 +8,9 @@ const WORST_FIRST = ['down', 'degraded', 'hot'];
 const READY = ['ready', 'asleep'];
 
 export const inFlight = backend => Math.max(0, known(backend.InFlight) ?? 0);
+/** Whether it is of this machine, and not shared by a paired one. */
+export const isHere = backend => !words(backend.Machine);
+
 export const backendName = backend => words(backend.Name) || words(backend.Id) || _('Unnamed backend');
 
 function stateOf(backend) {
@@ -45,9 +48,9 @@ export function backendRow(backend) {
     };
 }
 
-/** The rows of the backends that are in trouble, the worst first. */
+/** The rows of this machine's backends that are in trouble, the worst first: other machines come and go. */
 export function troubleRows(backends) {
-    return Object.values(backends).map(facts).map(backendRow)
+    return Object.values(backends).map(facts).filter(isHere).map(backendRow)
         .filter(({state}) => WORST_FIRST.includes(state))
         .sort((a, b) => WORST_FIRST.indexOf(a.state) - WORST_FIRST.indexOf(b.state))
         .map(row => ({...row, icon: `ai-state-${row.state}`, accessibleName: `${row.name}, ${row.status}`}));

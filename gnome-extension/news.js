@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which changes are news for the person, and in which words. Pure: the time is handed in.
 
-import {backendName} from './backendView.js';
+import {backendName, isHere} from './backendView.js';
 import {capital, facts, fill, words, _} from './format.js';
 import {AUTO, modeIcon, modeOf} from './modes.js';
 import {phrase, reasonOf, spoken} from './reasons.js';
@@ -71,7 +71,7 @@ export class News {
         const found = [];
         for (const path of new Set([...this._lost, ...Object.keys(after)])) {
             const [was, is] = [facts(before[path]), facts(after[path])];
-            if (was.Health === 'up' && is.Health === 'down') {
+            if (was.Health === 'up' && is.Health === 'down' && isHere(is)) {
                 this._lost.add(path);
                 found.push({
                     key: path, topic: 'backends', icon: 'ai-state-down',

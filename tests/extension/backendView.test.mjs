@@ -50,6 +50,7 @@ test('only those in trouble have rows, the worst first, each with a sign and a n
     const rows = troubleRows(fleet(
         backend({Id: 'a', Name: 'A'}), backend({Id: 'b', Name: 'B', TooHot: true}), backend({Id: 'c', Name: 'C', Reason: 'slow'}),
         backend({Id: 'd', Name: 'D', Enabled: false}), backend({Id: 'e', Name: 'E', ...DOWN}),
+        backend({Id: 'attic/f', Name: 'F on attic', Machine: 'attic', ...DOWN}),
     ));
     assert.deepEqual(rows.map(({name}) => name), ['E', 'C', 'B']);
     assert.equal(rows[0].accessibleName, 'E, Down: connection refused');

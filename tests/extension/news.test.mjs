@@ -64,6 +64,11 @@ test('a backend that comes up for the first time is no news', () => {
     assert.deepEqual(settled(down).compare(down, up, 1), []);
 });
 
+test('a backend of another machine that goes is no news', () => {
+    const of = Health => running({backends: fleet(backend({Machine: 'attic', Health}))});
+    assert.deepEqual(settled(of('up')).compare(of('up'), of('down'), 1), []);
+});
+
 test('a backend that was never up is not told as down', () => {
     const unchecked = running({backends: fleet(backend({Health: 'unknown'}))});
     assert.deepEqual(settled(unchecked).compare(unchecked, down, 1), []);

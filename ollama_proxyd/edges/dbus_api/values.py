@@ -48,6 +48,8 @@ def properties(contract: Contract, status: Any) -> dict[str, Any]:
             continue
         if name == "Reason":
             told |= reason_properties(value)
+        elif value is None and contract.properties[name].signature in STAND_INS:
+            told[name] = STAND_INS[contract.properties[name].signature]
         elif contract.properties[name].signature == "a{sv}":
             told[name] = {} if value is None else reason_facts(value)
         elif isinstance(value, Unavailable):

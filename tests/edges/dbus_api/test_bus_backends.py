@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,6 +186,12 @@ async def test_a_health_check_of_its_own_is_told_as_well(program: Program, desk:
     assert await program.get("Backends", "HealthyCount") == 3
 
 
+async def test_a_backend_of_another_machine_says_which(program: Program, desk: Desk) -> None:
+    await desk.reload(FakeBackend(replace(spec_of("attic/npu"), machine="attic")))
+    (path,) = await managed(program)
+    assert (await program.get_all(path.removeprefix(f"{ROOT_PATH}/")))["Machine"] == "attic"
+
+
 async def test_each_backend_is_an_object_with_every_property(program: Program) -> None:
     objects = await managed(program)
     assert set(objects) == {f"{ROOT_PATH}/Backends/{name}" for name in ("npu", "igpu", "nvidia", "cpu")}
@@ -204,6 +211,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
     assert values == {
         "Id": "npu",
         "Name": "Test npu",
+        "Machine": "",
         "Hardware": "npu",
         "Health": "up",
         "RatedPowerWatts": 3.0,
