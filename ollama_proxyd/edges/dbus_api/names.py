@@ -27,13 +27,16 @@ class Names:
         self._names = tuple(names)
         self._ours: set[str] = set()
         self._refusals: dict[str, str] = {}
-        self._has_warned = False
+        self._has_warned = self._is_given_back = False
 
     async def take(self) -> None:
         """Own every name, or wait in the queue for it; raises BusError when the connection ends."""
+        self._is_given_back = False
         self._bus.connection.add_message_handler(self._hear)
         # At once: a caller of the first name may call the second, and the bus would start another daemon for it.
         await asyncio.gather(*map(self._ask, self._names))
+        if self._is_given_back:  # meanwhile
+            return
         if missing := self._missing():
             trouble = await self._trouble(missing)
             log.warning("%s", trouble)
@@ -46,6 +49,7 @@ class Names:
     async def release(self) -> None:
         """Give the names back, the first one last; calls that came for them until then have arrived when this ends."""
         self.leave()
+        self._is_given_back = True
         self._ours.clear()
         with suppress(OSError):  # the bus takes them back by itself when the connection ends
             for name in reversed(self._names):

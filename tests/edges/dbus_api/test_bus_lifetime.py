@@ -13,7 +13,9 @@ from dbus_fast.aio import MessageBus
 
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.edges.dbus_api.names import Names
 from ollama_proxyd.edges.dbus_api.service import NAMES
+from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from tests.desktop.private_bus import PrivateBus
 from tests.edges.dbus_api.bus_desk import (
     DAEMON_BUS,
@@ -26,7 +28,7 @@ from tests.edges.dbus_api.bus_desk import (
     Refused,
     until_named,
 )
-from tests.fakes import FakeBackend
+from tests.fakes import FakeBackend, SteppedClock
 
 PATH = f"{ROOT_PATH}/Efficiency"
 EFFICIENCY = (ROOT, PATH, f"{ROOT}.Efficiency")
@@ -68,6 +70,32 @@ async def test_stopping_gives_the_names_back_and_keeps_the_connection(program: P
     assert bus.is_connected
     with pytest.raises(Refused):
         await program.ask((bus.unique_name, PATH, f"{ROOT}.Efficiency"), "GetMode")
+
+
+async def test_ending_while_the_names_are_being_taken_accuses_nobody(
+    private_bus: PrivateBus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = BusLine(private_bus.address, SteppedClock())
+    bus = await line.bus()
+    asked, gate = asyncio.Event(), asyncio.Event()
+    call = bus.call
+
+    async def slow(target: Any, member: str, signature: str = "", body: Any = ()) -> Any:
+        reply = await call(target, member, signature, body)
+        if (member, body[:1]) == ("RequestName", [NAMES[-1]]):
+            asked.set()
+            await gate.wait()
+        return reply
+
+    monkeypatch.setattr(bus, "call", slow)
+    names = Names(bus, NAMES)
+    taking = asyncio.create_task(names.take())
+    await asked.wait()
+    await names.release()
+    gate.set()
+    await taking
+    await line.close()
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 async def test_after_the_bus_was_lost_the_names_are_taken_again(
