@@ -102,17 +102,19 @@ class Client:
             raise self._gone(error) from None
         raise self._ended()
 
-    def lines(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[str]:
-        """The lines of an answer as they come; it may take long to begin."""
-        self._wait_long(ANSWER_S)
-        reply = self._open("POST", path, body, headers)
+    def lines(
+        self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Iterator[str]:
+        """The lines of an answer as they come; it may take long to begin. Without a body a GET, which may pause."""
+        self._wait_long(None if body is None else ANSWER_S)
+        reply = self._open("GET" if body is None else "POST", path, body, headers)
         try:
             while line := reply.readline():
                 yield line.decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
 
-    def _wait_long(self, seconds: float) -> None:
+    def _wait_long(self, seconds: float | None) -> None:
         self._connection.close()
         self._connection.timeout = seconds
 

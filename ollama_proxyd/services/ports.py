@@ -156,6 +156,9 @@ class EngineRunner(Protocol):
     async def log(self, name: str) -> list[str]:
         """The last lines that a process of that name wrote; none where there are none."""
 
+    def follow(self, name: str) -> AsyncGenerator[str, None]:
+        """The last of these, and each further one; never ends by itself."""
+
     def main_memory(self) -> tuple[int, int]:
         """Bytes of main memory in all, and those that programs may have beside what runs."""
 

@@ -6,9 +6,10 @@ import click
 
 from ollama_proxyd.cli.failures import Failed
 from ollama_proxyd.cli.parameters import BACKEND, MODEL
+from ollama_proxyd.cli.printable import printable
 from ollama_proxyd.cli.progress import follow
 from ollama_proxyd.cli.render_engines import engines as shown
-from ollama_proxyd.cli.session import answer, asked, json_option
+from ollama_proxyd.cli.session import answer, asked, json_option, json_text
 
 KEYS = ("engines", "engines_ended", "models_unusable", "memory", "loads_total", "evictions_total")
 SHOWN_LINES = 40
@@ -61,8 +62,9 @@ def stop(backend_id: str, model: str | None) -> None:
 @click.argument("backend_id", type=BACKEND, metavar="ID")
 @click.argument("model", type=MODEL, required=False)
 @click.option("-n", "--lines", type=click.IntRange(1, 1000), default=SHOWN_LINES, help="How many of the last lines.")
+@click.option("-f", "--follow", "goes_on", is_flag=True, help="Begin with the last 20, and show each further one.")
 @json_option
-def log(backend_id: str, model: str | None, lines: int) -> None:
+def log(backend_id: str, model: str | None, lines: int, *, goes_on: bool) -> None:
     """Show what the engine of a model wrote last.
 
     Without a model it is the one that ran last.
@@ -70,11 +72,20 @@ def log(backend_id: str, model: str | None, lines: int) -> None:
     from urllib.parse import urlencode  # noqa: PLC0415 - loaded with the client, which other commands need not wait for
 
     def ask(daemon: Any) -> list[str]:
-        query = urlencode({"backend": backend_id, "model": model or _last(daemon, backend_id)})
-        written: str = daemon.text(f"/engines/log?{query}")
+        written: str = daemon.text(path(daemon))
         return written.splitlines()[-lines:]
 
-    answer(ask, "\n".join)
+    def path(daemon: Any) -> str:
+        named = {"backend": backend_id, "model": model or _last(daemon, backend_id)}
+        return f"/engines/log?{urlencode(named)}"
+
+    if not goes_on:
+        answer(ask, "\n".join)
+        return
+    with asked().reach() as daemon:
+        for line in daemon.lines(f"{path(daemon)}&follow", None):
+            text = line.rstrip("\n")
+            click.echo(json_text(text) if asked().as_json else printable(text))
 
 
 def _status(daemon: Any) -> Any:

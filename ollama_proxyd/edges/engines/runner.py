@@ -5,8 +5,8 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,9 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.engines.child import Child, start_child, tail, taken_over
+from ollama_proxyd.edges.engines.following import lines_of
 from ollama_proxyd.edges.engines.records import VARIABLE, Noted, Records
-from ollama_proxyd.edges.engines.transient import TransientUnits
+from ollama_proxyd.edges.engines.transient import TransientUnits, follow_words
 from ollama_proxyd.edges.plumbing.dbus import BusError
 from ollama_proxyd.services.ports import EngineProcess
 
@@ -81,6 +82,13 @@ class Runner:
         """Printable ones, of the journal for units, else of the file's end."""
         lines = await self._units.log(name) if self.way == AS_UNITS else []
         return [printable(line) for line in lines or await asyncio.to_thread(tail, self.log_of(name))]
+
+    async def follow(self, name: str) -> AsyncGenerator[str, None]:
+        """The last lines, and each further one, by the programs that a person would use."""
+        words = ("tail", "--follow=name", "--retry", "--lines=20", "--", str(self.log_of(name)))
+        async with aclosing(lines_of(*(follow_words(name) if self.way == AS_UNITS else words))) as lines:
+            async for line in lines:
+                yield printable(line)
 
     async def start(self, launch: Launch) -> Child:
         """Start a process, which carries the mark by which it is found again."""

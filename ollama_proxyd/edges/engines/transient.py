@@ -138,7 +138,7 @@ class TransientUnits:
 
     async def log(self, name: str) -> list[str]:
         """The last lines of all units that were started under this name, or another that differs in odd characters."""
-        return await _journal(f"--unit={PREFIX}{_readable(name)}-????????.service")
+        return await _journal(_units_of(name))
 
     async def taken_over(self, unit: str, pid: int) -> TransientUnit:
         """One that an earlier daemon has started; raises OSError."""
@@ -177,6 +177,15 @@ class TransientUnits:
                 raise
         if result != "done":
             raise OSError(f"its unit {name} does not start ({result}): see journalctl --user --unit {name}")
+
+
+def _units_of(name: str) -> str:
+    return f"--unit={PREFIX}{_readable(name)}-????????.service"
+
+
+def follow_words(name: str) -> tuple[str, ...]:
+    """The program that tells the last lines of these units and each further one."""
+    return ("journalctl", "--user", "--follow", "--lines=20", "--output=cat", "--quiet", "--no-pager", _units_of(name))
 
 
 def _readable(name: str) -> str:

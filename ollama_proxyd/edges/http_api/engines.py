@@ -1,4 +1,4 @@
-"""Models in memory: the engines that the proxy runs, their part of `GET /status`, stopping one, and what it wrote."""
+"""Models in memory: the engines that the proxy runs, their part of `GET /status`, and stopping one."""
 
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -60,31 +60,21 @@ async def stop(request: web.Request) -> web.Response:
     check_manager(request)
     choice = await read_struct(request, EngineChoice)
     services = services_of(request)
-    pool = _pool_of(request, choice.backend)
+    pool = pool_of(request, choice.backend)
     chosen = [
         each.model
         for each in pool.instances
         if each.backend_id == choice.backend and choice.model in {None, each.model} and each.phase is not Phase.GONE
     ]
     if choice.model is not None and not chosen:
-        raise _no_engine(choice.backend, choice.model)
+        raise no_engine(choice.backend, choice.model)
     for model in chosen:
         await pool.stop(choice.backend, model, drains=True)
         services.fleet.note_unloaded(choice.backend, model)
     return json_reply({"backend": choice.backend, "stopped": list(dict.fromkeys(chosen))})
 
 
-async def log(request: web.Request) -> web.Response:
-    """The last lines that the engine of a model wrote."""
-    check_manager(request)
-    backend_id, model = request.query.get("backend", ""), request.query.get("model", "")
-    pool = _pool_of(request, backend_id)
-    if not (lines := await pool.starter.log(backend_id, model)):
-        raise _no_engine(backend_id, model)
-    return web.Response(text="\n".join(lines) + "\n")
-
-
-def _pool_of(request: web.Request, backend_id: str) -> "EnginePool":
+def pool_of(request: web.Request, backend_id: str) -> "EnginePool":
     """What runs the engines of a backend; raises ProxyError for one that others run."""
     services = services_of(request)
     pool = services.pool()
@@ -96,9 +86,10 @@ def _pool_of(request: web.Request, backend_id: str) -> "EnginePool":
     return pool
 
 
-def _no_engine(backend_id: str, model: str) -> ProxyError:
+def no_engine(backend_id: str, model: str) -> ProxyError:
+    """For a model that none has run for."""
     message = f"no engine of {backend_id} has run for {model[:100]!r}; see ollama-proxyctl engines"
     return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
 
 
-ROUTES = (*model_loads.ROUTES, web.post("/engines/stop", stop), web.get("/engines/log", log))
+ROUTES = (*model_loads.ROUTES, web.post("/engines/stop", stop))

@@ -18,6 +18,7 @@ from ollama_proxyd.edges.http_api import (
     api_page,
     efficiency,
     energy,
+    engine_log,
     engines,
     explain,
     features,
@@ -62,7 +63,7 @@ log = logging.getLogger(__name__)
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
 _STATE = (efficiency, energy, status, machine, requests, explain, porpulsion, quant_advice, features)
-_OWN = (admin, admin_work, house, websocket, *_STATE, engines, pages, renderer, api_page)
+_OWN = (admin, admin_work, house, websocket, *_STATE, engines, engine_log, pages, renderer, api_page)
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
 BACKLOG = 1024
 LAST_WORDS_S = 1.0

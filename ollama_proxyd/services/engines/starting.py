@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from ollama_proxyd.core.engine_instances import Launch
@@ -44,6 +44,10 @@ class Starter:
     async def log(self, backend_id: str, model: str) -> list[str]:
         """The last lines that the process of a model wrote; none where none ever ran."""
         return await self._runner.log(log_name(backend_id, model))
+
+    def follow(self, backend_id: str, model: str) -> AsyncGenerator[str, None]:
+        """The last of these lines, and each further one as it is written."""
+        return self._runner.follow(log_name(backend_id, model))
 
     async def start(self, running: Running, most_bytes: int | None) -> Probe:
         """Have it run and answer; raises ProxyError, its process stopped."""

@@ -109,6 +109,18 @@ async def test_a_stopped_engine_is_gone_and_the_next_load_starts_it_again(serve:
     await case.pool.close()
 
 
+async def test_what_an_engine_writes_is_followed_until_the_reader_leaves(serve: Serve) -> None:
+    case = Case()
+    case.machine.says = asyncio.Queue()
+    site, _ = await run_by_us(serve, case, "a")
+    await site.post("/models/load", {"model": "a"})
+    async with site.client.get("/engines/log?backend=llama&model=a&follow") as reply:
+        assert (reply.status, await reply.content.readline()) == (200, b"llama-a spoke\n")
+        case.machine.says.put_nowait("and again")
+        assert await reply.content.readline() == b"and again\n"
+    await case.pool.close()
+
+
 async def test_an_engine_that_is_none_is_told_with_those_that_there_are(serve: Serve) -> None:
     case = Case()
     site, _ = await run_by_us(serve, case, "a")

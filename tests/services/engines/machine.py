@@ -104,6 +104,8 @@ class Machine:
     """What an earlier daemon left."""
     unit: str | None = None
     """Of each process that is started."""
+    says: asyncio.Queue[str] | None = None
+    """What is written while somebody follows."""
     ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
 
     @property
@@ -137,6 +139,12 @@ class Machine:
 
     async def log(self, name: str) -> list[str]:
         return [f"{name} spoke"] if self.started else []
+
+    async def follow(self, name: str) -> AsyncGenerator[str, None]:
+        for each in await self.log(name):
+            yield each
+        while self.says is not None:
+            yield await self.says.get()
 
     def main_memory(self) -> tuple[int, int]:
         return self.whole, self.whole - self.others
