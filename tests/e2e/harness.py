@@ -20,6 +20,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 Response = http.client.HTTPResponse
+HANGS_S = 120.0
+"""An answer that is silent for so long hangs: a busy machine takes long to start an engine for twenty at once."""
 
 
 def free_port() -> int:
@@ -80,7 +82,7 @@ def opened(
 ) -> Iterator[Response]:
     """An answer whose body is still to be read; leaving the block closes the connection."""
     url = urlsplit(base)
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=30)
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=HANGS_S)
     try:
         sent = {"Content-Type": "application/json"} if body is not None else {}
         connection.request(method, path, _encoded(body), {**sent, **(headers or {})})
@@ -127,7 +129,7 @@ class Server:
 
     def connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self.url)
-        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=30)
+        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=HANGS_S)
 
     def sent(self, method: str, path: str, body: Body) -> http.client.HTTPConnection:
         """A connection with a request on its way, nothing read yet."""
