@@ -137,9 +137,23 @@ async def test_each_role_may_do_what_it_says(start: Start, engines: tuple[Engine
         assert (status, "needs admin" in told["Message"]) == (403, True)
         assert (await each("GET", "/v1.0/audit"))[0] == 403
         assert (await each("PUT", "/v1.0/tokens/mine", {"Role": "admin"}))[0] == 403
-    page = {"Origin": running.daemon.url}
-    async with running.client.get(running.daemon.url + "/v1.0/backends", headers=page) as reply:
-        assert reply.status == 403
+
+
+async def test_pages_of_others_are_refused_with_any_token_and_the_own_ones_need_one(
+    start: Start, engines: tuple[Engine, Engine]
+) -> None:
+    running = await start(one_engine(engines, server={"allowed_origins": ["https://chat.example.org"]}), Demo.NEVER)
+    token = await running.daemon.admin.put_token("page", Role.ADMIN, OWNER)
+    own, other = running.daemon.url, "https://chat.example.org"
+    for origin, site, bearer, status in (
+        (own, "same-origin", token, 200),
+        (own, "same-origin", "a-token-that-nobody-made", 401),
+        (own, "cross-site", token, 403),
+        (other, "cross-site", token, 403),
+    ):
+        headers = {"Origin": origin, "Sec-Fetch-Site": site, "Authorization": f"Bearer {bearer}"}
+        async with running.client.get(f"{own}/v1.0/backends", headers=headers) as reply:
+            assert (reply.status, origin, site) == (status, origin, site)
 
 
 async def test_tokens_open_the_daemons_address_as_their_role_says(

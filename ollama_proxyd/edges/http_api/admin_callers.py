@@ -26,8 +26,9 @@ def admin_of(request: web.Request) -> Admin:
 def who_asks(request: web.Request, least: Role) -> Who:
     """Who asks; raises ProxyError unless it is the daemon's own user over a Unix socket, or a token of that role."""
     caller = caller_of(request)
-    if caller.origins or caller.sites:
-        raise ProxyError(ErrorKind.FORBIDDEN, "pages may not use the admin API; use a program", code="cross_site")
+    if not caller.is_own_page_or_program:
+        message = "pages of others may not use the admin API; use a program, or this server's own page with a token"
+        raise ProxyError(ErrorKind.FORBIDDEN, message, code="cross_site")
     if caller.unix_uid == os.geteuid():
         return Who(OWNER, "a Unix socket")
     token = None if caller.bearer is None else admin_of(request).token_of(caller.bearer)

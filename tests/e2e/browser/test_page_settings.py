@@ -1,12 +1,15 @@
 """The page of the settings in a real browser: two tabs, a reload in the middle, and what the file owns."""
 
+import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from ollama_proxyd.cli.client import UnixConnection
 from tests.e2e.browser.conftest import Engine, scripted
 from tests.e2e.harness import Daemon, StartDaemon, wait_until
 
@@ -55,6 +58,44 @@ def test_what_a_person_is_about_to_change_is_not_taken_away_by_another_tab(visit
     expect(page.locator("#low_battery_percent")).to_have_value("45")
     page.locator("#tuning-leave").click()
     expect(page.locator("#low_battery_percent")).to_have_value("40")
+
+
+def admin_token(own: Path) -> str:
+    """A token, made as the daemon's own user makes one."""
+    owner = UnixConnection(str(own))
+    owner.request("PUT", "/v1.0/tokens/page", json.dumps({"Role": "admin"}), {"Content-Type": "application/json"})
+    try:
+        return str(json.load(owner.getresponse())["Token"])
+    finally:
+        owner.close()
+
+
+def test_a_front_end_is_added_changed_and_removed_with_a_token_and_not_without(
+    visit: Any, engine: Engine, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    daemon = start_daemon(scripted(engine, server={"unix_socket": str(tmp_path / "own.sock")})).ready("scripted")
+    window = visit(daemon)
+    page = window.open("/ui/settings")
+    page.get_by_text("Add, change or remove one").click()
+    for key, value in (("token", "a-token-that-nobody-made"), ("name", "kids"), ("hosts", "kids.test, tablet.test")):
+        fill(page, f"frontend-{key}", value)
+    apply = page.locator("#frontend .primary")
+    apply.click()
+    expect(page.locator("#frontend-error")).to_have_text("That token is not the one.")
+    fill(page, "frontend-token", admin_token(tmp_path / "own.sock"))
+    apply.click()
+    expect(page.locator("#frontends tbody tr")).to_contain_text("kids.test, tablet.test")
+    fill(page, "frontend-models", "scripted")
+    apply.click()
+    expect(page.locator("#frontends tbody tr")).to_contain_text("scripted")
+    fill(page, "frontend-hosts", "not a host")
+    apply.click()
+    expect(page.locator("#frontend-error")).to_contain_text("hosts")
+    page.locator("#frontend-remove").click()
+    expect(page.locator("#frontends-none")).to_be_visible()
+    refused = [each for each in window.troubles if "status of 40" in each]
+    assert (len(refused), window.troubles) == (2, refused), "the browser's own lines for what was refused"
+    window.troubles.clear()
 
 
 def test_a_contradiction_is_told_and_nothing_has_changed(visit: Any, daemon: Daemon) -> None:

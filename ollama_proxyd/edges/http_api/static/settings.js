@@ -142,11 +142,56 @@ function showFile({ path, options }) {
 }
 
 function showFrontends(frontends, named) {
+  shownFrontends = frontends;
   by("frontends-none").hidden = frontends.length > 0;
   by("frontends-wide").hidden = frontends.length === 0;
   const places = (each) => [each.port && `:${each.port}`, each.unix_socket, ...each.hosts].filter(Boolean).join(", ");
   const from = (each) => (named.frontends[each.name] === false ? t("the admin API") : t("the file"));
   rows("frontends", [t("Name"), t("Where"), t("Models"), t("Requests"), t("Written in"), t("Balancing")], frontends.map((each) => [each.name, places(each), each.allowed_models.join(", ") || t("all"), amount(each.requests), from(each), each.balancing]));
+}
+
+/** The fields of the form, as the admin API takes them. */
+const frontendFields = () => {
+  const list = (id) => by(id).value.split(",").map((each) => each.trim()).filter(Boolean);
+  const whole = (id) => (by(id).value === "" ? null : Number(by(id).value));
+  return { hosts: list("frontend-hosts"), port: whole("frontend-port"), allowed_models: list("frontend-models"), requests_per_minute: whole("frontend-rate") };
+};
+
+async function admin(method, body) {
+  const path = `/v1.0/frontends/${encodeURIComponent(by("frontend-name").value.trim())}`;
+  const headers = { Authorization: `Bearer ${by("frontend-token").value}`, ...(body ? { "Content-Type": "application/json" } : {}) };
+  return ask(path, { method, headers, body: body && JSON.stringify(body) });
+}
+
+/** What the form does not show stays as it is. */
+async function putFrontend() {
+  const isThere = shownFrontends.some((each) => each.name === by("frontend-name").value.trim());
+  const now = isThere ? await (await admin("GET")).json() : {};
+  const set = Object.entries(now).filter(([, value]) => value !== null); // to name a socket at all is its owner's alone
+  await admin("PUT", { ...Object.fromEntries(set), ...frontendFields() });
+}
+
+async function changeFrontend(what) {
+  for (const id of ["frontend-says", "frontend-error"]) say(by(id), "");
+  if (!by("frontend").reportValidity()) return;
+  try {
+    await what();
+    say(by("frontend-says"), t("Applied."));
+  } catch (error) {
+    say(by("frontend-error"), error instanceof NeedsToken ? t("That token is not the one.") : reasonOf(error));
+  }
+}
+
+let shownFrontends = [];
+
+/** Fills the form with the front end of the name that is written there. */
+function showFrontendOf() {
+  const found = shownFrontends.find((each) => each.name === by("frontend-name").value.trim());
+  if (!found) return;
+  by("frontend-hosts").value = found.hosts.join(", ");
+  by("frontend-port").value = found.port ?? "";
+  by("frontend-models").value = found.allowed_models.join(", ");
+  by("frontend-rate").value = found.requests_per_minute ?? "";
 }
 
 // The window
@@ -173,6 +218,12 @@ by("tuning-leave").addEventListener("click", () => {
   showTuning(told.settings);
   say(by("tuning-error"), "");
 });
+by("frontend-name").addEventListener("change", showFrontendOf);
+by("frontend").addEventListener("submit", (event) => {
+  event.preventDefault();
+  changeFrontend(putFrontend);
+});
+by("frontend-remove").addEventListener("click", () => changeFrontend(() => admin("DELETE")));
 by("language").value = chosen();
 by("language").addEventListener("change", () => {
   choose(by("language").value);

@@ -21,7 +21,7 @@ export function forgetToken() {
 /** Asks the proxy; NeedsToken where it wants one, else an Error with its reason. */
 export async function ask(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
-  const headers = { ...options.headers, ...(token === null ? {} : { Authorization: `Bearer ${token}` }) };
+  const headers = { ...(token === null ? {} : { Authorization: `Bearer ${token}` }), ...options.headers };
   const reply = await fetch(path, { ...options, headers, cache: "no-store" });
   if (reply.status === 401) throw new NeedsToken();
   if (!reply.ok) throw new Error(await said(reply));
@@ -30,7 +30,8 @@ export async function ask(path, options = {}) {
 
 async function said(reply) {
   try {
-    return (await reply.json()).error;
+    const told = await reply.json();
+    return told.error ?? told.Message; // the admin API's key
   } catch {
     return `the proxy answered ${reply.status}`;
   }
