@@ -67,6 +67,12 @@ def test_markdown_becomes_html(text: str, shown: str) -> None:
         "<style>*{}</style><iframe src=https://x.example>",
         "<a id=content name=chat href=https://x.example>",
         "\u0000<b>\ufffe",
+        "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+        '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+        "<svg><animate onbegin=alert(1)></svg><svg><use href=data:image/svg+xml,x></svg>",
+        "[a](&#106;avascript:alert(1)) [a](java&#x0A;script:alert(1)) &lt;script&gt;",
+        "[a](blob:https://x.example/1) [a](file:///etc/passwd) [a](#content) [a](?a=1)",
+        '<https://x.example/"onmouseover=alert(1)>',
     ],
 )
 def test_no_answer_becomes_anything_but_harmless_html(text: str) -> None:
