@@ -182,5 +182,5 @@ def test_a_request_that_is_strict_is_strict_with_its_target_too() -> None:
 def test_strict_limits_keep_a_game_undisturbed() -> None:
     decision = ask((NVIDIA,), Mode.PERFORMANCE, machine(games=1), strict_limits=True)
     assert str(decision.reason) == (
-        "nvidia is reserved for a running game (GameMode); end the game, or do not ask for strict limits"
+        "nvidia is reserved for a running game (GameMode); end the game, or leave strict limits out"
     )

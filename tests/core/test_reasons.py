@@ -131,7 +131,7 @@ def test_an_empty_fleet_says_so() -> None:
 def test_a_refusal_has_its_cause_first_and_one_piece_of_advice() -> None:
     assert str(ask((NVIDIA, CPU), Mode.QUIET, strict_limits=True).reason) == (
         "nvidia needs 55 W, and Quiet allows at most 15 W; cpu needs 28 W, "
-        "and Quiet allows at most 15 W; choose a mode that allows more, or do not ask for strict limits"
+        "and Quiet allows at most 15 W; choose a mode that allows more, or leave strict limits out"
     )
 
 

@@ -22,7 +22,7 @@ def _obstacle(codes: str, kind: ErrorKind, advice: str | None = None, param: str
     return Obstacle(frozenset(codes.split()), kind, advice, param)
 
 
-_STRICT = "choose a mode that allows more, or do not ask for strict limits"
+_STRICT = "choose a mode that allows more, or leave strict limits out"
 
 OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle("set_aside being_tried", ErrorKind.UNAVAILABLE),
@@ -37,7 +37,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
     ),
     _obstacle("deadline deadline_of_end", ErrorKind.LIMIT_UNMET, "allow the request more time", "deadline_ms"),
     _obstacle("mode_power", ErrorKind.LIMIT_UNMET, _STRICT),
-    _obstacle("game", ErrorKind.LIMIT_UNMET, "end the game, or do not ask for strict limits"),
+    _obstacle("game", ErrorKind.LIMIT_UNMET, "end the game, or leave strict limits out"),
     _obstacle("no_vision operation_unsupported", ErrorKind.UNSUPPORTED),
     _obstacle("never_fits", ErrorKind.NO_ROOM, "allow more in memory_budget, or take a smaller model or context"),
     _obstacle("model_excluded model_too_large", ErrorKind.MODEL_NOT_FOUND),
