@@ -5,7 +5,7 @@ from collections.abc import Mapping
 FEATURES: Mapping[str, str] = {
     "feature_request": "each request asks for {option}",
     "feature_restart": "no request can say it; restart {engine} with {option}",
-    "feature_own_engine": "the next request starts {engine} anew with {option}, once those under way have ended",
+    "feature_own_engine": "it starts {engine} with {option}, and replaces one without after the requests under way",
     "feature_by_engine": "{engine} does it by itself: {option}",
     "feature_slots": "up to {slots:g} requests at once go to it",
     "feature_affinity": "routing counts what each backend has read of a prompt, in joules",
