@@ -31,7 +31,7 @@ class Compaction(Responses):
         items = [user_message(given)] if isinstance(given, str) else given if given is not None else []
         if (items or fields.get("previous_response_id") is not None) and isinstance(items, list):
             items = [*items, user_message(_ASK)]
-        return super().parse(msgspec.json.encode({**fields, "input": items, "store": False, "stream": False}), hints)
+        return self.read({**fields, "input": items, "store": False, "stream": False}, hints)
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> ResponseEncoder:  # noqa: ARG002 - see base
         """The encoder of the answer."""

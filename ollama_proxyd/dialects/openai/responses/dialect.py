@@ -62,7 +62,11 @@ class Responses(ClientDialect):
 
     def parse(self, body: bytes, hints: Hints) -> Request:
         """The request, as a chat that holds what went before; raises ProxyError."""
-        self._fields = fields = decode_object(body)
+        return self.read(decode_object(body), hints)
+
+    def read(self, fields: dict[str, Json], hints: Hints) -> Request:
+        """The request of a decoded body; raises ProxyError."""
+        self._fields = fields
         self._asked = asked = convert_typed(fields, Body)
         self.items = items = [*self._before(asked), *self._given(fields.get("input"))]
         if not items:
