@@ -78,9 +78,14 @@ def read_request_id(headers: CIMultiDictProxy[str]) -> str:
         return new_id()
     if len(given) > 1:
         raise _wrong(REQUEST_ID_HEADER, "is given more than once")
-    if len(given[0]) > MOST_ID_CHARACTERS or not _ID.fullmatch(given[0]):
+    if not is_id(given[0]):
         raise _wrong(REQUEST_ID_HEADER, f"must be 1 to {MOST_ID_CHARACTERS} printable ASCII characters")
     return given[0]
+
+
+def is_id(text: str) -> bool:
+    """Whether a client may call its request so."""
+    return len(text) <= MOST_ID_CHARACTERS and _ID.fullmatch(text) is not None
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -21,7 +22,7 @@ from ollama_proxyd.dialects.openai.parse import parse_chat
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.frontends import entered, parsing
-from ollama_proxyd.edges.http_api.hints import new_id, read_hints
+from ollama_proxyd.edges.http_api.hints import is_id, new_id, read_hints
 from ollama_proxyd.edges.http_api.openai import DIALECT
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.http_api.ws_messages import (
@@ -88,7 +89,9 @@ class _Session:
             if self._hints.frontend is not None:
                 self._services.frontends.admit(self._hints.frontend.name)
             parse = partial(parsing, self._request, DIALECT, parse_chat)
-            asked = await off_loop(len(data), lambda: read_asked(told, request_id or fallback, self._hints, parse))
+            name = f"{self._hints.request_id}.{request_id}"
+            hints = replace(self._hints, request_id=name if is_id(name) else fallback)
+            asked = await off_loop(len(data), lambda: read_asked(told, request_id or fallback, hints, parse))
             asked = asked._replace(request=entered(self._request, asked.request))
         except ProxyError as error:
             if request_id not in self._under_way:

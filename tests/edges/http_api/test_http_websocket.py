@@ -55,6 +55,18 @@ async def test_each_piece_has_its_id_the_first_its_time_and_the_last_the_sums(se
     assert [(each["token"], each["done"]) for each in whole] == [("Hello world", True)]
 
 
+async def test_the_log_tells_the_requests_of_a_connection_apart(serve: Serve) -> None:
+    backend = FakeBackend("npu", *words("Hello"))
+    site = await serve(backend)
+    async with site.client.ws_connect(PATH, headers={"X-Request-ID": "me"}) as socket:
+        for name in ("a", "b", "line\nends"):
+            await socket.send_json({**ASK, "request_id": name})
+        await until_done(socket, 3)
+    ids = sorted(request.hints.request_id for request, _ in backend.requests)
+    assert ids[1:] == ["me.a", "me.b"]
+    assert ids[0].isalnum()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_tools_that_a_model_calls_stand_in_the_last_message(serve: Serve, stream: bool) -> None:
     calls = [
