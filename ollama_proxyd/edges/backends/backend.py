@@ -1,7 +1,7 @@
 """An engine behind the Backend port; what is special about it is its row in the table of engines."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -12,13 +12,14 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.features import EngineWishes
-from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
+from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Probe
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.requests import Api, Json, Operation, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.ollama.models import describe
+from ollama_proxyd.edges.backends.details import Details
 from ollama_proxyd.edges.backends.detect import identify
 from ollama_proxyd.edges.backends.engine import Engine, Question
 from ollama_proxyd.edges.backends.engines import GENERIC, engine_of
@@ -42,7 +43,6 @@ T = TypeVar("T")
 SERVICE_UNAVAILABLE = 503
 """What engines say at their health route while they load a model."""
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
-_DETAILS_AT_ONCE = 4
 _NOT_LOOKED = "not looked"
 _RECOGNITIONS = 3
 """How often a server is asked what it is: an answer that decides may come too late."""
@@ -73,7 +73,7 @@ class EngineBackend:
         self._was_healthy = False
         """Whether the engine's own health route has ever answered well."""
         self._use(engine_of(spec.api, spec.flavor))
-        self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
+        self._details = Details()
 
     def _use(self, engine: Engine) -> None:
         """Talk to the server as to this engine."""
@@ -234,7 +234,7 @@ class EngineBackend:
         engine = self._engine
         health, listed, *extras = await asyncio.gather(
             _outcome_of(self._health),
-            _outcome_of(partial(self._findings, engine.model_list)),
+            _outcome_of(self._listed),
             *(_outcome_of(partial(self._findings, question)) for question in engine.extras),
         )
         if isinstance(listed, ProxyError):
@@ -246,8 +246,6 @@ class EngineBackend:
         probe = combine([*found, Findings(slots=engine.slots)])
         if probe.slots is None:
             probe = replace(probe, slots=await self._slots_read())
-        if engine.details is not None:
-            probe = replace(probe, models=await self._with_details(probe.models, engine.details))
         if probe.loaded is None and engine.resident:
             return replace(probe, loaded=tuple(LoadedModel(model.name) for model in probe.models))
         return probe
@@ -266,22 +264,12 @@ class EngineBackend:
     async def _findings(self, question: Question) -> Findings:
         return question.read(await self._server.fetch(question.path))
 
-    async def _with_details(self, models: Iterable[Model], details: Question) -> tuple[Model, ...]:
-        """Models with what the engine says of each, asked once for every digest."""
-        turns = asyncio.Semaphore(_DETAILS_AT_ONCE)
-
-        async def complete(model: Model) -> Model:
-            key = (model.name, model.digest)
-            if key not in self._capabilities:
-                async with turns:
-                    shown = await _outcome_of(partial(self._server.fetch, details.path, {"model": model.name}))
-                if isinstance(shown, ProxyError):
-                    return model
-                self._capabilities[key] = details.read(shown).capabilities
-            capabilities = self._capabilities[key]
-            return model if capabilities is None else replace(model, capabilities=capabilities)
-
-        return tuple(await asyncio.gather(*(complete(model) for model in models)))
+    async def _listed(self) -> Findings:
+        """The models with their details, asked beside the extras: an engine that only lists models is up in time."""
+        listed, details = await self._findings(self._engine.model_list), self._engine.details
+        if details is None:
+            return listed
+        return replace(listed, models=await self._details.added(listed.models, details, self._server))
 
 
 def _is_unknown(spec: BackendSpec) -> bool:

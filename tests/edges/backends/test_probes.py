@@ -413,3 +413,35 @@ def test_vllm_says_on_its_command_line_how_many_sequences_it_takes(words: tuple[
     assert read is not None
     assert read(CommandLine(("vllm", "serve", *words, "--port", "8000"), {})) == 8
     assert read(CommandLine(("vllm", "serve", "--max-num-seqs"), {})) is None
+
+
+async def test_models_are_asked_for_their_details_while_other_questions_wait() -> None:
+    """An engine that leaves both open is up before its check ends, since the two waits are one."""
+    engine, is_shown = ollama(), asyncio.Event()
+
+    async def show(_: web.Request) -> web.Response:
+        is_shown.set()
+        return web.json_response({"capabilities": ["completion"]})
+
+    async def running(_: web.Request) -> web.Response:
+        await is_shown.wait()
+        return web.json_response({"models": []})
+
+    engine.routes |= {"POST /api/show": show, "GET /api/ps": running}
+    assert (await probe_of(engine, Api.OLLAMA)).loaded == ()
+
+
+async def test_a_server_that_leaves_a_model_s_details_open_is_asked_for_few() -> None:
+    engine, asked = ollama(), []
+
+    async def show(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    models = [{**OLLAMA_TAGS["models"][0], "name": f"m{number}", "model": f"m{number}"} for number in range(20)]
+    engine.routes |= {"POST /api/show": show, "GET /api/tags": Says({"models": models})}
+    async with serving(engine), a_client(Timeouts(probe_s=0.5)) as client:
+        probe = await EngineBackend(spec_of(engine.url, Api.OLLAMA, "ollama"), client).probe()
+    assert len(probe.models) == 20
+    assert len(asked) < 20
