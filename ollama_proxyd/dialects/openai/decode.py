@@ -45,6 +45,8 @@ class ChunkDecoder(BlockDecoder):
         """Tokens of the answer so far."""
         self._held_back = 0
         """Pieces since the last words that said nothing: engines wait with parts of a letter."""
+        self.number: int | None = None
+        """Which of several answers is read: the first that comes, whatever the engine calls it."""
 
     @property
     def reason(self) -> FinishReason:
@@ -78,8 +80,10 @@ class ChunkDecoder(BlockDecoder):
 
     def choose(self, frame: Frame, usage: Usage | None) -> Delta | None:
         """What a frame says in the first of its answers."""
-        choice = _first(frame)
-        return None if choice is None else self.hear(choice, usage)
+        choices = frame.choices or ()
+        if self.number is None and choices:
+            self.number = min(choice.index or 0 for choice in choices)
+        return next((self.hear(choice, usage) for choice in choices if (choice.index or 0) == self.number), None)
 
     def hear(self, choice: Choice, usage: Usage | None) -> Delta | None:
         """What a piece of the answer says."""

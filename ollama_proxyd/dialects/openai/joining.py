@@ -59,6 +59,7 @@ class Joiner(ChunkDecoder):
         self._told: dict[str, msgspec.Raw] = {}
         """The fields around the choices, still the engine's bytes; those beside the first one's usage stand."""
         self._others: dict[int, ChunkDecoder] = {}
+        self.number = 0  # the others are kept by their own numbers
         self._pieces: dict[int, list[Delta]] = {0: []}
         self._ended_last = 0
 

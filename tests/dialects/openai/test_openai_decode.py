@@ -100,6 +100,11 @@ def test_odd_chunks_say_nothing_and_break_nothing() -> None:
     assert decoded(block) == [Delta(text="x"), Finished(usage=Usage(completion_tokens=1, estimated=True))]
 
 
+def test_the_only_answer_of_a_stream_is_read_whatever_its_number() -> None:
+    block = sse(*({"choices": [{"index": 1, "delta": {"content": word}}]} for word in "ab"), chunk(None, "stop"))
+    assert deltas(block) == [Delta(text="a"), Delta(text="b")]
+
+
 def test_a_completion_of_llama_server_has_text_and_usage_in_its_last_chunk() -> None:
     block = sse(
         {"choices": [{"text": " about", "index": 0, "logprobs": None, "finish_reason": None}]},
