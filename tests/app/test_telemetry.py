@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -51,13 +51,45 @@ async def ask(running: Running, number: int = 1) -> None:
     await asyncio.gather(*(one() for _ in range(number)))
 
 
-async def heard(collector: FakeEngine, path: str) -> list[bytes]:
-    """What came there, once something has."""
+T = TypeVar("T")
+
+
+async def until(there: Callable[[], T]) -> T:
+    """The first outcome that is something."""
     async with asyncio.timeout(30):
         while True:
-            if found := [each.body for each in collector.asked if each.path == path]:
+            if found := there():
                 return found
             await asyncio.sleep(0.05)
+
+
+async def heard(collector: FakeEngine, path: str) -> list[bytes]:
+    """What came there, once something has."""
+    return await until(lambda: [each.body for each in collector.asked if each.path == path])
+
+
+def spans(collector: FakeEngine) -> list[Any]:
+    """Those that came, in however many batches."""
+    bodies = [each.body for each in collector.asked if each.path == "/v1/traces"]
+    told = [ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0] for body in bodies]
+    return [span for each in told for span in each.spans]
+
+
+def metrics(collector: FakeEngine) -> dict[str, Any]:
+    """Those that came last, which count from the beginning on."""
+    *_, body = [each.body for each in collector.asked if each.path == "/v1/metrics"] or [b""]
+    return {
+        each.name: each
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+        for scope in resource.scope_metrics
+        for each in scope.metrics
+    }
+
+
+def counted(collector: FakeEngine) -> int:
+    """How many attempts they tell of."""
+    found = metrics(collector).get("gen_ai.client.operation.duration")
+    return 0 if found is None else sum(each.count for each in found.histogram.data_points)
 
 
 def attributes(of: Any) -> dict[str, Any]:
@@ -69,18 +101,13 @@ async def test_each_attempt_is_a_span_and_counts_in_metrics_without_a_word_of_it
 ) -> None:
     running = await start(config(engine, collector), Demo.NEVER)
     await ask(running, 20)
-    (traces,) = await heard(collector, "/v1/traces")
-    (scope,) = ExportTraceServiceRequest.FromString(traces).resource_spans[0].scope_spans
-    assert [each.name for each in scope.spans] == ["chat m"] * 20
-    span, facts = scope.spans[0], attributes(scope.spans[0])
+    await until(lambda: counted(collector) == 20)
+    assert [each.name for each in spans(collector)] == ["chat m"] * 20
+    span, facts = spans(collector)[0], attributes(spans(collector)[0])
     assert (facts["gen_ai.operation.name"], facts["ollama_proxyd.backend"]) == ("chat", "box")
     assert facts["ollama_proxyd.energy_joules"] >= 0
     assert span.start_time_unix_nano < span.end_time_unix_nano
-    (metrics, *_) = await heard(collector, "/v1/metrics")
-    (told,) = ExportMetricsServiceRequest.FromString(metrics).resource_metrics[0].scope_metrics
-    found = {each.name: each for each in told.metrics}
-    assert sum(each.count for each in found["gen_ai.client.operation.duration"].histogram.data_points) == 20
-    assert found["ollama_proxyd.energy"].unit == "J"
+    assert metrics(collector)["ollama_proxyd.energy"].unit == "J"
     everything = b"".join(each.body for each in collector.asked)
     assert not any(word.encode() in everything for word in SECRET.split() if len(word) > 3)
 
@@ -94,12 +121,13 @@ async def test_a_collector_that_is_not_there_costs_no_answer_and_is_told_once(
     for _ in range(3):
         await ask(running)
         await asyncio.sleep(0.3)
+    await until(lambda: [each for each in lines if "takes no telemetry" in each])
     assert len([each for each in lines if "takes no telemetry" in each]) == 1
     assert not [each for each in collector.asked if each.path == "/v1/metrics"]
     collector.routes["POST /v1/traces"] = TAKEN
     await ask(running)
-    await heard(collector, "/v1/metrics")
-    assert len([each for each in lines if "takes telemetry again" in each]) == 1
+    assert len(await until(lambda: [each for each in lines if "takes telemetry again" in each])) == 1
+    assert await heard(collector, "/v1/metrics")
 
 
 async def test_a_reload_ends_it_and_what_waits_is_sent_before(
@@ -110,6 +138,7 @@ async def test_a_reload_ends_it_and_what_waits_is_sent_before(
     await asyncio.sleep(0.1)
     await running.rewrite(config(engine, None))
     await heard(collector, "/v1/traces")
+    await heard(collector, "/v1/metrics")  # which are sent last
     count = len(collector.asked)
     await ask(running)
     await asyncio.sleep(0.3)
