@@ -130,6 +130,18 @@ async def test_a_collector_that_is_not_there_costs_no_answer_and_is_told_once(
     assert await heard(collector, "/v1/metrics")
 
 
+async def test_a_collector_that_sends_elsewhere_is_not_followed(
+    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
+    elsewhere = Says(b"", 307, {"Location": f"{collector.url}/elsewhere"})
+    collector.routes |= {"POST /v1/traces": elsewhere, "POST /elsewhere": TAKEN}
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    await until(lambda: [each for each in lines if "takes no telemetry" in each])
+    assert {each.path for each in collector.asked} == {"/v1/traces"}
+
+
 async def test_a_reload_ends_it_and_what_waits_is_sent_before(
     start: Start, engine: FakeEngine, collector: FakeEngine
 ) -> None:

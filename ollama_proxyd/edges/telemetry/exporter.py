@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Status, StatusCode
+from requests import Session
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -59,11 +60,13 @@ class OtlpExporter:
         resource = Resource({"service.name": "ollama-proxyd", "service.version": __version__})
         self._endpoint, self._clock = endpoint, clock
         self._ended, base = _Ended(), endpoint.rstrip("/")
-        self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=ANSWER_S)
+        session = Session()
+        session.max_redirects, session.trust_env = 0, False  # it is sent where the configuration says, and nowhere else
+        self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=ANSWER_S, session=session)
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(self._ended)
         self._tracer = self._traces.get_tracer("ollama_proxyd", __version__)
-        metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=ANSWER_S)
+        metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=ANSWER_S, session=session)
         self._reader = PeriodicExportingMetricReader(metrics, math.inf)  # it has no clock of its own
         self._meters = MeterProvider([self._reader], resource, shutdown_on_exit=False)
         meter = self._meters.get_meter("ollama_proxyd", __version__)
