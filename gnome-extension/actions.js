@@ -66,7 +66,7 @@ export class Actions {
 
     /** Has idle backends let go of the models in their memory. */
     unload() {
-        this._try(() => this._daemon.ask('fleet', 'UnloadModels'), _('The models could not be unloaded'));
+        this._try(() => this._daemon.askBackends('UnloadModels'), _('The models could not be unloaded'));
     }
 
     /** Starts the daemon, asks one again that did not answer, or shows how to install it. */
@@ -94,7 +94,7 @@ export class Actions {
     /** What a notification about a backend offers: [label, what it does]. */
     ofTrouble() {
         return [
-            [_('Try Again'), () => this._try(() => this._daemon.ask('fleet', 'RefreshBackendStatus'), _('The backends could not be checked'))],
+            [_('Try Again'), () => this._try(() => this._daemon.askBackends('RefreshBackendStatus'), _('The backends could not be checked'))],
             [_('Open Dashboard'), () => this.openDashboard()],
         ];
     }

@@ -85,7 +85,7 @@ export function enginePhase({phase, loaded_percent: part}) {
 function loading({Engines: engines}) {
     const all = list(engines).filter(enginePhase);
     const told = ({model, ...engine}) => fill(_('{model}: {state}'), {model, state: small(enginePhase(engine))});
-    return all.length > 1 ? [fill(_('{n} models are loading'), {n: all.length})] : all.map(told);
+    return all.length > 1 ? [fill(ngettext('{n} model is loading', '{n} models are loading', all.length), {n: all.length})] : all.map(told);
 }
 
 /** The rows of the models whose engine ended unasked or did not load. */

@@ -11,7 +11,7 @@ export const JOULES_PER_WATT_HOUR = 3600;
 const LEAST_WATT_HOURS = 0.01;
 
 /** A value and its unit stay on one line (U+00A0), in every translation. */
-const BEFORE_UNIT = /\} (?=(?:k?Wh?|J|s|°C|%|tok\/s|Tok\/s|GiB|Gio)(?!\p{L}))/gu;
+const BEFORE_UNIT = /\} (?=(?:k?Wh?|J|s|°C|%|tok\/s|Token\/s|GiB|Gio)(?!\p{L}))/gu;
 
 /** A text, or nothing where the value is none. */
 export const words = value => typeof value === 'string' ? value.trim() : '';

@@ -230,7 +230,7 @@ export class ModeMenu {
         this._fleet.present(fleet);
         this._energy.present(energy);
         this._modes.actor.visible = modes.length > 0;
-        this._aboveFleet.visible = fleet !== '' || energy !== '';
+        this._aboveFleet.visible = fleet !== '' || trouble.length > 0 || energy !== '';
         this._dashboard.visible = dashboard !== null;
     }
 

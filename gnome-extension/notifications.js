@@ -16,6 +16,7 @@ export class Notifications {
         this._activated = activated;
         this._source = null;
         this._byKey = new Map();
+        this._actions = new Map();
     }
 
     destroy() {
@@ -27,6 +28,7 @@ export class Notifications {
      * Shows {key, icon, title, body, isTransient, isQuiet}; `actions`: [label, what it does]. The same key: updated.
      */
     show({key, icon, title, body, isTransient = false, isQuiet = false}, actions = []) {
+        this._actions.set(key, new Map(actions)); // an update keeps its buttons, which do what is meant last
         const shown = this._byKey.get(key);
         if (shown && isOfProperties()) {
             shown.set({title, body});
@@ -41,7 +43,7 @@ export class Notifications {
             notification.setTransient(isTransient);
             notification.setUrgency(urgency);
         }
-        actions.forEach(([label, act]) => notification.addAction(label, act));
+        actions.forEach(([label]) => notification.addAction(label, () => this._actions.get(key).get(label)?.()));
         notification.connect('activated', this._activated);
         notification.connect('destroy', () => this._byKey.delete(key));
         this._byKey.set(key, notification);

@@ -48,6 +48,7 @@ export default class OllamaProxyPreferences extends ExtensionPreferences {
         window.connect('close-request', () => {
             daemon.destroy();
             general.close();
+            auto.close();
             return false;
         });
     }

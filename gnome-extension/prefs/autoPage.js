@@ -7,12 +7,13 @@ import Gtk from 'gi://Gtk';
 import {_} from '../format.js';
 import {Presence} from '../shared/daemonState.js';
 import {DaemonNotice} from './daemonNotice.js';
+import {DaemonSettings} from './daemonSettings.js';
 
 export class AutoPage {
     constructor(daemon, tell, start) {
         this._daemon = daemon;
         this._tell = tell;
-        this._wanted = new Map(); // what a person chose and the daemon has not answered to yet
+        this._settings = new DaemonSettings(entries => daemon.changeSettings(entries), tell, () => this.show());
         this._rows = new Map();
         this._notice = new DaemonNotice(start);
         this._groups = [this._quietHours(), this._battery(), this._back()];
@@ -26,9 +27,10 @@ export class AutoPage {
         const {Settings: told = {}, ChangedSettings: changedSettings = []} = state.efficiency;
         const isRunning = state.presence === Presence.RUNNING;
         this._notice.show(state);
+        this._settings.told(told);
         this._groups.forEach(group => (group.sensitive = isRunning));
         for (const [key, {back, control, show}] of this._rows) {
-            const value = this._wanted.get(key) ?? told[key];
+            const value = this._settings.shown(key);
             control.visible = value !== undefined; // an unknown number is not 0
             back.visible = changedSettings.includes(key);
             this._isShowing = true;
@@ -104,15 +106,15 @@ export class AutoPage {
         return row;
     }
 
-    /** A row that is made to show something is not a person who wants it. Until the answer, the row shows what is wanted. */
-    async _want(key, value) {
-        if (this._isShowing)
-            return;
-        this._wanted.set(key, value);
-        await this._daemon.changeSetting(key, value).catch(this._tell);
-        if (this._wanted.get(key) === value)
-            this._wanted.delete(key);
-        this.show();
+    /** Nobody looks any more. */
+    close() {
+        this._settings.close();
+    }
+
+    /** A row that is made to show something is not a person who wants it. */
+    _want(key, value) {
+        if (!this._isShowing)
+            this._settings.want(key, value);
     }
 
     _reset(keys) {

@@ -2,9 +2,10 @@
 // The last 24 hours: a bar for each, of what each backend's answers cost, and below them a line of the modes in force.
 import Adw from 'gi://Adw';
 import Gdk from 'gi://Gdk';
+import GLib from 'gi://GLib';
 import Gtk from 'gi://Gtk';
-import {_} from '../format.js';
 
+import {_} from '../format.js';
 
 /** Of libadwaita's palette; further backends look like the last. */
 const COLOURS = ['#3584e4', '#2ec27e', '#ff7800', '#9141ac', '#9a9996'];
@@ -38,7 +39,7 @@ export class DayChart {
             this._axis.remove(this._axis.get_first_child());
         for (const label of day.axis)
             this._axis.append(new Gtk.Label({css_classes: ['caption', 'dim-label'], label, xalign: 0}));
-        const sign = each => `<span foreground="${colourOf(each)}">${each.mode ? '▬' : '■'}</span>\u00a0${each.text}`;
+        const sign = each => `<span foreground="${colourOf(each)}">${each.mode ? '▬' : '■'}</span>\u00a0${GLib.markup_escape_text(each.text, -1)}`;
         this._legend.label = day.legend.map(sign).join('   ');
         this._legend.visible = day.legend.length > 0;
         this._area.queue_draw();

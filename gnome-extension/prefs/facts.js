@@ -80,7 +80,8 @@ export function powerFacts(state) {
 
 /** The engines that the daemon runs, by their models, and those that ended or did not load. */
 export function engineFacts(fleet) {
-    const running = (fleet.Engines ?? []).map(engine => ({title: engine.model, text: enginePhase(engine) || _('Ready'), by: engine.backend}));
+    const served = ({phase}) => ['draining', 'stopping'].includes(phase) ? _('Stopping') : _('Ready');
+    const running = (fleet.Engines ?? []).map(engine => ({title: engine.model, text: enginePhase(engine) || served(engine), by: engine.backend}));
     const ended = endedRows(fleet).map(({backend, name: title, status: text}) => ({title, text, by: `ended ${backend}`}));
     return [...running, ...ended].map(each => ({...each, id: `${each.by} ${each.title}`}));
 }

@@ -57,8 +57,10 @@ export class MachinePage {
         this._notice.show(state);
         for (const {group} of [this._about, this._chart, this._backends, this._engines, this._devices, this._power])
             group.visible = isRunning;
-        if (!isRunning)
+        if (!isRunning) {
+            this._charted = null;
             return;
+        }
         this._askHours(state);
         this._about.group.header_suffix.visible = dashboardUri(state) !== null;
         this._about.show(daemonFacts(state));
@@ -81,7 +83,10 @@ export class MachinePage {
         await this._daemon.ask('routing', 'GetEnergyHours', '()', [], ([hours]) => {
             const {state} = this._daemon;
             this._chart.show(dayFacts(hours, {...state, nowS: Date.now() / 1000, timeOf}));
-        }).catch(quiet);
+        }).catch(error => {
+            this._charted = null; // the next news asks again
+            quiet(error);
+        });
     }
 
     _enable(path, isEnabled) {

@@ -8,6 +8,7 @@ import {BACKEND, call, callBus, isCancelled, isMissing, isTimeout, messageOf, NA
 import {NOTHING, Presence} from './daemonState.js';
 
 const START_WITHIN_MS = 30000;
+const BACKENDS_WITHIN_MS = 60000;
 const SETTING_TYPES = {boolean: 'b', string: 's', number: 'd'};
 
 /** Follows the daemon from construction to `destroy`: it comes and goes, and nothing here waits for it. */
@@ -64,31 +65,38 @@ export class Daemon {
             : this.ask('efficiency', 'HoldModeFor', '(sssu)', [token, '', id, seconds]);
     }
 
-    /** Once the daemon has taken the new value it counts as told: the signal may come later. */
-    async changeSetting(key, value) {
-        await this.ask('efficiency', 'ChangeSettings', '(a{sv})', [{[key]: new GLib.Variant(SETTING_TYPES[typeof value], value)}]);
-        const {efficiency} = this._state;
-        this._tell({efficiency: {...efficiency, Settings: {...efficiency.Settings, [key]: value}}});
+    changeSettings(entries) {
+        const typed = Object.entries(entries)
+            .map(([key, value]) => [key, new GLib.Variant(SETTING_TYPES[typeof value], value)]);
+        return this.ask('efficiency', 'ChangeSettings', '(a{sv})', [Object.fromEntries(typed)]);
     }
 
     enable(path, isEnabled) {
-        return this._askAt(path, PROPERTIES, 'Set', '(ssv)', [BACKEND, 'Enabled', new GLib.Variant('b', isEnabled)]);
+        return this._askAt(path, PROPERTIES, 'Set', '(ssv)', [BACKEND, 'Enabled', new GLib.Variant('b', isEnabled)],
+            {withinMs: BACKENDS_WITHIN_MS});
     }
 
-    ask(part, method, signature = '()', values = [], hear = undefined) {
+    /** What the backends are asked for, which takes as long as the slowest of them. */
+    askBackends(method) {
+        const {path, iface} = OBJECTS.fleet;
+        return this._askAt(path, iface, method, '()', [], {withinMs: BACKENDS_WITHIN_MS});
+    }
+
+    /** What the daemon answers by itself; where it does not, it is busy or stopped. */
+    async ask(part, method, signature = '()', values = [], hear = undefined) {
         const {path, iface} = OBJECTS[part];
-        return this._askAt(path, iface, method, signature, values, hear);
-    }
-
-    async _askAt(path, iface, method, signature, values, hear) {
         const owner = this._owner;
         try {
-            await call(owner ?? NAME, path, iface, method, new GLib.Variant(signature, values), this._cancellable, {hear});
+            await this._askAt(path, iface, method, signature, values, {hear});
         } catch (error) {
             if (owner && owner === this._owner && isTimeout(error))
                 this._miss(error);
             throw error;
         }
+    }
+
+    _askAt(path, iface, method, signature, values, how) {
+        return call(this._owner ?? NAME, path, iface, method, new GLib.Variant(signature, values), this._cancellable, how);
     }
 
     /** Has the bus start the daemon. */
@@ -193,7 +201,6 @@ export class Daemon {
         this._follow();
         try {
             await this._refresh();
-            this._isAwaited = false;
             this._tell({presence: Presence.RUNNING, trouble: ''});
         } catch (error) {
             if (!here.is_cancelled())
@@ -209,8 +216,10 @@ export class Daemon {
             return;
         this._isAwaited = true;
         await call(this._owner, ROOT, 'org.freedesktop.DBus.Peer', 'Ping', null, here, {withinMs: GLib.MAXINT32}).catch(quiet);
-        if (!here.is_cancelled())
-            this._load();
+        if (here.is_cancelled())
+            return;
+        this._isAwaited = false; // the next silence is waited for as well
+        this._load();
     }
 
     /** One call tells everything. */

@@ -17,6 +17,7 @@ test('percent are written as the Shell writes them', () => {
 test('a number and its unit are never parted, in no translation', () => {
     assert.equal(power(12), '12\u00a0W');
     assert.equal(fill('à {n} °C, encore {s} s pour {b} Gio', {n: 91, s: 7, b: 2}), 'à 91\u00a0°C, encore 7\u00a0s pour 2\u00a0Gio');
+    assert.equal(fill('{n} Token/s', {n: 23}), '23\u00a0Token/s');
     assert.equal(fill('{a} warten seit {b} so', {a: 1, b: 2}), '1 warten seit 2 so');
 });
 

@@ -82,6 +82,17 @@ def test_while_a_slow_daemon_takes_its_time_the_shell_goes_on(desktop: Desktop) 
         desktop.until_subtitle("Quiet")
 
 
+def test_a_backend_that_takes_its_time_is_not_the_daemon_s_silence(desktop: Desktop) -> None:
+    loaded = {**UP["npu"], "LoadedModels": Variant("as", ["demo"])}
+    with daemon_with(desktop, LITTLE, {"npu": loaded}) as daemon:
+        desktop.until_subtitle("Balanced")
+        daemon.held.add("UnloadModels")
+        desktop.pick("Unload Models")
+        wait_until(lambda: "UnloadModels" in daemon.asked, "the daemon is asked")
+        desktop.shell.eval("driver.sleep(6000)")  # other questions are answered within 5 s, or it is silent
+        assert desktop.subtitle() == "Balanced"
+
+
 def test_what_a_daemon_refuses_is_told_in_its_words(desktop: Desktop) -> None:
     with daemon_with(desktop, LITTLE) as daemon:
         desktop.until_subtitle("Balanced")

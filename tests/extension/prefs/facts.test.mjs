@@ -102,12 +102,13 @@ test('a fan of which only the turns are known is told by them', () => {
 
 test('the engines that the daemon runs are told by their models, with those that ended', () => {
     const fleet = {
-        Engines: [{backend: 'llama', model: 'phi4', phase: 'ready'}, {backend: 'llama', model: 'qwen3', phase: 'loading', loaded_percent: 7}],
+        Engines: [{backend: 'llama', model: 'phi4', phase: 'ready'}, {backend: 'llama', model: 'qwen3', phase: 'loading', loaded_percent: 7},
+            {backend: 'llama', model: 'gemma3', phase: 'draining'}],
         EnginesEnded: [{backend: 'llama', model: 'phi4', reason: 'x', reason_code: 'engine_ended', reason_details: {detail: 'killed'}}],
     };
     assert.deepEqual(engineFacts(fleet).map(({title, text}) => [title, text]),
-        [['phi4', 'Ready'], ['qwen3', 'Loading, 7%'], ['phi4', 'Ended unexpectedly: killed']]);
-    assert.equal(new Set(engineFacts(fleet).map(({id}) => id)).size, 3);
+        [['phi4', 'Ready'], ['qwen3', 'Loading, 7%'], ['gemma3', 'Stopping'], ['phi4', 'Ended unexpectedly: killed']]);
+    assert.equal(new Set(engineFacts(fleet).map(({id}) => id)).size, 4);
     assert.deepEqual(engineFacts({}), []);
 });
 
