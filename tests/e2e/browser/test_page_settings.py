@@ -91,8 +91,13 @@ def test_a_front_end_is_added_changed_and_removed_with_a_token_and_not_without(
     fill(page, "frontend-hosts", "not a host")
     apply.click()
     expect(page.locator("#frontend-error")).to_contain_text("hosts")
+    page.locator("#frontend-remove").click()  # the question is answered with no
+    expect(page.locator("#frontends tbody tr")).to_contain_text("scripted")
+    page.once("dialog", lambda dialog: dialog.accept())
     page.locator("#frontend-remove").click()
     expect(page.locator("#frontends-none")).to_be_visible()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
+    expect(page.locator("#frontend-token")).to_have_value("")
     refused = [each for each in window.troubles if "status of 40" in each]
     assert (len(refused), window.troubles) == (2, refused), "the browser's own lines for what was refused"
     window.troubles.clear()

@@ -4,6 +4,7 @@ import { follow, refresh } from "./frame.js";
 import { amount, locale, t } from "./i18n.js";
 import { by, fill, make } from "./page.js";
 import { read } from "./stream.js";
+import { ended } from "./words.js";
 
 const MOST = 100;
 const PAUSE_MS = 2000;
@@ -18,8 +19,10 @@ function row(each) {
   const look = each.ended === "ok" ? "good" : "warm";
   const cells = [each.model ?? "–", each.backend ?? "–", each.application ?? "–"].map((text) => make("td", { class: "text" }, make("bdi", {}, text)));
   const figures = [known(each.prompt_tokens), known(each.completion_tokens), known(each.ttft_seconds, " s"), known(each.total_seconds, " s"), known(each.energy_joules, " J")];
-  const ended = make("td", { class: "text" }, make("span", { class: "chip", "data-look": look, lang: "en" }, each.ended.replaceAll("_", " ")));
-  return make("tr", {}, make("th", { scope: "row" }, when), ...cells, ...figures.map((text) => make("td", {}, text)), ended, make("td", { class: "text notes", lang: "en" }, each.reason ?? ""));
+  const said = ended(each.ended);
+  const language = said === each.ended.replaceAll("_", " ") ? { lang: "en" } : {};
+  const end = make("td", { class: "text" }, make("span", { class: "chip", "data-look": look, ...language }, said));
+  return make("tr", {}, make("th", { scope: "row" }, when), ...cells, ...figures.map((text) => make("td", {}, text)), end, make("td", { class: "text notes", lang: "en" }, each.reason ?? ""));
 }
 
 async function load() {

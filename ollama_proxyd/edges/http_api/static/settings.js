@@ -223,7 +223,12 @@ by("frontend").addEventListener("submit", (event) => {
   event.preventDefault();
   changeFrontend(putFrontend);
 });
-by("frontend-remove").addEventListener("click", () => changeFrontend(() => admin("DELETE")));
+by("frontend-remove").addEventListener("click", () => {
+  const name = by("frontend-name").value.trim();
+  if (!name || confirm(t("Remove {name}?", { name }))) changeFrontend(() => admin("DELETE"));
+});
+// A page that is left may come back from the browser's memory as it was.
+addEventListener("pagehide", () => (by("frontend-token").value = ""));
 by("language").value = chosen();
 by("language").addEventListener("change", () => {
   choose(by("language").value);
