@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ollama_proxyd.core.energy_hours import SECONDS_PER_HOUR
 from ollama_proxyd.core.policy.residence import Upkeep
 
 DAYS: Final = 14
@@ -39,7 +40,7 @@ class Window(NamedTuple):
     """The part of the hour that is left, and how long the backend would keep a model that nobody asks for."""
 
     from_s: float = 0.0
-    longest_s: float = 3600.0
+    longest_s: float = SECONDS_PER_HOUR
 
 
 WHOLE_HOUR: Final = Window()

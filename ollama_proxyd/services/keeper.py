@@ -127,7 +127,8 @@ class Keeper:
         self.savings.end(at)
         self._trouble.pop(at, None)
         is_ours = stay.kept_by is KeptBy.PROXY and view.memory.is_kept_by_us
-        fleet.backend(at.backend_id).keep(at.model, self._keep_s(at)[0] if is_ours else None)
+        wanted_s = self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic()
+        fleet.backend(at.backend_id).keep(at.model, max(self._keep_s(at)[0], wanted_s) if is_ours else None)
         self._put(at, stay)
 
     def _note_ended(self, attempt: AttemptEnded) -> None:
@@ -200,7 +201,6 @@ class Keeper:
         price_w = self._deps.governor.setting.value.row.price_of_time_w
         model = self._model(at)
         keep_s, costs = keep_of(view, model, expect(view, model).power_w, price_w)
-        keep_s = max(keep_s, self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic())
         return keep_s, why_unloaded(keep_s, costs)
 
     def _model(self, at: Place) -> Model:
@@ -227,7 +227,7 @@ class Keeper:
         view = self._deps.fleet.view(at.backend_id)
         is_pinned = view.spec.engine is not None and at.model in view.spec.engine.pinned
         if not stay.under_way and view.memory.is_kept_by_us and not is_pinned:
-            until_s = stay.until_s(self._keep_s(at)[0])
+            until_s = max(stay.until_s(self._keep_s(at)[0]), self.wanted_until_s.get(at, 0.0))
         due_s = until_s
         if until_s < inf and (by_itself_s := stay.engine_until_s) is not None and by_itself_s <= until_s + EXACT_S:
             until_s = by_itself_s

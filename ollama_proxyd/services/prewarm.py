@@ -1,10 +1,12 @@
 """Loads what is usually wanted at this hour before anybody asks, on the charger, where that pays."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ollama_proxyd.core.energy_hours import SECONDS_PER_HOUR
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.keeping import MOST_S
@@ -24,15 +26,20 @@ from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-HOUR_S: Final = 3600.0
+NAP_S: Final = 300.0
+"""The clock stands still while the machine sleeps, so that it is looked at so often at least."""
+
+SOON_S: Final = 1.0
+"""Clocks are not looked at more closely."""
 
 Load = Callable[[str, str], Awaitable[None]]
 """Loads a model at a backend, as a request would; raises ProxyError."""
 
 
 class Planned(NamedTuple):
-    """A model that is to be loaded, and where."""
+    """A model that is to be loaded, as it is asked for, and where."""
 
+    model: str
     at: Place
     ahead: Ahead
 
@@ -70,9 +77,10 @@ class Prewarmer:
             await self._is_on.until(bool)
             await self._deps.system.until(_may_load)
             hour = self._hour()
-            await self._this_hour()
-            if self._hour() == hour:
-                await self._deps.clock.sleep(HOUR_S - self._second() + 1)
+            (result,) = await asyncio.gather(self._this_hour(hour), return_exceptions=True)
+            if isinstance(result, Exception):
+                log.error("loading ahead failed by a fault of the proxy", exc_info=result)
+            await self._until(SECONDS_PER_HOUR, hour)
 
     def _hour(self) -> int:
         return int(self._deps.clock.local_minute() // 60)
@@ -81,15 +89,24 @@ class Prewarmer:
         """Of the present hour."""
         return 60 * (self._deps.clock.local_minute() % 60)
 
-    async def _this_hour(self) -> None:
-        """Load what pays, one after the other, each when its time has come."""
-        habits, hour = await self._deps.history.habits(), self._hour()
-        plans = [self._plan(model, first_s, habits.days) for model, first_s in habits.first_s.items()]
-        for each in sorted([each for each in plans if each is not None], key=lambda each: each.ahead.begin_s):
-            await self._deps.clock.sleep(max(each.ahead.begin_s - self._second(), 0.0))
+    async def _until(self, second: float, hour: int) -> None:
+        """Wait for a second of an hour, or for its end."""
+        while self._hour() == hour and (left_s := second - self._second()) > 0:
+            await self._deps.clock.sleep(min(left_s + SOON_S, NAP_S))
+
+    async def _this_hour(self, hour: int) -> None:
+        """Load what pays, one after the other, each where and when it pays by then."""
+        habits = await self._deps.history.habits()
+        left = dict(habits.first_s)
+        while plans := [each for model in left if (each := self._plan(model, left[model], habits.days)) is not None]:
+            first = min(plans, key=lambda each: each.ahead.begin_s)
+            if first.ahead.begin_s > self._second() + SOON_S:
+                await self._until(first.ahead.begin_s, hour)
+            else:
+                left.pop(first.model)
+                await self._load(first)
             if self._hour() != hour:
                 return
-            await self._load(each)
 
     def _plan(self, model: str, first_s: Sequence[float], days: int) -> Planned | None:
         """Where a request for a model would go now, and when to load it there; None where that does not pay."""
@@ -99,14 +116,12 @@ class Prewarmer:
         if not decision.ranked:
             return None
         best, view = decision.ranked[0], fleet.view(decision.ranked[0].backend_id)
-        if not self._is_free(view):
-            return None
         own = next((each for each in view.models if each.name == best.model), Model(best.model))
         costs = upkeep(view, own, expect(view, own).power_w)
         # Who keeps models by itself keeps one that is only loaded no longer than that.
-        window = Window(self._second(), MOST_S if fleet.backend(best.backend_id).can_keep else HOUR_S)
+        window = Window(self._second(), MOST_S if fleet.backend(best.backend_id).can_keep else SECONDS_PER_HOUR)
         ahead = best_ahead(first_s, days, costs, setting.row.price_of_time_w, window)
-        return None if ahead is None else Planned(Place(best.backend_id, best.model), ahead)
+        return None if ahead is None else Planned(model, Place(best.backend_id, best.model), ahead)
 
     def _is_free(self, view: BackendView) -> bool:
         """Whether nothing would leave its memory for it, and it leaves again by itself."""
@@ -124,8 +139,10 @@ class Prewarmer:
         deps.keeper.wanted_until_s[at] = deps.clock.monotonic() + stays_s
         try:
             await deps.load(at.model, at.backend_id)
-        except ProxyError as error:
+        except BaseException as error:
             deps.keeper.wanted_until_s.pop(at, None)
+            if not isinstance(error, ProxyError):
+                raise
             log.warning("%s was not loaded ahead at %s: %s", at.model, at.backend_id, error.message)
         else:
             log.info(

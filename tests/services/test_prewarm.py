@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from ollama_proxyd.app.loading_ahead import load_ahead
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Finished, FinishReason
 from ollama_proxyd.core.fleet import LoadedModel, Model, Profile
@@ -13,7 +14,7 @@ from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.keeper import Place
-from ollama_proxyd.services.prewarm import PrewarmDeps, Prewarmer
+from ollama_proxyd.services.prewarm import Load, PrewarmDeps, Prewarmer
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeBackend, FakeClock, MemoryHistory, pass_by, services_of, settle, spec_of
 
@@ -40,7 +41,7 @@ class Bench:
         self.services = services
         self.loaded: list[tuple[str, str]] = []
         self.fails = False
-        load = self._load
+        self.load: Load = self._note
         deps = PrewarmDeps(
             services.fleet,
             services.governor,
@@ -48,11 +49,14 @@ class Bench:
             services.keeper,
             services.system,
             services.clock,
-            load,
+            self._load,
         )
         self.prewarmer = Prewarmer(deps)
 
     async def _load(self, model: str, backend_id: str) -> None:
+        await self.load(model, backend_id)
+
+    async def _note(self, model: str, backend_id: str) -> None:
         self.loaded.append((model, backend_id))
         if self.fails:
             raise ProxyError(ErrorKind.NO_ROOM, "there is no room")
@@ -120,6 +124,61 @@ async def test_for_it_nothing_leaves_the_memory(bench: Bench, engine: FakeBacken
     bench.prewarmer.reconfigure(is_on=True)
     await pass_by(700)
     assert bench.loaded == []
+
+
+async def test_what_leaves_the_memory_before_the_time_is_in_nobody_s_way(bench: Bench, engine: FakeBackend) -> None:
+    engine.loaded = (LoadedModel("other"),)
+    await bench.services.health.check_all()
+    bench.services.system.set(MAINS)
+    bench.prewarmer.reconfigure(is_on=True)
+    await pass_by(60)
+    engine.loaded = ()
+    await bench.services.health.check_all()
+    await pass_by(640)
+    assert bench.loaded == [("tiny", "cpu")]
+
+
+async def test_it_stays_over_a_switch_of_the_mode_and_leaves_when_nobody_came(
+    bench: Bench, engine: FakeBackend
+) -> None:
+    services, store = bench.services, bench.services.history.store
+    assert isinstance(store, Habitual)
+    store.seen = Habits(10, {"tiny": [600.0] * 5 + [2400.0] * 5})
+    engine.script = (Accepted(), Finished(FinishReason.LOAD))
+
+    async def load(model: str, backend_id: str) -> None:
+        engine.loaded = (LoadedModel("tiny"),)
+        await load_ahead(services.gateway, model, backend_id)
+        await services.health.check_all()
+
+    bench.load = load
+    async with Tasks("keeper") as tasks:
+        services.keeper.follow(tasks)
+        services.system.set(MAINS)
+        bench.prewarmer.reconfigure(is_on=True)
+        await pass_by(2000)
+        services.governor.select(Mode.PERFORMANCE)
+        await pass_by(390)
+        assert engine.unloaded == []
+        await pass_by(100)
+        assert engine.unloaded == ["tiny"]
+
+
+async def test_a_fault_of_one_hour_is_told_and_the_next_tries_anew(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def load(model: str, backend_id: str) -> None:
+        bench.loaded.append((model, backend_id))
+        raise RuntimeError("a fault")
+
+    bench.load = load
+    bench.services.system.set(MAINS)
+    bench.prewarmer.reconfigure(is_on=True)
+    await pass_by(700)
+    assert bench.services.keeper.wanted_until_s == {}
+    await pass_by(3600)
+    assert bench.loaded == [("tiny", "cpu")] * 2
+    assert "a fault of the proxy" in caplog.text
 
 
 async def test_in_a_mode_in_which_the_wait_is_worth_less_nothing_is_loaded(bench: Bench) -> None:
