@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
+from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ollama_proxyd.app.sources import Demo
+from ollama_proxyd.core.attempts import AttemptEnded
 from tests.app.conftest import Running, Start
 from tests.app.test_reload import CALM, END, FRAME
 from tests.real_things import ROOT
@@ -32,6 +34,12 @@ async def engine() -> AsyncIterator[FakeEngine]:
 async def collector() -> AsyncIterator[FakeEngine]:
     async with serving(FakeEngine({"POST /v1/traces": TAKEN, "POST /v1/metrics": TAKEN})) as collector:
         yield collector
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches go out almost at once."""
+    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
 
 
 def config(engine: FakeEngine, collector: FakeEngine | None, **telemetry: Any) -> dict[str, Any]:
@@ -65,19 +73,24 @@ async def until(there: Callable[[], T]) -> T:
 
 async def heard(collector: FakeEngine, path: str) -> list[bytes]:
     """What came there, once something has."""
-    return await until(lambda: [each.body for each in collector.asked if each.path == path])
+    return await until(lambda: asked(collector, path))
+
+
+def asked(collector: FakeEngine, path: str) -> list[bytes]:
+    """The bodies that came there."""
+    return [each.body for each in collector.asked if each.path == path]
 
 
 def spans(collector: FakeEngine) -> list[Any]:
     """Those that came, in however many batches."""
-    bodies = [each.body for each in collector.asked if each.path == "/v1/traces"]
+    bodies = asked(collector, "/v1/traces")
     told = [ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0] for body in bodies]
     return [span for each in told for span in each.spans]
 
 
 def metrics(collector: FakeEngine) -> dict[str, Any]:
     """Those that came last, which count from the beginning on."""
-    *_, body = [each.body for each in collector.asked if each.path == "/v1/metrics"] or [b""]
+    *_, body = asked(collector, "/v1/metrics") or [b""]
     return {
         each.name: each
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
@@ -112,49 +125,114 @@ async def test_each_attempt_is_a_span_and_counts_in_metrics_without_a_word_of_it
     assert not any(word.encode() in everything for word in SECRET.split() if len(word) > 3)
 
 
-async def test_a_collector_that_is_not_there_costs_no_answer_and_is_told_once(
-    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", ["traces", "metrics"])
+async def test_a_collector_that_takes_but_one_of_them_gets_it_and_the_other_is_told_once(
+    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], soon: None, refused: str
 ) -> None:
-    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
-    collector.routes["POST /v1/traces"] = Says("no", 400)
+    collector.routes[f"POST /v1/{refused}"] = Says("no", 404)
     running = await start(config(engine, collector), Demo.NEVER)
-    for _ in range(3):
+    for count in range(1, 4):
         await ask(running)
-        await asyncio.sleep(0.3)
-    await until(lambda: [each for each in lines if "takes no telemetry" in each])
-    assert len([each for each in lines if "takes no telemetry" in each]) == 1
-    assert not [each for each in collector.asked if each.path == "/v1/metrics"]
-    collector.routes["POST /v1/traces"] = TAKEN
+        await until(lambda: len(asked(collector, f"/v1/{refused}")) >= count)  # noqa: B023 - is awaited here
+    assert {each.path for each in collector.asked} == {"/v1/traces", "/v1/metrics"}
+    (told,) = [each for each in lines if "answered with HTTP status 404" in each]
+    assert f"/v1/{refused}" in told
+    assert "is lost" in told
+    collector.routes[f"POST /v1/{refused}"] = TAKEN
     await ask(running)
     assert len(await until(lambda: [each for each in lines if "takes telemetry again" in each])) == 1
-    assert await heard(collector, "/v1/metrics")
+
+
+async def test_a_collector_that_is_not_there_costs_no_answer_and_gets_what_waited_once_it_is(
+    start: Start, engine: FakeEngine, lines: list[str], soon: None
+) -> None:
+    async with serving(FakeEngine({})) as gone:
+        pass
+    running = await start(config(engine, gone), Demo.NEVER)
+    await ask(running, 3)
+    await until(lambda: len([each for each in lines if "cannot be reached" in each]) == 2)  # spans, and metrics
+    await ask(running, 2)
+    await asyncio.sleep(0.3)
+    assert len([each for each in lines if "cannot be reached" in each]) == 2
+    gone.routes = {"POST /v1/traces": TAKEN, "POST /v1/metrics": TAKEN}
+    async with serving(gone) as collector:
+        await ask(running)
+        await until(lambda: len(spans(collector)) == 6 == counted(collector))
+
+
+@pytest.mark.parametrize(("status", "sent"), [(503, 2), (400, 1)])
+async def test_a_batch_is_sent_again_where_the_collector_wants_it_later_and_not_where_it_refuses_it(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None, status: int, sent: int
+) -> None:
+    collector.routes["POST /v1/traces"] = Says(b"", status)
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    await heard(collector, "/v1/traces")
+    collector.routes["POST /v1/traces"] = TAKEN
+    collector.asked.clear()
+    await ask(running)
+    await heard(collector, "/v1/traces")
+    assert len(spans(collector)) == sent
+
+
+async def test_a_collector_that_does_not_answer_gets_one_batch_at_a_time_and_holds_up_no_end(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.ANSWER_S", 600.0)
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    collector.routes = dict.fromkeys(collector.routes, silent)
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    await until(lambda: len(collector.asked) == 2)
+    await ask(running)
+    async with asyncio.timeout(30):
+        await running.rewrite(config(engine, None))
+        await collector.left.wait()
+        await running.daemon.stop()
+    assert len(collector.asked) == 2
+
+
+async def test_headers_that_a_collector_wants_come_from_the_environment(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Token=a%20b,api-key=c")
+    running = await start(config(engine, collector), Demo.NEVER)
+    await ask(running)
+    await heard(collector, "/v1/metrics")
+    (told,) = {(each.headers["x-token"], each.headers["api-key"]) for each in collector.asked}
+    assert told == ("a b", "c")
 
 
 async def test_a_collector_that_sends_elsewhere_is_not_followed(
-    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+    start: Start, engine: FakeEngine, collector: FakeEngine, lines: list[str], soon: None
 ) -> None:
-    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
     elsewhere = Says(b"", 307, {"Location": f"{collector.url}/elsewhere"})
     collector.routes |= {"POST /v1/traces": elsewhere, "POST /elsewhere": TAKEN}
     running = await start(config(engine, collector), Demo.NEVER)
     await ask(running)
-    await until(lambda: [each for each in lines if "takes no telemetry" in each])
-    assert {each.path for each in collector.asked} == {"/v1/traces"}
+    await until(lambda: [each for each in lines if "redirects are not followed" in each])
+    assert {each.path for each in collector.asked} <= {"/v1/traces", "/v1/metrics"}
 
 
-async def test_a_reload_ends_it_and_what_waits_is_sent_before(
-    start: Start, engine: FakeEngine, collector: FakeEngine
+async def test_a_reload_has_another_collector_told_and_the_first_gets_what_waited(
+    start: Start, engine: FakeEngine, collector: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = await start(config(engine, collector), Demo.NEVER)
-    await ask(running)
-    await asyncio.sleep(0.1)
-    await running.rewrite(config(engine, None))
-    await heard(collector, "/v1/traces")
-    await heard(collector, "/v1/metrics")  # which are sent last
-    count = len(collector.asked)
-    await ask(running)
-    await asyncio.sleep(0.3)
-    assert len(collector.asked) == count
+    monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 600.0)
+    async with serving(FakeEngine(dict(collector.routes))) as second:
+        running, booked = await start(config(engine, collector), Demo.NEVER), list[AttemptEnded]()
+        running.services.energy.booked.listen(booked.append)
+        await ask(running)
+        await until(lambda: booked)
+        monkeypatch.setattr("ollama_proxyd.edges.telemetry.exporter.BATCH_S", 0.05)
+        await running.rewrite(config(engine, second))
+        await until(lambda: len(spans(collector)) == 1 == counted(collector))
+        await ask(running, 2)
+        await until(lambda: len(spans(second)) == 2 == counted(second))
+        assert len(spans(collector)) == 1 == counted(collector)
 
 
 async def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:

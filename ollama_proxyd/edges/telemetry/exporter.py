@@ -1,37 +1,38 @@
 """Tells a collector of each attempt: a span, and what it adds to the metrics; no words, and no program's name."""
 
 import asyncio
-import logging
-import math
+import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Status, StatusCode
-from requests import Session
+from opentelemetry.util.re import parse_env_headers
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.history import decided, name
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.edges.plumbing.http import HttpClient, Timeouts
+from ollama_proxyd.edges.telemetry.signal import Signal
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
-
-log = logging.getLogger(__name__)
 
 BATCH_S: Final = 3.0
 """So long an attempt waits for others; nothing wakes while there are none."""
 MOST_WAITING: Final = 2048
 """Beyond them the oldest are forgotten."""
-ANSWER_S: Final = 10
+ANSWER_S: Final = 10.0
 """So long the collector may take."""
+CLOSE_S: Final = 2.0
+"""So long the end of the exporter may take in all."""
 NS_PER_S: Final = 10**9
 OPERATIONS: Final = {
     Operation.CHAT: "chat",
@@ -42,39 +43,47 @@ OPERATIONS: Final = {
 
 
 class _Ended(SpanProcessor):
-    """Keeps spans until they are sent."""
+    """Keeps spans until they are taken."""
 
     def __init__(self) -> None:
-        self.spans: deque[ReadableSpan] = deque(maxlen=MOST_WAITING)
+        self._spans: deque[ReadableSpan] = deque(maxlen=MOST_WAITING)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep one."""
-        self.spans.append(span)
+        self._spans.append(span)
+
+    def take(self) -> Sequence[ReadableSpan]:
+        """All that wait; they wait no longer."""
+        spans = tuple(self._spans)
+        self._spans.clear()
+        return spans
+
+    def give_back(self, spans: Sequence[ReadableSpan]) -> None:
+        """Have them wait again, before what has come since."""
+        newer = self.take()
+        self._spans.extend((*spans, *newer))
 
 
 class OtlpExporter:
-    """Sends batches from a thread; one under way at a time."""
+    """Sends batches, one at a time; spans and metrics go each by itself, for a collector may take but one."""
 
     def __init__(self, endpoint: str, clock: Clock) -> None:
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what fails is told here, once
         resource = Resource({"service.name": "ollama-proxyd", "service.version": __version__})
-        self._endpoint, self._clock = endpoint, clock
-        self._ended, base = _Ended(), endpoint.rstrip("/")
-        session = Session()
-        session.max_redirects, session.trust_env = 0, False  # it is sent where the configuration says, and nowhere else
-        self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=ANSWER_S, session=session)
+        self._clock, self._ended, base = clock, _Ended(), endpoint.rstrip("/")
+        self._http = HttpClient(Timeouts(first_byte_s=ANSWER_S))
+        headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
+        self._spans = Signal(self._http, f"{base}/v1/traces", headers)
+        self._metrics = Signal(self._http, f"{base}/v1/metrics", headers)
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(self._ended)
         self._tracer = self._traces.get_tracer("ollama_proxyd", __version__)
-        metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=ANSWER_S, session=session)
-        self._reader = PeriodicExportingMetricReader(metrics, math.inf)  # it has no clock of its own
+        self._reader = InMemoryMetricReader()
         self._meters = MeterProvider([self._reader], resource, shutdown_on_exit=False)
         meter = self._meters.get_meter("ollama_proxyd", __version__)
         self._durations = meter.create_histogram("gen_ai.client.operation.duration", "s", "How long attempts took")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens of attempts")
         self._joules = meter.create_counter("ollama_proxyd.energy", "J", "What attempts cost")
-        self._begun, self._tasks = asyncio.Event(), Tasks("telemetry")
-        self._is_heard = True
+        self._begun, self._sending, self._tasks = asyncio.Event(), asyncio.Lock(), Tasks("telemetry")
         self._tasks.start("send", self._send_soon())
 
     def note(self, ended: AttemptEnded) -> None:
@@ -100,25 +109,33 @@ class OtlpExporter:
             await self._begun.wait()
             await self._clock.sleep(BATCH_S)
             self._begun.clear()
-            await asyncio.to_thread(self._send)
+            await self._send()
 
-    def _send(self) -> None:
-        """Send what waits; what the collector does not take is lost, and told once."""
-        spans = [self._ended.spans.popleft() for _ in range(len(self._ended.spans))]
-        is_heard = self._spans.export(spans) is SpanExportResult.SUCCESS if spans else self._is_heard
-        if is_heard:
-            self._reader.collect(ANSWER_S * 1000)
-        if is_heard is not self._is_heard:
-            said = "takes telemetry again" if is_heard else "takes no telemetry: what attempts came to is lost there"
-            log.log(logging.INFO if is_heard else logging.WARNING, "%s %s", self._endpoint, said)
-        self._is_heard = is_heard
+    async def _send(self) -> None:
+        """Send what waits; metrics count from the beginning on, so that a later batch has what an earlier one had."""
+        async with self._sending:
+            await asyncio.gather(self._send_spans(), self._send_metrics())
+
+    async def _send_spans(self) -> None:
+        if spans := self._ended.take():
+            body = await asyncio.to_thread(lambda: encode_spans(spans).SerializeToString())
+            if not await self._spans.send(body):
+                self._ended.give_back(spans)
+
+    async def _send_metrics(self) -> None:
+        if (found := self._reader.get_metrics_data()) is not None:
+            body = await asyncio.to_thread(lambda: encode_metrics(found).SerializeToString())
+            await self._metrics.send(body)
 
     async def close(self) -> None:
-        """Send what waits, if the collector is there."""
+        """Send what waits, after what is under way, as far as that can be done at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._send()
         await self._tasks.close()
-        if self._is_heard:
-            await asyncio.to_thread(self._send)
-        await asyncio.to_thread(self._spans.shutdown)
+        await self._http.close()
+        self._meters.shutdown()
+        self._traces.shutdown()
 
 
 def _facts(ended: AttemptEnded) -> Mapping[str, str]:
