@@ -170,6 +170,13 @@ def resumed(request: Request, spoken: Spoken) -> Request:
     )
 
 
+def rest_of(request: Request, spoken: Spoken | None, failover: Failover) -> Request | Obstacle:
+    """The request for the rest of an answer, or why it cannot go on exactly; as costly as reading the request."""
+    if (why_not := obstacle(request, spoken, failover)) or spoken is None:
+        return why_not or Obstacle.UNREADABLE
+    return resumed(request, spoken)
+
+
 class Held(NamedTuple):
     """A model as one backend holds it."""
 

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 LONGEST_SPELLING = 60
 """Characters of a word that a suggestion looks at: its cost grows with the square of the length."""
 MOST_CHARACTERS = 500
+LARGE_BYTES = 1024 * 1024
+"""Work on a text of that size takes about a millisecond; a change of threads costs less."""
 
 
 def sanitize_line(words: str) -> str:

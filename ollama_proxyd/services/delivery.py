@@ -1,6 +1,7 @@
 """What one client has of its answer, over all backends that have a part in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from ollama_proxyd.core.attempts import most_useful
 from ollama_proxyd.core.continuation import (
@@ -9,8 +10,7 @@ from ollama_proxyd.core.continuation import (
     Obstacle,
     Transcript,
     are_same_weights,
-    obstacle,
-    resumed,
+    rest_of,
     with_former,
 )
 from ollama_proxyd.core.energy import Energy
@@ -22,8 +22,28 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation, Request
 from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.large import off_loop
+from ollama_proxyd.services.ports import Backend
 
 NOWHERE = "the answer was about to move, and neither the new nor the old backend goes on"
+
+
+class Resumers:
+    """Which backends go on with the rest of an answer; each is asked once, since it writes the request for that."""
+
+    def __init__(self, rest: Request) -> None:
+        self._rest = rest
+        self._said: dict[int, tuple[Backend, bool]] = {}
+
+    def can(self, backend: Backend) -> bool:
+        """Whether it goes on exactly from what was spoken."""
+        if id(backend) not in self._said:
+            self._said[id(backend)] = backend, backend.can_resume(self._rest)
+        return self._said[id(backend)][1]
+
+    async def ask(self, backends: Sequence[Backend]) -> None:
+        """Ask them all, off the loop where the request is long."""
+        await off_loop(len(self._rest.body), lambda: [self.can(each) for each in backends])
 
 
 class Delivery:
@@ -33,6 +53,8 @@ class Delivery:
         self._cost = cost
         self.request = request
         """As the next backend is asked; from the first break on it goes on from what the client has."""
+        self.resumers = Resumers(request)
+        """Who goes on with that rest."""
         self.begun: Request | None = None
         """As the first backend was asked; None until the client has a part of the answer."""
         self.tried: frozenset[str] = frozenset()
@@ -120,40 +142,43 @@ class Delivery:
     def _leave(self) -> None:
         self.is_to_move, self.backend_id = False, None
 
-    def resume(self, failover: Failover) -> Obstacle | None:
+    async def resume(self, failover: Failover) -> Obstacle | None:
         """Turn the request into one that goes on from what the client has; why not, where it cannot."""
-        if self.begun is None or self._attempt is None:
+        if self._attempt is None:
             raise ValueError("nothing has begun")
-        self._failover = failover
-        spoken = self._transcript.spoken()
-        if (why_not := obstacle(self.begun, spoken, failover)) or spoken is None:
-            return why_not
+        rest = await self.rest(failover)
+        if isinstance(rest, Obstacle):
+            return rest
         self._former = self._attempt.timings_after(self._former)
-        self.request = resumed(self.begun, spoken)
+        self._ask_for(rest)
         return None
 
-    def rest(self, failover: Failover) -> Request | None:
-        """The request for the rest of the answer, None where it cannot go on exactly; nothing changes."""
+    async def rest(self, failover: Failover) -> Request | Obstacle:
+        """The request for the rest of the answer, or why it cannot go on exactly; nothing changes."""
+        if self.begun is None:
+            raise ValueError("nothing has begun")
         self._failover = failover
-        spoken = self._transcript.spoken()
-        if self.begun is None or spoken is None or obstacle(self.begun, spoken, failover) is not None:
-            return None
-        return resumed(self.begun, spoken)
+        work = partial(rest_of, self.begun, self._transcript.spoken(), failover)
+        return await off_loop(len(self.begun.body), work)
+
+    def _ask_for(self, rest: Request) -> None:
+        self.request, self.resumers = rest, Resumers(rest)
 
     def move(self, why: Reason) -> None:
         """Have the rest come from another backend, from the next event on."""
         self.is_to_move, self.moved = True, why
 
-    def moves(self) -> bool:
-        """Whether the present backend is left now; the request is then the one for the rest."""
-        if not self.is_to_move:
-            return False
+    async def moves(self) -> bool:
+        """Whether the present backend is left now, as it was to be; the request is then the one for the rest."""
         self.is_to_move = False
-        rest = self.rest(self._failover)
-        if self.finished is not None or rest is None or rest.max_tokens == 0 or self._attempt is None:
+        if self.finished is not None or self._attempt is None:
+            return False
+        rest = await self.rest(self._failover)
+        if isinstance(rest, Obstacle) or rest.max_tokens == 0:
             return False
         self._leave()
-        self.request, self.cause, self._failures = rest, "moved", []
+        self._ask_for(rest)
+        self.cause, self._failures = "moved", []
         self.left = frozenset({self._attempt.ranked.backend_id})
         self._attempt.moved = True
         return True

@@ -143,10 +143,10 @@ class Gateway:
                         async for event in attempt.events:
                             if flows or not isinstance(event, Flow):
                                 yield delivery.hear(event)
-                            if delivery.moves():
+                            if delivery.is_to_move and await self.queries.moves(delivery):
                                 break
                 except ProxyError as error:
-                    self._resume(delivery, trace, error)
+                    await self._resume(delivery, trace, error)
                     if (end := delivery.end_at_limit()) is not None:
                         yield Resumed()
                         yield end
@@ -161,12 +161,12 @@ class Gateway:
         if trace.deferral is not None:
             self._deps.budget.check(request)
 
-    def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
+    async def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
         """Have the answer go on elsewhere; raise what broke it where it cannot."""
         delivery.break_off(trace.attempts[-1].ranked.backend_id, error)
         if after(self._trip(trace, begun=True), error) is not Step.RESUME:
             raise error
-        trace.obstacle = delivery.resume(self._settings.failover)
+        trace.obstacle = await self.queries.resume(delivery, self._settings.failover)
         if trace.obstacle is not None:
             raise error
 

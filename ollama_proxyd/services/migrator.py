@@ -2,9 +2,10 @@
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakSet
 
-from ollama_proxyd.core.continuation import Failover
+from ollama_proxyd.core.continuation import Failover, Obstacle
 from ollama_proxyd.core.policy.migration import LEAST_LEFT_TOKENS, LEAST_STAY_S, better_place, tokens_left
 from ollama_proxyd.core.policy.rank import assess
 from ollama_proxyd.core.readings import SystemState
@@ -46,11 +47,15 @@ class Migrator:
     def follow(self, tasks: Tasks) -> None:
         """Look whenever the machine, the mode or the health of a backend changes."""
         deps = self._deps
-        tasks.start("migration-system", deps.system.follow(lambda _: self.look()))
-        tasks.start("migration-mode", deps.governor.setting.follow(lambda _: self.look()))
-        tasks.start("migration-fleet", deps.fleet.summary.follow(lambda _: self.look()))
+        tasks.start("migration-system", self._look_at(deps.system))
+        tasks.start("migration-mode", self._look_at(deps.governor.setting))
+        tasks.start("migration-fleet", self._look_at(deps.fleet.summary))
 
-    def look(self) -> None:
+    async def _look_at(self, cell: Cell[Any]) -> None:
+        async for _ in cell.changes():
+            await self.look()
+
+    async def look(self) -> None:
         """Have each answer move that is better off elsewhere.
 
         Where no other backend serves none is looked at: to know its rest, all its frames have to be read.
@@ -64,17 +69,19 @@ class Migrator:
             if now_s - delivery.since_s < LEAST_STAY_S:
                 continue
             if any(each != backend_id for each in serving):
-                self._consider(delivery, backend_id)
+                await self._consider(delivery, backend_id)
 
-    def _consider(self, delivery: Delivery, backend_id: str) -> None:
-        rest = delivery.rest(self.failover)
-        if rest is None or rest.spoken is None:
+    async def _consider(self, delivery: Delivery, backend_id: str) -> None:
+        rest = await delivery.rest(self.failover)
+        if isinstance(rest, Obstacle) or rest.spoken is None:
             return
         left = tokens_left(rest.spoken.tokens, rest.max_tokens)
         if left < LEAST_LEFT_TOKENS:
             return
         deps = self._deps
-        query = self._queries.of_rest(delivery, replace(rest, max_tokens=left))
+        query = await self._queries.of_rest(delivery, replace(rest, max_tokens=left))
+        if delivery.backend_id != backend_id or delivery.finished is not None:
+            return  # it broke or ended meanwhile
         if query.able is None or backend_id not in query.able:
             return  # it could not come back
         assessment = assess(query, deps.fleet.views.value, deps.system.value, deps.governor.setting.value)

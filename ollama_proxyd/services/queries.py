@@ -1,5 +1,6 @@
 """What routing is asked for a request, a new one or the rest of a begun answer."""
 
+from ollama_proxyd.core.continuation import Failover, Obstacle
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.decision import Ranked
@@ -8,9 +9,9 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.refusal import past_deadline
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.values import replace
-from ollama_proxyd.services.delivery import Delivery
+from ollama_proxyd.services.delivery import Delivery, Resumers
 from ollama_proxyd.services.fleet import Fleet
-from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.ports import Backend, Clock
 from ollama_proxyd.services.prefix_affinity import PrefixAffinity, switched
 
 
@@ -36,6 +37,10 @@ class Queries:
 
     def of(self, delivery: Delivery) -> Query:
         """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""
+        query = self._of(delivery)
+        return query if delivery.begun is None else replace(query, able=self._able(delivery, delivery.resumers, query))
+
+    def _of(self, delivery: Delivery) -> Query:
         request = delivery.request
         left_s = None if delivery.begun else self.time_left_s(request.hints)  # it has begun in time
         deadline_ms = request.hints.deadline_ms
@@ -58,19 +63,37 @@ class Queries:
         )
         if self.affinity is not None:
             query = replace(query, cached_tokens=self.affinity.cached_tokens(request))
-        return query if delivery.begun is None else replace(query, able=self._able(delivery, request, query))
+        return query
 
-    def of_rest(self, delivery: Delivery, rest: Request) -> Query:
+    async def resume(self, delivery: Delivery, failover: Failover) -> Obstacle | None:
+        """Have an answer that broke go on from what its client has; why not, where it cannot."""
+        if (why_not := await delivery.resume(failover)) is None:
+            await delivery.resumers.ask(self._backends())
+        return why_not
+
+    async def moves(self, delivery: Delivery) -> bool:
+        """Whether an answer that is to move leaves its backend now."""
+        if not await delivery.moves():
+            return False
+        await delivery.resumers.ask(self._backends())
+        return True
+
+    async def of_rest(self, delivery: Delivery, rest: Request) -> Query:
         """What is asked for the rest of an answer that may move, at its present backend or another."""
-        query = replace(self.of(delivery), prompt_tokens=rest.prompt_tokens, max_tokens=rest.max_tokens)
-        return replace(query, able=self._able(delivery, rest, query))
+        resumers = Resumers(rest)
+        await resumers.ask(self._backends())
+        query = replace(self._of(delivery), prompt_tokens=rest.prompt_tokens, max_tokens=rest.max_tokens)
+        return replace(query, able=self._able(delivery, resumers, query))
 
-    def _able(self, delivery: Delivery, request: Request, query: Query) -> frozenset[str]:
+    def _backends(self) -> list[Backend]:
+        return [member.backend for member in self._fleet.members]
+
+    def _able(self, delivery: Delivery, resumers: Resumers, query: Query) -> frozenset[str]:
         """The backends that can go on exactly from what the client has."""
         fleet, able = self._fleet, []
         for member in fleet.members:
             view = fleet.view(member.id)
-            if member.backend.can_resume(request) and delivery.is_same_model(view, held(view, query)):
+            if resumers.can(member.backend) and delivery.is_same_model(view, held(view, query)):
                 able.append(member.id)
         return frozenset(able)
 

@@ -63,7 +63,7 @@ async def test_an_answer_moves_when_its_rest_needs_fewer_joules_elsewhere() -> N
     services = await services_of(first, other, mode=Mode.PERFORMANCE)
     answer = await moving(services, go_on)
     services.governor.select(Mode.EFFICIENCY)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     await answer.hear_all()
     assert answer.heard[1:5] == [Delta(text="Hel"), Delta(text="lo,"), Resumed(), Delta(text=" world")]
     assert other.requests[0][0].spoken == Spoken("Hello,", tokens=2)
@@ -98,7 +98,7 @@ async def test_an_answer_that_flows_moves_at_its_next_piece() -> None:
     reading = asyncio.create_task(read())
     await pass_by(LEAST_STAY_S)
     services.governor.select(Mode.EFFICIENCY)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     go_on.set()
     await reading
     assert heard[1:5] == [Delta(text="Hel"), Delta(text="lo,"), Resumed(), Delta(text=" world")]
@@ -118,7 +118,7 @@ async def test_the_frames_of_an_answer_are_not_read_where_no_other_backend_serve
         services = await services_of(FakeBackend("nvidia", *frames), FakeBackend("npu"), mode=Mode.PERFORMANCE)
         services.fleet.set_enabled("npu", second_is_up)
         answer = await moving(services, go_on)
-        services.gateway.migrator.look()
+        await services.gateway.migrator.look()
         assert blocks == ([b"one"] if second_is_up else [])
         await answer.hear_all()
 
@@ -133,7 +133,7 @@ async def test_a_game_and_a_backend_that_is_switched_off_are_left_at_once() -> N
             services.system.set(SystemState(games=Reading(1, 0.0)))
         else:
             services.fleet.set_enabled("nvidia", False)
-        services.gateway.migrator.look()
+        await services.gateway.migrator.look()
         await answer.hear_all()
         assert services.ledger.recent()[-1].resumed == ("moved",), cause
 
@@ -160,7 +160,7 @@ async def test_an_answer_stays_where_moving_does_not_pay_or_is_not_exact(
     await pass_by(stays_s)
     go_on.set()
     services.governor.select(mode)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     await answer.hear_all()
     assert not other.requests
     assert services.ledger.recent()[-1].resumed == ()
@@ -173,7 +173,7 @@ async def test_an_answer_goes_on_where_it_was_when_the_better_place_fails() -> N
     services = await services_of(first, other, mode=Mode.PERFORMANCE)
     answer = await moving(services, go_on)
     services.governor.select(Mode.EFFICIENCY)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     first.script = rest()
     await answer.hear_all()
     assert [each[0].spoken for each in first.requests] == [None, Spoken("Hello,", tokens=2)]
@@ -186,7 +186,7 @@ async def test_an_answer_goes_on_where_it_was_when_the_better_place_is_gone() ->
     services = await services_of(first, other, mode=Mode.PERFORMANCE)
     answer = await moving(services, go_on)
     services.governor.select(Mode.EFFICIENCY)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     await reload(services, first)
     first.script = rest()
     await answer.hear_all()
@@ -204,7 +204,7 @@ async def waiting_after(first: FakeBackend, services: Services) -> tuple[Answer,
     await first.closed.wait()
     services.fleet.set_enabled(first.spec.id, False)
     await pass_by(LEAST_STAY_S)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     return answer, hearing
 
 
@@ -231,7 +231,7 @@ async def test_an_answer_goes_on_where_it_was_although_others_have_taken_its_slo
     services = await services_of(first, other, mode=Mode.PERFORMANCE)
     answer = await moving(services, go_on)
     services.governor.select(Mode.EFFICIENCY)
-    services.gateway.migrator.look()
+    await services.gateway.migrator.look()
     first.script = Accepted(), Delta(text="other"), work, Finished()
     with services.fleet.lease("npu"):
         second = asyncio.create_task(Answer(services, replace(ASKED, hints=Hints(target="nvidia"))).hear_all())

@@ -23,7 +23,7 @@ from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
 from ollama_proxyd.edges.backends.stream import Stream, check_size
 from ollama_proxyd.edges.plumbing.http_reply import Reply
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson", "application/jsonl"})
 

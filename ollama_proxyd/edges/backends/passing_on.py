@@ -17,7 +17,7 @@ from ollama_proxyd.edges.backends.exchange import Exchange
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
 from ollama_proxyd.edges.plumbing.call import PIECE_BYTES
 from ollama_proxyd.edges.plumbing.http_reply import Reply
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 PASSED = frozenset(Operation) - WRITING - {Operation.EMBEDDING}
 """What no dialect translates."""

@@ -22,9 +22,9 @@ from ollama_proxyd.edges.grpc_api.failures import abort
 from ollama_proxyd.edges.grpc_api.guard import Callers
 from ollama_proxyd.edges.grpc_api.reading import read_chat, read_hints, read_text
 from ollama_proxyd.edges.grpc_api.settings import Door
-from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.large import off_loop
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 DIALECT = Anthropic()
 TOKEN_COUNT = "X-Token-Count"  # noqa: S105 - a header, no secret

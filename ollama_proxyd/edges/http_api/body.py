@@ -14,7 +14,7 @@ from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.context import FRONTEND, LARGE_BODIES, REQUEST_ID, SETTINGS
 from ollama_proxyd.edges.http_api.frontends import settings_of
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

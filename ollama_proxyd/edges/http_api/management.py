@@ -29,8 +29,8 @@ from ollama_proxyd.edges.http_api.quant_advice import advice_header
 from ollama_proxyd.edges.http_api.status_events import HEADERS as EVENT_HEADERS
 from ollama_proxyd.edges.http_api.status_events import wants_events
 from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
-from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.large import off_loop
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}", re.ASCII)
 _MOST_ANSWER_BYTES = 1024 * 1024

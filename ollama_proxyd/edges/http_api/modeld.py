@@ -16,8 +16,8 @@ from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import FRONTEND, services_of
 from ollama_proxyd.edges.http_api.streaming import answering_what
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE, json_reply
-from ollama_proxyd.edges.plumbing.large import off_loop
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.large import off_loop
 
 DIALECT = Infer()
 _MB = 2**20

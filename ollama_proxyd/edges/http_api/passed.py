@@ -11,7 +11,7 @@ from ollama_proxyd.dialects.openai.passed import CALLS, FORMS, Call, Passed, par
 from ollama_proxyd.edges.http_api.body import read_form
 from ollama_proxyd.edges.http_api.frontends import settings_of
 from ollama_proxyd.edges.http_api.streaming import Handler, answering, answering_what
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 DIALECT = Passed()
 _IN_FORMS = ("model", "temperature")

@@ -34,7 +34,7 @@ from ollama_proxyd.edges.http_api.ws_messages import (
     read_message,
     whole_fields,
 )
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.parse import BYTES_PER_TOKEN
 from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS
-from ollama_proxyd.edges.plumbing.large import off_loop
+from ollama_proxyd.services.large import off_loop
 from ollama_proxyd.services.picker import Errand
 
 OPENAI: Final = OpenAI()

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.core.text import LARGE_BYTES, sanitize_line
 from ollama_proxyd.edges.plumbing.call import (
     KEEP_ALIVE_S,
     MOST_HEADER_BYTES,
@@ -23,7 +23,6 @@ from ollama_proxyd.edges.plumbing.call import (
     cause,
     failed,
 )
-from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss
 from ollama_proxyd.edges.plumbing.way import Pinned

@@ -6,8 +6,8 @@ from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from ollama_proxyd.core.text import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, PIECE_BYTES, BrokenOffError, Take
-from ollama_proxyd.edges.plumbing.large import LARGE_BYTES
 from ollama_proxyd.edges.plumbing.upstream.head import (
     MOST_HEADERS,
     Field,

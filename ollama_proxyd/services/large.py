@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
-LARGE_BYTES: Final = 1024 * 1024
-"""Work on a text of that size takes about a millisecond; a change of threads costs less."""
+from ollama_proxyd.core.text import LARGE_BYTES
 
 T = TypeVar("T")
 
