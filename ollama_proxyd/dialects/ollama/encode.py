@@ -10,7 +10,7 @@ from ollama_proxyd.core.requests import Json, Operation, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
-from ollama_proxyd.dialects.framing.jsonbody import energy_in, present
+from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, present
 
 
 def write_logprob(token: TokenLogprob, *, with_top: bool = True) -> dict[str, Json]:
@@ -81,7 +81,12 @@ def encode_vectors(request: Request, events: Iterable[Event], finished: Finished
         return msgspec.json.encode({"embedding": vectors[0] if vectors else ()})
     counters = _vector_counters(request, finished, total_ns) if vectors else {}
     return msgspec.json.encode(
-        {"model": request.model, "embeddings": vectors, **counters, **usage_in(request, finished)}
+        {
+            "model": request.model,
+            "embeddings": [in_one_step(each) for each in vectors],
+            **counters,
+            **usage_in(request, finished),
+        }
     )
 
 

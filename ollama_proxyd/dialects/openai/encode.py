@@ -9,7 +9,7 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishRe
 from ollama_proxyd.core.requests import Embedding, Json, Request
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import joined
-from ollama_proxyd.dialects.framing.jsonbody import energy_in, object_in, present
+from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, object_in, present
 from ollama_proxyd.dialects.openai.vectors import pack
 
 FINGERPRINT = "fp_ollama_proxyd"
@@ -250,7 +250,7 @@ class EmbeddingEncoder:
         return {
             "object": "list",
             "data": [
-                {"object": "embedding", "embedding": pack(vector) if packed else vector, "index": index}
+                {"object": "embedding", "embedding": pack(vector) if packed else in_one_step(vector), "index": index}
                 for index, vector in enumerate(vectors)
             ],
             "model": self._request.model,

@@ -206,12 +206,16 @@ async def _whole(dialect: Dialect, request: Request, model: str, reply: Reply, s
     reply.bear(request.whole_pause_s)
     body = await _body(reply, start)
     try:
-        is_other = request.api is not dialect.api or request.stream or request.hints.include_energy
-        passed = None if is_other else _passed_whole(dialect, request, body)
-        if passed is None:
-            return dialect.decode_answer(request, body)
+        return await off_loop(len(body), partial(_read_whole, dialect, request, model, body))
     except ProxyError as error:
         raise reply.broken or error from error
+
+
+def _read_whole(dialect: Dialect, request: Request, model: str, body: bytes) -> list[Event]:
+    is_other = request.api is not dialect.api or request.stream or request.hints.include_energy
+    passed = None if is_other else _passed_whole(dialect, request, body)
+    if passed is None:
+        return dialect.decode_answer(request, body)
     body, finished = passed
     frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
     return [Delta(frame=frame), finished]

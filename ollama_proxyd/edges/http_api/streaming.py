@@ -11,7 +11,7 @@ from aiohttp.http_writer import StreamWriter
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished, Flow, Resumed
+from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, Flow, Resumed
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.values import replace
@@ -26,6 +26,7 @@ from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.services.answers import Answers
+from ollama_proxyd.services.large import off_loop
 
 
 def _rfc3339() -> str:
@@ -40,6 +41,8 @@ def _to_the_second(unix_s: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
+NUMBER_BYTES = 20
+"""What a number of a vector takes as text."""
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 STAMPS = Stamps(new_id, lambda: int(time.time()), _rfc3339, time.monotonic_ns)
 
@@ -157,7 +160,8 @@ async def deliver(
             headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
-            return web.Response(body=_whole(told, make_encoder), headers=headers)
+            body = await off_loop(_written_bytes(told), partial(_whole, told, make_encoder))
+            return web.Response(body=body, headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
@@ -222,6 +226,12 @@ def _following(encoder: Encoder, first: bytes) -> Encoder:
     """The encoder, to go on with a stream of an engine's own frames."""
     encoder.follow(first)
     return encoder
+
+
+def _written_bytes(events: Sequence[Event]) -> int:
+    """How long the vectors of an answer are when they are written, about."""
+    vectors = [vector for event in events if isinstance(event, Embedded) for vector in event.vectors]
+    return NUMBER_BYTES * sum(map(len, vectors))
 
 
 def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> bytes:

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from ollama_proxyd.core import hints, tuning, what_if
+from ollama_proxyd.core.events import Accepted, Embedded, Finished
 from ollama_proxyd.dialects import ollama as ollama_dialect
 from ollama_proxyd.dialects import openai as openai_dialect
 from ollama_proxyd.edges import http_api
@@ -281,3 +282,17 @@ def test_a_handler_is_in_the_table_once() -> None:
     """The size of bodies goes by the handler, so that none may serve two routes of other sizes."""
     handlers = [each.handler for module in (openai, ollama) for each in module.ROUTES if isinstance(each, web.RouteDef)]
     assert len(handlers) == len(set(handlers))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed"])
+async def test_no_long_vectors_keep_the_loop_waiting(serve: Serve, path: str) -> None:
+    """A program that indexes sends a thousand texts at once; streams beside it go on."""
+    vectors = tuple(tuple(0.1 + number for number in range(1_000)) for _ in range(1_000))
+    site = await serve(FakeBackend("npu", Accepted(), Embedded(vectors), Finished()))
+    worst_s = []
+    for _ in range(TRIES):
+        async with lag() as found, site.client.post(path, json=BASE) as reply:
+            assert len(await reply.read()) > MB
+        worst_s.append(found.worst_s)
+    assert min(worst_s) < max(FLOOR_S, decoding_s(FLOOR_BYTES)), worst_s
