@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ from ollama_proxyd.app.engines import Engines, follow_pool
 from ollama_proxyd.app.loading_ahead import load_ahead
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.services import request_log
@@ -56,7 +57,7 @@ LAST_WORDS_S = 1.0
 """How long requests that are cut off may take to end."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Foundation:
     """What a reload of the configuration reconfigures and never replaces."""
 

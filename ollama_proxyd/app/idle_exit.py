@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ SETTLE_S = 0.05
 """The last accepted clients have asked by then."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Use:
     """What uses the daemon at one moment; `requests` are those of clients so far."""
 

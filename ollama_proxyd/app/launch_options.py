@@ -1,7 +1,7 @@
 """What the command line and the environment say, and the configuration that follows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ollama_proxyd.app.administration import file_of, kept_in, load_with
@@ -10,9 +10,10 @@ from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides, load, named_in
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.administration import Entry, Kind
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LaunchOptions:
     """What the command line and the environment say."""
 

@@ -1,7 +1,7 @@
 """What runs engines of our own: their processes, their memory, and the folders of their models."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from yarl import URL
 
@@ -9,6 +9,7 @@ from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.managed import ManagedBackend
 from ollama_proxyd.edges.engines.model_files import ModelFolders
@@ -26,7 +27,7 @@ from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Backend, Clock, StateStore
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OwnEnginesDeps:
     """What they work with."""
 

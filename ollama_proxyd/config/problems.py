@@ -1,10 +1,11 @@
 """What is wrong with a configuration, where it was written, and what to do about it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Where a value was written: a line of a file, an environment variable, or an option."""
 
@@ -15,7 +16,7 @@ class Origin:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Problem:
     """One thing that is wrong; `key` is the path of the setting, empty where the whole file is at fault.
 

@@ -1,7 +1,7 @@
 """A configuration in force: the settings of every part of the daemon."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -17,6 +17,7 @@ from ollama_proxyd.core.options import Like, Option, Positive, Within
 from ollama_proxyd.core.power_saver import PowerSaverSettings
 from ollama_proxyd.core.tariff import CostSettings
 from ollama_proxyd.core.tuning import Tuning
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS
 from ollama_proxyd.edges.grpc_api.settings import GrpcSettings
 from ollama_proxyd.edges.host.syslog import SyslogAddress
@@ -42,7 +43,7 @@ EnvironmentName: TypeAlias = Annotated[str, Like("^[A-Za-z_][A-Za-z0-9_]*$", "th
 FilePath: TypeAlias = Annotated[str, Like("[\\s\\S]+", "the path of a file")]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Auth:
     """Where the token stands that clients must present as `Authorization: Bearer …`."""
 
@@ -54,7 +55,7 @@ class Auth:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ApiKeySource:
     """Where the key stands that a backend's API asks for."""
 
@@ -66,7 +67,7 @@ class ApiKeySource:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FrontendToken:
     """Where the token stands that a front end's clients present."""
 
@@ -78,7 +79,7 @@ class FrontendToken:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DetectionSettings:
     """The search for engines when no backend is configured."""
 
@@ -91,7 +92,7 @@ class DetectionSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SensorSettings:
     """Whether and how often the machine's sensors are read."""
 
@@ -103,7 +104,7 @@ class SensorSettings:
     ] = Path("/sys")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BusSettings:
     """Whether the daemon is on the session bus."""
 
@@ -112,7 +113,7 @@ class BusSettings:
     ] = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SleepSettings:
     """Suspend and resume."""
 
@@ -133,7 +134,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LogSettings:
     """What is logged."""
 
@@ -148,7 +149,7 @@ class LogSettings:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Config:
     """A whole configuration.
 

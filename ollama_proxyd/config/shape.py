@@ -1,13 +1,14 @@
 """The shape of the file: its sections, and in them the options that the parts of the daemon declare."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import field, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_type_hints
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.options import REQUIRED, Setting, settings_of
+from ollama_proxyd.core.values import value
 
 SECTIONS: Final[Mapping[str, str]] = {
     "server": "The HTTP server that clients talk to.",
@@ -64,7 +65,7 @@ OF_ENGINES: Final = tuple(
 """What an engine that the proxy runs takes as other backends do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Section:
     """A part of the file: first its options, then its sections."""
 

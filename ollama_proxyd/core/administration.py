@@ -1,11 +1,11 @@
 """What the admin API keeps: backends and front ends beside the file's, tokens with roles, and who changed what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.values import value
 
 MOST_ENTRIES = 1000
 MOST_TOKENS = 1000
@@ -83,7 +83,7 @@ class Change(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """All that is kept, but for the audit."""
 

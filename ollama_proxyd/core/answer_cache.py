@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, NamedTuple
 
@@ -11,6 +10,7 @@ from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishRe
 from ollama_proxyd.core.fleet import BackendSpec, Model
 from ollama_proxyd.core.options import Option, Positive, Within
 from ollama_proxyd.core.requests import Embedding, Json, Request
+from ollama_proxyd.core.values import value
 
 MOST_BODY_BYTES = 256 * 1024
 """Larger requests are seldom asked twice, and reading them takes long."""
@@ -24,7 +24,7 @@ _RANDOM_SEEDS = (-1, 2**32 - 1)
 _WHOLE = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CacheSettings:
     """Whether answers are kept, how many, and for how long."""
 
@@ -51,7 +51,7 @@ class Holder(NamedTuple):
     model: Model
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """An answer, whose it is, and since when it is kept."""
 

@@ -1,7 +1,7 @@
 """The Auto mode as a pure step: it changes when the machine does, not twice in a short time, and at once to protect."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,9 +9,10 @@ from ollama_proxyd.core.modes import THRIFT, Mode, ModeSetting, ModeTable, row_i
 from ollama_proxyd.core.readings import Reading, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.thresholds import NOTHING_PAST, TABLE, AutoSettings, Past, Threshold, edge, thresholds_past
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """What Auto makes of the machine's state."""
 
@@ -121,7 +122,7 @@ PROTECTS = frozenset({Threshold.CRITICAL_BATTERY, Threshold.CRITICAL_HEAT})
 """What a thriftier mode does not wait for."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AutoState:
     """What Auto has made of the machine so far.
 

@@ -1,11 +1,12 @@
 """Circuit breakers: when a backend that fails is left alone, and when one request tries it again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.faults import Fault, Work
+from ollama_proxyd.core.values import value
 
 
 class Phase(Enum):
@@ -62,7 +63,7 @@ _BACKEND = _Scope(same_model=False)
 _MODEL = _Scope()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Row:
     """How a breaker of one fault behaves: failures in a row that open it, its first and its longest pause."""
 
@@ -112,7 +113,7 @@ MOST = 32
 """Breakers of one backend; more models than that have failed together."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Breaker:
     """What one kind of failure at one backend has come to; `work` is the request that failed last."""
 

@@ -1,6 +1,6 @@
 """The energy budget of a day: what of it is spent, and what happens once all of it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from ollama_proxyd.core.modes import Mode, ModeSetting, ModeTable, row_in_force
 from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.values import value
 
 
 class WhenReached(Enum):
@@ -19,7 +20,7 @@ class WhenReached(Enum):
     REFUSE_BACKGROUND = "refuse_background"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BudgetSettings:
     """How much energy a day has, and what happens once it is spent."""
 
@@ -37,7 +38,7 @@ class BudgetSettings:
     ] = WhenReached.WARN
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Budget:
     """A day's budget; `reason` is what its end means, None while there is some left or no limit.
 

@@ -1,9 +1,9 @@
 """What a client says of caches."""
 
-from dataclasses import dataclass
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CacheControl:
     """What a client says of caches (RFC 9111, 5.2.1): whether its answer may come from one, or be kept there."""
 

@@ -1,7 +1,7 @@
 """What answers cost on some days, by program, model, backend, day or mode, and what devices drew beside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import Enum
 
 from ollama_proxyd.core.energy import Account, Source
@@ -11,6 +11,7 @@ from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.units import spelled
+from ollama_proxyd.core.values import value
 
 JOULES_PER_WH = 3600.0
 MOST_DAYS = 366
@@ -44,7 +45,7 @@ def read_by(value: Json) -> By:
     return By(read_field(_BY, value, "by"))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """Whole days, the first and the last as local dates such as 2027-01-15.
 
@@ -57,7 +58,7 @@ class Asked:
     since_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cost:
     """What some attempts cost; the joules of each source are told, and how far their sum may be wrong.
 
@@ -93,7 +94,7 @@ class Cost:
 _SUMMED = tuple(each.name for each in fields(Cost) if each.name not in {"key", "known_by", "spent"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeviceCost:
     """What a device drew on one account: active, idle_tail or base."""
 
@@ -104,7 +105,7 @@ class DeviceCost:
     error_j: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Books:
     """The costliest first; `devices` are empty where no device was accounted."""
 

@@ -1,12 +1,12 @@
 """The last day in hours: what answers cost at each backend, and when the mode changed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 from ollama_proxyd.core.energy import Source, worst
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.values import value
 
 HOURS = 24
 SECONDS_PER_HOUR = 3600
@@ -14,7 +14,7 @@ MOST_CHANGES = 500
 """The newest are told; what draws them has no room for more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HourCost:
     """What the attempts cost that ended at a backend in an hour; `hour` counts from the first of the day.
 
@@ -28,7 +28,7 @@ class HourCost:
     error_j: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModeChange:
     """From this time on a mode was chosen, and this one in force."""
 
@@ -37,7 +37,7 @@ class ModeChange:
     effective_mode: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EnergyHours:
     """Hours by the clock, the present one the last; `changes` begin with the mode at `since_s`, as far as is known."""
 

@@ -1,7 +1,6 @@
 """What answers cost over time: each hour of the last day or each day of the last thirty, and whose it was."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ollama_proxyd.core.options import Takes, Without
 from ollama_proxyd.core.readings import Maybe
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.values import value
 
 DAYS = 30
 MOST_PARTS = 5
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     error_j: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Series:
     """The parts of each column, and what they come to in the books of the same time."""
 

@@ -1,12 +1,12 @@
 """The life of one process of an engine, as a table, and what others are told of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.memory_budget import Bytes
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 
 
 class Phase(Enum):
@@ -59,7 +59,7 @@ HELD = frozenset({Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.STOPPING})
 LEAVING = frozenset({Phase.DRAINING, Phase.STOPPING})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Launch:
     """What a process is started with; `port` and `api_key` are its alone.
 
@@ -74,7 +74,7 @@ class Launch:
     most_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeptEngine:
     """What is noted of a process so that it is found again after a crash of the daemon.
 
@@ -91,7 +91,7 @@ class KeptEngine:
     needs: Bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Instance:
     """A process for one model, as it is told; bytes as they count in the budgets."""
 
@@ -112,7 +112,7 @@ class Instance:
     """How much of its model is in main memory while it loads, about; None where that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """Why the process of a model ended that was not meant to."""
 
@@ -124,7 +124,7 @@ class Ended:
     """In a row, without an answer between."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Changed:
     """A process went on to another phase."""
 

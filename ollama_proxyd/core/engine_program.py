@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.values import value
 
 _ENGINE: Final = "engines[]."
 Variable: TypeAlias = Annotated[str, Like("^[A-Za-z_][A-Za-z0-9_]*=[^\\0]*$", "a variable such as GGML_VK_DEVICE=0")]
@@ -80,7 +80,7 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EngineProgram:
     """How the proxy runs an engine, one process for each model."""
 
@@ -132,7 +132,7 @@ def _filled(word: str, values: Mapping[str, str | int]) -> str:
     return _VALUE.sub(lambda found: str(values.get(found[1], found[0])), word)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EngineSettings:
     """Where models are, and how much memory engines may have together."""
 

@@ -1,7 +1,7 @@
 """What a backend says while it answers, in words that no dialect owns."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TypeAlias
 
@@ -42,7 +42,7 @@ class Timings:
     decode_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolCallDelta:
     """A piece of a tool call; `name` and `arguments`, a JSON text, may be fragments, joined by `index`."""
 
@@ -52,7 +52,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TokenLogprob:
     """The log probability of one token, and of the likeliest others."""
 
@@ -97,7 +97,7 @@ class Delta:
     """How many tokens it stands for, as far as the engine told or its empty pieces show."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Embedded:
     """The vectors of an embedding request, in the order of its inputs."""
 
@@ -123,7 +123,7 @@ class Finished:
     """The client's sequence at which it stopped, where the engine tells."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resumed:
     """The answer goes on from another backend, in words; nothing that the client has is said again."""
 

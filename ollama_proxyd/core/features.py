@@ -1,7 +1,7 @@
 """The feature flags that Porpulsion has, and what each really does at each backend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from ollama_proxyd.core.engine_program import ProgramKind
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Json, Request
+from ollama_proxyd.core.values import value
 
 LEAN_TOKENS = 512
 """The least context that a request is capped to; it is doubled until prompt and answer fit."""
@@ -72,7 +73,7 @@ class Way(Enum):
     NOT_POSSIBLE = "not_possible"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Effect:
     """What a flag does at one backend; `in_force` None: the engine does not tell."""
 
@@ -82,7 +83,7 @@ class Effect:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeatureStatus:
     """One flag; it is enabled where it was asked for and is in force somewhere."""
 
@@ -100,7 +101,7 @@ class FeatureStatus:
 _BY_FLAG = frozenset({Way.REQUEST, Way.PROXY, Way.RESTART})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EngineWishes:
     """What engines are asked for, request by request."""
 

@@ -1,7 +1,7 @@
 """What is known about each backend at one moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Annotated
 
@@ -39,7 +39,7 @@ class Hardware(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Profile:
     """A backend's priors, used until it was measured; None where none is configured."""
 
@@ -70,7 +70,7 @@ class Profile:
     keep_alive_s: Annotated[NotNegative | None, Option(_TRAITS, "Seconds that an unused model stays in memory.")] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModelRules:
     """Which models a backend is meant for; patterns are shell-style globs, matched without regard to case.
 
@@ -192,7 +192,7 @@ class Model:
     unfit: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LoadedModel:
     """A model in a backend's memory."""
 
@@ -214,7 +214,7 @@ class Health(Enum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Probe:
     """What a backend said when its health was checked; `loaded` and `slots` are None where it cannot tell."""
 

@@ -1,12 +1,11 @@
 """A summary of the fleet, in numbers and in one sentence."""
 
-from dataclasses import dataclass
-
 from ollama_proxyd.core.fleet import FleetView, Health
 from ollama_proxyd.core.modes import ModeSetting
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FleetSummary:
     """Counts: enabled backends, serving backends, and serving ones with trouble."""
 

@@ -1,13 +1,13 @@
 """A front end: a named endpoint of the daemon, which sees some models and backends."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.addresses import BackendId
 from ollama_proxyd.core.model_names import matches
 from ollama_proxyd.core.options import Like, Option
+from ollama_proxyd.core.values import value
 
 FrontendName: TypeAlias = Annotated[
     str, Like("^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", "a name of up to 64 letters, digits, _ and -")
@@ -31,7 +31,7 @@ class Balancing(Enum):
     STICKY = "sticky"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Frontend:
     """What routing knows of a front end."""
 

@@ -1,8 +1,9 @@
 """What a GGUF file says of its model: the facts that its size in memory and its speed follow from."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+
+from ollama_proxyd.core.values import value
 
 Metadata: TypeAlias = Mapping[str, object]
 """Keys of GGUF's specification with their values, as in the file or in the `model_info` of Ollama's /api/show."""
@@ -52,7 +53,7 @@ class TypeShare(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Layer:
     """What one layer keeps for each token; a head count of 0 is a layer without a cache that grows."""
 
@@ -74,7 +75,7 @@ class Layer:
         return self.kv_heads * self.value_length
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recurrence:
     """The state of fixed size that a recurrent layer keeps for each sequence."""
 
@@ -83,7 +84,7 @@ class Recurrence:
     """In one layer."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Experts:
     """A mixture of experts."""
 
@@ -92,7 +93,7 @@ class Experts:
     """For each token."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GgufFacts:
     """A model's facts; None where the file does not say."""
 

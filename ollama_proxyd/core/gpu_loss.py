@@ -1,10 +1,11 @@
 """Whether an engine lost its GPU while the machine slept: what it shows now against what it showed before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 
 LEAST_SHARE = 0.1
 """Below this share of its former GPU memory, a model was moved to the CPU. An engine with its GPU puts more there, even
@@ -17,7 +18,7 @@ ENOUGH_SAMPLES = 3
 """From fewer requests nothing is known of a backend's speed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Before:
     """What a backend showed before the machine slept, by its own names of its models."""
 

@@ -1,7 +1,6 @@
 """What is kept of each attempt and each request: figures and names, never a word of a prompt or an answer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -12,6 +11,7 @@ from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Json, Operation
+from ollama_proxyd.core.values import value
 
 MOST_NAME_CHARACTERS = 200
 MOST_WHOLE = 2**53
@@ -23,7 +23,7 @@ Values: TypeAlias = Mapping[str, Json]
 """A row by its columns; a mapping or a sequence in it is kept as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """A row of a table."""
 

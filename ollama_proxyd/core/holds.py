@@ -1,9 +1,9 @@
 """Holds: programs that ask for a mode for as long as they live, in the manner of power-profiles-daemon."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ollama_proxyd.core.modes import THRIFT, Mode
+from ollama_proxyd.core.values import value
 
 LONGEST_TEXT = 200
 """Characters of a reason and of an application id: people read them in a menu."""
@@ -16,7 +16,7 @@ HOLD = "/"
 """What stands in an owner between its program and the hold, where a program has many owners."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hold:
     """One program's wish, which ends with its owner: the program with its connection to the bus or an open answer.
 

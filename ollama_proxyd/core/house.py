@@ -1,7 +1,9 @@
 """Other machines of the house: which are paired, and what of them a price needs."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+
+from ollama_proxyd.core.values import value
 
 MOST_PEERS = 16
 """So many machines can be paired."""
@@ -20,7 +22,7 @@ class Share(Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Peer:
     """A paired machine. `fingerprint`: SHA-256 of its certificate, in hex. `address`: where it was last."""
 
@@ -32,7 +34,7 @@ class Peer:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Machine:
     """A paired machine, as what it shares is priced; None where that is not known.
 
@@ -62,7 +64,7 @@ def bare(code: str) -> str:
     return code.replace("-", "").replace(" ", "")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PeerStatus:
     """A paired machine as people see it. `reason`: why nothing of it is used now, None where all is well."""
 
@@ -77,7 +79,7 @@ class PeerStatus:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PairingStatus:
     """A code that can be used."""
 
@@ -86,7 +88,7 @@ class PairingStatus:
     attempts_left: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HouseStatus:
     """The house as this machine knows it."""
 

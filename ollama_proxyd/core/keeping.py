@@ -133,7 +133,7 @@ WHY_KEPT: Mapping[KeptBy, Reason] = {
 """Why it is not for the proxy to say how long a model stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """A model that stays in memory, for a person and for programs."""
 

@@ -1,15 +1,15 @@
 """Responses that can be gone on from, retrieved and deleted: in memory, bounded in number and bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.values import value
 
 MOST_RESPONSES = 512
 MOST_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeptResponse:
     """A response as its client got it, with the JSON of what went in and came out, by id and in order."""
 

@@ -1,7 +1,6 @@
 """A call that changes the files of models, for the engine that keeps them."""
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,9 +9,10 @@ from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health
 from ollama_proxyd.core.model_names import matches
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Management:
     """A call as an engine gets it: a body that is long comes as it arrives."""
 
@@ -21,7 +21,7 @@ class Management:
     body: bytes | AsyncIterable[bytes] = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Managed:
     """How an engine begins to answer a call, whatever its status is."""
 

@@ -1,9 +1,10 @@
 """Which engines must leave so that another one fits into memory: budgets, engines and a wish in, a verdict out."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, TypeAlias
+
+from ollama_proxyd.core.values import value
 
 Bytes: TypeAlias = Mapping[str, float]
 """An amount of each memory, by its name: "ram", or the id of a device."""
@@ -23,7 +24,7 @@ class Budget(NamedTuple):
 Budgets: TypeAlias = Mapping[str, Budget]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tenant:
     """An engine in memory; `users` counts the requests under way on it, `waiting` those that would go to it next."""
 

@@ -10,6 +10,7 @@ from ollama_proxyd.core.options import Option, Within
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import cut
+from ollama_proxyd.core.values import value
 
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 3600.0
@@ -20,7 +21,7 @@ MOST_BYTES = 2**53
 MOST_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SyncSettings:
     """How required models are pulled."""
 
@@ -71,7 +72,7 @@ _NEXT = {
 """What is not here changes nothing; a pull that succeeds is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pull:
     """A required model that a backend lacks; the bytes are of the layers that the engine has told of."""
 

@@ -1,7 +1,7 @@
 """The efficiency modes: their names, and what each asks for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Annotated
@@ -9,6 +9,7 @@ from typing import Annotated
 from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import LONGEST_SPELLING, nearest
+from ollama_proxyd.core.values import value
 
 _MODES = "efficiency.modes.*."
 
@@ -26,7 +27,7 @@ class Mode(Enum):
     __hash__ = object.__hash__  # looked up for each request, and Enum's own is written in Python
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModeRow:
     """What a mode asks for; a limit is None where there is none."""
 
@@ -68,7 +69,7 @@ THRIFT = (Mode.PERFORMANCE, Mode.AUTO, Mode.BALANCED, Mode.EFFICIENCY, Mode.QUIE
 """The modes from the fastest to the thriftiest; Quiet gives up time for a silent fan and a cool lap."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModeSetting:
     """The mode in force: what was chosen, what came of it, why, and the row that applies.
 

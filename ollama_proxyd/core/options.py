@@ -7,13 +7,15 @@ The file's shape, its JSON Schema, `config.yaml` and the table in the documentat
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from enum import Enum
 from types import UnionType
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from ollama_proxyd.core.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Within:
     """The limits of a number."""
 
@@ -34,7 +36,7 @@ class Within:
         return low + ("" if self.le is None else f"{to} {self.le}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Like:
     """The form of a text: a regular expression for all of it, and the same in words."""
 
@@ -42,7 +44,7 @@ class Like:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Option:
     """What a person is told of a setting.
 
@@ -64,7 +66,7 @@ class Plain:
     """Stands for any plain value in the file: text, a number, true or false."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Without:
     """Words of an enumeration that an option does not take."""
 
@@ -81,7 +83,7 @@ REQUIRED: Final = object()
 _NOT_EMPTY: Final = Like("[\\s\\S]+", "text that is not empty")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Takes:
     """What an option takes: a value of one type within limits, perhaps null, perhaps a list of such values.
 
@@ -131,7 +133,7 @@ class Takes:
         return f"{what} or null" if self.is_nullable else what
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Setting:
     """An option with the field that declares it; `default` is as the file would have it."""
 

@@ -1,10 +1,10 @@
 """What a token costs under the power profiles, and whether power-saver is worth holding while an answer runs."""
 
-from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Option
+from ollama_proxyd.core.values import value
 
 SAVER, BALANCED = "power-saver", "balanced"
 THRIFTY = frozenset({Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY})
@@ -15,7 +15,7 @@ NEW_COUNTS = 0.2
 """What a new answer weighs once there are many."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PowerSaverSettings:
     """Whether the machine's own power profile is used."""
 

@@ -1,11 +1,12 @@
 """Whether a model that is usually wanted at this hour is worth loading before anybody asks, in joules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, NamedTuple
 
 from ollama_proxyd.core.energy_hours import SECONDS_PER_HOUR
 from ollama_proxyd.core.policy.residence import Upkeep
+from ollama_proxyd.core.values import value
 
 DAYS: Final = 14
 """So many days are looked back on."""
@@ -17,7 +18,7 @@ OWN_PROGRAM: Final = "ollama-proxyd"
 """Who asks for what nobody has asked for yet; it is no habit."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Habits:
     """An hour of the last days: on how many there were requests at all, and when each model was first asked for in it.
 

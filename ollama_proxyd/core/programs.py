@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from ollama_proxyd.core.values import value
+
 MOST_CHARACTERS = 100
 
 
@@ -19,7 +21,7 @@ class KnownBy(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Program:
     """A program by its name; where it is not known, the name is empty."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -10,6 +9,7 @@ from ollama_proxyd.core.gguf import GgufFacts
 from ollama_proxyd.core.model_memory import Serving, estimate
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.priors import expect, known_power_w
+from ollama_proxyd.core.values import value
 
 GB = 10**9
 LEAST_ROOM_LEFT = 0.05
@@ -40,7 +40,7 @@ TIERS = (
 """The best first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subject:
     """The model that is asked about, as far as it is known."""
 
@@ -72,7 +72,7 @@ class Place(NamedTuple):
         return None if known is None else max(known - LEAST_ROOM_LEFT * (self.total_bytes or known), 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Option:
     """One quantisation on one device; None where it is not known. All but what was measured is an estimate."""
 
@@ -94,7 +94,7 @@ class Option:
         return self.weights_bytes + (self.cache_bytes or 0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Advice:
     """What is advised for one device; `recommended` None where nothing fits, or its memory is not known."""
 

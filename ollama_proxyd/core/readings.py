@@ -1,17 +1,18 @@
 """What the machine says: measured values, or the reason why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import Enum
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.reasons import Reason, Value
+from ollama_proxyd.core.values import value
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unavailable:
     """No value, and why. Never 0, -1 or a silent None."""
 
@@ -23,7 +24,7 @@ class Unavailable:
         return cls(Reason(code, **values))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reading(Generic[T]):
     """A value and the monotonic time in seconds at which it was read.
 
@@ -53,7 +54,7 @@ class PowerState(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeviceState:
     """One device of the machine: what its sensors say now.
 
@@ -85,7 +86,7 @@ DEVICE_READINGS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SystemState:
     """The laptop as far as it is known; each part is a reading or the reason for its absence.
 
@@ -117,10 +118,11 @@ class SystemState:
     @property
     def says_anything(self) -> bool:
         """Whether any part is known."""
-        parts = (getattr(self, name) for name in self.__slots__)
+        parts = (getattr(self, name) for name in _READINGS)
         return any(isinstance(part, Reading) for part in parts) or bool(self.devices)
 
 
+_READINGS = tuple(field.name for field in fields(SystemState) if field.name != "devices")
 UNKNOWN_SYSTEM = SystemState()
 
 
@@ -136,7 +138,7 @@ class Conditions(NamedTuple):
         return cls(known(system.on_battery), known(system.power_profile))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sensed:
     """What one sensor says at one moment: parts of SystemState by name, and the devices that it speaks for.
 

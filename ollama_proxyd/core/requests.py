@@ -1,7 +1,7 @@
 """What a client asks for, in words that no dialect owns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
@@ -90,14 +90,14 @@ class Hints:
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Text:
     """A part of a message in words."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Image:
     """An image in base64; `media_type` such as image/png, None when the client did not say."""
 
@@ -105,7 +105,7 @@ class Image:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Audio:
     """Sound in base64; `format` such as wav or mp3."""
 
@@ -116,7 +116,7 @@ class Audio:
 Part: TypeAlias = Text | Image | Audio
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolCall:
     """A function that the model wants called; `arguments` is JSON text of an object, as the model wrote it."""
 
@@ -125,7 +125,7 @@ class ToolCall:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """One turn of a conversation, `name` its speaker or tool; `parts` is None where the content was null or absent."""
 
@@ -137,7 +137,7 @@ class Message:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tool:
     """A function that the model may call; `parameters` is a JSON Schema."""
 
@@ -155,7 +155,7 @@ class ToolMode(Enum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolChoice:
     """Whether the model calls tools; `name` is the only one that it may call, None for any."""
 
@@ -163,12 +163,12 @@ class ToolChoice:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JsonObject:
     """The answer must be some JSON object."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JsonSchema:
     """The answer must fit this JSON Schema."""
 
@@ -183,7 +183,7 @@ Think: TypeAlias = bool | str
 """Whether to think before answering: False, True, or an effort (low, medium, high, max)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Options:
     """Settings of a generation under canonical names, and what could not be named.
 
@@ -201,7 +201,7 @@ class Options:
         return self.written.get(name, name)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Chat:
     """The content of a chat request; `tool_choice` is None where the client left it open."""
 
@@ -215,7 +215,7 @@ class Chat:
     options: Options = field(default_factory=Options)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Completion:
     """The content of a completion; `raw` means that no chat template is applied to the prompt."""
 
@@ -233,7 +233,7 @@ class Completion:
     options: Options = field(default_factory=Options)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Embedding:
     """Texts to embed; `single` when the client sent one string rather than a list.
 

@@ -1,7 +1,8 @@
 """How many requests a backend answers at once, and how that is known."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from ollama_proxyd.core.values import value
 
 MISSES = 3
 """So many requests must have waited within an engine before it counts as full: one may begin late by chance."""
@@ -23,7 +24,7 @@ class SlotsFrom(Enum):
     """From its kind."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slots:
     """How many requests a backend answers at once, and how that is known."""
 

@@ -1,11 +1,12 @@
 """The part of an answer that its client has, and how a request goes on from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ollama_proxyd.core.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Spoken:
     """What a client has of an answer that goes on elsewhere; `tokens` is what engines told, else one for each piece."""
 

@@ -1,7 +1,6 @@
 """The status as values; every edge shows these under these names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.budget import Budget
@@ -14,6 +13,7 @@ from ollama_proxyd.core.policy.mode_limits import outside
 from ollama_proxyd.core.policy.priors import guessed_power_w
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 
 NOT_CONFIGURED = Unavailable.because("not_configured")
 NOT_LEARNED = Unavailable.because("not_learned")
@@ -22,7 +22,7 @@ NO_THERMOMETER = Unavailable.because("no_thermometer")
 SLEEP_UNKNOWN = Unavailable.because("sleep_unknown")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BackendStatus:
     """One backend now.
 
@@ -55,7 +55,7 @@ class BackendStatus:
     machine: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QueueStatus:
     """The requests that wait for a backend; `oldest_wait_seconds` is None where none waits.
 
@@ -68,7 +68,7 @@ class QueueStatus:
     deferred: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeviceStatus:
     """A device, and the backends that run on it."""
 
@@ -76,7 +76,7 @@ class DeviceStatus:
     backends: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Today:
     """Sums since local midnight; `saved_joules` over the `compared` requests, None where none was compared."""
 
@@ -100,7 +100,7 @@ class Today:
     """What these had cost when they were made, as far as is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EnergyAccount:
     """Joules of a device, or of a backend of no known device: of its answers, its idle tail, or what it draws anyway.
 
@@ -118,7 +118,7 @@ class EnergyAccount:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LastDecision:
     """The last request that was routed or refused; the estimates are None where no backend got it.
 
@@ -140,14 +140,14 @@ class LastDecision:
     instead_of_joules: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HistoryStatus:
     """Why the history is not as it should be; None where all is well."""
 
     reason: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PowerSaverStatus:
     """The profile power-saver: whether it is held now, and what it brought since the start, as far as measured."""
 
@@ -156,7 +156,7 @@ class PowerSaverStatus:
     saved_joules: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnloadingStatus:
     """Models that were unloaded before their engine would have done it, and what that saved since the start."""
 
@@ -165,7 +165,7 @@ class UnloadingStatus:
     """Estimated, less what loading again cost; below zero where that was more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PullStatus:
     """A required model that a backend lacks: waiting, pulling, or failed until it is tried again."""
 
@@ -179,7 +179,7 @@ class PullStatus:
     reason: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FrontendStatus:
     """A front end: where it is, what it serves, and what came to it since the start.
 
@@ -202,7 +202,7 @@ class FrontendStatus:
     refused: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Status:
     """Everything at one moment."""
 

@@ -1,9 +1,9 @@
 """What a service takes for its tokens, and what money counts for beside joules."""
 
-from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.options import Like, NotNegative, Option, Positive
+from ollama_proxyd.core.values import value
 
 TOKENS_PER_PRICE = 1e6
 J_PER_KWH = 3.6e6
@@ -11,7 +11,7 @@ J_PER_KWH = 3.6e6
 Currency: TypeAlias = Annotated[str, Like("^[A-Z]{3}$", "the three letters of a currency, such as EUR")]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CostSettings:
     """How money is weighed against energy."""
 
@@ -21,7 +21,7 @@ class CostSettings:
     ] = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tariff:
     """The prices of one backend; None where none is configured, which then counts as nothing."""
 

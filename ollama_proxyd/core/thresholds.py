@@ -1,17 +1,17 @@
 """The thresholds that Auto watches: each is left further on than it was entered, so that noise is no news."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.options import NotNegative, Option, Percent, Positive, Within
 from ollama_proxyd.core.readings import SystemState, known
+from ollama_proxyd.core.values import value
 
 _AUTO = "efficiency.auto."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AutoSettings:
     """The numbers that Auto's rules compare with."""
 

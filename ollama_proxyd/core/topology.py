@@ -1,7 +1,8 @@
 """What the processor is made of: its cores of each kind, its instructions, its caches and its memory."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from ollama_proxyd.core.values import value
 
 
 class Cache(NamedTuple):
@@ -15,7 +16,7 @@ class Cache(NamedTuple):
     instances: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Topology:
     """The processors of this machine; None where the kernel does not say."""
 

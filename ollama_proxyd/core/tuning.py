@@ -1,7 +1,7 @@
 """Runtime settings: Auto's numbers and the quiet hours, with their limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from typing import Annotated, Any, TypeAlias
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -9,6 +9,7 @@ from ollama_proxyd.core.fields import read_field, shown, wrong
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.options import Option, TimeOfDay, settings_of
 from ollama_proxyd.core.thresholds import AutoSettings
+from ollama_proxyd.core.values import value
 
 NO_LENGTH = "is the start as well, which could mean always or never"
 """What is wrong with quiet hours that end when they begin."""
@@ -17,7 +18,7 @@ _AUTO = AutoSettings()
 Value: TypeAlias = bool | float | str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tuning:
     """These settings with the values that apply; times are local ones, written as in "22:00"."""
 
@@ -44,7 +45,7 @@ class Tuning:
 
 
 _AUTO_KEYS = ("critical_battery_percent", "low_battery_percent", "full_battery_percent")
-KEYS = tuple(Tuning.__slots__)
+KEYS = tuple(each.name for each in fields(Tuning))
 _TAKES = {each.name: each.takes for owner in (Tuning, AutoSettings) for each in settings_of(owner) if each.name in KEYS}
 
 

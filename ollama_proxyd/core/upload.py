@@ -1,9 +1,9 @@
 """A request whose body is a form with files."""
 
-from dataclasses import dataclass
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Upload:
     """A form with files as the client sent it, in memory once; `model_at` is where its field `model` stands."""
 

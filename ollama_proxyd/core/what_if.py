@@ -1,7 +1,7 @@
 """What-if questions: a request that is not sent, under a mode and a machine that may be imagined."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ollama_proxyd.core.binding import device_of
@@ -17,6 +17,7 @@ from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, System
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints, Json, Operation
 from ollama_proxyd.core.units import spelled
+from ollama_proxyd.core.values import value
 
 NOT_SAID = Unavailable.because("not_asked_for")
 
@@ -69,7 +70,7 @@ SYSTEM, DEVICE = ({spelled(name): takes for name, takes in table.items()} for ta
 _GROUPS = ("hints", "system")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WhatIf:
     """The question; None stands for the mode or the machine as it is."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from math import inf
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import past_deadline
 from ollama_proxyd.core.requests import Priority, Request
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.gateway import Gateway
@@ -36,7 +37,7 @@ from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AnswersDeps:
     """What the cache works with."""
 

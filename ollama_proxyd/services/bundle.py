@@ -1,12 +1,13 @@
 """What driving edges may use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ollama_proxyd.core.engine_instances import Changed
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.topology import Topology
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.budget import DailyBudget
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # loaded only where engines are configured
     from ollama_proxyd.services.engines.pool import EnginePool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Services:
     """The services, for the life of the process; a reload changes what they hold."""
 

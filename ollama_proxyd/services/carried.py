@@ -1,6 +1,5 @@
 """A request that a gateway carries to the backend that was picked for it, from the pick to the end of its answer."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -11,13 +10,14 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Picked:
     """Where a request goes: the best endpoint first, then those to fall back on."""
 

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Set
-from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.breaker import Breaker, Breakers, Failure, Phase, begun, failed, left, whole
 from ollama_proxyd.core.failings import what_fails, why_failing
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, FleetView
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.ports import Clock
 
@@ -20,7 +20,7 @@ TRIAL_WAIT_S = 15.0
 """For how long a request waits for another one to find out whether a failing backend serves again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BreakerOpened:
     """A breaker of a backend has opened."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -23,7 +22,7 @@ from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Json, LoadAction, Request
 from ollama_proxyd.core.rerouting import after_attempt
 from ollama_proxyd.core.routed import Routed
-from ollama_proxyd.core.values import replace
+from ollama_proxyd.core.values import replace, value
 from ollama_proxyd.core.what_if import with_unused
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.admission import Admission
@@ -53,7 +52,7 @@ Begun: TypeAlias = tuple[Attempt | Settled, Routed | Resumed, list[Event]]
 """An attempt, what is told of it first, and the events that it has given already."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GatewayDeps:
     """What a gateway works with."""
 

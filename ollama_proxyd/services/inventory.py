@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.options import Option, Within
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BackendConfig:
     """A backend that there should be, whether it may be used, and the key that its API asks for."""
 
@@ -92,7 +93,7 @@ def _address(config: BackendConfig) -> tuple[str | None, int | None]:
     return host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FleetChanges:
     """What a reconciliation changed, as backend ids."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import expires_unix_s, has_in_memory
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
@@ -52,7 +53,7 @@ class Place(NamedTuple):
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeeperDeps:
     """What a keeper works with."""
 

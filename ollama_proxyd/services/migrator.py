@@ -1,7 +1,7 @@
 """Moves long answers to where their rest is better off, when the machine or the mode has changed."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -9,6 +9,7 @@ from ollama_proxyd.core.continuation import Failover, Obstacle
 from ollama_proxyd.core.policy.migration import LEAST_LEFT_TOKENS, LEAST_STAY_S, better_place, tokens_left
 from ollama_proxyd.core.policy.rank import assess
 from ollama_proxyd.core.readings import SystemState
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.delivery import Delivery
 from ollama_proxyd.services.fleet import Fleet
@@ -20,7 +21,7 @@ from ollama_proxyd.services.tasks import Tasks
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MigratorDeps:
     """What a migrator looks at."""
 

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -18,6 +18,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import PullStatus
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.health import HealthMonitor
@@ -32,7 +33,7 @@ LOOK_S = 60.0
 """While models are pulled, or wait for the charger or another network, it is looked so often whether that is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SyncDeps:
     """What the synchronisation works with."""
 

@@ -1,7 +1,7 @@
 """Picks the endpoints to which a gateway sends a request, by the policy that the proxy's own requests go by."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -16,6 +16,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.refusal import past_deadline
 from ollama_proxyd.core.requests import Hints, Priority, Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.core.workload import slot_wait_s
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.carried import Carried, Picked
@@ -27,7 +28,7 @@ SATURATED = "saturated"
 SOONEST_RETRY_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Errand:
     """What a gateway asks: `request` is None where none can be read, `within` the addresses that it allows."""
 

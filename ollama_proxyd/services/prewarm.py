@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ollama_proxyd.core.energy_hours import SECONDS_PER_HOUR
@@ -16,6 +15,7 @@ from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.policy.residence import upkeep
 from ollama_proxyd.core.prewarm import Ahead, Window, best_ahead
 from ollama_proxyd.core.readings import SystemState, known
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
@@ -44,7 +44,7 @@ class Planned(NamedTuple):
     ahead: Ahead
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PrewarmDeps:
     """What it works with."""
 

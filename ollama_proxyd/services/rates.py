@@ -1,8 +1,8 @@
 """How fast answers came of late, from the last requests in the books."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.ledger import Ledger, Outcome
 
 WINDOW_S = 10.0
@@ -11,7 +11,7 @@ RECENT_S = 900.0
 """Answers that ended longer ago say nothing of how it is now."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rates:
     """Of the answers that ended lately; None where none showed it."""
 

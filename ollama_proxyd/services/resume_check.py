@@ -1,11 +1,10 @@
 """Looks at each backend after the machine slept, for engines that came back without their GPU."""
 
-from dataclasses import dataclass
-
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.gpu_loss import Before, is_unloaded, lost_memory, lost_speed, remember
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, decode_tps
 
@@ -16,7 +15,7 @@ SLOW_COUNTS_S = 900.0
 MEMORY, SPEED = "memory", "speed"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loss:
     """Why a model is taken to run on the CPU, and when that was seen last."""
 

@@ -1,7 +1,7 @@
 """The numbers that services are configured with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Annotated
 
@@ -11,9 +11,10 @@ from ollama_proxyd.core.options import NotNegative, Option, Positive, Within
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.thresholds import AutoSettings
 from ollama_proxyd.core.tuning import Tuning, minute_of_day
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HealthSettings:
     """How often backends are checked, and how long a check may take."""
 
@@ -33,7 +34,7 @@ class HealthSettings:
     ] = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GatewaySettings:
     """How many requests may be under way, and how often another backend is tried."""
 
@@ -69,7 +70,7 @@ class KeepAlive(Enum):
     ENGINE = "engine"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeepingSettings:
     """How long unused models stay in memory."""
 
@@ -91,7 +92,7 @@ class KeepingSettings:
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QueueSettings:
     """How many requests may wait for a slot, and how long."""
 
@@ -120,7 +121,7 @@ class QueueSettings:
         return self.max_wait_s * (2 if priority is Priority.BEST_EFFORT else 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QuietHours:
     """The hours in which Auto keeps quiet, as minutes since local midnight; they may run past midnight."""
 
@@ -141,7 +142,7 @@ class QuietHours:
         return minute >= self.start_minute or minute < self.end_minute
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModeSettings:
     """What each mode asks for, the numbers of Auto, and how many programs may hold a mode."""
 
@@ -153,7 +154,7 @@ class ModeSettings:
     max_hold_s: Annotated[Positive, Option("efficiency.", "The longest that a mode is held, in seconds.")] = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SensingSettings:
     """How often sensors are asked, in idle and in use."""
 

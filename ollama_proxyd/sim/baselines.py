@@ -5,11 +5,11 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.machines import Device, Machine
 from ollama_proxyd.sim.traffic import Job
 from ollama_proxyd.sim.world import World
@@ -64,7 +64,7 @@ def only(backend_id: str) -> Choose:
     return lambda world, able, rng: backend_id if backend_id in able else _by_watts(world, able, rng)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Baseline:
     """A rule that sends each request to an engine at once; queues are the engines' own."""
 
@@ -123,7 +123,7 @@ def baselines(machine: Machine) -> list[Baseline]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bound:
     """The least joules and seconds of waiting that a day could cost at a price of time."""
 

@@ -1,11 +1,11 @@
 """Compares modes and baselines on the same days, as rows for tables, plots and programs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.baselines import baselines, lower_bound
 from ollama_proxyd.sim.machines import MACHINES, Device
 from ollama_proxyd.sim.play import Contender, Figures, mean, play
@@ -20,7 +20,7 @@ DAYS: Mapping[str, Callable[[tuple[str, ...]], Traffic]] = {
 """What a machine may have to do: a mixed day of six hours, four agents for half an hour, or chats alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """What is to be simulated."""
 

@@ -4,10 +4,10 @@ All figures are assumptions of a plausible size; none was measured. Watts are ab
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
 
 from ollama_proxyd.core.fleet import Hardware, Profile
+from ollama_proxyd.core.values import value
 
 REFERENCE_GB = 4.7
 """Decode and prefill speeds of devices hold for an 8B model in four bits."""
@@ -23,7 +23,7 @@ MODEL_GB: Mapping[str, float] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Device:
     """True physics of a device and its engine.
 
@@ -97,7 +97,7 @@ class Device:
         return again_j / self.resident_w
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cooling:
     """How a part of the machine warms: degrees per watt, the time constant, and watts that it draws in idle."""
 
@@ -106,7 +106,7 @@ class Cooling:
     idle_w: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Machine:
     """A machine and its engines; without a battery it runs on mains."""
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from statistics import fmean
 from typing import Any, Protocol
 
+from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.machines import Machine
 from ollama_proxyd.sim.traffic import HOUR_S, Job, Traffic
 from ollama_proxyd.sim.virtual_time import VirtualTimeLoop
@@ -39,7 +40,7 @@ class Contender(Protocol):
         """Runs it for a day."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Figures:
     """What a day cost, or the means of several days.
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.config.load import defaults
@@ -13,6 +13,7 @@ from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.modes import Mode, ModeRow
 from ollama_proxyd.core.programs import Asker, KnownBy, Program
 from ollama_proxyd.core.requests import Api, Chat, Hints, Json, Operation, Priority, Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.tasks import Tasks
@@ -27,7 +28,7 @@ SENSED_EACH_S = 5.0
 """Sensors are asked less often than by the daemon: what they say took half of a run's time."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Product:
     """The daemon in a mode; `row` stands for the mode's own where it is given."""
 

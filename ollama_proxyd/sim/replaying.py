@@ -13,6 +13,7 @@ from ollama_proxyd.core.history import CACHED, OK, Values
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.residence import idle_power_w
 from ollama_proxyd.core.requests import WRITING, Operation, Priority
+from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.machines import Cooling, Device, Machine
 from ollama_proxyd.sim.play import Figures, play_jobs
 from ollama_proxyd.sim.product import Product
@@ -36,7 +37,7 @@ _PLAYED = frozenset(each.value for each in (*WRITING, Operation.EMBEDDING))
 """What is simulated: words and their embedding."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pace:
     """How one model runs on one backend; `is_measured` is False where only forecasts are known."""
 
@@ -46,7 +47,7 @@ class Pace:
     is_measured: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MeasuredDevice(Device):
     """A backend as its answers have shown it."""
 
@@ -70,7 +71,7 @@ class MeasuredDevice(Device):
         return self.paces[model].load_s
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Replay:
     """What is played: a machine, requests, the mode that each had, and what they came to in truth."""
 

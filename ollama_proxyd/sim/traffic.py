@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.values import value
 
 HOUR_S = 3600.0
 BATCH_JOBS = 30
@@ -47,7 +48,7 @@ class Job:
         return math.inf if self.first_s is None else self.first_s - self.at_s
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Traffic:
     """What a day has: its length, how busy it is, the chats' models, and which programs run."""
 

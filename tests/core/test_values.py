@@ -32,3 +32,44 @@ def test_values_with_equal_parts_are_one_key() -> None:
 def test_a_part_that_a_value_does_not_have_cannot_be_set() -> None:
     with pytest.raises(AttributeError):
         replace(Fact("a"), size=1)  # type: ignore[call-arg]
+
+
+@value
+class Door:
+    """A fact with a part that is told to nobody, and one that makes no difference."""
+
+    key: str = field(repr=False)
+    seen_s: float = field(default=0.0, compare=False)
+
+
+@value
+class OtherDoor(Door):
+    """Another kind of fact with the same parts."""
+
+
+@value
+class Alone:
+    """A fact of one part."""
+
+    name: str
+
+
+def test_a_value_shows_its_parts_but_those_that_are_told_to_nobody() -> None:
+    assert repr(Fact("a", 1)) == "Fact(name='a', count=1, parts=())"
+    assert repr(Door("secret", 1.0)) == "Door(seen_s=1.0)"
+
+
+def test_a_part_that_makes_no_difference_is_not_compared() -> None:
+    assert Door("a", 1.0) == Door("a", 2.0)
+    assert hash(Door("a", 1.0)) == hash(Door("a", 2.0))
+    assert Door("a") != Door("b")
+
+
+def test_values_of_different_kinds_differ() -> None:
+    assert Door("a") != OtherDoor("a")
+    assert Fact("a") != ("a", 0, ())
+
+
+def test_a_value_of_one_part_is_as_any_other() -> None:
+    assert replace(Alone("a"), name="b") == Alone("b") != Alone("a")
+    assert {Alone("a"): 1} == {Alone("a"): 1}

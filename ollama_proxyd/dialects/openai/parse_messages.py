@@ -1,11 +1,11 @@
 """Reads OpenAI's messages; media in them are found cheaply, and never fetched here."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
 from ollama_proxyd.core.requests import Audio, Image, Message, Part, Text, ToolCall
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid, invalid_request
 from ollama_proxyd.dialects.openai.options import unsupported
@@ -14,7 +14,7 @@ from ollama_proxyd.dialects.openai.request import ContentPart, RequestCall, Requ
 _PARTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Media:
     """How many images a message holds, how many by address, and how many bytes all its media take in the body."""
 

@@ -1,8 +1,10 @@
 """How OpenAI-style engines differ in what they take: rows of a table, never branches."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+
+from ollama_proxyd.core.values import value
 
 
 class OptionPolicy(Enum):
@@ -23,7 +25,7 @@ class SchemaField(Enum):
     JSON_SCHEMA = "json_schema"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Quirks:
     """What one engine takes beyond OpenAI's own fields.
 

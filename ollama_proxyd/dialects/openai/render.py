@@ -3,7 +3,6 @@
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -25,6 +24,7 @@ from ollama_proxyd.core.requests import (
     Think,
     ToolCall,
 )
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.binary import image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, with_model
@@ -137,7 +137,7 @@ _NEAREST_EFFORT = {"max": "high"}
 """Efforts that not every engine knows by that name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Translation:
     """The endpoint to call, its fields (all but model and stream), and the client's fields that were dropped."""
 

@@ -5,13 +5,13 @@ import errno
 import logging
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Sign
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, PATHS, recognise
@@ -32,7 +32,7 @@ _AT_ONCE = 4
 """Python's http.server has a listen queue of 5; the kernel retries what does not fit only after a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Detected:
     """An engine that was found, and how it was recognised, as a sentence."""
 
@@ -40,7 +40,7 @@ class Detected:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Look:
     """What a look at some ports has found, and those whose servers answered too late to be known."""
 

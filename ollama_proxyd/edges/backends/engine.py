@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ollama_proxyd.core.requests import Api, Json
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends import facts
@@ -14,7 +15,7 @@ from ollama_proxyd.edges.backends.untrusted_json import at, items, text
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """An answer to a GET: header names in lower case; `json` is None where the body is not JSON."""
 
@@ -24,7 +25,7 @@ class Answer:
     json: Json = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sign:
     """A sign of one engine: the path to ask, what must come back, and that sign in words."""
 
@@ -33,7 +34,7 @@ class Sign:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """A path that a health check asks, and what its answer tells."""
 
@@ -41,7 +42,7 @@ class Question:
     read: Callable[[Json], Findings]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Continues:
     """How an engine goes on from an assistant's message at the end of a chat.
 
@@ -52,7 +53,7 @@ class Continues:
     thinking: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Engine:
     """One engine.
 

@@ -1,13 +1,14 @@
 """What several questions to one server found out, put together into a probe."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Findings:
     """What one answer tells; each part None or empty where it tells nothing.
 

@@ -1,19 +1,19 @@
 """How an engine is had to let go of a model, and what answers for one that has no such request."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import Json, LoadAction, Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.backends.server import Server
 from ollama_proxyd.edges.backends.untrusted_json import items, truth
 
 _LOAD_REASONS = {LoadAction.LOAD: FinishReason.LOAD, LoadAction.UNLOAD: FinishReason.UNLOAD}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unloading:
     """The request that unloads.
 

@@ -1,11 +1,12 @@
 """The interfaces as their XML files describe them: the files are the only place where signatures are written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from dbus_fast.introspection import Interface, Method, Node, Property, Signal
+
+from ollama_proxyd.core.values import value
 
 ROOT_NAME = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
@@ -13,7 +14,7 @@ ROOT_PATH = "/ie/fio/OllamaProxy"
 _MEASUREMENT = f"{ROOT_NAME}.Measurement"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Contract:
     """One interface; `measured` are the properties whose changes are told a few times a second at most."""
 

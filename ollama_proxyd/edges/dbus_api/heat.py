@@ -1,12 +1,12 @@
 """The devices' heat, fans and throttling in D-Bus's words."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, SystemState, Unavailable, known
 from ollama_proxyd.core.status import asleep
 from ollama_proxyd.core.units import spelled
+from ollama_proxyd.core.values import value
 
 _TYPES = {"memory_used_bytes": "x", "memory_total_bytes": "x", "throttling": "s"}
 _NO_THERMOMETER = Unavailable.because("no_device_reports", detail="its temperature")
@@ -14,7 +14,7 @@ _NO_FAN = Unavailable.because("no_device_reports", detail="the speed of a fan wi
 _NONE_TELLS = Unavailable.because("no_device_reports", detail="whether it is throttled")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OverallHeat:
     """All devices together: mean degrees Celsius, mean percent of the fans, and whether any is throttled.
 
@@ -43,7 +43,7 @@ def throttling(system: SystemState) -> frozenset[str]:
 
 def read_at_s(device: DeviceState) -> float | None:
     """When something was read of a device last, on the monotonic clock."""
-    parts = (getattr(device, name) for name in device.__slots__)
+    parts = (getattr(device, name) for name in DEVICE_READINGS)
     return max((part.at_s for part in parts if isinstance(part, Reading)), default=None)
 
 

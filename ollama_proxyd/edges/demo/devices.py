@@ -1,8 +1,7 @@
 """The four devices of the demo fleet: how fast they are, what they draw, and what they hold."""
 
-from dataclasses import dataclass
-
 from ollama_proxyd.core.fleet import Hardware, Model, Profile
+from ollama_proxyd.core.values import value
 
 
 def _model(name: str, digest: str, size_bytes: int, parameters: str, context_length: int) -> Model:
@@ -25,7 +24,7 @@ SMALL = _model("demo:latest", "d" * 64, 1_200_000_000, "2B", 8192)
 LARGE = _model("demo-large:latest", "e" * 64, 8_400_000_000, "14B", 32768)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SimulatedDevice:
     """A device that is simulated: its pace in seconds and tokens a second, its draw in watts."""
 

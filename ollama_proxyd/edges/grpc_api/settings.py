@@ -1,12 +1,12 @@
 """What the gRPC server is configured with."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.options import Option, Within
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GrpcSettings:
     """Whether gRPC is served; its host, its token and whom it lets in are those of the HTTP server."""
 
@@ -20,7 +20,7 @@ class GrpcSettings:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Door:
     """What of the HTTP server's settings holds for gRPC too."""
 

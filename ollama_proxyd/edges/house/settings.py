@@ -1,13 +1,13 @@
 """What the house is configured with."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.house import Share
 from ollama_proxyd.core.options import Like, Option, Within
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HouseSettings:
     """Whether other machines of the house are used and served, and how."""
 

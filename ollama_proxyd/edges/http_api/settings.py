@@ -1,10 +1,11 @@
 """The numbers and names that the HTTP server is configured with."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, TypeAlias
 
 from ollama_proxyd.core.addresses import HostName, SocketPath
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE, OtherUsers
 
 ListenHost: TypeAlias = Annotated[str, Like("^[A-Za-z0-9.:_-]+$", "a host name or an address without brackets")]
@@ -26,7 +27,7 @@ def client_url(host: str, port: int) -> str:
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerSettings:
     """Where the server listens, whom it lets in, and how much it takes at once."""
 

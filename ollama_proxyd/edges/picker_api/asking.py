@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.prefixes import blocks_of
 from ollama_proxyd.core.requests import Api, Chat, Hints, Operation, Request
+from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.base import Dialect, Parse
 from ollama_proxyd.dialects.framing.jsonbody import readable
@@ -57,7 +57,7 @@ _WRITES: Final = frozenset({"/v1/responses"})
 """Further paths that are answered in words; all others take the time that their input needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
     """The head of a request; `call` is None where its path is none that engines answer with inference."""
 

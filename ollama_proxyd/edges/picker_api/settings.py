@@ -1,13 +1,13 @@
 """What the endpoint picker is configured with."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.engine_load import PickerLimits, Saturation
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PickerSettings:
     """Where the picker listens, how often it asks engines for their load, and how it refuses work."""
 

@@ -4,13 +4,13 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusFastError
 
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.dbus_writer import be_patient, waiting_messages
 
 CONNECT_S = 5.0
@@ -34,7 +34,7 @@ class CallError(OSError):
         self.name = name
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Target:
     """An interface of an object: the target of calls and of followed properties."""
 
@@ -47,7 +47,7 @@ BUS = Target("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.D
 """The bus itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Match:
     """Which signals to hear. `sender` is a unique name or the bus's own: the bus resolves no names for us here."""
 

@@ -7,7 +7,6 @@ Signals are matched on path and interface and accepted only from the owner of th
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dbus_fast import Message
@@ -15,6 +14,7 @@ from dbus_fast.unpack import unpack_variants
 
 from ollama_proxyd.core.readings import Unavailable
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -24,7 +24,7 @@ RETRY_S = 30.0
 Properties: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Service:
     """A service as people know it.
 
@@ -39,14 +39,14 @@ class Service:
     starts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotRunning(Unavailable):
     """A service's name has no owner. is_installed: the bus can start it, or it was there before."""
 
     is_installed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Remote:
     """An interface of one of its objects."""
 

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.options import Option, Positive
 from ollama_proxyd.core.text import sanitize_line
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.call import Answer, Call, Client, ConnectTimeoutError
 from ollama_proxyd.edges.plumbing.general_client import GeneralClient
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
@@ -18,7 +18,7 @@ from ollama_proxyd.edges.plumbing.upstream import pool
 CUT_OFF_RETRY_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timeouts:
     """How long to wait for a backend; nothing bounds the whole of an answer."""
 

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.call import Answer, BrokenOffError, Take
 
 _DRAIN_S = 0.2
@@ -13,7 +13,7 @@ _PROGRESS_BYTES = 256
 """So much more of an answer in one piece brings it further: fewer than the tokens of the longest pause have."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Limits:
     """How much of a backend's words is held in memory: of a whole answer, and of an error."""
 

@@ -2,19 +2,20 @@
 
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import inet_aton
 from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
+from ollama_proxyd.core.values import value
+
 
 class Pinned(ssl.SSLContext):
     """Trusts the certificates of machines nearby by themselves; that one of them has left is noticed within seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Way:
     """How a connection is made; without a proxy it is made directly."""
 

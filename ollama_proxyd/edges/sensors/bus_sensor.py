@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ollama_proxyd.core.readings import Maybe, Reading, Sensed, Unavailable
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.dbus import Bus
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.dbus_properties import Properties, Remote, follow
@@ -18,7 +18,7 @@ Parts: TypeAlias = Mapping[str, Any]
 """Parts of SystemState by name: plain values, or Unavailable."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BusSource:
     """What a sensor follows and how it understands it. parts: the names of all that `read` gives."""
 

@@ -1,11 +1,12 @@
 """One instrument for each driver of an accelerator; hwmon speaks for every other one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from ollama_proxyd.core.plausibility import plausible, within_power_limit
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs, scaled
 from ollama_proxyd.edges.sensors.hwmon import Chip, fastest, highest, hottest
 from ollama_proxyd.edges.sensors.pci import PciDevice
@@ -118,7 +119,7 @@ _THERMAL: Final = ("thermal", "prochot", "ratl", "vr_thermalert")
 """The reasons that are heat; the other ones are limits of power and current, which are no fault."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Layout:
     """Where a driver keeps its graphics engines (GT), and what below each of them."""
 

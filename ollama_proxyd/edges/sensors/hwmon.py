@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from ollama_proxyd.core.plausibility import plausible
 from ollama_proxyd.core.readings import Maybe, Reading, Unavailable
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.sysfs import Raw, Sysfs, scaled
 
 MILLI: Final = 1e-3
@@ -24,7 +24,7 @@ _PCI_ADDRESS: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _INPUT: Final = re.compile(r"(temp|fan)\d+_input")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heat:
     """The hottest sensor of several and its own critical temperature."""
 
@@ -32,7 +32,7 @@ class Heat:
     critical_c: Maybe[float]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fans:
     """The highest speed and the highest percentage of several fans."""
 

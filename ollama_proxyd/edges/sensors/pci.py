@@ -1,10 +1,10 @@
 """The accelerators of the machine as the PCI bus lists them, known without waking any."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, PowerState, Unavailable
+from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.sysfs import PCI_DEVICES, Sysfs
 
 NVIDIA: Final = "0x10de"
@@ -18,7 +18,7 @@ _APU_VOLTAGE: Final = "in1_input"
 """The supply of an AMD processor's own half; amdgpu shows it for graphics inside a processor and for no card."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PciDevice:
     """What the bus says of one accelerator: static facts, kept by the kernel and not by the device.
 

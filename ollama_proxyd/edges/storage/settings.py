@@ -1,12 +1,12 @@
 """Whether and how long a history is kept."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.options import Option, Within
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HistorySettings:
     """Whether a history is kept, and how much of it; beyond the limits the oldest figures are deleted."""
 

@@ -1,13 +1,13 @@
 """Where telemetry goes."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from ollama_proxyd.core.addresses import Endpoint
 from ollama_proxyd.core.options import Option
+from ollama_proxyd.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TelemetrySettings:
     """Nothing leaves this machine unless an address is given."""
 
