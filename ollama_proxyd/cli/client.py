@@ -84,7 +84,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
         if not is_held:
-            raise self._ended()
+            raise self.ended()
         yield
         reply.close()
 
@@ -100,7 +100,7 @@ class Client:
                 kind = value if field == "event" else kind if line.strip() else "message"
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
-        raise self._ended()
+        raise self.ended()
 
     def lines(
         self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] = NO_HEADERS
@@ -162,7 +162,8 @@ class Client:
         kind = Invalid if status == http.client.BAD_REQUEST else Failed
         return kind(str(error or f"the daemon answered {status}"))
 
-    def _ended(self) -> Unreachable:
+    def ended(self) -> Unreachable:
+        """What is raised where a stream of the daemon's is over."""
         return Unreachable(f"the daemon at {self.address} has ended")
 
     def _gone(self, error: Exception) -> Unreachable:

@@ -153,11 +153,11 @@ class EngineRunner(Protocol):
     async def found(self) -> Sequence[tuple[KeptEngine, EngineProcess]]:
         """The processes of earlier daemons of this user that have ended; those that nobody noted are stopped."""
 
-    async def log(self, name: str) -> list[str]:
-        """The last lines that a process of that name wrote; none where there are none."""
+    async def log(self, name: str, lines: int) -> list[str]:
+        """The last lines that a process of that name wrote, at most so many; none where there are none."""
 
-    def follow(self, name: str) -> AsyncGenerator[str, None]:
-        """The last of these, and each further one; never ends by itself."""
+    def follow(self, name: str, lines: int) -> AsyncGenerator[str, None]:
+        """The same, and each further one; never ends by itself. Raises OSError where it cannot be told."""
 
     def main_memory(self) -> tuple[int, int]:
         """Bytes of main memory in all, and those that programs may have beside what runs."""

@@ -86,6 +86,9 @@ def test_a_unit_outlives_a_restart_of_the_service_and_no_stop(with_engine: Servi
     service.until_ready()
     assert ask_at_once(service) == ["200"] * AT_ONCE
     assert (units(service), told(service)["engines"][0]["pid"]) == before
+    assert told(service)["engine_processes"]["reason_code"] == "engines_as_units"
+    written = service.ask("GET", f"/engines/log?backend=own&model={MODEL}&lines=1000")
+    assert (written.status, b"listening" in written.body) == (200, True)
     service.systemctl("stop", "ollama-proxyd.service")
     wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)
 

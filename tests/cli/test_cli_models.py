@@ -1,5 +1,6 @@
 """`models` and `engines`: what is where, loading with its progress, stopping, and what an engine wrote."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from socket import socket
@@ -10,6 +11,7 @@ from ollama_proxyd.core.events import Accepted, Finished, FinishReason
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.core.management import Managed
 from tests.cli.conftest import Ctl, ServedDaemon
+from tests.cli.program import Start
 from tests.fakes import FakeBackend
 from tests.services.engines.machine import ONE_GB_MODEL, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
@@ -66,6 +68,18 @@ def test_why_an_engine_ended_stands_below_those_that_run(ours: ServedDaemon, ctl
     assert "llama: " in ctl("engines").output
     assert "ended with status 1" in ctl("engines").output
     assert json.loads(ctl("engines", "--json").stdout)["engines_ended"][0]["model"] == "small"
+
+
+def test_a_log_is_followed_from_as_many_lines_as_are_asked_for_until_the_daemon_ends(
+    ours: ServedDaemon, ctl: Ctl, start: Start, case: Case
+) -> None:
+    case.machine.wrote, case.machine.says = ["one", "two"], asyncio.Queue()
+    ctl("models", "load", "big")
+    following = start("engines", "log", "llama", "-n", "2", "--follow")
+    assert (following.line(), following.line()) == ("two", "llama-big spoke")
+    ours.leave()
+    status, _, error = following.finish()
+    assert (status, "has ended; start it with: ollama-proxyd" in error) == (69, True)
 
 
 def test_models_are_shown_with_where_they_are_in_memory(ours: ServedDaemon, ctl: Ctl) -> None:

@@ -13,6 +13,8 @@ from ollama_proxyd.cli.session import answer, asked, json_option, json_text
 
 KEYS = ("engines", "engines_ended", "models_unusable", "memory", "loads_total", "evictions_total")
 SHOWN_LINES = 40
+NO_FURTHER = "(no further lines: "
+"""How the last line of a log begins that cannot be followed any further."""
 
 
 @click.group(invoke_without_command=True)
@@ -62,7 +64,7 @@ def stop(backend_id: str, model: str | None) -> None:
 @click.argument("backend_id", type=BACKEND, metavar="ID")
 @click.argument("model", type=MODEL, required=False)
 @click.option("-n", "--lines", type=click.IntRange(1, 1000), default=SHOWN_LINES, help="How many of the last lines.")
-@click.option("-f", "--follow", "goes_on", is_flag=True, help="Begin with the last 20, and show each further one.")
+@click.option("-f", "--follow", "goes_on", is_flag=True, help="Show each further one, too.")
 @json_option
 def log(backend_id: str, model: str | None, lines: int, *, goes_on: bool) -> None:
     """Show what the engine of a model wrote last.
@@ -73,19 +75,21 @@ def log(backend_id: str, model: str | None, lines: int, *, goes_on: bool) -> Non
 
     def ask(daemon: Any) -> list[str]:
         written: str = daemon.text(path(daemon))
-        return written.splitlines()[-lines:]
+        return written.splitlines()
 
     def path(daemon: Any) -> str:
-        named = {"backend": backend_id, "model": model or _last(daemon, backend_id)}
+        named = {"backend": backend_id, "model": model or _last(daemon, backend_id), "lines": lines}
         return f"/engines/log?{urlencode(named)}"
 
     if not goes_on:
         answer(ask, "\n".join)
         return
     with asked().reach() as daemon:
+        text = ""
         for line in daemon.lines(f"{path(daemon)}&follow", None):
             text = line.rstrip("\n")
             click.echo(json_text(text) if asked().as_json else printable(text))
+        raise Failed("the daemon cannot follow this log") if text.startswith(NO_FURTHER) else daemon.ended()
 
 
 def _status(daemon: Any) -> Any:

@@ -116,12 +116,12 @@ def shorten(file: Path) -> None:
             os.truncate(file, 0)
 
 
-def tail(file: Path) -> list[str]:
+def tail(file: Path, most_bytes: int = _TAIL_BYTES) -> list[str]:
     """The last lines of a file, bounded."""
     try:
         with file.open("rb") as opened:
-            opened.seek(max(os.fstat(opened.fileno()).st_size - _TAIL_BYTES, 0))
-            return opened.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
+            opened.seek(max(os.fstat(opened.fileno()).st_size - most_bytes, 0))
+            return opened.read(most_bytes).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
 

@@ -15,7 +15,7 @@ from ollama_proxyd.core.engine_instances import KeptEngine, Launch
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines import processes
-from ollama_proxyd.edges.engines.child import Child, start_child, tail, taken_over
+from ollama_proxyd.edges.engines.child import MOST_LOG_BYTES, Child, start_child, tail, taken_over
 from ollama_proxyd.edges.engines.following import lines_of
 from ollama_proxyd.edges.engines.records import VARIABLE, Noted, Records
 from ollama_proxyd.edges.engines.transient import TransientUnits, follow_words
@@ -78,17 +78,23 @@ class Runner:
         """The file with what a process of that name wrote."""
         return self._folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:200]}.log"
 
-    async def log(self, name: str) -> list[str]:
+    async def log(self, name: str, lines: int) -> list[str]:
         """Printable ones, of the journal for units, else of the file's end."""
-        lines = await self._units.log(name) if self.way == AS_UNITS else []
-        return [printable(line) for line in lines or await asyncio.to_thread(tail, self.log_of(name))]
+        found = await self._in_journal(name, lines) or await asyncio.to_thread(tail, self.log_of(name), MOST_LOG_BYTES)
+        return [printable(line) for line in found[-lines:]]
 
-    async def follow(self, name: str) -> AsyncGenerator[str, None]:
-        """The last lines, and each further one, by the programs that a person would use."""
-        words = ("tail", "--follow=name", "--retry", "--lines=20", "--", str(self.log_of(name)))
-        async with aclosing(lines_of(*(follow_words(name) if self.way == AS_UNITS else words))) as lines:
-            async for line in lines:
+    async def follow(self, name: str, lines: int) -> AsyncGenerator[str, None]:
+        """From the same place, by the programs that a person would use."""
+        words: tuple[str, ...] = ("tail", "--follow=name", "--retry", f"--lines={lines}", "--", str(self.log_of(name)))
+        if await self._in_journal(name, 1):
+            words = follow_words(name, lines)
+        async with aclosing(lines_of(*words)) as written:
+            async for line in written:
                 yield printable(line)
+
+    async def _in_journal(self, name: str, lines: int) -> list[str]:
+        """What the journal has; nothing where engines are no units, or it may not be read."""
+        return await self._units.log(name, lines) if self.way == AS_UNITS else []
 
     async def start(self, launch: Launch) -> Child:
         """Start a process, which carries the mark by which it is found again."""
@@ -129,6 +135,7 @@ class Runner:
 
     async def _taken(self, noted: Noted) -> Child:
         if noted.unit is not None:
+            self._go(AS_UNITS)
             try:
                 return await self._units.taken_over(noted.unit, noted.process.pid)
             except OSError as error:

@@ -30,6 +30,8 @@ SETTLE_S: Final = 1.0
 """How long the manager may take to note the end of a process that the kernel has told."""
 JOURNAL_S: Final = (0.0, 0.2, 1.0)
 """Between looks for words that the journal may have late."""
+LAST_LINES: Final = 60
+"""So many are looked through for the reason of an end."""
 _OTHER: Final = re.compile(r"[^A-Za-z0-9:_.]")
 _EXITED: Final = 1
 """CLD_EXITED; the others are signals."""
@@ -93,12 +95,11 @@ async def _words_of(name: str) -> str:
     return f"see journalctl --user --unit {name}"
 
 
-async def _journal(match: str) -> list[str]:
+async def _journal(match: str, lines: int = LAST_LINES) -> list[str]:
     """The last lines that match; none where the journal may not be read."""
-    options = ("--user", "--lines=60", "--output=cat", "--quiet", "--no-pager")
     try:
         process = await asyncio.create_subprocess_exec(
-            "journalctl", *options, match, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *_journal_words(match, lines), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         async with asyncio.timeout(END_S):
             said, _ = await process.communicate()
@@ -136,9 +137,9 @@ class TransientUnits:
             raise OSError(f"{await _how_it_ended(bus, name)}: {await _words_of(name)}")
         return TransientUnit(name, pid, self._line)
 
-    async def log(self, name: str) -> list[str]:
+    async def log(self, name: str, lines: int) -> list[str]:
         """The last lines of all units that were started under this name, or another that differs in odd characters."""
-        return await _journal(_units_of(name))
+        return await _journal(_units_of(name), lines)
 
     async def taken_over(self, unit: str, pid: int) -> TransientUnit:
         """One that an earlier daemon has started; raises OSError."""
@@ -183,9 +184,13 @@ def _units_of(name: str) -> str:
     return f"--unit={PREFIX}{_readable(name)}-????????.service"
 
 
-def follow_words(name: str) -> tuple[str, ...]:
+def follow_words(name: str, lines: int) -> tuple[str, ...]:
     """The program that tells the last lines of these units and each further one."""
-    return ("journalctl", "--user", "--follow", "--lines=20", "--output=cat", "--quiet", "--no-pager", _units_of(name))
+    return (*_journal_words(_units_of(name), lines), "--follow")
+
+
+def _journal_words(match: str, lines: int) -> tuple[str, ...]:
+    return ("journalctl", "--user", f"--lines={lines}", "--output=cat", "--quiet", "--no-pager", match)
 
 
 def _readable(name: str) -> str:

@@ -41,13 +41,13 @@ class Starter:
         """How processes are started, and why so; None while none was."""
         return self._runner.way
 
-    async def log(self, backend_id: str, model: str) -> list[str]:
+    async def log(self, backend_id: str, model: str, lines: int) -> list[str]:
         """The last lines that the process of a model wrote; none where none ever ran."""
-        return await self._runner.log(log_name(backend_id, model))
+        return await self._runner.log(log_name(backend_id, model), lines)
 
-    def follow(self, backend_id: str, model: str) -> AsyncGenerator[str, None]:
-        """The last of these lines, and each further one as it is written."""
-        return self._runner.follow(log_name(backend_id, model))
+    def follow(self, backend_id: str, model: str, lines: int) -> AsyncGenerator[str, None]:
+        """The last lines, and each further one as it is written."""
+        return self._runner.follow(log_name(backend_id, model), lines)
 
     async def start(self, running: Running, most_bytes: int | None) -> Probe:
         """Have it run and answer; raises ProxyError, its process stopped."""

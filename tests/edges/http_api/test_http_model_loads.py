@@ -11,8 +11,11 @@ from ollama_proxyd.core.events import Accepted, Finished, FinishReason
 from ollama_proxyd.core.fleet import LoadedModel
 from ollama_proxyd.edges.http_api.context import SERVICES
 from ollama_proxyd.edges.http_api.server import HttpServer
+from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS
 from tests.edges.http_api.conftest import Answer, Serve, Site
 from tests.edges.http_api.test_http_metrics import scrape
+from tests.edges.http_api.test_http_status_events import until
 from tests.fakes import FakeBackend
 from tests.services.engines.machine import GB, ONE_GB_MODEL, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
@@ -118,6 +121,37 @@ async def test_what_an_engine_writes_is_followed_until_the_reader_leaves(serve: 
         assert (reply.status, await reply.content.readline()) == (200, b"llama-a spoke\n")
         case.machine.says.put_nowait("and again")
         assert await reply.content.readline() == b"and again\n"
+    await until(lambda: not app_of(site.server)[EVENT_STREAMS]._seats)
+    await case.pool.close()
+
+
+async def test_a_log_is_followed_no_longer_by_who_has_not_the_token_any_more(serve: Serve) -> None:
+    case, bearer = Case(), {"Authorization": "Bearer old"}
+    case.machine.says = asyncio.Queue()
+    backend = RunByUs(case, "a")
+    site = await serve(backend, listen=ServerSettings(port=0, token="old", drain_s=0.2))
+    app_of(site.server)._state[SERVICES] = with_pool(site.services, case)
+    await site.post("/models/load", {"model": "a"}, headers=bearer)
+    async with site.client.get("/engines/log?backend=llama&model=a&follow", headers=bearer) as reply:
+        assert await reply.content.readline() == b"llama-a spoke\n"
+        site.server.reconfigure(ServerSettings(token="new"))
+        async with asyncio.timeout(20):
+            assert (await reply.content.read()).startswith(b"(no further lines: ")
+    await case.pool.close()
+
+
+async def test_as_many_lines_are_told_as_are_asked_for(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a")
+    await site.post("/models/load", {"model": "a"})
+    case.machine.wrote = [str(number) for number in range(200)]
+    for lines, told in ((1, 1), (100, 100), (1000, 201)):
+        answer = await site.get(f"/engines/log?backend=llama&model=a&lines={lines}")
+        assert len(answer.body.splitlines()) == told
+    for wrong in ("0", "-1", "1001", "ten", "", "99999999999"):
+        answer = await site.get(f"/engines/log?backend=llama&model=a&lines={wrong}")
+        assert (answer.status, answer.json["param"]) == (400, "lines")
+    assert (await site.ask("HEAD", "/engines/log?backend=llama&model=a&follow")).status == 405
     await case.pool.close()
 
 

@@ -104,6 +104,8 @@ class Machine:
     """What an earlier daemon left."""
     unit: str | None = None
     """Of each process that is started."""
+    wrote: Sequence[str] = ()
+    """Before the last line of each log."""
     says: asyncio.Queue[str] | None = None
     """What is written while somebody follows."""
     ports: list[int] = field(default_factory=lambda: list(range(4700, 5700)))
@@ -137,11 +139,11 @@ class Machine:
         await asyncio.sleep(0)
         return [pair for pair in self.left if pair[1].runs]
 
-    async def log(self, name: str) -> list[str]:
-        return [f"{name} spoke"] if self.started else []
+    async def log(self, name: str, lines: int) -> list[str]:
+        return [*self.wrote, f"{name} spoke"][-lines:] if self.started else []
 
-    async def follow(self, name: str) -> AsyncGenerator[str, None]:
-        for each in await self.log(name):
+    async def follow(self, name: str, lines: int) -> AsyncGenerator[str, None]:
+        for each in await self.log(name, lines):
             yield each
         while self.says is not None:
             yield await self.says.get()
