@@ -10,6 +10,8 @@ from ollama_proxyd.edges.backends.engine import Question
 from ollama_proxyd.edges.backends.server import Server
 
 _AT_ONCE = 4
+BUDGET_S = 1.0
+"""For how long models are begun to be asked for in one check, which has a deadline; the next ones ask for the rest."""
 
 
 class Details:
@@ -21,13 +23,15 @@ class Details:
     async def added(self, models: Iterable[Model], question: Question, server: Server) -> tuple[Model, ...]:
         """The models with what the server says of them."""
         turns, is_silent = asyncio.Semaphore(_AT_ONCE), False
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + BUDGET_S
 
         async def complete(model: Model) -> Model:
             nonlocal is_silent
             key = (model.name, model.digest)
             if key not in self._capabilities:
                 async with turns:
-                    if is_silent:
+                    if is_silent or loop.time() > until_s:
                         return model
                     try:
                         shown = await server.fetch(question.path, {"model": model.name})

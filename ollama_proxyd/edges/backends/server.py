@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
 from ollama_proxyd.edges.plumbing.way import Way, way_to
+from ollama_proxyd.services.large import off_loop
 
 JSON_TYPE = "application/json"
 _LONGEST_S = 24 * 3600.0
@@ -121,7 +122,7 @@ class Server:
     async def fetch(self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False) -> Json:
         """A short answer that must be JSON; one that may be as late as the first word of an answer is waited for."""
         reply, body = await self.ask(path, question, is_patient=is_patient)
-        return _decoded(reply, body)
+        return await off_loop(len(body), partial(_decoded, reply, body))
 
     async def ask(
         self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False

@@ -7,6 +7,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api, Hints, Operation
+from ollama_proxyd.core.text import LARGE_BYTES
 from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.errors import not_found
@@ -18,6 +19,7 @@ from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.edges.plumbing.surface_json import escaped
 from ollama_proxyd.services.bundle import Services
+from ollama_proxyd.services.large import off_loop
 
 API_LEVEL = "0.33.0"
 """The version of Ollama whose API this is; clients compare it with the least that they need."""
@@ -39,9 +41,9 @@ async def show(request: web.Request) -> web.Response:
     own_name = known.name if known else name
     details = await services.gateway.show(backend_id, own_name, fields)
     headers = routing_headers.unrouted(f"{backend_id} holds {name}", backend_id)
-    return web.Response(
-        body=escaped(msgspec.json.encode(completed(details))), headers={"Content-Type": DIALECT.whole_type, **headers}
-    )
+    size = LARGE_BYTES if fields.get("verbose") else 0  # then it has all words of the tokenizer
+    body = await off_loop(size, lambda: escaped(msgspec.json.encode(completed(details))))
+    return web.Response(body=body, headers={"Content-Type": DIALECT.whole_type, **headers})
 
 
 async def _holder(services: Services, name: str, hints: Hints) -> str:

@@ -16,6 +16,7 @@ from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.ollama.models import render_tags
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
+from ollama_proxyd.edges.backends import details
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.engines.ollama import ENGINE as OLLAMA
 from ollama_proxyd.edges.backends.engines.vllm import ENGINE as VLLM
@@ -445,3 +446,30 @@ async def test_a_server_that_leaves_a_model_s_details_open_is_asked_for_few() ->
         probe = await EngineBackend(spec_of(engine.url, Api.OLLAMA, "ollama"), client).probe()
     assert len(probe.models) == 20
     assert len(asked) < 20
+
+
+async def test_models_that_are_slow_to_be_told_of_are_asked_for_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check has a deadline, and a model list that came is worth more than what is said of each."""
+    monkeypatch.setattr(details, "BUDGET_S", 0.2)
+    engine, asked = ollama(), []
+
+    async def show(request: web.Request) -> web.Response:
+        asked.append((await request.json())["model"])
+        await asyncio.sleep(0.1)
+        return web.json_response({"capabilities": ["completion", "tools"]})
+
+    models = [{**OLLAMA_TAGS["models"][0], "name": f"m{number}", "model": f"m{number}"} for number in range(40)]
+    engine.routes |= {"POST /api/show": show, "GET /api/tags": Says({"models": models})}
+    async with serving(engine), a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OLLAMA, "ollama"), client)
+        told = []
+        while len(asked) < 40:
+            before = len(asked)
+            told.append([model for model in (await backend.probe()).models if "tools" in (model.capabilities or ())])
+            assert len(asked) > before
+        probe = await backend.probe()
+    assert len(told[0]) < 40
+    assert len(set(asked)) == len(asked)
+    assert [model.name for model in probe.models if "tools" in (model.capabilities or ())] == [
+        model["name"] for model in models
+    ]
