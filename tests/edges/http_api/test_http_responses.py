@@ -240,6 +240,22 @@ async def test_a_response_that_is_kept_can_be_summed_up_and_nothing_cannot(serve
     assert (nothing.status, nothing.json["error"]["param"]) == (400, "input")
 
 
+async def test_a_summary_is_asked_for_without_tools_and_as_plain_text(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    asked = {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": True}
+    as_json = {"text": {"format": {"type": "json_object"}}}
+    made = await site.post(f"{PATH}/compact", {"model": "tiny", "input": "I like tea", **asked, **as_json})
+    chat = chat_of(backend)
+    assert (made.status, chat.tools, chat.tool_choice, chat.format) == (200, (), None, None)
+
+
+async def test_a_summary_that_was_cut_is_an_error_and_stands_for_nothing(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", *words("They like")[:-1], Finished(FinishReason.LENGTH)))
+    answer = await site.post(f"{PATH}/compact", {"model": "tiny", "input": "I like tea", "max_output_tokens": 3})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "max_output_tokens")
+
+
 async def test_a_model_that_sums_nothing_up_is_an_error_and_no_empty_summary(serve: Serve) -> None:
     site = await serve(FakeBackend("npu", Accepted(), Delta(thinking="Hm"), Finished()))
     answer = await site.post(f"{PATH}/compact", {"model": "tiny", "input": "hello", "stream": True})

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished
+from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason
 from ollama_proxyd.core.requests import Hints, Json, Request
 from ollama_proxyd.dialects.base import Stamps
 from ollama_proxyd.dialects.framing.jsonbody import decode_object
@@ -20,13 +20,16 @@ _ASK = (
     "numbers, results of tools, and what is still to do. Give the summary alone."
 )
 
+_NOT_OF_A_SUMMARY = ("tools", "tool_choice", "parallel_tool_calls", "text")
+"""With them the model might call a tool, or write JSON."""
+
 
 class Compaction(Responses):
     """A call that answers with the user's messages and one item for all the rest."""
 
     def parse(self, body: bytes, hints: Hints) -> Request:
         """The conversation with the wish for a summary at its end; raises ProxyError."""
-        fields = decode_object(body)
+        fields = {name: value for name, value in decode_object(body).items() if name not in _NOT_OF_A_SUMMARY}
         given = fields.get("input")
         items = [user_message(given)] if isinstance(given, str) else given if given is not None else []
         if (items or fields.get("previous_response_id") is not None) and isinstance(items, list):
@@ -49,7 +52,7 @@ class _Encoder(ResponseEncoder):
         self._ids, self._told = ids, told
 
     def whole(self, events: Iterable[Event]) -> bytes:
-        """The answer as one JSON object; ProxyError where the model gave no summary."""
+        """The answer as one JSON object; ProxyError where the model gave no whole summary."""
         said, finished = [], Finished()
         for event in events:
             if isinstance(event, Delta):
@@ -59,6 +62,9 @@ class _Encoder(ResponseEncoder):
         summary = "".join(said).strip()
         if not summary:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the model gave no summary; ask again, or ask another model")
+        if finished.reason is FinishReason.LENGTH:
+            message = "the summary was cut before its end: allow more max_output_tokens, or sum less up at once"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="max_output_tokens")
         item = {"type": "compaction", "id": f"cmp_{self._ids.key}", "encrypted_content": sealed(summary)}
         answer = {
             "id": f"resp_{self._ids.key}",

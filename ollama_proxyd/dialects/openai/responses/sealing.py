@@ -16,9 +16,9 @@ def sealed(summary: str) -> str:
 
 def opened(content: str | None, field: str) -> str:
     """What a model is told of it; ProxyError for one that was made elsewhere."""
-    mark, _, text = (content or "").partition(_MARK)
+    text = (content or "").removeprefix(_MARK)
     try:
-        if mark or not text:
+        if not text or text == content:
             raise binascii.Error
         return _TOLD + base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
