@@ -75,6 +75,7 @@ HEALTH: Mapping[str, str] = {
         "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
     "engine_not_loaded": "{model} did not load: {detail}",
+    "models_folder_unreadable": "no model in {path} is known, for the folder cannot be read: {detail}",
     "model_unusable": "{path} is no model that can be used: {detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
     "engines_as_units": "engines are transient units of this user's systemd, with its limits and its journal",

@@ -102,6 +102,7 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
                     {
                         "backend": "llama",
                         "reason": "/m/torn.gguf is no model that can be used: it is cut short",
+                        "reason_code": "model_unusable",
                         "reason_details": {"path": "/m/torn.gguf"},
                     }
                 ],
@@ -110,6 +111,27 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         Level.WARNING,
         "/m/torn.gguf is no model that can be used: it is cut short",
         "replace or remove: /m/torn.gguf",
+    ),
+    (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "engines_ended": [{"backend": "llama", "model": "tiny", "times": 1, "reason": "its process ended"}],
+                "models_unusable": [
+                    {
+                        "backend": "llama",
+                        "reason": "no model in /m is known, for the folder cannot be read: No such file or directory",
+                        "reason_code": "models_folder_unreadable",
+                        "reason_details": {"path": "/m"},
+                    }
+                ],
+            },
+        ),
+        Level.WARNING,
+        "its process ended; no model in /m is known",
+        "engines log llama tiny; let this user read /m, or name another folder in models_dir",
     ),
     ("house", with_house(), Level.WARNING, "no machine is paired", "ollama-proxyctl pair"),
     ("house", with_house(trouble="no network"), Level.WARNING, "no network", "house.peers"),

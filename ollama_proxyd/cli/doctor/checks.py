@@ -1,6 +1,6 @@
 """The doctor's judgements, each a small function of its facts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -154,15 +154,22 @@ def models(facts: DoctorFacts) -> Finding | None:
 def engines(facts: DoctorFacts) -> Finding | None:
     """Whether the engines that the proxy runs stay up and load; only a daemon that runs some knows."""
     told = facts.status or {}
-    ended, unusable = told.get("engines_ended"), told.get("models_unusable")
-    if not ended and unusable:
-        says = "; ".join(each["reason"] for each in unusable[:MOST_TOLD])
-        return Finding(Level.WARNING, says, f"replace or remove: {unusable[0]['reason_details']['path']}")
-    if not ended:
+    ended, unusable = told.get("engines_ended") or [], told.get("models_unusable") or []
+    if not ended and not unusable:
         return Finding(Level.OK, "those that the proxy started run") if told.get("engines") else None
-    says = "; ".join(f"{halves(each['reason'])[0]}{times(each)}" for each in ended)
-    which = " ".join((ended[0]["backend"], ended[0]["model"]))
-    return Finding(Level.WARNING, says, f"see what it wrote: ollama-proxyctl engines log {which}")
+    says = [f"{halves(each['reason'])[0]}{times(each)}" for each in ended]
+    says += [each["reason"] for each in unusable[:MOST_TOLD]]
+    logs = [f"see what it wrote: ollama-proxyctl engines log {each['backend']} {each['model']}" for each in ended[:1]]
+    return Finding(Level.WARNING, "; ".join(says), "; ".join([*logs, *_of_files(unusable)]))
+
+
+def _of_files(unusable: Sequence[Any]) -> Iterator[str]:
+    """What helps with the first of each kind."""
+    by_code = {each["reason_code"]: each["reason_details"]["path"] for each in reversed(unusable)}
+    if path := by_code.get("models_folder_unreadable"):
+        yield f"let this user read {path}, or name another folder in models_dir: ollama-proxyctl config edit"
+    if path := by_code.get("model_unusable"):
+        yield f"replace or remove: {path}"
 
 
 def house(facts: DoctorFacts) -> Finding | None:

@@ -50,14 +50,9 @@ _GGUF, _FOLDER = "gguf", "folder"
 
 
 def _shelf(root: Path, form: str) -> Shelf:
-    root = root.expanduser()
     found: dict[str, ModelFile] = {}
     unusable: list[Reason] = []
-    try:
-        os.scandir(root).close()
-    except OSError as error:
-        return Shelf(unusable=(_unusable(root, f"the folder cannot be read: {error.strerror}"),))
-    for path in _candidates(root, form):
+    for path in _candidates(root.expanduser(), form, unusable):
         one = _gguf(path) if form == _GGUF else _folder(path)
         if isinstance(one, Reason):
             unusable.append(one)
@@ -72,10 +67,15 @@ def _unusable(path: Path, why: str) -> Reason:
     return Reason("model_unusable", path=printable(str(path)), detail=printable(why))
 
 
-def _candidates(root: Path, form: str) -> Iterator[Path]:
-    """Paths that look like models, in their order."""
+def _candidates(root: Path, form: str, unusable: list[Reason]) -> Iterator[Path]:
+    """Paths that look like models, in their order; folders that cannot be read join the unusable."""
+
+    def note(error: OSError) -> None:
+        path, why = printable(str(error.filename)), printable(error.strerror or "")
+        unusable.append(Reason("models_folder_unreadable", path=path, detail=why))
+
     left = MOST_ENTRIES
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=note):
         here = Path(folder)
         folders[:] = sorted(folders) if len(here.relative_to(root).parts) < DEEPEST else []
         left -= len(folders) + len(files)

@@ -1,7 +1,10 @@
 """The folder of models: what counts as one, and why other files do not."""
 
+import errno
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +108,25 @@ async def test_projectors_belong_to_other_models(folder: Path) -> None:
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     (one,) = (await look(tmp_path / "gone")).unusable
-    assert one.values["detail"] == "the folder cannot be read: No such file or directory"
+    assert (one.code, one.values["detail"]) == ("models_folder_unreadable", "No such file or directory")
+
+
+async def test_a_folder_below_that_cannot_be_read_is_told_and_costs_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir, closed = os.scandir, folder / "closed"
+    closed.mkdir()
+    gguf(folder / "open.gguf")
+
+    def refusing(path: str) -> Any:
+        if path == str(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    shelf = await look(folder)
+    assert [(each.code, each.values["path"]) for each in shelf.unusable] == [("models_folder_unreadable", str(closed))]
+    assert [each.name for each in shelf.files] == ["open"]
 
 
 async def test_a_loop_of_links_and_a_deep_tree_end(folder: Path) -> None:
