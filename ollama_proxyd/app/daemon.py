@@ -189,7 +189,7 @@ class Daemon:
         self._listeners.close()
         self._frontends.close()
         await self._sources.close()
-        await self._foundation.close()
+        await self._foundation.close(self._options.can_load)
         self._kept.flush()
         self._history.close()
 

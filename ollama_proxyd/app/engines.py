@@ -1,6 +1,7 @@
 """Makes the backends of a configuration, with the way to the manager of their units."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +37,8 @@ from ollama_proxyd.services.ports import Backend, Clock, StateStore
 if TYPE_CHECKING:  # loaded only where engines are configured
     from ollama_proxyd.app.own_engines import OwnEngines
     from ollama_proxyd.services.engines.pool import EnginePool
+
+log = logging.getLogger(__name__)
 
 
 class Engines:
@@ -108,20 +111,24 @@ class Engines:
         if self._own is not None:
             self._own.reconfigure(settings)
 
-    async def close(self) -> None:
+    async def close(self, can_start: Callable[[], bool]) -> None:
         """End all processes of ours, and all connections; a restart keeps what lives without the daemon."""
         if self._own is not None:
-            await self._own.close(keeps_units=await self._is_restarting())
+            await self._own.close(keeps_units=await self._is_followed(can_start))
         await self.http.close()
         await self._line.close()
         await self._system_line.close()
 
-    async def _is_restarting(self) -> bool:
-        """Whether the service manager starts the daemon anew at once; not where it cannot be asked."""
+    async def _is_followed(self, can_start: Callable[[], bool]) -> bool:
+        """Whether the service manager starts a daemon at once that can take them over; not where it cannot be asked."""
         try:
-            return await self._units.is_restarting(os.getpid())
+            is_restarting = await self._units.is_restarting(os.getpid())
         except OSError:
             return False
+        if is_restarting and not can_start():
+            log.warning("engines are ended with this restart: the next start does not take the configuration")
+            return False
+        return is_restarting
 
 
 def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: Cell[EngineWishes]) -> None:

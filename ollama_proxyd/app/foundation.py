@@ -196,14 +196,14 @@ class Foundation:
         self.http.cut_off("the proxy stops")
         await self.activity.quiet(LAST_WORDS_S)
 
-    async def close(self) -> None:
-        """End the background work and close every connection."""
+    async def close(self, can_start: Callable[[], bool]) -> None:
+        """End the background work and close every connection; `can_start` says whether another daemon could follow."""
         await self.tasks.close()
         await self.services.frontends.sync.close()
         self.services.energy.close()
         self.services.history.hand_over()
         await self.services.health.close()
-        await self.engines.close()
+        await self.engines.close(can_start)
 
 
 def _metered(

@@ -8,6 +8,7 @@ from ollama_proxyd.app.administration import file_of, kept_in, load_with
 from ollama_proxyd.app.endpoints import of_picker
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.load import Overrides, load, named_in
+from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.administration import Entry, Kind
 from ollama_proxyd.core.values import value
@@ -28,6 +29,14 @@ class LaunchOptions:
         """The configuration now; raises ConfigError."""
         entries = kept_in(file_of(self.environ)).entries
         return self._meant(load_with(self.config, self.environ, self.overrides, entries))
+
+    def can_load(self) -> bool:
+        """Whether a daemon that is started now would find a configuration that it takes."""
+        try:
+            self.load()
+        except ConfigError:
+            return False
+        return True
 
     def load_with(self, added: Sequence[Entry]) -> Config:
         """The same with exactly these entries of the admin API; raises ConfigError."""

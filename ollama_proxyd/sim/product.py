@@ -67,7 +67,7 @@ class Product:
             yield Serving(foundation, by_id, self.then)
         finally:
             await sensors.close()
-            await foundation.close()
+            await foundation.close(lambda: False)
 
 
 class Serving:

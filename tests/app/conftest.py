@@ -59,8 +59,11 @@ class Running:
                 if says(value):
                     return
 
-    async def rewrite(self, config: dict[str, Any]) -> None:
+    def write(self, config: dict[str, Any]) -> None:
         self._file.write_text(json.dumps(config))
+
+    async def rewrite(self, config: dict[str, Any]) -> None:
+        self.write(config)
         await self.daemon.reload()
 
 

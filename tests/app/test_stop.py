@@ -7,6 +7,7 @@ import pytest
 
 from ollama_proxyd.app.idle_exit import SETTLE_S
 from ollama_proxyd.core.errors import ErrorKind
+from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from tests.app.conftest import Start
 
@@ -103,3 +104,25 @@ async def test_what_was_learned_outlives_a_restart(start: Start) -> None:
     second = await start(CALM)
     await second.services.history.recent(1)  # questions are answered one after the other
     assert second.services.fleet.view("npu").speeds
+
+
+@pytest.mark.parametrize(("written", "keeps"), [(CALM, True), ({"backends": "none"}, False)])
+async def test_a_restart_keeps_engines_only_for_a_daemon_that_will_take_the_configuration(
+    start: Start, lines: list[str], monkeypatch: pytest.MonkeyPatch, written: dict[str, Any], keeps: bool
+) -> None:
+    kept: list[bool] = []
+
+    class Own:
+        async def close(self, *, keeps_units: bool) -> None:
+            kept.append(keeps_units)
+
+    async def is_restarting(_units: UserUnits, _pid: int) -> bool:
+        return True
+
+    monkeypatch.setattr(UserUnits, "is_restarting", is_restarting)
+    running = await start(CALM)
+    monkeypatch.setattr(running.daemon._foundation.engines, "_own", Own())
+    running.write(written)
+    await running.daemon.stop()
+    assert kept == [keeps]
+    assert any("does not take the configuration" in line for line in lines) is not keeps

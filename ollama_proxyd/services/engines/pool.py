@@ -282,7 +282,7 @@ class EnginePool:
         others = [each.process for each in self._roster.held if each.process is not None and each not in kept]
         await asyncio.gather(*(each.stop() for each in others), return_exceptions=True)
         if has_all:
-            self._survivors.note(kept)
+            self._survivors.leave(kept)
 
     def _note_eviction(self, *concerned: Running) -> None:
         self.evictions += 1

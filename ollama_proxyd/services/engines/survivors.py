@@ -23,6 +23,14 @@ class Survivors:
         """Note these processes, in place of all that was noted before."""
         self._runner.keep([(_kept(each), each.process) for each in held if each.process is not None])
 
+    def leave(self, kept: Iterable[Running]) -> None:
+        """Note the units that the next daemon is to find, and say how they end without one."""
+        left = list(kept)
+        self.note(left)
+        for each in left:
+            words = "%s of %s goes on and waits for the next start; to end it: systemctl --user stop %s"
+            log.info(words, each.file.name, each.spec.id, each.process and each.process.unit)
+
     async def take_over(self, specs: Mapping[str, BackendSpec], waiting: Mapping[Place, Running]) -> list[Running]:
         """Those that still run and are started as they would be now; all others are ended."""
         taken: dict[Place, Running] = {}

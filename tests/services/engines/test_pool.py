@@ -275,13 +275,18 @@ async def test_nothing_runs_once_the_pool_is_closed_not_even_what_loads(case: Ca
     loads.cancel()
 
 
-async def test_a_restart_leaves_units_that_answer_to_the_next_daemon_and_ends_all_else(case: Case) -> None:
+async def test_a_restart_leaves_units_that_answer_to_the_next_daemon_and_ends_all_else(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
     await case.used("child")
     case.machine.unit = "ollama-proxyd-engine-x.service"
     await case.used("unit")
     loads = asyncio.create_task(case.used("loading"))
     await pass_by(1)
-    await case.pool.close(keeps_units=True)
+    with caplog.at_level("INFO"):
+        await case.pool.close(keeps_units=True)
+    assert "unit of llama goes on" in caplog.text
+    assert "systemctl --user stop ollama-proxyd-engine-x.service" in caplog.text
     assert case.machine.names == ["unit"]
     assert [kept.model for kept, _ in case.machine.kept] == ["unit"]
     loads.cancel()
