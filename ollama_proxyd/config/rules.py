@@ -13,6 +13,7 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
+from ollama_proxyd.edges.host.syslog import place_of as syslog_place_of
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE, LOCAL_NAMES
 from ollama_proxyd.edges.plumbing.way import is_here, is_loopback
 
@@ -87,13 +88,28 @@ def _endpoints_differ(config: Config) -> Contradictions:
     for at, backend in _specs(config):
         place = place_of(backend.endpoint)
         if place is None:
-            message = f'"{backend.endpoint}" is not an address with a host and a port from 1 to 65535'
-            yield f"{at}.endpoint", message
+            yield f"{at}.endpoint", _no_address(backend.endpoint)
             continue
         first = seen.setdefault(place, backend.id)
         if first != backend.id:
             message = f"backend {first} is at this address already; two backends would count one engine twice"
             yield f"{at}.endpoint", message
+
+
+def _no_address(written: str) -> str:
+    return f'"{written}" is not an address with a host and a port from 1 to 65535'
+
+
+def _listeners_have_addresses(config: Config) -> Contradictions:
+    collector, syslog = config.telemetry.otlp_endpoint, config.log.syslog
+    if collector is not None and place_of(collector) is None:
+        yield "telemetry.otlp_endpoint", _no_address(collector)
+    if syslog is not None:
+        try:
+            syslog_place_of(syslog)
+        except ValueError:
+            message = f'"{syslog}" is neither a socket nor an IP address with a port from 1 to 65535'
+            yield "monitoring.syslog", message
 
 
 def _no_backend_is_this_server(config: Config) -> Contradictions:
@@ -241,6 +257,7 @@ _RULES: Final[tuple[Callable[[Config], Contradictions], ...]] = (
     _engines_can_be_run,
     _flavors_are_known,
     _endpoints_differ,
+    _listeners_have_addresses,
     _no_backend_is_this_server,
     _images_are_fetched_elsewhere,
     _names_mean_one_model,

@@ -78,6 +78,25 @@ def test_an_endpoint_needs_a_port_that_exists(complaints: Complaints, endpoint: 
     assert line.endswith("is not an address with a host and a port from 1 to 65535")
 
 
+@pytest.mark.parametrize("address", ["http://a:99999", "http://[::1", "http://a:0"])
+def test_a_collector_needs_a_port_that_exists(complaints: Complaints, address: str) -> None:
+    (line,) = complaints(f"telemetry: {{otlp_endpoint: '{address}'}}")
+    assert line.endswith("is not an address with a host and a port from 1 to 65535")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:70000", "127.0.0.1:0", "999.0.0.1:514", "127.1:514", "[::zz]:514"])
+def test_a_syslog_daemon_elsewhere_has_an_ip_address_and_a_port_that_exists(
+    complaints: Complaints, address: str
+) -> None:
+    (line,) = complaints(f"monitoring: {{syslog: '{address}'}}")
+    assert line.startswith("config.yaml:1: monitoring.syslog: ")
+
+
+@pytest.mark.parametrize("address", ["/dev/log", "127.0.0.1:514", "[2001:db8::1]:65535"])
+def test_a_syslog_daemon_is_a_socket_or_an_address(loaded: Loader, address: str) -> None:
+    assert loaded(f"monitoring: {{syslog: '{address}'}}").log.syslog == address
+
+
 def test_an_unknown_engine_names_the_nearest(complaints: Complaints) -> None:
     (line,) = complaints(fleet("id: a, type: openai, flavor: lamacpp, endpoint: 'http://a:1'"))
     assert line.endswith('backends[0].flavor: "lamacpp" is not an engine of type openai; did you mean "llamacpp"?')

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from ipaddress import ip_address
 from logging.handlers import SysLogHandler
 from socket import AF_UNIX, SOCK_DGRAM
 from socket import socket as Socket  # noqa: N812 - a field has its name
@@ -17,8 +18,9 @@ SyslogAddress: TypeAlias = Annotated[
         "a socket such as /dev/log, or an address such as 192.0.2.1:514",
     ),
 ]
-MOST_CHARACTERS: Final = 960
+MOST_BYTES: Final = 960
 """RFC 3164, section 4.1: a packet has at most 1024 bytes, with what stands before the line."""
+MOST_PORT: Final = 65535
 
 
 class _OneLine(PrintableFormatter):
@@ -26,7 +28,8 @@ class _OneLine(PrintableFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, bounded."""
-        return " ".join(super().format(record).splitlines())[:MOST_CHARACTERS]
+        line = " ".join(super().format(record).splitlines())
+        return line.encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
 
 
 class Syslog(SysLogHandler):
@@ -49,10 +52,19 @@ class Syslog(SysLogHandler):
         """Standard error has the line."""
 
 
+def place_of(address: str) -> str | tuple[str, int]:
+    """The path of a socket, or an IP address and its port; raises ValueError."""
+    if address.startswith("/"):
+        return address
+    host, _, port = address.rpartition(":")
+    if not 0 < int(port) <= MOST_PORT:
+        raise ValueError(port)
+    return str(ip_address(host.strip("[]"))), int(port)
+
+
 def syslog_handler(address: str) -> Syslog:
     """Sends there; raises OSError where nobody listens at a socket."""
-    host, _, port = address.rpartition(":")
-    handler = Syslog(address if address.startswith("/") else (host.strip("[]"), int(port)))
+    handler = Syslog(place_of(address))
     handler.ident, handler.append_nul = f"{IDENTIFIER}[{os.getpid()}]: ", False
     handler.setFormatter(_OneLine("%(message)s"))
     return handler

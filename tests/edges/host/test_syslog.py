@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxyd.app.logging import configure
-from ollama_proxyd.edges.host.syslog import MOST_CHARACTERS
+from ollama_proxyd.edges.host.syslog import MOST_BYTES
 
 log = logging.getLogger("ollama_proxyd.test")
 
@@ -42,8 +42,11 @@ def test_a_record_is_one_line_of_its_weight_by_the_socket(daemon: socket.socket,
 
 def test_a_long_one_is_cut_to_what_every_daemon_takes(daemon: socket.socket, tmp_path: Path) -> None:
     configure("info", {}, syslog=str(tmp_path / "log"))
-    log.info("x" * 5000)
-    assert MOST_CHARACTERS < len(daemon.recv(8192)) <= 1024
+    for written in ("x", "ä", "🦊"):
+        log.info(written * 5000)
+        packet = daemon.recv(65536)
+        assert MOST_BYTES < len(packet) <= 1024
+        assert packet.decode().endswith(written)
 
 
 def test_it_goes_by_udp_to_an_address() -> None:
