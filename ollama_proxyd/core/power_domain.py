@@ -82,11 +82,6 @@ class PowerDomain:
             found = self.consumers[consumer_id] = Consumer(consumer_id)
         return found
 
-    def begin(self, consumer: Consumer, now_s: float, power_w: float) -> Share:
-        """An attempt begins, during which its device is expected to draw so much."""
-        self.advance(now_s)
-        return consumer.begin(power_w)
-
     def first(self, share: Share, now_s: float) -> None:
         """The first token of an attempt came."""
         self.advance(now_s)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
 from typing import ClassVar, NamedTuple, Protocol
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -119,7 +118,7 @@ class BlockDecoder(ABC):
         """Nothing: what is decoded is written anew."""
         return b""
 
-    def feed(self, block: bytes, most: float = inf) -> list[Event]:
+    def feed(self, block: bytes, most: int | None = None) -> list[Event]:
         """The events of a block; a failure among them is raised once what came before it was returned.
 
         What follows the first `most` events is not read.
@@ -127,7 +126,7 @@ class BlockDecoder(ABC):
         self._raise_failure()
         found: list[Event] = []
         for payload in self._split(block):
-            if self.ended or len(found) >= most:
+            if self.ended or (most is not None and len(found) >= most):
                 break
             try:
                 self._read_into(found, payload)

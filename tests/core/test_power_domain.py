@@ -11,7 +11,7 @@ from ollama_proxyd.core.energy import ESTIMATE_ERROR, Account, Interval, Source,
 from ollama_proxyd.core.events import Timings
 from ollama_proxyd.core.gauge import Gauge
 from ollama_proxyd.core.power_domain import CONTEXT_S, PowerDomain
-from ollama_proxyd.core.power_shares import Rates, Share, by_phase
+from ollama_proxyd.core.power_shares import Consumer, Rates, Share, by_phase
 
 CARD: Any = {"is_shared": False, "can_sleep": True}
 PACKAGE: Any = {"is_shared": True, "can_sleep": False}
@@ -33,10 +33,16 @@ def counter(at_s: float, joules: float) -> Gauge:
     return Gauge(at_s, joules, None)
 
 
+def begin(domain: PowerDomain, consumer: Consumer, now_s: float, power_w: float) -> Share:
+    """An attempt begins, during which its device is expected to draw so much."""
+    domain.advance(now_s)
+    return consumer.begin(power_w)
+
+
 def test_parallel_attempts_share_what_one_device_draws() -> None:
     domain = card()
     gpu = domain.consumer("card")
-    shares = [domain.begin(gpu, 0.0, 50.0) for _ in range(20)]
+    shares = [begin(domain, gpu, 0.0, 50.0) for _ in range(20)]
     assert all(domain.end(share, 10.0, None) for share in shares)
     assert sum(map(cost, shares)) == pytest.approx(500.0) == of(domain, Account.ACTIVE)
     assert {round(cost(share), 6) for share in shares} == {25.0}
@@ -45,8 +51,8 @@ def test_parallel_attempts_share_what_one_device_draws() -> None:
 def test_each_moment_is_shared_by_those_who_run_then() -> None:
     domain = card()
     gpu = domain.consumer("card")
-    early = domain.begin(gpu, 0.0, 50.0)
-    late = domain.begin(gpu, 1.0, 50.0)
+    early = begin(domain, gpu, 0.0, 50.0)
+    late = begin(domain, gpu, 1.0, 50.0)
     domain.end(early, 2.0, None)
     domain.end(late, 3.0, None)
     assert (cost(early), cost(late)) == (pytest.approx(75.0), pytest.approx(75.0))
@@ -56,7 +62,7 @@ def test_a_counter_scales_the_estimates_to_what_was_drawn() -> None:
     domain = card()
     domain.settle(0.0, counter(0.0, 1000.0), is_asleep=True)
     gpu = domain.consumer("card")
-    share = domain.begin(gpu, 0.0, 50.0)
+    share = begin(domain, gpu, 0.0, 50.0)
     domain.first(share, 0.5)
     assert not domain.end(share, 2.0, None), "the next reading tells"
     assert domain.settle(2.0, counter(2.0, 1160.0)) == [share]
@@ -68,7 +74,7 @@ def test_a_share_of_what_several_drew_is_attributed() -> None:
     domain = card()
     domain.settle(0.0, counter(0.0, 0.0))
     gpu = domain.consumer("card")
-    shares = [domain.begin(gpu, 0.0, 50.0) for _ in range(2)]
+    shares = [begin(domain, gpu, 0.0, 50.0) for _ in range(2)]
     for share in shares:
         domain.end(share, 2.0, None)
     domain.settle(2.0, counter(2.0, 100.0))
@@ -80,7 +86,7 @@ def test_attempts_are_charged_by_their_tokens_where_those_are_known_of_all() -> 
     domain = card()
     domain.settle(0.0, counter(0.0, 0.0))
     gpu = domain.consumer("card")
-    much, little = domain.begin(gpu, 0.0, 50.0), domain.begin(gpu, 0.0, 50.0)
+    much, little = begin(domain, gpu, 0.0, 50.0), begin(domain, gpu, 0.0, 50.0)
     domain.first(much, 0.0)
     domain.first(little, 0.0)
     for share, tokens_per_s in ((much, 30.0), (little, 10.0)):
@@ -94,7 +100,7 @@ def test_the_base_is_taken_off() -> None:
     for at_s in (0.0, 30.0, 60.0):
         domain.settle(at_s, counter(at_s, 5.0 * at_s))
     assert domain.base_w == pytest.approx(5.0)
-    share = domain.begin(domain.consumer("cpu"), 60.0, 28.0)
+    share = begin(domain, domain.consumer("cpu"), 60.0, 28.0)
     domain.end(share, 64.0, None)
     domain.settle(64.0, counter(64.0, 300.0 + 4 * 25.0))
     assert cost(share) == pytest.approx(80.0)
@@ -105,7 +111,7 @@ def test_two_devices_of_one_package_are_charged_its_energy_once_by_their_watts()
     domain = PowerDomain("package", 0.0, **PACKAGE)
     domain.settle(0.0, counter(0.0, 0.0))
     domain.settle(10.0, counter(10.0, 0.0))
-    npu, cpu = domain.begin(domain.consumer("npu"), 10.0, 4.0), domain.begin(domain.consumer("cpu"), 10.0, 28.0)
+    npu, cpu = begin(domain, domain.consumer("npu"), 10.0, 4.0), begin(domain, domain.consumer("cpu"), 10.0, 28.0)
     for share in (npu, cpu):
         domain.end(share, 20.0, None)
     domain.settle(20.0, counter(20.0, 320.0))
@@ -115,7 +121,7 @@ def test_two_devices_of_one_package_are_charged_its_energy_once_by_their_watts()
 def test_where_the_base_of_a_package_is_unknown_work_is_charged_no_more_than_it_is_expected_to_need() -> None:
     domain = PowerDomain("package", 0.0, **PACKAGE)
     domain.settle(0.0, counter(0.0, 0.0))
-    share = domain.begin(domain.consumer("npu"), 0.0, 3.0)
+    share = begin(domain, domain.consumer("npu"), 0.0, 3.0)
     domain.end(share, 10.0, None)
     domain.settle(10.0, counter(10.0, 200.0))
     assert (cost(share), share.error_share) == (pytest.approx(30.0), ESTIMATE_ERROR)
@@ -127,7 +133,7 @@ def test_what_a_card_draws_with_an_unused_model_is_its_idle_tail() -> None:
     domain.settle(0.0, counter(0.0, 0.0), is_asleep=True)
     gpu = domain.consumer("card")
     gpu.owner, gpu.idle_w = ("ollama", "tiny"), 5.0
-    domain.end(domain.begin(gpu, 0.0, 50.0), 2.0, None)
+    domain.end(begin(domain, gpu, 0.0, 50.0), 2.0, None)
     gpu.is_resident = True
     domain.settle(2.0, counter(2.0, 100.0))
     domain.settle(302.0, counter(302.0, 100.0 + 9.0 * 300))
@@ -139,7 +145,7 @@ def test_a_context_keeps_a_card_awake_only_so_long_and_then_others_do() -> None:
     domain.settle(0.0, counter(0.0, 0.0))
     gpu = domain.consumer("card")
     gpu.idle_w = 5.0
-    domain.end(domain.begin(gpu, 0.0, 50.0), 2.0, None)
+    domain.end(begin(domain, gpu, 0.0, 50.0), 2.0, None)
     domain.settle(2.0, counter(2.0, 100.0))
     for at_s in (CONTEXT_S, CONTEXT_S + 30.0, CONTEXT_S + 60.0):
         domain.settle(at_s, counter(at_s, 100.0 + 9.0 * (at_s - 2.0)))
@@ -160,7 +166,7 @@ def test_a_device_without_instruments_has_its_expected_watts() -> None:
     domain = PowerDomain("box", 0.0, is_shared=False, can_sleep=False)
     box = domain.consumer("box")
     box.idle_w = 0.3
-    share = domain.begin(box, 0.0, 15.0)
+    share = begin(domain, box, 0.0, 15.0)
     assert domain.end(share, 4.0, None)
     assert (cost(share), share.source, share.error_share) == (60.0, Source.ESTIMATED, ESTIMATE_ERROR)
     box.is_resident = True
@@ -172,9 +178,9 @@ def test_when_a_sensor_stops_what_it_showed_of_the_estimates_goes_on() -> None:
     domain = card()
     domain.settle(0.0, counter(0.0, 0.0), is_asleep=True)
     gpu = domain.consumer("card")
-    domain.end(domain.begin(gpu, 0.0, 50.0), 10.0, None)
+    domain.end(begin(domain, gpu, 0.0, 50.0), 10.0, None)
     domain.settle(10.0, counter(10.0, 1000.0))
-    blind = domain.begin(gpu, 10.0, 50.0)
+    blind = begin(domain, gpu, 10.0, 50.0)
     domain.settle(11.0, None)
     domain.end(blind, 12.0, None)
     assert (cost(blind), blind.source) == (pytest.approx(200.0), Source.ESTIMATED)
@@ -186,7 +192,7 @@ def test_a_counter_that_is_seen_again_takes_off_what_was_guessed_meanwhile() -> 
     domain.settle(0.0, counter(0.0, 0.0), is_asleep=True)
     gpu = domain.consumer("card")
     domain.settle(1.0, None)
-    domain.end(domain.begin(gpu, 1.0, 50.0), 3.0, None)
+    domain.end(begin(domain, gpu, 1.0, 50.0), 3.0, None)
     domain.settle(4.0, counter(4.0, 180.0))
     domain.settle(5.0, counter(5.0, 190.0))
     assert sum(domain.sums.values()) == pytest.approx(190.0)
@@ -196,7 +202,7 @@ def test_a_counter_that_is_seen_again_takes_off_what_was_guessed_meanwhile() -> 
 def test_a_counter_that_began_anew_or_leapt_is_not_believed(after_j: float) -> None:
     domain = card()
     domain.settle(0.0, counter(0.0, 500.0))
-    share = domain.begin(domain.consumer("card"), 0.0, 50.0)
+    share = begin(domain, domain.consumer("card"), 0.0, 50.0)
     domain.end(share, 2.0, None)
     domain.settle(2.0, counter(2.0, after_j))
     assert (cost(share), share.source) == (pytest.approx(100.0), Source.ESTIMATED)
@@ -205,7 +211,7 @@ def test_a_counter_that_began_anew_or_leapt_is_not_believed(after_j: float) -> N
 def test_watts_are_integrated_from_one_reading_to_the_next() -> None:
     domain = card()
     domain.settle(0.0, Gauge(0.0, None, 5.0), is_asleep=True)
-    share = domain.begin(domain.consumer("card"), 0.0, 50.0)
+    share = begin(domain, domain.consumer("card"), 0.0, 50.0)
     domain.end(share, 2.0, None)
     domain.settle(2.0, Gauge(2.0, None, 60.0))
     assert (cost(share), share.source, share.error_share) == (120.0, Source.ATTRIBUTED, pytest.approx(0.15))
@@ -251,7 +257,7 @@ class Simulated:
         self.joules += seconds * (3.0 + 7.0 * which)
         consumer = self.domain.consumer("abc"[which % 3])
         if what == "begin":
-            share = self.domain.begin(consumer, self.now_s, 5.0 + which)
+            share = begin(self.domain, consumer, self.now_s, 5.0 + which)
             self.running.append(share)
             self.all.append(share)
         elif what in {"first", "end", "end_counted"} and self.running:

@@ -61,11 +61,12 @@ _HOURS: Final = f"""
 _CHANGES: Final = """
     SELECT unix_s, mode, effective_mode FROM modes
     WHERE unix_s >= coalesce((SELECT max(unix_s) FROM modes WHERE unix_s < ?), 0) ORDER BY unix_s DESC LIMIT ?"""
-_HABITS: Final = """
-    SELECT model, min(CAST(strftime('%s', unix_s, 'unixepoch', 'localtime') AS INTEGER) % 3600) AS first_s
+_HABITS: Final = f"""
+    SELECT model,
+        min(CAST(strftime('%s', unix_s, 'unixepoch', 'localtime') AS INTEGER) % {SECONDS_PER_HOUR}) AS first_s
     FROM requests WHERE day >= :since AND day < :today AND result = 'ok' AND program <> :own AND model IS NOT NULL
         AND strftime('%H', unix_s, 'unixepoch', 'localtime') = :hour
-    GROUP BY model, day"""
+    GROUP BY model, day"""  # noqa: S608 - our own names
 _USED_DAYS: Final = """
     SELECT count(DISTINCT day) AS days FROM requests WHERE day >= :since AND day < :today AND program <> :own"""
 _RECENT: Final = "SELECT * FROM attempts ORDER BY id DESC LIMIT ?"
