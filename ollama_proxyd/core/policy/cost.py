@@ -1,7 +1,7 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Asker, Speed
@@ -10,7 +10,7 @@ from ollama_proxyd.core.policy.crowd import Crowd, least_slowing
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import Keeping, gaps_of
+from ollama_proxyd.core.policy.residence import Keeping, Residence, gaps_of
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
@@ -146,18 +146,18 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
 
 def _with_caches(priced: Ranked, candidate: Candidate, asked: Demand, tokens: float) -> Ranked:
     """The same with what its cache spares now, and what reading more than another now spares the next turn here."""
-    expected, slow = candidate.expected, candidate.crowd.slow
+    expected, slow, changes = candidate.expected, candidate.crowd.slow, dict[str, Any]()
     if tokens:
         whole_s = expected.prefill_s(asked.prompt_tokens) * slow
-        notes = (*priced.notes, Reason("prefix_cached", tokens=tokens))
-        priced = priced._replace(cached_tokens=tokens, cached_s=max(whole_s - priced.prefill_s, 0.0), notes=notes)
+        changes["notes"] = (*priced.notes, Reason("prefix_cached", tokens=tokens))
+        changes |= {"cached_tokens": tokens, "cached_s": max(whole_s - priced.prefill_s, 0.0)}
     most = max(asked.cached_tokens.values())
     spared_s = NEXT_TURN * (priced.prefill_s - expected.prefill_s(asked.prompt_tokens - most) * slow)
-    if most <= tokens or spared_s <= 0:
-        return priced
-    spared_j = priced.power_w * candidate.crowd.share * spared_s
-    stay = priced.stay._replace(spared_s=priced.stay.spared_s + spared_s, spared_j=priced.stay.spared_j + spared_j)
-    return priced._replace(stay=stay, cost_j=priced.cost_j - spared_j - asked.price_of_time_w * spared_s)
+    if most > tokens and spared_s > 0:
+        spared_j, stay = priced.power_w * candidate.crowd.share * spared_s, priced.stay
+        changes["stay"] = Residence(*stay[:5], stay.spared_s + spared_s, stay.spared_j + spared_j, stay.keep_alive_s)
+        changes["cost_j"] = priced.cost_j - spared_j - asked.price_of_time_w * spared_s
+    return priced._replace(**changes) if changes else priced
 
 
 class Line(NamedTuple):
@@ -182,9 +182,7 @@ class Line(NamedTuple):
         first_s, read_s, _ = self.busy_s
         write_s, write_j = min((each.busy_s[2], each.write_j) for each in (self, whole))
         busy_s = first_s + read_s * read_tokens, 0.0, write_s
-        return self._replace(
-            fixed_j=self.fixed_j + self.read_j * read_tokens, read_j=0.0, write_j=write_j, busy_s=busy_s
-        )
+        return Line(self.fixed_j + self.read_j * read_tokens, 0.0, write_j, busy_s, *self[4:])
 
     def less_own(self, second_j: float) -> "Line":
         """The same without what its own work, taken for another's, would cost for each second that it takes longer."""

@@ -61,12 +61,13 @@ class Lines:
 
     def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> list[Line]:
         """The same lines, of those with a part of the prompt in their caches for the rest alone."""
-        found, (fit, _) = list(lines), there
+        found, (fit, _), known = list(lines), there, dict[int, list[Line]]()
         for backend_id, tokens in asked.cached_tokens.items():
             if (number := fit.numbers.get(backend_id)) is not None:
                 left = asked.prompt_tokens - tokens
-                rest = self._of(key._replace(context=context_of(left)), *there)[number]
-                found[number] = rest.after((1 - NEXT_TURN) * left, lines[number])
+                if (context := context_of(left)) not in known:
+                    known[context] = self._of(LineKey(context, *key[1:]), *there)
+                found[number] = known[context][number].after((1 - NEXT_TURN) * left, lines[number])
         return found
 
     def _of(self, key: LineKey, fit: Fit, working: Working) -> list[Line]:

@@ -95,7 +95,7 @@ def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, 
     aside = {each.view.spec.id for each in assessment.failing} if assessment.failing else frozenset[str]()
     if table.is_endangered or is_strict(situation) or limit_rules(situation.query):
         return _order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment)
-    backend_ids = frozenset(table.numbers) - aside
+    backend_ids = table.able - aside if aside else table.able
     if len(table.order) == 1 and not aside:
         return (_priced(table.candidate(0), assessment),), ()
     return Ranking(backend_ids, _lazily(assessment, {table.numbers[each] for each in aside})), ()

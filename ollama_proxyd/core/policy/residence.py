@@ -244,7 +244,7 @@ def _with_tail(
     keep_s, left_s, own_left_s = times
     idle_j = costs.idle_w * (idle_s(gaps_s, keep_s) - idle_s(gaps_s, min(left_s, keep_s)))
     spared = chance(gaps_s, keep_s) - chance(gaps_s, min(own_left_s, keep_s))
-    return found._replace(idle_tail_j=idle_j, spared_s=spared * costs.again_s, spared_j=spared * costs.again_j)
+    return Residence(*found[:4], idle_j, spared * costs.again_s, spared * costs.again_j, found.keep_alive_s)
 
 
 def why_unloaded(keep_s: float, costs: Upkeep) -> Reason:

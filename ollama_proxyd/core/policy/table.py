@@ -57,6 +57,8 @@ class Table(NamedTuple):
     """The places of those that are fit, as they stand among equals."""
     numbers: Mapping[str, int]
     """The number of each backend in `order`."""
+    able: frozenset[str]
+    """The backends in `order`."""
     number_at: Mapping[int, int]
     """The same by its place in the fleet."""
     shared: Mapping[str, Sequence[int]]
@@ -129,7 +131,8 @@ class Table(NamedTuple):
         at = self.order[number]
         view, found = self.fleet[at], self.entries[at]
         assert isinstance(found, Candidate)
-        return found._replace(view=view, crowd=meeting(view, found.model, self.working.get(found.chip)))
+        met = meeting(view, found.model, self.working.get(found.chip))
+        return Candidate._make((view, *found[1:4], met, *found[5:]))
 
     def followed(self, fleet: FleetView, situation: Situation) -> "Table":
         """The table of another moment."""
@@ -225,6 +228,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
     for number, at in enumerate(order):
         by_chip[_candidate(entries[at]).chip].append(number)
     learned = _learned(entries, order)
+    numbers = {_candidate(entries[at]).view.spec.id: number for number, at in enumerate(order)}
     return Table(
         fleet=fleet,
         situation=situation,
@@ -234,7 +238,8 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         seen=[read(name) for read, name, _ in learned],
         places={view.spec.id: at for at, view in enumerate(fleet)},
         order=order,
-        numbers={_candidate(entries[at]).view.spec.id: number for number, at in enumerate(order)},
+        numbers=numbers,
+        able=frozenset(numbers),
         number_at={at: number for number, at in enumerate(order)},
         shared={chip: numbers for chip, numbers in by_chip.items() if len(numbers) > 1},
         unable=tuple([each for each in entries if isinstance(each, Rejected)]),
