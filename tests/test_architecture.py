@@ -17,7 +17,7 @@ BOUNDARIES = {
     "edges/grpc_api/service.py",
     "edges/http_api/middleware.py",
     "edges/http_api/websocket.py",
-    "edges/picker_api/server.py",
+    "edges/picker_api/streams.py",
     "edges/storage/history.py",
 }
 """Where an exception that nobody expected is allowed to stop.

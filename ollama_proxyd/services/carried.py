@@ -81,9 +81,10 @@ class Carried:
         """The head of the answer has come, from the endpoint that the gateway names, else from the first."""
         self._status = status
         addresses = self.picked.addresses
-        if served in addresses[1:]:
+        if served is not None and served != addresses[0]:
             self.end(None, ProxyError(ErrorKind.UPSTREAM_FAILED, "the gateway fell back on another endpoint"))
-            self._hold(self.picked.backend_ids[addresses.index(served)])
+            if served in addresses:
+                self._hold(self.picked.backend_ids[addresses.index(served)])
         if self._lease is not None and status < 400:
             self._lease.begun(streams=self.request.stream)
 
@@ -97,7 +98,7 @@ class Carried:
         lease, self._lease = self._lease, None
         if lease is None:
             return
-        failure = failure or self._refused()
+        failure, seen = failure or self._refused(), finished or Finished()
         ended = AttemptEnded(
             backend_id=self.backend_id,
             model=self.model,
@@ -111,8 +112,8 @@ class Carried:
             error=failure.kind if failure else None,
             status=failure.status if failure else None,
             fault=fault_of(failure) if failure else None,
-            usage=finished.usage if finished else Finished().usage,
-            timings=finished.timings if finished else Finished().timings,
+            usage=seen.usage,
+            timings=seen.timings,
             finish=finished.reason if finished else None,
             neighbours=(self._neighbours + lease.member.in_flight - 1) / 2,
             cancelled=failure is None and (is_cut or self._status is None),

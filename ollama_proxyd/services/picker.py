@@ -1,7 +1,8 @@
 """Picks the endpoints to which a gateway sends a request, by the policy that the proxy's own requests go by."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from itertools import compress, count
+from operator import is_not
 from statistics import fmean
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -16,7 +17,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.refusal import past_deadline
 from ollama_proxyd.core.requests import Hints, Priority, Request
-from ollama_proxyd.core.values import value
+from ollama_proxyd.core.values import replace, value
 from ollama_proxyd.core.workload import slot_wait_s
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.carried import Carried, Picked
@@ -117,7 +118,7 @@ class Picker:
     def _follow(self, views: FleetView) -> None:
         """Look anew at the backends that have changed; of a large fleet they are few from one request to the next."""
         seen, loads = self._seen, self._loads
-        changed = {at for at, (now, was) in enumerate(zip(views, seen, strict=False)) if now is not was}
+        changed = set(compress(count(), map(is_not, views, seen)))
         if len(seen) != len(views) or any(views[at].spec.id != seen[at].spec.id for at in changed):
             self._loaded = [with_load(each, loads.of(each.spec.id)) for each in views]
             self._places = {each.spec.id: at for at, each in enumerate(views)}
@@ -195,4 +196,5 @@ class Picker:
         if errand.within is not None and not decision.rejected:
             message = "none of the endpoints that the gateway allows is a backend here; look at its subset"
             return ProxyError(ErrorKind.UNAVAILABLE, message, code="subset_empty")
-        return self._services.gateway.refusal(query, decision)
+        refusal = self._services.gateway.refusal(query, decision)
+        return refusal if errand.within is None else refusal.but(kind=ErrorKind.UNAVAILABLE)  # as the protocol says

@@ -29,7 +29,9 @@ def test_the_picker_takes_the_configuration(tmp_path: Path) -> None:
     file.write_text(objects()["ConfigMap/endpoint-picker"]["data"]["config.yaml"])
     config = LaunchOptions({"HOME": str(tmp_path)}, file, is_picker=True).load()
     ports = pod()["spec"]["containers"][0]["ports"]
-    assert (config.picker.host, config.picker.port) == ("0.0.0.0", ports[0]["containerPort"])
+    picker = config.picker
+    assert (picker.host, picker.port, picker.health_port) == ("0.0.0.0", *[each["containerPort"] for each in ports])
+    assert picker.secure_serving, "gateways of the extension connect by TLS"
     found = objects()
     for backend in config.backends:
         place = urlsplit(backend.spec.endpoint)
@@ -59,6 +61,8 @@ def test_what_the_manifests_refer_to_is_in_them() -> None:
 
 def test_probes_ask_for_services_that_the_picker_tells_of() -> None:
     container = pod()["spec"]["containers"][0]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["grpc"]["port"] == container["ports"][1]["containerPort"], "kubelets speak no TLS"
     assert container["livenessProbe"]["grpc"]["service"] == LIVENESS
     assert container["readinessProbe"]["grpc"]["service"] in READY
 

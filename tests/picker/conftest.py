@@ -59,7 +59,11 @@ async def start_picker(tmp_path: Path) -> AsyncIterator[StartPicker]:
     async def start(config: dict[str, Any]) -> PickerProgram:
         port, http_port, file = free_port(), free_port(), tmp_path / "picker.yaml"
         server = {"http_port": http_port, **config.get("server", {})}
-        whole = {**config, "picker": {"port": port, **config.get("picker", {})}, "server": server}
+        whole = {
+            **config,
+            "picker": {"port": port, "secure_serving": False, **config.get("picker", {})},
+            "server": server,
+        }
         file.write_text(json.dumps(whole))
         environ = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
         environ.pop("XDG_RUNTIME_DIR", None)
@@ -77,7 +81,8 @@ async def start_picker(tmp_path: Path) -> AsyncIterator[StartPicker]:
 
 
 async def _ready(program: PickerProgram) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{program.port}") as channel, asyncio.timeout(60):
+    port = program.config["picker"].get("health_port", program.port)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(60):
         stub = health_pb2_grpc.HealthStub(channel)
         await stub.Check(health_pb2.HealthCheckRequest(service="liveness"), wait_for_ready=True)
         async for answer in stub.Watch(health_pb2.HealthCheckRequest(service="readiness")):

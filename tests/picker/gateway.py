@@ -17,6 +17,7 @@ ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 OVERRIDE = "type.googleapis.com/envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost"
 ROUND_ROBIN = "type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 ENDPOINT = "x-gateway-destination-endpoint"
 
 
@@ -32,7 +33,9 @@ def _cluster(name: str, ports: Sequence[int], **more: Any) -> dict[str, Any]:
     }
 
 
-def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_open: bool, subset: Any) -> Any:
+def config_of(
+    picker_port: int, ports: Sequence[int], *, body_mode: str, fails_open: bool, subset: Any, is_secure: bool
+) -> Any:
     """Envoy's configuration: an ext_proc filter, and a cluster that goes where the picker says."""
     duplex = body_mode == "FULL_DUPLEX_STREAMED"
     trailers = "SEND" if duplex else "SKIP"
@@ -87,6 +90,8 @@ def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_o
         "healthy_threshold": 1,
         "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"},
     }
+    upstream_tls = {"@type": TLS, "common_tls_context": {"alpn_protocols": ["h2"]}}  # whoever answers is trusted
+    transport = {"transport_socket": {"name": "tls", "typed_config": upstream_tls}} if is_secure else {}
     route = {
         "match": {"prefix": "/"},
         "route": {
@@ -125,6 +130,7 @@ def config_of(picker_port: int, ports: Sequence[int], *, body_mode: str, fails_o
                     typed_extension_protocol_options=http2,
                     common_lb_config={"healthy_panic_threshold": {"value": 0}},
                     health_checks=[health],
+                    **transport,
                 ),
             ],
         },
@@ -140,12 +146,17 @@ async def gateway(
     body_mode: str = "FULL_DUPLEX_STREAMED",
     fails_open: bool = True,
     subset: Any = None,
+    is_secure: bool = False,
 ) -> AsyncIterator[str]:
     """Envoy's address, while it runs."""
     file, admin = folder / "envoy.json", folder / "admin"
     admin.unlink(missing_ok=True)
     file.write_text(
-        json.dumps(config_of(picker_port, ports, body_mode=body_mode, fails_open=fails_open, subset=subset))
+        json.dumps(
+            config_of(
+                picker_port, ports, body_mode=body_mode, fails_open=fails_open, subset=subset, is_secure=is_secure
+            )
+        )
     )
     command = [installed("install-envoy"), "-c", str(file), "--admin-address-path", str(admin), "--concurrency", "1"]
     with (folder / "envoy.log").open("wb") as log:

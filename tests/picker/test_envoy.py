@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.e2e import tiny_model
-from tests.e2e.harness import LlamaServer
+from tests.e2e.harness import LlamaServer, free_port
 from tests.edges.picker_api.conftest import until
 from tests.picker.conftest import StartPicker
 from tests.picker.gateway import gateway
@@ -213,6 +213,38 @@ async def test_the_picker_ends_when_it_is_told_and_requests_under_way_come_whole
             assert (status, body) == (200, b"".join(FRAMES) + LAST)
         async with asyncio.timeout(30):
             assert await picker.process.wait() == 0
+
+
+@pytest.mark.parametrize("body_mode", ["FULL_DUPLEX_STREAMED", "BUFFERED"])
+async def test_no_request_fails_while_the_picker_ends(
+    engines: Engines, start_picker: StartPicker, tmp_path: Path, body_mode: str
+) -> None:
+    picker = await start_picker(engines.config())
+    async with gateway(tmp_path, picker.port, engines.ports, body_mode=body_mode) as url:
+        seen: list[tuple[int, bool]] = []
+
+        async def ask_on() -> None:
+            while picker.process.returncode is None:
+                status, used, _ = await ask(url)
+                seen.append((status, used is not None))
+
+        asking = [asyncio.create_task(ask_on()) for _ in range(5)]
+        await until(lambda: len(seen) > 20)
+        picker.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            assert await picker.process.wait() == 0
+            await asyncio.gather(*asking)
+        assert {status for status, _ in seen} == {200}
+        assert {is_picked for _, is_picked in seen} == {True, False}, "at last the gateway balances by itself"
+
+
+async def test_gateways_reach_the_picker_by_tls_as_by_default(
+    engines: Engines, start_picker: StartPicker, tmp_path: Path
+) -> None:
+    picker = await start_picker({**engines.config(), "picker": {"secure_serving": True, "health_port": free_port()}})
+    await picker.choose("Performance")
+    async with gateway(tmp_path, picker.port, engines.ports, is_secure=True) as url:
+        assert (await ask(url))[:2] == (200, "fast")
 
 
 async def test_the_gateways_subset_limits_the_choice(

@@ -5,19 +5,13 @@ import os
 import ssl
 import tempfile
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from ollama_proxyd.edges.plumbing.certificates import self_signed
 from ollama_proxyd.edges.plumbing.way import Pinned
 
 ID_CHARACTERS = 16
-_NOT_BEFORE, _NOT_AFTER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-"""A pinned certificate does not age, and a machine's clock may be wrong."""
 
 
 class Identity(NamedTuple):
@@ -55,7 +49,7 @@ def identity_in(folder: Path) -> Identity:
     key_file, certificate_file = folder / "key.pem", folder / "certificate.pem"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (key_file.exists() and certificate_file.exists()):
-        key, certificate = _made()
+        key, certificate = self_signed(os.urandom(ID_CHARACTERS // 2).hex())
         write_private(key_file, key)
         write_private(certificate_file, certificate)
     key_file.chmod(0o600)
@@ -72,22 +66,3 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     Path(name).replace(path)
-
-
-def _made() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    own_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, os.urandom(ID_CHARACTERS // 2).hex())])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(own_name)
-        .issuer_name(own_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_NOT_BEFORE)
-        .not_valid_after(_NOT_AFTER)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private, made.public_bytes(pem)

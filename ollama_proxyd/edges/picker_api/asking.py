@@ -18,7 +18,6 @@ from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.parse import BYTES_PER_TOKEN
 from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS
-from ollama_proxyd.services.large import off_loop
 from ollama_proxyd.services.picker import Errand
 
 OPENAI: Final = OpenAI()
@@ -85,11 +84,8 @@ class Head:
         """What is asked where there is no body, or none that can be read before the endpoint is chosen."""
         return Errand(None, self.hints(), self.within)
 
-    async def with_body(self, body: bytes) -> Errand:
+    def read(self, body: bytes) -> Errand:
         """What is asked with a body; ProxyError where it is not one of its path."""
-        return await off_loop(len(body), lambda: self._read(body))
-
-    def _read(self, body: bytes) -> Errand:
         hints = self.hints()
         if self.call is None:
             request = self._named(body, hints)

@@ -1,20 +1,23 @@
 """One request on its way through a gateway: its messages, and what each is answered with."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.text import LARGE_BYTES
 from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
 from ollama_proxyd.edges.picker_api.answering import Answering
 from ollama_proxyd.edges.picker_api.asking import OPENAI, Head, header_texts, read_head, read_served
 from ollama_proxyd.edges.picker_api.telling import NOTHING_CHANGED, answered_by, destination, pieces, refused
 from ollama_proxyd.services.carried import Carried, Picked
+from ollama_proxyd.services.large import off_loop
 from ollama_proxyd.services.picker import Errand, Picker
 
 FULL_DUPLEX: Final = pb.ProcessingMode.FULL_DUPLEX_STREAMED
 BUFFERED: Final = pb.ProcessingMode.BUFFERED
 _READS_BODIES: Final = frozenset({FULL_DUPLEX, BUFFERED})
 """In these modes alone the endpoint can be chosen after the body was seen."""
+Answers: TypeAlias = Sequence[Any]
 
 
 class Bodies:
@@ -54,19 +57,23 @@ class Exchange:
         self._picked: Picked | Carried | None = None
         self._answering: Answering | None = None
 
-    async def take(self, message: Any) -> Sequence[Any]:
-        """The answers to a message, none where more of the request has to come first."""
+    def take(self, message: Any) -> Answers | Awaitable[Answers]:
+        """The answers to a message, none where more of the request has to come first; large bodies take a while."""
         part = message.WhichOneof("request")
         if part is None or message.observability_mode:
             return ()
         try:
-            return await _TAKES[part](self, message)
+            return _TAKES[part](self, message)
         except ProxyError as error:
-            self._is_decided = True
-            self._let_go()
-            return (refused(error, OPENAI if self._head is None else self._head.dialect),)
+            return (self.refusal(error),)
 
-    async def _request_headers(self, message: Any) -> Sequence[Any]:
+    def refusal(self, error: ProxyError) -> Any:
+        """What is told where it cannot be decided."""
+        self._is_decided = True
+        self._let_go()
+        return refused(error, OPENAI if self._head is None else self._head.dialect)
+
+    def _request_headers(self, message: Any) -> Answers:
         if message.HasField("protocol_config"):
             self._request_mode = message.protocol_config.request_body_mode
             self._response_mode = message.protocol_config.response_body_mode
@@ -75,7 +82,7 @@ class Exchange:
             return (self._decide(self._head.without_body(), "request_headers"),)
         return () if self._request_mode == FULL_DUPLEX else (NOTHING_CHANGED["request_headers"],)
 
-    async def _request_body(self, message: Any) -> Sequence[Any]:
+    def _request_body(self, message: Any) -> Answers | Awaitable[Answers]:
         if self._is_decided or self._head is None:
             return (NOTHING_CHANGED["request_body"],) if self._request_mode != FULL_DUPLEX else ()
         body = message.request_body
@@ -84,25 +91,34 @@ class Exchange:
         self._held.append(body.body)
         if not body.end_of_stream and self._request_mode == FULL_DUPLEX:
             return ()
-        return await self._decide_with_body(ends=True)
+        return self._decide_with_body(())
 
-    async def _request_trailers(self, _: Any) -> Sequence[Any]:
-        trailers = NOTHING_CHANGED["request_trailers"]
-        if self._is_decided or self._head is None:
-            return (trailers,)
-        return (*await self._decide_with_body(ends=False), trailers)
+    def _request_trailers(self, _: Any) -> Answers | Awaitable[Answers]:
+        trailers = (NOTHING_CHANGED["request_trailers"],)
+        return trailers if self._is_decided or self._head is None else self._decide_with_body(trailers)
 
-    async def _decide_with_body(self, *, ends: bool) -> Sequence[Any]:
-        """Decide by the whole body, and hand it on where the gateway has given it away."""
+    def _decide_with_body(self, then: Answers) -> Answers | Awaitable[Answers]:
+        """Decide by the whole body, at once where it is small."""
         assert self._head is not None
-        body = b"".join(self._held)
-        errand = await self._head.with_body(body) if body else self._head.without_body()
+        head, body = self._head, b"".join(self._held)
+        if len(body) >= LARGE_BYTES:
+            return self._decide_later(head, body, then)
+        return self._with_body(head.read(body) if body else head.without_body(), body, then)
+
+    async def _decide_later(self, head: Head, body: bytes, then: Answers) -> Answers:
+        try:
+            return self._with_body(await off_loop(len(body), lambda: head.read(body)), body, then)
+        except ProxyError as error:
+            return (self.refusal(error),)
+
+    def _with_body(self, errand: Errand, body: bytes, then: Answers) -> Answers:
+        """Decide, and hand the body on where the gateway has given it away."""
         if self._request_mode != FULL_DUPLEX:
-            told: Sequence[Any] = (self._decide(errand, "request_body"),)
+            told: Answers = (self._decide(errand, "request_body"),)
         else:
-            told = (self._decide(errand, "request_headers"), *pieces("request_body", body, ends=ends))
+            told = (self._decide(errand, "request_headers"), *pieces("request_body", body, ends=not then))
         self._let_go()
-        return told
+        return (*told, *then)
 
     def _decide(self, errand: Errand, part: str) -> Any:
         self._is_decided = True
@@ -113,7 +129,7 @@ class Exchange:
             picked = picked.picked
         return destination(picked, part)
 
-    async def _response_headers(self, message: Any) -> Sequence[Any]:
+    def _response_headers(self, message: Any) -> Answers:
         picked, answering = self._picked, self._answering
         if answering is None or not isinstance(picked, Carried):
             return (NOTHING_CHANGED["response_headers"],)
@@ -127,10 +143,11 @@ class Exchange:
         )
         if message.response_headers.end_of_stream:
             answering.end()
-        is_known = served is not None or len(picked.picked.addresses) == 1
+        addresses = picked.picked.addresses
+        is_known = served in addresses or (served is None and len(addresses) == 1)
         return (answered_by(picked.picked, picked.backend_id if is_known else None),)
 
-    async def _response_body(self, message: Any) -> Sequence[Any]:
+    def _response_body(self, message: Any) -> Answers:
         body = message.response_body
         if self._answering is not None:
             self._answering.hear(body.body)
@@ -140,7 +157,7 @@ class Exchange:
             return (NOTHING_CHANGED["response_body"],)
         return tuple(pieces("response_body", body.body, ends=body.end_of_stream))
 
-    async def _response_trailers(self, _: Any) -> Sequence[Any]:
+    def _response_trailers(self, _: Any) -> Answers:
         if self._answering is not None:
             self._answering.end()
         return (NOTHING_CHANGED["response_trailers"],)
@@ -156,7 +173,7 @@ class Exchange:
         self._held.clear()
 
 
-_TAKES: Final[Mapping[str, Callable[[Exchange, Any], Awaitable[Sequence[Any]]]]] = {
+_TAKES: Final[Mapping[str, Callable[[Exchange, Any], Answers | Awaitable[Answers]]]] = {
     "request_headers": Exchange._request_headers,
     "request_body": Exchange._request_body,
     "request_trailers": Exchange._request_trailers,

@@ -1,17 +1,23 @@
 """The picker's gRPC server, from the first listening to the last answer."""
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
-
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
-from ollama_proxyd.edges.picker_api.exchange import Bodies, Exchange
+from ollama_proxyd.edges.picker_api.certificate import Certificate
+from ollama_proxyd.edges.picker_api.connection import Calls, Connection, Connections
+from ollama_proxyd.edges.picker_api.exchange import Bodies
+from ollama_proxyd.edges.picker_api.health import CHECK, WATCH, Health
+from ollama_proxyd.edges.picker_api.processing import Processing
 from ollama_proxyd.edges.picker_api.settings import PickerSettings
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.picker import Picker
 from ollama_proxyd.services.tasks import Tasks
@@ -22,17 +28,8 @@ SERVICE: Final = pb.DESCRIPTOR.services_by_name["ExternalProcessor"].full_name
 LIVENESS: Final = "liveness"
 READY: Final = ("", "readiness", SERVICE)
 """The names of the endpoint picker protocol that tell whether a backend serves."""
-MOST_MESSAGE_BYTES: Final = 2**31 - 1
-"""Bodies in one message are bounded by server.max_body_bytes."""
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_STATUSES: Final = {True: _SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 8192),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 60_000),  # a gateway that is gone without a word frees its slots
-    ("grpc.keepalive_timeout_ms", 20_000),
-)
+_KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 4}
+"""A gateway that is gone without a word frees its slots."""
 
 
 class PickerServer:
@@ -41,15 +38,22 @@ class PickerServer:
     def __init__(
         self, picker: Picker, fleet: Fleet, settings: PickerSettings, body_limits: Callable[[], tuple[int, int]]
     ) -> None:
-        self._picker = picker
         self._bodies = Bodies(body_limits)
         self._fleet = fleet
         self._settings = settings
-        self._health = health.aio.HealthServicer()
+        self._health = Health((LIVENESS, *READY))
         self._tasks = Tasks("picker")
-        self._server: Any = None
-        self.port = 0
-        """The port in use, once started."""
+        self._connections: Connections = Cell(frozenset())
+        self._health_calls: Calls = {CHECK: self._health.check, WATCH: self._health.watch}
+        self._calls: Calls = {**self._health_calls, f"/{SERVICE}/Process": lambda _: Processing(picker, self._bodies)}
+        self._listening: list[asyncio.Server] = []
+        self.port = self.health_port = 0
+        """The ports in use, once started."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether gateways may connect."""
+        return bool(self._listening)
 
     @property
     def held_bytes(self) -> int:
@@ -58,50 +62,68 @@ class PickerServer:
 
     async def start(self) -> None:
         """Begin to listen; raises ProxyError with a sentence that says why it cannot."""
-        self._server = grpc.aio.server(options=_OPTIONS)
-        process = grpc.stream_stream_rpc_method_handler(
-            self._process,
-            request_deserializer=pb.ProcessingRequest.FromString,
-            response_serializer=pb.ProcessingResponse.SerializeToString,
-        )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Process": process}),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = self._listen()
-        await self._health.set(LIVENESS, _SERVING)
-        await self._server.start()
+        chosen = self._settings
+        certificate = None
+        if chosen.secure_serving:
+            certificate = Certificate(Path(chosen.cert_path) if chosen.cert_path else None)
+        self._health.set((LIVENESS,), is_serving=True)
+        self.port = await self._listen("picker.port", chosen.port, self._calls, certificate)
+        if chosen.health_port is not None:
+            self.health_port = await self._listen("picker.health_port", chosen.health_port, self._health_calls, None)
         self._tasks.start("health", self._follow_health())
-        log.info("the endpoint picker is served on port %d", self.port)
+        log.info("the endpoint picker is served on port %d%s", self.port, " by TLS" if certificate else "")
 
-    def _listen(self) -> int:
-        host, port = self._settings.host, self._settings.port
+    async def _listen(self, option: str, port: int, calls: Calls, certificate: Certificate | None) -> int:
+        host, loop = self._settings.host, asyncio.get_running_loop()
+        context = None if certificate is None else certificate.context
         try:
-            return int(self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
-        except RuntimeError as error:
+            server = await loop.create_server(
+                lambda: Connection(calls, self._connections, self._tasks), host, port, ssl=context, backlog=1024
+            )
+        except OSError as error:
             owner = port_owner(port)
             who = f", taken by {owner}" if owner else ""
-            message = f"cannot listen on {host} port {port} for the picker{who}; choose another with picker.port"
+            message = f"cannot listen on {host} port {port} for the picker{who}; choose another with {option}"
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="port_taken" if owner else "cannot_listen") from error
+        self._listening.append(server)
+        for each in server.sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # what is accepted inherits it
+            for name, value in _KEEPALIVE.items():
+                each.setsockopt(socket.IPPROTO_TCP, name, value)
+        return int(server.sockets[0].getsockname()[1])
 
     async def _follow_health(self) -> None:
         async for is_serving in self._fleet.is_serving.changes():
-            for name in READY:
-                await self._health.set(name, _STATUSES[is_serving])
-
-    async def _process(self, messages: AsyncIterator[Any], _: Any) -> AsyncIterator[Any]:
-        """One request of a gateway; a fault of ours ends its stream with an error, as if the picker were gone."""
-        exchange = Exchange(self._picker, self._bodies)
-        try:
-            async for message in messages:
-                for answer in await exchange.take(message):
-                    yield answer
-        except Exception:
-            log.exception("a request could not be decided by a fault of the picker")
-            raise
-        finally:
-            exchange.close()
+            self._health.set(READY, is_serving=is_serving)
 
     async def stop(self, within_s: float) -> None:
-        """Take no further requests; those under way go on so long, and are then left to the gateway."""
+        """Say that no more is served, and take what comes until gateways can know it; then let what is under way end.
+
+        What has not ended within the time is left to the gateway.
+        """
         await self._tasks.close()
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(within_s)
+        self._health.set(READY, is_serving=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.notice_s):
+                        await self._connections.until(_is_empty)
+                self._refuse_new()
+                await self._connections.until(_is_empty)
+        self._refuse_new()
+        for each in self._connections.value:
+            each.abort()
+        await self._connections.until(_is_empty)
+
+    def _refuse_new(self) -> None:
+        for each in self._listening:
+            each.close()
+        self._listening.clear()
+        self._health.set((LIVENESS,), is_serving=False)
+        self._health.close()
+        for connection in self._connections.value:
+            connection.drain()
+
+
+def _is_empty(connections: frozenset[Connection]) -> bool:
+    return not connections

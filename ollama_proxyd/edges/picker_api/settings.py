@@ -18,6 +18,26 @@ class PickerSettings:
     port: Annotated[
         int, Within(0, 65535), Option("picker.", "The TCP port for gRPC; 0 picks a free one.", reload=False)
     ] = 9002
+    secure_serving: Annotated[
+        bool, Option("picker.", "Whether gRPC is served by TLS, as gateways of the extension expect.", reload=False)
+    ] = True
+    cert_path: Annotated[
+        str,
+        Option(
+            "picker.",
+            "The folder of tls.crt and tls.key, read anew when they change; empty for a certificate of its own.",
+            reload=False,
+        ),
+    ] = ""
+    health_port: Annotated[
+        Annotated[int, Within(0, 65535)] | None,
+        Option("picker.", "A further port for health checks alone, without TLS, as Kubernetes asks.", reload=False),
+    ] = None
+    notice_s: Annotated[
+        float,
+        Within(0, 3600),
+        Option("picker.", "Seconds that it decides on at its end, until gateways see NOT_SERVING.", reload=False),
+    ] = 2.0
     endpoints: Annotated[
         int, Within(1, 16), Option("picker.", "The most endpoints that are named: the best, and those to fall back on.")
     ] = 3

@@ -1,6 +1,7 @@
 """What the gateway is told, as messages of external processing."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -10,6 +11,7 @@ from ollama_proxyd.services.carried import Picked
 
 ENDPOINT_KEY: Final = "x-gateway-destination-endpoint"
 ENDPOINT_NAMESPACE: Final = "envoy.lb"
+MOST_DESTINATIONS: Final = 1024
 PIECE_BYTES: Final = 62 * 1024
 """Envoy recommends at most 64 KiB a message."""
 STATUSES: Final[Mapping[ErrorKind, int]] = {
@@ -34,7 +36,11 @@ NOTHING_CHANGED: Final[Mapping[str, Any]] = {
 
 def destination(picked: Picked, part: str) -> Any:
     """Where the request goes, in the header and in the metadata alike, as the answer to a part of it."""
-    addresses = ",".join(picked.addresses)
+    return _destination(",".join(picked.addresses), part)
+
+
+@lru_cache(MOST_DESTINATIONS)
+def _destination(addresses: str, part: str) -> Any:
     change = pb.CommonResponse(header_mutation=_headers({ENDPOINT_KEY: addresses}), clear_route_cache=True)
     made = pb.HeadersResponse if part == "request_headers" else pb.BodyResponse
     told = pb.ProcessingResponse(**{part: made(response=change)})
@@ -84,4 +90,6 @@ def _headers(values: Mapping[str, str]) -> Any:
 
 
 def _line(text: str) -> str:
-    return "".join(each if " " <= each <= "~" else "?" for each in text)[:1000]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(each if " " <= each <= "~" else "?" for each in text)
+    return text[:1000]

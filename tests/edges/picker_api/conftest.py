@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -187,9 +187,12 @@ async def serve() -> AsyncIterator[Serve]:
     """Start a picker for some backends; all are stopped after the test."""
     sites: list[Site] = []
 
-    async def start(*backends: FakeBackend, settings: PickerSettings | None = None, **around: Any) -> Site:
+    async def start(
+        *backends: FakeBackend, settings: PickerSettings | None = None, secure: bool = False, **around: Any
+    ) -> Site:
         services = await services_of(*(backends or (backend("slow"), backend("fast"))), **around)
-        chosen, told = settings or PickerSettings(port=0), Told()
+        chosen, told = settings or PickerSettings(notice_s=0), Told()
+        chosen = replace(chosen, port=0, secure_serving=secure)
         loads = EngineLoads(services.fleet, told, services.clock, lambda: chosen.load_interval_s)
         picker = Picker(services, loads, lambda endpoint: endpoint.split("/")[2], lambda: chosen.limits)
         server = PickerServer(picker, services.fleet, chosen, lambda: LIMITS)

@@ -9,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ollama_proxyd.core.engine_load import EngineLoad
+from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.prefixes import BLOCK_BYTES
 from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
@@ -30,7 +31,7 @@ async def test_the_best_endpoint_comes_first_and_others_follow_to_fall_back_on(s
 
 
 async def test_no_more_endpoints_are_named_than_is_configured(serve: Serve) -> None:
-    site = await serve(settings=PickerSettings(port=0, endpoints=1))
+    site = await serve(settings=PickerSettings(endpoints=1, notice_s=0))
     assert len((await site.ask(chat())).addresses) == 1
 
 
@@ -194,6 +195,16 @@ async def test_a_subset_without_any_endpoint_of_ours_is_503(serve: Serve, within
     assert (await site.ask(chat(), within=within)).refusal.status.code == 503
 
 
+async def test_a_subset_of_which_none_can_serve_is_503_whatever_the_obstacle(serve: Serve) -> None:
+    blind = backend("slow")
+    blind.models = (Model("tiny", capabilities=frozenset({"completion"})),)
+    site = await serve(blind)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": [picture]}]}).encode()
+    assert (await site.ask(body)).refusal.status.code == 400
+    assert (await site.ask(body, within=[site.address("slow")])).refusal.status.code == 503
+
+
 async def test_503_where_no_endpoint_serves_the_model_or_none_is_up(serve: Serve) -> None:
     site = await serve()
     refusal = (await site.ask(chat(model="unheard-of"))).refusal
@@ -280,6 +291,19 @@ async def test_the_endpoint_that_served_is_the_one_that_is_charged(serve: Serve)
     await stream.answer_body(b'{"usage":{"completion_tokens":7}}', ends=True)
     assert site.services.ledger.totals("fast").failures == 0
     assert site.services.ledger.totals("fast").completion_tokens == 7
+
+
+async def test_an_answer_of_an_endpoint_that_was_not_picked_counts_for_none(serve: Serve) -> None:
+    site = await serve(mode=Mode.EFFICIENCY)
+    stream = await site.ask(chat())
+    await stream.call.read()
+    told = await stream.answer_head(200, served="10.9.9.9:1")
+    names = [each.header.key for each in told.response_headers.response.header_mutation.set_headers]
+    assert "x-backend-used" not in names
+    await stream.answer_body(b"{}", ends=True)
+    assert site.in_flight("slow") == site.in_flight("fast") == 0
+    assert site.services.ledger.totals("slow").failures == 1, "the gateway could not reach it"
+    assert site.services.ledger.totals("fast").requests == 0
 
 
 async def test_who_keeps_failing_is_left_alone(serve: Serve) -> None:
