@@ -5,22 +5,22 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import grpc
+import uvloop
 
+from bench.gateway import Gateway, Latencies, at_random, evenly, head
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.config.load import defaults
 from ollama_proxyd.core.engine_load import EngineLoad, PickerLimits, Saturation
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, LoadedModel, Model, Probe, Profile
 from ollama_proxyd.core.requests import Api, Json
-from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
 from ollama_proxyd.edges.picker_api.asking import read_head
 from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.carried import Carried
@@ -29,9 +29,10 @@ from ollama_proxyd.services.inventory import BackendConfig
 from ollama_proxyd.services.picker import Picker
 
 SIZES = (10, 100, 1000)
+CORE = max(os.sched_getaffinity(0))
+"""The picker's own."""
 UNDER_WAY = 2
 """Requests under way on each backend, on average, while decisions are timed."""
-METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 METRICS = b"vllm:num_requests_running{} 2\nvllm:num_requests_waiting{} 0\nvllm:kv_cache_usage_perc{} 0.3\n"
 MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "vllm"}]}).encode()
 BODY = json.dumps(
@@ -77,15 +78,6 @@ def _specs(ports: Sequence[int]) -> list[BackendSpec]:
     ]
 
 
-def _head() -> Any:
-    message = pb.ProcessingRequest()
-    message.protocol_config.request_body_mode = message.protocol_config.response_body_mode = 4
-    headers = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
-    for name, value in headers.items():
-        message.request_headers.headers.headers.add(key=name, raw_value=value.encode())
-    return message
-
-
 async def decisions_us(number: int, rounds: int = 5) -> tuple[float, ...]:
     """The mean processor time of reading a request and deciding it in each round, in microseconds."""
     foundation = Foundation.build(defaults(), _Forgetful(), NoHistory())
@@ -97,13 +89,13 @@ async def decisions_us(number: int, rounds: int = 5) -> tuple[float, ...]:
     await loads.ask()
     limits = PickerLimits(3, Saturation(5, 0.8))
     picker = Picker(services, loads, lambda endpoint: endpoint.split("/")[2], lambda: limits)
-    head, times, under_way = read_head(_head()), list[float](), list[Carried]()
+    asked_by, times, under_way = read_head(head()), list[float](), list[Carried]()
     asked = max(4000 // number, 100)
     for _ in range(1 + rounds):  # in the first one the fleet is compiled
         spent_ns = 0
         for _ in range(asked):
             began_ns = time.process_time_ns()
-            picked = picker.pick(await head.with_body(BODY))
+            picked = picker.pick(asked_by.read(BODY))
             spent_ns += time.process_time_ns() - began_ns
             if not isinstance(picked, Carried):
                 raise TypeError("the request was not read")
@@ -113,15 +105,6 @@ async def decisions_us(number: int, rounds: int = 5) -> tuple[float, ...]:
         times.append(spent_ns / asked / 1000)
     await foundation.close(lambda: False)
     return tuple(times[1:])
-
-
-class Latencies(NamedTuple):
-    """Whole decisions of a run: how many a second, how long each took, and the picker's processor time of each."""
-
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
 
 
 async def _engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +122,7 @@ async def _engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @asynccontextmanager
-async def _picker(folder: Path, number: int) -> AsyncIterator[tuple[int, int]]:
+async def _picker(folder: Path, number: int, *, is_secure: bool) -> AsyncIterator[tuple[int, int]]:
     """The port of a picker in a process of its own, on the last core, and that process."""
     engines = [await asyncio.start_server(_engine, "127.0.0.1", 0) for _ in range(number)]
     ports, picker_port = [each.sockets[0].getsockname()[1] for each in engines], _free_port()
@@ -158,16 +141,16 @@ async def _picker(folder: Path, number: int) -> AsyncIterator[tuple[int, int]]:
         }
         for spec in _specs(ports)
     ]
-    file = folder / "picker.json"
+    file, listens = folder / "picker.json", {"port": picker_port, "secure_serving": is_secure}
     await asyncio.to_thread(
-        file.write_text, json.dumps({"backends": backends, "picker": {"port": picker_port}, "server": {"http_port": 0}})
+        file.write_text,
+        json.dumps({"backends": backends, "picker": listens, "server": {"http_port": 0}}),
     )
     environ = {**os.environ, "HOME": str(folder), "XDG_STATE_HOME": str(folder)}
     environ.pop("XDG_RUNTIME_DIR", None)
-    last = max(os.sched_getaffinity(0))
     command = (sys.executable, "-P", "-m", "ollama_proxyd", "--log-level", "error", "--config", str(file), "picker")
     program = await asyncio.create_subprocess_exec(
-        *command, env=environ, stdout=asyncio.subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {last})
+        *command, env=environ, stdout=asyncio.subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {CORE})
     )
     try:
         yield picker_port, program.pid
@@ -193,101 +176,62 @@ def _free_port() -> int:
         return port
 
 
-class Gateway:
-    """Sends whole requests and notes how long each decision took."""
-
-    def __init__(self, port: int, pid: int) -> None:
-        self._pid = pid
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self._process = channel.stream_stream(
-            METHOD,
-            request_serializer=pb.ProcessingRequest.SerializeToString,
-            response_deserializer=pb.ProcessingResponse.FromString,
-        )
-        self._head = _head()
-        self._body = pb.ProcessingRequest(request_body=pb.HttpBody(body=BODY, end_of_stream=True))
-        answer = pb.ProcessingRequest()
-        answer.response_headers.headers.headers.add(key=":status", raw_value=b"200")
-        answer.response_headers.end_of_stream = True
-        self._answer = answer
-        self.times_s: list[float] = []
-
-    async def ask(self) -> None:
-        """One request: the decision, its body, and the head of its answer."""
-        began_s = time.perf_counter()
-        call = self._process()
-        await call.write(self._head)
-        await call.write(self._body)
-        decision = await call.read()
-        self.times_s.append(time.perf_counter() - began_s)
-        if not decision.dynamic_metadata.fields:
-            raise RuntimeError(f"not decided: {decision}")
-        await call.read()
-        await call.write(self._answer)
-        await call.read()
-        await call.done_writing()
-        await call.read()
-
-    async def closed(self, streams: int, seconds: float) -> Latencies:
-        """So many at once, each of which asks again as soon as it is answered."""
-        self.times_s.clear()
-        spent_s, until_s = cpu_s(self._pid), time.perf_counter() + seconds
-
-        async def ask_on() -> None:
-            while time.perf_counter() < until_s:
-                await self.ask()
-
-        await asyncio.gather(*(ask_on() for _ in range(streams)))
-        return self._seen(seconds, cpu_s(self._pid) - spent_s)
-
-    def _seen(self, seconds: float, cpu_seconds: float) -> Latencies:
-        times = sorted(self.times_s)
-        p50_s, p99_s = times[len(times) // 2], times[len(times) * 99 // 100]
-        return Latencies(len(times) / seconds, p50_s * 1000, p99_s * 1000, cpu_seconds / len(times) * 1e6)
-
-
-async def over_grpc(number: int, seconds: float) -> dict[str, Latencies]:
-    """What a gateway sees of a picker for so many backends."""
+async def over_grpc(number: int, rate: float, seconds: float, *, is_secure: bool) -> dict[str, tuple[Latencies, float]]:
+    """What a gateway sees of a picker for so many backends, and its processor time of each request in microseconds."""
     with tempfile.TemporaryDirectory() as folder:
-        async with _picker(Path(folder), number) as (port, pid):
-            gateway = Gateway(port, pid)
-            await _ready(gateway)
-            await gateway.closed(4, 1.0)
-            return {f"{streams} at once": await gateway.closed(streams, seconds) for streams in (1, 4, 16)}
+        async with _picker(Path(folder), number, is_secure=is_secure) as (port, pid):
+            gateway = await _ready(port, is_secure=is_secure)
+            found = dict[str, tuple[Latencies, float]]()
+            for name, gaps in {"evenly": evenly(rate), "at random": at_random(rate)}.items():
+                await gateway.run(gaps, 1.0)
+                spent_s = cpu_s(pid)
+                seen = await gateway.run(gaps, seconds)
+                found[name] = seen, (cpu_s(pid) - spent_s) / len(gateway.times_s) * 1e6
+            return found
 
 
-async def _ready(gateway: Gateway) -> None:
-    """Wait until it decides."""
+async def _ready(port: int, *, is_secure: bool) -> Gateway:
+    """A gateway, as soon as the picker decides."""
+    loop, context = asyncio.get_running_loop(), None
+    if is_secure:  # as gateways do, which trust the certificate unseen
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
     for _ in range(300):
         try:
-            await gateway.ask()
-        except (RuntimeError, grpc.aio.AioRpcError):
+            _, gateway = await loop.create_connection(lambda: Gateway(BODY), "127.0.0.1", port, ssl=context)
+            await gateway.run(evenly(20), 0.2)
+        except (RuntimeError, OSError):
             await asyncio.sleep(0.1)
         else:
-            return
+            return gateway
     raise TimeoutError("the picker is not ready")
 
 
-async def _main(sizes: Sequence[int], seconds: float) -> None:
+async def _main(sizes: Sequence[int], rate: float, seconds: float, *, is_secure: bool) -> None:
     print("| backends | reading and deciding: processor time, median of 5 rounds (lowest … highest) |\n| --- | --- |")
     for number in sizes:
         times = sorted(await decisions_us(number))
         print(f"| {number} | {times[len(times) // 2]:.0f} µs ({times[0]:.0f} … {times[-1]:.0f}) |", flush=True)
-    print("\n| backends | over gRPC | decisions/s | p50 | p99 | the picker's processor time |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("\n| backends | requests come | decisions/s | p50 | p99 | longest | the picker's processor time |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for number in sizes:
-        for name, seen in (await over_grpc(number, seconds)).items():
-            told = f"{seen.per_s:.0f} | {seen.p50_ms:.2f} ms | {seen.p99_ms:.2f} ms | {seen.cpu_us:.0f} µs"
-            print(f"| {number} | {name} | {told} |", flush=True)
+        for name, (seen, cpu_us) in (await over_grpc(number, rate, seconds, is_secure=is_secure)).items():
+            told = f"{seen.per_s:.0f} | {seen.p50_ms:.2f} ms | {seen.p99_ms:.2f} ms | {seen.most_ms:.2f} ms"
+            print(f"| {number} | {name} | {told} | {cpu_us:.0f} µs |", flush=True)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench picker", description="The endpoint picker on one core.")
     parser.add_argument("--backends", metavar="NUMBERS", default=",".join(map(str, SIZES)), help="say 10,100,1000")
+    parser.add_argument("--rate", type=float, default=1000.0, help="requests a second (1000)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement over gRPC (5)")
+    parser.add_argument("--tls", action="store_true", help="as gateways of the extension do")
     options = parser.parse_args()
-    asyncio.run(_main([int(each) for each in options.backends.split(",")], options.seconds))
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {CORE} or {CORE})
+    sizes = [int(each) for each in options.backends.split(",")]
+    uvloop.run(_main(sizes, options.rate, options.seconds, is_secure=options.tls))
 
 
 if __name__ == "__main__":
