@@ -18,12 +18,12 @@ NAMES: Final = ("tls.crt", "tls.key")
 class Certificate:
     """What a server shows. `folder` holds `tls.crt` and `tls.key`; None for a certificate that nobody vouches for."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: str | None) -> None:
+        self._folder = None if folder is None else Path(folder).expanduser()
         self._seen = self._state()
         self._newest = self.context = self._read()
         """For the server; whoever connects is shown the newest."""
-        if folder is not None:
+        if self._folder is not None:
             self.context.sni_callback = self._choose
 
     def _choose(self, handshake: ssl.SSLObject, *_: object) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -63,9 +62,7 @@ class PickerServer:
     async def start(self) -> None:
         """Begin to listen; raises ProxyError with a sentence that says why it cannot."""
         chosen = self._settings
-        certificate = None
-        if chosen.secure_serving:
-            certificate = Certificate(Path(chosen.cert_path) if chosen.cert_path else None)
+        certificate = Certificate(chosen.cert_path) if chosen.secure_serving else None
         self._health.set((LIVENESS,), is_serving=True)
         self.port = await self._listen("picker.port", chosen.port, self._calls, certificate)
         if chosen.health_port is not None:

@@ -22,13 +22,13 @@ class PickerSettings:
         bool, Option("picker.", "Whether gRPC is served by TLS, as gateways of the extension expect.", reload=False)
     ] = True
     cert_path: Annotated[
-        str,
+        str | None,
         Option(
             "picker.",
-            "The folder of tls.crt and tls.key, read anew when they change; empty for a certificate of its own.",
+            "The folder of tls.crt and tls.key, read anew when they change; without it a certificate of its own.",
             reload=False,
         ),
-    ] = ""
+    ] = None
     health_port: Annotated[
         Annotated[int, Within(0, 65535)] | None,
         Option("picker.", "A further port for health checks alone, without TLS, as Kubernetes asks.", reload=False),
