@@ -3,8 +3,7 @@
 import os
 from dataclasses import replace
 
-from yarl import URL
-
+from ollama_proxyd.core.engine_instances import Address
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec
@@ -55,10 +54,9 @@ class OwnEngines:
         """The backend of a program."""
         return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http), self._wishes)
 
-    def _process_backend(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
+    def _process_backend(self, spec: BackendSpec, address: Address, api_key: str) -> Backend:
         """What asks one process; it is an ordinary server of its kind."""
-        address = URL.build(scheme="http", host="127.0.0.1", port=port)
-        return EngineBackend(replace(spec, endpoint=str(address), engine=None), self._http, api_key)
+        return EngineBackend(replace(spec, endpoint=address.endpoint, engine=None), self._http, api_key)
 
     def reconfigure(self, settings: EngineSettings) -> None:
         """Have other budgets, and another folder of models."""

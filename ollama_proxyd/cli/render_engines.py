@@ -80,7 +80,9 @@ def _use(each: Any) -> str:
 
 
 def _process(each: Any) -> str:
-    return "" if each["pid"] is None else f"{each['pid']}, port {each['port']}"
+    if each["pid"] is None:
+        return ""
+    return f"{each['pid']}, port {each['port']}" if each["port"] else f"{each['pid']}, socket"
 
 
 def times(each: Any) -> str:

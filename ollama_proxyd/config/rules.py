@@ -13,6 +13,7 @@ from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.tuning import NO_LENGTH, battery_contradiction
 from ollama_proxyd.edges.backends.engines import ENGINES
+from ollama_proxyd.edges.host.control_socket import PATH
 from ollama_proxyd.edges.host.syslog import place_of as syslog_place_of
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE, LOCAL_NAMES
 from ollama_proxyd.edges.plumbing.way import is_here, is_loopback
@@ -117,15 +118,16 @@ def _no_backend_is_this_server(config: Config) -> Contradictions:
     ours = {server.host.lower()} | ({LOOPBACK} if is_loopback(server.host) or server.host in EVERYWHERE else set())
     for at, backend in _specs(config):
         place = place_of(backend.endpoint)
-        if place is not None and place[0] in ours and place[1] == server.port:
-            message = (
-                "ollama-proxyd itself listens at this address (server.http_port); give one of the two another port"
-            )
+        is_own_socket = backend.endpoint == f"unix:{server.unix_socket}" or backend.endpoint.endswith(f"/{PATH}")
+        if is_own_socket or (place is not None and place[0] in ours and place[1] == server.port):
+            message = "ollama-proxyd itself listens at this address (server.http_port); give one of the two another one"
             yield f"{at}.endpoint", message
 
 
 def place_of(endpoint: str) -> tuple[str, int | None, str] | None:
     """Host, port and path in a form in which equal places are equal; None where it is not an address."""
+    if endpoint.startswith("unix:"):
+        return LOOPBACK, None, endpoint
     try:
         parts = urlsplit(endpoint)
         port = parts.port

@@ -17,9 +17,14 @@ UnitName: TypeAlias = Annotated[
     str, Like(r"^[A-Za-z0-9:_.\\@-]{1,247}\.service$", "the name of a systemd service, such as ollama.service")
 ]
 PciAddress: TypeAlias = Annotated[str, Like(_PCI_ADDRESS, "a PCI address such as 0000:01:00.0, as lspci -D shows it")]
-_ENDPOINT = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?$'
+_ENDPOINT = '^(https?://[A-Za-z0-9._:\\[\\]-]+(/[!-"$->A-~]*)?|unix:/[A-Za-z0-9._/@:+,=-]+)$'
 Endpoint: TypeAlias = Annotated[
-    str, Like(_ENDPOINT, "an address such as http://127.0.0.1:11434, without user name, query or fragment")
+    str,
+    Like(
+        _ENDPOINT,
+        "an address such as http://127.0.0.1:11434 or unix:/run/user/1000/llama.sock, "
+        "without user name, query or fragment",
+    ),
 ]
 
 

@@ -21,7 +21,8 @@ def instance_fields(each: Instance) -> dict[str, Json]:
         "memory_measured": each.is_measured,
         "in_use": each.users,
         "pid": each.pid,
-        "port": each.port,
+        "port": each.address.port or None,
+        "socket": each.address.socket or None,
         "load_seconds": each.started_s,
     }
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final, NamedTuple
 
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.memory_budget import Bytes
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import value
+
+LOOPBACK: Final = "127.0.0.1"
 
 
 class Phase(Enum):
@@ -59,9 +62,26 @@ HELD = frozenset({Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.STOPPING})
 LEAVING = frozenset({Phase.DRAINING, Phase.STOPPING})
 
 
+class Address(NamedTuple):
+    """Where one process alone listens: at a port of loopback, or at a Unix socket."""
+
+    port: int = 0
+    socket: str = ""
+    """The path of its file; empty where it has a port."""
+
+    @property
+    def endpoint(self) -> str:
+        """As the address of a backend."""
+        return f"unix:{self.socket}" if self.socket else f"http://{LOOPBACK}:{self.port}"
+
+
+NOWHERE: Final = Address()
+"""Of a process that was not started yet."""
+
+
 @value
 class Launch:
-    """What a process is started with; `port` and `api_key` are its alone.
+    """What a process is started with; `address` and `api_key` are its alone.
 
     name: of its log and its unit. most_bytes: of main memory; None where that is not limited.
     """
@@ -69,7 +89,7 @@ class Launch:
     name: str
     words: tuple[str, ...]
     environment: tuple[str, ...]
-    port: int
+    address: Address
     api_key: str
     most_bytes: int | None = None
 
@@ -89,6 +109,12 @@ class KeptEngine:
     port: int
     api_key: str
     needs: Bytes
+    socket: str = ""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return Address(self.port, self.socket)
 
 
 @value
@@ -105,7 +131,7 @@ class Instance:
     users: int = 0
     used_unix_s: float | None = None
     pid: int | None = None
-    port: int | None = None
+    address: Address = NOWHERE
     started_s: float | None = None
     """How long it took to be ready."""
     loaded_percent: int | None = None

@@ -39,18 +39,20 @@ class ProgramFacts(NamedTuple):
 
     key: the environment variable with the API key that it asks for; None where it has none.
     environment: variables that an entry's own ones replace.
+    has_sockets: whether its host may be the path of a Unix socket.
     """
 
     command: tuple[str, ...]
     form: Form = Form.FOLDER
     key: str | None = None
     environment: tuple[str, ...] = ()
+    has_sockets: bool = False
 
 
 PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
     ProgramKind.LLAMACPP: ProgramFacts(
         (
-            *("llama-server", "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"),
+            *("llama-server", "--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"),
             # One buffer for all slots: a request alone has the whole context (tools/server/README.md).
             *("--ctx-size", "{context}", "--parallel", "{slots}", "--kv-unified", "--jinja", "--offline"),
         ),
@@ -59,6 +61,7 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
         # Threads that spin while they wait take the cores from the other engines (GNU libgomp, OMP_WAIT_POLICY), and
         # prompts kept beside the context, 8 GiB by default, are memory that no estimate has (tools/server/README.md).
         ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0"),
+        has_sockets=True,
     ),
     ProgramKind.VLLM: ProgramFacts(
         (
@@ -91,7 +94,8 @@ class EngineProgram:
         tuple[Word, ...],
         Option(
             _ENGINE,
-            "The command in words; {model}, {name}, {port}, {context} and {slots} are filled in. Empty: the usual one.",
+            "The command in words; {model}, {name}, {host}, {port}, {context} and {slots} are filled in. "
+            "Empty: the usual one.",
         ),
     ] = ()
     environment: Annotated[
@@ -116,6 +120,16 @@ class EngineProgram:
     def words(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
         """The command with its values filled in."""
         return tuple(_filled(word, values) for word in self.command or self.facts.command)
+
+    @property
+    def program(self) -> str:
+        """The first word of its command."""
+        return (self.command or self.facts.command)[0]
+
+    @property
+    def wants_socket(self) -> bool:
+        """Whether its host may be the path of a Unix socket."""
+        return self.facts.has_sockets and any("{host}" in word for word in self.command or self.facts.command)
 
     @property
     def missing(self) -> tuple[str, ...]:

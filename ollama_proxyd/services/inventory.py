@@ -87,8 +87,10 @@ class Inventory:
 
 
 def _address(config: BackendConfig) -> tuple[str | None, int | None]:
-    """Host and port; loopback has several names."""
+    """Host and port, or the path of a socket; loopback has several names."""
     url = urlsplit(config.spec.endpoint)
+    if url.scheme == "unix":
+        return url.path, None
     host = "127.0.0.1" if url.hostname in {"localhost", "::1"} else url.hostname
     return host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 

@@ -9,7 +9,7 @@ from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.engine_files import Shelf
-from ollama_proxyd.core.engine_instances import KeptEngine, Launch
+from ollama_proxyd.core.engine_instances import Address, KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
@@ -118,8 +118,8 @@ class EngineProcess(Protocol):
     async def stop(self) -> None:
         """End it, by force where it does not end when asked."""
 
-    async def holds(self, port: int) -> bool:
-        """Whether it is what listens on a port."""
+    async def holds(self, address: Address) -> bool:
+        """Whether it is what listens there."""
 
     async def memory_bytes(self) -> int | None:
         """Its share of main memory by the kernel's count; None where that is not told."""
@@ -135,11 +135,14 @@ class EngineRunner(Protocol):
     def way(self) -> Reason | None:
         """How the last one was started, and why so; None while none was."""
 
-    def free_port(self) -> int:
-        """A port of loopback that nothing listens on."""
+    def new_address(self, *, wants_socket: bool) -> Address:
+        """Where nothing listens: a socket where one is wanted and can be, else a port of loopback."""
 
-    def is_free(self, port: int) -> bool:
-        """Whether nothing listens on a port of loopback."""
+    def was_usable(self, address: Address) -> bool:
+        """Whether a process that has ended could listen there: its socket was made, or its port is free still."""
+
+    def clear(self, address: Address) -> None:
+        """Leave nothing of an address whose process has ended."""
 
     def new_key(self) -> str:
         """A key that nobody can guess."""

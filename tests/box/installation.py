@@ -86,7 +86,7 @@ def engine(name: str, hardware: str, watts: float, tokens_per_second: float, por
 
 def own_engine(*flags: str) -> dict[str, Any]:
     """A llama-server that the proxy runs."""
-    words = [str(_program()), "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"]
+    words = [str(_program()), "--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"]
     return {"id": "own", "hardware": "cpu", "command": [*words, "-np", "{slots}", "-c", "{context}", "-t", "1", *flags]}
 
 

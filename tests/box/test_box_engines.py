@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.box import installation
+from tests.box.box import RUNTIME
 from tests.box.installation import MODEL
 from tests.box.service import PATIENCE_S, PORT, Service
 from tests.e2e import tiny_model
@@ -14,6 +15,7 @@ from tests.e2e.harness import wait_until
 pytestmark = pytest.mark.real
 CHAT = {"model": MODEL, "messages": tiny_model.HELLO, "max_tokens": 4}
 BUDGET_GB = 1.5
+SOCKETS = f"{RUNTIME}/ollama-proxyd/engines"
 AT_ONCE = 20
 URL = f"http://127.0.0.1:{PORT}/v1/chat/completions"
 
@@ -62,10 +64,13 @@ def test_an_engine_is_a_unit_with_limits_and_its_words_are_in_the_journal(with_e
     assert service.show("OOMPolicy", unit) == "stop"
     (engine,) = told(service)["engines"]
     assert int(service.show("MainPID", unit)) == engine["pid"]
+    assert (engine["port"], engine["socket"].rpartition("/")[0]) == (None, SOCKETS)
+    assert service.box.user("stat", "-c", "%a", SOCKETS, engine["socket"]).stdout.split() == ["700", "700"]
     service.until_said("listening", unit)
     service.until_said("transient units of this user's systemd")
     service.systemctl("stop", "ollama-proxyd.service")
     wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)
+    assert service.box.user("ls", SOCKETS).stdout == ""
 
 
 def test_a_unit_outlives_a_daemon_that_is_killed_and_the_next_one_takes_it_over(with_engine: Service) -> None:

@@ -67,6 +67,19 @@ def test_a_backend_cannot_be_this_server(complaints: Complaints) -> None:
     assert line.startswith("config.yaml:2: backends[0].endpoint: ollama-proxyd itself listens at this address")
 
 
+def test_a_backend_behind_the_daemons_own_socket_is_refused(complaints: Complaints, loaded: Loader) -> None:
+    own = "server: {unix_socket: /run/own.sock}\n"
+    (line,) = complaints(own + fleet("id: a, endpoint: 'unix:/run/own.sock'"))
+    assert "ollama-proxyd itself listens at this address" in line
+    (backend,) = loaded(own + fleet("id: a, endpoint: 'unix:/run/another.sock'")).backends
+    assert backend.spec.is_local
+
+
+def test_two_backends_behind_one_socket_are_refused(complaints: Complaints) -> None:
+    (line,) = complaints(fleet("id: a, endpoint: 'unix:/run/a.sock'", "id: b, endpoint: 'unix:/run/a.sock'"))
+    assert "backend a is at this address already" in line
+
+
 def test_a_backend_may_take_the_port_that_an_option_frees(loaded: Loader) -> None:
     text = fleet("id: a, endpoint: 'http://localhost:8080'")
     assert loaded(text, overrides=Overrides(http_port=9090)).server.port == 9090

@@ -38,3 +38,11 @@ def test_every_phase_ends_with_the_process() -> None:
 
 def test_memory_counts_from_the_start_of_loading_until_the_end() -> None:
     assert {Phase.WAITING, Phase.GONE} == set(Phase) - HELD
+
+
+def test_only_a_program_that_knows_sockets_and_is_told_its_host_is_behind_one() -> None:
+    host = ("run", "{model}", "--host={host}", "{port}")
+    assert EngineProgram().wants_socket
+    assert EngineProgram(command=host).wants_socket
+    assert not EngineProgram(command=("run", "{model}", "{port}")).wants_socket
+    assert not EngineProgram(kind=ProgramKind.VLLM, command=host).wants_socket

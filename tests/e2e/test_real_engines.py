@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(start_daemon: StartDaemon, llama_program: Path, models: Path, tmp_path: Path) -> Start:
-    def start(*, folder: Path = models, program: Path = llama_program, **sections: Any) -> Daemon:
+    def start(
+        *, folder: Path = models, program: Path = llama_program, env: dict[str, str] | None = None, **sections: Any
+    ) -> Daemon:
         words = [str(program), "--model", "{model}", "--alias", "{name}", "--host", "127.0.0.1", "--port", "{port}"]
         engine = {"id": "llama", "hardware": "cpu", "command": [*words, *FLAGS], "context_tokens": 1024}
         engine |= sections.pop("engine", {})
         config = config_of(engines=[engine], models_dir=str(folder), **sections)
-        return start_daemon(config, folder=tmp_path)
+        return start_daemon(config, folder=tmp_path, env=env)
 
     return start
 
@@ -174,6 +177,69 @@ def engines_of(daemon: Daemon) -> dict[str, tuple[int, int, str]]:
     return {
         each["model"]: (each["pid"], each["port"], each["phase"]) for each in daemon.get("/status").json()["engines"]
     }
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A runtime folder; a socket's path has to be short."""
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        yield Path(folder)
+
+
+USUAL: dict[str, Any] = {"command": [], "environment": ["LLAMA_ARG_THREADS=1"]}
+"""The usual command, which has the engine behind a socket."""
+
+
+def with_program(runtime: Path, folder: Path) -> dict[str, str]:
+    """The variables of a daemon that finds its program in a folder, and has this runtime folder."""
+    return {"XDG_RUNTIME_DIR": str(runtime), "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def sockets(runtime: Path) -> list[str]:
+    return sorted(str(each) for each in (runtime / "ollama-proxyd/engines").glob("*.sock"))
+
+
+def test_the_usual_command_has_an_engine_behind_a_socket(
+    start: Start, models: Path, runtime: Path, llama_program: Path
+) -> None:
+    env = with_program(runtime, llama_program.parent)
+    daemon = start(engine=USUAL, env=env).ready("m0", "m1")
+    with ThreadPoolExecutor(20) as threads:
+        asked = threads.map(lambda number: chat(daemon, "m0", stream=number % 2 == 1).status, range(20))
+        assert list(asked) == [200] * 20
+    (engine,) = daemon.get("/status").json()["engines"]
+    assert ([engine["socket"]], engine["port"]) == (sockets(runtime), None)
+    assert Path(engine["socket"]).parent.stat().st_mode & 0o777 == 0o700
+    (pid,) = processes(models)
+    os.kill(pid, signal.SIGKILL)
+    assert chat(daemon, "m0").status == 200
+    wait_until(lambda: len(sockets(runtime)) == 1, "the file of the one that was killed is gone")
+    daemon.kill()
+
+    again = start(engine=USUAL, env=env).ready("m0", "m1")
+    assert chat(again, "m0").status == 200
+    assert processes(models) != [pid]
+    assert "runs since an earlier start, and is taken over" in again.log.read_text()
+    assert [each["socket"] for each in again.get("/status").json()["engines"]] == sockets(runtime)
+    again.stop()
+    assert (processes(models), sockets(runtime)) == ([], [])
+
+
+def test_a_program_that_knows_no_sockets_gets_a_port(
+    start: Start, models: Path, runtime: Path, llama_program: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old/llama-server"
+    old.parent.mkdir()
+    old.write_text(f"""#!/bin/sh
+case "$*" in *.sock*) echo "couldn't bind HTTP server socket" >&2; exit 1;; esac
+exec {llama_program} "$@"
+""")
+    old.chmod(0o755)
+    daemon = start(engine=USUAL, env=with_program(runtime, old.parent)).ready("m0", "m1")
+    assert [chat(daemon, model).status for model in ("m0", "m1")] == [200, 200]
+    assert all(each["port"] and each["socket"] is None for each in daemon.get("/status").json()["engines"])
+    assert daemon.get("/status").json()["engines_ended"] == []
+    assert daemon.log.read_text().count("made no Unix socket") == 1
 
 
 def test_engines_outlive_a_daemon_that_is_killed_and_the_next_one_takes_them_over(start: Start, models: Path) -> None:

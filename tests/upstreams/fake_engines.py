@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -74,6 +75,20 @@ class FakeEngine:
         if not response.prepared:
             response.headers["Server"] = self.server_header
         return response
+
+
+@asynccontextmanager
+async def serving_at(engine: FakeEngine, path: Path) -> AsyncGenerator[FakeEngine, None]:
+    """The engine behind a Unix socket."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", engine.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    try:
+        yield engine
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager

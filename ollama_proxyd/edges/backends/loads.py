@@ -16,7 +16,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.plumbing.way import way_to
+from ollama_proxyd.edges.plumbing.way import root_of, way_to
 from ollama_proxyd.services.inventory import BackendConfig
 
 RUNNING = (
@@ -75,11 +75,12 @@ class EngineLoadReader:
     async def _get(self, config: BackendConfig, path: str, port: int | None) -> bytes | None:
         """The body, None where there is no such route."""
         spec = config.spec
-        root = URL(spec.endpoint).origin()
+        address = URL(spec.endpoint)
+        root = root_of(address).origin()
         headers = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
         url = (root if port is None else root.with_port(port)).with_path(path)
-        way = way_to(root, spec.proxy, spec.ca_file)
-        who = f"backend {spec.id} at {root}"
+        way = way_to(address, spec.proxy, spec.ca_file)
+        who = f"backend {spec.id} at {root if way.socket is None else address}"
         call = Call("GET", url, who, headers, first_byte_s=self._client.timeouts.probe_s, way=way)
         async with self._client.ask(call) as reply:
             if reply.status in _NO_SUCH_ROUTE:

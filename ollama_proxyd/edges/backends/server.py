@@ -21,7 +21,7 @@ from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
-from ollama_proxyd.edges.plumbing.way import Way, way_to
+from ollama_proxyd.edges.plumbing.way import Way, root_of, way_to
 from ollama_proxyd.services.large import off_loop
 
 JSON_TYPE = "application/json"
@@ -68,11 +68,12 @@ class Server:
         way: Way | None = None,
     ) -> None:
         address = URL(spec.endpoint)
-        self.who = f"backend {spec.id} at {address.with_user(None)}"
+        root = root_of(address)
+        self.who = f"backend {spec.id} at {address.with_user(None) if root is address else address}"
         self._client = client
         self._is_service = not spec.is_local or spec.tariff is not None
         self._way = way or way_to(address, spec.proxy, spec.ca_file)
-        self._root = str(address).rstrip("/").removesuffix(base)
+        self._root = str(root).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     async def post(self, path: str, posted: Posted, request_id: str = "") -> Reply:

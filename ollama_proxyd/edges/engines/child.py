@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import Address, Launch
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.plumbing.port_owner import pid_at
+from ollama_proxyd.edges.plumbing.unix_socket import pid_listening
 
 END_S: Final = 5.0
 """How long a process may take to end before it is killed."""
@@ -51,9 +52,9 @@ class Child:
         _signal(self.pid, signal.SIGKILL)
         await asyncio.wait({self._ended})
 
-    async def holds(self, port: int) -> bool:
+    async def holds(self, address: Address) -> bool:
         """Whether one of its session listens there."""
-        pid = await asyncio.to_thread(pid_at, port)
+        pid = pid_listening(address.socket) if address.socket else await asyncio.to_thread(pid_at, address.port)
         return pid is not None and processes.is_member(pid, self.pid)
 
     async def memory_bytes(self) -> int | None:

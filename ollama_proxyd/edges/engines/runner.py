@@ -1,4 +1,4 @@
-"""Runs engines: gives each its port and its key, starts it, and finds it again after a crash."""
+"""Runs engines: gives each its address and its key, starts it, and finds it again after a crash."""
 
 import asyncio
 import logging
@@ -11,21 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ollama_proxyd.core.engine_instances import KeptEngine, Launch
+from ollama_proxyd.core.engine_instances import LOOPBACK, Address, KeptEngine, Launch
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.engines.child import MOST_LOG_BYTES, Child, start_child, tail, taken_over
 from ollama_proxyd.edges.engines.following import lines_of
 from ollama_proxyd.edges.engines.records import VARIABLE, Noted, Records
+from ollama_proxyd.edges.engines.sockets import Sockets
 from ollama_proxyd.edges.engines.transient import TransientUnits, follow_words
 from ollama_proxyd.edges.plumbing.dbus import BusError
 from ollama_proxyd.services.ports import EngineProcess
 
 log = logging.getLogger(__name__)
-
-LOOPBACK: Final = "127.0.0.1"
-
 
 OURS: Final = frozenset(
     {
@@ -46,25 +44,35 @@ class Runner:
         self._environ = {name: value for name, value in environ.items() if name not in OURS}
         self._units = units
         self._records = Records(folder)
+        self._sockets = Sockets(environ)
         self.way: Reason | None = None
         """How the last one was started, and why so; None while none was."""
 
-    def free_port(self) -> int:
-        """One that the kernel chooses."""
+    def new_address(self, *, wants_socket: bool) -> Address:
+        """A socket in a folder that only this user can enter, else a port that the kernel chooses."""
+        if wants_socket and (path := self._sockets.new()) is not None:
+            return Address(socket=path)
         with socket.socket() as probe:
             probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
-            return port
+            return Address(probe.getsockname()[1])
 
-    def is_free(self, port: int) -> bool:
-        """Whether it can be bound."""
+    def was_usable(self, address: Address) -> bool:
+        """Whether the file of its socket is there, or its port can be bound."""
+        if address.socket:
+            return Path(address.socket).exists()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((LOOPBACK, port))
+                probe.bind((LOOPBACK, address.port))
             except OSError:
                 return False
         return True
+
+    def clear(self, address: Address) -> None:
+        """Remove the file of its socket, which no program does by itself."""
+        if address.socket:
+            with suppress(OSError):
+                Path(address.socket).unlink()
 
     def new_key(self) -> str:
         """A key of 256 bits."""
@@ -124,6 +132,7 @@ class Runner:
     async def found(self) -> Sequence[tuple[KeptEngine, EngineProcess]]:
         """What runs since an earlier start; what nobody noted is stopped."""
         found = await asyncio.to_thread(self._records.found)
+        self._sockets.sweep()
         for pid in found.strays:
             await taken_over(pid, self.log_of("stray")).stop()
         if found.marks:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dbus_fast import Message, Variant
 
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import Address, Launch
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.engines.child import END_S, Child, how_it_ended, last_words
 from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
@@ -54,11 +54,11 @@ class TransientUnit(Child):
                 await asyncio.wait({self._ended}, timeout=2 * END_S)
         await super().stop()
 
-    async def holds(self, port: int) -> bool:
+    async def holds(self, address: Address) -> bool:
         """Whether it listens there; where it may not be looked into, whether a program of its user does."""
-        if await asyncio.to_thread(pid_at, port) is not None:
-            return await super().holds(port)
-        return await asyncio.to_thread(user_at, port) == os.getuid()
+        if address.socket or await asyncio.to_thread(pid_at, address.port) is not None:
+            return await super().holds(address)
+        return await asyncio.to_thread(user_at, address.port) == os.getuid()
 
     async def last_words(self) -> str:
         """The same of the journal; where to look where that may not be read."""

@@ -96,7 +96,7 @@ def instances(services: Services) -> list[dict[str, Json]]:
             "queue_len": services.admission.waiting_for(backend_id, model),
             "inflight": sum(each.under_way.model == model for each in services.fleet.leases(backend_id)),
             "max_queue_depth": services.admission.most_of_a_model,
-            "port": own.port if (own := ours.get((backend_id, model))) is not None else None,
+            "port": (own.address.port or None) if (own := ours.get((backend_id, model))) is not None else None,
             "pid": own.pid if own is not None else None,
         }
         for (backend_id, model), size in sizes.items()

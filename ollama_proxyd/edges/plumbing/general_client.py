@@ -25,9 +25,11 @@ from ollama_proxyd.edges.plumbing.call import (
 )
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss
+from ollama_proxyd.edges.plumbing.unix_socket import connected
 from ollama_proxyd.edges.plumbing.way import Pinned
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
+_socket: ContextVar[str | None] = ContextVar("the Unix socket of the server that is asked", default=None)
 
 
 class _Answer:
@@ -75,12 +77,20 @@ class _Connector(aiohttp.TCPConnector):
         due_s = asyncio.get_running_loop().time() + (timeout.sock_connect or 0.0)
         try:
             async with Patience(due_s):
+                if (path := _socket.get()) is not None:
+                    return await self._behind(path, req)
                 made = await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
         if isinstance(req.ssl, Pinned) and made.transport is not None:
             notice_loss(made.transport.get_extra_info("socket"), *SOON)
         return made
+
+    async def _behind(self, path: str, req: aiohttp.ClientRequest) -> ResponseHandler:
+        try:
+            return (await self._loop.create_unix_connection(self._factory, sock=await connected(path)))[1]
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
 
 
 class GeneralClient:
@@ -101,7 +111,8 @@ class GeneralClient:
             raise _meaning(error, call.who) from error
 
     async def _send(self, call: Call, connect_s: float) -> aiohttp.ClientResponse:
-        if not call.keeps:
+        _socket.set(call.way.socket)
+        if not call.keeps or call.way.socket is not None:  # kept connections are found by their host alone
             return await _request(self._fresh, call, connect_s)
         _opened.set(False)
         try:

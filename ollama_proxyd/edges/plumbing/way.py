@@ -1,4 +1,4 @@
-"""The way to a server: through which proxy, and whose certificates are trusted."""
+"""The way to a server: through which proxy or socket, and whose certificates are trusted."""
 
 import ssl
 from contextlib import suppress
@@ -22,6 +22,8 @@ class Way:
     proxy: URL | None = None
     tls: ssl.SSLContext | bool = True
     """The certificates that are trusted; True stands for those of the system."""
+    socket: str | None = None
+    """The path of a Unix socket, in place of the address."""
 
 
 DIRECT = Way()
@@ -33,7 +35,19 @@ def way_to(address: URL, proxy: str = "env", ca_file: str | None = None) -> Way:
     `proxy` is "none", "env" or an address. "env" follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in small letters too.
     Raises OSError, SSLError included, where `ca_file` cannot be used.
     """
+    if is_socket(address):
+        return Way(socket=address.path)
     return Way(None if is_here(address.host or "") else _proxy(address, proxy), trusting(ca_file) if ca_file else True)
+
+
+def is_socket(address: URL) -> bool:
+    """Whether a server is behind a Unix socket, such as unix:/run/user/1000/llama.sock."""
+    return address.scheme == "unix"
+
+
+def root_of(address: URL) -> URL:
+    """What its requests go to; a server behind a socket has no name but this machine's."""
+    return URL("http://localhost") if is_socket(address) else address
 
 
 def is_loopback(host: str) -> bool:

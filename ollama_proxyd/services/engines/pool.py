@@ -190,8 +190,7 @@ class EnginePool:
 
     async def _end(self, running: Running) -> None:
         await self._footprints.measure(running)
-        if running.process is not None:
-            await running.process.stop()
+        await self.starter.end(running)
 
     def _drop(self, running: Running, failure: ProxyError | None = None) -> None:
         """Forget one that never ran."""
@@ -200,6 +199,7 @@ class EnginePool:
 
     def _gone(self, running: Running) -> None:
         running.move(Signal.ENDED)
+        self.starter.clear(running)
         self._roster.forget(running)
         running.settled.set()
         running.gone.set()
@@ -279,8 +279,8 @@ class EnginePool:
         has_all = not self._is_looking
         await self._tasks.close()
         kept = self._roster.units if keeps_units else []
-        others = [each.process for each in self._roster.held if each.process is not None and each not in kept]
-        await asyncio.gather(*(each.stop() for each in others), return_exceptions=True)
+        others = [each for each in self._roster.held if each not in kept]
+        await asyncio.gather(*(self.starter.end(each) for each in others), return_exceptions=True)
         if has_all:
             self._survivors.leave(kept)
 

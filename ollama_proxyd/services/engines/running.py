@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import HELD, LEAVING, Instance, KeptEngine, Phase, Signal, after
+from ollama_proxyd.core.engine_instances import (
+    HELD,
+    LEAVING,
+    LOOPBACK,
+    NOWHERE,
+    Address,
+    Instance,
+    KeptEngine,
+    Phase,
+    Signal,
+    after,
+)
 from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
@@ -43,7 +54,7 @@ class Running:
     is_measured: bool = False
     is_fresh: bool = True
     """Whether no answer has come of it yet."""
-    port: int = 0
+    address: Address = NOWHERE
     api_key: str = ""
     process: EngineProcess | None = None
     backend: Backend | None = None
@@ -81,7 +92,7 @@ class Running:
 
     def take(self, process: EngineProcess, kept: KeptEngine) -> None:
         """Have a process that runs already, of which it is not known yet whether it answers."""
-        self.process, self.port, self.api_key = process, kept.port, kept.api_key
+        self.process, self.address, self.api_key = process, kept.address, kept.api_key
         self.needs = kept.needs
         self.move(Signal.FITS)
 
@@ -134,7 +145,8 @@ class Running:
         return {
             "model": self.file.path,
             "name": self.file.name,
-            "port": self.port,
+            "host": self.address.socket or LOOPBACK,
+            "port": self.address.port,
             "context": context_tokens,
             "slots": self.slots,
         }
@@ -151,7 +163,7 @@ class Running:
             self.users,
             self.used_unix_s,
             None if self.process is None else self.process.pid,
-            self.port or None,
+            self.address,
             self.load_s,
             self.loaded_percent if self.phase is Phase.LOADING else None,
         )

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import Address, Launch
 from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import RAM
@@ -19,20 +19,22 @@ FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 1.0
 MOST_PERCENT: Final = 99
 """It is loaded once it answers."""
-PORTS_TRIED: Final = 3
-"""Another program may take a port between the look for it and its use."""
+ADDRESSES_TRIED: Final = 3
+"""Another program may take a port between the look for it and its use, and some programs know no sockets."""
 
-Make = Callable[[BackendSpec, int, str], Backend]
-"""Makes the backend that asks a process, for its port and its key."""
+Make = Callable[[BackendSpec, Address, str], Backend]
+"""Makes the backend that asks a process, for its address and its key."""
 
 
 class Starter:
-    """Starts processes with a port and a key of their own."""
+    """Starts processes with an address and a key of their own."""
 
     def __init__(self, runner: EngineRunner, clock: Clock, make: Make) -> None:
         self._runner = runner
         self._clock = clock
         self._make = make
+        self._without_sockets: set[str] = set()
+        """Programs that made no socket when they were to."""
         self.news: Callable[[Running], None] = lambda _running: None
         """Told of each process, and of what it has loaded."""
 
@@ -51,20 +53,40 @@ class Starter:
 
     async def start(self, running: Running, most_bytes: int | None) -> Probe:
         """Have it run and answer; raises ProxyError, its process stopped."""
-        for _ in range(PORTS_TRIED - 1):
+        for _ in range(ADDRESSES_TRIED - 1):
             try:
                 return await self._start(running, most_bytes)
             except ProxyError:
-                if self._runner.is_free(running.port):
+                if running.process is None or self._runner.was_usable(running.address):
                     raise
-                log.info("port %d was taken meanwhile; another one is tried", running.port)
+                self._note_unusable(running)
         return await self._start(running, most_bytes)
+
+    def _note_unusable(self, running: Running) -> None:
+        assert running.spec.engine is not None
+        if running.address.socket:
+            self._without_sockets.add(running.spec.engine.program)
+            log.info("%s made no Unix socket, and is given a port from now on", running.spec.engine.program)
+        else:
+            log.info("port %d was taken meanwhile; another one is tried", running.address.port)
+
+    async def end(self, running: Running) -> None:
+        """End its process, and leave nothing of it."""
+        if running.process is not None:
+            await running.process.stop()
+        self.clear(running)
+
+    def clear(self, running: Running) -> None:
+        """Leave nothing of one that has ended."""
+        self._runner.clear(running.address)
 
     async def _start(self, running: Running, most_bytes: int | None) -> Probe:
         engine = running.spec.engine
         assert engine is not None
         try:
-            running.port, running.api_key = self._runner.free_port(), self._runner.new_key()
+            wants_socket = engine.wants_socket and engine.program not in self._without_sockets
+            running.address = self._runner.new_address(wants_socket=wants_socket)
+            running.process, running.api_key = None, self._runner.new_key()
             key = engine.facts.key
             launch = Launch(
                 log_name(*running.place),
@@ -74,7 +96,7 @@ class Starter:
                     *engine.environment,
                     *(() if key is None else (f"{key}={running.api_key}",)),
                 ),
-                running.port,
+                running.address,
                 running.api_key,
                 most_bytes,
             )
@@ -86,7 +108,7 @@ class Starter:
 
     async def ready(self, running: Running, process: EngineProcess) -> Probe:
         """Wait until a process answers; raises ProxyError where it ends or is too slow, and stops it then."""
-        running.backend = backend = self._make(running.spec, running.port, running.api_key)
+        running.backend = backend = self._make(running.spec, running.address, running.api_key)
         ended = asyncio.create_task(process.ended(), name="engines.ended")
         try:
             return await self._until_ready(running, process, backend, ended)
@@ -105,9 +127,9 @@ class Starter:
             trouble = f"it was not ready after {engine.start_timeout_s:g} s"
             try:
                 probe = await backend.probe()
-                if await process.holds(running.port):
+                if await process.holds(running.address):
                     return probe
-                trouble = f"another program listens on its port {running.port}"
+                trouble = f"another program listens at its address {running.address.endpoint}"
             except ProxyError as error:
                 if error.code != UNREACHABLE:
                     trouble = f"{trouble}: {error.message}"

@@ -60,7 +60,8 @@ def _kept(running: Running) -> KeptEngine:
         path=file.path,
         size_bytes=file.size_bytes,
         mark=mark_of(spec, file),
-        port=running.port,
+        port=running.address.port,
+        socket=running.address.socket,
         api_key=running.api_key,
         needs=dict(running.needs),
     )

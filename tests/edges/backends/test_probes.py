@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,7 +25,7 @@ from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 from tests.upstreams.engines import ENGINES, LLAMACPP_PROPS, OLLAMA_TAGS, an_engine, llamacpp, ollama, openai_list
-from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
+from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, serving_at, spec_of
 
 
 async def probe_of(engine: FakeEngine, kind: Api = Api.OPENAI, flavor: str = "generic") -> Probe:
@@ -161,6 +162,17 @@ async def test_a_router_of_llama_servers_tells_which_models_are_loaded() -> None
     probe = await probe_of(engine, flavor="llamacpp")
     assert [model.name for model in probe.models] == ["one", "two"]
     assert probe.loaded == (LoadedModel("one"),)
+
+
+async def test_a_server_behind_a_socket_is_asked_as_one_at_a_port(tmp_path: Path) -> None:
+    engine = FakeEngine({"GET /v1/models": Says({"data": [{"id": "m"}]}), "GET /health": Says({"status": "ok"})})
+    async with serving_at(engine, tmp_path / "s"), a_client() as client:
+        backend = EngineBackend(spec_of(f"unix:{tmp_path}/s", Api.OPENAI, "llamacpp"), client, "key")
+        assert [each.name for each in (await backend.probe()).models] == ["m"]
+    assert {each.headers["Authorization"] for each in engine.asked} == {"Bearer key"}
+    async with a_client() as client:
+        with pytest.raises(ProxyError, match=f"at unix:{tmp_path}/s cannot be reached"):
+            await EngineBackend(spec_of(f"unix:{tmp_path}/s", Api.OPENAI, "llamacpp"), client).probe()
 
 
 async def test_llama_server_that_loads_its_model_is_down_and_says_why() -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.core.engine_instances import Launch
+from ollama_proxyd.core.engine_instances import Address, Launch
 from ollama_proxyd.edges.engines import child
 from ollama_proxyd.edges.engines.child import last_words
 from ollama_proxyd.edges.engines.runner import Runner
@@ -28,7 +30,7 @@ def runner(tmp_path: Path) -> Runner:
 
 
 def launch(code: str, *more: str, environment: tuple[str, ...] = ()) -> Launch:
-    return Launch("a/b c", (sys.executable, "-c", code, *more), environment, 1, "key")
+    return Launch("a/b c", (sys.executable, "-c", code, *more), environment, Address(1), "key")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -55,7 +57,7 @@ async def test_what_it_writes_is_its_users_alone(runner: Runner) -> None:
 
 async def test_a_program_that_is_not_there_is_told(runner: Runner) -> None:
     with pytest.raises(OSError, match="/nonexistent cannot be started: No such file or directory"):
-        await runner.start(Launch("x", ("/nonexistent",), (), 1, "key"))
+        await runner.start(Launch("x", ("/nonexistent",), (), Address(1), "key"))
 
 
 async def test_its_variables_are_those_of_the_daemon_and_its_own(runner: Runner) -> None:
@@ -91,16 +93,79 @@ def _runs(pid: int) -> bool:
 
 
 async def test_it_is_known_whether_it_is_what_listens_on_its_port(runner: Runner) -> None:
-    port = runner.free_port()
-    process = await runner.start(launch(LISTENS, str(port)))
+    address = runner.new_address(wants_socket=False)
+    process = await runner.start(launch(LISTENS, str(address.port)))
     other = await runner.start(launch("import time; time.sleep(99)"))
     try:
         await until_said(runner, "ready")
-        assert (await process.holds(port), await other.holds(port)) == (True, False)
-        assert not runner.is_free(port)
-        assert runner.is_free(runner.free_port())
+        assert (await process.holds(address), await other.holds(address)) == (True, False)
+        assert not runner.was_usable(address)
+        assert runner.was_usable(runner.new_address(wants_socket=False))
     finally:
         await asyncio.gather(process.stop(), other.stop())
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """The runtime folder; a socket's path has to be short."""
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        yield Path(folder)
+
+
+BINDS = """
+import socket, sys, time
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+print("ready", flush=True)
+time.sleep(99)
+"""
+
+
+async def test_it_is_known_whether_it_is_what_listens_at_its_socket(runtime: Path) -> None:
+    runner = runner_in(runtime / "engines", {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(runtime)})
+    address = runner.new_address(wants_socket=True)
+    assert not runner.was_usable(address)
+    assert Path(address.socket).parent.stat().st_mode & 0o777 == 0o700
+    process = await runner.start(launch(BINDS, address.socket))
+    other = await runner.start(launch("import time; time.sleep(99)"))
+    try:
+        await until_said(runner, "ready")
+        assert (await process.holds(address), await other.holds(address)) == (True, False)
+        assert runner.was_usable(address)
+    finally:
+        await asyncio.gather(process.stop(), other.stop())
+    for _ in range(2):
+        runner.clear(address)
+        assert not runner.was_usable(address)
+
+
+@pytest.mark.parametrize("runtime", ["", "relative", "/nonexistent/readonly", "/tmp/" + "x" * 80])
+def test_where_no_socket_can_be_there_is_a_port(tmp_path: Path, runtime: str) -> None:
+    runner = runner_in(tmp_path / "engines", {"XDG_RUNTIME_DIR": runtime and runtime.replace("/nonexistent", "/proc")})
+    assert runner.new_address(wants_socket=True).port > 0
+
+
+def test_a_folder_that_others_can_enter_gets_no_sockets(runtime: Path) -> None:
+    runner = runner_in(runtime / "engines", {"XDG_RUNTIME_DIR": str(runtime)})
+    assert runner.new_address(wants_socket=True).socket
+    (runtime / "ollama-proxyd/engines").chmod(0o755)
+    assert runner.new_address(wants_socket=True).socket == ""
+
+
+async def test_files_of_sockets_that_nobody_listens_at_are_removed(runtime: Path) -> None:
+    runner = runner_in(runtime / "engines", {"XDG_RUNTIME_DIR": str(runtime)})
+    left, young, used = (Path(runner.new_address(wants_socket=True).socket) for _ in range(3))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(used))
+        listening.listen()
+        for each in (left, young):
+            with socket.socket(socket.AF_UNIX) as ended:
+                ended.bind(str(each))
+        for each in (left, used):
+            os.utime(each, (1, 1))
+        await runner.found()
+    assert (left.exists(), young.exists(), used.exists()) == (False, True, True)
 
 
 async def test_it_is_told_why_there_are_no_units(runner: Runner) -> None:

@@ -29,7 +29,7 @@ def runner(tmp_path: Path) -> Runner:
 @pytest.fixture
 async def process(runner: Runner) -> AsyncIterator[Child]:
     words = (sys.executable, "-c", "import time; time.sleep(99)")
-    process = await runner.start(Launch("llama-tiny", words, (), KEPT.port, KEPT.api_key))
+    process = await runner.start(Launch("llama-tiny", words, (), KEPT.address, KEPT.api_key))
     yield process
     await process.stop()
 

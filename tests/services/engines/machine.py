@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import KeptEngine, Launch
+from ollama_proxyd.core.engine_instances import Address, KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
@@ -61,8 +61,8 @@ class Process:
             await asyncio.sleep(self.machine.stop_s)
         self.end("stopped")
 
-    async def holds(self, port: int) -> bool:
-        return port not in self.machine.taken
+    async def holds(self, address: Address) -> bool:
+        return address.port not in self.machine.taken
 
     async def memory_bytes(self) -> int | None:
         return self.machine.sizes.get(self.name)
@@ -97,6 +97,9 @@ class Machine:
     dies: set[str] = field(default_factory=set)
     """Models whose processes end at once."""
     taken: set[int] = field(default_factory=set)
+    makes_sockets: bool = True
+    """Whether programs make sockets when they are to."""
+    cleared: set[Address] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     started: list[Process] = field(default_factory=list)
     kept: list[tuple[KeptEngine, Process]] = field(default_factory=list)
@@ -114,11 +117,14 @@ class Machine:
     def way(self) -> Reason | None:
         return Reason("engines_as_units") if self.started else None
 
-    def free_port(self) -> int:
-        return self.ports.pop(0)
+    def new_address(self, *, wants_socket: bool) -> Address:
+        return Address(socket=f"/run/{self.ports.pop(0)}.sock") if wants_socket else Address(self.ports.pop(0))
 
-    def is_free(self, port: int) -> bool:
-        return port not in self.taken
+    def was_usable(self, address: Address) -> bool:
+        return self.makes_sockets if address.socket else address.port not in self.taken
+
+    def clear(self, address: Address) -> None:
+        self.cleared.add(address)
 
     def new_key(self) -> str:
         return f"key{len(self.started)}"
@@ -128,7 +134,8 @@ class Machine:
             raise self.refuses
         process = Process(self, launch)
         self.started.append(process)
-        if process.name in self.dies or launch.port in self.taken:
+        is_deaf = bool(launch.address.socket) and not self.makes_sockets
+        if process.name in self.dies or launch.address.port in self.taken or is_deaf:
             process.end()
         return process
 
@@ -177,8 +184,8 @@ class Case:
         self.pool = EnginePool(starter, room, Footprints(self.store), Survivors(self.machine), self.machine.clock)
         self.spec = engine_spec()
 
-    def make(self, spec: BackendSpec, port: int, api_key: str) -> Backend:
-        process = next(each for each in self.machine.started if each.launch.port == port)
+    def make(self, spec: BackendSpec, address: Address, api_key: str) -> Backend:
+        process = next(each for each in self.machine.started if each.launch.address == address)
         self.backends.append(Answering(spec, process))
         return self.backends[-1]
 

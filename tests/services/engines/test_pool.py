@@ -40,9 +40,9 @@ async def test_twenty_requests_at_once_start_one_process(case: Case) -> None:
 async def test_each_process_has_a_port_and_a_key_of_its_own(case: Case) -> None:
     await asyncio.gather(case.used("a"), case.used("b"))
     launches = [process.launch for process in case.machine.started]
-    assert len({each.port for each in launches}) == len({each.api_key for each in launches}) == 2
+    assert len({each.address for each in launches}) == len({each.api_key for each in launches}) == 2
     assert [each.words for each in launches] == [
-        ("run", f"/models/{name}.gguf", name, str(each.port)) for name, each in zip("ab", launches, strict=True)
+        ("run", f"/models/{name}.gguf", name, str(each.address.port)) for name, each in zip("ab", launches, strict=True)
     ]
     assert all(f"LLAMA_API_KEY={each.api_key}" in each.environment for each in launches)
 
@@ -204,6 +204,41 @@ async def test_a_port_that_another_program_took_meanwhile_costs_one_more_start(c
     case.machine.taken.add(case.machine.ports[0])
     assert await case.used("a") == "1"
     assert len(case.machine.started) == 2
+
+
+def behind_sockets() -> EngineProgram:
+    return EngineProgram(command=("run", "{model}", "{name}", "{host}", "{port}"))
+
+
+async def test_a_process_is_behind_a_socket_of_its_own_whose_file_goes_with_it(case: Case) -> None:
+    case.spec = engine_spec(program=behind_sockets())
+    await case.used("a")
+    launch = case.machine.started[0].launch
+    assert launch.words[-2:] == (launch.address.socket, "0")
+    assert case.machine.cleared == set()
+    await case.pool.stop("llama", "a")
+    assert case.machine.cleared == {launch.address}
+    await case.used("b")
+    last = case.machine.started[1].launch.address
+    await case.pool.close()
+    assert last in case.machine.cleared
+
+
+async def test_a_program_that_makes_no_socket_is_started_at_a_port_from_then_on(case: Case) -> None:
+    case.spec = engine_spec(program=behind_sockets())
+    case.machine.makes_sockets = False
+    assert [await case.used("a"), await case.used("b")] == ["1", "2"]
+    kinds = [bool(each.launch.address.socket) for each in case.machine.started]
+    assert kinds == [True, False, False]
+    assert case.machine.started[-1].launch.words[-2] == "127.0.0.1"
+
+
+async def test_a_model_that_fails_behind_its_socket_is_not_tried_at_a_port(case: Case) -> None:
+    case.spec = engine_spec(program=behind_sockets())
+    case.machine.dies.add("a")
+    with pytest.raises(ProxyError, match="could not load"):
+        await case.used("a")
+    assert len(case.machine.started) == 1
 
 
 async def test_no_request_goes_to_a_program_that_only_listens_there(case: Case) -> None:

@@ -46,7 +46,7 @@ async def test_what_runs_is_taken_over_with_its_port_and_its_key(restart: Restar
     assert await restart.after.used("a") == "0"
     assert restart.starts == 2
     for each in restart.after.pool.running("llama"):
-        assert (each.port, each.api_key) == (launched[each.file.name].port, launched[each.file.name].api_key)
+        assert (each.address, each.api_key) == (launched[each.file.name].address, launched[each.file.name].api_key)
 
 
 async def test_requests_that_come_meanwhile_start_no_second_process(restart: Restart) -> None:
@@ -89,7 +89,7 @@ async def test_of_two_for_one_model_one_is_ended(restart: Restart) -> None:
 
 async def test_one_that_does_not_answer_is_replaced_for_those_who_wait(restart: Restart) -> None:
     for process in restart.machine.started:
-        restart.machine.taken.add(process.launch.port)
+        restart.machine.taken.add(process.launch.address.port)
     restart.after.pool.reconcile({"llama": restart.after.spec})
     assert await restart.after.used("a") == "2"
     await pass_by(10)

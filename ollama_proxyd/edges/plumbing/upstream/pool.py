@@ -11,6 +11,7 @@ from aiohappyeyeballs import start_connection
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.plumbing.call import KEEP_ALIVE_S, Call, ConnectTimeoutError, failed
 from ollama_proxyd.edges.plumbing.patience import Patience
+from ollama_proxyd.edges.plumbing.unix_socket import connected
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import NotHttpError, request_head
 
@@ -18,6 +19,7 @@ _NEXT_ADDRESS_S = 0.25
 """After which the next address of a name is tried beside the first one (RFC 8305, section 8)."""
 
 Origin = tuple[str, int]
+"""Host and port, or the path of a Unix socket and 0."""
 
 
 def takes(call: Call) -> bool:
@@ -43,7 +45,7 @@ class Pool:
         A kept connection can be closed by the server at the moment of its reuse. Where nothing was received, nothing
         is lost by asking once more on a new one.
         """
-        origin = (call.url.host or "", call.url.port or 80)
+        origin = (call.url.host or "", call.url.port or 80) if call.way.socket is None else (call.way.socket, 0)
         body = call.body if isinstance(call.body, bytes) else b""
         head = request_head(call.method, call.url, call.headers, len(body), keeps=call.keeps)
         is_head = call.method == "HEAD"
@@ -77,11 +79,13 @@ class Pool:
         make = partial(Connection, partial(self._keep, origin))
         try:
             async with Patience(self._loop.time() + connect_s):
+                if origin[1] == 0:
+                    return (await self._loop.create_unix_connection(make, sock=await connected(origin[0])))[1]
                 if _is_address(origin[0]):
                     return (await self._loop.create_connection(make, *origin))[1]
                 found = await self._loop.getaddrinfo(*origin, type=SOCK_STREAM)
-                connected = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
-                return (await self._loop.create_connection(make, sock=connected))[1]
+                first = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+                return (await self._loop.create_connection(make, sock=first))[1]
         except TimeoutError as error:
             if error.errno is not None:
                 raise failed(who, error, connecting=True) from error
