@@ -26,7 +26,7 @@ from ollama_proxyd.edges.host.units import UserUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.sensors.topology import topology
-from ollama_proxyd.edges.storage.state_file import engines_folder
+from ollama_proxyd.edges.storage.state_file import engines_folder, prompts_folder
 from ollama_proxyd.services.admission import Admission
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.features import Features
@@ -86,8 +86,8 @@ class Engines:
         return self._own
 
     def recover(self) -> None:
-        """Have the engines looked after that a daemon left behind, also where none is configured any more."""
-        if any_in(engines_folder(os.environ)):
+        """Have engines and prompts looked after that a daemon left, also where none is configured any more."""
+        if any_in(engines_folder(os.environ)) or prompts_folder(os.environ).is_dir():
             self._run()
 
     def note_games(self, system: SystemState) -> None:
@@ -140,11 +140,17 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: 
         view = fleet.view(spec.id)
         return upkeep(view, file.model, expect(view, file.model).power_w).again_j
 
+    def read_j(spec: BackendSpec, file: ModelFile, tokens: int) -> float:
+        if not fleet.has(spec.id):
+            return 0.0
+        expected = expect(fleet.view(spec.id), file.model)
+        return expected.prefill_s(tokens) * expected.power_w
+
     def note(changed: Changed) -> None:
         if changed.instance.phase in {*LEAVING, Phase.GONE}:
             fleet.note_unloaded(changed.instance.backend_id, changed.instance.model)
 
-    pool.reload_j = reload_j
+    pool.reload_j, pool.starter.prompts.read_j = reload_j, read_j
     pool.waiting_for = admission.waiting_for
     pool.changed.listen(note)
     pool.evicted.listen(admission.warm.note_eviction)

@@ -12,14 +12,16 @@ from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.managed import ManagedBackend
 from ollama_proxyd.edges.engines.model_files import ModelFolders
+from ollama_proxyd.edges.engines.prompt_files import PromptFiles
 from ollama_proxyd.edges.engines.runner import Runner
 from ollama_proxyd.edges.engines.transient import TransientUnits
 from ollama_proxyd.edges.plumbing.dbus_line import BusLine
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.storage.state_file import engines_folder
+from ollama_proxyd.edges.storage.state_file import engines_folder, prompts_folder
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
+from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
@@ -46,7 +48,8 @@ class OwnEngines:
         self._wishes = deps.wishes
         self._runner = Runner(engines_folder(os.environ), os.environ, TransientUnits(deps.line))
         self._files = ModelFolders(settings.models_dir)
-        starter = Starter(self._runner, deps.clock, self._process_backend)
+        prompts = SavedPrompts(PromptFiles(prompts_folder(os.environ), deps.http), settings.prompts)
+        starter = Starter(self._runner, deps.clock, self._process_backend, prompts)
         room = Room(settings, deps.system, self._runner)
         self.pool = EnginePool(starter, room, Footprints(deps.store), Survivors(self._runner), deps.clock)
 
@@ -60,7 +63,7 @@ class OwnEngines:
 
     def reconfigure(self, settings: EngineSettings) -> None:
         """Have other budgets, and another folder of models."""
-        self.pool.room.settings = settings
+        self.pool.room.settings, self.pool.starter.prompts.settings = settings, settings.prompts
         self._files.folder = settings.models_dir
 
     async def close(self, *, keeps_units: bool) -> None:

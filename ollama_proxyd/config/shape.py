@@ -21,6 +21,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "engines[].characteristics": "Its performance before anything is measured.",
     "engines[].model_capability": "The models that it serves.",
     "memory_budget": "The memory that engines have which the proxy runs.",
+    "saved_prompts": "Prompts of stopped engines on the disk, so that they are not read anew; they hold what was said.",
     "model_sync": "Pulling the models that front ends require.",
     "routing": "The choice of a backend.",
     "routing.queue": "Requests that wait for a backend.",

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.saved_prompts import NONE_SAVED, SavedPromptSettings
 from ollama_proxyd.core.values import value
 
 _ENGINE: Final = "engines[]."
@@ -40,6 +41,7 @@ class ProgramFacts(NamedTuple):
     key: the environment variable with the API key that it asks for; None where it has none.
     environment: variables that an entry's own ones replace.
     has_sockets: whether its host may be the path of a Unix socket.
+    prompts: the variable with the folder in which it saves the prompts of its slots; None where it saves none.
     """
 
     command: tuple[str, ...]
@@ -47,6 +49,7 @@ class ProgramFacts(NamedTuple):
     key: str | None = None
     environment: tuple[str, ...] = ()
     has_sockets: bool = False
+    prompts: str | None = None
 
 
 PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
@@ -62,6 +65,7 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
         # prompts kept beside the context, 8 GiB by default, are memory that no estimate has (tools/server/README.md).
         ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0"),
         has_sockets=True,
+        prompts="LLAMA_ARG_SLOT_SAVE_PATH",
     ),
     ProgramKind.VLLM: ProgramFacts(
         (
@@ -164,3 +168,4 @@ class EngineSettings:
     margin_gb: Annotated[float, Within(0), Option("memory_budget.", "Gigabytes that stay free of what is counted.")] = (
         1.0
     )
+    prompts: SavedPromptSettings = NONE_SAVED

@@ -225,6 +225,44 @@ def test_the_usual_command_has_an_engine_behind_a_socket(
     assert (processes(models), sockets(runtime)) == ([], [])
 
 
+LONG: dict[str, Any] = {
+    "messages": [{"role": "system", "content": "You are careful. " * 40}, {"role": "user", "content": "hello"}],
+    "max_tokens": 4,
+    "temperature": 0,
+}
+
+
+@pytest.mark.parametrize("program", [{}, USUAL])
+def test_a_prompt_outlives_its_engine_on_the_disk(
+    start: Start, models: Path, runtime: Path, llama_program: Path, tmp_path: Path, program: dict[str, Any]
+) -> None:
+    env, saved = with_program(runtime, llama_program.parent), tmp_path / "state/ollama-proxyd/prompts/llama"
+
+    def cached(daemon: Daemon) -> tuple[int, int]:
+        """Tokens of the prompt that were read anew, and those that were held."""
+        timings = chat(daemon, "m3", **LONG).json()["timings"]
+        return timings["prompt_n"], timings["cache_n"]
+
+    daemon = start(engine=program, env=env, saved_prompts={"max_gb": 0.5}).ready("m3")
+    whole, held = cached(daemon)
+    assert held == 0
+    assert daemon.post("/models/unload", {"model": "m3"}).status == 200
+    wait_until(lambda: processes(models) == [], "the engine has ended")
+    (file,) = saved.iterdir()
+    assert (file.stat().st_mode & 0o777, saved.stat().st_mode & 0o777) == (0o600, 0o700)
+    daemon.stop()
+
+    again = start(engine=program, env=env, saved_prompts={"max_gb": 0.5}).ready("m3")
+    read, held = cached(again)
+    assert read + held == whole
+    assert read < whole / 2
+    assert list(saved.iterdir()) == []
+    again.stop()
+    assert len(list(saved.iterdir())) == 1
+    start(engine=program, env=env).ready("m3")
+    wait_until(lambda: not saved.exists(), "what was saved is removed where nothing is to be kept")
+
+
 def test_a_program_that_knows_no_sockets_gets_a_port(
     start: Start, models: Path, runtime: Path, llama_program: Path, tmp_path: Path
 ) -> None:

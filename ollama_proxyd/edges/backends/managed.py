@@ -112,6 +112,7 @@ class ManagedBackend:
         self._shelf = await self._files.look(self._spec.engine)
         await self._pool.measure(self._spec.id)
         loaded, wished = self._pool.running(self._spec.id), as_wished(self._spec, self._wishes.value)
+        await self._pool.starter.prompts.keep_only(wished, self._shelf.files)
         for each in loaded:
             self._learn(each)
         return Probe(

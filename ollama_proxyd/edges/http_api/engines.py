@@ -43,7 +43,7 @@ def engines_json(services: Services) -> dict[str, Json]:
         "engines": [instance_fields(each) for each in instances],
         "engines_ended": [] if pool is None else [ended_fields(each) for each in pool.ends],
         "models_unusable": unusable_fields(services.fleet.views.value),
-        "engine_processes": None if pool is None or pool.way is None else reason_fields(pool.way),
+        "engine_processes": None if pool is None or (way := pool.starter.way) is None else reason_fields(way),
         "memory": memory,
         "budget_mb": int(sum(limits)) // _MB,
         "used_est_mb": int(sum(sum(each.values()) for each in held)) // _MB,

@@ -38,6 +38,11 @@ def engines_folder(environ: Mapping[str, str]) -> Path:
     return state_path(environ).parent / "engines"
 
 
+def prompts_folder(environ: Mapping[str, str]) -> Path:
+    """Where prompts of stopped engines belong, which are kept only where that is configured."""
+    return state_path(environ).parent / "prompts"
+
+
 class StateFile:
     """The state on disk, readable by its owner only."""
 

@@ -62,6 +62,14 @@ def _estimate(spec: BackendSpec, file: ModelFile) -> ModelMemory | None:
     return estimate(file.facts, serving)
 
 
+def cache_bytes(spec: BackendSpec, file: ModelFile, tokens: int) -> float:
+    """What a prompt of so many tokens takes, about; 0 where the file does not say enough."""
+    memory = _estimate(spec, file)
+    if memory is None or spec.engine is None:
+        return 0.0
+    return memory.cache_bytes * min(tokens / spec.engine.context_tokens, 1.0)
+
+
 def _name(spec: BackendSpec, file: ModelFile) -> str:
     context = 0 if spec.engine is None else spec.engine.context_tokens
     return f"{spec.id}/{file.name}/{file.size_bytes}/{context}"

@@ -77,11 +77,6 @@ class EnginePool:
         return tuple(each.told() for each in self._roster.all)
 
     @property
-    def way(self) -> Reason | None:
-        """How processes are started, and why so; None while none was."""
-        return self.starter.way
-
-    @property
     def budgets(self) -> Budgets:
         """How much memory there may be."""
         return self.room.budgets([each.needs for each in self._roster.held])
@@ -240,6 +235,7 @@ class EnginePool:
         if not self._has_looked:
             self._has_looked = self._is_looking = True
             self._tasks.start("take-over", self._take_over(specs))
+        self._tasks.start("prompts", self.starter.prompts.keep_backends(specs))
         for each in tuple(self._roster.current.values()):
             spec = specs.get(each.spec.id)
             if spec is None or not each.is_for(spec, each.file):

@@ -10,6 +10,7 @@ from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyE
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
 
@@ -29,10 +30,11 @@ Make = Callable[[BackendSpec, Address, str], Backend]
 class Starter:
     """Starts processes with an address and a key of their own."""
 
-    def __init__(self, runner: EngineRunner, clock: Clock, make: Make) -> None:
+    def __init__(self, runner: EngineRunner, clock: Clock, make: Make, prompts: SavedPrompts) -> None:
         self._runner = runner
         self._clock = clock
         self._make = make
+        self.prompts = prompts
         self._without_sockets: set[str] = set()
         """Programs that made no socket when they were to."""
         self.news: Callable[[Running], None] = lambda _running: None
@@ -71,8 +73,9 @@ class Starter:
             log.info("port %d was taken meanwhile; another one is tried", running.address.port)
 
     async def end(self, running: Running) -> None:
-        """End its process, and leave nothing of it."""
+        """End its process, and leave nothing of it but prompts that are worth it."""
         if running.process is not None:
+            await self.prompts.save(running)
             await running.process.stop()
         self.clear(running)
 
@@ -93,6 +96,7 @@ class Starter:
                 engine.words(running.values(engine.context_tokens)),
                 (
                     *engine.facts.environment,
+                    *self.prompts.variables(running.spec),
                     *engine.environment,
                     *(() if key is None else (f"{key}={running.api_key}",)),
                 ),
@@ -104,7 +108,9 @@ class Starter:
         except OSError as error:
             raise _failure(running, f"{error.strerror or error}") from None
         self.news(running)
-        return await self.ready(running, process)
+        probe = await self.ready(running, process)
+        await self.prompts.restore(running)
+        return probe
 
     async def ready(self, running: Running, process: EngineProcess) -> Probe:
         """Wait until a process answers; raises ProxyError where it ends or is too slow, and stops it then."""

@@ -1,7 +1,7 @@
 """A machine for the tests of the pool: processes that load for a while, and what they have of its memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,9 +13,11 @@ from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
+from ollama_proxyd.core.saved_prompts import NONE_SAVED, Slot
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES, SHARE, Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
+from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
@@ -172,6 +174,48 @@ def file(name: str, size_bytes: float = GB) -> ModelFile:
     return ModelFile(Model(name, int(size_bytes)), f"/models/{name}.gguf")
 
 
+@dataclass
+class Disk:
+    """The prompts on the disk, and what engines hold."""
+
+    held: list[Slot] = field(default_factory=list)
+    files: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """By backend, mark and number of the slot: the tokens."""
+    fails: ProxyError | None = None
+    hangs: bool = False
+    bounds: list[tuple[float, float]] = field(default_factory=list)
+
+    def folder(self, backend_id: str) -> str:
+        return f"/prompts/{backend_id}"
+
+    async def slots(self, _address: Address, _api_key: str) -> Sequence[Slot]:
+        if self.hangs:
+            await asyncio.Event().wait()
+        return self.held
+
+    async def save(self, backend_id: str, mark: str, number: int, _address: Address, _api_key: str) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.files[backend_id, mark, number] = next(each.tokens for each in self.held if each.number == number)
+
+    async def restore(self, backend_id: str, mark: str, number: int, _address: Address, _api_key: str) -> int:
+        tokens = self.files.pop((backend_id, mark, number), 0)
+        if tokens and self.fails is not None:
+            raise self.fails
+        return tokens
+
+    async def keep_only(self, backend_id: str, marks: Collection[str]) -> None:
+        self.files = {at: tokens for at, tokens in self.files.items() if at[0] != backend_id or at[1] in marks}
+
+    async def keep_backends(self, ids: Collection[str]) -> None:
+        self.files = {at: tokens for at, tokens in self.files.items() if at[0] in ids}
+
+    async def bound(self, most_bytes: float, most_s: float) -> None:
+        self.bounds.append((most_bytes, most_s))
+        if not most_bytes:
+            self.files.clear()
+
+
 class Case:
     """A pool on a machine."""
 
@@ -179,8 +223,9 @@ class Case:
         self.machine, self.store = machine or Machine(), MemoryStore()
         settings = EngineSettings(ram_gb=budget_gb, margin_gb=0.0)
         room = Room(settings, Cell(SystemState()), self.machine)
+        self.disk = Disk()
         self.backends: list[Answering] = []
-        starter = Starter(self.machine, self.machine.clock, self.make)
+        starter = Starter(self.machine, self.machine.clock, self.make, SavedPrompts(self.disk, NONE_SAVED))
         self.pool = EnginePool(starter, room, Footprints(self.store), Survivors(self.machine), self.machine.clock)
         self.spec = engine_spec()
 
