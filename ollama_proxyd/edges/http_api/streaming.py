@@ -160,7 +160,7 @@ async def deliver(
             headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
-            body = await off_loop(_written_bytes(told), partial(_whole, told, make_encoder))
+            body = await off_loop(max(len(asked.body), _written_bytes(told)), partial(_whole, told, make_encoder))
             return web.Response(body=body, headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:

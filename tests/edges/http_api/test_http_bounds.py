@@ -242,7 +242,7 @@ async def test_every_route_but_those_of_inference_takes_small_bodies(serve: Serv
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("size", [MB, 10 * MB, 60 * MB])
+@pytest.mark.parametrize("size", [MB, 10 * MB, 30 * MB, 60 * MB])
 async def test_no_long_body_keeps_the_loop_waiting_or_stays(serve: Serve, size: int) -> None:
     backend = FakeBackend("npu")
     backend.requests = Forgetting()
