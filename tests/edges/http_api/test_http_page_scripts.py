@@ -64,7 +64,8 @@ def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
 
 def test_a_backend_that_the_mode_uses_last_is_not_called_ready_nor_counted_among_the_first() -> None:
     outside = {**BACKEND, "outside_mode": {"reason": "not in this mode: 55 W > 15 W"}}
-    assert run("words.js", f"it.state({json.dumps(outside)}).word") == "not in this mode: 55 W > 15 W"
+    said = run("words.js", f"it.state({json.dumps(outside)})")
+    assert (said["word"], said["lang"]) == ("not in this mode: 55 W > 15 W", "en")
     told = run("words.js", f"[it.serving({json.dumps([BACKEND, outside])}), it.serving({json.dumps([BACKEND])})]")
     assert told == [
         "2 of 2 can serve; 1 of 2 are within this mode, the others serve only if these cannot",

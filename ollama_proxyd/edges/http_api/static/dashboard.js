@@ -3,7 +3,7 @@
 import { hoursView, shapes } from "./chart.js";
 import { EnergyTable } from "./books.js";
 import { act, announce, failed, follow } from "./frame.js";
-import { amount, locale, t } from "./i18n.js";
+import { amount, language, locale, t } from "./i18n.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
 import { bar } from "./pieces.js";
 import { change, read } from "./stream.js";
@@ -96,6 +96,7 @@ function showBackend(parts, backend, isLast) {
   say(parts.kind, backend.name === backend.id ? kind.word : backend.name);
   fill(parts.state, [now.icon, now.word], () => [icon(now.icon), now.word]);
   mark(parts.state, "data-look", now.look);
+  mark(parts.state, "lang", now.lang ?? language);
   mark(parts.item, "data-look", now.look);
   parts.item.classList.toggle("last", isLast);
   parts.reason.hidden = !backend.reason;

@@ -73,7 +73,7 @@ function showPower(system) {
 
 function stateOf(device) {
   const states = { awake: ["idle", t("awake"), "good"], asleep: ["asleep", t("asleep"), "asleep"], unknown: ["unknown", t("not known whether it is awake"), "off"] };
-  if (device.throttling) return ["hot", t("throttled: {reason}", { reason: device.throttling }), "warm"];
+  if (device.throttling) return ["hot", t("throttled: {reason}", { reason: "" }), "warm", device.throttling];
   return states[device.power_state] ?? states.unknown;
 }
 
@@ -98,11 +98,11 @@ function figure([name, value, unit, note]) {
 
 function showDevice(parts, device) {
   const kind = hardware(device.hardware);
-  const [picture, word, look] = stateOf(device);
+  const [picture, word, look, why] = stateOf(device);
   fill(parts.icon, kind.icon, () => [icon(kind.icon)]);
   say(parts.name, device.name || device.id);
   say(parts.kind, [kind.word, device.id === device.hardware ? "" : device.id].filter(Boolean).join(" · "));
-  fill(parts.state, [picture, word], () => [icon(picture), word]);
+  fill(parts.state, [picture, word, why], () => [icon(picture), word, ...(why ? [make("span", { lang: "en" }, why)] : [])]);
   mark(parts.state, "data-look", look);
   const isAsleep = device.power_state === "asleep";
   parts.figures.hidden = isAsleep;

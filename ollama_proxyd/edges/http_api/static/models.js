@@ -47,7 +47,7 @@ function line({ name, facts, places, isLoaded, isBusy, loading: under, troubles 
   const step = under && (under.phase === "waiting" ? t("waits for memory") : under.loaded_percent === null ? t("is loading") : t("is loading, {percent} %", { percent: under.loaded_percent }));
   const chips = [...(step ? [make("span", { class: "chip", "data-look": "busy" }, step)] : []), ...(isLoaded ? [make("span", { class: "chip", "data-look": "good" }, t("in memory"))] : []), ...places.map((each) => make("span", { class: "chip" }, each))];
   return make("li", { class: "card line" },
-    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts), ...troubles.map((each) => make("p", { class: "small" }, each))),
+    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts), ...troubles.map((each) => make("p", { class: "small", lang: "en" }, each))),
     make("p", { class: "chips" }, ...chips), make("p", { class: "row" }, loading, remove));
 }
 

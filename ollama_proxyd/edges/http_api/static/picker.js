@@ -1,7 +1,7 @@
 // The choice of a model: each with the backend where the next message would be answered, its joules and seconds.
 
 import { explain, models, promptTokens } from "./asking.js";
-import { amount, t } from "./i18n.js";
+import { amount, language, t } from "./i18n.js";
 import { by, make, say } from "./page.js";
 
 const AT_ONCE = 4;
@@ -67,6 +67,7 @@ export class Picker {
     const { text, isUnable } = await this.ask(name);
     say(place, text);
     place.classList.toggle("unable", isUnable);
+    place.lang = isUnable ? "en" : language;
   }
 
   /** Where this model would answer; the reason where none can. */

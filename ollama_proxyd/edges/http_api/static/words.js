@@ -112,7 +112,7 @@ export function state(backend) {
   if (backend.off) return { icon: "asleep", word: t("off until asked"), look: "asleep" };
   if (backend.reason) return { icon: "down", word: t("degraded"), look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: t("serving {count}", { count: number(backend.in_flight) }), look: "busy" };
-  if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: backend.outside_mode.reason, look: "warm" };
+  if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: backend.outside_mode.reason, look: "warm", lang: "en" };
   if (backend.too_hot) return { icon: "hot", word: t("too hot"), look: "warm" };
   return backend.asleep ? { icon: "asleep", word: t("asleep"), look: "asleep" } : { icon: "idle", word: t("ready"), look: "good" };
 }
