@@ -4,18 +4,22 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import procfs, tools
 from bench.contestants import XDG_HOMES
 from bench.processes import BenchError, Command, Processes, Server, free_port, wait_until_ready
+from bench.woken_daemon import OUTPUT
 
+WAKES = "wakes.json"
 LEAST_S = 60.0
 START_S = 10.0
 SETTLE_S = 10.0
@@ -55,6 +59,8 @@ class Idle:
     cpu_ms: float
     rss_bytes: int
     threads: int
+    woken: Sequence[tuple[Sequence[str], int]] = ()
+    """What was at work in each wake-up, of a second time as long in which the daemon noted it."""
 
     @property
     def wakes_per_s(self) -> float:
@@ -133,11 +139,25 @@ def render(measured: Sequence[Idle]) -> str:
         lines.append(
             f"| {each.name} | {shown} | {each.cpu_percent:.4f} | {each.rss_bytes / 1e6:.1f} | {each.threads} |"
         )
+    lines += ["", "| situation | wake-ups | what woke it | what ran then |", "| --- " * 4 + "|"]
+    lines += [line for each in measured for line in _causes(each)]
     by_name = {each.name: each for each in measured}
     if {"nothing to watch", "sensors"} <= set(by_name):
         without, with_them = by_name["nothing to watch"], by_name["sensors"]
         lines += ["", _ratio(without, with_them)]
     return "\n".join(lines)
+
+
+def _causes(seen: Idle) -> Iterator[str]:
+    """What ran first in each wake-up that the daemon noted, how often, and what ran in the same ones."""
+    count = sum(times for _, times in seen.woken)
+    first: Counter[str] = Counter()
+    beside: dict[str, dict[str, None]] = {}
+    for (source, *others), times in seen.woken:
+        first[source] += times
+        beside.setdefault(source, {}).update(dict.fromkeys(others))
+    for source, times in first.most_common():
+        yield f"| {seen.name} | {times} of {count} | {source} | {', '.join(beside[source]) or '-'} |"
 
 
 def _ratio(without: Idle, with_them: Idle) -> str:
@@ -171,9 +191,10 @@ def _start(processes: Processes, situation: Situation, buses: Mapping[str, str])
         Path(home).mkdir(parents=True, mode=0o700)
     config = folder / "config.yaml"
     config.write_text(json.dumps(situation.config))  # JSON is YAML
-    argv = (sys.executable, "-P", "-m", "ollama_proxyd", "--config", str(config), *situation.arguments)
+    argv = (sys.executable, "-P", "-m", "bench.woken_daemon", "--config", str(config), *situation.arguments)
     port = int(situation.config["server"]["http_port"])
-    server = processes.start("daemon", Command(argv, {**homes, **buses}), port)
+    noting = {OUTPUT: str(folder / WAKES), "PYTHONPATH": str(tools.ROOT)}
+    server = processes.start("daemon", Command(argv, {**homes, **buses, **noting}), port)
     wait_until_ready(server, "/healthz")
     return server
 
@@ -198,7 +219,20 @@ def _measure(folder: Path, seconds: float, name: str) -> Idle:
         daemon = _start(processes, chosen, buses)
         time.sleep(chosen.settle_s)
         (seen,) = watch([(name, daemon.process.pid)], seconds)
-        return seen
+        return replace(seen, woken=_woken(daemon, processes.folder / "daemon" / WAKES, seconds))
+
+
+def _woken(daemon: Server, output: Path, seconds: float) -> Sequence[tuple[Sequence[str], int]]:
+    """What the daemon notes of its own wake-ups, which costs, and is therefore a time of its own."""
+    daemon.process.send_signal(signal.SIGUSR1)
+    time.sleep(seconds)
+    daemon.process.send_signal(signal.SIGUSR2)
+    deadline_s = time.monotonic() + START_S
+    while not output.exists():
+        if time.monotonic() > deadline_s:
+            raise BenchError("the daemon did not say what woke it")
+        time.sleep(0.01)
+    return [(tuple(sources), count) for sources, count in json.loads(output.read_text())]
 
 
 def main() -> int:

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
-from bench import procfs
+import pytest
+
+from bench import procfs, woken_daemon
 from bench.idle import Idle, render, watch
 
 LATER = (
@@ -36,6 +39,26 @@ def test_the_processor_time_is_that_of_the_process_itself() -> None:
         pass
     used_s = procfs.cpu_clock_s(os.getpid()) - theirs_s
     assert used_s >= 0.05
+
+
+def test_the_table_says_what_woke_the_daemon_how_often_and_what_ran_then() -> None:
+    woken = [(("task a", "task b"), 2), (("task b",), 4), (("task a", "task c"), 1)]
+    text = render([replace(idle("sensors", 5, 1.0), woken=woken)])
+    assert "| sensors | 3 of 7 | task a | task b, task c |" in text
+    assert text.index("| sensors | 4 of 7 | task b | - |") < text.index("| task a |")
+
+
+def test_work_after_a_silence_is_another_wakeup(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(woken_daemon, "_source", lambda _frame, name: name)
+    monkeypatch.setattr(woken_daemon, "_name", lambda code: code.co_name)
+    wakes, frame = woken_daemon.Wakes(lambda: now_s), sys._getframe()
+    wakes.note(frame, "call", None)
+    now_s += woken_daemon.QUIET_S / 2
+    wakes.note(frame, "call", None)
+    now_s += woken_daemon.QUIET_S * 2
+    wakes.note(frame, "call", None)
+    assert wakes.told() == [([frame.f_code.co_name], 2)]
 
 
 def test_the_table_has_each_situation_and_what_the_sensors_add() -> None:
