@@ -4,9 +4,10 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
-import aiohttp
+from ollama_proxyd.edges.plumbing.lean_aiohttp import aiohttp  # isort: skip - before all else of aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -142,6 +143,9 @@ def _session(connector: _Connector) -> aiohttp.ClientSession:
 
 
 async def _request(session: aiohttp.ClientSession, call: Call, connect_s: float) -> aiohttp.ClientResponse:
+    tls = call.way.tls
+    if tls is True and "https" in {call.url.scheme, call.way.proxy and call.way.proxy.scheme}:
+        tls = await asyncio.to_thread(_of_the_system)
     data: bytes | AsyncIterable[bytes | memoryview] | None = call.body
     headers = call.headers
     if isinstance(call.body, bytes) and len(call.body) >= LARGE_BYTES:
@@ -153,9 +157,17 @@ async def _request(session: aiohttp.ClientSession, call: Call, connect_s: float)
         headers=headers,
         allow_redirects=False,
         proxy=call.way.proxy,
-        ssl=call.way.tls,
+        ssl=tls,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
     )
+
+
+@cache
+def _of_the_system() -> ssl.SSLContext:
+    """Trusts the system's certificate authorities."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(("http/1.1",))
+    return context
 
 
 async def _pieces(body: bytes) -> AsyncGenerator[memoryview, None]:

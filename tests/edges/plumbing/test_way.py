@@ -1,7 +1,9 @@
 """The way to a server: proxies and certificates."""
 
 import ssl
-from collections.abc import AsyncGenerator
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import UNREACHABLE, ProxyError
 from ollama_proxyd.edges.plumbing.call import Call, cause
+from ollama_proxyd.edges.plumbing.general_client import _of_the_system
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.way import DIRECT, Way, way_to
 
@@ -197,3 +200,28 @@ async def test_a_proxy_that_does_not_answer_is_named_as_the_fault() -> None:
 async def test_a_proxy_asks_in_our_place() -> None:
     async with a_server(None) as proxy:
         assert await asked(URL("http://api.example.com/"), Way(proxy.make_url("/"))) == b"hello"
+
+
+@pytest.fixture
+def system_trust(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The system trusts the suite's certificate, and nobody has been asked over TLS yet."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    _of_the_system.cache_clear()
+    yield
+    _of_the_system.cache_clear()
+
+
+@pytest.mark.usefixtures("system_trust")
+async def test_a_certificate_whose_authority_the_system_knows_is_trusted() -> None:
+    async with a_server(secure()) as server:
+        assert await asked(server.make_url("/"), DIRECT) == b"hello"
+
+
+@pytest.mark.usefixtures("system_trust")
+def test_a_start_reads_no_certificates_of_the_system_and_leaves_the_environment_as_it_was() -> None:
+    look = (
+        "import os, ssl, ollama_proxyd.cli.main, aiohttp.connector as connector; "
+        "print(len(connector._SSL_CONTEXT_VERIFIED.get_ca_certs()), len(ssl.create_default_context().get_ca_certs()))"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=True)
+    assert told.stdout.split() == ["0", "1"], "if aiohttp's own is not empty, something imports it before lean_aiohttp"
