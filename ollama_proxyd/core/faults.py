@@ -63,8 +63,9 @@ class Work:
     needs_tools: bool = False
 
 
-def _any(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+def _any(*patterns: str) -> str:
+    """What finds one of these; `re` compiles it when the first backend fails, not at each start."""
+    return f"(?is){'|'.join(patterns)}"
 
 
 _CLIENT = range(400, 500)
@@ -74,7 +75,7 @@ _MISSING = frozenset({404, 405, 410})
 _REFUSED = frozenset({400, 404, 413, 422, 500, 501})
 """Some engines say with a 500 what others say with a 400."""
 
-_WORDS: tuple[tuple[Fault | None, range | frozenset[int], re.Pattern[str]], ...] = (
+_WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
     (
         Fault.NO_CREDIT,
         _CLIENT,
@@ -224,7 +225,7 @@ def fault_in(status: int, words: str, *, asks_for_patience: bool = False) -> Fau
         return Fault.BUSY
     said = words[:MOST_READ]
     unsaid = None if status in _OF_THE_REQUEST else Fault.SERVER_ERROR
-    return next((fault for fault, statuses, pattern in _WORDS if status in statuses and pattern.search(said)), unsaid)
+    return next((fault for fault, statuses, signs in _WORDS if status in statuses and re.search(signs, said)), unsaid)
 
 
 _OF_WRITING = frozenset({Fault.NO_TOOLS, Fault.NO_VISION, Fault.NO_FEATURE})

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
 from enum import Enum
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -164,8 +165,7 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def settings_of(owner: type) -> tuple[Setting, ...]:
-    """The options that a dataclass declares, in order."""
+def _settings_of(owner: type) -> tuple[Setting, ...]:
     hints = get_type_hints(owner, include_extras=True)
     found = []
     for field in fields(owner):
@@ -177,6 +177,10 @@ def settings_of(owner: type) -> tuple[Setting, ...]:
             option = replace(option, key=option.key + field.name) if option.key.endswith(".") else option
             found.append(Setting(field.name, option, _takes(option.written or hints[field.name]), default))
     return tuple(found)
+
+
+settings_of: Final[Callable[[type], tuple[Setting, ...]]] = cache(_settings_of)
+"""The options that a dataclass declares, in order."""
 
 
 def _metadata(hint: Any) -> tuple[Any, ...]:
