@@ -99,6 +99,7 @@ def _announce(auth: Auth, running: Daemon) -> None:
         log.info("ollama-proxyd %s listens on %s", __version__, running.url)
     else:
         click.echo(banner(running.url, running.source, running.services, auth))
+    sys.set_asyncgen_hooks(firstiter=None)  # who opens a generator closes it; the loop's list of them only costs
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
     gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs

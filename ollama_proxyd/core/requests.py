@@ -29,6 +29,7 @@ class Operation(Enum):
     TRANSLATION = "translation"
     SPEECH = "speech"
     IMAGE = "image"
+    __hash__ = object.__hash__  # each decision looks things up by it, and Enum's own is written in Python
 
 
 WRITING = frozenset({Operation.CHAT, Operation.COMPLETION})

@@ -27,7 +27,7 @@ class Activity:
         self.in_flight += 1
         if self.in_flight == 1:
             self._begun.set()
-            self.is_busy.set(True)
+            self.is_busy.renew(True)
         self._is_working.set(True)
 
     def end(self) -> None:
@@ -36,7 +36,7 @@ class Activity:
         self._ended_s = self._clock.monotonic()
         if not self.in_flight:
             self._begun.clear()
-            self.is_busy.set(False)
+            self.is_busy.renew(False)
         self._is_working.set(self.in_flight > self._waiting)
 
     @contextmanager

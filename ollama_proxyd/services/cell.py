@@ -22,8 +22,11 @@ class Cell(Generic[T]):
 
     def set(self, value: T) -> None:
         """Replace the value; followers hear of it only if it differs."""
-        if value == self.value:
-            return
+        if value != self.value:
+            self.renew(value)
+
+    def renew(self, value: T) -> None:
+        """Replace the value by one that is known to differ."""
         self.value = value
         if self._changed is not None:
             self._changed.set()

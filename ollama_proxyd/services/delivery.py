@@ -1,6 +1,6 @@
 """What one client has of its answer, over all backends that have a part in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from ollama_proxyd.core.attempts import most_useful
@@ -15,7 +15,7 @@ from ollama_proxyd.core.continuation import (
 )
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Flow, Timings, Usage
+from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Flow, Tell, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.reasons import Reason
@@ -131,13 +131,22 @@ class Delivery:
 
     def _timed(self, told: Timings) -> Timings:
         """The engine's times; vectors of which it told none have ours."""
-        if told != Timings() or self._attempt is None or self.request.operation is not Operation.EMBEDDING:
+        if self.request.operation is not Operation.EMBEDDING or self._attempt is None or told != Timings():
             return told
         return Timings(total_s=self._attempt.elapsed_s)
 
     def _heard(self, flow: Flow) -> Flow:
         """What flows, until the answer is about to move."""
-        return Flow(lambda tell: flow.pour(lambda event: tell(self.hear(event)) and not self.is_to_move))
+        note = self._transcript.add
+
+        def pour(tell: Tell) -> Awaitable[None]:
+            def hear(event: Event) -> bool:
+                note(event)
+                return tell(event) and not self.is_to_move
+
+            return flow.pour(hear)
+
+        return Flow(pour)
 
     def _leave(self) -> None:
         self.is_to_move, self.backend_id = False, None

@@ -289,9 +289,9 @@ class Fleet:
     def _put(self, view: BackendView) -> None:
         at, views = self._index[view.spec.id], self.views.value
         was = views[at]
-        is_same = was.health is view.health and was.degraded == view.degraded and was.breakers is view.breakers
-        self.views.set((*views[:at], view, *views[at + 1 :]))
-        if not is_same:
+        if view.in_flight != was.in_flight or view != was:
+            self.views.renew((*views[:at], view, *views[at + 1 :]))
+        if was.health is not view.health or was.degraded != view.degraded or was.breakers is not view.breakers:
             self._note_health()
 
     def _note_health(self) -> None:

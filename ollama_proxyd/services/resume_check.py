@@ -52,10 +52,11 @@ class GpuLossDetector:
     def observe(self, ended: AttemptEnded) -> None:
         """Judge the speed of an answer; a speed that was learned with the GPU is no longer counted on without it."""
         backend_id, model, fleet = ended.backend_id, ended.model, self._fleet
-        if not ended.succeeded or ended.neighbours:
+        is_watched = (self._left or self._lost) and self._is_watched(backend_id, model)
+        if not is_watched or ended.neighbours or not ended.succeeded or not fleet.has(backend_id):
             return
         tps = decode_tps(ended)
-        if tps is None or not self._is_watched(backend_id, model) or not fleet.has(backend_id):
+        if tps is None:
             return
         was_lost = self._is_lost(backend_id, model)
         why = lost_speed(self._before[backend_id], fleet.view(backend_id), model, tps)

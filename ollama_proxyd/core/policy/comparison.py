@@ -89,7 +89,8 @@ def compare(
 
 def _comparison(decision: Decision, assessment: Assessment, instead: Ranked) -> Comparison:
     served = decision.ranked[0]
-    of_both = _costs(assessment, served.backend_id), _costs(assessment, instead.backend_id)
+    costs = _costs(assessment, served.backend_id)
+    of_both = costs, costs if instead is served else _costs(assessment, instead.backend_id)
     return Comparison(served, instead, decision.expected_tokens, of_both)
 
 

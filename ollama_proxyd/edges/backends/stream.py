@@ -53,12 +53,14 @@ class Stream:
 
         def take(chunk: bytes) -> bool:
             nonlocal failure
+            goes_on = True
             try:
-                goes_on = [tell(event) for event in self.take(chunk)]
+                for event in self.take(chunk):
+                    goes_on = tell(event) and goes_on
             except ProxyError as error:
                 failure = error
                 return False
-            return all(goes_on) and not self.reader.ended
+            return goes_on and not self.reader.ended
 
         self._has_ended = await self._reply.pour(take)
         if failure is not None:

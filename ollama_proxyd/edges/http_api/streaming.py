@@ -196,14 +196,14 @@ class _Writing:
 
     def tell(self, event: Event) -> bool:
         """Send what an event says; whether the client takes more now."""
-        piece = self._piece(event)
+        piece = event.frame if type(event) is Delta else None
+        if piece is None:
+            piece = self._encoded(event)
+        elif not self._first or (self._mark and self._mark in piece):
+            self._first += piece
         return self._response.feed(piece) if piece else True
 
-    def _piece(self, event: Event) -> bytes:
-        if isinstance(event, Delta) and event.frame is not None:
-            if not self._first or (self._mark and self._mark in event.frame):
-                self._first += event.frame
-            return event.frame
+    def _encoded(self, event: Event) -> bytes:
         if isinstance(event, Resumed):
             self._encoder = self._encoder or _following(self._make_encoder(), self._first)
             return b""

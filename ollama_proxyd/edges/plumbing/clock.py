@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from datetime import date
+from functools import lru_cache
 
 
 class SystemClock:
@@ -23,8 +24,14 @@ class SystemClock:
 
     def local_date(self) -> date:
         """Today, local time."""
-        return date.today()  # noqa: DTZ011 - the local one is meant
+        return _date_at(int(time.time()))
 
     async def sleep(self, seconds: float) -> None:
         """Wait, and not a moment less: who waits for the same millisecond wakes the machine together."""
         await asyncio.sleep(math.ceil(seconds * 1000) / 1000)
+
+
+@lru_cache(maxsize=1)
+def _date_at(unix_s: int) -> date:
+    """The date that all requests of one second share."""
+    return date.fromtimestamp(unix_s)  # noqa: DTZ012 - the local one is meant

@@ -73,11 +73,13 @@ class Reply:
         """
 
         def taken(piece: bytes) -> bool:
-            self._left_s -= self._loop.time() - self._asked_s
+            now_s = time()
+            self._left_s -= now_s - self._asked_s
             goes_on = take(piece)
-            self._wait()
+            self._asked_s, self._due_s = now_s, now_s + min(self._left_s, self._idle_s)
             return goes_on
 
+        time = self._loop.time
         self._wait()
         try:
             return await self._answer.pour(taken)
