@@ -201,7 +201,9 @@ def reply(answers: Sequence[Whole], places: Places) -> web.Response:
 def _named(body: bytes, backend_id: str, of: int) -> bytes:
     told = object_in(body)
     error = told.get("error") if told and of > 1 else None
-    return msgspec.json.encode({"error": f"{backend_id}: {error}"}) if isinstance(error, str) else body
+    if not isinstance(error, str) or error.startswith(f"backend {backend_id} "):
+        return body
+    return msgspec.json.encode({"error": f"{backend_id}: {error}"})
 
 
 def _response(answer: Whole, headers: dict[str, str]) -> web.Response:
