@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -16,7 +17,7 @@ from tests.app.conftest import Running, Start
 from tests.app.test_reload import CALM, END, FRAME
 from tests.real_things import ROOT
 from tests.upstreams.engines import openai_list
-from tests.upstreams.fake_engines import FakeEngine, Says, serving, streams
+from tests.upstreams.fake_engines import FakeEngine, Says, serving, serving_at, streams
 
 TAKEN = Says(b"", headers={"Content-Type": "application/x-protobuf"})
 SECRET = "the frog sings at noon"
@@ -194,6 +195,16 @@ async def test_a_collector_that_does_not_answer_gets_one_batch_at_a_time_and_hol
         await collector.left.wait()
         await running.daemon.stop()
     assert len(collector.asked) == 2
+
+
+async def test_a_collector_may_be_behind_a_unix_socket(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None, tmp_path: Path
+) -> None:
+    async with serving_at(FakeEngine(dict(collector.routes)), tmp_path / "otlp.sock") as behind:
+        told = {"otlp_endpoint": f"unix:{tmp_path}/otlp.sock"}
+        running = await start({**config(engine, None), "telemetry": told}, Demo.NEVER)
+        await ask(running)
+        await until(lambda: len(spans(behind)) == 1 == counted(behind))
 
 
 async def test_headers_that_a_collector_wants_come_from_the_environment(

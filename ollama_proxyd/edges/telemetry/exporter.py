@@ -69,11 +69,11 @@ class OtlpExporter:
 
     def __init__(self, endpoint: str, clock: Clock) -> None:
         resource = Resource({"service.name": "ollama-proxyd", "service.version": __version__})
-        self._clock, self._ended, base = clock, _Ended(), endpoint.rstrip("/")
+        self._clock, self._ended = clock, _Ended()
         self._http = HttpClient(Timeouts(first_byte_s=ANSWER_S))
         headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
-        self._spans = Signal(self._http, f"{base}/v1/traces", headers)
-        self._metrics = Signal(self._http, f"{base}/v1/metrics", headers)
+        self._spans = Signal(self._http, endpoint, "/v1/traces", headers)
+        self._metrics = Signal(self._http, endpoint, "/v1/metrics", headers)
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(self._ended)
         self._tracer = self._traces.get_tracer("ollama_proxyd", __version__)

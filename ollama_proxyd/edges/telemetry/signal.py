@@ -7,8 +7,10 @@ from typing import Final
 from yarl import URL
 
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.http import HttpClient
+from ollama_proxyd.edges.plumbing.way import root_of, way_to
 
 log = logging.getLogger(__name__)
 
@@ -19,20 +21,21 @@ LATER: Final = frozenset({429, 502, 503, 504})
 class Signal:
     """A path of the collector."""
 
-    def __init__(self, http: HttpClient, url: str, headers: Mapping[str, str]) -> None:
-        self._http, self._url = http, url
-        self._headers = {**headers, "Content-Type": "application/x-protobuf"}
+    def __init__(self, http: HttpClient, endpoint: str, path: str, headers: Mapping[str, str]) -> None:
+        address, self._who = URL(endpoint), f"{path} of the collector at {endpoint}"
+        self._http, url = http, URL(str(root_of(address)).rstrip("/") + path)
+        sent = {**headers, "Content-Type": "application/x-protobuf"}
+        self._call = Call("POST", url, self._who, sent, way=way_to(address, "none"), keeps=False)
         self._trouble = ""
         """What was told last; nothing while the collector takes this."""
 
     async def send(self, body: bytes) -> bool:
         """Send a batch; whether it is settled: taken, or never to be sent again."""
-        call = Call("POST", URL(self._url), self._url, self._headers, body, keeps=False)
         try:
-            async with self._http.ask(call) as reply:
+            async with self._http.ask(replace(self._call, body=body)) as reply:
                 status = reply.status
                 is_settled = status not in LATER
-                self._tell("" if 200 <= status < 300 else f"{self._url} answered with HTTP status {status}", is_settled)
+                self._tell("" if 200 <= status < 300 else f"{self._who} answered with HTTP status {status}", is_settled)
         except ProxyError as error:
             is_settled = error.status is not None
             self._tell(error.message, is_settled)
@@ -43,7 +46,7 @@ class Signal:
             return
         self._trouble = trouble
         if not trouble:
-            log.info("%s takes telemetry again", self._url)
+            log.info("%s takes telemetry again", self._who)
             return
         fate = "is lost there" if is_settled else "waits for it, the latest at least"
         log.warning("%s; what attempts came to %s", trouble, fate)
