@@ -75,8 +75,10 @@ class Starter:
     async def end(self, running: Running) -> None:
         """End its process, and leave nothing of it but prompts that are worth it."""
         if running.process is not None:
-            await self.prompts.save(running)
-            await running.process.stop()
+            try:
+                await self.prompts.save(running)
+            finally:  # whatever befalls its prompts, it does not stay
+                await running.process.stop()
         self.clear(running)
 
     def clear(self, running: Running) -> None:

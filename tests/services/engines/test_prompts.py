@@ -121,3 +121,18 @@ def test_what_is_saved_has_to_spare_more_joules_than_the_disk_takes() -> None:
     assert pays(read_j=100.0, size_bytes=1e9)
     assert not pays(read_j=10.0, size_bytes=1e9)
     assert not pays(read_j=0.0, size_bytes=0.0)
+
+
+@pytest.mark.parametrize("fault", [OSError("the disk is gone"), RuntimeError("a fault of the proxy")])
+async def test_an_engine_is_stopped_whatever_befalls_its_prompts(
+    case: Case, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    await case.used("a")
+
+    async def failing(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(case.disk, "bound", failing)
+    async with asyncio.timeout(60):
+        await case.pool.stop("llama", "a")
+    assert case.machine.names == []
