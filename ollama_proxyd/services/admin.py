@@ -74,6 +74,7 @@ class Admin:
         async with self._turn:
             self._check_file(entry.kind, entry.name)
             before = self._kept.entries
+            _check_letters(entry, before)
             others = tuple(each for each in before if each[:2] != entry[:2])
             if len(others) >= MOST_ENTRIES:
                 raise ProxyError(ErrorKind.OVERLOADED, f"{MOST_ENTRIES} entries are kept, the most; delete some first")
@@ -154,6 +155,14 @@ class Admin:
 
     def _change(self, who: Who, action: str, kind: str, name: str) -> Change:
         return Change(self._clock.unix(), who.name, who.place, action, kind, name)
+
+
+def _check_letters(entry: Entry, before: Sequence[Entry]) -> None:
+    """Raise ProxyError where a name differs from another by large and small letters alone: it would be the same."""
+    for each in before:
+        if each.kind is entry.kind and each.name != entry.name and each.name.lower() == entry.name.lower():
+            message = f"{entry.name[:100]!r} is called {each.name!r} already; use that name"
+            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Identifier")
 
 
 def _hashed(token: str) -> str:

@@ -97,6 +97,16 @@ async def test_a_front_end_of_another_gateways_words_serves(start: Start, engine
     assert (await ask(running, "/api/tags", host="chat.test")).status == 403
 
 
+async def test_a_name_in_other_letters_is_no_other_front_end(start: Start, engines: tuple[Engine, Engine]) -> None:
+    running = await start(config(engines), Demo.NEVER)
+    ours = await desk(running)
+    assert (await ours("PUT", "/v1.0/frontends/chat", {"hosts": ["chat.test"]}))[0] == 201
+    status, told = await ours("PUT", "/v1.0/frontends/CHAT", {"hosts": ["other.test"]})
+    assert (status, "chat" in json.dumps(told)) == (400, True)
+    assert [each["name"] for each in (await ours("GET", "/v1.0/frontends"))[1]] == ["chat"]
+    assert [entry.name for entry in running.daemon.admin._kept.entries] == ["chat"]
+
+
 async def test_what_is_kept_lasts_over_a_restart_and_the_file_counts(
     start: Start, engines: tuple[Engine, Engine], tmp_path: Path
 ) -> None:
