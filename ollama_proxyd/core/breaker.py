@@ -137,7 +137,8 @@ class Breaker:
     @property
     def model(self) -> str | None:
         """The model that it is about; None where it is about the whole backend."""
-        return self.work.model if _ROWS[self.fault].scope.same_model else None
+        row = _ROWS.get(self.fault)
+        return self.work.model if row is not None and row.scope.same_model else None
 
     def concerns(self, work: Work) -> bool:
         """Whether it says something of a request."""

@@ -6,6 +6,7 @@ import pytest
 
 from ollama_proxyd.core import breaker
 from ollama_proxyd.core.breaker import LACKS, LONGEST_NAMED_S, MOST, Breaker, Breakers, Failure, Phase
+from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.requests import Operation
@@ -34,6 +35,11 @@ def opened(fault: Fault, work: Work = TINY) -> Breaker:
 
 def with_breaker(view: BackendView, *breakers: Breaker) -> BackendView:
     return replace(view, breakers=breakers)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_failure_has_words_whether_it_opens_a_breaker_or_not(fault: Fault) -> None:
+    assert str(what_fails(Breaker(fault, TINY)))
 
 
 @pytest.mark.parametrize("fault", FAILURES)

@@ -12,6 +12,7 @@ from ollama_proxyd.core.policy.obstacles import OBSTACLES, Obstacle
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.refusal import refusal
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.core.sentences import REJECTIONS
@@ -142,6 +143,13 @@ def test_a_backend_that_was_switched_off_does_not_come_back_by_waiting() -> None
         assert (error.kind, error.retry_after_s) == (ErrorKind.BACKEND_NOT_FOUND, None)
         assert error.message.endswith("switch it on with: ollama-proxyctl backends enable igpu")
         assert error.message.startswith("igpu is disabled")
+
+
+def test_nobody_is_advised_to_switch_on_what_is_no_longer_configured() -> None:
+    gone = replace(view("igpu", Model("big"), health=Health.DISABLED), health_reason=Reason("backend_removed"))
+    assert refused(Query("big"), view("npu"), gone).message == (
+        "igpu is disabled: removed from the configuration; its requests under way go on"
+    )
 
 
 def test_a_backend_that_was_never_up_is_said_to_be_down() -> None:

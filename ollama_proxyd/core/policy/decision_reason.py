@@ -11,7 +11,7 @@ from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation
 from ollama_proxyd.core.policy.mode_limits import Tier, is_any_too_busy, is_lifted, is_too_busy, tier
-from ollama_proxyd.core.policy.obstacles import nearest
+from ollama_proxyd.core.policy.obstacles import Obstacle, nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Operation
@@ -137,9 +137,15 @@ def why_none(query: Query, rejected: Sequence[Rejected]) -> Reason:
     is_absent = why[0].code == "model_not_held"
     if is_absent and target is None and query.model is not None:
         return Reason("model_held_nowhere", model=query.model)
-    advice = None if obstacle.advice is None else obstacle.advice.format_map(why[0].values)
     more = len(why) - _SHOWN if len(why) > _SHOWN else None
-    return Reason("all_refused", rejections=why[:_SHOWN], more=more, advice=advice)
+    return Reason("all_refused", rejections=why[:_SHOWN], more=more, advice=_advice(obstacle, why[0]))
+
+
+def _advice(obstacle: Obstacle, no: Reason) -> str | None:
+    """What helps; a backend that is no longer configured is not switched on."""
+    cause = no.values.get("reason")
+    is_removed = isinstance(cause, Reason) and cause.code == "backend_removed"
+    return None if obstacle.advice is None or is_removed else obstacle.advice.format_map(no.values)
 
 
 def _wish(query: Query, setting: ModeSetting, asked: Demand) -> str:

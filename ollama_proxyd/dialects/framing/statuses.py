@@ -34,7 +34,11 @@ STATUS_OF_CODE: Mapping[str | None, int] = {
 }
 """Where HTTP itself has a status that says more than the kind does."""
 
-_ASKS_FOR_PATIENCE: Mapping[int | None, ErrorKind] = {429: ErrorKind.OVERLOADED, 503: ErrorKind.UNAVAILABLE}
+_ASKS_FOR_PATIENCE: Mapping[int | None, ErrorKind] = {
+    429: ErrorKind.OVERLOADED,
+    503: ErrorKind.UNAVAILABLE,
+    529: ErrorKind.UNAVAILABLE,  # so Anthropic says that it is overloaded
+}
 
 
 def told_kind(error: ProxyError) -> ErrorKind:

@@ -48,5 +48,9 @@ def test_a_backend_that_asks_for_patience_is_passed_on(own: int) -> None:
     assert status_of(ProxyError(ErrorKind.UPSTREAM_FAILED, "x", status=own)) == own
 
 
+def test_an_overloaded_cloud_is_told_like_a_busy_server() -> None:
+    assert status_of(ProxyError(ErrorKind.UPSTREAM_FAILED, "x", status=529)) == 503
+
+
 def test_only_backends_bring_a_status_of_their_own() -> None:
     assert status_of(ProxyError(ErrorKind.INVALID_REQUEST, "x", status=418)) == 400

@@ -111,6 +111,25 @@ async def test_the_time_to_come_back_is_rounded_up() -> None:
     assert reply.headers["Retry-After"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("kind", "own", "should_retry"),
+    [
+        (ErrorKind.UPSTREAM_REJECTED, 429, None),
+        (ErrorKind.UPSTREAM_REJECTED, 400, None),
+        (ErrorKind.UPSTREAM_REJECTED, 501, "false"),
+        (ErrorKind.UPSTREAM_FAILED, 401, "false"),
+        (ErrorKind.NO_ROOM, None, "false"),
+    ],
+)
+async def test_nobody_is_told_to_come_back_for_what_waiting_does_not_cure(
+    kind: ErrorKind, own: int | None, should_retry: str | None
+) -> None:
+    patience_s = 20.0 if kind is ErrorKind.UPSTREAM_REJECTED else None
+    reply = error_reply(ProxyError(kind, "no", status=own, retry_after_s=patience_s), OPENAI_ERRORS)
+    assert "Retry-After" not in reply.headers
+    assert reply.headers.get("X-Should-Retry") == should_retry
+
+
 async def test_an_unknown_target_is_a_404_and_one_that_is_down_a_503(serve: Serve) -> None:
     resting = FakeBackend("cpu")
     resting.down = ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused")
