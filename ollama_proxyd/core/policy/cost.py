@@ -10,7 +10,7 @@ from ollama_proxyd.core.policy.crowd import Crowd, least_slowing
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import Keeping, Residence, gaps_of
+from ollama_proxyd.core.policy.residence import Keeping, Residence, Sparing
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
@@ -176,6 +176,12 @@ class Line(NamedTuple):
     """What a second of that costs, others' waiting apart."""
     slowed: float
     """How much longer another at work on the chip makes it at least."""
+    sparing: Sparing | None = None
+    """What later requests may be spared."""
+
+    def most_spared_j(self, now_s: float) -> float:
+        """What they are spared at most by one at this moment."""
+        return 0.0 if self.sparing is None else self.sparing.most_j(now_s)
 
     def after(self, read_tokens: float, whole: "Line") -> "Line":
         """The same where so many tokens are read in any case; `whole` is the line of the whole prompt."""
@@ -189,7 +195,7 @@ class Line(NamedTuple):
         less_j = self.slowed * (self.work_w + second_j)
         first_s, read_s, write_s = self.busy_s
         costs = self.fixed_j - less_j * first_s, self.read_j - less_j * read_s, self.write_j - less_j * write_s
-        return Line(*costs, *self[3:])
+        return Line._make((*costs, *self[3:]))
 
 
 class LineKey(NamedTuple):
@@ -212,15 +218,14 @@ def line(candidate: Candidate, key: LineKey) -> Line:
     stay = keeping.arrival[0]
     fixed_j = price_w * (stay.wake_s + stay.load_s)
     fixed_j += (stay.wake_j + stay.load_j) / key.sharing
-    if keeping.has_tail and gaps_of(candidate.view, keeping.asked_as):
-        fixed_j -= keeping.costs.again_j + price_w * keeping.costs.again_s
     first_s, each_s = expected.least_prefill_s(key.context)
     write_s = 1 / expected.decode_tps[key.context]
     tariff = candidate.view.spec.tariff
     read_j, write_j = (0.0, 0.0) if tariff is None else tariff.token_joules
     slowed = least_slowing(candidate.view, candidate.model)
     costs = fixed_j + first_s * second_j, read_j + each_s * second_j, write_j + write_s * second_j
-    return Line(*costs, (first_s, each_s, write_s), work_w, slowed)
+    sparing = keeping.sparing(candidate.view, price_w)
+    return Line(*costs, (first_s, each_s, write_s), work_w, slowed, sparing)
 
 
 _FREE = (0.0, 0.0, None)

@@ -45,12 +45,14 @@ class Lines:
         if asked.cached_tokens:
             lines = self._with_caches(lines, key, asked, (fit, working))
             read *= 1 - NEXT_TURN  # the next turn bears it
-        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j, _, _, _ in lines]
+        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j, *_ in lines]
+        for at in [at for at, each in enumerate(lines) if each.sparing is not None]:
+            costs[at] -= lines[at].most_spared_j(asked.now_s)
         for chip, numbers in fit.shared.items():
             if (there := working.get(chip)) is not None:
                 count, second_j = len(there.each), _second_j(there, asked.others_price_w)
                 for at in numbers:
-                    _, _, _, (first_s, read_s, write_s), work_w, slowed = lines[at]
+                    _, _, _, (first_s, read_s, write_s), work_w, slowed, *_ = lines[at]
                     costs[at] += slowed * (first_s + read_s * read + write_s * write) * (work_w * count + second_j)
         for backend_id, wait_s in asked.waits_s.items():
             if (number := fit.numbers.get(backend_id)) is not None:

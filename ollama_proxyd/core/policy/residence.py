@@ -1,6 +1,7 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -148,6 +149,24 @@ def gaps_of(view: BackendView, asked_as: str) -> Sequence[float]:
     return found if len(found) >= FEW_GAPS else ()
 
 
+class Sparing(NamedTuple):
+    """The loading that later requests are spared at most by one that keeps a model in memory."""
+
+    again_j: float
+    """What it costs to load it again."""
+    name: str | None
+    """The model's name in memory."""
+    leaves_s: Mapping[str, float]
+    """When each model leaves."""
+    gaps_s: Sequence[float]
+    """The last times between requests, the shortest first."""
+
+    def most_j(self, now_s: float) -> float:
+        """What is spared at most: nothing of those that would come while it is there in any case."""
+        left_s = 0.0 if self.name is None else self.leaves_s.get(self.name, inf) - now_s
+        return self.again_j * (1 - bisect_right(self.gaps_s, left_s) / len(self.gaps_s))
+
+
 class Keeping(NamedTuple):
     """What waking, loading and keeping a model cost, as far as neither the time nor the last requests matter."""
 
@@ -161,6 +180,14 @@ class Keeping(NamedTuple):
     name: str | None = None
     """The model's name in memory."""
     has_tail: bool = False
+
+    def sparing(self, view: BackendView, price_w: float) -> Sparing | None:
+        """What later requests are spared at most; None where nothing is known of them."""
+        gaps_s = gaps_of(view, self.asked_as) if self.has_tail else ()
+        if not gaps_s:
+            return None
+        again_j = self.costs.again_j + price_w * self.costs.again_s
+        return Sparing(again_j, self.name, view.memory.expires_s, _ordered(gaps_s))
 
     def at(self, view: BackendView, now_s: float) -> tuple[Residence, tuple[Reason, ...]]:
         """The same at a moment, by the last times between requests and by when each model leaves."""
@@ -191,6 +218,11 @@ def keeping(view: BackendView, model: Model, device: DeviceState | None, power_w
     name = None if view.loaded is None else _own_name(model, view.loaded)
     has_tail = view.loaded is not None and costs.idle_w >= COUNTED_FROM_W
     return Keeping((found, notes), costs, price_w, canonical(model.name), name, has_tail)
+
+
+@by_identity
+def _ordered(gaps_s: Sequence[float]) -> Sequence[float]:
+    return sorted(gaps_s)
 
 
 @by_identity
@@ -242,6 +274,8 @@ def _with_tail(
     nothing is known of the next request, idling counts up to the break-even time.
     """
     keep_s, left_s, own_left_s = times
+    if left_s >= keep_s and own_left_s >= keep_s:
+        return found  # nothing leaves later for it
     idle_j = costs.idle_w * (idle_s(gaps_s, keep_s) - idle_s(gaps_s, min(left_s, keep_s)))
     spared = chance(gaps_s, keep_s) - chance(gaps_s, min(own_left_s, keep_s))
     return Residence(*found[:4], idle_j, spared * costs.again_s, spared * costs.again_j, found.keep_alive_s)
