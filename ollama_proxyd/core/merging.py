@@ -33,7 +33,8 @@ def merge(said: Sequence[Sensed], before: SystemState, specs: Sequence[BackendSp
     parts = {name: _best([each[name] for each in systems if name in each]) for name in _PARTS}
     was = {device.id: device for device in before.devices}
     devices = tuple(_device(each, was.get(each[0].id)) for each in _by_id(said))
-    concerned = [device for device in devices if any(device_of(spec, devices) is device for spec in specs)] or devices
+    used = {id(device_of(spec, devices)) for spec in specs}
+    concerned = [device for device in devices if id(device) in used] or devices
     parts["hottest_c"] = _highest([*(device.temperature_c for device in concerned), parts["hottest_c"]])
     parts["fan_percent"] = _fan_percent(concerned, devices, parts["fan_percent"])
     kept = {name: _kept(part, getattr(before, name)) for name, part in parts.items()}

@@ -56,7 +56,7 @@ class SimulatedBackend:
 
     async def unload(self, model: str) -> None:
         """Let go of a model."""
-        self._world.change(lambda now_s: self._engine.unload(model, now_s))
+        self._world.change(self._engine, lambda now_s: self._engine.unload(model, now_s))
 
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """The answer in few events: its first word, and its end."""
@@ -70,7 +70,7 @@ class SimulatedBackend:
             await work.done
         finally:
             if not work.done.done():
-                self._world.change(lambda now_s: self._engine.leave(work, now_s))
+                self._world.change(self._engine, lambda now_s: self._engine.leave(work, now_s))
         if request.operation is Operation.EMBEDDING:
             yield Embedded(((1.0,),))
         yield _end(work)

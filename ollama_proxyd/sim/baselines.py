@@ -89,6 +89,7 @@ class Ruled:
         self._baseline = baseline
         self._world = world
         self._choose = baseline.make()
+        self._able: dict[str, list[str]] = {}
         self._rng = random.Random(0)  # noqa: S311 - a simulation, no secret
 
     def booked_j(self) -> None:
@@ -97,7 +98,9 @@ class Ruled:
 
     async def serve(self, job: Job) -> None:
         """The whole way of one request."""
-        able = [each for each, engine in self._world.engines.items() if engine.device.holds(job.model)]
+        if (able := self._able.get(job.model)) is None:
+            engines = self._world.engines.items()
+            able = self._able[job.model] = [each for each, engine in engines if engine.device.holds(job.model)]
         job.backend = self._choose(self._world, able, self._rng)
         keep_s = None
         if self._baseline.break_even:
