@@ -14,7 +14,7 @@ from ollama_proxyd.core.continuation import (
     with_former,
 )
 from ollama_proxyd.core.energy import Energy
-from ollama_proxyd.core.errors import ASLEEP, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ASLEEP, ENGINE_ENDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Flow, Tell, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -58,6 +58,8 @@ class Delivery:
         self.begun: Request | None = None
         """As the first backend was asked; None until the client has a part of the answer."""
         self.tried: frozenset[str] = frozenset()
+        self._restarted: frozenset[str] = frozenset()
+        """Backends whose engine ended under it, and that were tried once more."""
         self._failures: list[ProxyError] = []
         self.cause = ""
         """Why the backend before did not end the answer."""
@@ -89,7 +91,7 @@ class Delivery:
 
     def fail(self, backend_id: str, error: ProxyError) -> None:
         """A backend did not answer; of one that could not go on the client is not told."""
-        self.tried |= {backend_id}
+        self._blame(backend_id, error)
         self.left = frozenset()
         if self.begun is None or not self._failures:
             self._failures.append(error)
@@ -101,8 +103,15 @@ class Delivery:
         if error.code == ASLEEP:
             self.cause = ASLEEP
             return
-        self.tried |= {backend_id}
+        self._blame(backend_id, error)
         self.cause = (fault_of(error) or error.kind).value
+
+    def _blame(self, backend_id: str, error: ProxyError) -> None:
+        """It is tried no more, unless its engine is started anew for this request: that is done once."""
+        if error.code == ENGINE_ENDED and backend_id not in self._restarted:
+            self._restarted |= {backend_id}
+        else:
+            self.tried |= {backend_id}
 
     def begin(self, attempt: Attempt, accepted: Accepted, view: BackendView) -> None:
         """The client gets what follows from this attempt at a backend."""

@@ -1,8 +1,10 @@
 """Real llama-servers that the daemon runs itself, on tiny models of several sizes."""
 
+import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +99,47 @@ def test_an_engine_that_is_killed_is_started_again_by_the_next_request(start: St
     os.kill(pid, signal.SIGKILL)
     assert chat(daemon, "m0").status == 200
     assert processes(models) != [pid]
+
+
+def told(daemon: Daemon, model: str, kills: bool) -> str:
+    """The words of a streamed answer; the engine is killed, if it is to be, once some of them have come."""
+    said: list[str] = []
+    with daemon.opened(
+        "POST", "/v1/chat/completions", {**CHAT, "model": model, "max_tokens": 150, "stream": True}
+    ) as answer:
+        assert answer.status == 200
+        for line in answer:
+            if line.startswith(b"data: {"):
+                frame = json.loads(line[6:])
+                assert "error" not in frame, frame
+                for each in frame["choices"]:
+                    said += [each["delta"].get("reasoning_content") or "", each["delta"].get("content") or ""]
+            if kills and len(said) > 10:
+                kills = False
+                os.kill(daemon.get("/status").json()["engines"][0]["pid"], signal.SIGKILL)
+    return "".join(said)
+
+
+def test_a_streamed_answer_goes_on_with_a_new_process_where_its_own_was_killed(start: Start) -> None:
+    daemon = start().ready("m5")
+    whole = told(daemon, "m5", kills=False)
+    assert told(daemon, "m5", kills=True) == whole
+    assert daemon.get("/status").json()["loads_total"] == 2
+    assert daemon.backends()["llama"]["health"] == "up"
+
+
+def test_no_whole_answer_is_lost_with_the_process_that_writes_it(start: Start, models: Path) -> None:
+    daemon = start().ready("m5")
+    assert chat(daemon, "m5").status == 200
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(chat, daemon, "m5", max_tokens=100) for _ in range(20)]
+        wait_until(lambda: daemon.in_flight()["llama"] > 0, "they are under way")
+        time.sleep(0.3)
+        (pid,) = processes(models)
+        os.kill(pid, signal.SIGKILL)
+        replies = [each.result() for each in asked]
+    assert [each.status for each in replies] == [200] * 20, [each.body for each in replies if each.status != 200]
+    assert len({each.json()["choices"][0]["message"]["reasoning_content"] for each in replies}) == 1
 
 
 def test_a_broken_file_is_told_by_the_engines_own_words(start: Start, models: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import SLOTS
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_ENDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
@@ -82,9 +82,11 @@ class ManagedBackend:
                             has_begun = True
                             yield _with_load(event, load_s)
                         return
-                except ProxyError:
-                    if is_last or has_begun or not await running.has_ended():
+                except ProxyError as error:
+                    if error.status is not None or not await running.has_ended():
                         raise
+                    if is_last or has_begun:
+                        raise error.but(code=ENGINE_ENDED) from error
             log.info("%s of %s ended before it answered, and is started again", model, self._spec.id)
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
