@@ -15,7 +15,7 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
 from ollama_proxyd.services.settings import QuietHours
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.watching import Pace, follow, poll
+from ollama_proxyd.services.watching import Pace, Together, follow, poll
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 600.0
@@ -48,13 +48,21 @@ class Sensing:
 
     def report(self, name: str, sensed: Sensed) -> None:
         """Take note of what a sensor says."""
+        self.report_all([(name, sensed)])
+
+    def report_all(self, told: Sequence[tuple[str, Sensed]]) -> None:
+        """Take note of what sensors say at one moment."""
+        for name, sensed in told:
+            self._note(name, sensed)
+        self._merge()
+
+    def _note(self, name: str, sensed: Sensed) -> None:
         before = self._said.get(name, Sensed())
         self._said[name] = Sensed({**before.system, **sensed.system}, sensed.devices)
         self._passed[name] = self._screens[name].passed(self._said[name])
         self._lost.pop(name, None)
         if name in self._signals:
             self._doubted_s.set(self._oldest_doubt_s())
-        self._merge()
 
     def mark_lost(self, name: str, reason: Reason) -> None:
         """Until its next report nothing that a sensor said counts; that its devices are there still does."""
@@ -88,7 +96,7 @@ class Sensing:
         """Ask the one, at a pace, and follow the other sensors from now on."""
         self._signals = frozenset(sensor.name for sensor in signals)
         if polled:
-            tasks.start("poll", poll(polled, self.report, self.mark_lost, pace, tasks))
+            tasks.start("poll", poll(polled, Together(self.report_all).report, self.mark_lost, pace, tasks))
         if signals:
             tasks.start("silence", self._hear_silence())
         for sensor in signals:

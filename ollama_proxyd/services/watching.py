@@ -72,6 +72,24 @@ class Pace:
             await self.clock.sleep(left_s)
 
 
+class Together:
+    """What sensors say in one turn of the loop is told at once, so that all that rests on it works once."""
+
+    def __init__(self, tell: Callable[[Sequence[tuple[str, Sensed]]], None]) -> None:
+        self._tell = tell
+        self._told: list[tuple[str, Sensed]] = []
+
+    def report(self, name: str, sensed: Sensed) -> None:
+        """Tell it with what others say now."""
+        if not self._told:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._told.append((name, sensed))
+
+    def _end(self) -> None:
+        told, self._told = self._told, []
+        self._tell(told)
+
+
 class PolledWatch:
     """One sensor that has to be asked, and when it answered last."""
 

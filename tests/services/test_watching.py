@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.merging import merge
 from ollama_proxyd.core.plausibility import CONFIRMED_S
-from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed, known
-from ollama_proxyd.services import watching
+from ollama_proxyd.core.readings import NO_SENSOR, Reading, Sensed, SystemState, known
+from ollama_proxyd.services import sensing, watching
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.ports import SignalSensor
 from ollama_proxyd.services.sensing import Sensing
@@ -304,3 +306,16 @@ async def test_an_event_without_words_has_the_polled_sensors_asked_soon(laptop: 
     laptop.sensing.watch((sensor,), (Doorbell(),), laptop.tasks, Pace(laptop.clock, laptop.activity, SETTINGS))
     await pass_by(41)
     assert sensor.asked == [0, 10, 30]
+
+
+async def test_what_sensors_say_together_is_one_change(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[SystemState] = []
+
+    def noted(*said: Any) -> SystemState:
+        merged.append(merge(*said))
+        return merged[-1]
+
+    monkeypatch.setattr(sensing, "merge", noted)
+    laptop.watch(*[Thermometer(laptop.clock, name) for name in ("one", "two", "three")])
+    await pass_by(1)
+    assert [known(each.cpu_percent) for each in merged] == [1.0]
