@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -12,11 +12,12 @@ from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.requests import Api, Hints, Json, Operation, Request
 from ollama_proxyd.core.upload import Upload
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Stamps
-from ollama_proxyd.dialects.framing import form
-from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, model_required, object_in
+from ollama_proxyd.dialects.framing import form, lenient
+from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, model_required
 from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.framing.numbers import count
-from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+from ollama_proxyd.dialects.framing.reported import Report
+from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai, render_error, stream_error
 
 BYTES_PER_TOKEN = 4
 SOUND_BYTES_PER_TOKEN = 320
@@ -32,6 +33,8 @@ class Call(NamedTuple):
     """Whether its answer is sent on as it comes whatever the request says."""
 
 
+_ANYTHING = msgspec.json.Decoder[Json](Any)
+_REPORT = msgspec.json.Decoder(Report)
 _RERANK = Call(Operation.RERANKING, "rerank")
 CALLS: Mapping[str, Call] = MappingProxyType(
     {
@@ -141,10 +144,25 @@ class _Silent:
         """Nothing goes on elsewhere."""
 
 
+_ANSWERS = ("results", "data", "text", "content", "choices", "segments", "images", "audio")
+"""What calls that pass are answered with: beside it a warning is no failure."""
+
+
 def usage_in(body: bytes) -> Usage:
-    """What an answer in JSON tells of its tokens, under either of the names that engines use."""
-    told = object_in(body)
-    usage: Json = told.get("usage") if told else None
+    """What an answer in JSON tells of its tokens, under either of the names that engines use.
+
+    Raises UPSTREAM_FAILED for what is no answer: torn, an error in a 200, or neither an object nor a list of them, with
+    which text-embeddings-inference answers /rerank.
+    """
+    told = lenient.read(_ANYTHING, body)
+    if isinstance(told, list) and all(isinstance(each, Mapping) for each in told):
+        return Usage()
+    if not isinstance(told, Mapping):
+        raise not_openai()
+    report = None if any(told.get(name) for name in _ANSWERS) else lenient.read(_REPORT, body)
+    if report is not None and (error := report.reported) is not None:
+        raise error_in_answer(error)
+    usage: Json = told.get("usage")
     if not isinstance(usage, Mapping):
         return Usage()
     read: Callable[[str], int | None] = lambda name: count(usage.get(name))  # noqa: E731

@@ -21,6 +21,8 @@ from ollama_proxyd.services.large import off_loop
 
 PASSED = frozenset(Operation) - WRITING - {Operation.EMBEDDING}
 """What no dialect translates."""
+_IN_JSON = frozenset({Operation.RERANKING, Operation.INFILL})
+"""What is answered in JSON whatever the answer calls itself."""
 _OTHER_NAMES = {"rerank": "reranking"}
 """Of routes that some engines have under another name, such as Lemonade."""
 _NO_ROUTE = frozenset({404, 405})
@@ -74,22 +76,26 @@ async def _answer(server: Server, path: str, request: Request, model: str) -> As
     reply = await server.post(path, posted, request.hints.request_id)
     try:
         kind = _content_type(reply)
-        if not request.stream:
-            body = await reply.body()
-            usage = Usage()
-            if reply.content_type == JSON_TYPE:
+        if not request.stream or reply.content_type == JSON_TYPE:
+            body, usage = await reply.body(), Usage()
+            if not body.strip():
+                raise _empty(reply)
+            if reply.content_type == JSON_TYPE or request.operation in _IN_JSON:
                 name = None if request.model == model else request.model
                 body, usage = await off_loop(len(body), partial(_read, body, name))
+                kind = kind if reply.content_type == JSON_TYPE else JSON_TYPE
             yield Accepted(rest_s=server.rest_s(reply), content_type=kind)
             yield Delta(frame=body)
             yield Finished(usage=usage)
             return
         yield Accepted(rest_s=server.rest_s(reply), content_type=kind)
+        is_empty = True
         while piece := await reply.read():
             reply.note_progress()
             yield Delta(frame=piece)
-        if reply.broken is not None:
-            raise reply.broken
+            is_empty = False
+        if reply.broken is not None or is_empty:
+            raise reply.broken or _empty(reply)
         yield Finished()
     finally:
         reply.end()
@@ -97,7 +103,12 @@ async def _answer(server: Server, path: str, request: Request, model: str) -> As
 
 def _read(body: bytes, name: str | None) -> tuple[bytes, Usage]:
     """An answer in JSON under the client's name of the model, and what it tells of its tokens."""
-    return body if name is None else renamed(body, name), usage_in(body)
+    usage = usage_in(body)
+    return body if name is None else renamed(body, name), usage
+
+
+def _empty(reply: Reply) -> ProxyError:
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, f"{reply.who} answered with nothing", status=reply.status)
 
 
 def _without_route(server: Server, path: str, error: ProxyError) -> ProxyError:

@@ -15,7 +15,7 @@ from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.management import Management
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE
+from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
 from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, sentence
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
@@ -170,11 +170,12 @@ def refusal(reply: Reply, body: str) -> ProxyError:
         message = f"{reply.who} refused our credentials ({reply.status}); check its api_key_env or api_key_file"
         return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
     said = said_in(body)
-    words = f": {said}" if said else ""
+    words = "" if said is None else f": {said.removeprefix(str(reply.status)).lstrip(': ') or said}"
     of_the_request = fault is None or fault in REFUSALS
+    is_sentence = readable(_JSON, body) is not None  # other texts are a server's, such as of a route
     return ProxyError(
         ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
-        said if of_the_request and said else f"{reply.who} answered {reply.status}{words}",
+        said if of_the_request and said and is_sentence else f"{reply.who} answered {reply.status}{words}",
         status=reply.status,
         detail=_bounded(body),
         retry_after_s=retry_after_s,

