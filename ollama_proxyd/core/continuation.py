@@ -56,6 +56,7 @@ class Transcript:
         self._thinking: list[str] = []
         self._characters = 0
         self._tokens = 0
+        self._is_thinking = False
         self._has_calls = False
         self._passed = False
         self._is_lost = False
@@ -110,8 +111,14 @@ class Transcript:
             return
         self._text.append(delta.text)
         self._thinking.append(delta.thinking)
-        self._tokens += delta.tokens
+        self._tokens += delta.tokens + self._mark(delta)
         self._has_calls = self._has_calls or bool(delta.tool_calls)
+
+    def _mark(self, delta: Delta) -> int:
+        """How many tokens end the thoughts, which no engine sends: one, unless the words that follow count it."""
+        is_end = self._is_thinking and bool(delta.text or delta.tool_calls)
+        self._is_thinking = bool(delta.thinking) or (self._is_thinking and not is_end)
+        return 1 if is_end and delta.tokens == 1 else 0
 
 
 _CHAT: Sequence[tuple[Obstacle, Callable[[Chat], object]]] = (

@@ -61,7 +61,17 @@ def test_words_and_thoughts_are_kept_in_their_order() -> None:
     transcript = Transcript()
     for delta in (Delta(thinking="Let "), Delta(thinking="me"), Delta(text="He"), Delta(text="llo")):
         transcript.add(delta)
-    assert transcript.spoken() == Spoken("Hello", "Let me", 4)
+    assert transcript.spoken() == Spoken("Hello", "Let me", 5)
+
+
+def test_the_mark_that_ends_thoughts_is_a_token_unless_the_engine_told_of_it() -> None:
+    for told, tokens in ((1, 3), (2, 3)):
+        transcript = Transcript()
+        transcript.add(Delta(thinking="hm"))
+        transcript.add(Delta(text="He", tokens=told))
+        assert transcript.tokens() == tokens
+    transcript.add(Delta(text="llo"))
+    assert transcript.tokens() == tokens + 1
 
 
 def test_frames_are_read_by_the_engines_own_reader_and_words_follow_them() -> None:
