@@ -130,6 +130,15 @@ def test_a_latency_that_only_the_queue_is_to_blame_for_is_a_matter_of_time() -> 
     assert "of it in the queue" in error.message
 
 
+def test_the_latency_that_is_told_counts_the_time_that_was_waited() -> None:
+    asked = Query("tiny", waited_s=5.0, waits_s={"npu": 1.0}, hints=Hints(max_latency_ms=2000.0))
+    no = refused(asked, view("npu"))
+    assert no.kind is ErrorKind.UNAVAILABLE
+    told_ms = float(no.message.partition(" about ")[2].partition(" ms")[0])
+    assert told_ms > 6000.0
+    assert "6000 ms of it in the queue" in no.message
+
+
 def test_a_device_in_danger_is_a_matter_of_time() -> None:
     hot = machine(device("npu", temperature_c=101.0, critical_c=100.0))
     error = refused(Query("tiny"), view("npu"), system=hot)

@@ -211,8 +211,8 @@ def _hint_latency(view: BackendView, priced: Ranked, situation: Situation) -> Re
     limit_ms, waited_ms = situation.query.hints.max_latency_ms, situation.query.waited_s * 1000
     if limit_ms is None or waited_ms + priced.latency_ms <= limit_ms:
         return None
-    queue_ms = priced.queue_wait_s * 1000 or None
-    times = {"latency_ms": priced.latency_ms, "queue_wait_ms": queue_ms, "limit_ms": limit_ms}
+    queue_ms = waited_ms + priced.queue_wait_s * 1000 or None
+    times = {"latency_ms": waited_ms + priced.latency_ms, "queue_wait_ms": queue_ms, "limit_ms": limit_ms}
     return Reason("hint_latency", backend_id=view.spec.id, **times)
 
 
