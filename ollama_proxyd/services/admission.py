@@ -106,13 +106,13 @@ class Admission:
         """The query with the estimated wait for each backend whose slots are taken."""
         waits_s, queues, background = dict[str, float](), dict[str, QueueAhead](), dict[str, int]()
         followers, now_s = self._queue.followers(query.model, waiting), self._clock.monotonic()
-        at_once_s = due_s(now_s - query.waited_s, query.urgency)
         for view in [each for each in self._fleet.views.value if each.in_flight]:
             backend_id, leases = view.spec.id, self._fleet.leases(view.spec.id)
             if yielding := sum([each.is_yielding for each in leases]):
                 background[backend_id] = yielding
             if view.in_flight >= view.slots:
                 waits_s[backend_id] = slot_wait_s([lease.under_way for lease in leases], view.slots, now_s)
+                at_once_s = due_s(now_s - query.waited_s, query.urgency)
                 queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
         if waits_s or followers or background or query.waits_s:
             return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
@@ -189,12 +189,13 @@ class Admission:
         view = self._fleet.view(best.backend_id)
         if view.in_flight >= view.slots and not self._trials.may_begin(view, best.model, query.operation):
             return None
-        if self._yields(query, view.spec):
+        is_background = query.urgency is Priority.BEST_EFFORT
+        if is_background and self._yields(query, view.spec):
             return None
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
         self._trials.begin(lease, view, best.model)
         self.warm.begin(best.backend_id, best.model)
-        lease.is_yielding = query.urgency is Priority.BEST_EFFORT
+        lease.is_yielding = is_background
         return lease
 
     def _yields(self, query: Query, spec: BackendSpec) -> bool:
@@ -202,7 +203,7 @@ class Admission:
 
         For half of the longest wait it does, unless it has a deadline.
         """
-        if query.urgency is not Priority.BEST_EFFORT or query.time_left_s is not None or not shares_memory(spec):
+        if query.time_left_s is not None or not shares_memory(spec):
             return False
         if query.waited_s >= self._settings.max_wait_s / 2:
             return False

@@ -154,11 +154,12 @@ class Gateway:
     async def _defer(self, request: Request, trace: RequestTrace) -> None:
         """Wait for the charger, where the request asks for it; before and after, the budget may refuse it."""
         self._deps.budget.check(request)
+        if request.hints.defer is None:
+            return
         left_s = self.queries.time_left_s(request.hints)
         trace.deferral = await self.deferral.wait(request.hints, left_s, self._deps.admission.max_length)
         trace.deferred_s = trace.elapsed_s
-        if trace.deferral is not None:
-            self._deps.budget.check(request)
+        self._deps.budget.check(request)
 
     async def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
         """Have the answer go on elsewhere; raise what broke it where it cannot."""

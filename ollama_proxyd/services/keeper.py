@@ -130,7 +130,7 @@ class Keeper:
         is_ours = stay.kept_by is KeptBy.PROXY and view.memory.is_kept_by_us
         wanted_s = self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic()
         fleet.backend(at.backend_id).keep(at.model, max(self._keep_s(at)[0], wanted_s) if is_ours else None)
-        self._put(at, stay)
+        self._put(at, stay, view)
 
     def _note_ended(self, attempt: AttemptEnded) -> None:
         at, now_s = Place(attempt.backend_id, attempt.model), self._deps.clock.monotonic()
@@ -143,15 +143,16 @@ class Keeper:
         if not only_loaded:
             self.wanted_until_s.pop(at, None)
         stay = ended(stay, now_s, attempt.asked_s, only_loaded=only_loaded)
-        is_down = self._deps.fleet.view(at.backend_id).health is not Health.UP
-        if not stay.under_way and (attempt.keeps_s == 0 or is_down):
+        view = self._deps.fleet.view(at.backend_id)
+        if not stay.under_way and (attempt.keeps_s == 0 or view.health is not Health.UP):
             self._forget(at)
         else:
-            self._put(at, stay)
+            self._put(at, stay, view)
 
     def _note_checked(self, view: BackendView) -> None:
         """See what is in a backend's memory still; a check that began before an answer ended says nothing of it."""
         self._show(view)
+        view = self._deps.fleet.view(view.spec.id)
         asked_s = next((each.asked_s for each in self._deps.fleet.members if each.id == view.spec.id), -inf)
         self._note_own(view)
         for at in [each for each in self._stays if each.backend_id == view.spec.id]:
@@ -162,7 +163,7 @@ class Keeper:
                 self._note_left(at, stay)
             else:
                 unix_s, clock = expires_unix_s(view, at.model), self._deps.clock
-                self._put(at, seen(stay, None if unix_s is None else clock.monotonic() + unix_s - clock.unix()))
+                self._put(at, seen(stay, None if unix_s is None else clock.monotonic() + unix_s - clock.unix()), view)
 
     def _note_own(self, view: BackendView) -> None:
         """An engine of ours that no request has loaded, such as one of an earlier start, is to leave as others do."""
@@ -170,7 +171,7 @@ class Keeper:
             at = Place(view.spec.id, each.name)
             if at not in self._stays:
                 now_s = self._deps.clock.monotonic()
-                self._put(at, ended(Stay(KeptBy.PROXY), now_s, None, only_loaded=False))
+                self._put(at, ended(Stay(KeptBy.PROXY), now_s, None, only_loaded=False), view)
 
     def _note_changes(self, changes: FleetChanges) -> None:
         for at in [each for each in self._stays if each.backend_id in changes.removed]:
@@ -221,11 +222,10 @@ class Keeper:
         self.wanted_until_s.pop(at, None)
         self.known.expires_s(at.backend_id).pop(at.model, None)
 
-    def _put(self, at: Place, stay: Stay) -> None:
+    def _put(self, at: Place, stay: Stay, view: BackendView) -> None:
         """Note a stay, and when it is to end."""
         self._stays[at] = stay
         until_s = inf
-        view = self._deps.fleet.view(at.backend_id)
         is_pinned = view.spec.engine is not None and at.model in view.spec.engine.pinned
         if not stay.under_way and view.memory.is_kept_by_us and not is_pinned:
             until_s = max(stay.until_s(self._keep_s(at)[0]), self.wanted_until_s.get(at, 0.0))
@@ -241,7 +241,7 @@ class Keeper:
     def _replan(self) -> None:
         for at, stay in list(self._stays.items()):
             if self._deps.fleet.has(at.backend_id):
-                self._put(at, stay)
+                self._put(at, stay, self._deps.fleet.view(at.backend_id))
 
     async def _unload_in_time(self) -> None:
         """Unload each model when its time is over; never returns."""
@@ -289,7 +289,8 @@ class Keeper:
         if stay is None:
             return
         if error.code == IN_USE:
-            self._put(at, replace(stay, ended_s=self._deps.clock.monotonic()))
+            view = self._deps.fleet.view(at.backend_id)
+            self._put(at, replace(stay, ended_s=self._deps.clock.monotonic()), view)
         else:
             self._trouble[at] = Reason("not_unloaded", model=at.model, detail=error.message)
             log.warning("backend %s: %s", at.backend_id, self._trouble[at])

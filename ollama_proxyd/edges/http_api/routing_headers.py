@@ -88,7 +88,7 @@ def _headers(backend_id: str | None, reason: str, used: Ranked | None = None, ot
         ESTIMATED_LATENCY: f"{used.latency_ms:.0f}" if used else UNKNOWN,
         ESTIMATED_POWER: f"{used.power_w:.1f}" if used else UNKNOWN,
         ESTIMATED_ENERGY: f"{used.energy_j:.2f}" if used else UNKNOWN,
-        ALTERNATIVES: header_text(others) or NONE,
+        ALTERNATIVES: header_text(others) if others else NONE,
     }
 
 

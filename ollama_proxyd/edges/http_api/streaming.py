@@ -160,8 +160,7 @@ async def deliver(
             headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
-            body = await off_loop(max(len(asked.body), _written_bytes(told)), partial(_whole, told, make_encoder))
-            return web.Response(body=body, headers=headers)
+            return web.Response(body=await _whole(told, make_encoder, len(asked.body)), headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
@@ -234,10 +233,11 @@ def _written_bytes(events: Sequence[Event]) -> int:
     return NUMBER_BYTES * sum(map(len, vectors))
 
 
-def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder]) -> bytes:
+async def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder], asked_bytes: int) -> bytes:
     """An engine's own bytes where there are any, else the events encoded."""
-    frames = [event.frame for event in events if isinstance(event, Delta) and event.frame is not None]
-    return b"".join(frames) if frames else make_encoder().whole(events)
+    if frames := [event.frame for event in events if isinstance(event, Delta) and event.frame is not None]:
+        return b"".join(frames)
+    return await off_loop(max(asked_bytes, _written_bytes(events)), lambda: make_encoder().whole(events))
 
 
 async def end_broken(started: Started, error: ProxyError) -> web.StreamResponse:
