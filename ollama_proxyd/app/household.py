@@ -33,6 +33,7 @@ from ollama_proxyd.edges.house.interfaces import changes
 from ollama_proxyd.edges.house.multicast import NUMBER_CHARACTERS, Multicast, Place
 from ollama_proxyd.edges.house.paired import Paired
 from ollama_proxyd.edges.house.pairing import Host, WrongCodeError, join
+from ollama_proxyd.edges.house.places import joined, split
 from ollama_proxyd.edges.house.settings import HouseSettings
 from ollama_proxyd.edges.http_api.guests import guests_runner
 from ollama_proxyd.edges.http_api.server import HttpServer
@@ -160,7 +161,7 @@ class Household:
         return HouseStatus(card.name, self._own.fingerprint, card.port, peers, pairing, self._trouble)
 
     def _peer_status(self, peer: Peer) -> PeerStatus:
-        address, found = f"{peer.address}:{peer.port}", self._neighbours.find(peer.fingerprint)
+        address, found = joined(peer.address, peer.port), self._neighbours.find(peer.fingerprint)
         told = None if found is None else found.told
         if found is None or told is None:
             why = None if found is None else found.why
@@ -175,8 +176,8 @@ class Household:
         """Where a machine may be: where it was last, and where the configuration says that machines are."""
         yield peer.address, peer.port
         for each in self._settings.value.peers:
-            host, _, port = each.partition(":")
-            yield host, int(port) if port else self._settings.value.port
+            host, port = split(each)
+            yield host, port or self._settings.value.port
 
     async def show_code(self) -> AsyncGenerator[PairingStatus | PeerStatus, None]:
         """See the port."""
@@ -234,8 +235,8 @@ class Household:
     async def _place(self, address: str | None) -> tuple[str, int]:
         """Where the machine is that shows a code; raises ProxyError where that is not certain."""
         if address is not None:
-            host, _, port = address.partition(":")
-            return host, int(port) if port.isdigit() else self._settings.value.port + 1
+            host, port = split(address)
+            return host, port or self._settings.value.port + 1
         found = [] if self._multicast is None else await self._multicast.pairing()
         if len(found) == 1 and found[0].pairing_port is not None:
             return found[0].address, found[0].pairing_port

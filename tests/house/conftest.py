@@ -19,6 +19,8 @@ from ollama_proxyd.cli.client import UnixConnection
 from tests.e2e.harness import ROOT, wait_until
 
 PORT = 11484
+NETWORKS = {"10.77.0.": 24, "fd77::": 64, "": 0}
+"""Networks by what addresses begin with; without any a machine has only what its link knows it by."""
 
 
 def run(*words: str) -> None:
@@ -35,8 +37,8 @@ class Radio(NamedTuple):
 class Machine:
     """A namespace with an interface at the switch, and what runs in it."""
 
-    def __init__(self, switch: str, name: str, number: int, folder: Path, radio: Radio | None = None) -> None:
-        self.space, self.name, self.address = f"{switch}-{name}", name, f"10.77.0.{number}"
+    def __init__(self, switch: str, name: str, number: int, folder: Path, radio: Radio | None, network: str) -> None:
+        self.space, self.name, self.address = f"{switch}-{name}", name, f"{network}{number}"
         self.folder = folder / name
         self._switch, self._cable = switch, f"v{name[:8]}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +50,8 @@ class Machine:
             ends = ("netns", switch, "type", "veth", "peer", "name", "eth0", "netns", self.space)
             run("ip", "link", "add", self._cable, *ends)
         run("ip", "-n", switch, "link", "set", self._cable, "master", "br0", "up")
-        run("ip", "-n", self.space, "address", "add", f"{self.address}/24", "dev", "eth0")
+        if network:
+            run("ip", "-n", self.space, "address", "add", f"{self.address}/{NETWORKS[network]}", "dev", "eth0")
         run("ip", "-n", self.space, "link", "set", "eth0", "up")
         run("ip", "-n", self.space, "link", "set", "lo", "up")
 
@@ -152,14 +155,16 @@ class Machine:
 class House:
     """The machines."""
 
-    def __init__(self, folder: Path, radio: Radio | None = None) -> None:
+    def __init__(self, folder: Path, radio: Radio | None = None, network: str = "10.77.0.") -> None:
         self._switch = f"hs{os.getpid()}{'' if radio is None else 'r'}"
         run("ip", "netns", "add", self._switch)
         run("ip", "-n", self._switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         run("ip", "-n", self._switch, "link", "set", "br0", "up")
         names = ("desktop", "laptop", "stranger")
         ways = {"laptop": radio}
-        self.machines = [Machine(self._switch, name, at, folder, ways.get(name)) for at, name in enumerate(names, 1)]
+        self.machines = [
+            Machine(self._switch, name, at, folder, ways.get(name), network) for at, name in enumerate(names, 1)
+        ]
         self.desktop, self.laptop, self.stranger = self.machines
 
     def pair(self) -> None:
@@ -181,11 +186,11 @@ class House:
 
 
 @contextmanager
-def paired(folder: Path, radio: Radio | None = None) -> Iterator[House]:
+def paired(folder: Path, radio: Radio | None = None, network: str = "10.77.0.") -> Iterator[House]:
     """A house whose desktop and laptop are paired."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    house = House(folder, radio)
+    house = House(folder, radio, network)
     try:
         house.desktop.start()
         house.laptop.start()

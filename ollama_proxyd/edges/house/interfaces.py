@@ -1,25 +1,13 @@
-"""The addresses of this machine's network interfaces, and a signal when they change."""
+"""A signal when this machine's network interfaces or their addresses change."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Collection
-
-import ifaddr
+from collections.abc import AsyncIterator
 
 _GROUPS = 0x1 | 0x10 | 0x100
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h)."""
 _SETTLE_S = 0.5
 """Several messages come for one change."""
-
-
-def addresses(names: Collection[str]) -> dict[str, list[str]]:
-    """The IPv4 addresses by interface, of these interfaces, or of all but loopback where none is named."""
-    found: dict[str, list[str]] = {}
-    for adapter in ifaddr.get_adapters():
-        own = [str(each.ip) for each in adapter.ips if each.is_IPv4]
-        if own and (adapter.name in names if names else not own[0].startswith("127.")):
-            found[adapter.name] = own
-    return found
 
 
 async def changes() -> AsyncIterator[None]:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import aiohttp
 
+from ollama_proxyd.edges.house.places import joined
 from ollama_proxyd.edges.plumbing.machine_words import MOST_LINE_BYTES, MachineWords, read_machine
-from ollama_proxyd.edges.plumbing.tcp import LATER, notice_loss, round_trip_s
+from ollama_proxyd.edges.plumbing.tcp import LATER, notice_loss, round_trip_s, socket_to
 
 CONNECT_S = 5.0
 STATUS_PATH = "/house/status"
@@ -21,16 +22,15 @@ async def follow(
     address: str, port: int, context: ssl.SSLContext, tell: Callable[[MachineWords, float | None], None]
 ) -> None:
     """Tell each word of a machine, with the round trip to it in seconds; raises LinkError at the end."""
-    host = f"[{address}]" if ":" in address else address
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
-    connector = aiohttp.TCPConnector(ssl=context, force_close=True)
+    connector = aiohttp.TCPConnector(ssl=context, force_close=True, socket_factory=socket_to)
     try:
         async with (
             aiohttp.ClientSession(
                 connector=connector, timeout=timeout, read_bufsize=MOST_LINE_BYTES, trust_env=False
             ) as session,
             asyncio.timeout(2 * CONNECT_S) as begin,
-            session.get(f"https://{host}:{port}{STATUS_PATH}", allow_redirects=False) as reply,
+            session.get(f"https://{joined(address, port)}{STATUS_PATH}", allow_redirects=False) as reply,
         ):
             begin.reschedule(None)
             if reply.status != 200 or reply.connection is None or reply.connection.transport is None:

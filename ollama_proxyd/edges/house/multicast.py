@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from zeroconf import IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from ollama_proxyd.edges.house.interfaces import addresses
+from ollama_proxyd.edges.house.places import addresses, nearest, told_by
 from ollama_proxyd.services.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Multicast:
                 await self._open(here)
 
     async def _open(self, here: list[str]) -> None:
-        zeroconf: Any = AsyncZeroconf(interfaces=here, ip_version=IPVersion.V4Only)
+        zeroconf: Any = AsyncZeroconf(interfaces=here, ip_version=_versions(here))
         self._zeroconf = zeroconf
         await zeroconf.async_register_service(self._info(), cooperating_responders=True)
         self._browser = AsyncServiceBrowser(zeroconf.zeroconf, [KIND], handlers=[self._note])
@@ -82,7 +82,7 @@ class Multicast:
         return AsyncServiceInfo(
             KIND,
             f"{self._number}.{KIND}",
-            addresses=[socket.inet_aton(each) for each in self._here],
+            addresses=[_packed(each) for each in self._here],
             port=self._port,
             properties=told,
             server=f"{self._number}.local.",
@@ -130,10 +130,10 @@ class Multicast:
         info = AsyncServiceInfo(KIND, self._others.get(number, f"{number}.{KIND}"))
         if not await info.async_request(self._zeroconf.zeroconf, RESOLVE_MS):
             return None
-        own = info.parsed_addresses(IPVersion.V4Only)
+        address = nearest([told_by(each) for each in info.parsed_scoped_addresses(IPVersion.All)])
         said = (info.decoded_properties or {}).get("pair") or ""
         pairing_port = int(said) if _PORT.fullmatch(said) else None
-        return Place(own[0], info.port, pairing_port) if own and info.port else None
+        return Place(address, info.port, pairing_port) if address and info.port else None
 
     async def _close(self) -> None:
         self._others.clear()
@@ -148,3 +148,13 @@ class Multicast:
         async with self._turn:
             await self._close()
         await self._tasks.close()
+
+
+def _versions(here: Collection[str]) -> IPVersion:
+    found = {":" in each for each in here}
+    return IPVersion.All if len(found) == 2 else IPVersion.V6Only if True in found else IPVersion.V4Only
+
+
+def _packed(address: str) -> bytes:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.inet_pton(family, address.partition("%")[0])

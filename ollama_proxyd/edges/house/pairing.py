@@ -8,7 +8,6 @@ import asyncio
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,6 +18,7 @@ from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
 
 from ollama_proxyd.core.house import Peer
 from ollama_proxyd.edges.house.card import Card, peer_of
+from ollama_proxyd.edges.house.places import told_by
 
 MOST_BYTES = 8192
 STEP_S = 5.0
@@ -135,8 +135,8 @@ def _derived(key: bytes, role: bytes) -> bytes:
 
 
 def _address_of(writer: asyncio.StreamWriter) -> str:
-    address = ip_address(str(writer.get_extra_info("peername")[0]).partition("%")[0])
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    host, _, *more = writer.get_extra_info("peername")
+    return told_by(str(host), more[1] if len(more) > 1 else 0)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -6,6 +6,8 @@ from ollama_proxyd.core.house import Share
 from ollama_proxyd.core.options import Like, Option, Within
 from ollama_proxyd.core.values import value
 
+_PLACE = r"^([A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]{1,15})?\](:[0-9]{1,5})?)$"
+
 
 @value
 class HouseSettings:
@@ -36,7 +38,7 @@ class HouseSettings:
         bool, Option("house.", "Whether machines announce themselves and are found by mDNS.", reload=False)
     ] = True
     peers: Annotated[
-        tuple[Annotated[str, Like("^[A-Za-z0-9._-]+(:[0-9]{1,5})?$", "an address such as 192.168.1.5:11484")], ...],
+        tuple[Annotated[str, Like(_PLACE, "an address such as 192.168.1.5:11484 or [fd00::5]:11484")], ...],
         Option("house.", "Addresses of paired machines, for networks without multicast.", reload=False),
     ] = ()
     share: Annotated[

@@ -26,7 +26,7 @@ class OtherUsers(Enum):
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+(?:%[a-z0-9._-]+)?\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HOST_OF_ORIGIN = re.compile(r"[a-z0-9._-]*(:[0-9]{1,5})?", re.ASCII)
 _OWN_SITE = frozenset({"none", "same-origin"})

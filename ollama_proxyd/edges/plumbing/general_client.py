@@ -25,7 +25,7 @@ from ollama_proxyd.edges.plumbing.call import (
     failed,
 )
 from ollama_proxyd.edges.plumbing.patience import Patience
-from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss
+from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss, socket_to
 from ollama_proxyd.edges.plumbing.unix_socket import connected
 from ollama_proxyd.edges.plumbing.way import Pinned
 
@@ -98,8 +98,8 @@ class GeneralClient:
     """A `call.Client` of aiohttp's; made inside a running loop, closed once."""
 
     def __init__(self) -> None:
-        self._pooled = _session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
-        self._fresh = _session(_Connector(limit=0, force_close=True))
+        self._pooled = _session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, socket_factory=socket_to))
+        self._fresh = _session(_Connector(limit=0, force_close=True, socket_factory=socket_to))
         """Makes a new connection for each request."""
 
     async def ask(self, call: Call, connect_s: float) -> _Answer:

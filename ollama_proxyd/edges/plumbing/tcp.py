@@ -19,6 +19,16 @@ def notice_loss(connection: Any, quiet_s: int, probe_s: int, probes: int) -> Non
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (quiet_s + probe_s * probes) * 1000)
 
 
+def socket_to(place: Any) -> socket.socket:
+    """A socket for a place of `getaddrinfo`; aiohttp forgets the interface of an address that only its link knows."""
+    family, kind, protocol, _, address = place
+    made = socket.socket(family, kind, protocol)
+    _, _, interface = str(address[0]).partition("%")
+    if interface:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    return made
+
+
 def round_trip_s(connection: Any) -> float | None:
     """How long a packet takes to the other side and back, as the kernel has measured it; None where it has not."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + 4)
