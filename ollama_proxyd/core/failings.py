@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ollama_proxyd.core.breaker import LACKS, Breaker, Breakers, Phase
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.faults import Fault
+from ollama_proxyd.core.faults import Fault, fault_of
 from ollama_proxyd.core.reasons import Reason
 
 _WHAT: Mapping[Fault, str] = {
@@ -26,6 +26,9 @@ _WHAT: Mapping[Fault, str] = {
     Fault.NO_FEATURE: "lacks_feature",
     Fault.NO_OPERATION: "lacks_operation",
 }
+
+KEY_REJECTED = Reason(_WHAT[Fault.KEY_REJECTED])
+"""Why a backend is down that is there, and waits for a person."""
 
 
 def what_fails(breaker: Breaker) -> Reason:
@@ -59,4 +62,6 @@ def why_failing(breaker: Breaker, now_s: float | None = None) -> Reason:
 
 def why_down(backend_id: str, error: ProxyError) -> Reason:
     """Why a backend is down; who says so names it already."""
+    if fault_of(error) is Fault.KEY_REJECTED:
+        return KEY_REJECTED
     return Reason("backend_down", detail=error.message.removeprefix(f"backend {backend_id} at "))

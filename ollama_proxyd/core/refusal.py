@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 
 from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ErrorKind, ProxyError
+from ollama_proxyd.core.failings import KEY_REJECTED
 from ollama_proxyd.core.fleet import FleetView, Health
 from ollama_proxyd.core.model_names import Synonyms, canonical
 from ollama_proxyd.core.policy.decision import Decision
@@ -46,6 +48,8 @@ def refusal(
         message = _not_found(query, fleet, synonyms or Synonyms())
     else:
         message = _message(query, decision, fleet, why[0].code)
+    if all(no.values.get("reason") == KEY_REJECTED for no in why):
+        return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=HTTPStatus.UNAUTHORIZED, code=why[0].code)
     return ProxyError(kind, message, param=obstacle.param, retry_after_s=retry_after_s, code=why[0].code)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.fleet import BackendView, Health, Model, ModelRules
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
@@ -66,6 +67,16 @@ def test_what_there_is_instead_is_what_the_lists_of_models_have() -> None:
     decision = rank(Query("nope"), (held,), UNKNOWN_SYSTEM, BALANCED)
     error = refusal(Query("nope"), decision, (held,), 15.0, Synonyms({"nick": ("tiny",)}))
     assert error.message == "model 'nope' not found; available: nick"
+
+
+def test_a_rejected_key_does_not_come_back_by_waiting() -> None:
+    refused_us = ProxyError(ErrorKind.UPSTREAM_FAILED, "backend cloud at https://x refused our credentials", status=401)
+    down = replace(view("cloud", health=Health.DOWN), models=(), health_reason=why_down("cloud", refused_us))
+    error = refused(Query("gpt-4o"), view("npu"), down)
+    assert (error.kind, error.status, error.retry_after_s) == (ErrorKind.UPSTREAM_FAILED, 401, None)
+    assert "cloud is down: its key is rejected" in error.message
+    other = replace(view("other", health=Health.DOWN), models=())
+    assert refused(Query("gpt-4o"), down, other).kind is ErrorKind.UNAVAILABLE
 
 
 def test_a_model_that_backends_name_in_two_ways_is_listed_once_under_the_first_name() -> None:
