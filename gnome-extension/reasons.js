@@ -47,6 +47,7 @@ const ofBackends = () => ({
     failing: [_('{reason}; tried again in {left_seconds} s'), '{reason}'],
     fails_refused: [_('it refuses connections')],
     fails_reset: [_('it broke off its answers')],
+    fails_process_ended: [_('its process for {model} ended in the middle of answers')],
     fails_stalled: [_('it was silent for too long')],
     fails_server_error: [_('it answered with an error of status {status}'), _('it answered with an error')],
     fails_out_of_memory: [_('it has too little memory for {model}'), _('it has too little memory')],

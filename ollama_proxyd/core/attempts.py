@@ -73,6 +73,7 @@ _USEFUL: Mapping[Fault | None, int] = {
             Fault.SERVER_ERROR,
             Fault.STALLED,
             Fault.RESET,
+            Fault.PROCESS_ENDED,
             Fault.DEVICE_LOST,
             Fault.REFUSED,
             Fault.NOT_LOADED,

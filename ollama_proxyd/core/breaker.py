@@ -83,6 +83,7 @@ def _lack(applies: Callable[[Work, Work], bool] = lambda _failed, _asked: True) 
 _ROWS: Mapping[Fault, _Row] = {
     Fault.REFUSED: _Row(1, 1.0, 30.0, _BACKEND),
     Fault.RESET: _Row(2, 2.0, 60.0, _BACKEND),
+    Fault.PROCESS_ENDED: _Row(8, 2.0, 60.0),  # each end breaks as many answers as the process has slots
     Fault.STALLED: _Row(1, 5.0, 120.0, _BACKEND),
     Fault.SERVER_ERROR: _Row(3, 2.0, 120.0),
     Fault.OUT_OF_MEMORY: _Row(1, 10.0, 300.0),

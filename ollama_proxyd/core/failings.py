@@ -10,6 +10,7 @@ from ollama_proxyd.core.reasons import Reason
 _WHAT: Mapping[Fault, str] = {
     Fault.REFUSED: "fails_refused",
     Fault.RESET: "fails_reset",
+    Fault.PROCESS_ENDED: "fails_process_ended",
     Fault.STALLED: "fails_stalled",
     Fault.SERVER_ERROR: "fails_server_error",
     Fault.OUT_OF_MEMORY: "fails_out_of_memory",

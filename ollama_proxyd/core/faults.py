@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ENGINE_ENDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import WRITING, Operation
 from ollama_proxyd.core.values import value
 
@@ -14,6 +14,8 @@ class Fault(Enum):
 
     REFUSED = "refused"
     RESET = "reset"
+    PROCESS_ENDED = "process_ended"
+    """That of an engine that the proxy runs; all answers under way on it break with it."""
     STALLED = "stalled"
     SERVER_ERROR = "server_error"
     OUT_OF_MEMORY = "out_of_memory"
@@ -244,6 +246,7 @@ _BY_KIND: Mapping[ErrorKind, Fault] = {
 _BY_CODE: Mapping[str | None, Fault | None] = {
     UNREACHABLE: Fault.REFUSED,
     NOT_LOADED: Fault.NOT_LOADED,
+    ENGINE_ENDED: Fault.PROCESS_ENDED,
     DEADLINE_EXCEEDED: None,
 }
 

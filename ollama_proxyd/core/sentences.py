@@ -20,6 +20,7 @@ _COST = (
     " for [{task} ]about {tokens:.0f} tokens"
 )
 _CAN = "can serve[{is_rest:?} the rest of] this[, not counting {former_backend_ids}, which had it before]"
+_ONLY = f"{{mode_label}}: {{backend_id}} {_COST}; nothing else within the mode {_CAN}"
 _MAINS = "on mains power with the battery at {battery_percent:g} %"
 
 MODES: Mapping[str, str] = {
@@ -87,6 +88,7 @@ HEALTH: Mapping[str, str] = {
 FAULTS: Mapping[str, str] = {
     "fails_refused": "it refuses connections[, {failures} times in a row]",
     "fails_reset": "it broke off its answers[, {failures} times in a row]",
+    "fails_process_ended": "its process for {model:quoted} ended in the middle of answers",
     "fails_stalled": "it was silent for too long[, {failures} times in a row]",
     "fails_server_error": "it answered with an error[ of status {status}][, {failures} times in a row]",
     "fails_out_of_memory": "it has too little memory[ for {model:quoted}]",
@@ -174,10 +176,8 @@ DECISIONS: Mapping[str, str] = {
         " {next_backend_id} with {next_energy_joules:figure} J and {next_time_seconds:figure} s"
     ),
     "only_candidate": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else {_CAN}",
-    "only_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing else within the mode {_CAN}",
-    "only_in_time": (
-        f"{{mode_label}}: {{backend_id}} {_COST}; nothing else within the mode {_CAN}, or would end in time"
-    ),
+    "only_within_mode": _ONLY,
+    "only_in_time": f"{_ONLY}, or would end in time",
     "none_within_mode": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode {_CAN}",
     "none_in_time": f"{{mode_label}}: {{backend_id}} {_COST}; nothing within the mode would end in time",
     "queue_too_long": (

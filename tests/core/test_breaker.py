@@ -6,6 +6,7 @@ import pytest
 
 from ollama_proxyd.core import breaker
 from ollama_proxyd.core.breaker import LACKS, LONGEST_NAMED_S, MOST, Breaker, Breakers, Failure, Phase
+from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.faults import Fault, Work
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -44,9 +45,18 @@ def test_every_failure_has_words_whether_it_opens_a_breaker_or_not(fault: Fault)
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_every_failure_opens_it_after_a_few_and_a_success_closes_it(fault: Fault) -> None:
-    assert next(times for times in range(1, 9) if after_failures(fault, times)[0].phase is Phase.OPEN) <= 3
+    most = 2 * SLOTS if fault is Fault.PROCESS_ENDED else 3
+    assert next(times for times in range(1, 9) if after_failures(fault, times)[0].phase is Phase.OPEN) <= most
     assert breaker.whole(after_failures(fault), TINY, 0.0) == ()
     assert breaker.whole(after_failures(fault, 1), TINY, 0.0) == ()
+
+
+def test_the_end_of_one_process_with_all_its_answers_closes_nothing_and_of_two_only_its_model() -> None:
+    (once,) = after_failures(Fault.PROCESS_ENDED, SLOTS)
+    assert once.phase is Phase.CLOSED
+    (twice,) = after_failures(Fault.PROCESS_ENDED, 2 * SLOTS)
+    assert twice.keeps_out(TINY, 0.0)
+    assert not twice.keeps_out(Work("another"), 0.0)
 
 
 @pytest.mark.parametrize("fault", FAILURES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in, fault_of
 
 SHAPES: tuple[tuple[str, int, str, Fault], ...] = (
@@ -212,6 +212,7 @@ def test_a_503_that_says_when_to_come_back_is_busy() -> None:
     [
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "", code=UNREACHABLE), Fault.REFUSED),
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off"), Fault.RESET),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "broke off", code=ENGINE_ENDED), Fault.PROCESS_ENDED),
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "", status=200), Fault.SERVER_ERROR),
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "", status=302), Fault.SERVER_ERROR),
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "", detail="CUDA error: device lost"), Fault.DEVICE_LOST),

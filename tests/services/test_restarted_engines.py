@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.breaker import Phase
 from ollama_proxyd.core.errors import ENGINE_ENDED, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
 from ollama_proxyd.core.spoken import Spoken
@@ -53,6 +54,16 @@ async def test_a_request_that_ends_each_process_is_not_sent_for_ever(stream: boo
     with pytest.raises(ProxyError, match="broke off"):
         await answer(services, replace(ASKED, stream=stream))
     assert len(backend.requests) == 2
+
+
+async def test_a_model_whose_processes_end_over_and_over_is_left_alone_and_no_other_model() -> None:
+    backend = Restarting(*[BROKEN] * 8)
+    services = await services_of(backend)
+    for _ in range(4):
+        with pytest.raises(ProxyError):
+            await answer(services, replace(ASKED, stream=False))
+    (found,) = services.fleet.view("own").breakers
+    assert (found.phase, found.model) == (Phase.OPEN, "tiny:latest")
 
 
 async def test_another_failure_of_the_only_backend_is_told_at_once() -> None:
