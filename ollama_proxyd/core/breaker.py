@@ -30,6 +30,8 @@ class Signal(Enum):
     """The request that tries got its first words."""
     WHOLE = "whole"
     """An answer came whole."""
+    FOUND_UP = "found_up"
+    """A health check passed."""
     LEFT = "left"
     """The request that tries ended without saying anything of the fault."""
 
@@ -40,6 +42,7 @@ _NEXT: Mapping[tuple[Phase, Signal], Phase | None] = {
     (Phase.OPEN, Signal.FAILED): Phase.OPEN,
     (Phase.OPEN, Signal.TRIED): Phase.HALF_OPEN,
     (Phase.OPEN, Signal.WHOLE): None,
+    (Phase.OPEN, Signal.FOUND_UP): Phase.CLOSED,
     (Phase.HALF_OPEN, Signal.FAILED): Phase.OPEN,
     (Phase.HALF_OPEN, Signal.BEGUN): Phase.CLOSED,
     (Phase.HALF_OPEN, Signal.WHOLE): None,
@@ -226,6 +229,12 @@ def begun(breakers: Breakers, work: Work) -> Breakers:
 def whole(breakers: Breakers, work: Work, now_s: float) -> Breakers:
     """After a whole answer; a pause that the backend named lasts all the same."""
     return _moved(breakers, Signal.WHOLE, lambda each: each.concerns(work) and not each.is_resting(now_s))
+
+
+def found_up(breakers: Breakers, now_s: float) -> Breakers:
+    """After a health check that passed: what refused connections does so no longer, once its pause is over."""
+    after = _moved(breakers, Signal.FOUND_UP, lambda each: each.fault is Fault.REFUSED and now_s >= each.retry_at_s)
+    return breakers if after == breakers else after
 
 
 def left(breakers: Breakers, work: Work) -> Breakers:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded, Doubt, doubt
-from ollama_proxyd.core.breaker import tried
+from ollama_proxyd.core.breaker import found_up, tried
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.faults import ABOUT_MODELS, Work
@@ -271,9 +271,9 @@ class Fleet:
             log.info("backend %s is up; models: %d", backend_id, len(probe.models))
         spec = replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec
         names = ("models", "loaded", "version", "start_s", "is_off", "machine", "unusable")
-        told = {name: getattr(probe, name) for name in names}
-        known = with_slots(now, spec, probe.slots)
         seen_s = self._clock.monotonic()
+        told = {name: getattr(probe, name) for name in names} | {"breakers": found_up(now.breakers, seen_s)}
+        known = with_slots(now, spec, probe.slots)
         self._put(replace(known, spec=spec, health=Health.UP, health_reason=None, checked_at_s=seen_s, **told))
         self.checked.publish(self.view(backend_id))
 

@@ -207,6 +207,17 @@ async def test_a_reload_keeps_the_breaker_of_an_unchanged_backend() -> None:
     assert len(bad.requests) == 3
 
 
+async def test_one_that_is_back_is_not_said_to_refuse_connections_until_somebody_asks_it() -> None:
+    gone = FakeBackend("npu", *KINDS["nothing listens"])
+    services = await services_of(gone)
+    await used(services)
+    await services.health.check_all()
+    assert "refuses connections" in str(services.fleet.view("npu").reason)
+    await pass_by(60.0)
+    await services.health.check_all()
+    assert services.fleet.view("npu").reason is None
+
+
 async def test_switching_a_backend_off_and_on_forgets_its_failures() -> None:
     bad = FakeBackend("igpu", *KINDS["500"])
     services = await services_of(bad, FakeBackend("npu"))
