@@ -144,8 +144,10 @@ class Connection(asyncio.Protocol):
         if stream is not None:  # trailers
             stream.hear(b"", ends=True)
             return
-        if not number & 1 or number <= self._last:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "a stream with the number of another")
+        if not number & 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a stream with the number of a server's")
+        if number <= self._last:
+            return  # the end of one that was reset here meanwhile (RFC 9113, 5.1)
         self._last = number
         if len(self._streams) >= MOST_STREAMS:
             self._out.put(Kind.RST_STREAM, 0, number, Code.REFUSED_STREAM.to_bytes(4))

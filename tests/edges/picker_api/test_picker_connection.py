@@ -237,7 +237,7 @@ async def test_a_call_that_cannot_be_answered_ends_with_a_status(
         trailers = await gateway.until(Kind.HEADERS, END_STREAM)
         assert b"grpc-status" + bytes((len(status),)) + status in trailers
         assert int.from_bytes(await gateway.until(Kind.RST_STREAM)) == Code.NO_ERROR
-        gateway.say(frame(Kind.DATA, END_STREAM, 1, b"late"))
+        gateway.say(frame(Kind.DATA, 0, 1, b"late"), gateway.head(1, flags=END_HEADERS | END_STREAM))
         gateway.say(gateway.head(3, CHECK), data(3, message(health_pb2.HealthCheckRequest())))
         assert await gateway.until(Kind.DATA), "other calls go on"
 
