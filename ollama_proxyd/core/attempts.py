@@ -172,6 +172,8 @@ class AttemptEnded:
     """Whether it went on with an answer that another had begun."""
     needs_vision: bool = False
     needs_tools: bool = False
+    traceparent: str = ""
+    """Its client's place in a trace; "" where it gave none."""
     skipped_frames: int = 0
     """How many frames of the answer could not be read."""
     keeps_s: float | None = None

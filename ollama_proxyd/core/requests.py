@@ -69,7 +69,7 @@ class MediaType(Enum):
 
 @value
 class Hints:
-    """What a client says about routing, None where nothing, and where it came to. `deadline_ms` is Unix time."""
+    """What a client says about routing, None where nothing. `deadline_ms` is Unix time, `traceparent` W3C's."""
 
     target: str | None = None
     latency_critical: bool = False
@@ -84,6 +84,7 @@ class Hints:
     defer: str | None = None
     defer_max_wait_seconds: float | None = None
     request_id: str = ""
+    traceparent: str = ""
     asker: Asker = NOBODY
     cache: CacheControl = NO_WISH
     log: LogWish | None = None
@@ -236,10 +237,7 @@ class Completion:
 
 @value
 class Embedding:
-    """Texts to embed; `single` when the client sent one string rather than a list.
-
-    `normalized` asks for vectors of unit length; `base64` for OpenAI's packed little-endian float32 form.
-    """
+    """Texts to embed; `single`: one string, no list; `normalized`: to unit length; `base64`: as packed float32."""
 
     inputs: tuple[str, ...]
     single: bool

@@ -11,6 +11,7 @@ from ollama_proxyd.core.events import Accepted, Event, Finished, Flow, Timings, 
 from ollama_proxyd.core.faults import fault_of, lack_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
@@ -173,7 +174,7 @@ class Attempt:
                 await self.events.aclose()
             finally:
                 failure = error if isinstance(error, ProxyError) else None
-                self.ended = self._end(error, failure)
+                self.ended = replace(self._end(error, failure), traceparent=self._request.hints.traceparent)
                 self._energy.book(self._metered, self.ended)
                 self._lease.report(self.ended, failure)
 

@@ -261,3 +261,46 @@ async def test_a_missing_package_is_named_and_costs_nothing_else(
     await ask(running)
     (told,) = [each for each in lines if "is not installed" in each]
     assert "install ollama-proxyd[otlp]" in told
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("given", "is_continued"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True),
+        (f"cc-{TRACE}-{SPAN}-01-more", True),
+        (f"00-{TRACE}-{SPAN}-01-more", False),
+        (f"ff-{TRACE}-{SPAN}-01", False),
+        (f"00-{'0' * 32}-{SPAN}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{SPAN}-01", False),
+        ("nonsense", False),
+    ],
+)
+async def test_a_span_continues_its_clients_trace_and_no_engine_hears_of_it(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None, given: str, is_continued: bool
+) -> None:
+    running = await start(config(engine, collector), Demo.NEVER)
+    body = {"model": "m", "messages": [{"role": "user", "content": SECRET}], "stream": True}
+    url, headers = f"{running.daemon.url}/v1/chat/completions", {"traceparent": given}
+    async with running.client.post(url, json=body, headers=headers) as reply:
+        assert reply.status == 200
+        await reply.read()
+    await heard(collector, "/v1/traces")
+    (span,) = spans(collector)
+    assert (span.trace_id.hex() == TRACE, span.parent_span_id.hex() == SPAN) == (is_continued, is_continued)
+    assert all("traceparent" not in {name.lower() for name in each.headers} for each in engine.asked)
+
+
+async def test_what_a_client_has_not_sampled_is_counted_and_not_traced(
+    start: Start, engine: FakeEngine, collector: FakeEngine, soon: None
+) -> None:
+    running = await start(config(engine, collector), Demo.NEVER)
+    body = {"model": "m", "messages": [{"role": "user", "content": SECRET}], "stream": True}
+    url, headers = f"{running.daemon.url}/v1/chat/completions", {"traceparent": f"00-{TRACE}-{SPAN}-00"}
+    async with running.client.post(url, json=body, headers=headers) as reply:
+        await reply.read()
+    await until(lambda: counted(collector))
+    assert not spans(collector)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 from opentelemetry.util.re import parse_env_headers
 
 from ollama_proxyd import __version__
@@ -91,6 +92,7 @@ class OtlpExporter:
         facts, since_s = _facts(ended), self._clock.unix() - self._clock.monotonic()
         span = self._tracer.start_span(
             f"{facts['gen_ai.operation.name']} {facts['gen_ai.request.model']}",
+            _parent(ended.traceparent),
             start_time=int((since_s + ended.begun_s) * NS_PER_S),
             attributes={**facts, **_figures(ended)},
         )
@@ -136,6 +138,15 @@ class OtlpExporter:
         await self._http.close()
         self._meters.shutdown()
         self._traces.shutdown()
+
+
+def _parent(traceparent: str) -> Context:
+    """The client's span, where it told of one; whether it is recorded counts for ours too."""
+    if not traceparent:
+        return Context()
+    _, trace, span, flags = traceparent.split("-")
+    told = SpanContext(int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
+    return set_span_in_context(NonRecordingSpan(told), Context())
 
 
 def _facts(ended: AttemptEnded) -> Mapping[str, str]:
