@@ -69,7 +69,11 @@ class Multicast:
             self._here = here
             await self._close()
             if here:
-                await self._open(here)
+                try:
+                    await self._open(here)
+                except OSError:
+                    self._here = []  # an address of IPv6 is no one's for its first second; its change is told
+                    raise
 
     async def _open(self, here: list[str]) -> None:
         zeroconf: Any = AsyncZeroconf(interfaces=here, ip_version=_versions(here))
