@@ -61,6 +61,9 @@ MODEL_REQUIRED = "missing_required_parameter"
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 
+LATEST_RETRY_S = 999_999.0
+"""A longer wait is a mistake of its source."""
+
 
 @dataclass(eq=False, repr=False)
 class ProxyError(Exception):
@@ -88,6 +91,12 @@ class ProxyError(Exception):
         self.message = printable(cut(self.message, MOST_CHARACTERS), keep="\n")
         self.param = None if self.param is None else printable(cut(self.param, MOST_PARAM_CHARACTERS))
         super().__init__(self.message)
+
+    @property
+    def wait_s(self) -> float | None:
+        """The pause that a client is told: none where waiting does not help, or for longer than anybody waits."""
+        told_s = None if self.kind is ErrorKind.UPSTREAM_REJECTED else self.retry_after_s
+        return told_s if told_s is not None and 0 < told_s <= LATEST_RETRY_S else None
 
     def but(self, **facts: object) -> Self:
         """The same error with other facts."""

@@ -44,8 +44,8 @@ async def abort(context: Any, error: ProxyError) -> NoReturn:
     trailers = [("x-error-code", told.code or told.kind.value)]
     if isinstance(error, RoutedError) and error.backend_id is not None:
         trailers.append(("x-backend-used", error.backend_id))
-    if told.retry_after_s is not None and told.retry_after_s > 0:
-        trailers.append(("grpc-retry-pushback-ms", str(round(told.retry_after_s * 1000))))
+    if told.wait_s is not None:
+        trailers.append(("grpc-retry-pushback-ms", str(round(told.wait_s * 1000))))
     code = StatusCode.DEADLINE_EXCEEDED if told.code == DEADLINE_EXCEEDED else CODES[told.kind]
     await context.abort(code, told.message, tuple(trailers))
     raise AssertionError("abort always raises")

@@ -26,9 +26,6 @@ _FOR_GOOD = frozenset({NOT_IMPLEMENTED, STATUSES[ErrorKind.NO_ROOM]})
 _KEY_REJECTED = frozenset({401, 403, 407})
 """Statuses of backends: what they refuse waits for a person."""
 
-LATEST_RETRY_S = 999_999.0
-"""A longer wait is a mistake of its source."""
-
 
 class ErrorRenderer(NamedTuple):
     """Writes an error for a client, and in which content type."""
@@ -87,11 +84,9 @@ def error_reply(error: ProxyError, renderer: ErrorRenderer) -> web.Response:
     """The answer with the error, and the routing headers where it was routed."""
     status, body = renderer.render(error)
     headers = {"Content-Type": renderer.content_type, **_routing(error)}
-    retry_after_s = None if error.kind is ErrorKind.UPSTREAM_REJECTED else error.retry_after_s
-    if retry_after_s is None or not 0 < retry_after_s <= LATEST_RETRY_S:
-        retry_after_s = RETRY_AFTER_S.get(told_kind(error))
-    if retry_after_s is not None:
-        headers[hdrs.RETRY_AFTER] = str(math.ceil(retry_after_s))
+    wait_s = RETRY_AFTER_S.get(told_kind(error)) if error.wait_s is None else error.wait_s
+    if wait_s is not None:
+        headers[hdrs.RETRY_AFTER] = str(math.ceil(wait_s))
     if status in _FOR_GOOD or error.status in _KEY_REJECTED:
         headers["X-Should-Retry"] = "false"  # OpenAI's clients ask again after every 5xx that does not say this
     if error.kind is ErrorKind.UNAUTHORIZED:

@@ -95,8 +95,8 @@ def error_fields(error: ProxyError) -> dict[str, Json]:
     told: dict[str, Json] = {"error": error.message, "code": _CODES.get(error.kind, error.kind.value)}
     if error.param is not None:
         told["param"] = error.param
-    if error.retry_after_s is not None:
-        told["retry_after_seconds"] = error.retry_after_s
+    if error.wait_s is not None:
+        told["retry_after_seconds"] = error.wait_s
     return told
 
 

@@ -205,6 +205,21 @@ async def test_a_fault_in_the_middle_ends_the_stream_after_what_was_said(serve: 
     assert (trailers["x-error-code"], trailers["grpc-retry-pushback-ms"]) == ("upstream_failed", "2000")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProxyError(ErrorKind.UPSTREAM_REJECTED, "no credit", status=429, retry_after_s=20.0),
+        ProxyError(ErrorKind.UPSTREAM_FAILED, "gone", retry_after_s=1e12),
+        ProxyError(ErrorKind.UPSTREAM_FAILED, "gone", retry_after_s=0.0),
+    ],
+)
+async def test_nobody_is_told_to_wait_for_what_waiting_does_not_cure(serve: Serve, error: ProxyError) -> None:
+    site = await serve(FakeBackend("npu", error))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await site.call("GenerateStream", asked()).read()
+    assert "grpc-retry-pushback-ms" not in dict(caught.value.trailing_metadata())
+
+
 async def test_a_fault_of_the_proxy_is_told_and_logged_and_ends_nothing_else(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

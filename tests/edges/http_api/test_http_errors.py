@@ -20,6 +20,7 @@ from ollama_proxyd.edges.http_api.errors import OWN, ErrorRenderer, ErrorRendere
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.server import build_app
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.ws_messages import error_fields
 from ollama_proxyd.services.settings import GatewaySettings
 from tests.edges.http_api.conftest import CHAT, Answer, Serve
 from tests.fakes import FakeBackend, services_of, spec_of
@@ -371,6 +372,23 @@ async def test_more_requests_than_allowed_are_told_to_come_later(serve: Serve) -
     first.cancel()
     with pytest.raises((asyncio.CancelledError, aiohttp.ClientError)):
         await first
+
+
+@pytest.mark.parametrize(
+    ("kind", "told_s", "wait_s"),
+    [
+        (ErrorKind.UPSTREAM_FAILED, 2.5, 2.5),
+        (ErrorKind.UPSTREAM_REJECTED, 20.0, None),
+        (ErrorKind.UPSTREAM_FAILED, 1e12, None),
+        (ErrorKind.UPSTREAM_FAILED, math.nan, None),
+        (ErrorKind.UPSTREAM_FAILED, 0.0, None),
+    ],
+)
+def test_a_web_socket_tells_the_pause_only_where_waiting_helps(
+    kind: ErrorKind, told_s: float, wait_s: float | None
+) -> None:
+    told = error_fields(ProxyError(kind, "no", retry_after_s=told_s))
+    assert told.get("retry_after_seconds") == wait_s
 
 
 @pytest.mark.parametrize("retry_after_s", [math.inf, -math.inf, math.nan, -1.0, 0.0, 1e300])
