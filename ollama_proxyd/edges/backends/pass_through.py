@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.requests import Json, Request
-from ollama_proxyd.dialects.base import Dialect, incomplete, unreadable
+from ollama_proxyd.dialects.base import BlockDecoder, Dialect, incomplete, unreadable
 from ollama_proxyd.dialects.framing.lenient import loosely, pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 
@@ -35,6 +35,7 @@ class PassThrough:
             "_frames",
             "_has_read",
             "_held",
+            "_reader",
         ),
         *("_is_closed", "_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
     )
@@ -51,6 +52,7 @@ class PassThrough:
         self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
         self._frames = 0
         self._held = self._first = b""
+        self._reader: BlockDecoder | None = None
         self._has_read = False
         self._begun = False
         self._failure: ProxyError | None = None
@@ -155,7 +157,8 @@ class PassThrough:
 
     def _begin(self, block: bytes) -> bytes:
         """All that was held back, with the block, once that means something."""
-        reader = self._dialect.decoder(self._request)
+        # one for all blocks, since it knows by the first frame which of several answers it reads
+        reader = self._reader = self._reader or self._dialect.decoder(self._request)
         means_something = bool(reader.feed(block, most=1))
         self._has_read |= reader.has_read
         if reader.has_read and not self._first:
@@ -163,7 +166,7 @@ class PassThrough:
         self._held += block
         if not means_something and len(self._held) < MOST_HELD_BYTES and not self._is_end(block):
             return b""
-        self._begun, block, self._held = True, self._held, b""
+        self._begun, block, self._held, self._reader = True, self._held, b"", None
         return block
 
     def _is_end(self, block: bytes) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.requests import Api
+from ollama_proxyd.edges.backends.engines import engine_of
+from ollama_proxyd.edges.backends.pass_through import PassThrough
 from tests.edges.backends.test_clean_ends import CLIENTS, PAIRS, ROUTE, STREAM, TYPE
 from tests.edges.backends.test_exchange import (
     answer,
@@ -245,3 +247,13 @@ async def test_a_torn_frame_is_skipped_and_counted_and_a_torn_end_is_none(
     ):
         before, _ = await until_it_fails(backend, CLIENTS[client](stream=True))
     assert (text(before) or frames(before)) in {"one ", one}
+
+
+def test_which_answer_is_read_is_told_by_the_first_frame_of_all_pieces() -> None:
+    """A frame of another number that happens to begin a piece hides no words of the one that began."""
+    began, other = (json.dumps({"choices": [{"index": at, "delta": {"role": "assistant"}}]}).encode() for at in (0, 1))
+    first, rest = frame(Api.OPENAI, began), frame(Api.OPENAI, other) + frame(Api.OPENAI, says(Api.OPENAI, "Hi"))
+    dialect = engine_of(Api.OPENAI, "llamacpp").speaks[0]
+    reader = PassThrough(dialect, CLIENTS[Api.OPENAI](stream=True), None, "the backend")
+    assert not reader.feed(first)
+    assert [each.frame for each in reader.feed(rest)] == [first + rest]
