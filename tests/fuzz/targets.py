@@ -121,9 +121,11 @@ def _heard(at: int, pieces: Sequence[bytes]) -> Any:
 
 
 def _passed(at: int, pieces: Sequence[bytes]) -> Any:
+    """The lines that pass; one without anything says nothing but that an event ends."""
     reader = PassThrough(DIALECTS[at], ASKED[at], None, "the backend")
     events, failure = _fed(DIALECTS[at], reader, pieces)
-    return b"".join(getattr(event, "frame", None) or b"" for event in events), failure
+    passed = b"".join(getattr(event, "frame", None) or b"" for event in events)
+    return [line for line in passed.splitlines() if line], failure
 
 
 def _told_to_all(events: Sequence[Event]) -> None:
