@@ -55,11 +55,11 @@ def test_a_box_leaves_nothing_behind(box_root: Path, who: str, how: signal.Signa
         victim = owner.pid if who == "the one who booted it" else keeper
         subprocess.run(["kill", f"-{how.value}", str(victim)], check=True)
         if who == "its keeper":
-            wait_until(lambda: not processes_of(name), "its processes have ended", 30)
+            wait_until(lambda: not processes_of(name), "its processes have ended", 90)
             owner.kill()
     if (who, how) == ("its keeper", signal.SIGKILL):  # nobody was left who could; the next keeper does
         subprocess.run([sys.executable, "-c", "from tests.box import keeper; keeper.sweep()"], cwd=ROOT, check=True)
-    wait_until(lambda: not traces_of(name), "nothing of the box is left", 30)
+    wait_until(lambda: not traces_of(name), "nothing of the box is left", 90)
 
 
 def test_what_outlived_a_box_and_its_keeper_is_ended_by_the_next_one(box_root: Path) -> None:
