@@ -72,7 +72,7 @@ class Multicast:
                 try:
                     await self._open(here)
                 except OSError:
-                    self._here = []  # an address of IPv6 is no one's for its first second; its change is told
+                    self._here = []  # the next change is an occasion to try again
                     raise
 
     async def _open(self, here: list[str]) -> None:

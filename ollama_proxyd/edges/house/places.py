@@ -3,21 +3,42 @@
 import socket
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from pathlib import Path
 
 import ifaddr
+
+_IF_INET6 = Path("/proc/net/if_inet6")
+"""Address, index, prefix, scope, flags and name of each interface's addresses of IPv6, numbers in hexadecimal."""
+_COLUMNS = 6
+_UNUSABLE = 0x40 | 0x08
+"""IFA_F_TENTATIVE and IFA_F_DADFAILED (linux/if_addr.h)."""
+_OPTIMISTIC = 0x04
+"""IFA_F_OPTIMISTIC: used while it is looked for."""
 
 
 def addresses(names: Collection[str]) -> dict[str, list[str]]:
     """The addresses by interface, of these interfaces, or of all but loopback where none is named.
 
-    An address of IPv6 that only its link knows has the interface behind a `%`.
+    An address of IPv6 that only its link knows has the interface behind a `%`. One that nothing can listen at yet
+    is left out; the kernel tells of it again when it can be used.
     """
     found: dict[str, list[str]] = {}
+    unusable = unusable_in(_IF_INET6.read_text(encoding="ascii")) if _IF_INET6.exists() else frozenset()
     for adapter in ifaddr.get_adapters():
-        own = [_text(each, adapter.name) for each in adapter.ips]
+        own = [_text(each, adapter.name) for each in adapter.ips if each.is_IPv4 or str(each.ip[0]) not in unusable]
         if own and (adapter.name in names if names else not any(ip_address(each).is_loopback for each in own)):
             found[adapter.name] = own
     return found
+
+
+def unusable_in(if_inet6: str) -> frozenset[str]:
+    """The addresses in such a text that may be another machine's too, or are (RFC 4862, 5.4)."""
+    lines = [line.split() for line in if_inet6.splitlines()]
+    return frozenset(
+        str(IPv6Address(int(words[0], 16)))
+        for words in lines
+        if len(words) == _COLUMNS and int(words[4], 16) & _UNUSABLE and not int(words[4], 16) & _OPTIMISTIC
+    )
 
 
 def _text(address: ifaddr.IP, interface: str) -> str:
