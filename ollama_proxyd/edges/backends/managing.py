@@ -7,7 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.dialects.framing.jsonbody import object_in
-from ollama_proxyd.edges.backends.server import JSON_TYPE, Server, said_in
+from ollama_proxyd.edges.backends.server import JSON_TYPE, Server, status_and_words
 
 _NO_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
@@ -33,7 +33,5 @@ def _error(who: str, asked: Management, status: int, body: str) -> bytes:
     told = object_in(body) or {}
     if isinstance(told.get("error"), str):
         return body.encode()
-    said = said_in(body) or ""
-    words = said if said.startswith(str(status)) else f"{status}: {said}" if said else str(status)
     did = f"has no {asked.method} {asked.path}" if "error" not in told and status in _NO_ROUTE else "refused"
-    return msgspec.json.encode({"error": f"{who} {did} ({words})"})
+    return msgspec.json.encode({"error": f"{who} {did} ({status_and_words(status, body)})"})

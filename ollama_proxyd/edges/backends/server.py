@@ -170,16 +170,23 @@ def refusal(reply: Reply, body: str) -> ProxyError:
         message = f"{reply.who} refused our credentials ({reply.status}); check its api_key_env or api_key_file"
         return ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
     said = said_in(body)
-    words = "" if said is None else f": {said.removeprefix(str(reply.status)).lstrip(': ') or said}"
     of_the_request = fault is None or fault in REFUSALS
     is_sentence = readable(_JSON, body) is not None  # other texts are a server's, such as of a route
     return ProxyError(
         ErrorKind.UPSTREAM_REJECTED if of_the_request else ErrorKind.UPSTREAM_FAILED,
-        said if of_the_request and said and is_sentence else f"{reply.who} answered {reply.status}{words}",
+        said
+        if of_the_request and said and is_sentence
+        else f"{reply.who} answered {status_and_words(reply.status, body)}",
         status=reply.status,
         detail=_bounded(body),
         retry_after_s=retry_after_s,
     )
+
+
+def status_and_words(status: int, body: str) -> str:
+    """A status with the words of its body, where it has any; some repeat the status."""
+    said = said_in(body)
+    return str(status) if said is None else f"{status}: {said.removeprefix(str(status)).lstrip(': ') or said}"
 
 
 def said_in(body: str) -> str | None:

@@ -27,7 +27,7 @@ async def told(says: Says, method: str = "POST", path: str = "/api/pull") -> tup
     ("says", "error"),
     [
         (Says(b"404: Not Found", 404), "has no POST /api/pull (404: Not Found)"),
-        (Says(b"404 page not found\n", 404), "has no POST /api/pull (404 page not found)"),
+        (Says(b"404 page not found\n", 404), "has no POST /api/pull (404: page not found)"),
         (Says(b"", 405), "has no POST /api/pull (405)"),
         (Says(b"<html>\n<b>Bad Gateway</b></html>", 502), "refused (502: <html> <b>Bad Gateway</b></html>)"),
         (Says({"error": {"message": "no disk", "code": 507}}, 500), "refused (500: no disk)"),
