@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy import Energy, Source
@@ -37,8 +37,51 @@ MakeRow: TypeAlias = Callable[[], Row]
 
 def attempt_row(ended: AttemptEnded, unix_s: float, hardware: str) -> Row:
     """The row of an attempt that ended at this time."""
-    values = {name: of(ended) for name, of in _OF_ATTEMPT.items()}
-    return Row("attempts", {"unix_s": unix_s, "hardware": hardware, **values, **decided(ended.decision)})
+    values = {"unix_s": unix_s, "hardware": hardware, **_told(ended), **_measured(ended), **decided(ended.decision)}
+    return Row("attempts", values)
+
+
+def _told(ended: AttemptEnded) -> dict[str, Json]:
+    """Who asked what of whom, and how that ended."""
+    return {
+        "backend": ended.backend_id,
+        "model": name(ended.model),
+        "operation": ended.operation.value,
+        "program": name(ended.program.name),
+        "program_known_by": ended.program.known_by.value,
+        "stream": int(ended.stream),
+        "spent": number(ended.spent) or 0.0,
+        "currency": ended.currency if ended.spent else "",
+        "result": _result(ended),
+        "error": None if ended.error is None else ended.error.value,
+        "fault": None if ended.fault is None else ended.fault.value,
+        "status": count(ended.status),
+        "finish": None if ended.finish is None else ended.finish.value,
+        "resumed": int(ended.resumed),
+    }
+
+
+def _measured(ended: AttemptEnded) -> dict[str, Json]:
+    """Tokens, seconds and joules; `total_s` and the seconds after it are by the engine's own clock."""
+    usage, timings, energy = ended.usage, ended.timings, ended.energy
+    return {
+        "estimated_prompt_tokens": count(ended.prompt_tokens),
+        "prompt_tokens": count(usage.prompt_tokens),
+        "completion_tokens": count(usage.completion_tokens),
+        "cached_tokens": count(usage.cached_tokens),
+        "neighbours": ended.neighbours,
+        "busy_s": ended.busy_s,
+        "first_words_s": None if ended.first_s is None else ended.first_s - ended.begun_s,
+        "total_s": number(timings.total_s),
+        "load_s": number(timings.load_s),
+        "prompt_s": number(timings.prompt_s),
+        "decode_s": number(timings.decode_s),
+        "prefill_j": number(energy.prefill_j) or 0.0,
+        "decoding_j": number(energy.decode_j) or 0.0,
+        "load_j": number(energy.load_j) or 0.0,
+        "energy_source": energy.source.value,
+        "energy_error": number(energy.error_share),
+    }
 
 
 def decided(decision: Decision | None) -> Values:
@@ -107,8 +150,9 @@ def _energy(values: Values) -> Energy:
 def _result(ended: AttemptEnded) -> str:
     if ended.error is not None:
         return ended.error.value
-    said = {"cancelled": ended.cancelled, "displaced": ended.displaced, "moved": ended.moved}
-    return next((word for word, is_so in said.items() if is_so), OK)
+    if ended.cancelled:
+        return "cancelled"
+    return "displaced" if ended.displaced else "moved" if ended.moved else OK
 
 
 def _terms(ranked: Ranked) -> Json:
@@ -124,38 +168,3 @@ def _alternative(ranked: Ranked) -> Json:
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-_OF_ATTEMPT: Mapping[str, Callable[[AttemptEnded], Any]] = {
-    "backend": lambda ended: ended.backend_id,
-    "model": lambda ended: name(ended.model),
-    "operation": lambda ended: ended.operation.value,
-    "program": lambda ended: name(ended.program.name),
-    "program_known_by": lambda ended: ended.program.known_by.value,
-    "stream": lambda ended: int(ended.stream),
-    "estimated_prompt_tokens": lambda ended: count(ended.prompt_tokens),
-    "prompt_tokens": lambda ended: count(ended.usage.prompt_tokens),
-    "completion_tokens": lambda ended: count(ended.usage.completion_tokens),
-    "cached_tokens": lambda ended: count(ended.usage.cached_tokens),
-    "neighbours": lambda ended: ended.neighbours,
-    "busy_s": lambda ended: ended.busy_s,
-    "first_words_s": lambda ended: None if ended.first_s is None else ended.first_s - ended.begun_s,
-    "total_s": lambda ended: number(ended.timings.total_s),
-    "load_s": lambda ended: number(ended.timings.load_s),
-    "prompt_s": lambda ended: number(ended.timings.prompt_s),
-    "decode_s": lambda ended: number(ended.timings.decode_s),
-    "prefill_j": lambda ended: number(ended.energy.prefill_j) or 0.0,
-    "decoding_j": lambda ended: number(ended.energy.decode_j) or 0.0,
-    "load_j": lambda ended: number(ended.energy.load_j) or 0.0,
-    "energy_source": lambda ended: ended.energy.source.value,
-    "energy_error": lambda ended: number(ended.energy.error_share),
-    "spent": lambda ended: number(ended.spent) or 0.0,
-    "currency": lambda ended: ended.currency if ended.spent else "",
-    "result": _result,
-    "error": lambda ended: None if ended.error is None else ended.error.value,
-    "fault": lambda ended: None if ended.fault is None else ended.fault.value,
-    "status": lambda ended: count(ended.status),
-    "finish": lambda ended: None if ended.finish is None else ended.finish.value,
-    "resumed": lambda ended: int(ended.resumed),
-}
-"""What each column of an attempt holds; `total_s` and the seconds after it are by the engine's own clock."""

@@ -1,6 +1,5 @@
 """The history on disk: one SQLite file, readable by its owner only, of a bounded age and size."""
 
-import json
 import logging
 import os
 import sqlite3
@@ -8,8 +7,11 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from ollama_proxyd.core.history import Row
 from ollama_proxyd.edges.storage.history_schema import MIGRATIONS
@@ -26,11 +28,13 @@ PRUNED_ROWS: Final = 2000
 """How many rows of a table are deleted at a time: a clock that leaps for a moment costs no year."""
 BYTES_PER_MEGABYTE: Final = 1_000_000
 SECONDS_PER_DAY: Final = 86_400
+SECONDS_PER_MINUTE: Final = 60
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 OF_ROWS: Final = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 )
 """Result codes of a row that no file takes (sqlite.org/rescode.html)."""
+_JSON: Final = msgspec.json.Encoder()
 SIDE_FILES: Final = ("", "-wal", "-shm")
 _ADDS: Final = {
     "devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules, error_j = error_j + excluded.error_j"
@@ -199,7 +203,13 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 def day_of(unix_s: float) -> str:
     """The local date of a time."""
-    return time.strftime("%Y-%m-%d", time.localtime(unix_s))
+    return _day_of(unix_s // SECONDS_PER_MINUTE)
+
+
+@lru_cache(maxsize=2)
+def _day_of(minute: float) -> str:
+    """The date that all moments of one minute share: clocks of the world differ by whole ones."""
+    return time.strftime("%Y-%m-%d", time.localtime(minute * SECONDS_PER_MINUTE))
 
 
 def _is_damaged(error: sqlite3.Error) -> bool:
@@ -254,13 +264,16 @@ def _free_name(path: Path, suffix: str) -> Path:
 
 
 def _insertion(row: Row) -> tuple[str, list[Any]]:
-    values = {name: _plain(value) for name, value in row.values.items()}
+    values = dict(row.values)
     if "unix_s" in values:
         values["day"] = day_of(float(values["unix_s"]))
-    names, places = ", ".join(values), ", ".join("?" * len(values))
-    insert = f"INSERT INTO {row.table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code
-    return insert + _ADDS.get(row.table, ""), [*values.values()]
+    plain = [_JSON.encode(each).decode() if isinstance(each, dict | list) else each for each in values.values()]
+    return _insert(row.table, tuple(values)), plain
 
 
-def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
+@lru_cache(maxsize=64)
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    """The statement for rows of one kind."""
+    places = ", ".join("?" * len(columns))
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of the code
+    return insert + _ADDS.get(table, "")
