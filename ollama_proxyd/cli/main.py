@@ -29,6 +29,8 @@ from ollama_proxyd.core.errors import ProxyError
 log = logging.getLogger(__name__)
 
 GC_AFTER_ALLOCATIONS = 20_000
+SWITCH_S = 0.0005
+"""For so long a thread keeps the loop waiting for Python's lock; ten times as long, by default, is felt in streams."""
 
 
 @click.group(cls=Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,4 +104,5 @@ def _announce(auth: Auth, running: Daemon) -> None:
     sys.set_asyncgen_hooks(firstiter=None)  # who opens a generator closes it; the loop's list of them only costs
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again
+    sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs
