@@ -141,7 +141,7 @@ def obstacle(request: Request, spoken: Spoken | None, failover: Failover) -> Obs
         return Obstacle.SWITCHED_OFF
     if spoken is None:
         return Obstacle.UNREADABLE
-    if spoken.has_calls and not request.calls_come_whole:
+    if spoken.has_calls and (spoken.passed or not request.calls_come_whole):
         return Obstacle.TOOL_CALL
     resume = request.resume
     if resume is None or (resume.only_own and not spoken.passed):

@@ -296,3 +296,5 @@ class Request:
     whole_pause_s: float | None = None
     """The same within an answer in one piece, once its body has begun."""
     upload: Upload | None = None  # in place of a body in JSON
+    original: bytes | None = None
+    """The client's own JSON where `body` is a chat made of it, for engines that speak the client's API."""

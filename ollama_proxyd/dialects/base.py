@@ -195,6 +195,9 @@ class ClientDialect(ABC):
     landmark: ClassVar[bytes] = b""
     option_places: ClassVar[Places] = {}
 
+    def ended_with(self, block: bytes) -> None:  # noqa: B027 - for dialects that keep what was said
+        """Take note of the last bytes of an answer that an engine's own ones were for the client."""
+
     @abstractmethod
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:
         """An encoder for the answer to a client's request that came at `begun_ns`."""

@@ -40,14 +40,6 @@ FIELDS = frozenset(
 """The fields that every engine with this API reads, or need not know."""
 
 
-def _framed(payload: bytes) -> bytes:
-    """A payload as an event under its name, by which clients tell events apart."""
-    told = object_in(payload)
-    kind = told.get("type") if told else None
-    name = kind.encode() if isinstance(kind, str) and kind.isidentifier() and kind.isascii() else b"message"
-    return b"event: " + name + b"\ndata: " + payload + b"\n\n"
-
-
 def _is_regular(frame: bytes) -> bool:
     return sse.is_regular(frame) and _NAMED.search(frame) is not None
 
@@ -86,11 +78,11 @@ class Anthropic(Dialect):
     payloads = staticmethod(events)
     tail_blocks = 4
     frames = staticmethod(frames)
-    framed = staticmethod(_framed)
+    framed = staticmethod(sse.named)
     is_comment = staticmethod(sse.is_comment)
     is_aside = staticmethod(lambda _: False)
     is_regular = staticmethod(_is_regular)
-    closing = _framed(b'{"type":"message_stop"}')
+    closing = sse.named(b'{"type":"message_stop"}')
     end_mark = _STOP
     end_of_answer = staticmethod(_end_of_answer)
     stream_ending = staticmethod(peek_usage)
@@ -149,11 +141,7 @@ class Anthropic(Dialect):
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line."""
-        content = line.rstrip(b"\r\n")
-        if not content.startswith(_DATA):
-            return b"", b"", line
-        payload = content[len(_DATA) :].lstrip(b" ")
-        return content[: len(content) - len(payload)], payload, line[len(content) :]
+        return sse.split_line(line)
 
     def rename(self, block: bytes, name: str) -> bytes:
         """The frames under another model name, which stands in the message that starts."""

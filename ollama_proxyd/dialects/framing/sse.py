@@ -5,6 +5,7 @@ import re
 
 import msgspec
 
+from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.lenient import is_object
 
 ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -68,6 +69,7 @@ def _payloads(kind: bytes, lines: list[bytes]) -> list[bytes]:
 
 
 _FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\r\n|\n\n|\r\r)|.+", re.DOTALL)
+_IS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_.]*")
 _DATA = re.compile(rb"(?:^|[\r\n])data:")
 _OTHER_EVENT = re.compile(
     rb"^event[ \t]*:[ \t]*(?!message[ \t\r]*$|[^\r\n]*(?:" + b"|".join(_FAILING) + rb")[ \t\r]*$)\S",
@@ -83,6 +85,23 @@ def frames(block: bytes) -> list[bytes]:
 def framed(payload: bytes) -> bytes:
     """A payload as an event."""
     return b"data: " + payload + b"\n\n"
+
+
+def named(payload: bytes) -> bytes:
+    """A payload as an event under the name that is its type, by which clients of some APIs tell events apart."""
+    told = object_in(payload)
+    kind = told.get("type") if told else None
+    name = kind.encode() if isinstance(kind, str) and _IS_NAME.fullmatch(kind) else b"message"
+    return b"event: " + name + b"\ndata: " + payload + b"\n\n"
+
+
+def split_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """A line of a block: what precedes its data, the data, and the rest."""
+    content = line.rstrip(b"\r\n")
+    if not content.startswith(b"data:"):
+        return b"", b"", line
+    payload = content[5:].lstrip(b" ")
+    return content[: len(content) - len(payload)], payload, line[len(content) :]
 
 
 def is_comment(frame: bytes) -> bool:

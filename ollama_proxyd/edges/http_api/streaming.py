@@ -160,7 +160,7 @@ async def deliver(
             headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
-            return web.Response(body=await _whole(told, make_encoder, len(asked.body)), headers=headers)
+            return web.Response(body=await _whole(told, dialect, make_encoder, len(asked.body)), headers=headers)
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
@@ -176,6 +176,7 @@ async def deliver(
             else:
                 writing.tell(event)
             await response.drain()
+        writing.end(dialect)
         await response.end(routing_headers.cost(_energy(event)) if takes_trailers else {})
         return response
 
@@ -183,14 +184,15 @@ async def deliver(
 class _Writing:
     """The events of a streamed answer on their way to its client: an engine's own frames, else encoded."""
 
-    __slots__ = ("_encoder", "_first", "_make_encoder", "_mark", "_response")
+    __slots__ = ("_encoder", "_first", "_last", "_make_encoder", "_mark", "_response")
 
     def __init__(self, response: Stream, make_encoder: Callable[[], Encoder], mark: bytes) -> None:
         self._response = response
         self._make_encoder = make_encoder
         self._mark = mark
-        self._first = b""
+        self._first: list[bytes] = []
         """The frames of an engine's own by which an encoder goes on with its stream."""
+        self._last = b""
         self._encoder: Encoder | None = None
 
     def tell(self, event: Event) -> bool:
@@ -198,18 +200,25 @@ class _Writing:
         piece = event.frame if type(event) is Delta else None
         if piece is None:
             piece = self._encoded(event)
-        elif not self._first or (self._mark and self._mark in piece):
-            self._first += piece
+        else:
+            if not self._first or (self._mark and self._mark in piece):
+                self._first.append(piece)
+            self._last = piece
         return self._response.feed(piece) if piece else True
 
     def _encoded(self, event: Event) -> bytes:
         if isinstance(event, Resumed):
-            self._encoder = self._encoder or _following(self._make_encoder(), self._first)
+            self._encoder = self._encoder or _following(self._make_encoder(), b"".join(self._first))
             return b""
         if self._encoder is None and self._first:
             return b""
         self._encoder = self._encoder or self._make_encoder()
         return self._encoder.encode(event)
+
+    def end(self, dialect: ClientDialect) -> None:
+        """Have the dialect take note of an answer that was an engine's own to its end."""
+        if self._last and self._encoder is None:
+            dialect.ended_with(self._last)
 
 
 def _takes_trailers(request: web.Request) -> bool:
@@ -233,10 +242,13 @@ def _written_bytes(events: Sequence[Event]) -> int:
     return NUMBER_BYTES * sum(map(len, vectors))
 
 
-async def _whole(events: Sequence[Event], make_encoder: Callable[[], Encoder], asked_bytes: int) -> bytes:
+async def _whole(
+    events: Sequence[Event], dialect: ClientDialect, make_encoder: Callable[[], Encoder], asked_bytes: int
+) -> bytes:
     """An engine's own bytes where there are any, else the events encoded."""
     if frames := [event.frame for event in events if isinstance(event, Delta) and event.frame is not None]:
-        return b"".join(frames)
+        dialect.ended_with(body := b"".join(frames))
+        return body
     return await off_loop(max(asked_bytes, _written_bytes(events)), lambda: make_encoder().whole(events))
 
 

@@ -10,9 +10,10 @@ import pytest
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, FinishReason, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Api, Chat, Request
+from ollama_proxyd.dialects.openai.responses.decode import EventDecoder
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from tests.edges.http_api.conftest import Answer, Serve, Site
-from tests.fakes import FakeBackend, words
+from tests.fakes import FakeBackend, frames, words
 
 PATH = "/v1/responses"
 ASK = {"model": "tiny", "input": "hello"}
@@ -269,3 +270,88 @@ async def test_a_summary_that_was_made_elsewhere_is_refused_where_it_is(serve: S
     item = {"type": "compaction", "encrypted_content": content}
     answer = await site.post(PATH, {"model": "tiny", "input": [{"role": "user", "content": "hi"}, item]})
     assert (answer.status, answer.json["error"]["param"]) == (400, "input[1].encrypted_content")
+
+
+def own_events(*said: str) -> list[bytes]:
+    """An engine's own events up to and with these words."""
+    begun = {"id": "resp_own", "object": "response", "model": "tiny", "status": "in_progress", "output": []}
+    item = {"type": "message", "id": "msg_own", "role": "assistant", "status": "in_progress", "content": []}
+    place = {"item_id": "msg_own", "output_index": 0, "content_index": 0}
+    told = [
+        ("response.created", {"response": begun}),
+        ("response.output_item.added", {"output_index": 0, "item": item}),
+        ("response.content_part.added", {**place, "part": {"type": "output_text", "text": ""}}),
+        *(("response.output_text.delta", {**place, "delta": each}) for each in said),
+    ]
+    return [
+        f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': at, **fields})}\n\n".encode()
+        for at, (kind, fields) in enumerate(told)
+    ]
+
+
+def own_end(*said: str) -> bytes:
+    part = {"type": "output_text", "text": "".join(said), "annotations": []}
+    item = {"type": "message", "id": "msg_own", "role": "assistant", "status": "completed", "content": [part]}
+    response = {"id": "resp_own", "object": "response", "model": "tiny", "status": "completed", "output": [item]}
+    told = json.dumps({"type": "response.completed", "response": response})
+    return f"event: response.completed\ndata: {told}\n\n".encode()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_engines_own_answer_is_kept_like_every_other(serve: Serve, stream: bool) -> None:
+    whole = json.dumps(json.loads(own_end("Hi").split(b"data: ")[1])["response"]).encode()
+    backend = FakeBackend("npu", *frames(*((*own_events("Hi"), own_end("Hi")) if stream else (whole,))))
+    site = await serve(backend)
+    await site.post(PATH, {**ASK, "stream": stream})
+    one = await site.get(f"{PATH}/resp_own")
+    assert one.json["output"][0]["content"][0]["text"] == "Hi"
+    await site.post(PATH, {**ASK, "previous_response_id": "resp_own", "stream": True})
+    assert [message.role for message in chat_of(backend).messages] == ["user", "assistant", "user"]
+    private = await serve(FakeBackend("npu", *frames(whole)))
+    await private.post(PATH, {**ASK, "store": False})
+    assert (await private.get(f"{PATH}/resp_own")).status == 404
+
+
+async def test_an_engines_own_answer_that_breaks_goes_on_elsewhere_as_the_same_response(serve: Serve) -> None:
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    script = (Accepted(read=EventDecoder().feed), *(Delta(frame=each) for each in own_events("Hel", "lo")), failure)
+    other = FakeBackend("cpu", *words(" world"))
+    events = events_of(await (await serve(FakeBackend("npu", *script), other)).post(PATH, {**ASK, "stream": True}))
+    assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    assert {each["output_index"] for each in events if "output_index" in each} == {0}
+    done = events[-1]["response"]
+    assert (done["id"], done["status"]) == ("resp_own", "completed")
+    assert [item["content"][0]["text"] for item in done["output"]] == ["Hello world"]
+    assert [message.role for message in chat_of(other).messages] == ["user", "assistant"]
+
+
+async def test_an_engines_own_answer_that_breaks_for_good_ends_with_an_error_event(serve: Serve) -> None:
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    script = (Accepted(read=EventDecoder().feed), *(Delta(frame=each) for each in own_events("Hi")), failure)
+    *_, last = events_of(await (await serve(FakeBackend("npu", *script))).post(PATH, {**ASK, "stream": True}))
+    assert (last["type"], last["error"]["type"]) == ("error", "api_error")
+    assert "gone" in last["message"]
+
+
+async def test_a_part_of_a_call_that_has_passed_is_not_written_a_second_time(serve: Serve) -> None:
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
+    item = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": ""}
+    added = json.dumps({"type": "response.output_item.added", "output_index": 0, "item": item})
+    call = f"event: response.output_item.added\ndata: {added}\n\n".encode()
+    script = (Accepted(read=EventDecoder().feed), Delta(frame=own_events()[0]), Delta(frame=call), failure)
+    other = FakeBackend("cpu")
+    answer = await (await serve(FakeBackend("npu", *script), other)).post(PATH, {**ASK, "stream": True})
+    assert events_of(answer)[-1]["type"] == "error"
+    assert other.requests == []
+
+
+async def test_a_wrong_item_is_named_by_its_place_in_the_clients_own_input(serve: Serve) -> None:
+    site = await serve(Reads("npu"))
+    before = await kept(site)
+    for item, param in (
+        ({"type": "computer_call"}, "input[0]"),
+        ({"role": "user"}, "input[0].content"),
+        ({"role": "user", "content": [{"type": "odd"}]}, "input[0].content[0]"),
+    ):
+        answer = await site.post(PATH, {**ASK, "input": [item], "previous_response_id": before})
+        assert (answer.status, answer.json["error"]["param"]) == (400, param)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import invalid_request, present
 from ollama_proxyd.dialects.openai.options import unsupported
@@ -31,14 +33,30 @@ class Converted(NamedTuple):
     origins: tuple[int | None, ...]
 
 
-def chat_of(fields: Mapping[str, Json], asked: Body, items: Sequence[Item]) -> Converted:
-    """The chat that a call asks for; ProxyError names what cannot be asked for."""
+def kept_items(items: Iterable[Json]) -> list[Item]:
+    """What was kept of earlier turns, without what only the engine that wrote it can read."""
+    found = []
+    for item in items:
+        try:
+            read = msgspec.convert(item, Item)
+        except msgspec.ValidationError:
+            continue
+        if (read.type or "message") in _KINDS:
+            found.append(read)
+    return found
+
+
+def chat_of(fields: Mapping[str, Json], asked: Body, before: Sequence[Item], items: Sequence[Item]) -> Converted:
+    """The chat that a call asks for; ProxyError names what cannot be asked for.
+
+    Of what went before, the messages have places below 0.
+    """
     for name in _CHANGES_THE_ANSWER:
         if fields.get(name) is not None:
             raise unsupported(name, "it names what is kept at OpenAI; send the input itself")
     if asked.background:
         raise unsupported("background", "answers are given at once; ask with stream instead")
-    messages, origins = _messages(asked.instructions, items)
+    messages, origins = _messages(asked.instructions, [*before, *items], -len(before))
     chat = {name: value for name, value in fields.items() if name not in _HANDLED}
     tools, hosted = _tools(asked.tools or ())
     chat |= present(
@@ -88,14 +106,16 @@ def _format(wanted: TextFormat | None) -> Json:
     return {"type": "json_schema", "json_schema": present(name=wanted.name, schema=wanted.schema, strict=wanted.strict)}
 
 
-def _messages(instructions: str | None, items: Sequence[Item]) -> tuple[list[dict[str, Json]], tuple[int | None, ...]]:
+def _messages(
+    instructions: str | None, items: Sequence[Item], first: int
+) -> tuple[list[dict[str, Json]], tuple[int | None, ...]]:
     """The conversation: what the model thought, said and called in one turn is one message."""
     messages: list[dict[str, Json]] = []
     origins: list[int | None] = []
     if instructions:
         messages.append({"role": "system", "content": instructions})
         origins.append(None)
-    for index, item in enumerate(items):
+    for index, item in enumerate(items, first):
         message = _message(item, f"input[{index}]")
         if not _joined(messages, message):
             messages.append(message)

@@ -1,8 +1,4 @@
-"""The Responses API as its clients use it; no engine is asked in it, since those tried leave out what clients need.
-
-llama-server 0.7 numbers no event and gives none its index, reads no text.format, and calls an answer complete that
-its limit cut; Ollama 0.33 names answers with one of 999 ids and reads no tool_choice.
-"""
+"""The Responses API as its clients use it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,11 +14,12 @@ from ollama_proxyd.core.requests import Api, Hints, Json, Request
 from ollama_proxyd.dialects.base import ClientDialect, Stamps
 from ollama_proxyd.dialects.framing.jsonbody import convert_typed, decode_object, invalid_request
 from ollama_proxyd.dialects.framing.limits import MOST_MESSAGES
-from ollama_proxyd.dialects.openai.errors import render_error, stream_error
+from ollama_proxyd.dialects.openai.errors import render_error
 from ollama_proxyd.dialects.openai.options import PLACES
 from ollama_proxyd.dialects.openai.parse import parse_chat
-from ollama_proxyd.dialects.openai.responses.convert import chat_of
-from ollama_proxyd.dialects.openai.responses.encode import Ids, ResponseEncoder
+from ollama_proxyd.dialects.openai.responses.convert import chat_of, kept_items
+from ollama_proxyd.dialects.openai.responses.decode import response_in
+from ollama_proxyd.dialects.openai.responses.encode import Ids, ResponseEncoder, own_error
 from ollama_proxyd.dialects.openai.responses.request import Body, Item
 
 PATH = "/v1/responses"
@@ -48,6 +45,7 @@ class Responses(ClientDialect):
     whole_type = "application/json"
     stream_type = "text/event-stream"
     prefix = PATH
+    landmark = b"data:"
     option_places = MappingProxyType({**PLACES, "max_tokens": ("max_output_tokens", *PLACES["max_tokens"])})
     render_error = staticmethod(render_error)
 
@@ -62,19 +60,32 @@ class Responses(ClientDialect):
 
     def parse(self, body: bytes, hints: Hints) -> Request:
         """The request, as a chat that holds what went before; raises ProxyError."""
-        return self.read(decode_object(body), hints)
+        fields = decode_object(body)
+        return replace(self.read(fields, hints), original=self._original(body, fields))
+
+    def _original(self, body: bytes, fields: Mapping[str, Json]) -> bytes | None:
+        """The client's own bytes, what only we keep written out; None where an engine could not read them."""
+        if any(item.get("type") == "compaction" for item in self.items):
+            return None
+        given = fields.get("input")
+        if self._asked.previous_response_id is None and (isinstance(given, str) or given == self.items):
+            return body
+        rest = {name: value for name, value in fields.items() if name != "previous_response_id"}
+        return msgspec.json.encode({**rest, "input": self.items})
 
     def read(self, fields: dict[str, Json], hints: Hints) -> Request:
         """The request of a decoded body; raises ProxyError."""
         self._fields = fields
         self._asked = asked = convert_typed(fields, Body)
-        self.items = items = [*self._before(asked), *self._given(fields.get("input"))]
+        before, given = self._before(asked), self._given(fields.get("input"))
+        self.items = items = [*before, *given]
         if not items:
             raise invalid_request("input is required", "input")
         if len(items) > MOST_MESSAGES:
             raise invalid_request(f"'input' holds more than {MOST_MESSAGES} items, the most that are read", "input")
-        typed = convert_typed({"input": items}, Body).input
-        chat, self._origins = chat_of(fields, asked, [each for each in typed or () if isinstance(each, Item)])
+        typed = convert_typed({"input": given}, Body).input
+        told = [each for each in typed or () if isinstance(each, Item)]
+        chat, self._origins = chat_of(fields, asked, kept_items(before), told)
         try:
             request = parse_chat(msgspec.json.encode(chat), hints)
         except ProxyError as error:
@@ -96,6 +107,18 @@ class Responses(ClientDialect):
             return item
         return msgspec.json.decode(self._kept.item(str(item.get("id")), field))
 
+    def ended_with(self, block: bytes) -> None:
+        """Keep a response that an engine wrote."""
+        response = response_in(block)
+        if response is None or self._asked.store is False:
+            return
+        response_id, output = response.get("id"), response.get("output")
+        if not isinstance(response_id, str) or not response_id or not isinstance(output, list):
+            return
+        told = {**response, "previous_response_id": self._asked.previous_response_id}
+        items = [item for item in output if isinstance(item, dict)]
+        self._keep(response_id, response_id, msgspec.json.encode(told), items)
+
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> ResponseEncoder:  # noqa: ARG002 - see base
         """The encoder of the answer."""
         key = stamps.new_id()
@@ -105,7 +128,7 @@ class Responses(ClientDialect):
 
     def stream_error(self, error: ProxyError) -> bytes:
         """The last events of a stream that broke off."""
-        return stream_error(error) if self._encoder is None else self._encoder.failed(error)
+        return own_error(error) if self._encoder is None else self._encoder.failed(error)
 
     def reworded(self, error: ProxyError, request: Request) -> ProxyError:  # noqa: ARG002 - see base
         """The error with the fields as the client wrote them."""
@@ -119,6 +142,8 @@ class Responses(ClientDialect):
         if head == "messages" and place and int(place) < len(self._origins):
             origin = self._origins[int(place)]
             name, place = ("instructions", "") if origin is None else ("input", str(origin))
+            if origin is not None and origin < 0:
+                name, place, rest = "previous_response_id", "", ""
         return error.named({error.param: name + (f"[{place}]" if place else "") + rest})
 
     def _settings(self) -> dict[str, Json]:

@@ -8,12 +8,18 @@ import msgspec
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json, Request
+from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import ToolCalls, finished_calls
-from ollama_proxyd.dialects.framing.jsonbody import energy_in
+from ollama_proxyd.dialects.framing.jsonbody import energy_in, object_in
+from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.openai.encode import logprob_object
 from ollama_proxyd.dialects.openai.errors import render_error
+from ollama_proxyd.dialects.openai.responses.decode import payloads
 
 _TEXT, _THINKING = "output_text", "reasoning_text"
+_KINDS = {"message": _TEXT, "reasoning": _THINKING}
+_SAID = frozenset(f"response.{each}.delta" for each in _KINDS.values())
+_OF_THE_END = frozenset({"status", "output", "usage"})
 _INCOMPLETE = {FinishReason.LENGTH: "max_output_tokens", FinishReason.CONTENT_FILTER: "content_filter"}
 """Why an answer has no proper end; all else completes it."""
 
@@ -54,7 +60,21 @@ class ResponseEncoder:
         self._calls = ToolCalls()
 
     def follow(self, block: bytes) -> None:
-        """Nothing: no engine's own frames are passed on."""
+        """Go on with a stream of an engine's own frames: its ids, its numbers, and the item that it left open."""
+        for payload in payloads(block):
+            told = object_in(payload) or {}
+            number = count(told.get("sequence_number"))
+            self._number = (self._number if number is None else number) + 1
+            kind, item, delta = told.get("type"), told.get("item"), told.get("delta")
+            if isinstance(response := told.get("response"), dict):
+                self._head |= {name: response[name] for name in response if name not in _OF_THE_END}
+            elif kind == "response.output_item.done":
+                self._kind = ""
+                self._output.append(item)
+            elif kind == "response.output_item.added" and isinstance(item, dict):
+                self._kind, self._item, self._said = _KINDS.get(str(item.get("type")), ""), item, []
+            elif isinstance(delta, str) and kind in _SAID:
+                self._said.append(delta)
 
     def encode(self, event: Event) -> bytes:
         """What a streaming client is sent for an event, b"" for nothing."""
@@ -185,6 +205,13 @@ class ResponseEncoder:
         if self._keep is not None:
             self._keep(self._head["id"], body, self._output)
         return body
+
+
+def own_error(error: ProxyError) -> bytes:
+    """The last event of a stream of an engine's own events that broke off."""
+    told = msgspec.json.decode(render_error(error)[1])["error"]
+    event = {"type": "error", "code": told.get("code"), "message": error.message, "param": None, "error": told}
+    return sse.named(msgspec.json.encode(event))
 
 
 def _part(kind: str, text: str, logprobs: list[Json]) -> dict[str, Json]:

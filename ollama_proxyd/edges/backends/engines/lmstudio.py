@@ -4,6 +4,7 @@ from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engine import Engine, Question, Sign, says
 from ollama_proxyd.edges.backends.facts import named
 from ollama_proxyd.edges.backends.findings import Findings
@@ -51,7 +52,7 @@ ENGINE = Engine(
     label="LM Studio",
     signs=(Sign("/lmstudio-greeting", says("lmstudio", value=True), "/lmstudio-greeting says lmstudio"),),
     ports=(1234,),
-    speaks=(OpenAI(), Anthropic()),
+    speaks=(OpenAI(), Anthropic(), NativeResponses()),
     models=Question("/api/v0/models", read_models),
     keeps="ttl",  # counts for a model that the request itself loads
 )

@@ -6,6 +6,7 @@ from ollama_proxyd.dialects.anthropic.dialect import FIELDS, Anthropic
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.models import OF_THE_NAME
 from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
 from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
@@ -20,6 +21,17 @@ Its other OpenAI routes lose what the translation keeps (seen with 0.33):
 chats: the Modelfile's sampling (temperature and top_p are forced to 1), max_completion_tokens, top_k, min_p,
 keep_alive, the times that speeds are learned from; and a runner that dies looks like the end.
 completions: the Modelfile's sampling and the times as well; the prompt goes through the chat template both ways.
+"""
+
+_RESPONSES = frozenset(
+    {
+        *("model", "input", "instructions", "stream", "store", "temperature", "top_p", "tools", "text", "reasoning"),
+        *("include", "metadata", "user", "prompt_cache_key", "safety_identifier", "client_metadata"),
+    }
+)
+"""The fields of the Responses API that Ollama reads as clients mean them, or need not know.
+
+It reads no tool_choice, and calls an answer complete that its limit cut. Its ids are some of 999.
 """
 
 
@@ -93,7 +105,12 @@ ENGINE = Engine(
         Sign("/api/tags", _lists_digests, "/api/tags lists models with digests"),
     ),
     ports=(11434, 11435, 11436, 11437),
-    speaks=(Ollama(), OpenAI(only={"embeddings": _EMBEDDINGS}), Anthropic(reads=FIELDS)),
+    speaks=(
+        Ollama(),
+        OpenAI(only={"embeddings": _EMBEDDINGS}),
+        Anthropic(reads=FIELDS),
+        NativeResponses(reads=_RESPONSES, has_own_ids=False),
+    ),
     models=Question("/api/tags", read_tags),
     extras=(Question("/api/version", read_version), Question("/api/ps", read_ps)),
     details=Question("/api/show", read_show),

@@ -6,6 +6,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import VLLM, SchemaField
+from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engine import VERSION, Engine, Question, Sign, argument, count_in, owned_by
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import at, whole
@@ -27,7 +28,11 @@ ENGINE = Engine(
     label="vLLM",
     signs=(Sign("/v1/models", owned_by("vllm"), "its models are owned by vllm"),),
     ports=(8000, 8001),
-    speaks=(OpenAI(quirks=replace(VLLM, completion_schema=SchemaField.RESPONSE_FORMAT)), Anthropic(counts=True)),
+    speaks=(
+        OpenAI(quirks=replace(VLLM, completion_schema=SchemaField.RESPONSE_FORMAT)),
+        Anthropic(counts=True),
+        NativeResponses(),
+    ),
     health="/health",
     extras=(VERSION, Question("/server_info?config_format=json", read_server_info)),
     slots_read=slots_read,
