@@ -23,6 +23,7 @@ from ollama_proxyd.dialects.openai.answer import (
 )
 from ollama_proxyd.dialects.openai.calls import CallNumbers, whole_calls
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai
+from ollama_proxyd.dialects.openai.plain import plain_text
 
 
 def top_logprobs_of(content: Content) -> int | None:
@@ -103,6 +104,18 @@ class ChunkDecoder(BlockDecoder):
         self._counted += tokens
         self._held_back = 0
         return delta if tokens == 1 else replace(delta, tokens=tokens)
+
+
+class TextDecoder(ChunkDecoder):
+    """The same for an answer that is told on, piece by piece."""
+
+    def feed(self, block: bytes, most: int | None = None) -> list[Event]:
+        """The events of a block; the commonest is read in one step."""
+        plain = None if self.ended or self._failure is not None else plain_text(block)
+        if plain is None or self.number not in {None, plain[0]}:
+            return super().feed(block, most)
+        self.has_read, self.number = True, plain[0]
+        return [self._counted_in(Delta(plain[1]), None)]
 
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:

@@ -11,7 +11,7 @@ from ollama_proxyd.dialects.framing.jsonbody import decode_fields
 from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
 from ollama_proxyd.dialects.framing.sse import DONE, ENDS, end_of_answer, events, framed, frames
 from ollama_proxyd.dialects.openai import passing, passing_calls
-from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
+from ollama_proxyd.dialects.openai.decode import TextDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.encode import ChatEncoder, CompletionEncoder, EmbeddingEncoder
 from ollama_proxyd.dialects.openai.ending import peek_answer, peek_usage
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
@@ -114,15 +114,11 @@ class OpenAI(Dialect):
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
         """An event's data line, or a line of a whole answer."""
-        content = line.rstrip(b"\r\n")
-        if not content.startswith(_DATA):
-            return b"", b"", line
-        payload = content[len(_DATA) :].lstrip(b" ")
-        return content[: len(content) - len(payload)], payload, line[len(content) :]
+        return sse.split_line(line)
 
-    def decoder(self, request: Request) -> ChunkDecoder:
+    def decoder(self, request: Request) -> TextDecoder:
         """A decoder; usage comes after the finish reason, so only the end of the stream is the end."""
-        return ChunkDecoder(_top_logprobs(request))
+        return TextDecoder(_top_logprobs(request))
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""

@@ -1,10 +1,11 @@
 """Answers of OpenAI-style engines, in all their variants, become the same events."""
 
+import json
 import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -22,7 +23,7 @@ from ollama_proxyd.core.events import (
 from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 from ollama_proxyd.dialects.framing.sse import ENDS
-from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer, top_logprobs_of
+from ollama_proxyd.dialects.openai.decode import ChunkDecoder, TextDecoder, decode_answer, top_logprobs_of
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings, pack, unpack
 from tests.dialects.openai.openai_samples import chunk, encoded, said, sse
 
@@ -31,12 +32,12 @@ TIMINGS = {"cache_n": 22, "prompt_n": 1, "prompt_ms": 250.0, "predicted_n": 14, 
 
 
 def decoded(block: bytes, top_logprobs: int | None = None) -> list[Event]:
-    decoder = ChunkDecoder(top_logprobs)
+    decoder = TextDecoder(top_logprobs)
     return [*decoder.feed(block), decoder.finish()]
 
 
 def deltas(block: bytes) -> list[Delta]:
-    return [event for event in ChunkDecoder().feed(block) if isinstance(event, Delta)]
+    return [event for event in TextDecoder().feed(block) if isinstance(event, Delta)]
 
 
 def calls(*pieces: dict[str, Any]) -> list[ToolCallDelta]:
@@ -66,7 +67,7 @@ def test_however_the_transport_cuts_a_stream_its_events_are_the_same(pieces: int
         chunk({"content": "a\u20ac"}), chunk({"content": "b"}), chunk({}, "stop"), "[DONE]"
     )
     places = sorted(chance.randrange(len(stream)) for _ in range(pieces))
-    splitter, decoder, found = FrameSplitter(ENDS), ChunkDecoder(), list[Event]()
+    splitter, decoder, found = FrameSplitter(ENDS), TextDecoder(), list[Event]()
     for start, end in zip([0, *places], [*places, len(stream)], strict=True):
         found += decoder.feed(splitter.feed(stream[start:end]))
     assert [*found, decoder.finish()] == decoded(stream)
@@ -151,7 +152,7 @@ def test_done_is_a_proper_end_without_a_reason_but_not_of_nothing() -> None:
 
 @pytest.mark.parametrize("block", [b"", sse(chunk({"content": "half"})), sse({"choices": [], "usage": USAGE})])
 def test_a_stream_that_ends_without_reason_or_done_broke_off(block: bytes) -> None:
-    decoder = ChunkDecoder()
+    decoder = TextDecoder()
     decoder.feed(block)
     with pytest.raises(ProxyError, match="before it was complete") as caught:
         decoder.finish()
@@ -168,7 +169,7 @@ def test_a_stream_that_ends_without_reason_or_done_broke_off(block: bytes) -> No
     ],
 )
 def test_an_error_in_the_stream_is_raised_after_what_came_before_it(error: object, message: str) -> None:
-    decoder = ChunkDecoder()
+    decoder = TextDecoder()
     block = sse(chunk({"content": "a"})) + b"event: error\n" + sse({"error": error})
     assert decoder.feed(block) == [Delta(text="a")]
     for more in (lambda: decoder.feed(sse(chunk({"content": "b"}))), decoder.finish):
@@ -179,7 +180,7 @@ def test_an_error_in_the_stream_is_raised_after_what_came_before_it(error: objec
 
 def test_an_error_that_comes_alone_is_raised_at_once() -> None:
     with pytest.raises(ProxyError, match="boom"):
-        ChunkDecoder().feed(sse({"error": {"message": "boom"}}))
+        TextDecoder().feed(sse({"error": {"message": "boom"}}))
 
 
 @pytest.mark.parametrize("data", ["<html>", "[1]", '{"choices":[{"delta":{"content":"my secret'])
@@ -239,7 +240,7 @@ def test_log_probabilities_have_as_many_alternatives_as_were_asked_for(
     top: int | None, likeliest: tuple[TokenLogprob, ...]
 ) -> None:
     frame = {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [TOKEN]}}]}
-    (delta,) = ChunkDecoder(top).feed(sse(frame))
+    (delta,) = TextDecoder(top).feed(sse(frame))
     assert delta == Delta(text="a", logprobs=(TokenLogprob("a", -0.5, (97,), likeliest),))
 
 
@@ -348,7 +349,7 @@ def test_packing_a_vector_loses_nothing(vector: list[float]) -> None:
 
 
 def tokens_of(*chunks: Any) -> list[int]:
-    return [event.tokens for event in ChunkDecoder().feed(sse(*chunks)) if isinstance(event, Delta)]
+    return [event.tokens for event in TextDecoder().feed(sse(*chunks)) if isinstance(event, Delta)]
 
 
 def test_a_piece_is_as_many_tokens_as_the_engine_has_counted_since_the_last_one() -> None:
@@ -373,3 +374,43 @@ def test_chunks_without_events_are_read_as_well(choices: str, begin: str, betwee
     body = begin + between.join((f'{{"choices":{choices}}}', last)) + end
     events = decode_answer(body.encode())
     assert "".join(each.text for each in events if isinstance(each, Delta)) == "Hello"
+
+
+PLAIN = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "usage": None}
+ODD_CHOICES = [
+    {"index": 0, "delta": {"content": "Hi"}, "finish_reason": None},
+    {"index": 0, "delta": {"content": "Hi", "role": "assistant", "reasoning_content": None}, "logprobs": None},
+    {"index": 1, "delta": {"content": "other"}},
+    {"index": 0, "delta": {"content": ""}},
+    {"index": 0, "delta": {"content": "cut \ud83d"}},
+    {"index": 0, "delta": {"content": None, "reasoning": "Hm"}},
+    {"index": 0, "delta": {"content": "x", "tool_calls": [{"index": 0, "function": {"name": "f"}}]}},
+    {"index": 0, "delta": {"content": "end"}, "finish_reason": "length"},
+    {"index": 0, "delta": {"content": "x"}, "error": "no memory"},
+    {"index": 0, "text": "plain"},
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(ODD_CHOICES), max_size=2), st.sampled_from([{}, {"object": "error"}, {"x": 1}])
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["\n\n", "\r\n\r\n"]),
+)
+@example([([ODD_CHOICES[2]], {}), ([ODD_CHOICES[0]], {})], "\n\n")
+def test_the_commonest_frame_is_read_as_every_other(frames: list[Any], end: str) -> None:
+    said = [f"data: {json.dumps({**PLAIN, 'choices': choices, **more})}{end}".encode() for choices, more in frames]
+    told = []
+    for decoder in (ChunkDecoder(), TextDecoder()):
+        events: list[Any] = []
+        try:
+            for each in said:
+                events += decoder.feed(each)
+            events.append(decoder.finish())
+        except ProxyError as error:
+            events.append(str(error))
+        told.append([(each, each.tokens) if isinstance(each, Delta) else each for each in events])
+    assert told[0] == told[1]
