@@ -4,8 +4,10 @@
           load ttft    PORT REQUESTS GAP_US                     one stream at a time: how soon its first chunk is here
           load streams PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS
                                                                 paced streams: how late each chunk is
-   It prints one JSON object a line: {"event":"begin"} when the measurement begins, then the result. "streams" then
-   keeps its streams open until its standard input ends, so that memory can be read. */
+          load sockets PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS
+                                                                the same, each over a WebSocket at /v1/stream/ws
+   It prints one JSON object a line: {"event":"begin"} when the measurement begins, then the result. The last two
+   keep their streams open until their standard input ends, so that memory can be read. */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -26,7 +28,7 @@ enum { PATIENCE_MS = 10000 }; /* for one answer, where nothing else is asked for
 
 static const uint64_t MS = 1000000; /* in nanoseconds */
 
-enum phase { HEAD, COUNTED_BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, ANSWERED };
+enum phase { HEAD, COUNTED_BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, MESSAGES, ANSWERED };
 
 struct conn {
     int fd;
@@ -48,8 +50,8 @@ struct samples {
 
 static int poller;
 static uint16_t port;
-static char request[4096];
-static size_t request_len;
+static char request[4096], message[1024]; /* message: what is asked for over a WebSocket, once that is open */
+static size_t request_len, message_len;
 static struct samples samples;
 static bool measuring;
 static unsigned long errors, reconnects, late;
@@ -159,7 +161,12 @@ static void head_arrived(struct conn *conn) {
     conn->status = atoi(conn->head + strcspn(conn->head, " "));
     const char *length = strcasestr(conn->head, "\r\ncontent-length:");
     const char *coding = strcasestr(conn->head, "\r\ntransfer-encoding:");
-    if (coding != NULL) {
+    if (conn->status == 101) {
+        conn->phase = MESSAGES;
+        if (send(conn->fd, message, message_len, MSG_NOSIGNAL) != (ssize_t)message_len) {
+            conn->phase = ANSWERED;
+        }
+    } else if (coding != NULL) {
         conn->phase = CHUNK_SIZE;
     } else if (length != NULL) {
         conn->body_left = strtoull(length + 17, NULL, 10);
@@ -202,6 +209,10 @@ static size_t take_body(struct conn *conn, const char *bytes, size_t len, uint64
 static void take(struct conn *conn, const char *bytes, size_t len, bool timed) {
     uint64_t now = now_ns();
     while (len > 0 && conn->phase != ANSWERED) {
+        if (conn->phase == MESSAGES) { /* to the end of the connection; each clock stands within one message */
+            scan_body(conn, bytes, len, now, timed);
+            return;
+        }
         bool body = conn->phase == COUNTED_BODY || conn->phase == CHUNK_DATA;
         size_t taken = body ? take_body(conn, bytes, len, now, timed) : take_line(conn, bytes, len);
         bytes += taken;
@@ -222,6 +233,29 @@ static void write_request(bool stream, unsigned long interval_us, unsigned long 
                                    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
                                    "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                                    port, body_len, body);
+}
+
+static void write_stream(unsigned long interval_us, unsigned long tokens) {
+    write_request(true, interval_us, tokens);
+}
+
+/* The opening handshake, and the request as one masked text frame, whose mask of zeros changes nothing. */
+static void write_message(unsigned long interval_us, unsigned long tokens) {
+    char text[512];
+    int len = snprintf(text, sizeof text,
+                       "{\"request_id\":\"bench\",\"model\":\"bench\",\"messages\":[{\"role\":\"system\",\"content\":"
+                       "\"You answer in few words.\"},{\"role\":\"user\",\"content\":\"Why is the sky blue? "
+                       "interval_us=%lu tokens=%lu\"}],\"options\":{\"temperature\":0.7}}",
+                       interval_us, tokens);
+    char head[8] = {(char)0x81, (char)(0x80 | 126), (char)(len >> 8), (char)len};
+    memcpy(message, head, sizeof head);
+    memcpy(message + sizeof head, text, (size_t)len);
+    message_len = sizeof head + (size_t)len;
+    request_len = (size_t)snprintf(request, sizeof request,
+                                   "GET /v1/stream/ws HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
+                                   "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                   "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+                                   port);
 }
 
 static void open_conn(struct conn *conn) {
@@ -273,7 +307,7 @@ static bool receive(struct conn *conn, bool timed) {
     return conn->phase == ANSWERED;
 }
 
-/* -- the three ways of asking ------------------------------------------------------------------------------ */
+/* -- the ways of asking ------------------------------------------------------------------------------------ */
 
 /* Counts an answer of the closed loop, if one is complete, and asks again. */
 static void closed_turn(struct conn *conn) {
@@ -351,6 +385,7 @@ static void one_at_a_time(int requests, unsigned gap_us) {
 }
 
 struct pace {
+    bool sockets;
     int streams;
     unsigned long interval_us;
     uint64_t ramp_ns, open_ns, measure_ns;
@@ -370,7 +405,7 @@ static void paced_streams(struct pace pace) {
     struct conn *conns = must(calloc((size_t)pace.streams, sizeof *conns));
     struct epoll_event events[EVENTS_MAX];
     uint64_t life_us = (pace.ramp_ns + pace.open_ns + pace.measure_ns) / 1000 + 5000000;
-    write_request(true, pace.interval_us, life_us / pace.interval_us);
+    (pace.sockets ? write_message : write_stream)(pace.interval_us, life_us / pace.interval_us);
     uint64_t start_ns = now_ns(), begin_ns = 0, now;
     int asked = 0;
     while (!measuring || now_ns() < begin_ns + pace.measure_ns) {
@@ -390,7 +425,7 @@ static void paced_streams(struct pace pace) {
             }
         }
     }
-    print_result("streams", (double)(now_ns() - begin_ns) / 1e9);
+    print_result(pace.sockets ? "sockets" : "streams", (double)(now_ns() - begin_ns) / 1e9);
     while (getchar() != EOF) {
     }
 }
@@ -420,12 +455,12 @@ int main(int argc, char **argv) {
         closed_loop((int)n[1], n[2] * MS, n[3] * MS);
     } else if (argc == 5 && strcmp(argv[1], "ttft") == 0) {
         one_at_a_time((int)n[1], (unsigned)n[2]);
-    } else if (argc == 8 && strcmp(argv[1], "streams") == 0) {
-        paced_streams((struct pace){(int)n[1], n[2], n[3] * MS, n[4] * MS, n[5] * MS});
+    } else if (argc == 8 && (strcmp(argv[1], "streams") == 0 || strcmp(argv[1], "sockets") == 0)) {
+        paced_streams((struct pace){argv[1][1] == 'o', (int)n[1], n[2], n[3] * MS, n[4] * MS, n[5] * MS});
     } else {
         fprintf(stderr, "usage: load closed PORT CONNECTIONS WARM_MS MEASURE_MS\n"
                         "       load ttft PORT REQUESTS GAP_US\n"
-                        "       load streams PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS\n");
+                        "       load streams|sockets PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS\n");
         return 2;
     }
     return 0;

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench import procfs
-from bench.contestants import LITELLM, Contestant
+from bench.contestants import ALL, LITELLM, OURS, Contestant
 from bench.processes import ContestantError, get
 
 LOAD_LIMIT_S = 120.0
@@ -96,15 +96,18 @@ class Measurement:
 
 
 def scenarios(*, quick: bool) -> list[Scenario]:
-    """What is measured, in this order; LiteLLM is left out where it could only drown."""
+    """What is measured, in this order; LiteLLM is left out where it could only drown, all others without a route."""
     measure_ms = 1000 if quick else 3000
     stream_ms = 1500 if quick else 5000
     drowns = frozenset({LITELLM})
+    all_but_ours = frozenset(ALL) - {OURS}
     return [
         Scenario("ttft", "ttft", (60 if quick else 300, 4000)),
         Scenario("streams-1000", "streams", (1000, 100_000, 2000, 10_000, stream_ms), drowns),
         Scenario("streams-64", "streams", (64, 50_000, 500, 10_000, stream_ms)),
         Scenario("streams-256", "streams", (256, 50_000, 1000, 10_000, stream_ms)),
+        Scenario("sockets-64", "sockets", (64, 50_000, 500, 10_000, stream_ms), all_but_ours),
+        Scenario("sockets-256", "sockets", (256, 50_000, 1000, 10_000, stream_ms), all_but_ours),
         *(Scenario(f"closed-{n}", "closed", (n, 500, measure_ms)) for n in (1, 16, 64, 256)),
     ]
 

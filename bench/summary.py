@@ -11,6 +11,7 @@ MIB = 1024 * 1024
 NOTHING = "-"
 CLOSED = (1, 16, 64, 256)
 PACED = (64, 256)
+WAYS = {"streams": "server-sent events", "sockets": "WebSocket"}
 Value = Callable[[Measurement], float]
 
 
@@ -87,7 +88,13 @@ class Results:
     def _paired(
         self, scenario: str, name: str, to: str, combine: Callable[[Measurement, Measurement], float]
     ) -> Spread:
-        pairs = ((self._by_place.get((scenario, who, turn)) for who in (name, to)) for turn in self.rounds)
+        return self.across((scenario, name), (scenario, to), combine)
+
+    def across(
+        self, one: tuple[str, str], other: tuple[str, str], combine: Callable[[Measurement, Measurement], float]
+    ) -> Spread:
+        """What two measurements of a round come to together; each is a scenario and a contestant."""
+        pairs = ((self._by_place.get((*place, turn)) for place in (one, other)) for turn in self.rounds)
         return Spread(tuple(combine(a, b) for a, b in pairs if a is not None and b is not None))
 
 
@@ -136,6 +143,24 @@ def _chunks(results: Results) -> str:
             rows.append((n, name, *added, cpu, to_nginx, results.plain(key, name, lambda m: m.per_s)))
     head = ("streams", "contestant", "added delay p50 ms", "added p99 ms", "CPU µs a chunk", "÷ nginx", "chunks/s")
     return _table("Streams of 20 tokens/s", head, rows)
+
+
+def _sockets(results: Results) -> str:
+    rows = []
+    for n in PACED:
+        for key in (f"streams-{n}", f"sockets-{n}"):
+            values: tuple[Value, ...] = (lambda m: m.p50_ms, lambda m: m.p99_ms, lambda m: m.cpu_us_each)
+            direct = _added_to_direct(results, n, key)
+            rows.append(
+                (n, WAYS[key.partition("-")[0]], direct, *(results.plain(key, OURS, value) for value in values))
+            )
+    head = ("streams", "over", "added delay p50 ms", "delay p50 ms", "p99 ms", "CPU µs a chunk")
+    return _table("Streams of 20 tokens/s through ours, by server-sent events and over WebSockets", head, rows)
+
+
+def _added_to_direct(results: Results, streams: int, key: str) -> Spread:
+    """What the proxy adds to a chunk of the same streams, taken directly from the backend in the same round."""
+    return results.across((key, OURS), (f"streams-{streams}", DIRECT), lambda mine, direct: mine.p50_ms - direct.p50_ms)
 
 
 def _thousand(results: Results) -> str:
@@ -221,6 +246,16 @@ def _goals(results: Results, decision_us: Spread) -> str:
             )
             for n in PACED
         ),
+        *(
+            Goal(
+                f"delay of a chunk p50 over a WebSocket ÷ by server-sent events, {n} streams",
+                results.across(
+                    (f"sockets-{n}", OURS), (f"streams-{n}", OURS), lambda one, other: one.p50_ms / other.p50_ms
+                ),
+                1,
+            )
+            for n in PACED
+        ),
         Goal("1,000 streams: CPU ÷ nginx's", results.ratio(thousand, OURS, NGINX, lambda m: m.cores), 1.6),
         Goal("1,000 streams: delay of a chunk p99, ms", results.plain(thousand, OURS, lambda m: m.p99_ms), 20),
         Goal("idle RSS, MiB", results.starts(OURS, _idle_mib), 60),
@@ -235,6 +270,6 @@ def render(results: Results, decision_us: Spread) -> str:
         f"Median (lowest … highest) of {len(results.rounds)} rounds; ratios are taken within a round. "
         f"{results.thrown_away} of {results.total} measurements were thrown away because others used the machine.\n"
     )
-    tables = (_progress, _first_token, _chunks, _thousand, _throughput, _starts)
+    tables = (_progress, _first_token, _chunks, _sockets, _thousand, _throughput, _starts)
     remarks = ["### Remarks", "", *(f"- {fault}" for fault in results.faults), ""] if results.faults else []
     return "\n".join([note, *(table(results) for table in tables), *remarks, _goals(results, decision_us)])

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished
+from ollama_proxyd.core.events import Delta, Event, Finished, Flow
 from ollama_proxyd.core.fields import LONGEST_TEXT
 from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.routed import Routed
@@ -45,12 +45,29 @@ _PING_S = 20.0
 _DATA = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 
 
+class Socket(web.WebSocketResponse):
+    """A WebSocket that a message can be sent on at once."""
+
+    def feed(self, message: bytes) -> bool:
+        """Send a message at once; whether the client takes more now. Raises ConnectionError where it has left."""
+        writer = self._writer
+        if writer is None or writer._closing:
+            raise ConnectionResetError("the connection has ended")
+        writer._write_websocket_frame(message, WSMsgType.TEXT, 0)
+        return not writer.protocol.writing_paused
+
+    async def drain(self) -> None:
+        """Wait until the client takes more."""
+        if self._writer is not None:
+            await self._writer.protocol._drain_helper()
+
+
 async def stream(request: web.Request) -> web.StreamResponse:
     """Answer the requests of one client until it leaves."""
     asker = await request.app[PROGRAMS].of(request, request.app[SETTINGS].value)
     hints = read_hints(request.headers, request[REQUEST_ID], asker, request.get(FRONTEND))
     limit = min(MOST_MESSAGE_BYTES, request.app[SETTINGS].value.max_body_bytes)
-    socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=limit, compress=False)
+    socket = Socket(heartbeat=_PING_S, max_msg_size=limit, compress=False)
     if not socket.can_prepare(request):
         advice = "this is a WebSocket: connect with Upgrade: websocket, or use POST /v1/chat/completions"
         raise ProxyError(ErrorKind.INVALID_REQUEST, advice, code="upgrade_required")
@@ -67,7 +84,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 class _Session:
     """One connection, and what is under way on it."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, hints: Hints) -> None:
+    def __init__(self, request: web.Request, socket: Socket, hints: Hints) -> None:
         self._request = request
         self._socket = socket
         self._hints = hints
@@ -127,26 +144,30 @@ class _Session:
             return True
         if "cancel" not in told:
             return False
-        task = self._under_way.get(told["cancel"]) if isinstance(told["cancel"], str) else None
-        if task is None:
-            message = "nothing is under way under this id"
-            raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="cancel")
-        task.cancel()
+        await self._cancel(told["cancel"])
         return True
+
+    async def _cancel(self, request_id: Json) -> None:
+        """End an answer, which may not even have begun, and tell that it has."""
+        known = request_id if isinstance(request_id, str) and len(request_id) <= LONGEST_TEXT else None
+        task = self._under_way.get(known or "")
+        if task is None or not task.cancel():
+            error = ProxyError(ErrorKind.INVALID_REQUEST, "nothing is under way under this id", param="cancel")
+            await self._send(known, done=True, **error_fields(error))
+            return
+        await asyncio.wait([task])
+        if task.cancelled():
+            await self._send(known, done=True, error="cancelled", code="cancelled")
 
     async def _answer(self, asked: Asked, begun_s: float) -> None:
         try:
-            async with aclosing(self._services.answers.answer(asked.request)) as answer:
+            async with aclosing(self._services.answers.answer(asked.request, flows=True)) as answer:
                 first = await anext(answer)
                 if not isinstance(first, Routed):
                     raise TypeError(f"the gateway answered before it decided: {first!r}")
                 await self._pass_on(asked, first, cast("AsyncGenerator[Event, None]", answer), begun_s)
         except ProxyError as error:
             await self._send(asked.request_id, done=True, **error_fields(error))
-        except asyncio.CancelledError:
-            if not self._socket.closed:
-                await self._send(asked.request_id, done=True, error="cancelled", code="cancelled")
-            raise
         except ConnectionError:
             return  # the client has left, and the connection ends
         except Exception:
@@ -156,33 +177,20 @@ class _Session:
             await self._send(asked.request_id, done=True, error="the proxy failed; see its log", code="internal")
 
     async def _pass_on(self, asked: Asked, first: Routed, events: AsyncGenerator[Event, None], begun_s: float) -> None:
-        head = msgspec.json.encode({"request_id": asked.request_id, "done": False})[:-1]
-        ttft_ms: float | None = None
-        kept: list[Delta] = []
-        """What the last message tells: tool calls, and all that was said where nothing is streamed."""
+        pieces = _Pieces(self._socket, asked, begun_s)
         async for event in events:
-            if isinstance(event, Delta):
-                is_first, ttft_ms = ttft_ms is None, ttft_ms or round((time.monotonic() - begun_s) * 1000, 3)
-                if asked.is_streamed and (event.text or event.thinking):
-                    await self._piece(head, event, ttft_ms if is_first else None)
-                if event.tool_calls or not asked.is_streamed:
-                    kept.append(Delta(tool_calls=event.tool_calls) if asked.is_streamed else event)
+            if isinstance(event, Flow):
+                await event.pour(pieces.tell)
             elif isinstance(event, Finished):
-                told = whole_fields(joined(kept), event) | last_fields(event, time.monotonic() - begun_s, ttft_ms)
+                told = whole_fields(joined(pieces.kept), event)
+                told |= last_fields(event, time.monotonic() - begun_s, pieces.ttft_ms)
                 backend = {"backend": first.backend_id, "backend_id": first.backend_id}
                 if first.ignored_fields:
                     told["ignored_fields"] = list(first.ignored_fields)
                 await self._send(asked.request_id, done=True, **told, **backend, reason=str(first.decision.reason))
-
-    async def _piece(self, head: bytes, delta: Delta, ttft_ms: float | None) -> None:
-        said = b""
-        if delta.text:
-            said += b',"token":' + msgspec.json.encode(delta.text)
-        if delta.thinking:
-            said += b',"thinking":' + msgspec.json.encode(delta.thinking)
-        if ttft_ms is not None:
-            said += b',"ttft_ms":' + msgspec.json.encode(ttft_ms)
-        await self._socket.send_frame(head + said + b"}", WSMsgType.TEXT)
+            else:
+                pieces.tell(event)
+            await self._socket.drain()
 
     async def _send(self, request_id: str | None, **fields: Json) -> None:
         await self._write({"request_id": request_id, **fields})
@@ -198,6 +206,39 @@ class _Session:
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(ConnectionError):
             await self._socket.close(code=WSCloseCode.GOING_AWAY)
+
+
+class _Pieces:
+    """The pieces of one answer on their way to the client."""
+
+    __slots__ = ("_begun_s", "_head", "_is_streamed", "_of_first", "_socket", "kept", "ttft_ms")
+
+    def __init__(self, socket: Socket, asked: Asked, begun_s: float) -> None:
+        self._socket = socket
+        self._begun_s = begun_s
+        self._is_streamed = asked.is_streamed
+        self._head = msgspec.json.encode({"request_id": asked.request_id, "done": False})[:-1]
+        self._of_first = b""
+        """What the first piece alone tells."""
+        self.ttft_ms: float | None = None
+        self.kept: list[Delta] = []
+        """What the last message tells: tool calls, and all that was said where nothing is streamed."""
+
+    def tell(self, event: Event) -> bool:
+        """Send what an event says; whether the client takes more now."""
+        if not isinstance(event, Delta):
+            return True
+        if self.ttft_ms is None:
+            self.ttft_ms = round((time.monotonic() - self._begun_s) * 1000, 3)
+            self._of_first = b',"ttft_ms":' + msgspec.json.encode(self.ttft_ms)
+        if event.tool_calls or not self._is_streamed:
+            self.kept.append(Delta(tool_calls=event.tool_calls) if self._is_streamed else event)
+        if not self._is_streamed or not (event.text or event.thinking):
+            return True
+        text = b',"token":' + msgspec.json.encode(event.text) if event.text else b""
+        thinking = b',"thinking":' + msgspec.json.encode(event.thinking) if event.thinking else b""
+        of_first, self._of_first = self._of_first, b""
+        return self._socket.feed(self._head + text + thinking + of_first + b"}")
 
 
 ROUTES = (web.get("/v1/stream/ws", stream),)

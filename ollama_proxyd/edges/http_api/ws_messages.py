@@ -30,6 +30,7 @@ _CODES: Mapping[ErrorKind, str] = {
     ErrorKind.UPSTREAM_FAILED: "backend_error",
 }
 _HINT_NAMES = {**{name: name for name in FIELDS}, "target_backend": "target"}
+_ANY_TARGET = ("", "auto")
 _OWN = frozenset({"request_id", "prompt", "options", "annotations", "stream", *_HINT_NAMES})
 
 
@@ -65,10 +66,11 @@ def read_asked(
     if stream is not None and not isinstance(stream, bool):
         raise invalid_request("stream must be true or false", "stream")
     chat = {**options, **{name: value for name, value in message.items() if name not in _OWN}}
-    if "prompt" in message:
-        if "messages" in message or not isinstance(message["prompt"], str):
+    prompt, messages = message.get("prompt"), message.get("messages")
+    if prompt is not None or messages is None:
+        if messages is not None or not isinstance(prompt, str):
             raise invalid_request("send prompt, a text, or messages", "prompt")
-        chat["messages"] = [{"role": "user", "content": message["prompt"]}]
+        chat["messages"] = [{"role": "user", "content": prompt}]
     chat |= {"stream": True, "stream_options": {"include_usage": True}}
     given = _hints({**annotations, **message})
     request = parser(replace(hints, include_energy=True, **given))(msgspec.json.encode(chat))
@@ -85,13 +87,15 @@ def _object(message: Mapping[str, Json], name: str) -> dict[str, Json]:
 def _hints(fields: Mapping[str, Json]) -> dict[str, Any]:
     found = {}
     for name, field in _HINT_NAMES.items():
-        if fields.get(name) is not None and field != "include_energy":
+        is_open = field == "target" and fields.get(name) in _ANY_TARGET
+        if fields.get(name) is not None and field != "include_energy" and not is_open:
             found[field] = read_hint(field, fields[name], name)
     return found
 
 
 def error_fields(error: ProxyError) -> dict[str, Json]:
     """An error with its code, and when to come back where that is known."""
+    error = error.named({"target": "target_backend"})
     told: dict[str, Json] = {"error": error.message, "code": _CODES.get(error.kind, error.kind.value)}
     if error.param is not None:
         told["param"] = error.param

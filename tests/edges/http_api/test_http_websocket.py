@@ -140,6 +140,24 @@ async def test_one_is_cancelled_and_the_connection_goes_on(serve: Serve) -> None
         assert await socket.receive_json() == {"pong": 7}
 
 
+async def test_one_that_is_cancelled_before_it_has_begun_is_told_so(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu", asyncio.Event(), Finished()))
+    async with site.client.ws_connect(PATH) as socket:
+        await asyncio.gather(*(socket.send_json(each) for each in (ASK, {"cancel": "a"}, {"cancel": "b"})))
+        ended = await socket.receive_json(timeout=10)
+        assert (ended["request_id"], ended["done"], ended["code"]) == ("a", True, "cancelled")
+        unknown = await socket.receive_json(timeout=10)
+        assert (unknown["request_id"], unknown["code"], unknown["param"]) == ("b", "invalid_request", "cancel")
+
+
+async def test_no_target_in_words_leaves_it_open_and_a_wrong_one_is_named_as_it_was_written(serve: Serve) -> None:
+    site = await serve(FakeBackend("npu"))
+    for target in ("", "auto", None):
+        assert (await answer_to(site, target_backend=target))[-1]["backend"] == "npu"
+    assert (await answer_to(site, target_backend="none"))[-1]["param"] == "target_backend"
+    assert (await answer_to(site, prompt=None))[-1]["param"] == "prompt"
+
+
 async def test_a_client_that_leaves_ends_all_that_is_under_way(serve: Serve) -> None:
     backend = FakeBackend("npu", Accepted(), Delta(text="Hi"), asyncio.Event(), Finished())
     site = await serve(backend)
@@ -184,6 +202,8 @@ async def test_a_client_that_does_not_read_holds_its_backend_back_and_loses_noth
         ('{"model": "none", "prompt": "x"}', "model_not_found"),
         ('{"model": "tiny", "prompt": "x", "target_backend": "none"}', "no_backends"),
         ('{"cancel": []}', "invalid_request"),
+        ('{"model": "tiny", "prompt": "x", "target_backend": []}', "invalid_request"),
+        ('{"model": "tiny", "prompt": null, "messages": null}', "invalid_request"),
     ],
 )
 async def test_odd_messages_are_answered_and_end_nothing(serve: Serve, message: str, code: str) -> None:
