@@ -31,7 +31,7 @@ from tests.upstreams.frames import OLLAMA_STREAM, OPENAI_STREAM
 SCHEMA = {"type": "object", "properties": {"days": {"type": "integer"}}}
 ROUTE = "POST /v1/responses"
 WHOLE = "lmstudio", "vllm"
-MESSAGE = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant"}
+MESSAGE: dict[str, Any] = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant"}
 MESSAGE |= {"content": [{"type": "output_text", "text": "Hi", "annotations": []}]}
 BEGUN = {"id": "resp_1", "object": "response", "created_at": 1, "model": "tiny", "error": None, "output": []}
 USAGE = {"input_tokens": 26, "output_tokens": 9, "total_tokens": 35, "input_tokens_details": {"cached_tokens": 4}}
@@ -120,7 +120,9 @@ async def test_an_answer_that_its_limit_cut_and_one_that_calls_tools_are_told_ap
     cut = {**DONE, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     called = {**DONE, "output": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]}
     for told, reason in ((cut, FinishReason.LENGTH), (called, FinishReason.TOOL_CALLS)):
-        assert (await answer(Api.OPENAI, {ROUTE: Says(told)}, call(), "vllm"))[-1].reason is reason
+        last = (await answer(Api.OPENAI, {ROUTE: Says(told)}, call(), "vllm"))[-1]
+        assert isinstance(last, Finished)
+        assert last.reason is reason
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def own_events(*said: str) -> list[bytes]:
     begun = {"id": "resp_own", "object": "response", "model": "tiny", "status": "in_progress", "output": []}
     item = {"type": "message", "id": "msg_own", "role": "assistant", "status": "in_progress", "content": []}
     place = {"item_id": "msg_own", "output_index": 0, "content_index": 0}
-    told = [
+    told: list[tuple[str, dict[str, Any]]] = [
         ("response.created", {"response": begun}),
         ("response.output_item.added", {"output_index": 0, "item": item}),
         ("response.content_part.added", {**place, "part": {"type": "output_text", "text": ""}}),
@@ -314,9 +314,10 @@ async def test_an_engines_own_answer_is_kept_like_every_other(serve: Serve, stre
 
 async def test_an_engines_own_answer_that_breaks_goes_on_elsewhere_as_the_same_response(serve: Serve) -> None:
     failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
-    script = (Accepted(read=EventDecoder().feed), *(Delta(frame=each) for each in own_events("Hel", "lo")), failure)
+    said = (Delta(frame=each) for each in own_events("Hel", "lo"))
     other = FakeBackend("cpu", *words(" world"))
-    events = events_of(await (await serve(FakeBackend("npu", *script), other)).post(PATH, {**ASK, "stream": True}))
+    site = await serve(FakeBackend("npu", Accepted(read=EventDecoder().feed), *said, failure), other)
+    events = events_of(await site.post(PATH, {**ASK, "stream": True}))
     assert [each["sequence_number"] for each in events] == list(range(len(events)))
     assert {each["output_index"] for each in events if "output_index" in each} == {0}
     done = events[-1]["response"]
@@ -327,8 +328,9 @@ async def test_an_engines_own_answer_that_breaks_goes_on_elsewhere_as_the_same_r
 
 async def test_an_engines_own_answer_that_breaks_for_good_ends_with_an_error_event(serve: Serve) -> None:
     failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone")
-    script = (Accepted(read=EventDecoder().feed), *(Delta(frame=each) for each in own_events("Hi")), failure)
-    *_, last = events_of(await (await serve(FakeBackend("npu", *script))).post(PATH, {**ASK, "stream": True}))
+    said = (Delta(frame=each) for each in own_events("Hi"))
+    site = await serve(FakeBackend("npu", Accepted(read=EventDecoder().feed), *said, failure))
+    *_, last = events_of(await site.post(PATH, {**ASK, "stream": True}))
     assert (last["type"], last["error"]["type"]) == ("error", "api_error")
     assert "gone" in last["message"]
 
